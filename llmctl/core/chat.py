@@ -1,0 +1,147 @@
+"""One call to a model: what is asked, and what its events add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmctl.core.events import (
+    Finish,
+    MessageMetadata,
+    ResponseStart,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Unreadable,
+    Usage,
+    UsageReport,
+)
+from llmctl.core.messages import Message, Part, Text, Thinking, ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model sees it; ``parameters`` is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What will be asked: provider-neutral and complete."""
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool = True
+    #: Options of the user's own choosing (temperature, max_tokens, ...), under the names users type.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[ToolSpec, ...] = ()
+    #: ``none``, ``low``, ``medium``, ``high`` or a number of tokens; None leaves it to the provider.
+    thinking: str | int | None = None
+    #: JSON Schema that the answer has to meet.
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResponse:
+    """What came back. ``finish_reason`` is None where the terminal event never came."""
+
+    message: Message
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    raw_finish_reason: str | None = None
+    model: str | None = None
+    response_id: str | None = None
+    unreadable: tuple[str, ...] = ()
+
+
+class Fold:
+    """Add events one by one; read the response so far at any time."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[str, int], dict[str, Any]] = {}
+        self._text_run = 0
+        self._metadata: dict[str, Any] = {}
+        self._usage: Usage | None = None
+        self._finish: Finish | None = None
+        self._start = ResponseStart()
+        self._unreadable: list[str] = []
+
+    def add(self, event: StreamEvent) -> None:
+        match event:
+            case TextDelta(text):
+                self._text(text)
+            case ThinkingDelta():
+                self._thinking(event)
+            case ToolCallDelta():
+                self._tool_call(event)
+            case UsageReport(usage):
+                self._usage = usage
+            case Finish():
+                self._finish = event
+            case ResponseStart(model, response_id):
+                self._start = ResponseStart(model or self._start.model, response_id or self._start.response_id)
+            case MessageMetadata(data):
+                self._metadata |= data
+            case Unreadable(detail):
+                self._unreadable.append(detail)
+
+    def response(self) -> ChatResponse:
+        parts = tuple(part for block in self._blocks.items() if (part := _part(*block)) is not None)
+        return ChatResponse(
+            message=Message("assistant", parts, self._metadata),
+            usage=self._usage,
+            finish_reason=self._finish.reason if self._finish else None,
+            raw_finish_reason=self._finish.raw if self._finish else None,
+            model=self._start.model,
+            response_id=self._start.response_id,
+            unreadable=tuple(self._unreadable),
+        )
+
+    def _text(self, text: str) -> None:
+        # Text between two tool calls is a part of its own; text after text is the same part.
+        last = next(reversed(self._blocks), None)
+        if last is None or last[0] != "text":
+            self._text_run += 1
+        self._blocks.setdefault(("text", self._text_run), {"pieces": []})["pieces"].append(text)
+
+    def _thinking(self, event: ThinkingDelta) -> None:
+        block = self._blocks.setdefault(
+            ("thinking", event.index), {"pieces": [], "signature": None, "metadata": {}}
+        )
+        block["pieces"].append(event.text)
+        block["signature"] = event.signature or block["signature"]
+        block["metadata"] |= event.metadata
+
+    def _tool_call(self, event: ToolCallDelta) -> None:
+        block = self._blocks.setdefault(
+            ("tool_call", event.index), {"id": "", "name": "", "pieces": [], "metadata": {}}
+        )
+        block["id"] = event.id or block["id"]
+        block["name"] = event.name or block["name"]
+        block["pieces"].append(event.arguments)
+        block["metadata"] |= event.metadata
+
+
+def _part(key: tuple[str, int], block: dict[str, Any]) -> Part | None:
+    text = "".join(block["pieces"])
+    match key[0]:
+        case "text":
+            return Text(text) if text else None
+        case "thinking":
+            kept = text or block["signature"] or block["metadata"]
+            return Thinking(text, block["signature"], block["metadata"]) if kept else None
+        case _:
+            return ToolCall(block["id"], block["name"], text or "{}", block["metadata"])
+
+
+def fold(events: Iterable[StreamEvent]) -> ChatResponse:
+    """Add all events up."""
+    total = Fold()
+    for event in events:
+        total.add(event)
+    return total.response()

@@ -1,0 +1,35 @@
+"""What a host says differently from its wire's inventor. Wires ask this, never who the provider is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Differences of one host, as data. The defaults describe OpenAI's Chat Completions as most hosts copy it."""
+
+    #: Field that bounds the answer's length.
+    max_tokens_field: str = "max_tokens"
+    #: Role of system messages.
+    system_role: str = "system"
+    #: The host needs (or takes) ``stream_options: {"include_usage": true}`` to report usage in a stream.
+    stream_usage: bool = True
+    #: The stream ends with ``[DONE]``; where False, the finish reason is the terminal event.
+    done_marker: bool = True
+    #: Streams may end without any finish reason; then the marker alone is the terminal event.
+    finish_reason_optional: bool = False
+    #: Reasoning tokens come on top of the completion tokens instead of being a part of them.
+    thinking_on_top: bool = False
+    #: Request field for thinking: ``reasoning_effort``, ``reasoning``, ``thinking`` or None where there is none.
+    thinking_field: str | None = "reasoning_effort"
+    #: Field of an assistant message in which earlier thinking is given back; None where it is not wanted.
+    thinking_replay_field: str | None = None
+    #: Path of the chat operation below the base URL.
+    chat_path: str = "/chat/completions"
+    #: Path of the list of models below the base URL.
+    models_path: str = "/models"
+    #: Fields sent with every request.
+    extra: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,103 @@
+"""What comes back from a model, streaming or not: always a sequence of these events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request. ``input_tokens`` counts cached ones too, ``output_tokens`` counts thinking."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    thinking_tokens: int = 0
+    #: US dollars, where the provider itself says what it charged.
+    cost: float | None = None
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStart:
+    """Who really answers. May come more than once; later values replace earlier ones."""
+
+    model: str | None = None
+    response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """A piece of thinking. A signature may come alone; pieces of one ``index`` make one part."""
+
+    text: str = ""
+    signature: str | None = None
+    index: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a tool call: ``id`` and ``name`` once, ``arguments`` (JSON text) in any number of pieces."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageMetadata:
+    """What belongs to the message but to no part: citations, search results, reasoning details."""
+
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """The tokens so far. Cumulative: the last one counts."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event that could not be decoded. Reading goes on, but the answer counts as incomplete."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer is complete: the terminal event came. Its absence means that the stream was cut.
+
+    ``reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``other``; ``raw`` is the
+    provider's own word.
+    """
+
+    reason: str
+    raw: str | None = None
+
+
+StreamEvent = (
+    TextDelta
+    | ThinkingDelta
+    | ToolCallDelta
+    | ResponseStart
+    | MessageMetadata
+    | UsageReport
+    | Unreadable
+    | Finish
+)

@@ -1,0 +1,1 @@
+"""The hub: one SQLite file. All SQL lives here and in ``schema/``; knows no network and no terminal."""

@@ -1,0 +1,45 @@
+"""Wire protocols as records of pure functions. Knows no HTTP client, no database and no provider's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llmctl.core.chat import ChatRequest
+from llmctl.core.dialect import Dialect
+from llmctl.core.errors import LlmctlError
+from llmctl.core.events import StreamEvent
+from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
+from llmctl.core.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One protocol. All functions are pure: values in, values out.
+
+    ``parse_response`` and ``parse_stream`` yield the same events; both raise the :class:`LlmctlError` of its
+    class where a 200 carries an error. ``parse_stream`` yields ``Unreadable`` for an event it cannot decode and
+    goes on, and yields ``Finish`` only when the terminal event came.
+    """
+
+    name: str
+    build_request: Callable[[Endpoint, ChatRequest], HttpRequest]
+    parse_response: Callable[[bytes, Dialect], Iterator[StreamEvent]]
+    parse_stream: Callable[[Iterable[ServerEvent], Dialect], Iterator[StreamEvent]]
+    #: (status, lower-case headers, body) of an answer that is no success.
+    parse_error: Callable[[int, Mapping[str, str], bytes], LlmctlError]
+    build_models_request: Callable[[Endpoint], HttpRequest]
+    #: Each model is ``{"id": str, ...}`` with what else the host says, in no provider's words where possible.
+    parse_models: Callable[[bytes], list[dict[str, Any]]]
+    framing: Literal["sse", "ndjson"] = "sse"
+
+
+WIRES: Registry[Wire] = Registry(
+    "wire",
+    "llmctl.wire",
+    {
+        "openai-chat": "openai_chat:WIRE",
+        "echo": "echo:WIRE",
+    },
+)
