@@ -1,0 +1,167 @@
+-- What was asked of providers and what it took. Nothing that can be deleted takes these rows along.
+
+-- One intention to call a model: the ledger.
+CREATE TABLE "requests" (
+  id TEXT NOT NULL PRIMARY KEY,
+  -- Other records this one points to: name -> id.
+  refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
+  chat_id TEXT REFERENCES "chats" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  thread_id TEXT REFERENCES "message_threads" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  message_id TEXT REFERENCES "messages" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  job_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  session_id TEXT REFERENCES "agent_sessions" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  -- The kind of model: chat, embedding, image, audio, moderation.
+  type TEXT NOT NULL DEFAULT 'chat',
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  -- The model that answered, where the provider names another one.
+  response_model TEXT,
+  -- Names as they were then; they outlive what they named.
+  connection TEXT,
+  agent TEXT,
+  agent_version TEXT,
+  status TEXT NOT NULL DEFAULT 'completed' CHECK (status IN ('pending', 'completed', 'failed', 'incomplete', 'interrupted')),
+  status_code INTEGER,
+  -- Milliseconds from the first attempt to the end.
+  duration INTEGER,
+  -- Milliseconds from the first attempt to the first text, thinking or tool call.
+  time_to_first_token INTEGER,
+  -- Tokens: input counts cached ones too, output counts thinking.
+  input_tokens INTEGER,
+  output_tokens INTEGER,
+  cached_tokens INTEGER,
+  cache_write_tokens INTEGER,
+  thinking_tokens INTEGER,
+  -- US dollars; NULL where the price is not known.
+  cost REAL,
+  price_id TEXT REFERENCES "model_prices" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  -- How often the answer was sent back because it did not meet the schema.
+  correction_rounds INTEGER,
+  -- Which step of the turn this was, from 1.
+  step INTEGER,
+  finish_reason TEXT,
+  -- Name of the exit code, the finer reason and the message of what went wrong.
+  error_code TEXT,
+  error_reason TEXT,
+  error TEXT,
+  -- The provider's id of the answer.
+  response_id TEXT,
+  -- What was asked beside the messages, and which messages: options, thinking, schema, tools, seqs.
+  parameters JSONB CHECK (json_valid(parameters) AND typeof(parameters) = 'text'),
+  tag TEXT,
+  -- Who asked, from where: parent program, working folder, git commit, host.
+  script TEXT,
+  folder TEXT,
+  git_commit TEXT,
+  host TEXT,
+  -- Who wrote the row: llmctl, import, or orm (another program).
+  origin TEXT NOT NULL DEFAULT 'orm',
+  created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+);
+CREATE INDEX requests_chat_id ON "requests" (chat_id);
+CREATE INDEX requests_thread_id ON "requests" (thread_id);
+CREATE INDEX requests_message_id ON "requests" (message_id);
+CREATE INDEX requests_job_id ON "requests" (job_id);
+CREATE INDEX requests_session_id ON "requests" (session_id);
+CREATE INDEX requests_price_id ON "requests" (price_id);
+CREATE INDEX requests_created_at ON "requests" (created_at);
+
+-- One HTTP attempt of a request, without secrets.
+CREATE TABLE "network_calls" (
+  id TEXT NOT NULL PRIMARY KEY,
+  -- Other records this one points to: name -> id.
+  refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
+  request_id TEXT REFERENCES "requests" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  job_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  attempt INTEGER NOT NULL DEFAULT 1,
+  endpoint TEXT NOT NULL,
+  method TEXT NOT NULL,
+  -- The body without the messages that an earlier call of the thread carried already.
+  body TEXT,
+  -- How many messages were left out at the beginning.
+  omitted_messages INTEGER NOT NULL DEFAULT 0,
+  -- SHA-256 of the body as it was sent.
+  body_hash TEXT,
+  -- The answer where it was no success; other answers are in response_streams.
+  response TEXT,
+  status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'success', 'error')),
+  status_code INTEGER,
+  request_headers JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(request_headers) AND typeof(request_headers) = 'text'),
+  response_headers JSONB CHECK (json_valid(response_headers) AND typeof(response_headers) = 'text'),
+  -- Milliseconds until the end of the answer, and until its first byte.
+  duration INTEGER,
+  time_to_first_byte INTEGER,
+  -- The provider's id of the call, from its headers.
+  provider_request_id TEXT,
+  error TEXT,
+  created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+);
+CREATE INDEX network_calls_request_id ON "network_calls" (request_id, attempt);
+CREATE INDEX network_calls_job_id ON "network_calls" (job_id);
+CREATE INDEX network_calls_created_at ON "network_calls" (created_at);
+
+-- What a model sent, as it came. Outlives the message.
+CREATE TABLE "response_streams" (
+  id TEXT NOT NULL PRIMARY KEY,
+  -- Other records this one points to: name -> id.
+  refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
+  -- Id of the model's connection.
+  source_id TEXT,
+  message_id TEXT REFERENCES "messages" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  request_id TEXT REFERENCES "requests" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  -- The protocol and dialect it is in, and whether it is a stream or one document.
+  format JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(format) AND typeof(format) = 'text'),
+  -- The messages it held: [{"role": ..., "parts": [...]}].
+  result_messages JSONB NOT NULL DEFAULT '[]' CHECK (json_valid(result_messages) AND typeof(result_messages) = 'text'),
+  status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed', 'incomplete', 'interrupted')),
+  raw_output TEXT,
+  -- When which part came: [[offset in bytes, milliseconds since the request], ...].
+  timeline JSONB NOT NULL DEFAULT '[]' CHECK (json_valid(timeline) AND typeof(timeline) = 'text'),
+  last_flushed_at DATETIME CHECK (last_flushed_at GLOB '????-??-??T??:??:??.???+00:00'),
+  created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+);
+CREATE INDEX response_streams_message_id ON "response_streams" (message_id);
+CREATE INDEX response_streams_request_id ON "response_streams" (request_id);
+
+-- Bytes of a running stream as they were read. The finish joins them and deletes them.
+CREATE TABLE "stream_chunks" (
+  stream_id TEXT NOT NULL REFERENCES "response_streams" (id) ON DELETE CASCADE ON UPDATE CASCADE,
+  seq INTEGER NOT NULL,
+  -- Milliseconds since the request began.
+  elapsed INTEGER NOT NULL,
+  data BLOB NOT NULL,
+  PRIMARY KEY (stream_id, seq)
+);
+
+-- Sums of the ledger by UTC hour, kept by triggers; it only grows.
+CREATE TABLE "usage_hourly" (
+  hour DATETIME NOT NULL CHECK (hour GLOB '????-??-??T??:??:??.???+00:00'),
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  connection TEXT NOT NULL DEFAULT '',
+  agent TEXT NOT NULL DEFAULT '',
+  tag TEXT NOT NULL DEFAULT '',
+  status TEXT NOT NULL,
+  requests INTEGER NOT NULL DEFAULT 0,
+  input_tokens INTEGER NOT NULL DEFAULT 0,
+  output_tokens INTEGER NOT NULL DEFAULT 0,
+  cached_tokens INTEGER NOT NULL DEFAULT 0,
+  cache_write_tokens INTEGER NOT NULL DEFAULT 0,
+  thinking_tokens INTEGER NOT NULL DEFAULT 0,
+  cost REAL NOT NULL DEFAULT 0,
+  -- Requests that have a cost, and those that should have one but have none.
+  priced_requests INTEGER NOT NULL DEFAULT 0,
+  unpriced_requests INTEGER NOT NULL DEFAULT 0,
+  -- Sum of milliseconds, and the number of requests it is a sum of.
+  duration INTEGER NOT NULL DEFAULT 0,
+  timed_requests INTEGER NOT NULL DEFAULT 0,
+  -- How many requests took how long: milliseconds rounded to two digits -> count.
+  duration_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(duration_histogram) AND typeof(duration_histogram) = 'text'),
+  first_token_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(first_token_histogram) AND typeof(first_token_histogram) = 'text'),
+  first_at DATETIME CHECK (first_at GLOB '????-??-??T??:??:??.???+00:00'),
+  last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
+  PRIMARY KEY (hour, provider, model, connection, agent, tag, status)
+);
