@@ -78,7 +78,7 @@ CREATE TABLE "jobs" (
   parent_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   -- What the work needs to be done, or done again.
   payload JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(payload) AND typeof(payload) = 'text'),
-  result JSONB CHECK (json_valid(result) AND typeof(result) = 'text'),
+  result JSONB CHECK (result IS NULL OR json_valid(result) AND typeof(result) = 'text'),
   error TEXT,
   exit_code INTEGER,
   attempts INTEGER NOT NULL DEFAULT 1,

@@ -16,7 +16,7 @@ CREATE TABLE "chats" (
   -- NodeLLM's id of the provider, or NULL where it knows none; the connection has the rest.
   provider TEXT,
   instructions TEXT,
-  metadata JSONB CHECK (json_valid(metadata) AND typeof(metadata) = 'text'),
+  metadata JSONB CHECK (metadata IS NULL OR json_valid(metadata) AND typeof(metadata) = 'text'),
   -- What later turns keep of the first: options, thinking, tools, persistence.
   settings JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(settings) AND typeof(settings) = 'text'),
   -- When, where and how the last turn was asked for; `chat --continue` looks here.
@@ -85,7 +85,7 @@ CREATE TABLE "messages" (
   finish_reason TEXT,
   error TEXT,
   -- What the provider said beside the parts: citations, reasoning details.
-  metadata JSONB CHECK (json_valid(metadata) AND typeof(metadata) = 'text'),
+  metadata JSONB CHECK (metadata IS NULL OR json_valid(metadata) AND typeof(metadata) = 'text'),
   -- The job that wrote (or still writes) it.
   job_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   -- Who wrote the row: llmctl, import, or orm (another program).
@@ -154,7 +154,7 @@ CREATE TABLE "agent_sessions" (
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   agent_class TEXT NOT NULL,
   chat_id TEXT NOT NULL REFERENCES "chats" (id) ON DELETE CASCADE ON UPDATE CASCADE,
-  metadata JSONB CHECK (json_valid(metadata) AND typeof(metadata) = 'text'),
+  metadata JSONB CHECK (metadata IS NULL OR json_valid(metadata) AND typeof(metadata) = 'text'),
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
 );
@@ -177,7 +177,7 @@ CREATE TABLE "tool_invocations" (
   -- The arguments as the model wrote them: JSON text, valid or not.
   arguments TEXT NOT NULL,
   -- The arguments as they were understood.
-  parameters JSONB CHECK (json_valid(parameters) AND typeof(parameters) = 'text'),
+  parameters JSONB CHECK (parameters IS NULL OR json_valid(parameters) AND typeof(parameters) = 'text'),
   result TEXT,
   status TEXT NOT NULL DEFAULT 'completed' CHECK (status IN ('pending', 'running', 'completed', 'failed', 'denied', 'cancelled')),
   error TEXT,
@@ -187,7 +187,7 @@ CREATE TABLE "tool_invocations" (
   -- Which step of the turn asked for it, from 1.
   step INTEGER,
   -- Who allowed or denied it, when and why.
-  decision JSONB CHECK (json_valid(decision) AND typeof(decision) = 'text'),
+  decision JSONB CHECK (decision IS NULL OR json_valid(decision) AND typeof(decision) = 'text'),
   exit_status INTEGER,
   duration INTEGER,
   started_at DATETIME CHECK (started_at GLOB '????-??-??T??:??:??.???+00:00'),

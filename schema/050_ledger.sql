@@ -47,7 +47,7 @@ CREATE TABLE "requests" (
   -- The provider's id of the answer.
   response_id TEXT,
   -- What was asked beside the messages, and which messages: options, thinking, schema, tools, seqs.
-  parameters JSONB CHECK (json_valid(parameters) AND typeof(parameters) = 'text'),
+  parameters JSONB CHECK (parameters IS NULL OR json_valid(parameters) AND typeof(parameters) = 'text'),
   tag TEXT,
   -- Who asked, from where: parent program, working folder, git commit, host.
   script TEXT,
@@ -88,7 +88,7 @@ CREATE TABLE "network_calls" (
   status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'success', 'error')),
   status_code INTEGER,
   request_headers JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(request_headers) AND typeof(request_headers) = 'text'),
-  response_headers JSONB CHECK (json_valid(response_headers) AND typeof(response_headers) = 'text'),
+  response_headers JSONB CHECK (response_headers IS NULL OR json_valid(response_headers) AND typeof(response_headers) = 'text'),
   -- Milliseconds until the end of the answer, and until its first byte.
   duration INTEGER,
   time_to_first_byte INTEGER,

@@ -59,8 +59,8 @@ BEGIN
     coalesce(NEW.input_tokens, 0), coalesce(NEW.output_tokens, 0), coalesce(NEW.cached_tokens, 0), coalesce(NEW.cache_write_tokens, 0), coalesce(NEW.thinking_tokens, 0),
     coalesce(nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END), 0), nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NOT NULL, nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NULL AND (NEW.status <> 'failed' OR coalesce(NEW.input_tokens, 0) + coalesce(NEW.output_tokens, 0) > 0),
     coalesce(NEW.duration, 0), coalesce(NEW.duration, 0) > 0,
-    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER), 1) ELSE '{}' END,
-    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER), 1) ELSE '{}' END,
+    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
+    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
     NEW.created_at, NEW.created_at
   ) ON CONFLICT (hour, provider, model, connection, agent, tag, status) DO UPDATE SET
     requests = requests + 1,
@@ -100,8 +100,8 @@ BEGIN
     coalesce(NEW.input_tokens, 0), coalesce(NEW.output_tokens, 0), coalesce(NEW.cached_tokens, 0), coalesce(NEW.cache_write_tokens, 0), coalesce(NEW.thinking_tokens, 0),
     coalesce(nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END), 0), nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NOT NULL, nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NULL AND (NEW.status <> 'failed' OR coalesce(NEW.input_tokens, 0) + coalesce(NEW.output_tokens, 0) > 0),
     coalesce(NEW.duration, 0), coalesce(NEW.duration, 0) > 0,
-    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER), 1) ELSE '{}' END,
-    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER), 1) ELSE '{}' END,
+    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
+    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
     NEW.created_at, NEW.created_at
   ) ON CONFLICT (hour, provider, model, connection, agent, tag, status) DO UPDATE SET
     requests = requests + 1,
@@ -173,8 +173,8 @@ BEGIN
     coalesce(NEW.input_tokens, 0), coalesce(NEW.output_tokens, 0), coalesce(NEW.cached_tokens, 0), coalesce(NEW.cache_write_tokens, 0), coalesce(NEW.thinking_tokens, 0),
     coalesce(nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END), 0), nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NOT NULL, nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NULL AND (NEW.status <> 'failed' OR coalesce(NEW.input_tokens, 0) + coalesce(NEW.output_tokens, 0) > 0),
     coalesce(NEW.duration, 0), coalesce(NEW.duration, 0) > 0,
-    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER), 1) ELSE '{}' END,
-    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER), 1) ELSE '{}' END,
+    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
+    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
     NEW.created_at, NEW.created_at
   ) ON CONFLICT (hour, provider, model, connection, agent, tag, status) DO UPDATE SET
     requests = requests + 1,
