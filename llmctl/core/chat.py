@@ -84,7 +84,9 @@ class Fold:
             case Finish():
                 self._finish = event
             case ResponseStart(model, response_id):
-                self._start = ResponseStart(model or self._start.model, response_id or self._start.response_id)
+                self._start = ResponseStart(
+                    model or self._start.model, response_id or self._start.response_id
+                )
             case MessageMetadata(data):
                 self._metadata |= data
             case Unreadable(detail):

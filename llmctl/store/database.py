@@ -1,0 +1,137 @@
+"""An open hub: one connection, its own table names, transactions that do not fail busy."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmctl.core.interrupt import uninterrupted
+from llmctl.core.jsontext import loads
+from llmctl.store import ddl
+from llmctl.store.errors import storage_errors
+from llmctl.store.writes import Write
+
+if TYPE_CHECKING:
+    from llmctl.store.writer import Writer
+
+#: How long a writer waits for another one, in milliseconds.
+BUSY_TIMEOUT_MS = 30_000
+
+Row = dict[str, Any]
+Mode = Literal["read", "write", "create"]
+
+
+class Database:
+    """One hub. Reads are plain SQL with ``{table}`` slots; writes are values applied in one transaction.
+
+    ``read`` never changes the file; ``write`` needs an existing hub and takes in what an earlier run could not
+    write; ``create`` makes a missing hub first. See :func:`llmctl.store.opening.open_hub`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self.connection = connection
+        self.path = path
+        self._filled: dict[str, str] = {}
+        self._durable = False
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Logical table name -> physical one, where they differ."""
+        names: Mapping[str, str] = self.meta("tables", {})
+        return names
+
+    @cached_property
+    def fields(self) -> Mapping[str, Mapping[str, str]]:
+        """Table -> custom column -> declared type."""
+        fields: Mapping[str, Mapping[str, str]] = self.meta("fields", {})
+        return fields
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        """Return a fact about this hub, kept as JSON."""
+        with storage_errors(self.path):
+            found = self.connection.execute("SELECT value FROM hub_meta WHERE key = ?", (key,)).fetchone()
+        return loads(found[0], default) if found else default
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[Row]:
+        """Run a SELECT with ``{table}`` slots; return all rows as dicts."""
+        return list(self.rows(sql, parameters))
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> Iterator[Row]:
+        """Run a SELECT with ``{table}`` slots; yield row by row."""
+        with storage_errors(self.path):
+            cursor = self.connection.execute(self.sql(sql), parameters)
+            columns = [column[0] for column in cursor.description or ()]
+            for row in cursor:
+                yield dict(zip(columns, row, strict=True))
+
+    def one(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> Row | None:
+        """Return the first row, or None."""
+        return next(self.rows(sql, parameters), None)
+
+    def value(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> Any:
+        """Return the first column of the first row, or None."""
+        with storage_errors(self.path):
+            found = self.connection.execute(self.sql(sql), parameters).fetchone()
+        return found[0] if found else None
+
+    def execute(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> int:
+        """Run a statement with ``{table}`` slots; return the number of rows it changed."""
+        with storage_errors(self.path):
+            return self.connection.execute(self.sql(sql), parameters).rowcount
+
+    def sql(self, template: str) -> str:
+        """Fill the slots; remembered, since the same few statements come again."""
+        if template not in self._filled:
+            self._filled[template] = ddl.filled(template, self.names)
+        return self._filled[template]
+
+    @contextmanager
+    def transaction(self, *, durable: bool = False) -> Iterator[None]:
+        """Commit the block as one, or nothing of it. No signal cuts it in half.
+
+        It begins IMMEDIATE: a transaction that turns from reading to writing would fail busy at once. With
+        ``durable`` it survives a power cut (``synchronous=FULL``); any commit survives the death of the process.
+        Blocks nest; the outermost one commits.
+        """
+        if self.connection.in_transaction:
+            yield
+            return
+        with uninterrupted(), storage_errors(self.path):
+            self._set_durable(durable)
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def commit(self, *writes: Write, durable: bool = False) -> None:
+        """Apply writes in one transaction (or in the running one)."""
+        with self.transaction(durable=durable):
+            for write in writes:
+                self.writer.apply(write)
+
+    @cached_property
+    def writer(self) -> Writer:
+        from llmctl.store.writer import Writer  # sqlite-utils: not for commands that only read
+
+        return Writer(self.connection, self.names)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def forget_names(self) -> None:
+        """Read table names, fields and tables anew: they were changed."""
+        for name in ("names", "fields", "writer"):
+            self.__dict__.pop(name, None)
+        self._filled.clear()
+
+    def _set_durable(self, durable: bool) -> None:
+        if durable != self._durable:
+            self.connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable

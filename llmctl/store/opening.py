@@ -1,0 +1,203 @@
+"""Opening a hub, and making one: never half, however many processes try at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from collections.abc import Mapping
+
+from llmctl.core import clock
+from llmctl.core.errors import ConfigError, StorageError
+from llmctl.core.ids import new_id
+from llmctl.core.jsontext import dumps
+from llmctl.store import ddl
+from llmctl.store.database import BUSY_TIMEOUT_MS, Database, Mode
+from llmctl.store.errors import storage_errors
+
+MEMORY = ":memory:"
+
+#: The connection that stands in every hub.
+_ECHO = """
+INSERT INTO {model_connections} (id, name, description, provider, model_id, created_at, updated_at)
+VALUES (?, 'echo', 'answers offline, with what it was told', 'echo', 'echo', ?, ?)
+"""
+
+
+def open_hub(path: str, mode: Mode = "read") -> Database:
+    """Open the hub at ``path``.
+
+    ``read`` and ``write`` raise :class:`ConfigError` where there is none; ``create`` makes it. A file that is no
+    hub, cannot be read or is newer than this program is a :class:`StorageError`, and stays as it is.
+    """
+    if path == MEMORY:
+        return _in_memory()
+    if not _has_content(path):
+        if mode != "create":
+            raise missing(path)
+        create(path)
+    return _checked(_connected(path, mode), path, mode)
+
+
+def missing(path: str) -> ConfigError:
+    return ConfigError(f'there is no hub at "{path}"', hint="make one with: llmctl init", reason="no_hub")
+
+
+def create(path: str, names: Mapping[str, str] | None = None) -> bool:
+    """Make a hub unless there is one; return whether this call made it.
+
+    It is built beside its place and linked into it whole: no process ever sees half a hub.
+    """
+    _make_folder(os.path.dirname(os.path.abspath(path)))
+    draft = f"{path}.{os.getpid()}-{new_id()[:8]}.new"
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with storage_errors(path):
+            build(draft, names or {})
+        return _put_in_place(draft, path)
+    except OSError as error:
+        raise StorageError(
+            f'cannot make a hub at "{path}": {error.strerror}', hint="choose another place with --db"
+        ) from error
+    finally:
+        for leftover in (draft, f"{draft}-wal", f"{draft}-shm", f"{draft}-journal"):
+            with contextlib.suppress(OSError):
+                os.unlink(leftover)
+
+
+def build(path: str, names: Mapping[str, str]) -> None:
+    """Write the whole schema into an empty database file, in write-ahead mode."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("BEGIN IMMEDIATE")
+        fill(connection, names)
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def fill(connection: sqlite3.Connection, names: Mapping[str, str]) -> None:
+    """Make all tables, views and triggers, and the first rows. The caller commits."""
+    for statement in ddl.statements(names):
+        connection.execute(statement)
+    now = clock.now()
+    connection.execute("INSERT INTO hub_meta (key, value) VALUES ('tables', ?)", (dumps(dict(names)),))
+    connection.execute("INSERT INTO hub_meta (key, value) VALUES ('fields', '{}')")
+    connection.execute(
+        ddl.filled("INSERT INTO {user_settings} (id, created_at, updated_at) VALUES (?, ?, ?)", names),
+        (new_id(), now, now),
+    )
+    connection.execute(ddl.filled(_ECHO, names), (new_id(), now, now))
+    connection.execute(f"PRAGMA application_id={ddl.APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={ddl.VERSION}")
+
+
+def _in_memory() -> Database:
+    connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA temp_store=MEMORY")
+    fill(connection, {})
+    _set_up(connection)
+    return Database(connection, MEMORY)
+
+
+def _has_content(path: str) -> bool:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StorageError(
+            f'cannot open the hub "{path}": {error.strerror}', hint="choose another with --db"
+        ) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise StorageError(f'cannot open the hub "{path}": it is a folder', hint="choose a file with --db")
+    return found.st_size > 0
+
+
+def _put_in_place(draft: str, path: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(path).st_size == 0:  # made by mktemp or touch: keep its mode
+            os.chmod(draft, stat.S_IMODE(os.stat(path).st_mode))
+            os.replace(draft, path)
+            return True
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if os.path.exists(path):
+            return False
+        os.rename(draft, path)
+    return True
+
+
+def _make_folder(folder: str) -> None:
+    """Make missing folders, for this user only; existing ones stay as they are."""
+    if not os.path.isdir(folder):
+        _make_folder(os.path.dirname(folder))
+        with contextlib.suppress(FileExistsError):
+            try:
+                os.mkdir(folder, 0o700)
+            except OSError as error:
+                raise StorageError(
+                    f'cannot make the folder "{folder}": {error.strerror}',
+                    hint="choose another place with --db",
+                ) from error
+
+
+def _connected(path: str, mode: Mode) -> sqlite3.Connection:
+    with storage_errors(path):
+        connection = _connect(path)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if mode != "read" or "unable to open" not in str(error):
+                raise
+            # A write-ahead hub on a read-only file system, without its side files: nobody else can write it.
+            connection = _connect(path, "&immutable=1")
+        _set_up(connection)
+        if mode == "read":
+            connection.execute("PRAGMA query_only=1")
+        return connection
+
+
+def _connect(path: str, options: str = "") -> sqlite3.Connection:
+    uri = "file:" + "".join(_escaped(c) for c in os.path.abspath(path)) + "?mode=rw" + options
+    return sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False
+    )
+
+
+def _escaped(character: str) -> str:
+    return f"%{ord(character):02x}" if character in "%?#" else character
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA secure_delete=ON")
+
+
+def _checked(connection: sqlite3.Connection, path: str, mode: Mode) -> Database:
+    with storage_errors(path):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'hub_meta'").fetchone()
+    if not known:
+        connection.close()
+        raise StorageError(
+            f'"{path}" is a database, but not a hub',
+            hint="make llmctl's tables in it with: llmctl init --adopt",
+            reason="not_a_hub",
+        )
+    if version > ddl.VERSION:
+        connection.close()
+        raise StorageError(
+            f'the hub "{path}" was written by a newer llmctl (schema {version}, this program knows {ddl.VERSION})',
+            hint="upgrade llmctl",
+            reason="newer_hub",
+        )
+    return Database(connection, path)
