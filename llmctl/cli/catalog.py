@@ -1,0 +1,154 @@
+"""All commands as strings: names, helps, modules. Help and completion read this and import nothing.
+
+``chats list`` is the function ``list_`` of ``llmctl/cli/commands/chats.py``: a command's name with ``-`` as ``_``,
+and a trailing ``_`` where the plain name is Python's own (``list_``, ``set_``, ``help_``). The help here is the
+first line of that function's docstring.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from keyword import iskeyword
+from typing import NamedTuple
+
+TALK = "Talk"
+LOOK_BACK = "Look back"
+SET_UP = "Set up"
+MAINTAIN = "Maintain"
+PLUMBING = "Plumbing"
+
+#: In the order of the help; what stands under the last one appears in ``llmctl help --all`` only.
+PANELS = (TALK, LOOK_BACK, SET_UP, MAINTAIN, PLUMBING)
+
+
+class Entry(NamedTuple):
+    """A command, or a group of them (``subcommands``: name to help)."""
+
+    panel: str
+    help: str
+    subcommands: Mapping[str, str] = {}
+
+
+CATALOG: dict[str, Entry] = {
+    "chat": Entry(TALK, "Talk to a model: one-shot, piped, continued or interactive"),
+    "chats": Entry(
+        LOOK_BACK,
+        "Manage conversations",
+        {
+            "list": "List conversations, the newest first",
+            "show": "Show a conversation",
+            "new": "Begin a conversation without asking anything",
+            "edit": "Change what a conversation keeps: model, options, description, metadata",
+            "search": "Find messages by their words",
+            "rename": "Give a conversation another name",
+            "fork": "Copy a conversation up to a message, to go on differently",
+            "render": "Show what a model would be sent, or keep a snapshot of it",
+            "unlock": "Free a conversation that a dead process holds",
+            "delete": "Delete a conversation and every copy of its text",
+        },
+    ),
+    "stats": Entry(LOOK_BACK, "Show tokens, cost, latency and errors, of a chat or of everything"),
+    "request": Entry(
+        LOOK_BACK,
+        "Look into the ledger of requests",
+        {
+            "list": "List requests, the newest first",
+            "show": "Show a request, its HTTP attempts and what was streamed",
+            "curl": "Print a request as a curl command, without its key",
+            "replay": "Send a request again",
+        },
+    ),
+    "job": Entry(
+        LOOK_BACK,
+        "Look after tracked work",
+        {
+            "list": "List jobs, the newest first",
+            "show": "Show a job",
+            "log": "Print the log of a job",
+            "recover": "Finish the turns of processes that died",
+        },
+    ),
+    "init": Entry(SET_UP, "Make or upgrade the hub and find connections"),
+    "connection": Entry(
+        SET_UP,
+        "Manage connections to models",
+        {
+            "add": "Add a connection",
+            "list": "List connections",
+            "show": "Show a connection",
+            "edit": "Change a connection",
+            "remove": "Remove a connection",
+            "test": "Ask a connection for a few tokens and report what happens",
+            "models": "List the models that a connection offers",
+            "default": "Show or choose the connection that is used when none is named",
+        },
+    ),
+    "settings": Entry(
+        SET_UP,
+        "Read and change settings",
+        {
+            "list": "List settings with their values",
+            "get": "Print the value of a setting",
+            "set": "Change a setting",
+            "unset": "Give a setting its built-in value again",
+        },
+    ),
+    "completion": Entry(SET_UP, "Print the completion script of a shell"),
+    "help": Entry(SET_UP, "Show help on a command or a topic"),
+    "doctor": Entry(MAINTAIN, "Find out what is wrong and how to mend it"),
+    "db": Entry(
+        MAINTAIN,
+        "Look after the hub's file",
+        {
+            "path": "Print where the hub is",
+            "status": "Show the hub's size, version and counts",
+            "migrate": "Upgrade the hub to this version's schema",
+            "check": "Check the hub's integrity",
+            "backup": "Copy the hub to another file, while it is in use",
+            "restore": "Put a backup in the hub's place",
+            "vacuum": "Give unused space back to the file system",
+            "scrub": "Replace a secret everywhere in the hub",
+            "query": "Run read-only SQL",
+        },
+    ),
+    "schema": Entry(
+        MAINTAIN,
+        "Show, emit and check the hub's schema",
+        {
+            "show": "Print the tables and columns of the hub",
+            "emit": "Print the schema for another tool: Prisma or SQL",
+            "check": "Compare a hub with the schema",
+        },
+    ),
+    "thread": Entry(
+        PLUMBING,
+        "Look at threads, what stands behind chats",
+        {
+            "list": "List threads",
+            "show": "Show everything in a thread, in order",
+            "unlock": "Free a thread that a dead process holds",
+        },
+    ),
+    "message": Entry(
+        PLUMBING,
+        "Look at single messages",
+        {"list": "List messages", "show": "Show a message"},
+    ),
+}
+
+
+def target(path: tuple[str, ...]) -> tuple[str, str]:
+    """Return the module and the function behind a command such as ``("chats", "list")``."""
+    name = path[-1].replace("-", "_")
+    own = iskeyword(name) or hasattr(builtins, name)
+    return f"llmctl.cli.commands.{path[0]}", f"{name}_" if own else name
+
+
+def leaves() -> list[tuple[str, ...]]:
+    """Return the path of every command that can be run, in the catalogue's order."""
+    return [
+        path
+        for name, entry in CATALOG.items()
+        for path in ([(name, sub) for sub in entry.subcommands] if entry.subcommands else [(name,)])
+    ]

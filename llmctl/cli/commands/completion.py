@@ -1,0 +1,31 @@
+"""``llmctl completion``: the scripts that are generated into ``completions/``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.core.errors import NotFoundError
+from llmctl.entry import ANSWERS, generated
+
+
+def completion(
+    ctx: typer.Context,
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+) -> None:
+    """Print the completion script of a shell.
+
+    Names and flags are part of the script; names and ids in the hub are looked up while you type.
+
+    Examples:
+      llmctl completion bash > ~/.local/share/bash-completion/completions/llmctl
+      llmctl completion zsh > "${fpath[1]}/_llmctl"
+      llmctl completion fish > ~/.config/fish/completions/llmctl.fish
+    """
+    app: App = ctx.obj
+    script = generated(ANSWERS["completion", shell])
+    if script is None:
+        raise NotFoundError(f'no completion script for "{shell}"', hint="reinstall llmctl: the file is not there")
+    app.io.write_bytes(script)

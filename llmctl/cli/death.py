@@ -1,0 +1,36 @@
+"""How the process ends: which signals are held back, and how it dies of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from llmctl.core import interrupt
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def install() -> None:
+    """Turn SIGINT, SIGTERM and SIGHUP into :class:`Signalled`, save those we are made to ignore (``nohup``, ``&``)."""
+    for signum in _SIGNALS:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, interrupt.handle)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(raised: Any) -> None:
+    """Stay silent, but raise a signal again that came while a destructor ran and would be lost there."""
+    if isinstance(raised.exc_value, interrupt.Signalled):
+        signum = raised.exc_value.signum
+        signal.signal(signum, interrupt.handle)
+        signal.raise_signal(signum)
+
+
+def die(signum: int) -> int:
+    """End the process by that signal, so that the shell sees 129, 130, 141 or 143 and loops stop."""
+    signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
+    os.kill(os.getpid(), signum)
+    return 128 + signum  # where the signal cannot kill (pid 1 of a container)

@@ -1,0 +1,72 @@
+"""The only catcher: runs a command line and turns whatever happens into stderr lines, an exit code or a death."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from signal import SIGINT, SIGPIPE
+
+from llmctl.cli import death
+from llmctl.cli.app import App
+from llmctl.cli.io import Streams, process_streams
+from llmctl.core.errors import LlmctlError
+from llmctl.core.interrupt import Signalled
+
+
+def main() -> int:
+    """Run ``sys.argv``; return the exit code, or die of the signal that ended it."""
+    try:
+        io = process_streams()
+        death.install()
+        return run(sys.argv[1:], os.environ, io)
+    except Signalled as signalled:
+        return death.die(signalled.signum)
+
+
+def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
+    """Run a command line; return its exit code. Raises nothing but :class:`Signalled`, when all is unwound."""
+    app = App(env, io)
+    try:
+        with app:
+            code = _execute(app, arguments)
+            io.flush()
+            return code
+    except (Signalled, KeyboardInterrupt, BrokenPipeError) as end:
+        raise _signalled(end) from end
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except BaseException as error:
+        return _report(error, app, arguments)
+
+
+def _execute(app: App, arguments: Sequence[str]) -> int:
+    from llmctl.cli import lazy  # typer: 45 ms, after the signal handlers stand
+
+    return lazy.execute(app, arguments)
+
+
+def _signalled(end: BaseException) -> Signalled:
+    if isinstance(end, Signalled):
+        return end
+    return Signalled(SIGINT if isinstance(end, KeyboardInterrupt) else SIGPIPE)
+
+
+def _report(error: BaseException, app: App, arguments: Sequence[str]) -> int:
+    from llmctl.cli import errors
+
+    known = errors.as_llmctl(error)
+    failure = known or errors.internal_error(error)
+    if app.debug and (known is None or known is not error):
+        app.io.say(errors.trace(error))
+    app.io.say((errors.json_form if errors.wants_json(arguments) else errors.text_form)(failure))
+    _flush_what_is_left(app)
+    return failure.exit_code
+
+
+def _flush_what_is_left(app: App) -> None:
+    """Deliver what was printed before the failure; where even that fails, keep Python from saying so."""
+    try:
+        app.io.flush()
+    except LlmctlError:
+        app.io.abandon()
