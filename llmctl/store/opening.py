@@ -167,9 +167,7 @@ def _connected(path: str, mode: Mode) -> sqlite3.Connection:
 
 def _connect(path: str, options: str = "") -> sqlite3.Connection:
     uri = "file:" + "".join(_escaped(c) for c in os.path.abspath(path)) + "?mode=rw" + options
-    return sqlite3.connect(
-        uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False
-    )
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False)
 
 
 def _escaped(character: str) -> str:

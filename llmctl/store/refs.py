@@ -55,13 +55,6 @@ def _nearest(database: Database, table: str, ref: str, kind: str) -> str | None:
         return None
     from difflib import get_close_matches  # an error path
 
-    names = [
-        row["name"]
-        for row in database.query(f"SELECT name FROM {{{table}}} WHERE name IS NOT NULL LIMIT 2000")
-    ]
+    names = [row["name"] for row in database.query(f"SELECT name FROM {{{table}}} WHERE name IS NOT NULL LIMIT 2000")]
     near = get_close_matches(ref, names, n=3)
-    return (
-        f"did you mean {', '.join(near)}?"
-        if near
-        else f"see: llmctl {kind}{'s' if kind == 'chat' else ''} list"
-    )
+    return f"did you mean {', '.join(near)}?" if near else f"see: llmctl {kind}{'s' if kind == 'chat' else ''} list"

@@ -1,0 +1,107 @@
+"""From the rows of a thread to the messages a model is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from llmctl.core.errors import RejectedError
+from llmctl.core.jsontext import loads
+from llmctl.core.messages import File, Message, Part, Text, ToolCall, ToolResult, from_json
+from llmctl.store import threads
+from llmctl.store.database import Database, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message and its place in the thread."""
+
+    seq: int
+    message: Message
+
+
+def load(database: Database, thread_id: str, *, upto_seq: int | None = None) -> list[Entry]:
+    """Return what the model has to know, in order: full fidelity, without what is unfinished or unanswered.
+
+    The last system row comes first and alone. A partial answer counts while it is part of the chat.
+    """
+    rows = threads.messages(database, thread_id, upto_seq=upto_seq)
+    files = threads.attachments(database, thread_id)
+    system = [row for row in rows if row["role"] == "system" and row["content"]][-1:]
+    spoken = [row for row in rows if row["role"] != "system" and _counts(row)]
+    entries = [Entry(row["seq"], _message(row, files.get(row["id"], ()))) for row in system + spoken]
+    return [entry for entry in _paired(entries) if entry.message.parts]
+
+
+def last_turns(entries: Sequence[Entry], turns: int) -> tuple[list[Entry], int]:
+    """Drop whole oldest turns; return what is left and how many were dropped. The last turn is the present one."""
+    starts = [index for index, entry in enumerate(entries) if entry.message.role == "user"]
+    if turns < 0 or len(starts) <= turns + 1:
+        return list(entries), 0
+    dropped = len(starts) - turns - 1
+    system = [entry for entry in entries if entry.message.role == "system"]
+    return system + list(entries[starts[dropped] :]), dropped
+
+
+def ranges(seqs: Iterable[int]) -> list[list[int]]:
+    """Return ``[[first, last], ...]`` of ascending numbers: a compact form of which rows were sent."""
+    found: list[list[int]] = []
+    for seq in seqs:
+        if found and seq == found[-1][1] + 1:
+            found[-1][1] = seq
+        else:
+            found.append([seq, seq])
+    return found
+
+
+def message_of(row: Row, files: Iterable[Row] = ()) -> Message:
+    """Return the message in a row of ``messages``, with its attachments."""
+    return _message(row, files)
+
+
+def _counts(row: Row) -> bool:
+    if row["status"] == "pending":
+        return False
+    if row["role"] == "assistant" and row["status"] in ("incomplete", "interrupted"):
+        return row["chat_id"] is not None
+    return True
+
+
+def _message(row: Row, files: Iterable[Row]) -> Message:
+    raw = loads(row["content_raw"]) if row["content_raw"] and row["origin"] != "orm" else None
+    parts: tuple[Part, ...] = from_json(raw) if isinstance(raw, list) else _text(row["content"])
+    role = row["role"] if row["role"] in ("system", "user", "assistant", "tool") else "user"
+    return Message(role, (*parts, *map(_file, files)), loads(row["metadata"], {}))
+
+
+def _text(content: str | None) -> tuple[Part, ...]:
+    return (Text(content),) if content else ()
+
+
+def _file(row: Row) -> File:
+    return File(row["media_type"], data=row["content"], url=row["url"], name=row["name"])
+
+
+def _paired(entries: Sequence[Entry]) -> list[Entry]:
+    """Drop calls without a result and results without a call: providers refuse them."""
+    called = {part.id for entry in entries for part in entry.message.tool_calls}
+    answered = {
+        part.call_id for entry in entries for part in entry.message.parts if isinstance(part, ToolResult)
+    }
+    whole = called & answered
+
+    def keeps(part: Part) -> bool:
+        if isinstance(part, ToolCall):
+            return part.id in whole
+        return not isinstance(part, ToolResult) or part.call_id in whole
+
+    return [
+        replace(entry, message=replace(entry.message, parts=tuple(filter(keeps, entry.message.parts))))
+        for entry in entries
+    ]
+
+
+def require_prompt(entries: Sequence[Entry]) -> None:
+    """Raise where there is nothing to answer."""
+    if not entries or entries[-1].message.role not in ("user", "tool"):
+        raise RejectedError("nothing to ask: the conversation has no unanswered message")

@@ -1,0 +1,132 @@
+"""What could not be written into the hub waits in a file beside it, until the next run takes it in.
+
+One JSON array per line: ``["insert", table, row]``, ``["update", table, id, changes]``, ``["delete", table, where]``;
+bytes as ``{"base64": ...}``. Each append is whole and locked, so that many processes may share one spool.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from llmctl.store.database import Database
+from llmctl.store.opening import MEMORY
+from llmctl.store.writes import Delete, Insert, Update, Write
+
+
+def places(hub_path: str, fallback_folder: str | None) -> list[str]:
+    """Return where a hub's spool may be: beside it, and where the hub's own disk is full or read-only."""
+    beside = [f"{hub_path}.spool"]
+    if fallback_folder:
+        beside.append(os.path.join(fallback_folder, os.path.abspath(hub_path).replace("/", "%") + ".spool"))
+    return beside
+
+
+def append(hub_path: str, writes: Iterable[Write], fallback_folder: str | None = None) -> str:
+    """Keep writes for later; return the file they are in. Raises OSError where no place takes them."""
+    data = "".join(json.dumps(_to_json(write), ensure_ascii=False) + "\n" for write in writes).encode()
+    problem: OSError | None = None
+    for place in places(hub_path, fallback_folder):
+        try:
+            os.makedirs(os.path.dirname(os.path.abspath(place)), mode=0o700, exist_ok=True)
+            return _append(place, data)
+        except OSError as error:
+            problem = error
+    raise problem or OSError("no place for a spool file")
+
+
+def take_in(database: Database, fallback_folder: str | None = None) -> int:
+    """Write what waits into the hub, in one transaction; return how many writes there were.
+
+    Rows that are there already stay as they are: a spool may be taken in twice.
+    """
+    if database.path == MEMORY:
+        return 0
+    return sum(_take_in(database, place) for place in places(database.path, fallback_folder) if os.path.exists(place))
+
+
+def _append(place: str, data: bytes) -> str:
+    descriptor = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _is_still(place, descriptor):  # taken in while we waited for the lock
+            return _append(place, data)
+        size = os.fstat(descriptor).st_size
+        try:
+            written = os.write(descriptor, data)
+            os.fsync(descriptor)
+            if written < len(data):
+                raise OSError("short write")
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+        return place
+    finally:
+        os.close(descriptor)
+
+
+def _is_still(place: str, descriptor: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.stat(place).st_ino == os.fstat(descriptor).st_ino
+    return False
+
+
+def _take_in(database: Database, place: str) -> int:
+    with suppress(FileNotFoundError), open(place, encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not _is_still(place, file.fileno()):
+            return 0
+        writes = [_from_json(json.loads(line)) for line in file if line.endswith("\n")]
+        with database.transaction(durable=True):
+            for write in writes:
+                if not (isinstance(write, Insert) and _is_there(database, write)):
+                    database.writer.apply(write)
+        os.unlink(place)
+        return len(writes)
+    return 0
+
+
+def _is_there(database: Database, write: Insert) -> bool:
+    keys = ("id",) if "id" in write.row else ("stream_id", "seq")
+    condition = " AND ".join(f"{key} = ?" for key in keys)
+    sql = f"SELECT 1 FROM {{{write.table}}} WHERE {condition}"
+    return database.value(sql, [write.row[key] for key in keys]) is not None
+
+
+def _to_json(write: Write) -> list[Any]:
+    match write:
+        case Insert(table, row):
+            return ["insert", table, _packed(row)]
+        case Update(table, id, changes):
+            return ["update", table, id, _packed(changes)]
+        case Delete(table, where):
+            return ["delete", table, _packed(where)]
+
+
+def _from_json(item: list[Any]) -> Write:
+    match item:
+        case ["insert", str(table), dict(row)]:
+            return Insert(table, _unpacked(row))
+        case ["update", str(table), str(id), dict(changes)]:
+            return Update(table, id, _unpacked(changes))
+        case ["delete", str(table), dict(where)]:
+            return Delete(table, _unpacked(where))
+    raise ValueError(f"no write: {item!r}")
+
+
+def _packed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {"base64": b64encode(value).decode()} if isinstance(value, bytes) else value
+        for name, value in values.items()
+    }
+
+
+def _unpacked(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: b64decode(value["base64"]) if isinstance(value, dict) else value for name, value in values.items()
+    }
