@@ -8,6 +8,7 @@ from typing import Literal
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.registry import Registry
+from llmctl.providers.hosts import host_of, is_loopback, matches, origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +16,14 @@ class Provider:
     """One provider. Nothing here is executed; wires read ``dialect``, the engine reads the rest."""
 
     name: str
+    #: Empty where every user has another one (Azure, any compatible host).
     base_url: str
     wire: str = "openai-chat"
     #: How the key travels: ``Authorization: Bearer``, or the named header, or not at all.
     auth: Literal["bearer", "none"] | str = "bearer"
     #: Environment variables that may hold the key, first set one wins.
     key_env: tuple[str, ...] = ()
-    #: Environment variables that may hold another base URL.
+    #: Environment variables that may hold another base URL, first set one wins.
     base_env: tuple[str, ...] = ()
     dialect: Dialect = field(default_factory=Dialect)
     #: Headers sent with every request.
@@ -35,6 +37,52 @@ class Provider:
     nodellm_id: str | None = None
     #: Where the facts come from.
     docs: str = ""
+    #: Hosts of the provider beside that of ``base_url``; ``.example.com`` means every host below it.
+    hosts: tuple[str, ...] = ()
+    #: Path of a base URL that names a bare host: no such host answers at its root.
+    root_path: str = ""
 
 
-PROVIDERS: Registry[Provider] = Registry("provider", "llmctl.providers", {"echo": "echo:PROVIDER"})
+PROVIDERS: Registry[Provider] = Registry(
+    "provider",
+    "llmctl.providers",
+    {
+        "openai": "openai:PROVIDER",
+        "openrouter": "compatible:OPENROUTER",
+        "deepseek": "compatible:DEEPSEEK",
+        "mistral": "compatible:MISTRAL",
+        "xai": "compatible:XAI",
+        "groq": "compatible:GROQ",
+        "together": "compatible:TOGETHER",
+        "fireworks": "compatible:FIREWORKS",
+        "perplexity": "compatible:PERPLEXITY",
+        "cerebras": "compatible:CEREBRAS",
+        "zai": "compatible:ZAI",
+        "azure": "compatible:AZURE",
+        "huggingface": "compatible:HUGGINGFACE",
+        "ollama": "compatible:OLLAMA",
+        "lmstudio": "compatible:LMSTUDIO",
+        "llamacpp": "compatible:LLAMACPP",
+        "vllm": "compatible:VLLM",
+        "gpustack": "compatible:GPUSTACK",
+        "compatible": "compatible:COMPATIBLE",
+        "echo": "echo:PROVIDER",
+    },
+)
+
+
+def owns(provider: Provider, url: str) -> bool:
+    """Tell whether a URL leads to the provider's own servers: its host over TLS, its port on this machine."""
+    scheme, host, port = origin(url)
+    if provider.local and is_loopback(url):
+        return port == origin(provider.base_url)[2]
+    if scheme != "https" or not host:
+        return False
+    own = host_of(provider.base_url)
+    return (host == own and not provider.local) or any(matches(host, pattern) for pattern in provider.hosts)
+
+
+def find_by_host(url: str) -> Provider | None:
+    """Return the provider whose host a URL names, or None for a host that nobody here knows."""
+    providers = (PROVIDERS.load(name) for name in PROVIDERS.names())
+    return next((provider for provider in providers if owns(provider, url)), None)

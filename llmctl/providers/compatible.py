@@ -1,0 +1,185 @@
+"""Hosts that speak OpenAI's Chat Completions: one row each, and only what they do differently.
+
+The deviations are what the hosts were seen to do in recorded traffic, or what their own pages say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmctl.core.dialect import Dialect
+from llmctl.providers import Provider
+
+
+def _row(
+    name: str, base_url: str, model: str | None = None, *, keys: str = "", bases: str = "", **more: Any
+) -> Provider:
+    """Return a provider whose variables are NAME_API_KEY and NAME_API_BASE, before the further ones given."""
+    return Provider(
+        name=name,
+        base_url=base_url,
+        key_env=(f"{name.upper()}_API_KEY", *keys.split()),
+        base_env=(f"{name.upper()}_API_BASE", *bases.split()),
+        default_model=model,
+        **more,
+    )
+
+
+def _server(name: str, port: int, *, keys: str = "", bases: str = "", **more: Any) -> Provider:
+    """Return a server on this machine; it answers below /v1, and its models are asked of itself."""
+    base_url = f"http://localhost:{port}/v1"
+    return _row(name, base_url, keys=keys, bases=bases, local=True, root_path="/v1", **more)
+
+
+OPENROUTER = _row(
+    "openrouter",
+    "https://openrouter.ai/api/v1",
+    "openai/gpt-5.6-luna",
+    dialect=Dialect(thinking_field="reasoning", thinking_replay_field="reasoning_details"),
+    nodellm_id="openrouter",
+    docs="https://openrouter.ai/docs/api-reference/overview",
+)
+
+DEEPSEEK = _row(
+    "deepseek",
+    "https://api.deepseek.com",
+    "deepseek-flash",
+    # A tool call that followed thinking is refused without that thinking.
+    dialect=Dialect(thinking_field="thinking", thinking_replay_field="reasoning_content"),
+    nodellm_id="deepseek",
+    docs="https://api-docs.deepseek.com",
+)
+
+MISTRAL = _row(
+    "mistral",
+    "https://api.mistral.ai/v1",
+    "mistral-small-latest",
+    # Usage comes unasked; unknown fields are refused.
+    dialect=Dialect(stream_usage=False),
+    nodellm_id="mistral",
+    docs="https://docs.mistral.ai/api",
+)
+
+XAI = _row(
+    "xai",
+    "https://api.x.ai/v1",
+    "grok-4.3",
+    dialect=Dialect(thinking_on_top=True),
+    nodellm_id="xai",
+    docs="https://docs.x.ai/docs/api-reference",
+)
+
+GROQ = _row(
+    "groq",
+    "https://api.groq.com/openai/v1",
+    "openai/gpt-oss-120b",
+    dialect=Dialect(stream_usage=False),
+    docs="https://console.groq.com/docs/openai",
+)
+
+TOGETHER = _row(
+    "together",
+    "https://api.together.xyz/v1",
+    "openai/gpt-oss-120b",
+    keys="TOGETHERAI_API_KEY",
+    hosts=("api.together.ai",),
+    docs="https://docs.together.ai/docs/openai-api-compatibility",
+)
+
+FIREWORKS = _row(
+    "fireworks",
+    "https://api.fireworks.ai/inference/v1",
+    "accounts/fireworks/models/gpt-oss-120b",
+    keys="FIREWORKS_AI_API_KEY",
+    dialect=Dialect(thinking_replay_field="reasoning_content"),
+    docs="https://docs.fireworks.ai/tools-sdks/openai-compatibility",
+)
+
+PERPLEXITY = _row(
+    "perplexity",
+    "https://api.perplexity.ai",
+    "sonar",
+    keys="PPLX_API_KEY",
+    dialect=Dialect(done_marker=False, models_path="/v1/models"),
+    docs="https://docs.perplexity.ai/api-reference",
+)
+
+CEREBRAS = _row(
+    "cerebras",
+    "https://api.cerebras.ai/v1",
+    "gpt-oss-120b",
+    docs="https://inference-docs.cerebras.ai/api-reference/chat-completions",
+)
+
+ZAI = _row(
+    "zai",
+    "https://api.z.ai/api/paas/v4",
+    "glm-5.3-flash",
+    keys="Z_AI_API_KEY",
+    dialect=Dialect(thinking_field="thinking", thinking_replay_field="reasoning_content"),
+    docs="https://docs.z.ai/api-reference",
+)
+
+AZURE = _row(
+    "azure",
+    # Every resource has its own; the model is the name of a deployment. An older API is reached by a base
+    # URL with its path and query, such as https://NAME.services.ai.azure.com/models?api-version=2024-05-01-preview
+    "",
+    keys="AZURE_OPENAI_API_KEY",
+    bases="AZURE_OPENAI_API_BASE AZURE_OPENAI_ENDPOINT",
+    auth="api-key",
+    hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
+    root_path="/openai/v1",
+    dialect=Dialect(max_tokens_field="max_completion_tokens"),
+    docs="https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
+)
+
+HUGGINGFACE = _row(
+    "huggingface",
+    "https://router.huggingface.co/v1",
+    "openai/gpt-oss-120b",
+    keys="HF_TOKEN",
+    # Many hosts answer behind the router; some of them do not know the field, all send usage unasked.
+    dialect=Dialect(stream_usage=False),
+    docs="https://huggingface.co/docs/inference-providers",
+)
+
+OLLAMA = _server(
+    "ollama",
+    11434,
+    hosts=("ollama.com",),
+    dialect=Dialect(thinking_replay_field="reasoning"),
+    nodellm_id="ollama",
+    docs="https://docs.ollama.com/api/openai-compatibility",
+)
+
+LMSTUDIO = _server(
+    "lmstudio",
+    1234,
+    keys="LM_API_TOKEN",
+    bases="LM_STUDIO_API_BASE",
+    docs="https://lmstudio.ai/docs/developer/openai-compat",
+)
+
+LLAMACPP = _server(
+    "llamacpp",
+    8080,
+    keys="LLAMA_API_KEY",
+    docs="https://github.com/ggml-org/llama.cpp/tree/master/tools/server",
+)
+
+VLLM = _server("vllm", 8000, docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html")
+
+GPUSTACK = _server(
+    "gpustack",
+    80,
+    dialect=Dialect(done_marker=False, thinking_replay_field="reasoning_content"),
+    docs="https://docs.gpustack.ai",
+)
+
+#: Any host behind --base-url. Either end of a stream has to do here: a finish reason, or the marker.
+COMPATIBLE = Provider(
+    name="compatible",
+    base_url="",
+    dialect=Dialect(done_marker=False, finish_reason_optional=True),
+)
