@@ -1,0 +1,79 @@
+"""One turn as the user asked for it: what, how, what of it is kept, and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmctl.core.messages import File, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is said. Without prompt and messages the turn goes on where the rows say it is unfinished."""
+
+    prompt: str | None = None
+    files: tuple[File, ...] = ()
+    system: str | None = None
+    #: A conversation to begin with, oldest first; its last message is what gets answered.
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the model is called."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    thinking: str | int | None = None
+    stream: bool = True
+    #: Seconds for the whole turn; None: as long as it takes.
+    timeout_s: float | None = None
+    #: Seconds to wait for another job to let go of the thread.
+    wait_s: float = 0.0
+    retries: int = 2
+    max_steps: int = 20
+    #: How many earlier turns are sent; None: all.
+    history: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What of the turn stays in the hub, and what it is marked with."""
+
+    #: False: no text is kept, only the ledger row.
+    log: bool = True
+    #: Kinds of rows that go when the turn is finished: tool-calls, requests, network, streams.
+    without: frozenset[str] = frozenset()
+    #: A failed answer is removed even where some text came.
+    rollback: bool = False
+    name: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
+    #: Custom columns of chats.
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a turn was asked for."""
+
+    terminal: bool = False
+    folder: str | None = None
+    script: str | None = None
+    git_commit: str | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the process lends to the engine."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    home: str = ""
+    #: Folder for what the hub's own disk does not take.
+    spool_folder: str | None = None
+    #: Refuse every host beyond loopback.
+    offline: bool = False
+    on_terminal: bool = False

@@ -1,0 +1,345 @@
+"""Writes what a turn does, before it does it: placeholder and intention, attempts, bytes, the end.
+
+Once a call has begun, nothing here keeps the answer from being shown: what the hub does not take goes to the spool.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llmctl.core import clock
+from llmctl.core.chat import ChatResponse, Fold
+from llmctl.core.errors import LlmctlError, StorageError
+from llmctl.core.ids import new_id
+from llmctl.core.interrupt import uninterrupted
+from llmctl.core.jsontext import dumps
+from llmctl.engine.asking import Keep, Surroundings
+from llmctl.engine.parts import message_columns
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.staging import Staged
+from llmctl.store import chunks, spool
+from llmctl.store.database import Database
+from llmctl.store.writes import Delete, Insert, Update, Write
+
+
+@dataclass(slots=True)
+class Step:
+    """One call to a model while it runs."""
+
+    message_id: str
+    request_id: str
+    stream_id: str
+    seq: int
+    started: float = field(default_factory=time.monotonic)
+    fold: Fold = field(default_factory=Fold)
+    pieces: list[bytes] = field(default_factory=list)
+    timeline: list[list[int]] = field(default_factory=list)
+    size: int = 0
+    time_to_first_token_ms: int | None = None
+    status_code: int | None = None
+    delivered: bool = False
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP attempt while it runs."""
+
+    id: str
+    started: float = field(default_factory=time.monotonic)
+    status_code: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    time_to_first_byte_ms: int | None = None
+    body: bytes | None = None
+
+
+class Recorder:
+    """The rows of one turn. Every public method commits before it returns."""
+
+    def __init__(self, database: Database, staged: Staged, keep: Keep, around: Surroundings, redact: Redaction) -> None:
+        self._database = database
+        self._staged = staged
+        self._keep = keep
+        self._around = around
+        self._redact = redact
+        self._sent = False
+        #: Where rows went that the hub did not take.
+        self.spooled_to: str | None = None
+        self.storage_error: StorageError | None = None
+        self.step: Step | None = None
+
+    def begin(self, request_row: Mapping[str, Any], message_row: Mapping[str, Any], format: Mapping[str, Any]) -> Step:
+        """Commit placeholder, request and stream in one transaction; return the running step."""
+        seq, now = self._staged.next()
+        step = self.step = Step(new_id(), new_id(), new_id(), seq)
+        common = {"created_at": now, "updated_at": now}
+        message = {
+            "id": step.message_id,
+            "thread_id": self._staged.thread_id,
+            "seq": seq,
+            "role": "assistant",
+            "status": "pending",
+            "job_id": self._staged.job_id,
+            "origin": "llmctl",
+        }
+        request = {
+            "id": step.request_id,
+            "chat_id": self._staged.chat_id,
+            "thread_id": self._staged.thread_id,
+            "message_id": step.message_id,
+            "job_id": self._staged.job_id,
+            "status": "pending",
+            "tag": self._keep.tag,
+            "origin": "llmctl",
+        }
+        stream = {
+            "id": step.stream_id,
+            "source_id": message_row.get("source_id"),
+            "message_id": step.message_id,
+            "request_id": step.request_id,
+            "format": dumps(dict(format)),
+            "status": "pending",
+        }
+        self._write(
+            Insert("messages", {**message, **message_row, **common}),
+            Insert("requests", {**request, **request_row, **common}),
+            Insert("response_streams", stream | common),
+            durable=True,
+        )
+        return step
+
+    def begin_call(self, row: Mapping[str, Any]) -> Call:
+        """Commit the row of an attempt, before its socket opens."""
+        assert self.step
+        now = clock.now()
+        call = Call(new_id())
+        self._write(
+            Insert(
+                "network_calls",
+                {
+                    "id": call.id,
+                    "request_id": self.step.request_id,
+                    "job_id": self._staged.job_id,
+                    "status": "pending",
+                    "created_at": now,
+                    "updated_at": now,
+                    **row,
+                },
+            )
+        )
+        self._sent = True
+        return call
+
+    def end_call(self, call: Call, error: BaseException | None) -> None:
+        """Finish the row of an attempt."""
+        with uninterrupted():
+            self._write(Update("network_calls", call.id, self._call_columns(call, error)))
+
+    def record(self, received: Iterable[bytes], call: Call) -> Iterator[bytes]:
+        """Commit each piece, then hand it on: what is shown is in the hub."""
+        step = self.step
+        assert step
+        for piece in received:
+            if call.time_to_first_byte_ms is None:
+                call.time_to_first_byte_ms = clock.elapsed_ms(call.started)
+            self._append(step, piece)
+            yield piece
+
+    def start_over(self) -> bytes:
+        """Forget what a failed attempt brought, before the next one; return it."""
+        assert self.step
+        brought = b"".join(self.step.pieces)
+        if self.step.pieces:
+            self._write(Delete("stream_chunks", {"stream_id": self.step.stream_id}))
+        started = self.step.started
+        self.step = replace(self.step, fold=Fold(), pieces=[], timeline=[], size=0, started=started)
+        return brought
+
+    def finish(
+        self, status: str, totals: Mapping[str, Any], *, ends_turn: bool, error: LlmctlError | None = None
+    ) -> tuple[ChatResponse, bool]:
+        """Fold the stream into message, request and stream; return the response and whether its message stays.
+
+        ``status`` is that of the request; a message without parts goes, so does a failed one with ``rollback``.
+        """
+        step = self.step
+        assert step
+        response = step.fold.response()
+        done = status == "completed"
+        keeps = done or (bool(response.message.parts) and not self._keep.rollback)
+        with uninterrupted():
+            now = clock.now()
+            self._write(
+                *self._message_writes(step, response, status, totals, keeps, ends_turn, error, now),
+                Update("requests", step.request_id, self._request_columns(step, response, status, error, now)),
+                *self._stream_writes(step, response, status, keeps, now),
+                *self._unkept(step),
+                durable=True,
+            )
+            self.step = None
+        return response, keeps
+
+    def close(self, status: str, error: str | None, exit_code: int | None = None) -> None:
+        """Finish the job and let go of the thread."""
+        with uninterrupted():
+            now = clock.now()
+            finished = {"status": status, "error": error, "exit_code": exit_code, "finished_at": now, "updated_at": now}
+            self._write(
+                Update("message_threads", self._staged.thread_id, {"locking_job_id": None, "updated_at": now}),
+                Update("jobs", self._staged.job_id, finished),
+                Update("chats", self._staged.chat_id, {"updated_at": now}),
+                durable=True,
+            )
+
+    def write(self, *writes: Write, durable: bool = False) -> None:
+        """Commit further rows of the turn (tool calls and results)."""
+        self._write(*writes, durable=durable)
+
+    def _append(self, step: Step, piece: bytes) -> None:
+        elapsed_ms = clock.elapsed_ms(step.started)
+        kept = self._redact.bytes(piece)
+        step.timeline.append([step.size, elapsed_ms])
+        step.pieces.append(piece)
+        step.size += len(piece)
+        if not self._keep.log or self.spooled_to:
+            return  # the finish writes all of it
+        try:
+            chunks.append(self._database, step.stream_id, len(step.pieces), elapsed_ms, kept)
+        except StorageError as problem:
+            row = {"stream_id": step.stream_id, "seq": len(step.pieces), "elapsed": elapsed_ms, "data": kept}
+            self._spool([Insert("stream_chunks", row)], problem)
+
+    def _message_writes(
+        self,
+        step: Step,
+        response: ChatResponse,
+        status: str,
+        totals: Mapping[str, Any],
+        keeps: bool,
+        ends_turn: bool,
+        error: LlmctlError | None,
+        now: str,
+    ) -> list[Write]:
+        if not keeps:
+            return [Delete("messages", {"id": step.message_id})]
+        columns = message_columns(response) | {
+            "status": {"completed": "completed", "interrupted": "interrupted"}.get(status, "incomplete"),
+            "chat_id": self._staged.chat_id if ends_turn and not response.message.tool_calls else None,
+            "error": self._redact.text(error.message) if error else None,
+            "updated_at": now,
+        }
+        columns |= {name: self._redact.text(columns[name]) for name in _TEXTS if columns[name]}
+        return [Update("messages", step.message_id, columns | totals)]
+
+    def _request_columns(
+        self, step: Step, response: ChatResponse, status: str, error: LlmctlError | None, now: str
+    ) -> dict[str, Any]:
+        usage = response.usage
+        columns: dict[str, Any] = {
+            "status": status,
+            "status_code": step.status_code,
+            "duration": clock.elapsed_ms(step.started),
+            "time_to_first_token": step.time_to_first_token_ms,
+            "response_model": response.model,
+            "response_id": response.response_id,
+            "finish_reason": response.finish_reason,
+            "error_code": error.code if error else None,
+            "error_reason": error.reason if error else None,
+            "error": self._redact.text(error.message) if error else None,
+            "updated_at": now,
+        }
+        if usage:
+            columns |= {
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "cached_tokens": usage.cached_tokens,
+                "cache_write_tokens": usage.cache_write_tokens,
+                "thinking_tokens": usage.thinking_tokens,
+                "cost": usage.cost,
+            }
+        return columns
+
+    def _stream_writes(self, step: Step, response: ChatResponse, status: str, keeps: bool, now: str) -> list[Write]:
+        raw = self._redact.text(b"".join(step.pieces).decode("utf-8", "replace"))
+        columns = {
+            "status": status,
+            "raw_output": raw,
+            "timeline": dumps(step.timeline),
+            "result_messages": dumps([{"id": step.message_id}] if keeps else []),
+            "last_flushed_at": now,
+            "updated_at": now,
+        }
+        return [
+            Update("response_streams", step.stream_id, columns),
+            Delete("stream_chunks", {"stream_id": step.stream_id}),
+        ]
+
+    def _unkept(self, step: Step) -> list[Write]:
+        """Rows that existed while the turn ran and go with its finish; usage has been counted by then."""
+        kinds = {
+            "streams": Delete("response_streams", {"request_id": step.request_id}),
+            "network": Delete("network_calls", {"request_id": step.request_id}),
+            "requests": Delete("requests", {"id": step.request_id}),
+        }
+        return [kinds[kind] for kind in ("streams", "network", "requests") if kind in self._keep.without]
+
+    def _call_columns(self, call: Call, error: BaseException | None) -> dict[str, Any]:
+        message = error.message if isinstance(error, LlmctlError) else "interrupted" if error else None
+        return {
+            "status": "error" if error else "success",
+            "status_code": call.status_code,
+            "response_headers": dumps(self._redact.headers(call.headers)) if call.headers else None,
+            "response": self._redact.text(call.body.decode("utf-8", "replace")) if call.body is not None else None,
+            "duration": clock.elapsed_ms(call.started),
+            "time_to_first_byte": call.time_to_first_byte_ms,
+            "provider_request_id": _request_id(call.headers),
+            "error": self._redact.text(message) if message else None,
+            "updated_at": clock.now(),
+        }
+
+    def _write(self, *writes: Write, durable: bool = False) -> None:
+        kept = writes if self._keep.log else tuple(_ledger_only(writes))
+        if self.spooled_to:
+            self._spool(kept, self.storage_error)
+            return
+        try:
+            self._database.commit(*kept, durable=durable)
+        except StorageError as problem:
+            if not self._sent:
+                raise
+            self._spool(kept, problem)
+
+    def _spool(self, writes: Iterable[Write], problem: StorageError | None) -> None:
+        self.storage_error = self.storage_error or problem
+        try:
+            self.spooled_to = spool.append(self._database.path, writes, self._around.spool_folder)
+        except OSError as error:
+            self.spooled_to = self.spooled_to or f"nowhere ({error.strerror})"
+
+
+_TEXTS = ("content", "content_raw", "thinking_text", "metadata")
+
+#: Response headers in which providers name the call, most specific first.
+_REQUEST_IDS = (
+    *("x-request-id", "request-id", "x-generation-id", "x-ds-trace-id", "mistral-correlation-id"),
+    *("apim-request-id", "x-amzn-requestid", "x-debug-trace-id", "cf-ray"),
+)
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+
+
+def _ledger_only(writes: Iterable[Write]) -> Iterator[Write]:
+    """Keep what says how much was used, and nothing of what was said."""
+    for write in writes:
+        match write:
+            case Insert("requests", row):
+                yield Insert("requests", {k: v for k, v in row.items() if k not in _LINKS})
+            case Update("requests", id, changes):
+                yield Update("requests", id, {k: v for k, v in changes.items() if k != "error"})
+
+
+_LINKS = ("chat_id", "thread_id", "message_id", "job_id", "session_id", "parameters")

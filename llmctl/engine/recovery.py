@@ -1,0 +1,105 @@
+"""What a dead process left: its turn is finished with the status it deserves, and its thread is free again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmctl.core import clock
+from llmctl.core.chat import ChatResponse
+from llmctl.core.jsontext import dumps, loads
+from llmctl.engine import decoding, holder
+from llmctl.engine.parts import message_columns
+from llmctl.store import chunks
+from llmctl.store.database import Database, Row
+from llmctl.store.writes import Delete, Update, Write
+
+_WORDS = "the process died before the answer was complete"
+
+
+def recover_job(database: Database, job: Row) -> int:
+    """Finish everything that the dead holder ``job`` left pending; return the number of messages kept or dropped.
+
+    The caller has made sure that the holder is dead. One transaction; joins a running one.
+    """
+    with database.transaction(durable=True):
+        now = clock.now()
+        payload = loads(job["payload"], {})
+        pending = database.query(
+            "SELECT * FROM {messages} WHERE job_id = ? AND status = 'pending' AND origin <> 'orm'", (job["id"],)
+        )
+        for message in pending:
+            database.commit(*_message_writes(database, message, payload, now))
+        for request in database.query(
+            "SELECT * FROM {requests} WHERE job_id = ? AND status = 'pending'", (job["id"],)
+        ):
+            database.commit(*_request_writes(request, now))
+        database.commit(*_job_writes(database, job, now))
+        return len(pending)
+
+
+def recover_all(database: Database) -> list[Row]:
+    """Recover every running job whose holder is dead; return those jobs as they were."""
+    running = database.query("SELECT * FROM {jobs} WHERE status = 'running' ORDER BY created_at")
+    dead = [job for job in running if not holder.is_alive(job)]
+    for job in dead:
+        recover_job(database, job)
+    return dead
+
+
+def _message_writes(database: Database, message: Row, payload: dict[str, Any], now: str) -> list[Write]:
+    stream = database.one("SELECT * FROM {response_streams} WHERE message_id = ?", (message["id"],))
+    raw = chunks.raw(database, stream) if stream else b""
+    response = decoding.fold_raw(raw, loads(stream["format"], {}))[0] if stream else None
+    writes: list[Write] = []
+    keeps = response is not None and bool(response.message.parts) and payload.get("rollback") != "true"
+    if response is not None and keeps:
+        chat_id = None if response.message.tool_calls else payload.get("chat_id")
+        changes = message_columns(response) | {"status": "interrupted", "chat_id": chat_id, "error": _WORDS}
+        writes.append(Update("messages", message["id"], changes | {"updated_at": now}))
+    if stream:
+        writes += _stream_writes(database, stream, raw, message["id"] if keeps else None, response, now)
+    if not keeps:
+        writes.append(Delete("messages", {"id": message["id"]}))
+    return writes
+
+
+def _stream_writes(
+    database: Database, stream: Row, raw: bytes, message_id: str | None, response: ChatResponse | None, now: str
+) -> list[Write]:
+    changes = {
+        "status": "interrupted",
+        "raw_output": raw.decode("utf-8", "replace"),
+        "timeline": dumps(chunks.timeline(database, stream["id"])),
+        "updated_at": now,
+    }
+    if message_id:
+        changes["result_messages"] = dumps([{"id": message_id}])
+    return [Update("response_streams", stream["id"], changes), Delete("stream_chunks", {"stream_id": stream["id"]})]
+
+
+def _request_writes(request: Row, now: str) -> list[Write]:
+    elapsed = clock.parsed(now) - clock.parsed(request["created_at"])
+    changes = {
+        "status": "interrupted",
+        "error_code": "incomplete",
+        "error_reason": "died",
+        "error": _WORDS,
+        "duration": request["duration"] or int(elapsed.total_seconds() * 1000) or None,
+        "updated_at": now,
+    }
+    return [Update("requests", request["id"], changes)]
+
+
+def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
+    finished = {"status": "failed", "error": _WORDS, "finished_at": now, "updated_at": now}
+    calls = database.query("SELECT id FROM {network_calls} WHERE job_id = ? AND status = 'pending'", (job["id"],))
+    invocations = database.query(
+        "SELECT id FROM {tool_invocations} WHERE job_id = ? AND status = 'running'", (job["id"],)
+    )
+    held = database.query("SELECT id FROM {message_threads} WHERE locking_job_id = ?", (job["id"],))
+    return [
+        *(Update("network_calls", row["id"], {"status": "error", "error": _WORDS, "updated_at": now}) for row in calls),
+        *(Update("tool_invocations", row["id"], {"status": "failed", "error": _WORDS, "finished_at": now}) for row in invocations),
+        *(Update("message_threads", row["id"], {"locking_job_id": None, "updated_at": now}) for row in held),
+        Update("jobs", job["id"], finished),
+    ]
