@@ -28,7 +28,7 @@ def main() -> int:
             return complete(arguments[1:])
         from llmctl.cli.main import main as run
 
-        return run()
+        run()
     except KeyboardInterrupt:  # Ctrl-C before the handlers stood
         from llmctl.cli.death import die
 

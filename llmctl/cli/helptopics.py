@@ -2,7 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from llmctl.core.errors import EXIT_CODES
+
+#: When each code is returned; the names are those of :data:`llmctl.core.errors.EXIT_CODES`.
+EXIT_CODE_HELP = {
+    0: "all went well",
+    1: "a bug of llmctl's (a traceback with --debug), or standard output cannot be written",
+    2: "bad flags or values",
+    3: "no such, or no single, chat, connection, tool, file; the provider does not know the model",
+    4: "no hub, no connection, no key; the provider does not accept the key",
+    5: "the provider refused: context too long, content filter, other 4xx",
+    6: "network, time-out, 429, 5xx, a page that is no answer, after the retries: try again",
+    7: "a cap would be exceeded or cannot be checked; the account has no money left",
+    8: "waits for an approval, or for a job; or --max-steps was reached: -c goes on",
+    9: "another live process holds the conversation: try again, or use --wait",
+    10: "a denied tool was invoked, or you stopped the run",
+    11: "the answer, or a tool's arguments, do not meet the schema",
+    12: "the stream broke off; what came is kept",
+    13: "the hub is unreadable, read-only, newer than the program, or its disk is full",
+}
+
+_EXIT_CODES_END = """
+Killed by a signal, llmctl lets itself die of it: the shell sees 129 (SIGHUP), 130 (Ctrl-C), 141 (a
+closed pipe) or 143 (SIGTERM). What was shown until then is in the hub.
+
+6 and 9 are worth a retry, 8 wants a person, the rest a change. With --json or --jsonl an error is one
+line on stderr: {"error":{"code","reason","message","hint","retryable","chat_id","request_id"}}, where
+code is the name above.
+
+Examples:
+  until llmctl chat "$prompt"; [ $? -ne 6 ]; do sleep 10; done
+  llmctl chat "hi" --json 2> error.json || jq -r .error.reason error.json
+"""
+
+_ENVIRONMENT: dict[str, Mapping[str, str]] = {
+    "llmctl": {
+        "LLMCTL_DB": "the hub (--db goes first)",
+        "LLMCTL_CHAT": "the conversation that chat goes on with, for a whole shell",
+        "LLMCTL_OFFLINE": "1: refuse everything beyond this machine",
+        "LLMCTL_NO_STDIN": "1: never read standard input unasked",
+    },
+    "Models and keys": {
+        "NODELLM_PROVIDER": "the provider where no connection is named",
+        "NODELLM_MODEL": "the model where none is named",
+        "NODELLM_EMBEDDING_PROVIDER": "the provider of embeddings",
+        "NODELLM_EMBEDDING_MODEL": "the model of embeddings",
+        "*_API_KEY": "a provider's key, such as OPENAI_API_KEY; sent to that provider alone",
+        "*_API_BASE": "another address of a provider, such as OPENAI_API_BASE",
+    },
+    "Places": {
+        "XDG_DATA_HOME": "the hub is in llmctl/ there; ~/.local/share if unset",
+        "XDG_CONFIG_HOME": "keys and prompt files are in llmctl/ there; ~/.config if unset",
+        "HOME": "where those are looked for",
+    },
+    "Terminal": {
+        "NO_COLOR": "set: no colours",
+        "TERM": "dumb: no colours",
+        "COLUMNS": "the width of tables",
+    },
+}
+
+_ENVIRONMENT_END = """
+A flag goes before a conversation's own values, these before the environment, that before the settings
+in the hub (llmctl settings list), these before what is built in.
+
+Examples:
+  LLMCTL_DB=./project.db llmctl chat "hello"
+  export LLMCTL_CHAT=fix-42
+"""
+
+_SQL = """\
+llmctl db query runs one read-only SELECT. Ask the views: their columns may grow in number but keep
+their names, whatever the tables of your hub are called. Times are UTC text such as
+2026-01-02T03:04:05.678+00:00 and sort as text; JSON columns are text for SQLite's json functions.
+
+Views:
+{views}
+
+Examples:
+  llmctl db query "SELECT model, count(*), sum(output_tokens) FROM v_requests GROUP BY model"
+  llmctl db query "SELECT chat, content FROM v_messages WHERE role = 'user'" --csv
+  llmctl db query "SELECT * FROM v_network_calls WHERE status = 'error'" --json
+"""
+
+_PROMPT_FILES = """\
+A prompt file keeps a prompt with its flags, so that a repository can carry it. It is TOML:
+
+  model = "sonnet"
+  system = "You write changelogs."
+  prompt = "Summarise for users:\\n{{ stdin }}"
+  options = { temperature = 0 }
+
+prompt and system are jinja2 templates over the values of -p K=V, the arguments and stdin.
+
+Files in $XDG_CONFIG_HOME/llmctl/prompts are known by their names.
+
+Examples:
+  llmctl chat -t changelog < log.txt
+  llmctl chat -t translate -p to=Welsh "good morning"
+"""
+
 
 def text(topic: str) -> str:
     """Return the text of a topic of :data:`llmctl.cli.helptext.TOPICS`."""
-    return topic + "\n"
+    match topic:
+        case "exit-codes":
+            return _exit_codes()
+        case "environment":
+            panels = [f"{panel}:\n{_listed(names)}\n" for panel, names in _ENVIRONMENT.items()]
+            return "\n".join(panels) + _ENVIRONMENT_END
+        case "sql":
+            return _SQL.format(views=_listed(_views()))
+        case _:
+            return _PROMPT_FILES
+
+
+def _exit_codes() -> str:
+    lines = [f"  {code:>2}  {name:<14}  {EXIT_CODE_HELP[code]}" for code, name in EXIT_CODES.items()]
+    return "Exit codes:\n" + "\n".join(lines) + "\n" + _EXIT_CODES_END
+
+
+def _listed(lines: Mapping[str, str]) -> str:
+    margin = max(map(len, lines), default=0) + 4
+    return "\n".join(f"  {name}".ljust(margin) + text for name, text in lines.items())
+
+
+def _views() -> dict[str, str]:
+    """Return the documented views: in ``schema/`` each has its description on the lines above it."""
+    from llmctl.store.ddl import statements
+
+    found = {}
+    for statement in statements():
+        above, view, below = statement.partition("CREATE VIEW ")
+        if view:
+            lines = above.strip().rpartition("\n\n")[2].splitlines()
+            comment = " ".join(line.removeprefix("--").strip() for line in lines)
+            found[below.split()[0]] = comment.rstrip(".")
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 from llmctl.core.errors import LlmctlError
@@ -48,15 +49,9 @@ class Streams:
 
     def say(self, text: str) -> None:
         """Write to stderr. Nobody is left to hear of it where that fails."""
-        try:
+        with suppress(OSError):
             self.stderr.write(text)
             self.stderr.flush()
-        except OSError:
-            _silence(2)
-
-    def abandon(self) -> None:
-        """Drop what stdout still buffers, so that Python does not try again while it ends."""
-        _silence(1)
 
 
 def process_streams() -> Streams:
@@ -94,12 +89,6 @@ def _undelivered(error: OSError) -> BaseException:
     if isinstance(error, BrokenPipeError):
         return Signalled(signal.SIGPIPE)
     return LlmctlError(f"cannot write to standard output: {error.strerror or error}", reason="output")
-
-
-def _silence(fd: int) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, fd)
-    os.close(nowhere)
 
 
 def _descriptor(stream: Any) -> int | None:

@@ -22,7 +22,7 @@ from llmctl.cli.options import global_options, output_options
 from llmctl.cli.output import FLAGS
 from llmctl.core.registry import unknown
 
-_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_SETTINGS: dict[str, Any] = {"max_content_width": 100}
 
 
 def execute(app: App, arguments: Sequence[str]) -> int:
@@ -62,6 +62,7 @@ class Group(TyperGroup):
             name=path[-1] if path else "llmctl",
             context_settings=_SETTINGS,
             params=list(global_options()),
+            add_help_option=False,
             invoke_without_command=True,
             rich_markup_mode=None,
         )
@@ -104,9 +105,7 @@ def leaf(path: tuple[str, ...]) -> TyperCommand:
     """Import the command's module and build the command."""
     module, name = catalog.target(path)
     function = getattr(import_module(module), name)
-    info = CommandInfo(
-        name=path[-1], cls=Leaf, callback=function, context_settings=_SETTINGS, options_metavar="[OPTIONS]"
-    )
+    info = CommandInfo(name=path[-1], cls=Leaf, callback=function, context_settings=_SETTINGS, add_help_option=False)
     command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
     command.params += [*output_options(getattr(function, FLAGS, None)), *global_options()]
     assert isinstance(command, TyperCommand)

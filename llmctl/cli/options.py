@@ -16,6 +16,7 @@ def global_options() -> list[TyperOption]:
         _option(["quiet", "--quiet"], _switch, help="No notes, progress or usage; ids alone."),
         _option(["debug", "--debug"], _switch, help="Show the traceback of an error."),
         _option(["version", "--version", "-V"], _show_version, is_eager=True, help="Show the version."),
+        _option(["help", "--help", "-h"], _show_help, is_eager=True, help="Show help."),
     ]
 
 
@@ -37,7 +38,7 @@ def output_options(kind: str | None) -> list[TyperOption]:
 
 
 def _option(declaration: list[str], callback: Any, *, metavar: str | None = None, **more: Any) -> TyperOption:
-    shared = declaration[0] in ("db", "quiet", "debug", "version")
+    shared = declaration[0] in ("db", "quiet", "debug", "version", "help")
     kind = {"type": str} if metavar else {"is_flag": True, "default": False}
     return TyperOption(
         param_decls=declaration,
@@ -68,6 +69,12 @@ def _show_version(ctx: Any, option: Any, value: bool) -> None:
         from llmctl import __version__
 
         ctx.obj.io.write(f"llmctl {__version__}\n")
+        ctx.exit()
+
+
+def _show_help(ctx: Any, option: Any, value: bool) -> None:
+    if value:
+        ctx.obj.io.write(ctx.get_help() + "\n")
         ctx.exit()
 
 

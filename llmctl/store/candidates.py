@@ -66,7 +66,7 @@ def _select(connection: sqlite3.Connection, sql: str, table: str, beside: str, p
     own = connection.execute(
         "SELECT json_extract(value, '$.' || ?) FROM hub_meta WHERE key = 'tables'", (table,)
     ).fetchone()
-    name = (own and own[0] or table).replace('"', '""')
+    name = ((own and own[0]) or table).replace('"', '""')
     return connection.execute(sql.format(table=f'"{name}"', beside=beside), (prefix,)).fetchall()
 
 

@@ -13,7 +13,7 @@ from llmctl.entry import ANSWERS, generated
 
 def completion(
     ctx: typer.Context,
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell you use.")],
 ) -> None:
     """Print the completion script of a shell.
 
