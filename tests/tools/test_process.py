@@ -119,7 +119,9 @@ def test_run_tells_a_death_by_signal():
 def test_run_works_where_the_system_does_not_tell_of_ends(watch, monkeypatch):
     if watch == "polling":
         monkeypatch.delattr(os, "pidfd_open", raising=False)
-    assert run("exec >&- 2>&-; exit 5", env=ENV, timeout_s=10).exit_status == 5
+    done = run("exec >&- 2>&-; sleep 0.05; exit 5", env=ENV, timeout_s=10)
+    assert done.exit_status == 5
+    assert done.duration_ms < 5000
     assert run("sleep 30", env=ENV, timeout_s=0.1).timed_out
 
 
@@ -160,11 +162,14 @@ except interrupt.Signalled as caught:
 
 
 def test_run_leaves_nothing_behind_whenever_the_signal_comes(restored_signals):
+    def run_until(seconds):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        run(["sleep", f"61.0{os.getpid()}"], env=ENV)
+
     signal.signal(signal.SIGALRM, interrupt.handle)
     for step in range(60):
         with pytest.raises(interrupt.Signalled):
-            signal.setitimer(signal.ITIMER_REAL, 0.0002 + step * 0.00005)
-            run(["sleep", f"61.0{os.getpid()}"], env=ENV)
+            run_until(0.0002 + step * 0.00005)
     assert running(f"61.0{os.getpid()}") == []
 
 
