@@ -22,11 +22,11 @@ def install() -> None:
 
 
 def _unraisable(raised: Any) -> None:
-    """Stay silent, but raise a signal again that came while a destructor ran and would be lost there."""
+    """Stay silent, but have a signal again that came while a destructor ran, where raising leads nowhere."""
     if isinstance(raised.exc_value, interrupt.Signalled):
         signum = raised.exc_value.signum
-        signal.signal(signum, interrupt.handle)
-        signal.raise_signal(signum)
+        signal.signal(signal.SIGALRM, lambda *_: interrupt.handle(signum, None))
+        signal.setitimer(signal.ITIMER_REAL, 0.001)  # raised here it would be ignored once more
 
 
 def die(signum: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmctl.core.errors import LlmctlError, StorageError, UsageError
 
+_EXTRA = "got unexpected extra argument(s) ("
 _STORAGE = {
     "SQLITE_FULL": ("the disk is full", "free some space; the hub itself is intact"),
     "SQLITE_READONLY": ("the hub is read-only", "check its permissions and its folder's, or choose another with --db"),
@@ -39,16 +40,21 @@ def usage_error(error: Any) -> UsageError:
     """Return what typer's parser found, in our manner: lower case, values quoted with ``"``, a hint."""
     kind = type(error).__name__
     option = getattr(error, "option_name", "")
-    hint = f'see "{error.ctx.command_path} --help"' if getattr(error, "ctx", None) else None
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "llmctl COMMAND"
+    hint = f'see "{command} --help"'
     if kind == "NoSuchOption":
         near = ", ".join(error.possibilities or ())
         return UsageError(f'no option "{option}"', hint=f"did you mean {near}?" if near else hint)
     if kind == "BadOptionUsage":
-        return UsageError(f'option "{option}" needs a value', hint=hint)
+        wrong = "takes no value" if "not take" in error.message else "needs a value"
+        return UsageError(f'option "{option}" {wrong}', hint=hint)
     if kind == "MissingParameter" and error.param is not None:
         what = f"missing {error.param_type or error.param.param_type_name}"
         return UsageError(f"{what} {_name(error.param)}", hint=hint)
-    return UsageError(_lowered(error.format_message()), hint=hint)
+    message = _lowered(error.format_message())
+    if message.startswith(_EXTRA):
+        return UsageError(f'unexpected argument "{message[len(_EXTRA) : -1]}"', hint=hint)
+    return UsageError(message, hint=hint)
 
 
 def text_form(error: LlmctlError) -> str:

@@ -31,7 +31,7 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
     """Run a command line; return its exit code. Raises nothing but :class:`Signalled`, when all is unwound."""
-    app = App(env, io)
+    app = App(env, io, arguments)
     try:
         with app:
             code = _execute(app, arguments)

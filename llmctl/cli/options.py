@@ -21,13 +21,15 @@ def global_options() -> list[TyperOption]:
 
 
 def output_options(kind: str | None) -> list[TyperOption]:
-    """Return the flags of a ``listing`` or a ``record``; none for what is neither."""
+    """Return the flags of a ``listing``, a ``record`` or an ``answer``; none for what is neither."""
     if kind is None:
         return []
-    formats = [
+    formats: list[TyperOption] = [
         _option(["json", "--json"], _set_format, help="One JSON document."),
         _option(["jsonl", "--jsonl"], _set_format, help="One JSON object a line."),
     ]
+    if kind == "answer":
+        return formats
     if kind == "listing":
         formats += [
             _option(["csv", "--csv"], _set_format, help="CSV with a header."),
@@ -83,7 +85,7 @@ def _set_format(ctx: Any, option: Any, value: bool) -> None:
         return
     chosen = ctx.obj.format.kind
     if chosen not in ("auto", option.name):
-        raise UsageError(f'"--{chosen}" and "--{option.name}" exclude each other')
+        raise UsageError(f'"--{chosen}" and "--{option.name}" exclude each other', hint="choose one")
     ctx.obj.format.kind = option.name
 
 

@@ -69,6 +69,12 @@ def record(command: Command) -> Command:
     return command
 
 
+def answer(command: Command) -> Command:
+    """Give a command the flags of an answer: ``--json --jsonl``."""
+    command.__dict__[FLAGS] = "answer"
+    return command
+
+
 def emit_list(app: App, rows: Iterable[Row], columns: Sequence[Column], fmt: OutputFormat | None = None) -> None:
     """Write a listing. Rows are taken one by one and written at once, except for a terminal's table."""
     fmt = fmt or app.format

@@ -24,3 +24,9 @@ def _xdg(env: Mapping[str, str], variable: str, below_home: str) -> str | None:
     if env.get(variable, "").startswith("/"):
         return env[variable]
     return f"{env['HOME']}/{below_home}" if env.get("HOME") else None
+
+
+def state_folder(env: Mapping[str, str]) -> str | None:
+    """Return the folder for what waits to be done; None without a home."""
+    folder = _xdg(env, "XDG_STATE_HOME", ".local/state")
+    return f"{folder}/llmctl" if folder else None

@@ -51,11 +51,16 @@ def read_prompt(
 
 def read_text(io: Streams, note: Note, *, silence_s: float = _SILENCE_S) -> str:
     """Read stdin to its end. Bad UTF-8 becomes U+FFFD with a note; a NUL is a :class:`UsageError`."""
+    return _decoded(read_bytes(io, note, silence_s=silence_s), note)
+
+
+def read_bytes(io: Streams, note: Note, *, silence_s: float = _SILENCE_S) -> bytes:
+    """Read stdin to its end, as it is."""
     try:
-        data = io.stdin.buffer.read() if io.stdin_fd is None else _read_all(io, note, silence_s)
+        data: bytes = io.stdin.buffer.read() if io.stdin_fd is None else _read_all(io, note, silence_s)
     except OSError as error:
         raise UsageError(f"cannot read standard input: {error.strerror or error}") from error
-    return _decoded(data, note)
+    return data
 
 
 def clean(text: str, what: str, note: Note) -> str:

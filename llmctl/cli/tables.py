@@ -33,6 +33,7 @@ if tabulate.wcwidth is None:  # type: ignore[attr-defined]
     # Lets tabulate pad wide characters right without another package.
     tabulate.wcwidth = SimpleNamespace(wcswidth=terminal.width)  # type: ignore[attr-defined]
     tabulate.WIDE_CHARS_MODE = True
+tabulate.MIN_PADDING = 0  # it would widen a column by its header's padding
 
 
 def table(app: App, rows: Iterable[Row], columns: Sequence[Column]) -> str:
