@@ -173,7 +173,7 @@ VLLM = _server("vllm", 8000, docs="https://docs.vllm.ai/en/latest/serving/openai
 GPUSTACK = _server(
     "gpustack",
     80,
-    dialect=Dialect(done_marker=False, thinking_replay_field="reasoning_content"),
+    dialect=Dialect(done_marker=False, thinking_field="enable_thinking", thinking_replay_field="reasoning_content"),
     docs="https://docs.gpustack.ai",
 )
 
