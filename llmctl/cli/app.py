@@ -2,25 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
+from llmctl.cli import places
 from llmctl.cli.io import Streams
 from llmctl.cli.output import OutputFormat
+from llmctl.core.errors import ConfigError, LlmctlError
+
+if TYPE_CHECKING:
+    from llmctl.engine.asking import Origin, Surroundings
+    from llmctl.store.database import Database, Mode
 
 
 class App:
     """One run of llmctl. Commands find it in ``ctx.obj``."""
 
-    def __init__(self, env: Mapping[str, str], io: Streams) -> None:
+    def __init__(self, env: Mapping[str, str], io: Streams, arguments: Sequence[str] = ()) -> None:
         self.env = env
         self.io = io
+        #: The command line as it was given.
+        self.arguments = tuple(arguments)
         #: Global flags, before or after the command.
         self.db: str | None = None
         self.quiet = False
         self.debug = False
         #: What ``--json --jsonl --csv --tsv --columns`` ask for.
         self.format = OutputFormat()
+        #: The flags that ``chat``, ``run`` and ``agent run`` share, by name.
+        self.asking: dict[str, Any] = {}
+        self._hub: Database | None = None
+        self._mode: Mode = "read"
+
+    @property
+    def hub_path(self) -> str:
+        """Where the hub is or would be; raises ConfigError without a home."""
+        path = places.hub_path(self.db, self.env)
+        if path is None:
+            raise ConfigError("no home folder to keep the hub in", hint="set LLMCTL_DB", reason="no_home")
+        return path
+
+    def hub(self, mode: Mode = "read") -> Database:
+        """Return the hub, opened once; ``create`` makes it, with connections for the keys in the environment."""
+        if self._hub is not None and (mode == "read" or self._mode != "read"):
+            return self._hub
+        from llmctl.store import opening
+
+        path = self.hub_path
+        is_new = mode == "create" and (path == opening.MEMORY or not os.path.exists(path))
+        self.close()
+        self._hub, self._mode = opening.open_hub(path, mode), mode
+        if mode != "read":
+            self._take_in(self._hub)
+        if is_new:
+            self._connect_environment(self._hub)
+        return self._hub
+
+    @property
+    def home(self) -> str:
+        return self.env.get("HOME", "")
+
+    def surroundings(self) -> Surroundings:
+        """Return what this process lends to the engine."""
+        from llmctl.cli.stdin import is_set
+        from llmctl.engine.asking import Surroundings
+
+        return Surroundings(
+            env=self.env,
+            home=self.home,
+            spool_folder=places.state_folder(self.env),
+            offline=is_set(self.env, "LLMCTL_OFFLINE") or "PYTEST_CURRENT_TEST" in self.env,
+            on_terminal=self.io.stderr_tty,
+        )
+
+    def origin(self) -> Origin:
+        """Return where this run was asked for."""
+        from llmctl.cli import origin
+
+        return origin.of_process(self.io)
 
     def note(self, text: str) -> None:
         """Tell the user something beside the result: a line on stderr, unless ``--quiet``."""
@@ -29,10 +90,34 @@ class App:
 
     def state_line(self) -> str:
         """Say in one line how the hub is, for ``llmctl`` without arguments."""
-        return ""
+        try:
+            path = self.hub_path
+            if not os.path.exists(path):
+                return f"no hub yet at {path}: it is made by `llmctl init` or the first chat"
+            chats = self.hub().value("SELECT count(*) FROM {chats}")
+        except LlmctlError as error:
+            return f"hub: {error.message}"
+        return f"hub: {path}, {chats} chat{'' if chats == 1 else 's'}"
 
     def close(self) -> None:
         """Close what was opened."""
+        if self._hub is not None:
+            self._hub.close()
+            self._hub = None
+
+    def _take_in(self, hub: Database) -> None:
+        from llmctl.store import spool
+
+        folder = places.state_folder(self.env)
+        if any(os.path.exists(place) for place in spool.places(hub.path, folder)):
+            taken = spool.take_in(hub, folder)
+            self.note(f"took in {taken} writes that an earlier run could not make")
+
+    def _connect_environment(self, hub: Database) -> None:
+        from llmctl.engine import first_run
+
+        for name in first_run.connect_environment(hub, self.env):
+            self.note(f'made the hub "{hub.path}" with the connection "{name}", for the key in the environment')
 
     def __enter__(self) -> App:
         return self

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from llmctl.core.errors import RejectedError
 from llmctl.core.jsontext import loads
-from llmctl.core.messages import File, Message, Part, Text, ToolCall, ToolResult, from_json
+from llmctl.core.messages import File, Message, Part, Role, Text, ToolCall, ToolResult, from_json
 from llmctl.store import threads
 from llmctl.store.database import Database, Row
 
@@ -70,7 +70,7 @@ def _counts(row: Row) -> bool:
 def _message(row: Row, files: Iterable[Row]) -> Message:
     raw = loads(row["content_raw"]) if row["content_raw"] and row["origin"] != "orm" else None
     parts: tuple[Part, ...] = from_json(raw) if isinstance(raw, list) else _text(row["content"])
-    role = row["role"] if row["role"] in ("system", "user", "assistant", "tool") else "user"
+    role: Role = row["role"] if row["role"] in ("system", "user", "assistant", "tool") else "user"
     return Message(role, (*parts, *map(_file, files)), loads(row["metadata"], {}))
 
 
@@ -85,9 +85,7 @@ def _file(row: Row) -> File:
 def _paired(entries: Sequence[Entry]) -> list[Entry]:
     """Drop calls without a result and results without a call: providers refuse them."""
     called = {part.id for entry in entries for part in entry.message.tool_calls}
-    answered = {
-        part.call_id for entry in entries for part in entry.message.parts if isinstance(part, ToolResult)
-    }
+    answered = {part.call_id for entry in entries for part in entry.message.parts if isinstance(part, ToolResult)}
     whole = called & answered
 
     def keeps(part: Part) -> bool:

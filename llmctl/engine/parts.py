@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.chat import ChatResponse
+from llmctl.core.events import Usage
 from llmctl.core.jsontext import dumps
 from llmctl.core.messages import File, Message, Text, Thinking, to_json
 
@@ -23,6 +24,28 @@ def message_columns(response: ChatResponse) -> dict[str, Any]:
         "finish_reason": response.finish_reason,
         "metadata": dumps(dict(message.metadata)) if message.metadata else None,
     }
+
+
+def usage_columns(usage: Usage | None) -> dict[str, Any]:
+    """Return what a request used as columns of ``requests``; nothing where nobody said."""
+    if usage is None:
+        return {}
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "thinking_tokens": usage.thinking_tokens,
+        "cost": usage.cost,
+    }
+
+
+def ends_turn(message: Message, status: str) -> bool:
+    """Say whether an answer ends its turn, and so is part of the chat: a step that calls tools does not.
+
+    A broken one with calls only has nothing that people (or other programs on the hub) could be shown.
+    """
+    return not message.tool_calls or (status != "completed" and bool(message.text))
 
 
 def raw_parts(message: Message) -> str | None:

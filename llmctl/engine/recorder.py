@@ -6,7 +6,7 @@ Once a call has begun, nothing here keeps the answer from being shown: what the 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from llmctl.core.ids import new_id
 from llmctl.core.interrupt import uninterrupted
 from llmctl.core.jsontext import dumps
 from llmctl.engine.asking import Keep, Surroundings
-from llmctl.engine.parts import message_columns
+from llmctl.engine.parts import ends_turn, message_columns, usage_columns
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.staging import Staged
 from llmctl.store import chunks, spool
@@ -40,6 +40,8 @@ class Step:
     size: int = 0
     time_to_first_token_ms: int | None = None
     status_code: int | None = None
+    #: Events read so far, and whether one of them was shown.
+    events: int = 0
     delivered: bool = False
 
 
@@ -55,15 +57,41 @@ class Call:
     body: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a step ended."""
+
+    #: Status of the request.
+    status: str
+    response: ChatResponse
+    #: Whether the message stays.
+    keeps: bool
+    #: Sums of the turn, for the message.
+    totals: Mapping[str, Any]
+    error: LlmctlError | None
+
+
+_MESSAGE_STATUS = {"completed": "completed", "interrupted": "interrupted"}
+
+
 class Recorder:
     """The rows of one turn. Every public method commits before it returns."""
 
-    def __init__(self, database: Database, staged: Staged, keep: Keep, around: Surroundings, redact: Redaction) -> None:
+    def __init__(
+        self,
+        database: Database,
+        staged: Staged,
+        keep: Keep,
+        around: Surroundings,
+        redact: Redaction,
+        on_idle: Callable[[], None],
+    ) -> None:
         self._database = database
         self._staged = staged
         self._keep = keep
         self._around = around
         self._redact = redact
+        self._on_idle = on_idle
         self._sent = False
         #: Where rows went that the hub did not take.
         self.spooled_to: str | None = None
@@ -146,6 +174,7 @@ class Recorder:
                 call.time_to_first_byte_ms = clock.elapsed_ms(call.started)
             self._append(step, piece)
             yield piece
+            self._on_idle()
 
     def start_over(self) -> bytes:
         """Forget what a failed attempt brought, before the next one; return it."""
@@ -158,26 +187,18 @@ class Recorder:
         return brought
 
     def finish(
-        self, status: str, totals: Mapping[str, Any], *, ends_turn: bool, error: LlmctlError | None = None
+        self, status: str, totals: Mapping[str, Any], *, error: LlmctlError | None = None
     ) -> tuple[ChatResponse, bool]:
         """Fold the stream into message, request and stream; return the response and whether its message stays.
 
-        ``status`` is that of the request; a message without parts goes, so does a failed one with ``rollback``.
+        ``status`` is that of the request. A message without parts goes, so does a failed one with ``rollback``.
         """
         step = self.step
         assert step
         response = step.fold.response()
-        done = status == "completed"
-        keeps = done or (bool(response.message.parts) and not self._keep.rollback)
+        keeps = status == "completed" or (bool(response.message.parts) and not self._keep.rollback)
         with uninterrupted():
-            now = clock.now()
-            self._write(
-                *self._message_writes(step, response, status, totals, keeps, ends_turn, error, now),
-                Update("requests", step.request_id, self._request_columns(step, response, status, error, now)),
-                *self._stream_writes(step, response, status, keeps, now),
-                *self._unkept(step),
-                durable=True,
-            )
+            self._write(*self._endings(step, Ending(status, response, keeps, totals, error)), durable=True)
             self.step = None
         return response, keeps
 
@@ -211,34 +232,32 @@ class Recorder:
             row = {"stream_id": step.stream_id, "seq": len(step.pieces), "elapsed": elapsed_ms, "data": kept}
             self._spool([Insert("stream_chunks", row)], problem)
 
-    def _message_writes(
-        self,
-        step: Step,
-        response: ChatResponse,
-        status: str,
-        totals: Mapping[str, Any],
-        keeps: bool,
-        ends_turn: bool,
-        error: LlmctlError | None,
-        now: str,
-    ) -> list[Write]:
-        if not keeps:
-            return [Delete("messages", {"id": step.message_id})]
-        columns = message_columns(response) | {
-            "status": {"completed": "completed", "interrupted": "interrupted"}.get(status, "incomplete"),
-            "chat_id": self._staged.chat_id if ends_turn and not response.message.tool_calls else None,
-            "error": self._redact.text(error.message) if error else None,
-            "updated_at": now,
+    def _endings(self, step: Step, ending: Ending) -> list[Write]:
+        now = {"updated_at": clock.now()}
+        return [
+            self._message_write(step, ending, now),
+            Update("requests", step.request_id, self._request_columns(step, ending) | now),
+            Update("response_streams", step.stream_id, self._stream_columns(step, ending) | now),
+            Delete("stream_chunks", {"stream_id": step.stream_id}),
+            *self._unkept(step),
+        ]
+
+    def _message_write(self, step: Step, ending: Ending, now: Mapping[str, str]) -> Write:
+        if not ending.keeps:
+            return Delete("messages", {"id": step.message_id})
+        message = ending.response.message
+        columns = message_columns(ending.response) | {
+            "status": _MESSAGE_STATUS.get(ending.status, "incomplete"),
+            "chat_id": self._staged.chat_id if ends_turn(message, ending.status) else None,
+            "error": self._error_text(ending.error),
         }
         columns |= {name: self._redact.text(columns[name]) for name in _TEXTS if columns[name]}
-        return [Update("messages", step.message_id, columns | totals)]
+        return Update("messages", step.message_id, {**columns, **ending.totals, **now})
 
-    def _request_columns(
-        self, step: Step, response: ChatResponse, status: str, error: LlmctlError | None, now: str
-    ) -> dict[str, Any]:
-        usage = response.usage
-        columns: dict[str, Any] = {
-            "status": status,
+    def _request_columns(self, step: Step, ending: Ending) -> dict[str, Any]:
+        response, error = ending.response, ending.error
+        return {
+            "status": ending.status,
             "status_code": step.status_code,
             "duration": clock.elapsed_ms(step.started),
             "time_to_first_token": step.time_to_first_token_ms,
@@ -247,34 +266,21 @@ class Recorder:
             "finish_reason": response.finish_reason,
             "error_code": error.code if error else None,
             "error_reason": error.reason if error else None,
-            "error": self._redact.text(error.message) if error else None,
-            "updated_at": now,
+            "error": self._error_text(error),
+            **usage_columns(response.usage),
         }
-        if usage:
-            columns |= {
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "cached_tokens": usage.cached_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-                "thinking_tokens": usage.thinking_tokens,
-                "cost": usage.cost,
-            }
-        return columns
 
-    def _stream_writes(self, step: Step, response: ChatResponse, status: str, keeps: bool, now: str) -> list[Write]:
-        raw = self._redact.text(b"".join(step.pieces).decode("utf-8", "replace"))
-        columns = {
-            "status": status,
-            "raw_output": raw,
+    def _stream_columns(self, step: Step, ending: Ending) -> dict[str, Any]:
+        return {
+            "status": ending.status,
+            "raw_output": self._redact.text(b"".join(step.pieces).decode("utf-8", "replace")),
             "timeline": dumps(step.timeline),
-            "result_messages": dumps([{"id": step.message_id}] if keeps else []),
-            "last_flushed_at": now,
-            "updated_at": now,
+            "result_messages": dumps([{"id": step.message_id}] if ending.keeps else []),
+            "last_flushed_at": clock.now(),
         }
-        return [
-            Update("response_streams", step.stream_id, columns),
-            Delete("stream_chunks", {"stream_id": step.stream_id}),
-        ]
+
+    def _error_text(self, error: LlmctlError | None) -> str | None:
+        return self._redact.text(error.message) if error else None
 
     def _unkept(self, step: Step) -> list[Write]:
         """Rows that existed while the turn ran and go with its finish; usage has been counted by then."""
@@ -283,7 +289,7 @@ class Recorder:
             "network": Delete("network_calls", {"request_id": step.request_id}),
             "requests": Delete("requests", {"id": step.request_id}),
         }
-        return [kinds[kind] for kind in ("streams", "network", "requests") if kind in self._keep.without]
+        return [write for kind, write in kinds.items() if kind in self._keep.without]
 
     def _call_columns(self, call: Call, error: BaseException | None) -> dict[str, Any]:
         message = error.message if isinstance(error, LlmctlError) else "interrupted" if error else None

@@ -8,7 +8,7 @@ from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.jsontext import dumps, loads
 from llmctl.engine import decoding, holder
-from llmctl.engine.parts import message_columns
+from llmctl.engine.parts import ends_turn, message_columns
 from llmctl.store import chunks
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Delete, Update, Write
@@ -29,9 +29,7 @@ def recover_job(database: Database, job: Row) -> int:
         )
         for message in pending:
             database.commit(*_message_writes(database, message, payload, now))
-        for request in database.query(
-            "SELECT * FROM {requests} WHERE job_id = ? AND status = 'pending'", (job["id"],)
-        ):
+        for request in database.query("SELECT * FROM {requests} WHERE job_id = ? AND status = 'pending'", (job["id"],)):
             database.commit(*_request_writes(request, now))
         database.commit(*_job_writes(database, job, now))
         return len(pending)
@@ -53,7 +51,7 @@ def _message_writes(database: Database, message: Row, payload: dict[str, Any], n
     writes: list[Write] = []
     keeps = response is not None and bool(response.message.parts) and payload.get("rollback") != "true"
     if response is not None and keeps:
-        chat_id = None if response.message.tool_calls else payload.get("chat_id")
+        chat_id = payload.get("chat_id") if ends_turn(response.message, "interrupted") else None
         changes = message_columns(response) | {"status": "interrupted", "chat_id": chat_id, "error": _WORDS}
         writes.append(Update("messages", message["id"], changes | {"updated_at": now}))
     if stream:
@@ -99,7 +97,10 @@ def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
     held = database.query("SELECT id FROM {message_threads} WHERE locking_job_id = ?", (job["id"],))
     return [
         *(Update("network_calls", row["id"], {"status": "error", "error": _WORDS, "updated_at": now}) for row in calls),
-        *(Update("tool_invocations", row["id"], {"status": "failed", "error": _WORDS, "finished_at": now}) for row in invocations),
+        *(
+            Update("tool_invocations", row["id"], {"status": "failed", "error": _WORDS, "finished_at": now})
+            for row in invocations
+        ),
         *(Update("message_threads", row["id"], {"locking_job_id": None, "updated_at": now}) for row in held),
         Update("jobs", job["id"], finished),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from llmctl.core.keyshapes import REDACTED
 from llmctl.transport import redact
 
 
@@ -15,12 +16,12 @@ class Redaction:
     def text(self, text: str) -> str:
         """Return the text without the turn's own secrets."""
         for secret in self.secrets:
-            text = text.replace(secret, redact.MARK)
+            text = text.replace(secret, REDACTED)
         return text
 
     def bytes(self, data: bytes) -> bytes:
         for secret in self.secrets:
-            data = data.replace(secret.encode(), redact.MARK.encode())
+            data = data.replace(secret.encode(), REDACTED.encode())
         return data
 
     def request_text(self, text: str) -> str:

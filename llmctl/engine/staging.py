@@ -9,11 +9,11 @@ from hashlib import sha256
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.errors import LockedError, NotFoundError
+from llmctl.core.errors import LockedError, NotFoundError, UsageError
 from llmctl.core.ids import new_id
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import File, Message, Text
-from llmctl.engine import holder, recovery
+from llmctl.engine import holder, recovery, unfinished
 from llmctl.engine.asking import Ask, Keep, Manner, Origin
 from llmctl.engine.parts import raw_parts
 from llmctl.engine.target import Target
@@ -52,6 +52,8 @@ def stage(
 
     Raises LockedError where another live job holds the thread for longer than ``manner.wait_s``.
     """
+    if not keep.log:
+        return _unlogged(database, chat)
     deadline = time.monotonic() + manner.wait_s
     while True:
         try:
@@ -92,20 +94,28 @@ def _stage(
     if thread is None:
         writes.append(Insert("message_threads", {"id": staged.thread_id, "chat_id": staged.chat_id, **_times(now)}))
     writes.append(Update("message_threads", staged.thread_id, {"locking_job_id": staged.job_id, "updated_at": now}))
-    if ask.system is not None and (chat is None or ask.system != chat["instructions"]):
-        writes += message_writes(staged, Message.of("system", ask.system))
-    for message in _said(ask):
-        writes += message_writes(staged, message, database=database)
+    if not any(True for _ in said(ask)):
+        writes += _resumed(database, staged, now)
+    for message in said(ask):
+        if message.role != "system" or chat is None or message.text != chat["instructions"]:
+            writes += message_writes(staged, message, database=database)
     database.commit(*writes)
     return staged
+
+
+def _unlogged(database: Database, chat: Row | None) -> Staged:
+    """Return a turn without rows: it reads the chat's thread, if there is one, and locks nothing."""
+    thread = threads.of_chat(database, chat["id"]) if chat else None
+    return Staged(chat["id"] if chat else new_id(), thread["id"] if thread else "", new_id(), 0, "", chat is None)
 
 
 def message_writes(staged: Staged, message: Message, database: Database | None = None) -> list[Write]:
     """Return the rows of a message that is complete already; it is part of the chat."""
     seq, now = staged.next()
     files = [part for part in message.parts if isinstance(part, File)]
+    message_id = new_id()
     row = {
-        "id": new_id(),
+        "id": message_id,
         "thread_id": staged.thread_id,
         "seq": seq,
         "chat_id": None if message.role == "tool" or message.tool_calls else staged.chat_id,
@@ -118,14 +128,22 @@ def message_writes(staged: Staged, message: Message, database: Database | None =
         "origin": "llmctl",
         **_times(now),
     }
-    return [Insert("messages", row), *_file_writes(database, row["id"], files, now)]
+    return [Insert("messages", row), *_file_writes(database, message_id, files, now)]
 
 
-def _said(ask: Ask) -> Iterable[Message]:
+def said(ask: Ask) -> Iterable[Message]:
+    if ask.system is not None:
+        yield Message.of("system", ask.system)
     yield from ask.messages
     if ask.prompt is not None or ask.files:
         text = (Text(ask.prompt),) if ask.prompt else ()
         yield Message("user", (*text, *ask.files))
+
+
+def _resumed(database: Database, staged: Staged, now: str) -> list[Write]:
+    if unfinished.find(database, staged.thread_id) is None:
+        raise UsageError("nothing is unfinished in this chat", hint="say something: llmctl chat -c PROMPT")
+    return unfinished.leave_partial(database, staged.thread_id, now)
 
 
 def _free(database: Database, thread_id: str) -> None:
@@ -168,9 +186,7 @@ def _chat_row(
     }
 
 
-def _chat_changes(
-    database: Database, chat: Row, ask: Ask, keep: Keep, origin: Origin, now: str
-) -> dict[str, Any]:
+def _chat_changes(database: Database, chat: Row, ask: Ask, keep: Keep, origin: Origin, now: str) -> dict[str, Any]:
     if database.value("SELECT 1 FROM {chats} WHERE id = ?", (chat["id"],)) is None:
         raise NotFoundError("the chat was deleted meanwhile")
     changes: dict[str, Any] = {**keep.fields, **_last_turn(origin, now), "updated_at": now}

@@ -131,9 +131,7 @@ def _by_model_id(database: Database, model: str, env: Env) -> Target:
 
 def _from_environment(database: Database, env: Env) -> Target:
     """Return what LLMCTL_CONNECTION, NODELLM_PROVIDER and NODELLM_MODEL say, else the default connection."""
-    connection, provider, model = (
-        env.get(name) for name in ("LLMCTL_CONNECTION", "NODELLM_PROVIDER", "NODELLM_MODEL")
-    )
+    connection, provider, model = (env.get(name) for name in ("LLMCTL_CONNECTION", "NODELLM_PROVIDER", "NODELLM_MODEL"))
     if connection:
         return with_model(of_connection(database, connection, env), model)
     if not provider:
@@ -154,7 +152,8 @@ def _default(database: Database, env: Env) -> Target:
     if chosen:
         return of_connection(database, str(chosen), env)
     row = database.one(
-        "SELECT * FROM {model_connections} WHERE provider <> 'echo' AND type = 'chat' ORDER BY created_at, rowid LIMIT 1"
+        "SELECT * FROM {model_connections} WHERE provider <> 'echo' AND type = 'chat'"
+        " ORDER BY created_at, rowid LIMIT 1"
     )
     if row is None:
         raise ConfigError("no connection to a model", hint=_THREE_WAYS, reason="no_connection")
@@ -232,7 +231,7 @@ def _no_key(target: Target) -> ConfigError:
     variable = target.provider.key_env[0] if target.provider.key_env else None
     return ConfigError(
         f'no key for "{name}"',
-        hint=(f"set {variable}, or " if variable else "")
-        + f"pipe one in: llmctl connection edit {name} --key-stdin (cron and services do not see your shell's variables)",
+        hint=(f"set {variable}, or " if variable else "") + f"pipe one in: llmctl connection edit {name} --key-stdin"
+        " (cron and services do not see your shell's variables)",
         reason="no_key",
     )

@@ -1,0 +1,46 @@
+"""``llmctl chat``: one-shot, piped, continued or interactive conversation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.asking import asking
+from llmctl.cli.conversing import Conversation, Wishes
+from llmctl.cli.output import answer
+
+
+@answer
+@asking
+def chat(
+    ctx: typer.Context,
+    prompt: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="What to say.")] = None,
+    continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest chat from here.")] = False,
+    chat: Annotated[str | None, typer.Option(metavar="REF", help="Go on with this chat; last is the newest.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="N", help="Go on with the chat of that name, or begin it.")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = None,
+    system_file: Annotated[str | None, typer.Option(metavar="FILE", help="File with the system prompt.")] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Keep the conversation open.")] = False,
+    no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Keep no text, only the ledger row.")] = False,
+    messages: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="JSON array of messages in, new messages out.")
+    ] = None,
+) -> None:
+    """Talk to a model: one-shot, piped, continued or interactive.
+
+    The answer goes to stdout, everything else to stderr. What is piped in follows the prompt. Without a prompt a
+    terminal opens a conversation; with -c the last one is gone on with, or finished where it broke off.
+
+    Examples:
+      llmctl chat -m echo "hello there"
+      git diff | llmctl chat "review this"
+      llmctl chat -c "and in one sentence?"
+      llmctl chat --name fix-42 --json "what was the error?"
+    """
+    app: App = ctx.obj
+    wishes = Wishes(tuple(prompt or ()), continue_, chat, name, system, system_file, interactive, no_log, messages)
+    Conversation(app, wishes).run()

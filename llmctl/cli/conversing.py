@@ -1,0 +1,267 @@
+"""From the flags of ``chat`` to a turn, and from its events to the screen."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmctl.cli import asking, stdin
+from llmctl.cli.app import App
+from llmctl.cli.printing import Printer
+from llmctl.cli.terminal import ago
+from llmctl.core.errors import LlmctlError, NotFoundError, UsageError
+from llmctl.core.jsontext import dumps, loads
+from llmctl.core.messages import Message
+from llmctl.engine import selection, target, unfinished
+from llmctl.engine.asking import Ask, Keep, Manner
+from llmctl.engine.outcome import Outcome
+from llmctl.engine.turn import Plan, Turn
+from llmctl.store import threads
+from llmctl.store.database import Database, Row
+
+#: Verbs of ``chats`` that a hurried user may type behind ``chat``.
+_VERBS = ("list", "show", "new", "edit", "search", "rename", "fork", "render", "unlock", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The flags of ``chat`` alone."""
+
+    words: tuple[str, ...] = ()
+    continue_: bool = False
+    chat: str | None = None
+    name: str | None = None
+    system: str | None = None
+    system_file: str | None = None
+    interactive: bool = False
+    no_log: bool = False
+    messages: str | None = None
+
+
+class Conversation:
+    """One run of ``chat``."""
+
+    def __init__(self, app: App, wishes: Wishes) -> None:
+        self._app = app
+        self._wishes = wishes
+        self._check()
+        self._origin = app.origin()
+
+    def run(self) -> None:
+        """Ask once, or keep the conversation open."""
+        ask = self._ask()
+        if not self._says_something(ask) and not (self._goes_on and self._is_unfinished()):
+            self._open()
+            return
+        if self._app.asking["dry_run"]:
+            self._preview(ask)
+            return
+        self.turn(ask)
+        if self._wishes.interactive:
+            self._open()
+
+    def turn(self, ask: Ask, chat: Row | None = None) -> Outcome:
+        """Run one turn and show it; return what it came to."""
+        printer = Printer(self._app)
+        database = self._app.hub("create")
+        turn = Turn(database, replace(self.plan(database, ask, chat), on_idle=printer.flush))
+        try:
+            with turn:
+                for event in turn.events():
+                    printer.show(event)
+        except LlmctlError as error:
+            printer.fail(turn.outcome, error)
+            raise
+        if self._wishes.messages:
+            self._print_messages(database, turn.outcome)
+        else:
+            printer.finish(turn.outcome)
+        printer.usage(turn.outcome)
+        return turn.outcome
+
+    def plan(self, database: Database, ask: Ask, chat: Row | None = None) -> Plan:
+        """Put together what a turn needs: what the flags say comes before what the chat keeps."""
+        chat = chat or self._chat(database)
+        manner = asking.manner(self._app)
+        keep = self._keep(database)
+        if chat is not None:
+            manner, keep = _inherited(manner, keep, loads(chat["settings"], {}))
+        return Plan(
+            chat=chat,
+            target=self._target(database, chat),
+            ask=ask,
+            manner=manner,
+            keep=keep,
+            origin=self._origin,
+            around=self._app.surroundings(),
+        )
+
+    def _check(self) -> None:
+        wishes = self._wishes
+        chosen = [flag for flag, given in (("-c", wishes.continue_), ("--chat", wishes.chat)) if given]
+        if wishes.name and chosen:
+            raise UsageError(f'"--name" and "{chosen[0]}" exclude each other')
+        if wishes.system is not None and wishes.system_file:
+            raise UsageError('"--system" and "--system-file" exclude each other')
+        words = wishes.words
+        if len(words) == 2 and words[0] in _VERBS and " " not in words[1] and "--" not in self._app.arguments:
+            verb, what = words
+            raise UsageError(
+                f'"chat {verb} {what}" may be a prompt or a command',
+                hint=f"a command: llmctl chats {verb} {what}; a prompt: llmctl chat -- {verb} {what}",
+            )
+        output = self._app.asking["output"]
+        if output and not os.path.isdir(os.path.dirname(output) or "."):
+            raise UsageError(f'cannot write "{output}": no such folder')
+
+    @property
+    def _goes_on(self) -> bool:
+        wishes = self._wishes
+        return bool(wishes.continue_ or wishes.chat or wishes.name or self._app.env.get("LLMCTL_CHAT"))
+
+    def _ask(self) -> Ask:
+        """Read what is said: words, stdin, files, messages."""
+        wishes, app = self._wishes, self._app
+        names, from_stdin = asking.files(app)
+        attached = tuple(asking.read_file(name) for name in names)
+        if from_stdin:
+            attached = (*attached, asking.file_of(stdin.read_bytes(app.io, app.note)))
+        takes_stdin = False if from_stdin or wishes.messages == "-" else app.asking["stdin"]
+        prompt = stdin.read_prompt(wishes.words, io=app.io, env=app.env, note=app.note, stdin=takes_stdin)
+        return Ask(prompt=prompt, files=attached, system=self._system(), messages=self._messages())
+
+    def _system(self) -> str | None:
+        if not self._wishes.system_file:
+            return self._wishes.system
+        try:
+            with open(self._wishes.system_file, encoding="utf-8") as file:
+                return file.read().rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotFoundError(f'cannot read "{self._wishes.system_file}": {_why(error)}') from error
+
+    def _messages(self) -> tuple[Message, ...]:
+        source = self._wishes.messages
+        if not source:
+            return ()
+        if source == "-":
+            text = stdin.read_text(self._app.io, self._app.note)
+        else:
+            try:
+                with open(source, encoding="utf-8") as file:
+                    text = file.read()
+            except (OSError, UnicodeDecodeError) as error:
+                raise NotFoundError(f'cannot read "{source}": {_why(error)}') from error
+        return _parsed_messages(text, source)
+
+    def _says_something(self, ask: Ask) -> bool:
+        return bool(ask.prompt or ask.files or ask.messages)
+
+    def _is_unfinished(self) -> bool:
+        database = self._app.hub("read")
+        chat = self._chat(database, announce=False)
+        thread = threads.of_chat(database, chat["id"]) if chat else None
+        return thread is not None and unfinished.find(database, thread["id"]) is not None
+
+    def _open(self) -> None:
+        """Open the conversation on a terminal; elsewhere there is nothing to do."""
+        io = self._app.io
+        if not (io.stdin_tty and io.stdout_tty) and not self._wishes.interactive:
+            what = "nothing is unfinished in this chat" if self._goes_on else "no prompt"
+            raise UsageError(what, hint='say something: llmctl chat "..." (or pipe it in)', reason="no_prompt")
+        from llmctl.cli.interactive import Session
+
+        Session(self._app, self).run()
+
+    def _preview(self, ask: Ask) -> None:
+        from llmctl.engine.preview import preview
+
+        exists = self._app.hub_path != ":memory:" and os.path.exists(self._app.hub_path)
+        if not exists:
+            self._app.db = ":memory:"
+        found = preview(*self._plan_for_preview(ask))
+        document = {
+            "method": found.method,
+            "url": found.url,
+            "headers": found.headers,
+            "body": json.loads(found.body) if found.body else None,
+        }
+        if self._app.format.is_json:
+            self._app.io.write(dumps(document) + "\n")
+            return
+        lines = [f"{found.method} {found.url}", *(f"{name}: {value}" for name, value in found.headers.items())]
+        body = json.dumps(document["body"], indent=2, ensure_ascii=False)
+        self._app.io.write("\n".join(lines) + f"\n\n{body}\n")
+
+    def _plan_for_preview(self, ask: Ask) -> tuple[Database, Plan]:
+        database = self._app.hub("create" if self._app.db == ":memory:" else "read")
+        return database, self.plan(database, ask)
+
+    def _chat(self, database: Database, *, announce: bool = True) -> Row | None:
+        """Return the chat to go on with, or None for a new one."""
+        wishes = self._wishes
+        if wishes.chat:
+            return selection.by_reference(database, wishes.chat)
+        if wishes.name:
+            return selection.by_name(database, wishes.name)
+        if not wishes.continue_:
+            ref = self._app.env.get("LLMCTL_CHAT")
+            return selection.by_reference(database, ref) if ref else None
+        chat = selection.newest_like(database, self._origin)
+        if announce:
+            turns = selection.turns(database, chat)
+            when = ago(chat["last_turn_at"])
+            plural = "" if turns == 1 else "s"
+            self._app.note(f'continuing "{chat["name"] or chat["id"][:8]}", {turns} turn{plural}, {when}')
+        return chat
+
+    def _keep(self, database: Database) -> Keep:
+        custom = database.fields.get("chats", {})
+        return asking.keep(self._app, custom, name=self._wishes.name, log=not self._wishes.no_log)
+
+    def _target(self, database: Database, chat: Row | None) -> target.Target:
+        """Return what to talk to: flag, then the chat's own, then environment and settings."""
+        model, connection = self._app.asking["model"], self._app.asking["connection"]
+        if connection:
+            return target.with_model(target.of_connection(database, connection, self._app.env), model)
+        if model:
+            return target.resolve(database, model, self._app.env)
+        own = target.of_chat(database, chat, self._app.env) if chat else None
+        return own or target.resolve(database, None, self._app.env)
+
+    def _print_messages(self, database: Database, outcome: Outcome) -> None:
+        """Print the messages that the turn added, as the array that ``--messages`` takes."""
+        message = outcome.response.message if outcome.response else None
+        new: list[dict[str, Any]] = [{"role": "assistant", "content": message.text if message else None}]
+        self._app.io.write(dumps(new) + "\n")
+
+
+def _inherited(manner: Manner, keep: Keep, settings: dict[str, Any]) -> tuple[Manner, Keep]:
+    """Fill in what the chat keeps of its first turn where no flag says otherwise."""
+    manner = replace(
+        manner,
+        options={**settings.get("options", {}), **manner.options},
+        thinking=manner.thinking if manner.thinking is not None else settings.get("thinking"),
+    )
+    return manner, replace(keep, without=keep.without or frozenset(settings.get("without", ())))
+
+
+def _parsed_messages(text: str, source: str) -> tuple[Message, ...]:
+    try:
+        items = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f'"{source}" holds no JSON: {error}') from error
+    hint = 'such as [{"role": "user", "content": "hello"}]'
+    if not isinstance(items, list) or not items:
+        raise UsageError(f'"{source}" is no array of messages', hint=hint)
+    for item in items:
+        if not isinstance(item, dict) or item.get("role") not in ("system", "user", "assistant"):
+            raise UsageError(f'"{source}" holds something that is no message: {dumps(item)[:80]}', hint=hint)
+        if not isinstance(item.get("content"), str):
+            raise UsageError(f'"{source}" holds a message without text: {dumps(item)[:80]}', hint=hint)
+    return tuple(Message.of(item["role"], item["content"]) for item in items)
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"

@@ -1,0 +1,173 @@
+"""How a turn is shown: text as it comes, JSON at the end, or one JSON object a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from llmctl.cli.app import App
+from llmctl.cli.terminal import coloured, has_colour, safe_text
+from llmctl.core.errors import InvalidOutputError, LlmctlError
+from llmctl.core.events import TextDelta, ThinkingDelta
+from llmctl.core.jsontext import dumps
+from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent, Waiting
+from llmctl.engine.toolbox import parsed_arguments
+
+_FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<block>.*?)^(?P=fence)[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+class Printer:
+    """Shows the events of one turn on stdout and stderr."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._io = app.io
+        #: Text goes out as it comes; with ``-x`` and ``--output`` it is held back until it is whole.
+        self._live = not app.format.is_json and not app.asking["extract"] and not app.asking["output"]
+        self._shows_thinking = bool(app.asking["show_thinking"])
+        self._at_line_start = True
+        self._thinking_open = False
+
+    def show(self, event: TurnEvent) -> None:
+        """Show one event."""
+        if isinstance(event, TextDelta):
+            self._text(event.text)
+        elif self._app.format.kind == "jsonl":
+            self._json_line(event)
+        elif isinstance(event, ThinkingDelta):
+            self._thinking(event.text)
+        if isinstance(event, Waiting):
+            self._end_line()
+            self._app.note(f"{event.error.message}; trying again in {event.seconds:.1f} s")
+        elif isinstance(event, Note):
+            self._app.note(event.text)
+        elif isinstance(event, ToolRun) and event.result is not None and not self._app.format.is_json:
+            self._app.note(f"tool {event.name}: {event.status}")
+
+    def flush(self) -> None:
+        """Let the reader see everything shown so far."""
+        if self._live or self._app.format.kind == "jsonl":
+            self._io.flush()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Show the end of a turn that went well."""
+        if self._app.format.kind == "json":
+            self._io.write(dumps(outcome.as_json(parsed_arguments)) + "\n")
+        elif self._app.format.kind == "jsonl":
+            self._io.write(dumps({"type": "done", **outcome.as_json(parsed_arguments)}) + "\n")
+        elif not self._live:
+            self._deliver(answer(outcome, extract=self._app.asking["extract"]))
+        else:
+            self._end_line()
+        self._io.flush()
+
+    def fail(self, outcome: Outcome, error: LlmctlError) -> None:
+        """Show the end of a turn that did not go well; the error itself is for whoever catches it."""
+        if self._app.format.kind == "json" and outcome.request_id:
+            self._io.write(dumps(outcome.as_json(parsed_arguments)) + "\n")
+        elif self._app.format.kind == "jsonl":
+            self._io.write(dumps({"type": "error", **error_object(error)}) + "\n")
+        elif self._live:
+            self._end_line()
+
+    def usage(self, outcome: Outcome) -> None:
+        """Print the usage line on stderr, where both streams are terminals or it was asked for."""
+        wanted = self._app.asking["usage"] or (self._io.stdout_tty and self._io.stderr_tty)
+        if wanted and not self._app.quiet:
+            self._io.say(usage_line(outcome) + "\n")
+
+    def _text(self, text: str) -> None:
+        if self._app.format.kind == "jsonl":
+            self._io.write(dumps({"type": "text", "text": text}) + "\n")
+        elif self._live and text:
+            self._close_thinking()
+            self._io.write(safe_text(text) if self._io.stdout_tty else text)
+            self._at_line_start = text.endswith("\n")
+
+    def _thinking(self, text: str) -> None:
+        if self._shows_thinking and text:
+            self._thinking_open = True
+            shown = safe_text(text) if self._io.stderr_tty else text
+            self._io.say(coloured(shown, "dim") if has_colour(self._app.env, self._io.stderr_tty) else shown)
+
+    def _close_thinking(self) -> None:
+        if self._thinking_open:
+            self._thinking_open = False
+            self._io.say("\n\n")
+
+    def _json_line(self, event: TurnEvent) -> None:
+        line = _line(event)
+        if line is not None:
+            self._io.write(dumps(line) + "\n")
+
+    def _end_line(self) -> None:
+        self._close_thinking()
+        if not self._at_line_start:
+            self._io.write("\n")
+            self._at_line_start = True
+
+    def _deliver(self, text: str) -> None:
+        text = text if text.endswith("\n") or not text else text + "\n"
+        if self._app.asking["output"]:
+            from llmctl.cli.files import write_whole
+
+            write_whole(self._app.asking["output"], text)
+        else:
+            self._io.write(safe_text(text) if self._io.stdout_tty else text)
+
+
+def answer(outcome: Outcome, *, extract: bool) -> str:
+    """Return the answer's text, or with ``extract`` its first fenced block; raises InvalidOutputError for none."""
+    text = outcome.response.message.text if outcome.response else ""
+    if not extract:
+        return text
+    found = _FENCE.search(text)
+    if found is None:
+        raise InvalidOutputError(
+            "the answer holds no fenced block", hint="the whole answer: llmctl chats show last", reason="no_block"
+        )
+    return found["block"]
+
+
+def usage_line(outcome: Outcome) -> str:
+    """Return such as ``812 in, 240 out, $0.0041, 3.2 s, sonnet, chat 3f2a9c1e``."""
+    usage = outcome.usage
+    parts = [f"{usage['input_tokens']} in", f"{usage['output_tokens']} out"]
+    if outcome.cost is not None:
+        parts.append(f"${outcome.cost:.4f}")
+    parts += [f"{outcome.duration_ms / 1000:.1f} s", outcome.model]
+    if outcome.chat_id:
+        parts.append(f"chat {outcome.chat_id[:8]}")
+    return ", ".join(parts)
+
+
+def error_object(error: LlmctlError) -> Mapping[str, Any]:
+    """Return the error as the JSON contract has it."""
+    return {
+        "error": {
+            "code": error.code,
+            "reason": error.reason,
+            "message": error.message,
+            "hint": error.hint,
+            "retryable": error.retryable,
+            "chat_id": error.chat_id,
+            "request_id": error.request_id,
+        }
+    }
+
+
+def _line(event: TurnEvent) -> dict[str, Any] | None:
+    match event:
+        case Started(chat_id, thread_id, message_id, request_id, step):
+            ids = {"chat_id": chat_id, "thread_id": thread_id, "message_id": message_id, "request_id": request_id}
+            return {"type": "start", **ids, "step": step}
+        case ThinkingDelta(text) if text:
+            return {"type": "thinking", "text": text}
+        case ToolRun(id, name, arguments, None):
+            return {"type": "tool_call", "id": id, "name": name, "arguments": parsed_arguments(arguments)}
+        case ToolRun(id, name, _, result, status):
+            return {"type": "tool_result", "id": id, "name": name, "result": result, "status": status}
+        case Waiting(seconds, attempt, error):
+            return {"type": "retry", "attempt": attempt, "wait_s": round(seconds, 3), "message": error.message}
+    return None

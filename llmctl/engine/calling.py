@@ -1,0 +1,265 @@
+"""One call to a model: build, send, decode, parse, record, judge; again while nothing was delivered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from llmctl.core import clock
+from llmctl.core.chat import ChatRequest
+from llmctl.core.errors import IncompleteError, LlmctlError, RejectedError, UnavailableError
+from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
+from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.core.jsontext import dumps
+from llmctl.core.messages import File, Message
+from llmctl.engine import decoding, history
+from llmctl.engine.asking import Manner, Origin, Surroundings
+from llmctl.engine.outcome import Waiting
+from llmctl.engine.recorder import Call, Recorder, Step
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.sending import Answer, send
+from llmctl.engine.target import Target
+from llmctl.transport.retry import Policy
+from llmctl.wire import WIRES
+
+#: A refusal larger than this is no refusal anybody reads.
+_MOST_ERROR_BYTES = 1_000_000
+
+#: Options that bound the answer: reaching one of these is what the user asked for.
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+class Caller:
+    """Calls one target, step by step."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        target: Target,
+        endpoint: Endpoint,
+        manner: Manner,
+        origin: Origin,
+        around: Surroundings,
+        redact: Redaction,
+    ) -> None:
+        self._recorder = recorder
+        self._target = target
+        self._endpoint = endpoint
+        self._manner = manner
+        self._origin = origin
+        self._around = around
+        self._redact = redact
+        self._wire = WIRES.load(target.wire)
+        self._deadline = None if manner.timeout_s is None else time.monotonic() + manner.timeout_s
+
+    def begin(self, request: ChatRequest, entries: Sequence[history.Entry], number: int) -> Step:
+        """Commit the intention; nothing is sent yet."""
+        return self._recorder.begin(
+            request_row=self._request_row(request, entries, number),
+            message_row={
+                "type": "chatModel",
+                "source_id": self._target.connection_id,
+                "model_id": request.model,
+                "provider": self._target.provider.name,
+            },
+            format={"wire": self._target.wire, "provider": self._target.provider.name, "stream": request.stream},
+        )
+
+    def events(self, request: ChatRequest, entries: Sequence[history.Entry]) -> Iterator[StreamEvent | Waiting]:
+        """Send, and yield what comes. Raises where the answer is not complete, after the retries."""
+        http = self._wire.build_request(self._endpoint, request)
+        policy = Policy(retries=self._manner.retries)
+        attempt = 1
+        while True:
+            try:
+                yield from self._attempt(http, request, entries, attempt)
+                return
+            except LlmctlError as error:
+                wait = self._wait(policy, attempt, error)
+                if wait is None:
+                    raise
+                yield Waiting(wait, attempt, error)
+                time.sleep(wait)
+                attempt += 1
+
+    def _attempt(
+        self, http: HttpRequest, request: ChatRequest, entries: Sequence[history.Entry], attempt: int
+    ) -> Iterator[StreamEvent]:
+        with self._call(http, request, entries, attempt) as call, self._sent(http, attempt) as answer:
+            call.status_code, call.headers = answer.status, answer.headers
+            step = self._running()
+            step.status_code = answer.status
+            if not 200 <= answer.status < 300:
+                call.body = _read(answer)
+                raise self._wire.parse_error(answer.status, answer.headers, call.body)
+            received = _Received(answer)
+            try:
+                for event in decoding.events(self._recorder.record(received, call), self._wire, self._dialect):
+                    step.events += 1
+                    step.fold.add(event)
+                    if isinstance(event, _DELIVERIES):
+                        self._delivered(step)
+                    yield event
+            except LlmctlError as error:
+                raise self._judged_break(step, error, received.broke) from error
+            self._judge(step)
+
+    @contextmanager
+    def _call(
+        self, http: HttpRequest, request: ChatRequest, entries: Sequence[history.Entry], attempt: int
+    ) -> Iterator[Call]:
+        """Keep the row of an attempt: begun before the socket opens, finished however it ends."""
+        call = self._recorder.begin_call(self._call_row(http, request, entries, attempt))
+        try:
+            yield call
+        except BaseException as error:
+            if isinstance(error, LlmctlError) and call.body is None and not self._running().delivered:
+                call.body = b"".join(self._running().pieces)
+            self._recorder.end_call(call, error)
+            raise
+        self._recorder.end_call(call, None)
+
+    @contextmanager
+    def _sent(self, http: HttpRequest, attempt: int) -> Iterator[Answer]:
+        remaining = None if self._deadline is None else self._deadline - time.monotonic()
+        if remaining is not None and remaining <= 0:
+            raise UnavailableError(f"no answer within {self._manner.timeout_s:g} s", reason="timeout")
+        with send(http, attempt=attempt, remaining_s=remaining, loopback_only=self._around.offline) as answer:
+            yield answer
+
+    def _judge(self, step: Step) -> None:
+        """Raise where the stream ended, but not as a complete answer ends."""
+        response = step.fold.response()
+        if response.finish_reason is None and not step.events:
+            raise UnavailableError("the answer was cut before its first event", reason="empty")
+        if response.finish_reason is None:
+            raise IncompleteError("the answer broke off: the stream ended without its end marker", reason="cut")
+        if response.unreadable:
+            raise IncompleteError(
+                f"the answer holds an event that cannot be read: {response.unreadable[0]}", reason="unreadable"
+            )
+        if response.finish_reason == "content_filter":
+            raise RejectedError("the provider's content filter stopped the answer", reason="content_filter")
+        if response.finish_reason == "length" and not any(self._option(name) for name in _LIMITS):
+            raise IncompleteError(
+                "the answer was cut at the model's length limit", hint="raise it with -o max_tokens=N", reason="length"
+            )
+
+    def _judged_break(self, step: Step, error: LlmctlError, broke: LlmctlError | None) -> LlmctlError:
+        """Return what a break of the connection means; an error that the provider sent stays what it is."""
+        if error is not broke or not step.events or (error.reason == "timeout" and not step.delivered):
+            return error
+        return IncompleteError(f"the answer broke off: {error.message}", hint=error.hint, reason=error.reason or "cut")
+
+    def _wait(self, policy: Policy, attempt: int, error: LlmctlError) -> float | None:
+        """Return the seconds before the next attempt, or None for no other one."""
+        step = self._running()
+        again = error.retryable or (isinstance(error, IncompleteError) and error.reason != "length")
+        if step.delivered or not again or error.reason == "offline":
+            return None
+        wait = policy.delay(attempt, error.retry_after)
+        if wait is None or (self._deadline is not None and time.monotonic() + wait >= self._deadline):
+            return None
+        self._recorder.start_over()
+        return wait
+
+    def _delivered(self, step: Step) -> None:
+        if not step.delivered:
+            step.delivered = True
+            step.time_to_first_token_ms = clock.elapsed_ms(step.started)
+
+    def _option(self, name: str) -> Any:
+        return self._manner.options.get(name) or self._target.options.get(name)
+
+    def _running(self) -> Step:
+        assert self._recorder.step
+        return self._recorder.step
+
+    @property
+    def _dialect(self) -> Any:
+        return self._endpoint.dialect
+
+    def _request_row(self, request: ChatRequest, entries: Sequence[history.Entry], number: int) -> dict[str, Any]:
+        parameters = {
+            "options": dict(request.options),
+            "thinking": request.thinking,
+            "stream": request.stream,
+            "seqs": history.ranges(entry.seq for entry in entries),
+        }
+        return {
+            "provider": self._target.provider.name,
+            "model": request.model,
+            "connection": self._target.connection,
+            "step": number,
+            "parameters": self._redact.request_text(dumps(parameters)),
+            "script": self._origin.script,
+            "folder": self._origin.folder,
+            "git_commit": self._origin.git_commit,
+            "host": self._origin.host,
+        }
+
+    def _call_row(
+        self, http: HttpRequest, request: ChatRequest, entries: Sequence[history.Entry], attempt: int
+    ) -> dict[str, Any]:
+        row = {
+            "attempt": attempt,
+            "endpoint": self._redact.url(http.url),
+            "method": http.method,
+            "body_hash": sha256(http.body).hexdigest(),
+            "request_headers": dumps(self._redact.headers(http.headers)),
+        }
+        if attempt == 1:  # later attempts send the same
+            body, omitted = self._kept_body(request, entries)
+            row |= {"body": self._redact.request_text(body), "omitted_messages": omitted}
+        return row
+
+    def _kept_body(self, request: ChatRequest, entries: Sequence[history.Entry]) -> tuple[str, int]:
+        """Return the body without what an earlier call of the thread carried: else it would grow with the square."""
+        omitted = _already_sent([entry.message for entry in entries])
+        messages = tuple(_without_files(message) for message in request.messages[omitted:])
+        slim = self._wire.build_request(self._endpoint, replace(request, messages=messages))
+        return slim.body.decode("utf-8", "replace"), omitted
+
+
+_DELIVERIES = (TextDelta, ThinkingDelta, ToolCallDelta)
+
+
+class _Received:
+    """The pieces of an answer; remembers the error that ended them, to tell a broken line from a refusal."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.broke: LlmctlError | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._answer.chunks
+        except LlmctlError as error:
+            self.broke = error
+            raise
+
+
+def _read(answer: Answer) -> bytes:
+    """Read the body of a refusal, as far as anybody would read it."""
+    pieces: list[bytes] = []
+    for piece in answer.chunks:
+        pieces.append(piece)
+        if sum(map(len, pieces)) > _MOST_ERROR_BYTES:
+            break
+    return b"".join(pieces)
+
+
+def _already_sent(messages: Sequence[Message]) -> int:
+    """Return how many messages the call before this one carried: all before the last answer, and that answer."""
+    answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    return answers[-1] + 1 if answers else 0
+
+
+def _without_files(message: Message) -> Message:
+    """Leave out the content of files: it is in ``attachments``."""
+    parts = tuple(replace(part, data=b"") if isinstance(part, File) and part.data else part for part in message.parts)
+    return replace(message, parts=parts)

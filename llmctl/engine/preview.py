@@ -1,0 +1,69 @@
+"""What a turn would send, without sending or writing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from llmctl.core.chat import ChatRequest
+from llmctl.core.errors import ConfigError
+from llmctl.core.http import Endpoint
+from llmctl.engine import history
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.staging import said
+from llmctl.engine.target import Access, access
+from llmctl.engine.turn import Plan
+from llmctl.store import threads
+from llmctl.store.database import Database
+from llmctl.wire import WIRES
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A request without its secrets."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
+def preview(database: Database, plan: Plan) -> Preview:
+    """Build the first request of a turn and strike out its secrets; a missing key is no error here."""
+    allowed = _access(plan)
+    thread = threads.of_chat(database, plan.chat["id"]) if plan.chat else None
+    entries = history.load(database, thread["id"]) if thread else []
+    system = [message for message in said(plan.ask) if message.role == "system"]
+    if system:
+        entries = [entry for entry in entries if entry.message.role != "system"]
+    entries = [
+        *(history.Entry(0, message) for message in system),
+        *entries,
+        *(history.Entry(0, message) for message in said(plan.ask) if message.role != "system"),
+    ]
+    if plan.manner.history is not None:
+        entries, _ = history.last_turns(entries, plan.manner.history)
+    history.require_prompt(entries)
+    request = ChatRequest(
+        model=plan.target.model,
+        messages=tuple(entry.message for entry in entries),
+        stream=plan.manner.stream,
+        options={**plan.target.options, **plan.manner.options},
+        thinking=plan.manner.thinking,
+    )
+    http = WIRES.load(plan.target.wire).build_request(allowed.endpoint, request)
+    redact = Redaction(allowed.secrets)
+    return Preview(
+        http.method,
+        redact.url(http.url),
+        redact.headers(http.headers),
+        redact.request_text(http.body.decode("utf-8", "replace")),
+    )
+
+
+def _access(plan: Plan) -> Access:
+    try:
+        return access(plan.target, plan.around.env, home=plan.around.home)
+    except ConfigError:
+        target = replace(plan.target, key=None)
+        endpoint = Endpoint(target.base_url, dict(target.provider.headers), target.query, target.provider.dialect)
+        return Access(endpoint, ())

@@ -1,0 +1,194 @@
+"""One turn: from a prompt that is safe in the hub to an answer that is finished with a status.
+
+``with Turn(...) as turn: for event in turn.events(): ...`` – a ``with`` block, because what goes wrong in the
+consumer (Ctrl-C while printing, a closed pipe) is not thrown into a generator, but reaches ``__exit__``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from llmctl.core import clock
+from llmctl.core.chat import ChatRequest, ChatResponse
+from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError
+from llmctl.core.messages import Message
+from llmctl.engine import history, toolbox
+from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
+from llmctl.engine.calling import Caller
+from llmctl.engine.heartbeat import Heartbeat
+from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent
+from llmctl.engine.recorder import Recorder
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.staging import said, stage
+from llmctl.engine.target import Target, access
+from llmctl.store import invocations
+from llmctl.store.database import Database, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a turn is made of. ``chat`` is None for a new one."""
+
+    chat: Row | None
+    target: Target
+    ask: Ask
+    manner: Manner
+    keep: Keep
+    origin: Origin
+    around: Surroundings
+    #: Called before each wait for more: what was yielded should be visible by then.
+    on_idle: Callable[[], None] = lambda: None
+
+
+class Turn:
+    """Everything from taking the thread's lock to letting go of it."""
+
+    def __init__(self, database: Database, plan: Plan) -> None:
+        self._database = database
+        self._plan = plan
+        self._started = time.monotonic()
+        self._closed = False
+        #: Messages of this turn that are in no hub (nothing is logged).
+        self._unlogged: list[Message] = []
+        target = plan.target
+        self.outcome = Outcome(provider=target.provider.name, model=target.model, connection=target.connection)
+
+    def __enter__(self) -> Turn:
+        plan = self._plan
+        # The key first: without it nothing is worth writing down.
+        allowed = access(plan.target, plan.around.env, home=plan.around.home, on_terminal=plan.around.on_terminal)
+        redact = Redaction(allowed.secrets)
+        self._staged = stage(self._database, plan.chat, plan.target, plan.ask, plan.manner, plan.keep, plan.origin)
+        self._recorder = Recorder(self._database, self._staged, plan.keep, plan.around, redact, plan.on_idle)
+        self._caller = Caller(
+            self._recorder, plan.target, allowed.endpoint, plan.manner, plan.origin, plan.around, redact
+        )
+        self._heartbeat = Heartbeat(self._database.path, self._staged.job_id)
+        if plan.keep.log:
+            self.outcome.chat_id = self._staged.chat_id
+            self.outcome.thread_id = self._staged.thread_id
+        else:
+            self._unlogged += said(plan.ask)
+        return self
+
+    def events(self) -> Iterator[TurnEvent]:
+        """Yield what happens, as it happens; every piece of text is in the hub before it is yielded."""
+        steps = self._plan.manner.max_steps
+        yield from self._answer_calls(0)
+        for number in range(1, steps + 1):
+            response = yield from self._step(number)
+            for call in response.message.tool_calls:
+                yield ToolRun(call.id, call.name, call.arguments)
+            if not response.message.tool_calls:
+                self._close("completed", None)
+                return
+            if number < steps:
+                yield from self._answer_calls(number)
+        raise PendingError(
+            f"stopped after {steps} step{'s' if steps > 1 else ''} with tool calls unanswered",
+            hint=f"go on with: llmctl chat --chat {self._staged.chat_id[:8]} -c (or allow more with --max-steps)",
+            reason="max_steps",
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._heartbeat.stop()
+        if not self._closed:
+            self._break_off(error)
+        if self._recorder.spooled_to and (error is None or isinstance(error, LlmctlError)):
+            raise self._storage_error() from error
+
+    def _step(self, number: int) -> Generator[TurnEvent, None, ChatResponse]:
+        entries = history.load(self._database, self._staged.thread_id)
+        entries += [history.Entry(0, message) for message in self._unlogged]
+        if self._plan.manner.history is not None:
+            entries, dropped = history.last_turns(entries, self._plan.manner.history)
+            if dropped and number == 1:
+                yield Note(f"left out the oldest {dropped} turn{'s' if dropped > 1 else ''}, as --history says")
+        history.require_prompt(entries)
+        request = self._request(entries)
+        step = self._caller.begin(request, entries, number)
+        self.outcome.steps = number
+        self.outcome.request_id = step.request_id
+        self.outcome.message_id = step.message_id if self._plan.keep.log else None
+        yield Started(self.outcome.chat_id, self.outcome.thread_id, self.outcome.message_id, step.request_id, number)
+        yield from self._caller.events(request, entries)
+        return self._finish_step("completed", None)
+
+    def _request(self, entries: list[history.Entry]) -> ChatRequest:
+        target, manner = self._plan.target, self._plan.manner
+        return ChatRequest(
+            model=target.model,
+            messages=tuple(entry.message for entry in entries),
+            stream=manner.stream,
+            options={**target.options, **manner.options},
+            thinking=manner.thinking,
+        )
+
+    def _finish_step(self, status: str, error: LlmctlError | None) -> ChatResponse:
+        step = self._recorder.step
+        assert step
+        response = step.fold.response()
+        self.outcome.add(response)
+        if step.delivered and self.outcome.time_to_first_token_ms is None:
+            self.outcome.time_to_first_token_ms = step.time_to_first_token_ms
+        response, kept = self._recorder.finish(status, self._totals(), error=error)
+        if not kept:
+            self.outcome.message_id = None
+        calls = response.message.tool_calls
+        if calls and status == "completed" and self._plan.keep.log:
+            self._recorder.write(*toolbox.call_writes(step.message_id, calls, self._staged, self.outcome.steps))
+        return response
+
+    def _answer_calls(self, number: int) -> Iterator[TurnEvent]:
+        """Run what the last step asked for; what an earlier turn left unanswered, when this one says nothing new."""
+        if number == 0 and (self._plan.ask.prompt is not None or self._plan.ask.messages):
+            return
+        for invocation in invocations.pending(self._database, self._staged.thread_id):
+            run, writes = toolbox.answer(invocation, self._staged)
+            self._recorder.write(*writes)
+            self.outcome.tool_runs.append(run)
+            yield run
+
+    def _totals(self) -> dict[str, Any]:
+        usage = self.outcome.usage
+        known = self.outcome.response is not None and self.outcome.response.usage is not None
+        return {
+            "model_id": self.outcome.model,
+            "input_tokens": usage["input_tokens"] if known else None,
+            "output_tokens": usage["output_tokens"] if known else None,
+        }
+
+    def _break_off(self, error: BaseException | None) -> None:
+        """Finish a turn that did not come to its end, with what came and why it stopped."""
+        known = error if isinstance(error, LlmctlError) else None
+        status = "interrupted" if known is None else "incomplete" if isinstance(known, IncompleteError) else "failed"
+        if self._recorder.step:
+            self._finish_step(status, known)
+        if known is None:
+            self._close("cancelled", "interrupted", outcome="interrupted")
+        elif isinstance(known, PendingError):
+            self._close("completed", None, outcome="pending", exit_code=known.exit_code)
+        else:
+            self._close("failed", known.message, outcome=status, exit_code=known.exit_code)
+        if known:
+            known.chat_id, known.request_id = self.outcome.chat_id, self.outcome.request_id
+
+    def _close(self, status: str, error: str | None, *, outcome: str = "completed", exit_code: int = 0) -> None:
+        self._recorder.close(status, error, exit_code)
+        self._closed = True
+        self.outcome.status = outcome
+        self.outcome.duration_ms = clock.elapsed_ms(self._started)
+
+    def _storage_error(self) -> StorageError:
+        problem = self._recorder.storage_error
+        return StorageError(
+            f"the answer could not be stored: {problem.message if problem else 'the hub cannot be written'}",
+            hint=f"what is missing waits in {self._recorder.spooled_to} and goes into the hub with the next run",
+            reason=problem.reason if problem else None,
+        )
