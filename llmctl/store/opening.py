@@ -81,8 +81,12 @@ def build(path: str, names: Mapping[str, str]) -> None:
 
 def fill(connection: sqlite3.Connection, names: Mapping[str, str]) -> None:
     """Make all tables, views and triggers, and the first rows. The caller commits."""
-    for statement in ddl.statements(names):
+    from llmctl.store import shape  # only a new hub needs it
+
+    statements = ddl.statements(names)
+    for statement in statements:
         connection.execute(statement)
+    shape.remember_code(connection, statements)
     now = clock.now()
     connection.execute("INSERT INTO hub_meta (key, value) VALUES ('tables', ?)", (dumps(dict(names)),))
     connection.execute("INSERT INTO hub_meta (key, value) VALUES ('fields', '{}')")

@@ -127,6 +127,4 @@ def _packed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unpacked(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: b64decode(value["base64"]) if isinstance(value, dict) else value for name, value in values.items()
-    }
+    return {name: b64decode(value["base64"]) if isinstance(value, dict) else value for name, value in values.items()}

@@ -36,14 +36,15 @@ def last(database: Database, thread_id: str) -> Row | None:
     return database.one("SELECT * FROM {messages} WHERE thread_id = ? ORDER BY seq DESC LIMIT 1", (thread_id,))
 
 
-def newest_time(database: Database, thread_id: str, chat_id: str) -> str | None:
-    """Return the latest time of a message of the thread or its chat: the next one is later."""
+def newest_time(database: Database, thread_id: str, chat_id: str) -> str:
+    """Return the latest time of a message of the thread or its chat (empty for none): the next one is later."""
     found: str | None = database.value(
-        "SELECT max(created_at) FROM (SELECT max(created_at) AS created_at FROM {messages} WHERE thread_id = ?"
+        "SELECT max(created_at) FROM ("
+        " SELECT * FROM (SELECT created_at FROM {messages} WHERE thread_id = ? ORDER BY seq DESC LIMIT 1)"
         " UNION ALL SELECT max(created_at) FROM {messages} WHERE chat_id = ?)",
         (thread_id, chat_id),
     )
-    return found
+    return found or ""
 
 
 def holder(database: Database, thread_id: str) -> Row | None:
