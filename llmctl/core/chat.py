@@ -84,9 +84,7 @@ class Fold:
             case Finish():
                 self._finish = event
             case ResponseStart(model, response_id):
-                self._start = ResponseStart(
-                    model or self._start.model, response_id or self._start.response_id
-                )
+                self._start = ResponseStart(model or self._start.model, response_id or self._start.response_id)
             case MessageMetadata(data):
                 self._metadata |= data
             case Unreadable(detail):
@@ -112,9 +110,7 @@ class Fold:
         self._blocks.setdefault(("text", self._text_run), {"pieces": []})["pieces"].append(text)
 
     def _thinking(self, event: ThinkingDelta) -> None:
-        block = self._blocks.setdefault(
-            ("thinking", event.index), {"pieces": [], "signature": None, "metadata": {}}
-        )
+        block = self._blocks.setdefault(("thinking", event.index), {"pieces": [], "signature": None, "metadata": {}})
         block["pieces"].append(event.text)
         block["signature"] = event.signature or block["signature"]
         block["metadata"] |= event.metadata

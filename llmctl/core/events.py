@@ -92,12 +92,5 @@ class Finish:
 
 
 StreamEvent = (
-    TextDelta
-    | ThinkingDelta
-    | ToolCallDelta
-    | ResponseStart
-    | MessageMetadata
-    | UsageReport
-    | Unreadable
-    | Finish
+    TextDelta | ThinkingDelta | ToolCallDelta | ResponseStart | MessageMetadata | UsageReport | Unreadable | Finish
 )

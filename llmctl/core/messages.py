@@ -104,8 +104,7 @@ def to_json(parts: Iterable[Part]) -> list[dict[str, Any]]:
     Files are not among them: their bytes live in ``attachments``.
     """
     return [
-        {"type": _NAMES[type(part)]}
-        | {name: value for name in part.__slots__ if (value := getattr(part, name))}
+        {"type": _NAMES[type(part)]} | {name: value for name in part.__slots__ if (value := getattr(part, name))}
         for part in parts
         if not isinstance(part, File)
     ]
