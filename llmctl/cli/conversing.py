@@ -48,6 +48,8 @@ class Conversation:
         self._wishes = wishes
         self._check()
         self._origin = app.origin()
+        self._outcome: Outcome | None = None
+        self.system = self._system()
 
     def run(self) -> None:
         """Ask once, or keep the conversation open."""
@@ -67,6 +69,7 @@ class Conversation:
         printer = Printer(self._app)
         database = self._app.hub("create")
         turn = Turn(database, replace(self.plan(database, ask, chat), on_idle=printer.flush))
+        self._outcome = turn.outcome
         try:
             with turn:
                 for event in turn.events():
@@ -83,7 +86,7 @@ class Conversation:
 
     def plan(self, database: Database, ask: Ask, chat: Row | None = None) -> Plan:
         """Put together what a turn needs: what the flags say comes before what the chat keeps."""
-        chat = chat or self._chat(database)
+        chat = chat or self.chat(database)
         manner = asking.manner(self._app)
         keep = self._keep(database)
         if chat is not None:
@@ -130,7 +133,7 @@ class Conversation:
             attached = (*attached, asking.file_of(stdin.read_bytes(app.io, app.note)))
         takes_stdin = False if from_stdin or wishes.messages == "-" else app.asking["stdin"]
         prompt = stdin.read_prompt(wishes.words, io=app.io, env=app.env, note=app.note, stdin=takes_stdin)
-        return Ask(prompt=prompt, files=attached, system=self._system(), messages=self._messages())
+        return Ask(prompt=prompt, files=attached, system=self.system, messages=self._messages())
 
     def _system(self) -> str | None:
         if not self._wishes.system_file:
@@ -160,7 +163,7 @@ class Conversation:
 
     def _is_unfinished(self) -> bool:
         database = self._app.hub("read")
-        chat = self._chat(database, announce=False)
+        chat = self.chat(database, announce=False)
         thread = threads.of_chat(database, chat["id"]) if chat else None
         return thread is not None and unfinished.find(database, thread["id"]) is not None
 
@@ -198,7 +201,7 @@ class Conversation:
         database = self._app.hub("create" if self._app.db == ":memory:" else "read")
         return database, self.plan(database, ask)
 
-    def _chat(self, database: Database, *, announce: bool = True) -> Row | None:
+    def chat(self, database: Database, *, announce: bool = True) -> Row | None:
         """Return the chat to go on with, or None for a new one."""
         wishes = self._wishes
         if wishes.chat:
@@ -215,6 +218,12 @@ class Conversation:
             plural = "" if turns == 1 else "s"
             self._app.note(f'continuing "{chat["name"] or chat["id"][:8]}", {turns} turn{plural}, {when}')
         return chat
+
+    def last_chat(self, database: Database, chat: Row | None) -> Row | None:
+        """Return the chat of the last turn as it is now, so that the next one goes on with it."""
+        chat_id = self._outcome.chat_id if self._outcome else None
+        chat_id = chat_id or (chat["id"] if chat else None)
+        return selection.by_reference(database, chat_id) if chat_id else None
 
     def _keep(self, database: Database) -> Keep:
         custom = database.fields.get("chats", {})

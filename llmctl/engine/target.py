@@ -10,7 +10,7 @@ from llmctl.core.errors import ConfigError, NotFoundError
 from llmctl.core.http import Endpoint
 from llmctl.core.jsontext import loads
 from llmctl.engine import keys
-from llmctl.providers import PROVIDERS, Provider
+from llmctl.providers import PROVIDERS, Provider, hosts
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
 
@@ -88,8 +88,8 @@ def access(target: Target, env: Env, *, home: str, on_terminal: bool = False) ->
         key = keys.resolve(target.key, env=env, home=home, on_terminal=on_terminal).value
         secrets.append(key)
         headers |= _authorization(target.provider.auth, key)
-    elif not target.provider.local and target.provider.auth != "none" and not target.headers:
-        raise _no_key(target)
+    elif _needs_key(target):
+        raise _no_key(target, env)
     return Access(
         Endpoint(target.base_url, headers, {**target.provider.query, **target.query}, target.provider.dialect),
         tuple(secrets),
@@ -163,7 +163,7 @@ def _default(database: Database, env: Env) -> Target:
 def _of_row(row: Row, env: Env) -> Target:
     data = loads(row["data"], {})
     provider = _provider(row["provider"], data.get("base_url"))
-    base_url, from_env = _base_url(provider, data.get("base_url"), env)
+    base_url, query, from_env = _base_url(provider, data.get("base_url"), env)
     return Target(
         provider=provider,
         model=row["model_id"] or provider.default_model or "",
@@ -173,20 +173,21 @@ def _of_row(row: Row, env: Env) -> Target:
         connection=row["name"],
         key=keys.choose(provider, base_url, data.get("key"), env, base_from_env=from_env),
         headers=data.get("headers") or {},
-        query=data.get("query") or {},
+        query={**query, **(data.get("query") or {})},
         options=data.get("options") or {},
     )
 
 
 def _of_provider(name: str, env: Env) -> Target:
     provider = PROVIDERS.load(name)
-    base_url, from_env = _base_url(provider, None, env)
+    base_url, query, from_env = _base_url(provider, None, env)
     return Target(
         provider=provider,
         model=provider.default_model or "",
         base_url=base_url,
         wire=provider.wire,
         key=keys.choose(provider, base_url, None, env, base_from_env=from_env),
+        query=query,
     )
 
 
@@ -198,19 +199,20 @@ def _provider(name: str, base_url: str | None) -> Provider:
     return replace(PROVIDERS.load("compatible"), name=name)
 
 
-def _base_url(provider: Provider, own: str | None, env: Env) -> tuple[str, bool]:
+def _base_url(provider: Provider, own: str | None, env: Env) -> tuple[str, dict[str, str], bool]:
+    """Return the base URL, its query, and whether it came from the provider's own variable."""
     if own:
-        return own.rstrip("/"), False
+        return *hosts.complete(own, provider.root_path), False
     for name in provider.base_env:
         if env.get(name):
-            return env[name].rstrip("/"), True
+            return *hosts.complete(env[name], provider.root_path), True
     if not provider.base_url:
         raise ConfigError(
             f'provider "{provider.name}" needs a base URL',
             hint="set it with: llmctl connection edit NAME --base-url URL"
             + (f", or {provider.base_env[0]}" if provider.base_env else ""),
         )
-    return provider.base_url.rstrip("/"), False
+    return provider.base_url.rstrip("/"), {}, False
 
 
 def _authorization(scheme: str, key: str) -> dict[str, str]:
@@ -226,11 +228,18 @@ def _header(value: str, env: Env, home: str, secrets: list[str]) -> str:
     return found
 
 
-def _no_key(target: Target) -> ConfigError:
+def _needs_key(target: Target) -> bool:
+    """Say whether calling without a key is hopeless; servers on this machine seldom want one."""
+    provider = target.provider
+    return not (provider.local or provider.auth == "none" or target.headers or hosts.is_loopback(target.base_url))
+
+
+def _no_key(target: Target, env: Env) -> ConfigError:
     name = target.connection or target.provider.name
     variable = target.provider.key_env[0] if target.provider.key_env else None
+    withheld = keys.withheld(target.provider, target.base_url, env)
     return ConfigError(
-        f'no key for "{name}"',
+        f'no key for "{name}"' + (f": {withheld}" if withheld else ""),
         hint=(f"set {variable}, or " if variable else "") + f"pipe one in: llmctl connection edit {name} --key-stdin"
         " (cron and services do not see your shell's variables)",
         reason="no_key",
