@@ -28,6 +28,8 @@ class Printer:
         self._shows_thinking = bool(app.asking["show_thinking"])
         self._at_line_start = True
         self._thinking_open = False
+        #: What is shown with the next flush: by then it is in the hub.
+        self._shown: list[str] = []
 
     def show(self, event: TurnEvent) -> None:
         """Show one event."""
@@ -47,11 +49,15 @@ class Printer:
 
     def flush(self) -> None:
         """Let the reader see everything shown so far."""
-        if self._live or self._app.format.kind == "jsonl":
+        if self._shown:
+            text = "".join(self._shown)
+            self._shown.clear()
+            self._io.write(text)
             self._io.flush()
 
     def finish(self, outcome: Outcome) -> None:
         """Show the end of a turn that went well."""
+        self.flush()
         if self._app.format.kind == "json":
             self._io.write(dumps(outcome.as_json(parsed_arguments)) + "\n")
         elif self._app.format.kind == "jsonl":
@@ -64,6 +70,7 @@ class Printer:
 
     def fail(self, outcome: Outcome, error: LlmctlError) -> None:
         """Show the end of a turn that did not go well; the error itself is for whoever catches it."""
+        self.flush()
         if self._app.format.kind == "json" and outcome.request_id:
             self._io.write(dumps(outcome.as_json(parsed_arguments)) + "\n")
         elif self._app.format.kind == "jsonl":
@@ -79,14 +86,15 @@ class Printer:
 
     def _text(self, text: str) -> None:
         if self._app.format.kind == "jsonl":
-            self._io.write(dumps({"type": "text", "text": text}) + "\n")
+            self._shown.append(dumps({"type": "text", "text": text}) + "\n")
         elif self._live and text:
             self._close_thinking()
-            self._io.write(safe_text(text) if self._io.stdout_tty else text)
+            self._shown.append(safe_text(text) if self._io.stdout_tty else text)
             self._at_line_start = text.endswith("\n")
 
     def _thinking(self, text: str) -> None:
         if self._shows_thinking and text:
+            self.flush()
             self._thinking_open = True
             shown = safe_text(text) if self._io.stderr_tty else text
             self._io.say(coloured(shown, "dim") if has_colour(self._app.env, self._io.stderr_tty) else shown)
@@ -99,9 +107,10 @@ class Printer:
     def _json_line(self, event: TurnEvent) -> None:
         line = _line(event)
         if line is not None:
-            self._io.write(dumps(line) + "\n")
+            self._shown.append(dumps(line) + "\n")
 
     def _end_line(self) -> None:
+        self.flush()
         self._close_thinking()
         if not self._at_line_start:
             self._io.write("\n")

@@ -128,7 +128,13 @@ class Caller:
         remaining = None if self._deadline is None else self._deadline - time.monotonic()
         if remaining is not None and remaining <= 0:
             raise UnavailableError(f"no answer within {self._manner.timeout_s:g} s", reason="timeout")
-        with send(http, attempt=attempt, remaining_s=remaining, loopback_only=self._around.offline) as answer:
+        with send(
+            http,
+            attempt=attempt,
+            remaining_s=remaining,
+            loopback_only=self._around.offline,
+            before_wait=self._recorder.settle,
+        ) as answer:
             yield answer
 
     def _judge(self, step: Step) -> None:

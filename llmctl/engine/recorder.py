@@ -38,6 +38,9 @@ class Step:
     pieces: list[bytes] = field(default_factory=list)
     timeline: list[list[int]] = field(default_factory=list)
     size: int = 0
+    #: How many pieces are in the hub, and how many bytes are not.
+    settled: int = 0
+    unsettled: int = 0
     time_to_first_token_ms: int | None = None
     status_code: int | None = None
     #: Events read so far, and whether one of them was shown.
@@ -72,6 +75,10 @@ class Ending:
 
 
 _MESSAGE_STATUS = {"completed": "completed", "interrupted": "interrupted"}
+
+
+#: Bytes after which pieces are committed although nothing is waited for.
+_MOST_UNSETTLED = 65_536
 
 
 class Recorder:
@@ -166,15 +173,30 @@ class Recorder:
             self._write(Update("network_calls", call.id, self._call_columns(call, error)))
 
     def record(self, received: Iterable[bytes], call: Call) -> Iterator[bytes]:
-        """Commit each piece, then hand it on: what is shown is in the hub."""
+        """Take each piece down and hand it on; what came in one read of the socket shares a commit.
+
+        :meth:`settle` runs before more is waited for. It commits, and lets what was made of it be seen after that.
+        """
         step = self.step
         assert step
         for piece in received:
             if call.time_to_first_byte_ms is None:
                 call.time_to_first_byte_ms = clock.elapsed_ms(call.started)
-            self._append(step, piece)
+            step.pieces.append(piece)
+            step.unsettled += len(piece)
             yield piece
-            self._on_idle()
+            if step.unsettled > _MOST_UNSETTLED:
+                self.settle()
+        self.settle()
+
+    def settle(self) -> None:
+        """Commit the pieces that are not yet in the hub; then let the consumer show what it has."""
+        step = self.step
+        if step and step.unsettled:
+            data = b"".join(step.pieces[step.settled :])
+            step.settled, step.unsettled = len(step.pieces), 0
+            self._append(step, data)
+        self._on_idle()
 
     def start_over(self) -> bytes:
         """Forget what a failed attempt brought, before the next one; return it."""
@@ -182,8 +204,7 @@ class Recorder:
         brought = b"".join(self.step.pieces)
         if self.step.pieces:
             self._write(Delete("stream_chunks", {"stream_id": self.step.stream_id}))
-        started = self.step.started
-        self.step = replace(self.step, fold=Fold(), pieces=[], timeline=[], size=0, started=started)
+        self.step = replace(self.step, fold=Fold(), pieces=[], timeline=[], size=0, settled=0, unsettled=0)
         return brought
 
     def finish(
@@ -218,18 +239,18 @@ class Recorder:
         """Commit further rows of the turn (tool calls and results)."""
         self._write(*writes, durable=durable)
 
-    def _append(self, step: Step, piece: bytes) -> None:
+    def _append(self, step: Step, data: bytes) -> None:
         elapsed_ms = clock.elapsed_ms(step.started)
-        kept = self._redact.bytes(piece)
         step.timeline.append([step.size, elapsed_ms])
-        step.pieces.append(piece)
-        step.size += len(piece)
+        step.size += len(data)
         if not self._keep.log or self.spooled_to:
             return  # the finish writes all of it
+        kept = self._redact.bytes(data)
+        seq = len(step.timeline)
         try:
-            chunks.append(self._database, step.stream_id, len(step.pieces), elapsed_ms, kept)
+            chunks.append(self._database, step.stream_id, seq, elapsed_ms, kept)
         except StorageError as problem:
-            row = {"stream_id": step.stream_id, "seq": len(step.pieces), "elapsed": elapsed_ms, "data": kept}
+            row = {"stream_id": step.stream_id, "seq": seq, "elapsed": elapsed_ms, "data": kept}
             self._spool([Insert("stream_chunks", row)], problem)
 
     def _endings(self, step: Step, ending: Ending) -> list[Write]:

@@ -62,7 +62,7 @@ def as_json(found: Reparsed) -> dict[str, Any]:
 
 
 def _is_running(message: Row) -> bool:
-    return message["status"] == "pending" and message["role"] == "assistant" and message["origin"] != "orm"
+    return bool(message["status"] == "pending" and message["role"] == "assistant" and message["origin"] != "orm")
 
 
 def _so_far(database: Database, message: Row) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -26,23 +26,35 @@ class Answer(Protocol):
 
 
 def send(
-    request: HttpRequest, *, attempt: int, remaining_s: float | None, loopback_only: bool
+    request: HttpRequest,
+    *,
+    attempt: int,
+    remaining_s: float | None,
+    loopback_only: bool,
+    before_wait: Callable[[], None],
 ) -> AbstractContextManager[Answer]:
-    """Open one attempt; ``remaining_s`` bounds it from now to the last byte."""
+    """Open one attempt; ``remaining_s`` bounds it from now to the last byte.
+
+    ``before_wait`` is called each time before more of the body is waited for.
+    """
     if request.url.startswith(_ECHO):
-        return _echoed(request, attempt, remaining_s)
+        return _echoed(request, attempt, remaining_s, before_wait)
     from llmctl.transport import client  # httpx: not for echo, and not before it is needed
 
-    return client.open(request, client.Timeouts(total=remaining_s), loopback_only=loopback_only)
+    timeouts = client.Timeouts(total=remaining_s)
+    return client.open(request, timeouts, loopback_only=loopback_only, before_read=before_wait)
 
 
 @contextmanager
-def _echoed(request: HttpRequest, attempt: int, remaining_s: float | None) -> Iterator[Answer]:
+def _echoed(
+    request: HttpRequest, attempt: int, remaining_s: float | None, before_wait: Callable[[], None]
+) -> Iterator[Answer]:
     from llmctl.providers import echo
 
     deadline = None if remaining_s is None else time.monotonic() + remaining_s
 
     def sleep(seconds: float) -> None:
+        before_wait()
         left = seconds if deadline is None else min(seconds, deadline - time.monotonic())
         time.sleep(max(0.0, left))
         if left < seconds:
