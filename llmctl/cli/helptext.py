@@ -49,7 +49,7 @@ def root(*, everything: bool = False) -> str:
     """Return the grouped help of llmctl; with ``everything`` also its plumbing and all subcommands."""
     shown = [panel for panel in PANELS if everything or panel != PLUMBING]
     panels = [_panel(panel, everything) for panel in shown]
-    more = f"More: llmctl help COMMAND, llmctl help --all, llmctl help {'|'.join(TOPICS)}\n"
+    more = f"More: llmctl help COMMAND, llmctl help --all\nTopics: llmctl help {'|'.join(TOPICS)}\n"
     return "\n".join([f"{_TITLE}\n", f"{_USAGE}\n", *panels, _GLOBALS, _EXAMPLES, more])
 
 

@@ -53,7 +53,8 @@ def candidates(path: str, kind: str, prefix: str) -> Candidates:
 def _found(connection: sqlite3.Connection, kind: str, prefix: str) -> Candidates:
     if kind == "model":
         names = _found(connection, "connection", prefix) + _found(connection, "alias", prefix)
-        return names + _select(connection, _MODELS, "model_connections", "", prefix)
+        models = _select(connection, _MODELS, "model_connections", "", prefix)
+        return list((dict(names) | dict(models)).items())
     found: Candidates = []
     if kind in _NAMED:
         found += _select(connection, _BY_NAME, *_NAMED[kind], prefix)

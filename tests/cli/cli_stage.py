@@ -95,7 +95,7 @@ def ask(
     app.io.write(ascii(read_prompt(words or (), io=app.io, env=app.env, note=app.note, stdin=stdin)) + "\n")
 
 
-def state(ctx: typer.Context, word: str = "", text: Annotated[str, typer.Option("--text", "-t")] = "") -> None:
+def state(ctx: typer.Context, word: Annotated[str, typer.Argument()] = "", text: Annotated[str, typer.Option("--text", "-t")] = "") -> None:
     """Print the global flags and what came to the command."""
     app = ctx.obj
     app.io.write(f"db={app.db} quiet={app.quiet} debug={app.debug} text={text}\n")

@@ -71,11 +71,8 @@ _llmctl_value_of() { # what the flag takes, in kind; fails for a switch
     return 1
 }
 
-_llmctl() {
-    local cur typed db='' path='' words flags values arguments more kind i word count=0 bare='' joined
-    COMPREPLY=()
-    _llmctl_words
-    typed=$cur
+_llmctl_candidates() { # walk the line up to the word, then offer what may stand there
+    local path='' words flags values arguments more kind i word count=0 bare=''
     _llmctl_spec ''
     for ((i = 1; i < ${#joined[@]} - 1; i++)); do
         word=${joined[i]}
@@ -108,6 +105,14 @@ _llmctl() {
         if ((count >= ${#arguments[@]})) && [[ -n $more ]]; then count=$((${#arguments[@]} - 1)); fi
         _llmctl_values "${arguments[count]}"
     fi
+}
+
+_llmctl() {
+    local cur typed db='' joined
+    COMPREPLY=()
+    _llmctl_words
+    typed=$cur
+    _llmctl_candidates
     # Only what follows the last : is replaced by bash.
     if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then
         COMPREPLY=("${COMPREPLY[@]#"${cur%:*}":}")

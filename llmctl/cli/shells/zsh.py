@@ -41,13 +41,13 @@ _GROUP = """\
     typeset -A opt_args
     _arguments -C -s -S $_llmctl_globals \\
         '1: :->command' '*:: :->rest' && return
-    _llmctl_db=${opt_args[--db]:-$_llmctl_db}
+    _llmctl_db=${{opt_args[--db]:-$_llmctl_db}}
     case $state in
         command)
-            local -a commands=(
+            local -a names=(
 {commands}
             )
-            _describe -t commands command commands ;;
+            _describe -t commands command names ;;
         rest)
             curcontext=${{curcontext%:*}}-$line[1]:
             case $line[1] in
@@ -115,7 +115,7 @@ def _action(values: Values) -> str:
     if values.file:
         return "_files"
     if values.hub:
-        return f"_llmctl_hub {values.hub}"
+        return f" _llmctl_hub {values.hub}"  # the blank keeps zsh from putting flags of its own before the kind
     return f"({' '.join(values.words)})" if values.words else " "
 
 

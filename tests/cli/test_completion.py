@@ -1,0 +1,253 @@
+"""Completion as the shells do it: the generated scripts in real shells, names and ids from a real hub."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli_stage import PYTHON, ROOT
+
+sys.path.insert(0, ROOT)
+from llmctl.store.opening import build
+
+SCRIPTS = Path(ROOT, "completions")
+IDS = [f"{n:08x}-0000-4000-8000-{n:012x}" for n in (0xA1B2C3D4, 0xA1B2C3D5, 0x12345678)]
+CHATS = ["fix-42", "fix it, please", None]
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Return a folder with an ``llmctl`` to be called by name."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "llmctl"
+    script.write_text(
+        f"#!{PYTHON}\nimport sys\nsys.path.insert(0, {ROOT!r})\nfrom llmctl.entry import main\nsys.exit(main())\n"
+    )
+    script.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path):
+    return make_hub(tmp_path / "hub.db", {})
+
+
+def make_hub(path: Path, names: dict[str, str]) -> Path:
+    build(str(path), names)
+    connection = sqlite3.connect(path)
+    chats, connections = (names.get(n, n).replace('"', '""') for n in ("chats", "model_connections"))
+    for identity, name in zip(IDS, CHATS, strict=True):
+        connection.execute(f'INSERT INTO "{chats}" (id, name, model) VALUES (?, ?, ?)', (identity, name, "m"))
+    for number, (name, model) in enumerate({"sonnet": "claude:4", "local": "llama3:8b", "odd\nname": None}.items()):
+        connection.execute(
+            f'INSERT INTO "{connections}" (id, name, provider, model_id) VALUES (?, ?, ?, ?)',
+            (str(number), name, "openai", model),
+        )
+    connection.commit()
+    connection.close()
+    return path
+
+
+def complete(kind: str, prefix: str = "", *db: str, **env: str) -> list[str]:
+    """Ask as a completion script does; return the values."""
+    script = f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.entry import main; sys.exit(main())"
+    done = subprocess.run(
+        [PYTHON, "-c", script, "--complete", kind, prefix, *db], capture_output=True, text=True, env=env
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+
+def test_names_come_first_and_ids_complete_their_prefix(hub):
+    env = {"LLMCTL_DB": str(hub)}
+    assert complete("chat", "", **env) == ["fix it, please", "fix-42"]
+    assert complete("chat", "fix-", **env) == ["fix-42"]
+    assert complete("chat", "a1b2", **env) == ["a1b2c3d5", "a1b2c3d4"]
+    assert complete("chat", "a1b2c3d4-", **env) == ["a1b2c3d4-"]
+    assert complete("connection", "", **env) == ["local", "sonnet", "echo"]
+    assert complete("model", "", **env) == ["local", "sonnet", "echo", "claude:4", "llama3:8b"]
+    assert complete("model", "llama3:", **env) == ["llama3:8b"]
+    assert complete("request", "", **env) == complete("nonsense", "", **env) == []
+
+
+def test_the_hub_is_found_as_the_program_finds_it(hub, tmp_path):
+    assert complete("connection", "s", str(hub)) == ["sonnet"]
+    assert complete("connection", "s", str(hub), LLMCTL_DB="/nowhere") == ["sonnet"]
+    (tmp_path / "data/llmctl").mkdir(parents=True)
+    hub.rename(tmp_path / "data/llmctl/hub.db")
+    assert complete("connection", "s", XDG_DATA_HOME=str(tmp_path / "data")) == ["sonnet"]
+    (tmp_path / ".local").mkdir()
+    (tmp_path / "data").rename(tmp_path / ".local/share")
+    assert complete("connection", "s", HOME=str(tmp_path)) == ["sonnet"]
+    assert complete("connection", "s") == []
+
+
+def test_renamed_tables_are_found(tmp_path):
+    hub = make_hub(tmp_path / "hub.db", {"chats": 'my "chats"', "model_connections": "Anschlüsse"})
+    assert complete("chat", "fix-", str(hub)) == ["fix-42"]
+    assert complete("connection", "lo", str(hub)) == ["local"]
+
+
+def test_nothing_is_ever_made_or_said(hub, tmp_path):
+    text = tmp_path / "text.db"
+    text.write_text("no hub " * 1000)
+    empty = tmp_path / "empty.db"
+    sqlite3.connect(empty).close()
+    before = sorted(os.listdir(tmp_path))
+    for db in (hub, text, empty, tmp_path / "none" / "hub.db", tmp_path):
+        complete("chat", "", str(db))
+        complete("chat", "'\"%", str(db))
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_rows_that_are_still_in_the_wal_are_seen(hub):
+    connection = sqlite3.connect(hub)
+    connection.execute("UPDATE chats SET name = 'new one' WHERE name = 'fix-42'")
+    connection.commit()
+    assert complete("chat", "new", str(hub)) == ["new one"]
+    connection.close()
+
+
+def test_lookup_is_quick(hub):
+    def spent(command: list[str]) -> float:
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        return time.perf_counter() - begun
+
+    script = f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.entry import main; sys.exit(main())"
+    lookup = [PYTHON, "-c", script, "--complete", "chat", "", str(hub)]
+    bare = min(spent([PYTHON, "-c", "pass"]) for _ in range(5))
+    assert min(spent(lookup) for _ in range(5)) - bare < 0.050
+
+
+BASH = r"""
+source "$SCRIPTS/llmctl.bash"
+COMP_WORDBREAKS=$' \t\n"\'><=;|&(:'
+COMP_LINE=$1; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_llmctl
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+def bash(program: Path, hub: Path, *words: str, line: str | None = None) -> list[str]:
+    """Return what bash would offer for the last word; bash cuts words at = and : itself."""
+    done = subprocess.run(
+        ["bash", "-c", BASH, "_", line or " ".join(words), *words],
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{program}:{os.environ['PATH']}", "LLMCTL_DB": str(hub), "SCRIPTS": str(SCRIPTS)},
+    )
+    assert done.stderr == ""
+    return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
+
+
+def test_bash_completes_commands_and_flags(program, hub):
+    assert bash(program, hub, "llmctl", "ch") == ["chat", "chats"]
+    assert bash(program, hub, "llmctl", "chats", "s") == ["show", "search"]
+    assert bash(program, hub, "llmctl", "--db", "x", "--quiet", "chats", "re") == ["rename", "render"]
+    assert {"--json", "--jsonl", "--columns"} <= set(bash(program, hub, "llmctl", "chats", "list", "--"))
+    assert bash(program, hub, "llmctl", "--vers") == ["--version"]
+    assert bash(program, hub, "llmctl", "completion", "") == ["bash", "zsh", "fish"]
+    assert bash(program, hub, "llmctl", "help", "exit") == ["exit-codes"]
+    assert bash(program, hub, "llmctl", "chat", "--", "--js") == []
+
+
+def test_bash_completes_what_is_in_the_hub(program, hub):
+    assert bash(program, hub, "llmctl", "chats", "show", "fix") == [r"fix\ it\,\ please", "fix-42"]
+    assert bash(program, hub, "llmctl", "chats", "show", "--json", "a1") == ["a1b2c3d5", "a1b2c3d4"]
+    assert bash(program, hub, "llmctl", "chat", "--chat", "fix-") == ["fix-42"]
+    assert bash(program, hub, "llmctl", "chat", "--chat", "=", "fix-", line="llmctl chat --chat=fix-") == ["fix-42"]
+    assert bash(program, hub, "llmctl", "--db", "/nowhere", "chats", "show", "fix") == []
+
+
+def test_bash_completes_after_a_colon(program, hub):
+    assert bash(program, hub, "llmctl", "chat", "-m", "llama3", ":", line="llmctl chat -m llama3:") == ["8b"]
+    assert bash(program, hub, "llmctl", "chat", "-m", "llama3", ":", "8", line="llmctl chat -m llama3:8") == ["8b"]
+
+
+def test_bash_completes_files(program, hub, tmp_path):
+    (tmp_path / "some file.txt").write_text("")
+    assert bash(program, hub, "llmctl", "--db", f"{tmp_path}/som") == [f"{tmp_path}/some file.txt"]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed: its completions stay untried")
+def test_fish_completes_commands_flags_and_what_is_in_the_hub(program, hub, tmp_path):
+    def fish(line: str) -> list[str]:
+        done = subprocess.run(
+            ["fish", "--no-config", "-c", f"source {SCRIPTS}/llmctl.fish; complete -C {line!r}"],
+            capture_output=True,
+            text=True,
+            env={
+                "PATH": f"{program}:{os.environ['PATH']}",
+                "LLMCTL_DB": str(hub),
+                "HOME": str(tmp_path),
+                "LC_ALL": "C.UTF-8",
+            },
+        )
+        assert done.stderr == ""
+        return [offered.split("\t")[0] for offered in done.stdout.splitlines()]
+
+    assert fish("llmctl ch") == ["chat", "chats"]
+    assert fish("llmctl --db x chats re") == ["rename", "render"]
+    assert fish("llmctl chats list --js") == ["--json", "--jsonl"]
+    assert fish("llmctl completion ") == ["bash", "fish", "zsh"]
+    assert fish("llmctl chats show fix-") == ["fix-42"]
+    assert fish("llmctl chat --chat fix-") == ["fix-42"]
+    assert fish(f"llmctl --db {tmp_path}/none chats show fix-") == []
+
+
+ZSH = r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+send() { zpty -w shell "$1" }
+send 'stty -echo cols 500; PS1=; autoload -Uz compinit; compinit -D -u'
+send "source $SCRIPTS/_llmctl"
+# Instead of offering, say what would be offered.
+send 'compadd() { local -a ok; builtin compadd -O ok "$@"; for one in $ok; do print -r -- "@@$one@@"; done }'
+send 'say() { _main_complete; print "@@@"; exit }; zle -C say complete-word say; bindkey "^I" say'
+send 'print ready'
+zpty -r shell text '*ready*ready*'
+zpty -n -w shell "$LINE"$'\t'
+while zpty -r shell text; do
+    print -r -- "$text"
+    [[ $text == *'@@@'* ]] && break
+done
+zpty -d shell
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed: its completions stay untried")
+def test_zsh_completes_commands_flags_and_what_is_in_the_hub(program, hub, tmp_path):
+    assert subprocess.run(["zsh", "-n", SCRIPTS / "_llmctl"], capture_output=True).stderr == b""
+
+    def zsh(line: str) -> set[str]:
+        done = subprocess.run(
+            ["zsh", "-f", "-c", ZSH],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env={
+                "PATH": f"{program}:{os.environ['PATH']}",
+                "LLMCTL_DB": str(hub),
+                "HOME": str(tmp_path),
+                "SCRIPTS": str(SCRIPTS),
+                "LINE": line,
+                "TERM": "dumb",
+            },
+        )
+        return set(re.findall("@@([^@]+)@@", done.stdout))
+
+    assert zsh("llmctl ch") == {"chat", "chats"}
+    assert zsh("llmctl --db x chats re") == {"rename", "render"}
+    assert zsh("llmctl chats list --js") == {"--json", "--jsonl"}
+    assert zsh("llmctl chats show fix-") == {"fix-42"}
+    assert zsh("llmctl chat --chat fix-") == {"fix-42"}

@@ -1,0 +1,62 @@
+"""The short way answers exactly what the long way would, and what is generated is up to date."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from cli_stage import LLMCTL, PYTHON, ROOT
+
+sys.path.insert(0, ROOT)
+from llmctl.entry import ANSWERS
+
+LONG_WAY = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.cli.main import main; main()"]
+
+
+@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
+def test_short_way_says_what_the_long_way_says(arguments):
+    short = subprocess.run([*LLMCTL, *arguments], capture_output=True)
+    long = subprocess.run([*LONG_WAY, *arguments], capture_output=True)
+    assert (short.returncode, short.stdout, short.stderr) == (long.returncode, long.stdout, long.stderr)
+    assert short.returncode == 0
+    assert len(short.stdout) > 10
+
+
+@pytest.mark.parametrize("arguments", [["--version", "x"], ["--help", "--version"], ["completion", "bash", "x"]])
+def test_what_is_not_exactly_known_goes_the_long_way(arguments):
+    short = subprocess.run([*LLMCTL, *arguments], capture_output=True)
+    long = subprocess.run([*LONG_WAY, *arguments], capture_output=True)
+    assert (short.returncode, short.stdout, short.stderr) == (long.returncode, long.stdout, long.stderr)
+
+
+def test_help_is_ascii_in_80_columns():
+    for name in ("help", "help-all"):
+        with open(f"{ROOT}/llmctl/cli/static/{name}.txt", encoding="ascii") as file:
+            assert max(len(line.rstrip("\n")) for line in file) <= 80
+
+
+def test_full_disk_is_reported_on_the_short_way_too():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*LLMCTL, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "llmctl: cannot write to standard output: No space left on device\n",
+    )
+
+
+def test_module_runs_like_the_program():
+    done = subprocess.run([PYTHON, "-m", "llmctl", "--version"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "llmctl 0.1.0\n")
+
+
+def test_generated_files_are_up_to_date():
+    from llmctl.cli.generate import generated_files
+
+    stale = [name for name, text in generated_files().items() if _text(name) != text]
+    assert not stale, "run: python -m llmctl.cli.generate"
+
+
+def _text(name: str) -> str:
+    with open(f"{ROOT}/{name}", encoding="utf-8") as file:
+        return file.read()

@@ -1,0 +1,88 @@
+"""What is not loaded costs nothing: the modules that quick commands must stay without."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from cli_stage import PYTHON, ROOT
+
+sys.path.insert(0, ROOT)
+from llmctl.store.opening import build
+
+#: Heavy, and of no use to a command that only reads.
+HEAVY = {"pydantic", "rich", "httpx", "sqlite_utils", "importlib.metadata", "asyncio", "jinja2", "tabulate", "click"}
+HEAVY |= {"keyring", "urllib.request", "http.client", "ssl", "logging", "multiprocessing", "concurrent.futures"}
+
+
+def loaded(code: str, **env: str) -> set[str]:
+    """Run code and return the modules that it left behind, over those of an empty Python."""
+    script = (
+        f"import sys; sys.path.insert(0, {ROOT!r}); bare = set(sys.modules); {code}\nprint(*(set(sys.modules) - bare))"
+    )
+    done = subprocess.run([PYTHON, "-c", script], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def door(*arguments: str, **env: str) -> set[str]:
+    return loaded(f"sys.argv = ['llmctl', *{arguments!r}]; from llmctl.entry import main; main()", **env)
+
+
+def program(*arguments: str, **env: str) -> set[str]:
+    code = (
+        "import os; from llmctl.cli.io import process_streams; from llmctl.cli.main import run;"
+        f"code = run({list(arguments)!r}, os.environ, process_streams()); assert code == 0, code"
+    )
+    return loaded(code, **env)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["help"], ["help", "--all"], ["completion", "bash"]])
+def test_the_door_loads_nothing(arguments):
+    assert door(*arguments) == {"llmctl", "llmctl.entry"}
+
+
+def test_completion_of_names_loads_sqlite_only(tmp_path):
+    hub = tmp_path / "hub.db"
+    build(str(hub), {})
+    found = door("--complete", "chat", "", LLMCTL_DB=str(hub))
+    assert {name for name in found if name.startswith("llmctl")} == {
+        "llmctl",
+        "llmctl.entry",
+        "llmctl.cli",
+        "llmctl.cli.complete",
+        "llmctl.cli.places",
+        "llmctl.store",
+        "llmctl.store.candidates",
+    }
+    assert not found & {"typer", "json", "re", "enum", "dataclasses", "inspect"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["chats", "--help"],
+        ["help", "exit-codes"],
+        ["stats", "--json"],
+        ["chats", "list"],
+        ["chats", "list", "--json"],
+        ["chats", "list", "--csv"],
+        ["connection", "list"],
+        ["request", "list", "--jsonl"],
+        ["job", "list"],
+        ["settings", "list"],
+        ["db", "path"],
+    ],
+    ids=" ".join,
+)
+def test_reading_commands_stay_light(arguments, tmp_path):
+    hub = tmp_path / "hub.db"
+    build(str(hub), {})
+    found = program(*arguments, LLMCTL_DB=str(hub), HOME=str(tmp_path))
+    assert found & HEAVY == set()
+
+
+def test_typer_is_the_version_without_pydantic():
+    assert "typer" in program("chats", "--help")
+    assert not {name for name in program("help", "sql") if name.startswith("pydantic")}

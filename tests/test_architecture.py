@@ -1,0 +1,165 @@
+"""The shape of the program: imports point down, neighbours stay strangers, heavy things have one place."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "llmctl"
+GROUND = {"wire", "providers", "transport", "tools", "store", "formats"}
+#: What each room may import. Modules beside the rooms are the door; everyone may ask the package for its version.
+ROOMS = {
+    "core": set[str](),
+    "engine": {"core", *GROUND},
+    "cli": {"core", "engine", "store", "formats", "providers", "entry"},
+    "entry": {"cli"},
+    "__main__": {"entry"},
+} | {name: {"core"} for name in GROUND}
+#: A heavy library stands at the top of exactly one file, so that lazy means: that file is not opened.
+HEAVY = {
+    "httpx": "transport/client.py",
+    "sqlite_utils": "store/writer.py",
+    "jinja2": "formats/templates.py",
+    "tabulate": "cli/tables.py",
+    "keyring": "engine/key_rings.py",
+}
+#: Asked for inside a function, where nothing of the system's will do.
+FALLBACK = {"certifi": "transport/tls.py"}
+PROCESSES = "tools/process.py"
+EDGE = ("cli", "entry", "__main__")
+
+FILES = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+TREES = {file: ast.parse(text) for file, text in FILES.items()}
+
+
+def room(file: str) -> str:
+    return file.partition("/")[0].removesuffix(".py")
+
+
+def imports(file: str) -> Iterator[tuple[str, ast.stmt]]:
+    """Yield the absolute name of everything that is imported, wherever in the file."""
+    for node in ast.walk(TREES[file]):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((f"{node.module}.{alias.name}", node) for alias in node.names)
+
+
+def functions(file: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(TREES[file]):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def uses(file: str) -> Iterator[tuple[str, int]]:
+    """Yield ``module.name`` for each attribute of a plain name, ``name()`` for each call of one, and the line."""
+    for node in ast.walk(TREES[file]):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}", node.lineno
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield f"{node.func.id}()", node.lineno
+
+
+def test_imports_point_down_and_neighbours_stay_strangers():
+    wrong = [
+        f"{file}:{node.lineno} imports {name}"
+        for file in FILES
+        for name, node in imports(file)
+        if name.startswith("llmctl.") and name.count(".") > 1
+        if name.split(".")[1] not in {room(file), *ROOMS[room(file)]}
+    ]
+    assert not wrong
+
+
+def test_imports_are_absolute():
+    wrong = [
+        f"{file}:{node.lineno}"
+        for file, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not wrong
+
+
+def test_libraries_have_their_place():
+    wrong = []
+    for file in FILES:
+        inner = {node for function in functions(file) for node in ast.walk(function)}
+        for name, node in imports(file):
+            library = name.split(".")[0]
+            if library in sys.stdlib_module_names or library == "llmctl":
+                continue
+            at_top = HEAVY.get(library) == file and node not in inner
+            if not (at_top or FALLBACK.get(library) == file or (library == "typer" and room(file) == "cli")):
+                wrong.append(f"{file}:{node.lineno} imports {name}")
+    assert not wrong
+
+
+def test_processes_are_started_in_one_file():
+    modules = {"subprocess", "multiprocessing", "pty"}
+    calls = ("os.system", "os.popen", "os.fork", "os.posix_spawn", "os.exec", "os.spawn")
+    wrong = [f"{file}:{line} uses {name}" for file in FILES for name, line in uses(file) if name.startswith(calls)] + [
+        f"{file}:{node.lineno} imports {name}"
+        for file in FILES
+        for name, node in imports(file)
+        if name.split(".")[0] in modules and file != PROCESSES
+    ]
+    assert not wrong
+
+
+def test_environment_and_streams_are_touched_at_the_edge():
+    edge = {"os.environ", "os.getenv", "sys.stdin", "sys.stdout", "sys.stderr", "sys.argv", "sys.exit", "os._exit"}
+    wrong = [
+        f"{file}:{line} uses {name}"
+        for file in FILES
+        for name, line in uses(file)
+        if name in {*edge, "print()", "input()", "exit()"} and room(file) not in EDGE
+    ]
+    assert not wrong
+
+
+def test_commands_print_through_the_streams_of_the_app():
+    wrong = [
+        f"{file}:{line} uses {name}"
+        for file in FILES
+        for name, line in uses(file)
+        if name in ("print()", "typer.echo", "typer.secho", "sys.stdout", "sys.stderr")
+        if file not in ("entry.py", "cli/io.py", "cli/complete.py", "cli/death.py")
+    ]
+    assert not wrong
+
+
+def test_only_main_catches_everything():
+    wrong = [
+        f"{file}:{node.lineno} swallows what it does not know"
+        for file, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and catches_all(node) and not passes_on(node)
+        if file != "cli/main.py"
+    ]
+    assert not wrong
+
+
+def catches_all(handler: ast.ExceptHandler) -> bool:
+    kind = handler.type
+    return kind is None or (isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException"))
+
+
+def passes_on(handler: ast.ExceptHandler) -> bool:
+    return any(isinstance(node, ast.Raise) and node.exc is None for node in ast.walk(handler))
+
+
+def test_functions_and_files_stay_small():
+    wrong = [f"{file} has {lines} lines" for file, text in FILES.items() if (lines := text.count("\n")) > 300]
+    for file in FILES:
+        for function in functions(file):
+            length = (function.end_lineno or 0) - function.lineno + 1
+            if length > 50:
+                wrong.append(f"{file}:{function.lineno} {function.name} has {length} lines")
+    assert not wrong
+
+
+def test_every_module_says_what_it_is_for():
+    assert not [file for file, tree in TREES.items() if FILES[file].strip() and not ast.get_docstring(tree)]
