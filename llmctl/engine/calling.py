@@ -19,9 +19,10 @@ from llmctl.core.messages import File, Message
 from llmctl.engine import decoding, history
 from llmctl.engine.asking import Manner, Origin, Surroundings
 from llmctl.engine.outcome import Waiting
-from llmctl.engine.recorder import Call, Recorder, Step
+from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.sending import Answer, send
+from llmctl.engine.steps import Call, Step
 from llmctl.engine.target import Target
 from llmctl.transport.retry import Policy
 from llmctl.wire import WIRES
@@ -58,6 +59,7 @@ class Caller:
 
     def begin(self, request: ChatRequest, entries: Sequence[history.Entry], number: int) -> Step:
         """Commit the intention; nothing is sent yet."""
+        format = {"wire": self._target.wire, "provider": self._target.provider.name, "stream": request.stream}
         return self._recorder.begin(
             request_row=self._request_row(request, entries, number),
             message_row={
@@ -66,7 +68,7 @@ class Caller:
                 "model_id": request.model,
                 "provider": self._target.provider.name,
             },
-            format={"wire": self._target.wire, "provider": self._target.provider.name, "stream": request.stream},
+            stream_row={"source_id": self._target.connection_id, "format": dumps(format)},
         )
 
     def events(self, request: ChatRequest, entries: Sequence[history.Entry]) -> Iterator[StreamEvent | Waiting]:

@@ -5,9 +5,8 @@ Once a call has begun, nothing here keeps the answer from being shown: what the 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from llmctl.core import clock
@@ -15,67 +14,14 @@ from llmctl.core.chat import ChatResponse, Fold
 from llmctl.core.errors import LlmctlError, StorageError
 from llmctl.core.ids import new_id
 from llmctl.core.interrupt import uninterrupted
-from llmctl.core.jsontext import dumps
+from llmctl.engine import rows
 from llmctl.engine.asking import Keep, Surroundings
-from llmctl.engine.parts import ends_turn, message_columns, usage_columns
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.staging import Staged
+from llmctl.engine.steps import Call, Ending, Step
 from llmctl.store import chunks, spool
 from llmctl.store.database import Database
 from llmctl.store.writes import Delete, Insert, Update, Write
-
-
-@dataclass(slots=True)
-class Step:
-    """One call to a model while it runs."""
-
-    message_id: str
-    request_id: str
-    stream_id: str
-    seq: int
-    started: float = field(default_factory=time.monotonic)
-    fold: Fold = field(default_factory=Fold)
-    pieces: list[bytes] = field(default_factory=list)
-    timeline: list[list[int]] = field(default_factory=list)
-    size: int = 0
-    #: How many pieces are in the hub, and how many bytes are not.
-    settled: int = 0
-    unsettled: int = 0
-    time_to_first_token_ms: int | None = None
-    status_code: int | None = None
-    #: Events read so far, and whether one of them was shown.
-    events: int = 0
-    delivered: bool = False
-
-
-@dataclass(slots=True)
-class Call:
-    """One HTTP attempt while it runs."""
-
-    id: str
-    started: float = field(default_factory=time.monotonic)
-    status_code: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    time_to_first_byte_ms: int | None = None
-    body: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a step ended."""
-
-    #: Status of the request.
-    status: str
-    response: ChatResponse
-    #: Whether the message stays.
-    keeps: bool
-    #: Sums of the turn, for the message.
-    totals: Mapping[str, Any]
-    error: LlmctlError | None
-
-
-_MESSAGE_STATUS = {"completed": "completed", "interrupted": "interrupted"}
-
 
 #: Bytes after which pieces are committed although nothing is waited for.
 _MOST_UNSETTLED = 65_536
@@ -105,42 +51,18 @@ class Recorder:
         self.storage_error: StorageError | None = None
         self.step: Step | None = None
 
-    def begin(self, request_row: Mapping[str, Any], message_row: Mapping[str, Any], format: Mapping[str, Any]) -> Step:
+    def begin(
+        self, request_row: Mapping[str, Any], message_row: Mapping[str, Any], stream_row: Mapping[str, Any]
+    ) -> Step:
         """Commit placeholder, request and stream in one transaction; return the running step."""
         seq, now = self._staged.next()
         step = self.step = Step(new_id(), new_id(), new_id(), seq)
         common = {"created_at": now, "updated_at": now}
-        message = {
-            "id": step.message_id,
-            "thread_id": self._staged.thread_id,
-            "seq": seq,
-            "role": "assistant",
-            "status": "pending",
-            "job_id": self._staged.job_id,
-            "origin": "llmctl",
-        }
-        request = {
-            "id": step.request_id,
-            "chat_id": self._staged.chat_id,
-            "thread_id": self._staged.thread_id,
-            "message_id": step.message_id,
-            "job_id": self._staged.job_id,
-            "status": "pending",
-            "tag": self._keep.tag,
-            "origin": "llmctl",
-        }
-        stream = {
-            "id": step.stream_id,
-            "source_id": message_row.get("source_id"),
-            "message_id": step.message_id,
-            "request_id": step.request_id,
-            "format": dumps(dict(format)),
-            "status": "pending",
-        }
+        message, request, stream = rows.begun(step, self._staged)
         self._write(
             Insert("messages", {**message, **message_row, **common}),
-            Insert("requests", {**request, **request_row, **common}),
-            Insert("response_streams", stream | common),
+            Insert("requests", {**request, "tag": self._keep.tag, **request_row, **common}),
+            Insert("response_streams", {**stream, **stream_row, **common}),
             durable=True,
         )
         return step
@@ -150,27 +72,15 @@ class Recorder:
         assert self.step
         now = clock.now()
         call = Call(new_id())
-        self._write(
-            Insert(
-                "network_calls",
-                {
-                    "id": call.id,
-                    "request_id": self.step.request_id,
-                    "job_id": self._staged.job_id,
-                    "status": "pending",
-                    "created_at": now,
-                    "updated_at": now,
-                    **row,
-                },
-            )
-        )
+        begun = {"id": call.id, "request_id": self.step.request_id, "job_id": self._staged.job_id, "status": "pending"}
+        self._write(Insert("network_calls", {**begun, **row, "created_at": now, "updated_at": now}))
         self._sent = True
         return call
 
     def end_call(self, call: Call, error: BaseException | None) -> None:
         """Finish the row of an attempt."""
         with uninterrupted():
-            self._write(Update("network_calls", call.id, self._call_columns(call, error)))
+            self._write(Update("network_calls", call.id, rows.call_columns(call, error, self._redact)))
 
     def record(self, received: Iterable[bytes], call: Call) -> Iterator[bytes]:
         """Take each piece down and hand it on; what came in one read of the socket shares a commit.
@@ -257,8 +167,8 @@ class Recorder:
         now = {"updated_at": clock.now()}
         return [
             self._message_write(step, ending, now),
-            Update("requests", step.request_id, self._request_columns(step, ending) | now),
-            Update("response_streams", step.stream_id, self._stream_columns(step, ending) | now),
+            Update("requests", step.request_id, rows.request_columns(step, ending, self._redact) | now),
+            Update("response_streams", step.stream_id, rows.stream_columns(step, ending, self._redact) | now),
             Delete("stream_chunks", {"stream_id": step.stream_id}),
             *self._unkept(step),
         ]
@@ -266,42 +176,8 @@ class Recorder:
     def _message_write(self, step: Step, ending: Ending, now: Mapping[str, str]) -> Write:
         if not ending.keeps:
             return Delete("messages", {"id": step.message_id})
-        message = ending.response.message
-        columns = message_columns(ending.response) | {
-            "status": _MESSAGE_STATUS.get(ending.status, "incomplete"),
-            "chat_id": self._staged.chat_id if ends_turn(message, ending.status) else None,
-            "error": self._error_text(ending.error),
-        }
-        columns |= {name: self._redact.text(columns[name]) for name in _TEXTS if columns[name]}
+        columns = rows.answer_columns(ending, self._staged.chat_id, self._redact)
         return Update("messages", step.message_id, {**columns, **ending.totals, **now})
-
-    def _request_columns(self, step: Step, ending: Ending) -> dict[str, Any]:
-        response, error = ending.response, ending.error
-        return {
-            "status": ending.status,
-            "status_code": step.status_code,
-            "duration": clock.elapsed_ms(step.started),
-            "time_to_first_token": step.time_to_first_token_ms,
-            "response_model": response.model,
-            "response_id": response.response_id,
-            "finish_reason": response.finish_reason,
-            "error_code": error.code if error else None,
-            "error_reason": error.reason if error else None,
-            "error": self._error_text(error),
-            **usage_columns(response.usage),
-        }
-
-    def _stream_columns(self, step: Step, ending: Ending) -> dict[str, Any]:
-        return {
-            "status": ending.status,
-            "raw_output": self._redact.text(b"".join(step.pieces).decode("utf-8", "replace")),
-            "timeline": dumps(step.timeline),
-            "result_messages": dumps([{"id": step.message_id}] if ending.keeps else []),
-            "last_flushed_at": clock.now(),
-        }
-
-    def _error_text(self, error: LlmctlError | None) -> str | None:
-        return self._redact.text(error.message) if error else None
 
     def _unkept(self, step: Step) -> list[Write]:
         """Rows that existed while the turn ran and go with its finish; usage has been counted by then."""
@@ -312,22 +188,8 @@ class Recorder:
         }
         return [write for kind, write in kinds.items() if kind in self._keep.without]
 
-    def _call_columns(self, call: Call, error: BaseException | None) -> dict[str, Any]:
-        message = error.message if isinstance(error, LlmctlError) else "interrupted" if error else None
-        return {
-            "status": "error" if error else "success",
-            "status_code": call.status_code,
-            "response_headers": dumps(self._redact.headers(call.headers)) if call.headers else None,
-            "response": self._redact.text(call.body.decode("utf-8", "replace")) if call.body is not None else None,
-            "duration": clock.elapsed_ms(call.started),
-            "time_to_first_byte": call.time_to_first_byte_ms,
-            "provider_request_id": _request_id(call.headers),
-            "error": self._redact.text(message) if message else None,
-            "updated_at": clock.now(),
-        }
-
     def _write(self, *writes: Write, durable: bool = False) -> None:
-        kept = writes if self._keep.log else tuple(_ledger_only(writes))
+        kept = writes if self._keep.log else tuple(rows.ledger_only(writes))
         if self.spooled_to:
             self._spool(kept, self.storage_error)
             return
@@ -344,29 +206,3 @@ class Recorder:
             self.spooled_to = spool.append(self._database.path, writes, self._around.spool_folder)
         except OSError as error:
             self.spooled_to = self.spooled_to or f"nowhere ({error.strerror})"
-
-
-_TEXTS = ("content", "content_raw", "thinking_text", "metadata")
-
-#: Response headers in which providers name the call, most specific first.
-_REQUEST_IDS = (
-    *("x-request-id", "request-id", "x-generation-id", "x-ds-trace-id", "mistral-correlation-id"),
-    *("apim-request-id", "x-amzn-requestid", "x-debug-trace-id", "cf-ray"),
-)
-
-
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    return next((headers[name] for name in _REQUEST_IDS if name in headers), None)
-
-
-def _ledger_only(writes: Iterable[Write]) -> Iterator[Write]:
-    """Keep what says how much was used, and nothing of what was said."""
-    for write in writes:
-        match write:
-            case Insert("requests", row):
-                yield Insert("requests", {k: v for k, v in row.items() if k not in _LINKS})
-            case Update("requests", id, changes):
-                yield Update("requests", id, {k: v for k, v in changes.items() if k != "error"})
-
-
-_LINKS = ("chat_id", "thread_id", "message_id", "job_id", "session_id", "parameters")
