@@ -36,9 +36,9 @@ def folder() -> str:
     return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), "schema")
 
 
-def files() -> list[str]:
+def files(root: str | None = None) -> list[str]:
     """Return the paths of the files that make a fresh hub, in order."""
-    root = folder()
+    root = root or folder()
     return [os.path.join(root, name) for name in sorted(os.listdir(root)) if name.endswith(".sql")]
 
 
@@ -56,9 +56,9 @@ def filled(sql: str, names: Mapping[str, str]) -> str:
     return _SLOT.sub(lambda match: quoted(names.get(match[1], match[1])), sql)
 
 
-def statements(names: Mapping[str, str] | None = None) -> list[str]:
-    """Return every statement of ``schema/``, in order, under the given table names."""
-    return [statement for path in files() for statement in split(exchanged(_text(path), names or {}))]
+def statements(names: Mapping[str, str] | None = None, root: str | None = None) -> list[str]:
+    """Return every statement of ``schema/`` (or another such folder), in order, under the given table names."""
+    return [statement for path in files(root) for statement in split(exchanged(_text(path), names or {}))]
 
 
 def split(script: str) -> Iterator[str]:

@@ -202,4 +202,9 @@ def _checked(connection: sqlite3.Connection, path: str, mode: Mode) -> Database:
             hint="upgrade llmctl",
             reason="newer_hub",
         )
-    return Database(connection, path)
+    database = Database(connection, path)
+    if version < ddl.VERSION and mode != "read":
+        from llmctl.store import migrations  # a hub is upgraded once
+
+        migrations.upgrade_at_first_write(database)
+    return database
