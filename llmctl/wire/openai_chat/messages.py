@@ -1,0 +1,148 @@
+"""Messages as Chat Completions wants them, nothing lost: calls, results, thinking, attachments."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterable
+from typing import Any
+
+from llmctl.core.dialect import Dialect
+from llmctl.core.errors import UsageError
+from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
+from llmctl.wire.openai_chat.thinking import replay
+
+_TEXTUAL = {
+    "application/json", "application/xml", "application/yaml", "application/x-yaml", "application/toml",
+    "application/javascript", "application/x-sh", "application/sql", "application/x-ndjson",
+}  # fmt: skip
+_AUDIO = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "x-m4a": "m4a", "x-flac": "flac"}
+
+
+def encode_messages(messages: Iterable[Message], dialect: Dialect) -> list[dict[str, Any]]:
+    """Return the JSON messages. One that holds nothing is left out; assistant text is never empty or blank.
+
+    Files of tool results follow, as a user message, after the last result of their turn: a tool message carries
+    text only, and nothing may stand between a call and its results.
+    """
+    encoded: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role != "tool" and files:
+            encoded.append({"role": "user", "content": files})
+            files = []
+        if message.role == "tool":
+            encoded += _results(message)
+            files += [_file(part) for part in message.parts if isinstance(part, File)]
+        elif one := _encode(message, dialect):
+            encoded.append(one)
+    return encoded + ([{"role": "user", "content": files}] if files else [])
+
+
+def _encode(message: Message, dialect: Dialect) -> dict[str, Any] | None:
+    if message.role == "assistant":
+        return _assistant(message, dialect)
+    if message.role == "system":
+        return {"role": dialect.system_role, "content": message.text} if message.text else None
+    content = _user_content(message)
+    return {"role": "user", "content": content} if content else None
+
+
+def _results(message: Message) -> list[dict[str, Any]]:
+    return [
+        {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
+        for part in message.parts
+        if isinstance(part, ToolResult)
+    ]
+
+
+def _assistant(message: Message, dialect: Dialect) -> dict[str, Any] | None:
+    field = dialect.thinking_replay_field
+    text = message.text
+    calls = [_call(call, field) for call in message.tool_calls]
+    if not text.strip() and not calls:
+        return None
+    thinking = [part for part in message.parts if isinstance(part, Thinking)]
+    content: Any = text if text.strip() else None
+    if field == "content" and any(part.text for part in thinking):
+        content = _mistral_content(message)
+    return (
+        {"role": "assistant", "content": content} | replay(thinking, field) | ({"tool_calls": calls} if calls else {})
+    )
+
+
+def _call(call: ToolCall, replay_field: str | None) -> dict[str, Any]:
+    encoded: dict[str, Any] = {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments or "{}"},
+    }
+    if replay_field == "extra_content" and "extra_content" in call.metadata:
+        encoded["extra_content"] = call.metadata["extra_content"]
+    return encoded
+
+
+def _mistral_content(message: Message) -> list[dict[str, Any]]:
+    """Return thinking and text as content parts: https://docs.mistral.ai/capabilities/reasoning/."""
+    parts: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, Thinking) and part.text:
+            parts.append({"type": "thinking", "thinking": [{"type": "text", "text": part.text}]})
+        elif isinstance(part, Text) and part.text.strip():
+            parts.append({"type": "text", "text": part.text})
+    return parts
+
+
+def _user_content(message: Message) -> str | list[dict[str, Any]]:
+    """Return plain text where nothing else is there: not every host takes a list."""
+    parts: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, File):
+            parts.append(_file(part))
+        elif isinstance(part, Text) and part.text:
+            parts.append({"type": "text", "text": part.text})
+    if all(part["type"] == "text" for part in parts):
+        return "\n\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _file(file: File) -> dict[str, Any]:
+    kind, _, subtype = file.media_type.partition(";")[0].strip().lower().partition("/")
+    if _is_text(kind, subtype):
+        return {"type": "text", "text": _inlined(file)}
+    if kind == "image":
+        return {"type": "image_url", "image_url": {"url": _url(file)}}
+    if kind == "video":
+        return {"type": "video_url", "video_url": {"url": _url(file)}}
+    if kind == "audio":
+        format = _AUDIO.get(subtype, subtype)
+        return {"type": "input_audio", "input_audio": {"data": _base64(file), "format": format}}
+    name = file.name or f"file.{subtype}"
+    return {"type": "file", "file": {"filename": name, "file_data": _url(file)}}
+
+
+def _is_text(kind: str, subtype: str) -> bool:
+    return kind == "text" or f"{kind}/{subtype}" in _TEXTUAL or subtype.endswith(("+json", "+xml"))
+
+
+def _inlined(file: File) -> str:
+    text = _data(file).decode("utf-8-sig", "replace")
+    end = "" if text.endswith("\n") else "\n"
+    return f'<file name="{file.name or "attachment"}">\n{text}{end}</file>'
+
+
+def _url(file: File) -> str:
+    return file.url or f"data:{file.media_type};base64,{_base64(file)}"
+
+
+def _base64(file: File) -> str:
+    return binascii.b2a_base64(_data(file), newline=False).decode("ascii")
+
+
+def _data(file: File) -> bytes:
+    if file.data is None:
+        raise UsageError(
+            f'this connection takes no {file.media_type} by url: "{file.url}"',
+            hint="download it and attach the file",
+            reason="attachment",
+        )
+    return file.data

@@ -1,0 +1,119 @@
+"""From a :class:`ChatRequest` to the HTTP request that asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from llmctl.core.chat import ChatRequest, ToolSpec
+from llmctl.core.dialect import Dialect
+from llmctl.core.errors import UsageError
+from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.core.jsontext import dumps
+from llmctl.wire.openai_chat.messages import encode_messages
+
+#: Where a host wants a level but the user named tokens: the most tokens each level stands for.
+_LEVELS = (("none", 0), ("low", 2048), ("medium", 12288))
+
+
+def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
+    """Return the request. What the user chose by name (``options``) wins over what we would send by ourselves.
+
+    Raises :class:`UsageError` where the dialect has no way to say what was asked for.
+    """
+    url = url_of(endpoint, endpoint.dialect.chat_path.replace("{model}", quote(request.model, safe="")))
+    headers = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if request.stream else "application/json",
+    } | dict(endpoint.headers)
+    body = dumps(_body(request, endpoint.dialect)).encode("utf-8", "replace")
+    return HttpRequest("POST", url, headers, body)
+
+
+def url_of(endpoint: Endpoint, path: str) -> str:
+    """Return base URL + path + query; a query that the base URL itself carries is kept."""
+    base, _, query = endpoint.base_url.partition("?")
+    query = "&".join(filter(None, (query, urlencode(endpoint.query))))
+    return base.rstrip("/") + path + (f"?{query}" if query else "")
+
+
+def _body(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": encode_messages(request.messages, dialect),
+        "stream": request.stream,
+    }
+    if request.stream and dialect.stream_usage:
+        body["stream_options"] = {"include_usage": True}
+    if request.tools:
+        body["tools"] = _tools(request.tools)
+    if request.schema is not None:
+        body["response_format"] = _response_format(request.schema)
+    fixed = ("model", "messages", "stream")
+    chosen = {name: value for name, value in request.options.items() if name not in fixed}
+    if "max_tokens" in chosen:
+        chosen[dialect.max_tokens_field] = chosen.pop("max_tokens")
+    return body | dict(dialect.extra) | _thinking(request.thinking, dialect.thinking_field) | chosen
+
+
+def _tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.name}
+            | ({"description": tool.description} if tool.description else {})
+            | {"parameters": tool.parameters},
+        }
+        for tool in tools
+    ]
+
+
+def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"name": "response", "schema": schema} | ({"strict": True} if _is_strict(schema) else {})
+    return {"type": "json_schema", "json_schema": named}
+
+
+def _is_strict(schema: Any) -> bool:
+    """Whether OpenAI's strict mode takes the schema: each object is closed and requires all it names.
+
+    https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+    """
+    if isinstance(schema, list | tuple):
+        return all(_is_strict(item) for item in schema)
+    if not isinstance(schema, Mapping):
+        return True
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping):
+        closed = schema.get("additionalProperties") is False
+        if not closed or set(properties) != set(schema.get("required") or ()):
+            return False
+        return all(_is_strict(value) for value in properties.values())
+    if schema.get("type") == "object":
+        return schema.get("additionalProperties") is False
+    return all(_is_strict(value) for name, value in schema.items() if name not in ("enum", "const", "default"))
+
+
+def _thinking(wanted: str | int | None, field: str | None) -> dict[str, Any]:
+    if wanted is None or (field is None and wanted in ("none", 0)):
+        return {}
+    match field:
+        case "reasoning_effort":
+            return {field: _level(wanted)}
+        case "reasoning":
+            return {field: {"max_tokens": wanted} if isinstance(wanted, int) and wanted else {"effort": _level(wanted)}}
+        case "thinking":
+            return {field: {"type": "disabled" if _level(wanted) == "none" else "enabled"}}
+        case "enable_thinking":
+            return {field: _level(wanted) != "none"}
+    raise UsageError(
+        f'this connection has no setting for thinking "{wanted}"',
+        hint="pass the host's own field with -o, or leave --thinking out",
+        reason="thinking",
+    )
+
+
+def _level(wanted: str | int) -> str:
+    if isinstance(wanted, str):
+        return wanted
+    return next((level for level, most in _LEVELS if wanted <= most), "high")

@@ -1,0 +1,310 @@
+"""Recorded traffic of real providers, through the real transport, cut into pieces of every kind.
+
+What is expected is read from the recorded body as a whole, in another and simpler way than the wire reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmctl.core.chat import ChatRequest, ChatResponse, Fold
+from llmctl.core.dialect import Dialect
+from llmctl.core.errors import (
+    BudgetError,
+    ConfigError,
+    LlmctlError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+)
+from llmctl.core.events import Usage
+from llmctl.core.http import Endpoint
+from llmctl.core.messages import Message, Thinking
+from llmctl.providers import PROVIDERS
+from llmctl.transport import client
+from llmctl.transport.frames import sse
+from llmctl.wire.openai_chat import WIRE
+
+FOLDER = os.environ.get("LLMCTL_RECORDINGS", "")
+CHUNKINGS = ("1", "7", "4096", "nasty")
+
+pytestmark = pytest.mark.skipif(
+    not os.path.isfile(os.path.join(FOLDER, "index.jsonl")),
+    reason="RECORDED TRAFFIC IS NOT TESTED: set LLMCTL_RECORDINGS to the folder of recordings (with index.jsonl)",
+)
+
+#: What hosts need that the list of providers does not name.
+DIALECTS = {
+    "gemini": Dialect(thinking_on_top=True, thinking_replay_field="extra_content"),
+    "gpustack": Dialect(done_marker=False),
+    "perplexity": Dialect(done_marker=False),
+    "snowflake": Dialect(finish_reason_optional=True, thinking_replay_field="reasoning_details"),
+    "xai": Dialect(thinking_on_top=True),
+}
+REASONS = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"}
+ERRORS: dict[tuple[str, int, str], tuple[type[LlmctlError], str]] = {
+    ("azure", 429, "RateLimitReached"): (UnavailableError, "rate_limit"),
+    ("deepseek", 401, "Authentication Fails"): (ConfigError, "auth"),
+    ("groq", 404, "does not exist"): (NotFoundError, "model_not_found"),
+    ("groq", 400, "tool_use_failed"): (RejectedError, "invalid_request"),
+    ("ollama", 401, "Unauthorized"): (ConfigError, "auth"),
+    ("openai", 400, "Invalid 'messages[3]'"): (RejectedError, "invalid_request"),
+    ("openai", 400, "Unsupported value"): (RejectedError, "invalid_request"),
+    ("openrouter", 401, "Missing Authentication"): (ConfigError, "auth"),
+    ("openrouter", 400, "maximum context length"): (RejectedError, "context_length"),
+    ("perplexity", 401, "Invalid API key"): (ConfigError, "auth"),
+}
+
+
+def exchanges() -> list[dict[str, Any]]:
+    if not os.path.isfile(os.path.join(FOLDER, "index.jsonl")):
+        return []
+    lines = Path(FOLDER, "index.jsonl").read_text(encoding="utf-8").splitlines()
+    entries = [entry for entry in map(json.loads, lines) if entry["api"] == "openai-chat"]
+    return [json.loads(Path(FOLDER, entry["path"]).read_text(encoding="utf-8")) for entry in entries]
+
+
+EXCHANGES = exchanges()
+PROVIDER_NAMES = sorted({exchange["provider"] for exchange in EXCHANGES}) or ["none"]
+
+
+@pytest.fixture(scope="module", params=CHUNKINGS)
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The replay server as a process, cutting bodies as the parameter says."""
+    script = os.environ.get("LLMCTL_REPLAY_SERVER") or os.path.join(FOLDER, "..", "tools", "replay_server.py")
+    command = [sys.executable, script, "--corpus", FOLDER, "--port", "0", "--chunk", request.param, "--chunk-json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = re.search(r"http://\S+?:\d+", process.stdout.readline())
+        assert address is not None
+        yield address[0]
+        process.terminate()
+
+
+def dialect_of(provider: str) -> Dialect:
+    if provider in PROVIDERS:
+        return PROVIDERS.load(provider).dialect
+    return DIALECTS.get(provider, Dialect())
+
+
+def is_stream(exchange: dict[str, Any]) -> bool:
+    return "event-stream" in exchange["response"]["headers"].get("content-type", "")
+
+
+def ask(server: str, exchange: dict[str, Any], fault: str | None = None) -> tuple[ChatResponse, LlmctlError | None]:
+    """Ask the recorded question's stand-in; return what came and what went wrong."""
+    endpoint = Endpoint(
+        base_url=f"{server}/id/{exchange['id']}",
+        headers={"x-replay-fault": fault} if fault else {},
+        dialect=dialect_of(exchange["provider"]),
+    )
+    asked = ChatRequest("some-model", (Message.of("user", "hello"),), stream=is_stream(exchange))
+    total = Fold()
+    try:
+        with client.open(WIRE.build_request(endpoint, asked), loopback_only=True) as answer:
+            if answer.status >= 400:
+                return total.response(), WIRE.parse_error(answer.status, answer.headers, answer.read())
+            if asked.stream:
+                events = WIRE.parse_stream(sse(answer.chunks), endpoint.dialect)
+            else:
+                events = WIRE.parse_response(answer.read(), endpoint.dialect)
+            for event in events:
+                total.add(event)
+    except LlmctlError as error:
+        return total.response(), error
+    return total.response(), None
+
+
+# ---------------------------------------------------------------- what is expected, read another way
+
+
+def documents(exchange: dict[str, Any]) -> list[dict[str, Any]]:
+    body = exchange["response"]["body"]
+    if not is_stream(exchange):
+        return [json.loads(body)]
+    return [json.loads(data) for data in re.findall(r"^data: ?(\{.*\})\r?$", body, re.MULTILINE)]
+
+
+def messages(exchange: dict[str, Any]) -> list[dict[str, Any]]:
+    part = "delta" if is_stream(exchange) else "message"
+    return [choice.get(part) or {} for document in documents(exchange) for choice in document.get("choices") or []]
+
+
+def expected_text(exchange: dict[str, Any]) -> str:
+    found = ""
+    for message in messages(exchange):
+        content = message.get("content") or ""
+        if isinstance(content, list):
+            content = "".join(part["text"] for part in content if part["type"] == "text")
+        found += content + (message.get("refusal") or "")
+    return found
+
+
+def expected_thinking(exchange: dict[str, Any]) -> str:
+    found = ""
+    for message in messages(exchange):
+        plain = message.get("reasoning_content") or message.get("reasoning") or ""
+        details = message.get("reasoning_details") or []
+        found += plain or "".join(detail.get("text") or detail.get("summary") or "" for detail in details)
+        if isinstance(content := message.get("content"), list):
+            parts = [part for part in content if part["type"] == "thinking"]
+            found += "".join(piece["text"] for part in parts for piece in part["thinking"])
+    return found
+
+
+def expected_signatures(exchange: dict[str, Any]) -> list[str]:
+    found = re.findall(r'"(?:thought_)?signature": ?"([^"]+)"', json.dumps(messages(exchange)))
+    return sorted(set(found))
+
+
+def expected_calls(exchange: dict[str, Any]) -> list[tuple[str, Any]]:
+    calls: dict[tuple[int, int], tuple[str, str]] = {}
+    for number, message in enumerate(messages(exchange)):
+        for place, piece in enumerate(message.get("tool_calls") or []):
+            function = piece["function"]
+            # In a stream the index names the call; in a whole answer the place does.
+            key = (piece["index"], 0) if is_stream(exchange) else (number, place)
+            name, arguments = calls.get(key, ("", ""))
+            calls[key] = (name + (function.get("name") or ""), arguments + (function.get("arguments") or ""))
+    return [(name, json.loads(arguments or "{}")) for name, arguments in calls.values()]
+
+
+def expected_reason(exchange: dict[str, Any]) -> str:
+    choices = [choice for document in documents(exchange) for choice in document.get("choices") or []]
+    named = [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
+    reason = REASONS[named[-1]] if named else "stop"
+    return "tool_calls" if reason == "stop" and expected_calls(exchange) else reason
+
+
+def expected_usage(exchange: dict[str, Any]) -> Usage | None:
+    found = [document.get("usage") or document.get("x_groq", {}).get("usage") for document in documents(exchange)]
+    if not (said := [usage for usage in found if usage]):
+        return None
+    usage = said[-1]
+    prompt = usage.get("prompt_tokens_details") or {}
+    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    input_tokens, output_tokens = usage["prompt_tokens"], usage["completion_tokens"]
+    if exchange["provider"] in ("xai", "gemini"):
+        output_tokens = usage["total_tokens"] - input_tokens
+        reasoning = max(reasoning, output_tokens - usage["completion_tokens"])
+    if "prompt_audio_seconds" in usage and exchange["provider"] == "mistral":
+        input_tokens += prompt.get("audio_tokens") or 0
+    cached = [prompt.get("cached_tokens"), usage.get("num_cached_tokens"), usage.get("cached_tokens")]
+    cost = usage.get("cost")
+    if isinstance(cost, dict):
+        cost = cost["total_cost"]
+    elif usage.get("cost_in_usd_ticks"):
+        cost = usage["cost_in_usd_ticks"] / 1e10
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_tokens=min(input_tokens, max(count or 0 for count in cached)),
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
+        thinking_tokens=min(reasoning, output_tokens),
+        cost=cost,
+    )
+
+
+def failed(exchange: dict[str, Any]) -> bool:
+    return exchange["response"]["status"] >= 400 or any("error" in document for document in documents(exchange))
+
+
+def differences(exchange: dict[str, Any], response: ChatResponse) -> dict[str, tuple[Any, Any]]:
+    """Return what came and what was expected, where they differ."""
+    thinking = [part for part in response.message.parts if isinstance(part, Thinking)]
+    usage, wanted_usage = response.usage, expected_usage(exchange)
+    if usage and wanted_usage and usage.cost is not None and wanted_usage.cost == pytest.approx(usage.cost):
+        wanted_usage = replace(wanted_usage, cost=usage.cost)
+    pairs = {
+        "text": (response.message.text, expected_text(exchange)),
+        "thinking": (response.message.thinking, expected_thinking(exchange)),
+        "signatures": (sorted({part.signature for part in thinking if part.signature}), expected_signatures(exchange)),
+        "calls": (
+            [(call.name, json.loads(call.arguments)) for call in response.message.tool_calls],
+            expected_calls(exchange),
+        ),
+        "usage": (usage, wanted_usage),
+        "model": (response.model, [document["model"] for document in documents(exchange) if "model" in document][-1]),
+    }
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+# ---------------------------------------------------------------- the tests
+
+
+@pytest.mark.parametrize("provider", PROVIDER_NAMES)
+def test_recorded_answer_is_read_whole(server: str, provider: str) -> None:
+    wrong = {}
+    for exchange in EXCHANGES:
+        if exchange["provider"] != provider or failed(exchange):
+            continue
+        response, error = ask(server, exchange)
+        found: dict[str, Any] = differences(exchange, response)
+        if error or response.unreadable:
+            found["error"] = error or response.unreadable
+        if response.finish_reason != expected_reason(exchange):
+            found["finish"] = (response.finish_reason, expected_reason(exchange))
+        if len({call.id for call in response.message.tool_calls}) != len(expected_calls(exchange)):
+            found["ids"] = response.message.tool_calls
+        if found:
+            wrong[exchange["id"]] = found
+    assert wrong == {}
+
+
+def test_recorded_error_has_its_class(server: str) -> None:
+    seen = set()
+    for exchange in EXCHANGES:
+        if exchange["response"]["status"] < 400:
+            continue
+        _, error = ask(server, exchange)
+        body, status = exchange["response"]["body"], exchange["response"]["status"]
+        key = next(key for key in ERRORS if key[:2] == (exchange["provider"], status) and key[2] in body)
+        assert (type(error), error.reason, error.status_code) == (*ERRORS[key], status)
+        seen.add(key)
+    assert seen == set(ERRORS)
+
+
+def test_recorded_error_inside_a_stream_keeps_what_came_before(server: str) -> None:
+    broken = {exchange["provider"]: exchange for exchange in EXCHANGES if failed(exchange) and is_stream(exchange)}
+    assert set(broken) == {"groq", "openrouter"}
+    for provider, text in (("groq", "Tool call validation failed"), ("openrouter", "Token limit reached")):
+        response, error = ask(server, broken[provider])
+        assert isinstance(error, RejectedError)
+        assert text in error.message
+        assert error.status_code == 400
+        assert response.finish_reason is None
+        assert differences(broken[provider], response) == {}
+
+
+@pytest.mark.parametrize("provider", PROVIDER_NAMES)
+def test_recorded_stream_cut_anywhere_is_incomplete(server: str, provider: str) -> None:
+    streams = [e for e in EXCHANGES if e["provider"] == provider and is_stream(e) and not failed(e)]
+    if not streams:
+        pytest.skip(f"no stream of {provider} was recorded")
+    exchange = min(streams, key=lambda exchange: len(exchange["response"]["body"]))
+    body = exchange["response"]["body"].encode()
+    end = body.rindex(b"[DONE]") if dialect_of(provider).done_marker else body.rindex(b"finish_reason")
+    for length in (0, 5, len(body) // 3, end - 2, end):
+        response, error = ask(server, exchange, f"cut:{length}")
+        assert response.finish_reason is None
+        assert isinstance(error, UnavailableError)
+        assert error.reason == "cut"
+        assert expected_text(exchange).startswith(response.message.text)
+
+
+def test_recorded_retry_after_is_read(server: str) -> None:
+    limited = next(exchange for exchange in EXCHANGES if exchange["response"]["status"] == 429)
+    _, error = ask(server, limited)
+    assert isinstance(error, UnavailableError)
+    assert error.retry_after == 1.0
+    assert not isinstance(error, BudgetError)
