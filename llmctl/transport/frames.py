@@ -1,0 +1,74 @@
+"""Bytes to frames: server-sent events and lines of JSON, however the network cut them. Pure and incremental."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from llmctl.core.http import ServerEvent
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def sse(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
+    """Yield server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
+
+    Unlike there, the last event is yielded although its blank line is missing: whether the stream was cut is the
+    wire's to judge. Events without data, comments, ``id`` and ``retry`` are passed over. Broken UTF-8 becomes
+    U+FFFD.
+    """
+    data: list[bytes] = []
+    event: str | None = None
+    for line in _lines(chunks):
+        if line[:5] == b"data:":
+            data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif not line:
+            if data:
+                yield ServerEvent(_text(data), event)
+                data = []
+            event = None
+        elif line[:6] == b"event:":
+            event = line[6:].removeprefix(b" ").decode("utf-8", "replace") or None
+        elif line == b"data":
+            data.append(b"")
+    if data:
+        yield ServerEvent(_text(data), event)
+
+
+def ndjson(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
+    """Yield each line that is not blank."""
+    for line in _lines(chunks):
+        if line and not line.isspace():
+            yield ServerEvent(line.decode("utf-8", "replace"))
+
+
+def _text(lines: list[bytes]) -> str:
+    return (lines[0] if len(lines) == 1 else b"\n".join(lines)).decode("utf-8", "replace")
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines, ended by CR, LF or CRLF, as soon as their end is there; the last one needs none.
+
+    Pieces of an unfinished line are kept apart and joined once: a line of any length costs linear time.
+    """
+    pieces: list[bytes] = []
+    after_cr = False
+    first = True
+    for chunk in chunks:
+        if after_cr and chunk:  # The LF of a CRLF that was cut in two.
+            chunk = chunk.removeprefix(b"\n")
+            after_cr = False
+        if b"\r" in chunk:
+            after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if b"\n" not in chunk:
+            pieces.append(chunk)
+            continue
+        pieces.append(chunk)
+        *lines, rest = b"".join(pieces).split(b"\n")
+        pieces = [rest]
+        if first:
+            first = False
+            lines[0] = lines[0].removeprefix(_BOM)
+        yield from lines
+    if rest := b"".join(pieces):
+        yield rest.removeprefix(_BOM) if first else rest

@@ -1,0 +1,100 @@
+"""Striking keys out of headers, URLs and texts before anything is stored or shown. Linear in the text."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from urllib.parse import quote, quote_plus
+
+from llmctl.core.keyshapes import REDACTED, mask_keys
+
+#: Shorter values are no secrets worth the name, and would strike out half of any text.
+SHORTEST_SECRET = 6
+
+_SECRET_HEADERS = {
+    "authorization", "proxy-authorization", "cookie", "set-cookie", "api-key", "apikey", "x-auth-key",
+    "ocp-apim-subscription-key", "x-amz-security-token", "x-amz-content-sha256", "authentication",
+}  # fmt: skip
+_SECRET_ENDINGS = (
+    "-api-key", "-apikey", "-token", "-secret", "-password", "-signature", "-credential", "-access-key",
+    "-authorization", "-auth",
+)  # fmt: skip
+_PARAMETERS = (
+    "key|api[_-]?key|apikey|token|access[_-]?token|auth[_-]?token|refresh[_-]?token|id[_-]?token|client[_-]?secret"
+    "|secret|password|passwd|pwd|sig|signature|credential|subscription-key|x-amz-signature|x-amz-credential"
+    "|x-amz-security-token|x-goog-signature|x-goog-credential|awsaccesskeyid"
+)
+_PARAMETER = re.compile(rf"([?&](?:{_PARAMETERS})=)[^&#\s\"'<>\\]+", re.IGNORECASE)
+_USERINFO = re.compile(r"(://)[^/\s@?#\"'<>]{1,512}@")
+
+
+def redact_headers(headers: Mapping[str, str], secrets: Iterable[str] = ()) -> dict[str, str]:
+    """Return the headers with every secret struck out; those that exist to carry one lose their whole value."""
+    known = _known(secrets)
+    return {name: REDACTED if _is_secret(name.lower()) else _redact(value, known) for name, value in headers.items()}
+
+
+def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the text without the known secrets (also URL-encoded, JSON-escaped, in base64), without anything
+    that looks like a key, and without what URLs in it carry as user, password or key parameter.
+    """
+    return _redact(text, _known(secrets))
+
+
+def redact_url(url: str, secrets: Iterable[str] = ()) -> str:
+    """Return the URL without user and password, key parameters and known secrets."""
+    return _redact(url, _known(secrets))
+
+
+def _redact(text: str, secrets: tuple[str, ...]) -> str:
+    for spelling in _spellings(secrets):
+        text = text.replace(spelling, REDACTED)
+    text = mask_keys(text)
+    if "://" in text:
+        text = _USERINFO.sub(rf"\1{REDACTED}@", text)
+    if "=" in text:
+        text = _PARAMETER.sub(rf"\1{REDACTED}", text)
+    return text
+
+
+def _is_secret(name: str) -> bool:
+    return name in _SECRET_HEADERS or name.endswith(_SECRET_ENDINGS)
+
+
+def _known(secrets: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}))
+
+
+@lru_cache(maxsize=16)
+def _spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return every way the secrets may be written, longest first, so that none is left half struck out."""
+    found = {spelling for secret in secrets for spelling in _spelled(secret)}
+    return tuple(sorted(found, key=lambda spelling: (-len(spelling), spelling)))
+
+
+def _spelled(secret: str) -> Iterable[str]:
+    yield secret
+    yield quote(secret, safe="")
+    yield quote(secret)
+    yield quote_plus(secret)
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    for piece in _in_base64(secret.encode("utf-8", "replace")):
+        yield piece
+        yield piece.replace("+", "-").replace("/", "_")
+
+
+def _in_base64(secret: bytes) -> Iterable[str]:
+    """Yield how the secret looks inside a longer base64 text (``user:secret``), at each of the three alignments.
+
+    Characters that the neighbouring bytes share are left off.
+    """
+    for before in range(3):
+        encoded = b64encode(b"\0" * before + secret).decode("ascii").rstrip("=")
+        whole = (before + len(secret)) * 8 // 6
+        piece = encoded[-(-before * 8 // 6) : whole]
+        if len(piece) >= SHORTEST_SECRET:
+            yield piece
