@@ -61,8 +61,8 @@ def process_streams() -> Streams:
     """
     _open_missing()
     sys.stdin = sys.stdin or _stream(0, "r")
-    sys.stdout = _utf8(sys.stdout or _stream(1, "w"))
-    sys.stderr = _utf8(sys.stderr or _stream(2, "w"))
+    sys.stdout = _fit(sys.stdout or _stream(1, "w"))
+    sys.stderr = _fit(sys.stderr or _stream(2, "w"))
     return Streams(sys.stdin, sys.stdout, sys.stderr)
 
 
@@ -79,7 +79,11 @@ def _stream(fd: int, mode: str) -> Any:
     return open(fd, mode, encoding="utf-8", closefd=False)
 
 
-def _utf8(stream: Any) -> Any:
+def _fit(stream: Any) -> Any:
+    """Make an output stream UTF-8, and blocking: a parent like Node shares pipes that refuse what they cannot hold."""
+    fd = _descriptor(stream)
+    if fd is not None and not os.get_blocking(fd):
+        os.set_blocking(fd, True)
     # backslashreplace: half a surrogate pair, which UTF-8 cannot hold, stays legible (and is right in JSON).
     stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     return stream

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from typer import Context, Exit, Typer
+from typer import Exit, Typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
@@ -114,6 +114,3 @@ def leaf(path: tuple[str, ...]) -> TyperCommand:
     command.params += [*output_options(getattr(function, FLAGS, None)), *global_options()]
     assert isinstance(command, TyperCommand)
     return command
-
-
-__all__ = ["Context", "execute", "leaf", "program"]

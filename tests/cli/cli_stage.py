@@ -18,6 +18,7 @@ import typer
 from llmctl.cli import catalog
 from llmctl.cli.io import Streams
 from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.person import ask_secret, confirm
 from llmctl.cli.stdin import read_prompt
 from llmctl.core.errors import NotFoundError, UnavailableError
 
@@ -95,7 +96,11 @@ def ask(
     app.io.write(ascii(read_prompt(words or (), io=app.io, env=app.env, note=app.note, stdin=stdin)) + "\n")
 
 
-def state(ctx: typer.Context, word: Annotated[str, typer.Argument()] = "", text: Annotated[str, typer.Option("--text", "-t")] = "") -> None:
+def state(
+    ctx: typer.Context,
+    word: Annotated[str, typer.Argument()] = "",
+    text: Annotated[str, typer.Option("--text", "-t")] = "",
+) -> None:
     """Print the global flags and what came to the command."""
     app = ctx.obj
     app.io.write(f"db={app.db} quiet={app.quiet} debug={app.debug} text={text}\n")
@@ -142,6 +147,12 @@ def destroy(ctx: typer.Context) -> None:
         ctx.obj.io.say("unwound\n")
 
 
+def ponder(ctx: typer.Context, yes: bool = False) -> None:
+    """Ask the person."""
+    confirm(ctx.obj, 'delete chat "x"', yes=yes)
+    ctx.obj.io.write(f"secret {ask_secret(ctx.obj, 'Key: ')}\n")
+
+
 def flood(ctx: typer.Context) -> None:
     """Write without an end."""
     try:
@@ -153,7 +164,7 @@ def flood(ctx: typer.Context) -> None:
 
 def put_on_stage() -> None:
     """Add the commands above to the catalogue."""
-    for function in (rows, row, make, fail, ask, state, wait, linger, destroy, flood):
+    for function in (rows, row, make, fail, ask, state, wait, linger, destroy, ponder, flood):
         name = function.__name__
         module = types.ModuleType(f"llmctl.cli.commands.{name}")
         module.__dict__[name] = function

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import time
 
 import pytest
 from cli_stage import STAGE
@@ -135,3 +137,14 @@ def test_output_is_utf8_whatever_the_locale():
 
 def test_every_exit_code_is_explained():
     assert EXIT_CODE_HELP.keys() == EXIT_CODES.keys()
+
+
+def test_pipe_that_does_not_block_gets_everything():
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with subprocess.Popen([*STAGE, "rows", "--count", "5000"], stdout=write_end, stderr=subprocess.PIPE) as process:
+        os.close(write_end)
+        time.sleep(0.3)  # the pipe is full by now
+        with os.fdopen(read_end, "rb") as pipe:
+            assert pipe.read().count(b"\n") == 5000
+    assert process.returncode == 0
