@@ -17,7 +17,8 @@ from llmctl.core.messages import Message
 from llmctl.engine import selection, target, unfinished
 from llmctl.engine.asking import Ask, Keep, Manner
 from llmctl.engine.outcome import Outcome
-from llmctl.engine.turn import Plan, Turn
+from llmctl.engine.plan import Plan
+from llmctl.engine.turn import Turn
 from llmctl.store import threads
 from llmctl.store.database import Database, Row
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from llmctl.core.chat import ChatRequest
 from llmctl.core.errors import ConfigError
 from llmctl.core.http import Endpoint
 from llmctl.engine import history
+from llmctl.engine.plan import Plan, request_of
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.staging import said
 from llmctl.engine.target import Access, access
-from llmctl.engine.turn import Plan
 from llmctl.store import threads
 from llmctl.store.database import Database
 from llmctl.wire import WIRES
@@ -43,13 +42,7 @@ def preview(database: Database, plan: Plan) -> Preview:
     if plan.manner.history is not None:
         entries, _ = history.last_turns(entries, plan.manner.history)
     history.require_prompt(entries)
-    request = ChatRequest(
-        model=plan.target.model,
-        messages=tuple(entry.message for entry in entries),
-        stream=plan.manner.stream,
-        options={**plan.target.options, **plan.manner.options},
-        thinking=plan.manner.thinking,
-    )
+    request = request_of(plan, entries)
     http = WIRES.load(plan.target.wire).build_request(allowed.endpoint, request)
     redact = Redaction(allowed.secrets)
     return Preview(

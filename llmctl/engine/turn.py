@@ -7,41 +7,25 @@ consumer (Ctrl-C while printing, a closed pipe) is not thrown into a generator, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatRequest, ChatResponse
+from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError
 from llmctl.core.messages import Message
 from llmctl.engine import history, toolbox
-from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
 from llmctl.engine.calling import Caller
 from llmctl.engine.heartbeat import Heartbeat
 from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent
+from llmctl.engine.plan import Plan, request_of
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.staging import said, stage
-from llmctl.engine.target import Target, access
+from llmctl.engine.target import access
 from llmctl.store import invocations
-from llmctl.store.database import Database, Row
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything a turn is made of. ``chat`` is None for a new one."""
-
-    chat: Row | None
-    target: Target
-    ask: Ask
-    manner: Manner
-    keep: Keep
-    origin: Origin
-    around: Surroundings
-    #: Called before each wait for more: what was yielded should be visible by then.
-    on_idle: Callable[[], None] = lambda: None
+from llmctl.store.database import Database
 
 
 class Turn:
@@ -111,7 +95,7 @@ class Turn:
             if dropped and number == 1:
                 yield Note(f"left out the oldest {dropped} turn{'s' if dropped > 1 else ''}, as --history says")
         history.require_prompt(entries)
-        request = self._request(entries)
+        request = request_of(self._plan, entries)
         step = self._caller.begin(request, entries, number)
         self.outcome.steps = number
         self.outcome.request_id = step.request_id
@@ -119,16 +103,6 @@ class Turn:
         yield Started(self.outcome.chat_id, self.outcome.thread_id, self.outcome.message_id, step.request_id, number)
         yield from self._caller.events(request, entries)
         return self._finish_step("completed", None)
-
-    def _request(self, entries: list[history.Entry]) -> ChatRequest:
-        target, manner = self._plan.target, self._plan.manner
-        return ChatRequest(
-            model=target.model,
-            messages=tuple(entry.message for entry in entries),
-            stream=manner.stream,
-            options={**target.options, **manner.options},
-            thinking=manner.thinking,
-        )
 
     def _finish_step(self, status: str, error: LlmctlError | None) -> ChatResponse:
         step = self._recorder.step

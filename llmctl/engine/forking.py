@@ -1,0 +1,131 @@
+"""Forks: a new chat that shares a beginning with another one, to go on differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from llmctl.core import clock
+from llmctl.core.errors import UsageError
+from llmctl.core.ids import new_id
+from llmctl.core.jsontext import dumps, loads
+from llmctl.core.messages import ToolResult
+from llmctl.engine import history
+from llmctl.engine.asking import Origin
+from llmctl.store import chats, threads
+from llmctl.store.database import Database, Row
+from llmctl.store.writes import Insert, Update, Write
+
+
+def fork(
+    database: Database,
+    chat: Row,
+    *,
+    upto_seq: int | None = None,
+    name: str | None = None,
+    takes_name: bool = False,
+    origin: Origin | None = None,
+) -> Row:
+    """Copy a chat up to a place in its thread (all of it, where none is named); return the new chat.
+
+    Messages, their tool calls and links to their files are copied; requests are not: they were paid once. What is
+    still being written stays behind. With ``takes_name`` the name of the old chat goes over to the new one. Raises
+    UsageError between a tool call and its result.
+    """
+    with database.transaction(durable=True):
+        chats.check_name(database, name)
+        if takes_name and chat["name"]:
+            name = chat["name"]
+            database.commit(Update("chats", chat["id"], {"name": None}))
+        thread = threads.of_chat(database, chat["id"])
+        rows = _rows(database, thread, upto_seq) if thread else []
+        now = clock.now()
+        chat_id, thread_id = new_id(), new_id()
+        new_thread = {
+            "id": thread_id,
+            "chat_id": chat_id,
+            "parent_id": thread["id"] if thread else None,
+            "parent_seq": rows[-1]["seq"] if rows else None,
+            **_times(now),
+        }
+        own = _own(database, thread, rows, origin) | {"id": chat_id, "name": name}
+        writes: list[Write] = [Insert("chats", _chat(database, chat) | own | _times(now))]
+        writes.append(Insert("message_threads", new_thread))
+        for row in rows:
+            writes += _copies(database, row, chat_id, thread_id)
+        database.commit(*writes)
+    return chats.one(database, chat_id)
+
+
+def _rows(database: Database, thread: Row, upto_seq: int | None) -> list[Row]:
+    finished = [row for row in threads.messages(database, thread["id"]) if row["status"] != "pending"]
+    kept = [row for row in finished if upto_seq is None or row["seq"] <= upto_seq]
+    left = finished[len(kept) :]
+    _refuse_split(kept, left)
+    return kept
+
+
+def _refuse_split(kept: Iterable[Row], left: Iterable[Row]) -> None:
+    """Raise where a call would stay and its result would go: no provider takes such a history."""
+    called = {call.id: row["seq"] for row in kept for call in history.message_of(row).tool_calls}
+    answered = {part.call_id for row in kept for part in _results(row)}
+    for row in left:
+        for part in _results(row):
+            if part.call_id in called and part.call_id not in answered:
+                raise UsageError(
+                    f'a fork cannot end between the tool call "{part.name}" and its result',
+                    hint=f"fork at {called[part.call_id] - 1}, or at {row['seq']} or later",
+                )
+
+
+def _results(row: Row) -> list[ToolResult]:
+    return [part for part in history.message_of(row).parts if isinstance(part, ToolResult)]
+
+
+def _chat(database: Database, chat: Row) -> dict[str, Any]:
+    """Return what the new chat has from the old one: columns of the user's own too."""
+    columns = [column["name"] for column in database.query("PRAGMA table_info({chats})")]
+    refs = dumps({**loads(chat["refs"], {}), "forked_from": chat["id"]})
+    return {column: chat[column] for column in columns} | {"refs": refs, "origin": "llmctl"}
+
+
+def _own(database: Database, thread: Row | None, rows: list[Row], origin: Origin | None) -> dict[str, Any]:
+    """Return what the new chat does not have from the old one: the system prompt of its place, its last turn.
+
+    It counts as talked to now and here, so that `chat --continue` goes on with it.
+    """
+    changes: dict[str, Any] = {"last_turn_at": clock.now()}
+    if origin:
+        changes |= {"last_turn_folder": origin.folder, "last_turn_terminal": int(origin.terminal)}
+    system = [row["content"] for row in rows if row["role"] == "system" and row["content"]]
+    sql = "SELECT 1 FROM {messages} WHERE thread_id = ? AND role = 'system'"
+    if system or (thread and database.value(sql, (thread["id"],))):
+        changes["instructions"] = system[-1] if system else None
+    return changes
+
+
+def _times(now: str) -> dict[str, str]:
+    return {"created_at": now, "updated_at": now}
+
+
+def _copies(database: Database, row: Row, chat_id: str, thread_id: str) -> list[Write]:
+    """Return a message once more, with its tool calls and files; its own time and place stay."""
+    id, now = new_id(), clock.now()
+    changed = {
+        "id": id,
+        "thread_id": thread_id,
+        "chat_id": chat_id if row["chat_id"] else None,
+        "job_id": None,
+        # Other programs write parts of another kind; their rows stay theirs.
+        "origin": "import" if row["origin"] == "orm" else row["origin"],
+        "updated_at": now,
+    }
+    if row["origin"] == "orm":
+        changed["content_raw"] = None
+    links = database.query("SELECT * FROM {message_attachments} WHERE message_id = ? ORDER BY position", (row["id"],))
+    calls = database.query("SELECT * FROM {tool_invocations} WHERE message_id = ? ORDER BY rowid", (row["id"],))
+    return [
+        Insert("messages", {**row, **changed}),
+        *(Insert("message_attachments", {**link, "id": new_id(), "message_id": id}) for link in links),
+        *(Insert("tool_invocations", {**call, "id": new_id(), "message_id": id, "job_id": None}) for call in calls),
+    ]

@@ -1,0 +1,39 @@
+"""Everything a turn is made of, before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from llmctl.core.chat import ChatRequest
+from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
+from llmctl.engine.history import Entry
+from llmctl.engine.target import Target
+from llmctl.store.database import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a turn is made of. ``chat`` is None for a new one."""
+
+    chat: Row | None
+    target: Target
+    ask: Ask
+    manner: Manner
+    keep: Keep
+    origin: Origin
+    around: Surroundings
+    #: Called before each wait for more: what was yielded should be visible by then.
+    on_idle: Callable[[], None] = lambda: None
+
+
+def request_of(plan: Plan, entries: Iterable[Entry]) -> ChatRequest:
+    """Return what will be asked. Options of the turn come before the connection's; null takes one back."""
+    options = {**plan.target.options, **plan.manner.options}
+    return ChatRequest(
+        model=plan.target.model,
+        messages=tuple(entry.message for entry in entries),
+        stream=plan.manner.stream,
+        options={name: value for name, value in options.items() if value is not None},
+        thinking=plan.manner.thinking,
+    )

@@ -1,0 +1,328 @@
+"""``llmctl chat`` through the front door, on echo: flags, what is kept, what is sent."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def rows(env: Mapping[str, str]) -> Rows:
+    def query(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    return query
+
+
+def sent(run: Run, *arguments: str, **more: Any) -> dict[str, Any]:
+    """Return the body of the request that the command would send."""
+    done = run("chat", "-m", "echo", "--dry-run", "--json", *arguments, **more)
+    assert done.returncode == 0, done.stderr
+    body: dict[str, Any] = json.loads(done.stdout)["body"]
+    return body
+
+
+def test_answer_alone_is_on_stdout(llmctl: Run) -> None:
+    done = llmctl("chat", "-m", "echo", "hello", "there")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello there\n", "")
+
+
+def test_stdin_follows_the_prompt_after_a_blank_line(llmctl: Run) -> None:
+    body = sent(llmctl, "review this", input="a diff\n")
+    assert body["messages"] == [{"role": "user", "content": "review this\n\na diff"}]
+
+
+def test_json_holds_every_documented_field(llmctl: Run) -> None:
+    found = json.loads(llmctl("chat", "-m", "echo", "--json", "one two").stdout)
+    assert set(found) >= {
+        *("chat_id", "thread_id", "message_id", "request_id", "session_id", "status", "content", "thinking", "data"),
+        *("tool_calls", "provider", "model", "connection", "finish_reason", "usage", "cost", "duration_ms"),
+        *("time_to_first_token_ms", "steps"),
+    }
+    assert (found["content"], found["status"], found["finish_reason"]) == ("one two", "completed", "stop")
+    assert found["usage"]["input_tokens"] == found["usage"]["output_tokens"] == 2
+    assert found["usage"]["total_tokens"] == 4
+    assert found["cost"] is None
+    assert found["duration_ms"] > 0
+
+
+def test_jsonl_streams_events_and_ends_with_the_object(llmctl: Run) -> None:
+    lines = [json.loads(line) for line in llmctl("chat", "-m", "echo", "--jsonl", "one two").stdout.splitlines()]
+    assert [line["type"] for line in lines] == ["start", "text", "text", "done"]
+    assert "".join(line["text"] for line in lines if line["type"] == "text") == lines[-1]["content"] == "one two"
+    assert lines[0]["request_id"] == lines[-1]["request_id"]
+
+
+def test_system_prompt_is_sent_first_and_again_on_every_turn(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-s", "be brief", "one", check=True)
+    roles = [(message["role"], message["content"]) for message in sent(llmctl, "--name", "x", "two")["messages"]]
+    assert roles == [("system", "be brief"), ("user", "one"), ("assistant", "one"), ("user", "two")]
+
+
+def test_new_system_prompt_is_a_new_row_and_the_last_one_is_sent(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-s", "old", "one", check=True)
+    llmctl("chat", "--name", "x", "-s", "new", "two", check=True)
+    assert rows("SELECT content FROM messages WHERE role = 'system' ORDER BY seq") == [("old",), ("new",)]
+    systems = [m["content"] for m in sent(llmctl, "--name", "x", "three")["messages"] if m["role"] == "system"]
+    assert systems == ["new"]
+
+
+def test_chat_keeps_model_and_options_of_its_first_turn(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-o", "temperature=0.5", "one", check=True)
+    done = llmctl("chat", "--name", "x", "--dry-run", "--json", "two")
+    body = json.loads(done.stdout)["body"]
+    assert (body["model"], body["temperature"]) == ("echo", 0.5)
+
+
+def test_later_flag_holds_for_that_turn_alone(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-o", "temperature=0.5", "one", check=True)
+    assert sent(llmctl, "--name", "x", "-o", "temperature=1", "two")["temperature"] == 1
+    llmctl("chat", "--name", "x", "-o", "temperature=1", "two", check=True)
+    assert sent(llmctl, "--name", "x", "three")["temperature"] == 0.5
+
+
+def test_null_option_takes_back_what_the_chat_keeps(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-o", "temperature=0.5", "one", check=True)
+    assert "temperature" not in sent(llmctl, "--name", "x", "-o", "temperature=null", "two")
+
+
+def test_history_drops_whole_oldest_turns_and_says_so(llmctl: Run) -> None:
+    for word in ("one", "two", "three"):
+        llmctl("chat", "-m", "echo", "--name", "x", "-s", "brief", word, check=True)
+    body = sent(llmctl, "--name", "x", "--history", "1", "four")
+    assert [m["content"] for m in body["messages"]] == ["brief", "three", "three", "four"]
+    done = llmctl("chat", "--name", "x", "--history", "1", "four")
+    assert "left out the oldest 2 turns" in done.stderr
+
+
+def test_continue_goes_on_with_the_newest_chat_of_this_folder(llmctl: Run, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    llmctl("chat", "-m", "echo", "--name", "a", "first", cwd=here, check=True)
+    llmctl("chat", "-m", "echo", "--name", "b", "second", cwd=there, check=True)
+    done = llmctl("chat", "-c", "--json", "again", cwd=here)
+    assert 'continuing "a", 1 turn' in done.stderr
+    assert json.loads(done.stdout)["usage"]["input_tokens"] == 3
+
+
+def test_continue_without_any_chat_here_names_the_newest_elsewhere(llmctl: Run, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    llmctl("chat", "-m", "echo", "--name", "b", "second", check=True)
+    done = llmctl("chat", "-c", "again", cwd=here)
+    assert done.returncode == 3
+    assert "--chat b" in done.stderr
+
+
+def test_chat_variable_serves_a_whole_shell(llmctl: Run, env: dict[str, str], rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "one", check=True)
+    llmctl("chat", "two", env=env | {"LLMCTL_CHAT": "x"}, check=True)
+    assert rows("SELECT count(*) FROM chats") == [(1,)]
+    assert llmctl("chat", "two", env=env | {"LLMCTL_CHAT": "gone"}).returncode == 3
+
+
+def test_unlogged_turn_leaves_numbers_and_no_text(llmctl: Run, env: Mapping[str, str], rows: Rows) -> None:
+    done = llmctl("chat", "-m", "echo", "-n", "--json", "a secret word")
+    assert json.loads(done.stdout)["content"] == "a secret word"
+    assert rows("SELECT status, input_tokens, output_tokens FROM requests") == [("completed", 3, 3)]
+    assert rows("SELECT sum(requests), sum(output_tokens) FROM usage_hourly") == [(1, 3)]
+    for table in ("chats", "messages", "network_calls", "response_streams", "jobs"):
+        assert rows(f"SELECT count(*) FROM {table}") == [(0,)], table
+    assert b"secret" not in b"".join(path.read_bytes() for path in Path(env["LLMCTL_DB"]).parent.glob("hub.db*"))
+
+
+def test_unlogged_turn_may_use_the_history_of_a_chat(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "one", check=True)
+    done = llmctl("chat", "--name", "x", "-n", "--json", "two")
+    assert json.loads(done.stdout)["usage"]["input_tokens"] == 3
+    assert rows("SELECT count(*) FROM messages") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "table"), [("streams", "response_streams"), ("network", "network_calls"), ("requests", "requests")]
+)
+def test_unpersisted_rows_go_with_the_finish_and_usage_stays(llmctl: Run, rows: Rows, kind: str, table: str) -> None:
+    llmctl("chat", "-m", "echo", "--no-persist", kind, "one two", check=True)
+    assert rows(f"SELECT count(*) FROM {table}") == [(0,)]
+    assert rows("SELECT content FROM messages WHERE role = 'assistant'") == [("one two",)]
+    assert rows("SELECT sum(requests), sum(output_tokens) FROM usage_hourly") == [(1, 2)]
+
+
+def test_rollback_removes_the_broken_answer_and_the_stream_keeps_it(llmctl: Run, rows: Rows) -> None:
+    done = llmctl("chat", "-m", "echo", "--rollback", "-o", "cut=2", "one two three")
+    assert (done.returncode, done.stdout) == (12, "one two\n")
+    assert rows("SELECT role FROM messages") == [("user",)]
+    assert "two" in rows("SELECT raw_output FROM response_streams")[0][0]
+
+
+def test_retries_are_rows_and_are_announced(llmctl: Run, rows: Rows) -> None:
+    done = llmctl("chat", "-m", "echo", "-o", "fail=500", "-o", "fail_times=2", "hi")
+    assert (done.returncode, done.stdout) == (0, "hi\n")
+    assert done.stderr.count("trying again") == 2
+    calls = rows("SELECT attempt, status, status_code, duration > 0 FROM network_calls ORDER BY attempt")
+    assert calls == [(1, "error", 500, 1), (2, "error", 500, 1), (3, "success", 200, 1)]
+    assert rows("SELECT count(*), max(status) FROM requests") == [(1, "completed")]
+
+
+def test_no_retry_once_something_was_shown(llmctl: Run, rows: Rows) -> None:
+    assert llmctl("chat", "-m", "echo", "-o", "cut=1", "one two").returncode == 12
+    assert rows("SELECT count(*) FROM network_calls") == [(1,)]
+
+
+def test_timeout_bounds_the_whole_turn(llmctl: Run, rows: Rows) -> None:
+    done = llmctl("chat", "-m", "echo", "--timeout", "0.3", "-o", "stall=30", "-o", "after=1", "one two")
+    assert (done.returncode, done.stdout) == (12, "one\n")
+    assert rows("SELECT error_reason FROM requests") == [("timeout",)]
+
+
+def test_length_without_a_limit_is_incomplete_and_with_one_is_what_was_asked(llmctl: Run) -> None:
+    assert llmctl("chat", "-m", "echo", "-o", "length=1", "one two").returncode == 12
+    done = llmctl("chat", "-m", "echo", "-o", "max_tokens=1", "one two")
+    assert (done.returncode, done.stdout) == (0, "one\n")
+
+
+def test_tool_call_without_tools_is_told_the_truth(llmctl: Run, rows: Rows) -> None:
+    done = llmctl("chat", "-m", "echo", "--json", "-o", 'tool=weather {"city":"Paris"}', "hi")
+    found = json.loads(done.stdout)
+    assert found["tool_calls"][0]["arguments"] == {"city": "Paris"}
+    assert found["tool_calls"][0]["status"] == "failed"
+    assert "unavailable tool 'weather'" in found["tool_calls"][0]["result"]
+    assert found["steps"] == 2
+    assert rows("SELECT role, chat_id IS NULL FROM messages ORDER BY seq") == [
+        *(("user", 0), ("assistant", 1), ("tool", 1), ("assistant", 0)),
+    ]
+    assert rows("SELECT status, parameters FROM tool_invocations") == [("failed", '{"city":"Paris"}')]
+
+
+def test_max_steps_leaves_the_calls_for_continue(llmctl: Run, rows: Rows) -> None:
+    done = llmctl("chat", "-m", "echo", "--name", "x", "--max-steps", "1", "-o", "tool=weather {}", "hi")
+    assert done.returncode == 8
+    assert rows("SELECT status FROM tool_invocations") == [("pending",)]
+    assert llmctl("chat", "--name", "x").returncode == 0
+    assert rows("SELECT status FROM tool_invocations") == [("failed",)]
+
+
+def test_messages_in_and_new_messages_out(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+    given = [
+        {"role": "system", "content": "brief"},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+    ]
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(given))
+    done = llmctl("chat", "-m", "echo", "--messages", str(path))
+    assert json.loads(done.stdout) == [{"role": "assistant", "content": "three"}]
+    assert rows("SELECT count(*) FROM messages") == [(5,)]
+    piped = llmctl("chat", "-m", "echo", "--messages", "-", input=json.dumps(given))
+    assert json.loads(piped.stdout) == [{"role": "assistant", "content": "three"}]
+
+
+def test_dry_run_sends_and_writes_nothing(llmctl: Run, env: Mapping[str, str]) -> None:
+    done = llmctl("chat", "-m", "echo", "--dry-run", "hi")
+    assert done.stdout.startswith("POST echo:")
+    assert not Path(env["LLMCTL_DB"]).exists()
+
+
+def test_attachment_is_sent_stored_once_and_sent_again(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+    image = tmp_path / "dot.png"
+    image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    llmctl("chat", "-m", "echo", "--name", "x", "-a", str(image), "look", check=True)
+    llmctl("chat", "-m", "echo", "--name", "y", "-a", str(image), "look", check=True)
+    assert rows("SELECT media_type, size FROM attachments") == [("image/png", 28)]
+    first = sent(llmctl, "--name", "x", "and now?")["messages"][0]["content"]
+    assert any(part["type"] == "image_url" for part in first)
+
+
+def test_extract_prints_the_first_block_alone(llmctl: Run) -> None:
+    reply = "Sure:\n```sh\nls -l\n```\ndone\n```\nother\n```"
+    assert llmctl("chat", "-m", "echo", "-x", "-o", f"reply:={json.dumps(reply)}", "hi").stdout == "ls -l\n"
+    done = llmctl("chat", "-m", "echo", "-x", "no block here")
+    assert (done.returncode, done.stdout) == (11, "")
+
+
+def test_output_file_is_written_on_success_alone(llmctl: Run, tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    llmctl("chat", "-m", "echo", "--output", str(path), "hello", check=True)
+    assert path.read_text() == "hello\n"
+    assert llmctl("chat", "-m", "echo", "--output", str(path), "-o", "cut=1", "a b").returncode == 12
+    assert path.read_text() == "hello\n"
+    assert [entry.name for entry in tmp_path.iterdir() if ".tmp" in entry.name] == []
+
+
+def test_verb_of_chats_is_asked_back(llmctl: Run) -> None:
+    done = llmctl("chat", "delete", "fix-42")
+    assert done.returncode == 2
+    assert "llmctl chats delete fix-42" in done.stderr
+    assert llmctl("chat", "-m", "echo", "--", "delete", "fix-42").stdout == "delete fix-42\n"
+
+
+def test_no_prompt_off_the_terminal_is_usage(llmctl: Run) -> None:
+    assert llmctl("chat", "-m", "echo").returncode == 2
+
+
+def test_continue_with_nothing_unfinished_is_usage(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "hi", check=True)
+    assert llmctl("chat", "-c").returncode == 2
+
+
+def test_continue_answers_an_unanswered_message(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "--retries", "0", "-o", "fail=500", "hello")
+    assert rows("SELECT role FROM messages") == [("user",)]
+    done = llmctl("chat", "--name", "x", "-o", "fail=null")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+
+
+def test_continue_asks_again_where_the_answer_broke_off(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-o", "cut=1", "hello world")
+    done = llmctl("chat", "--name", "x", "-o", "cut=null", "--json")
+    assert json.loads(done.stdout)["usage"]["input_tokens"] == 2
+    kept = rows("SELECT content, status, chat_id IS NOT NULL FROM messages WHERE role = 'assistant' ORDER BY seq")
+    assert kept == [("hello", "incomplete", 0), ("hello world", "completed", 1)]
+
+
+def test_new_prompt_takes_the_partial_answer_along(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-o", "cut=1", "hello world")
+    body = sent(llmctl, "--name", "x", "-o", "cut=null", "and?")
+    assert [m["content"] for m in body["messages"]] == ["hello world", "hello", "and?"]
+
+
+def test_network_call_keeps_the_new_messages_alone(llmctl: Run, rows: Rows) -> None:
+    for word in ("one", "two", "three"):
+        llmctl("chat", "-m", "echo", "--name", "x", word, check=True)
+    kept = rows("SELECT body, omitted_messages FROM network_calls ORDER BY created_at")
+    assert [json.loads(body)["messages"] for body, _ in kept] == [
+        *([{"role": "user", "content": word}] for word in ("one", "two", "three")),
+    ]
+    assert [omitted for _, omitted in kept] == [0, 2, 4]
+
+
+def test_no_connection_and_no_key_shows_three_ways_in(llmctl: Run) -> None:
+    done = llmctl("chat", "hi")
+    assert done.returncode == 4
+    assert all(way in done.stderr for way in ("--key-stdin", "local server", "-m echo"))
+
+
+def test_custom_field_and_metadata_are_kept(llmctl: Run, rows: Rows) -> None:
+    assert llmctl("chat", "-m", "echo", "--field", "user_id=u_1", "hi").returncode == 2
+    llmctl("chat", "-m", "echo", "--metadata", "a=1", "--metadata", 'b:={"c":[1]}', "--tag", "t", "hi", check=True)
+    assert rows("SELECT metadata FROM chats") == [('{"a":"1","b":{"c":[1]}}',)]
+    assert rows("SELECT tag FROM requests") == [("t",)]
+
+
+def test_memory_hub_leaves_nothing_on_disk(llmctl: Run, tmp_path: Path) -> None:
+    before = {path.name for path in tmp_path.iterdir()}
+    assert llmctl("--db", ":memory:", "chat", "-m", "echo", "hi").stdout == "hi\n"
+    assert {path.name for path in tmp_path.iterdir()} == before
