@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def confirm(app: App, question: str, *, yes: bool) -> None:
     """Return if the person agrees, or has with ``--yes``; else :class:`DeniedError`.
 
-    Off a terminal nobody can be asked: :class:`UsageError` without ``--yes``. ``question`` is what would be done: ``delete chat "fix-42" and every copy of its text``.
+    Off a terminal nobody can be asked: :class:`UsageError` without ``--yes``. ``question`` is what would be done,
+    such as ``delete chat "fix-42" and every copy of its text``.
     """
     if yes:
         return

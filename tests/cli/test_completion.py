@@ -7,15 +7,13 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from cli_stage import PYTHON, ROOT
 
-sys.path.insert(0, ROOT)
 from llmctl.store.opening import build
+from tests.cli.cli_stage import PYTHON, ROOT
 
 SCRIPTS = Path(ROOT, "completions")
 IDS = [f"{n:08x}-0000-4000-8000-{n:012x}" for n in (0xA1B2C3D4, 0xA1B2C3D5, 0x12345678)]

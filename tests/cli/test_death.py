@@ -7,7 +7,8 @@ import signal
 import subprocess
 
 import pytest
-from cli_stage import LLMCTL, STAGE
+
+from tests.cli.cli_stage import LLMCTL, STAGE
 
 pytestmark = pytest.mark.slow
 

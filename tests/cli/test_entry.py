@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
-from cli_stage import LLMCTL, PYTHON, ROOT
 
-sys.path.insert(0, ROOT)
 from llmctl.entry import ANSWERS
+from tests.cli.cli_stage import LLMCTL, PYTHON, ROOT
 
 LONG_WAY = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.cli.main import main; main()"]
 

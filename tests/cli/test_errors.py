@@ -8,10 +8,10 @@ import subprocess
 import time
 
 import pytest
-from cli_stage import STAGE
 
 from llmctl.cli.helptopics import EXIT_CODE_HELP
 from llmctl.core.errors import EXIT_CODES
+from tests.cli.cli_stage import STAGE
 
 
 def stage(*arguments: str) -> subprocess.CompletedProcess[str]:

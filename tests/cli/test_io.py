@@ -10,11 +10,10 @@ import subprocess
 import sys
 
 import pytest
-from cli_stage import ROOT, STAGE
 
-sys.path.insert(0, ROOT)
 from llmctl.cli.io import Streams
 from llmctl.cli.stdin import read_prompt
+from tests.cli.cli_stage import STAGE
 
 LEFT_ALONE = (
     "llmctl: left standard input alone: another process has begun to read it; "

@@ -6,20 +6,18 @@ import inspect
 import re
 import shlex
 import subprocess
-import sys
 from importlib import import_module
 
 import pytest
-from cli_stage import ROOT, STAGE, put_on_stage
 from typer.testing import CliRunner, Result
 
-sys.path.insert(0, ROOT)
 from llmctl.cli import catalog, helptopics
 from llmctl.cli.app import App
 from llmctl.cli.helptext import TOPICS
 from llmctl.cli.io import process_streams
 from llmctl.cli.lazy import leaf, program
 from llmctl.cli.options import global_options
+from tests.cli.cli_stage import ROOT, STAGE, put_on_stage
 
 LEAVES = catalog.leaves()
 GLOBAL = {name for option in global_options() for name in option.opts}

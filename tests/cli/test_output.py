@@ -10,11 +10,11 @@ import pty
 import subprocess
 
 import pytest
-from cli_stage import ROW, STAGE, put_on_stage
 from typer.testing import CliRunner
 
 from llmctl.cli import terminal
 from llmctl.cli.lazy import program
+from tests.cli.cli_stage import ROW, STAGE, put_on_stage
 
 put_on_stage()
 

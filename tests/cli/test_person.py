@@ -8,7 +8,8 @@ import signal
 import subprocess
 
 import pytest
-from cli_stage import STAGE
+
+from tests.cli.cli_stage import STAGE
 
 
 def answered(*typed: bytes) -> tuple[int, str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
-from cli_stage import PYTHON, ROOT
 
-sys.path.insert(0, ROOT)
 from llmctl.store.opening import build
+from tests.cli.cli_stage import PYTHON, ROOT
 
 #: Heavy, and of no use to a command that only reads.
 HEAVY = {"pydantic", "rich", "httpx", "sqlite_utils", "importlib.metadata", "asyncio", "jinja2", "tabulate", "click"}
