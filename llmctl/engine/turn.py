@@ -46,7 +46,7 @@ class Turn:
         # The key first: without it nothing is worth writing down.
         allowed = access(plan.target, plan.around.env, home=plan.around.home, on_terminal=plan.around.on_terminal)
         redact = Redaction(allowed.secrets)
-        self._staged = stage(self._database, plan.chat, plan.target, plan.ask, plan.manner, plan.keep, plan.origin)
+        self._staged = stage(self._database, plan, redact)
         self._recorder = Recorder(self._database, self._staged, plan.keep, plan.around, redact, plan.on_idle)
         self._caller = Caller(
             self._recorder, plan.target, allowed.endpoint, plan.manner, plan.origin, plan.around, redact
