@@ -74,15 +74,15 @@ def _stage(database: Database, plan: Plan, redact: Redaction) -> Staged:
         if chat
         else Insert("chats", chat_row(staged.chat_id, plan, redact, now)),
         Insert("jobs", job_row(staged, plan, now)),
-        *(
-            ()
-            if thread
-            else [Insert("message_threads", {"id": staged.thread_id, "chat_id": staged.chat_id, **times(now)})]
-        ),
+        *([] if thread else [_thread_insert(staged, now)]),
         Update("message_threads", staged.thread_id, locked),
         *_spoken(database, staged, plan.ask, chat, now),
     )
     return staged
+
+
+def _thread_insert(staged: Staged, now: str) -> Write:
+    return Insert("message_threads", {"id": staged.thread_id, "chat_id": staged.chat_id, **times(now)})
 
 
 def _placed(database: Database, chat: Row | None, thread: Row | None) -> Staged:
