@@ -149,7 +149,8 @@ class _Attempt:
             raise self._failure(error, answered=True) from error
         finally:
             response.close()
-        if self.deadline.passed:  # A body that ends with its connection looks whole when that was shut down.
+        if self.deadline.struck and not {"content-length", "transfer-encoding"} & response.headers.keys():
+            # A body that ends with its connection looks whole when that was shut down.
             raise self._out_of_time()
 
     def _waits(self) -> httpx.Timeout:

@@ -14,6 +14,8 @@ class Deadline:
     def __init__(self, total: float | None) -> None:
         self._end = None if total is None else time.monotonic() + total
         self._timer: Timer | None = None
+        #: The timer has shut the socket down.
+        self.struck = False
 
     @property
     def passed(self) -> bool:
@@ -27,7 +29,7 @@ class Deadline:
         """Shut the socket down when the time is over, unless disarmed."""
         if self._end is None or connected is None:
             return
-        self._timer = Timer(self.limit(float("inf")), _shut_down, (connected,))
+        self._timer = Timer(self.limit(float("inf")), self._strike, (connected,))
         self._timer.daemon = True
         self._timer.start()
 
@@ -35,8 +37,8 @@ class Deadline:
         if self._timer is not None:
             self._timer.cancel()
 
-
-def _shut_down(connected: socket.socket) -> None:
-    with suppress(OSError):  # It may be closed by now.
-        # Not ``connected.shutdown``: on a TLS socket that would drop its state under the reader's feet.
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+    def _strike(self, connected: socket.socket) -> None:
+        self.struck = True
+        with suppress(OSError):  # It may be closed by now.
+            # Not ``connected.shutdown``: on a TLS socket that would drop its state under the reader's feet.
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
