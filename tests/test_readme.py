@@ -1,0 +1,61 @@
+"""The README is executed: its recipes on echo, in order, each on a hub of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+_BLOCK = re.compile(r"^(?:<!-- (?P<mark>\w+) -->\n)?```sh\n(?P<script>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks() -> Iterator[tuple[str | None, str]]:
+    for found in _BLOCK.finditer((ROOT / "README.md").read_text()):
+        yield found["mark"], found["script"]
+
+
+RECIPES = [script for mark, script in blocks() if mark is None]
+
+
+@pytest.fixture
+def shell_env(env: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
+    """An environment in which ``llmctl`` is this checkout's."""
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    command = binaries / "llmctl"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m llmctl "$@"\n')
+    command.chmod(0o755)
+    path = f"{binaries}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**env, "PATH": path, "PYTHONPATH": str(ROOT), "LLMCTL_MODEL": "echo"}
+
+
+def test_readme_has_ten_recipes() -> None:
+    assert len(RECIPES) >= 10
+
+
+@pytest.mark.parametrize("script", RECIPES, ids=[script.splitlines()[0].strip("# .") for script in RECIPES])
+def test_recipe_runs_as_it_stands(script: str, shell_env: Mapping[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=dict(shell_env),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_every_file_the_map_names_is_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    named = re.findall(r"`((?:core|wire|engine|cli|providers|store)/[\w/]+(?:\.py|/))`", text)
+    assert len(named) >= 7
+    assert [name for name in named if not (ROOT / "llmctl" / name).exists()] == []
