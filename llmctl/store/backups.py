@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from llmctl.core.errors import NotFoundError, StorageError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.store import ddl
+from llmctl.store import ddl, wal
 from llmctl.store.database import BUSY_TIMEOUT_MS, Database
 from llmctl.store.errors import storage_errors
 
@@ -139,7 +139,7 @@ def _overwrite(copy: sqlite3.Connection, hub: sqlite3.Connection, progress: Prog
         hub.execute("PRAGMA journal_mode=DELETE")
     copy.backup(hub, pages=_PAGES, progress=_told(progress))
     hub.execute("PRAGMA journal_mode=WAL")
-    hub.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    wal.empty(hub)
 
 
 def _told(progress: Progress | None) -> Callable[[int, int, int], None] | None:

@@ -43,12 +43,20 @@ ALTER TABLE "new_tools" RENAME TO "tools";
 CREATE UNIQUE INDEX tools_name ON "tools" (name);
 """
 
+MOODS = """\
+CREATE TABLE "moods" (
+  id TEXT NOT NULL PRIMARY KEY
+);
+CREATE INDEX chats_mood ON "chats" (mood);
+CREATE UNIQUE INDEX chats_name \
+"""
+
 #: What changes in the files of a fresh hub: (file, old, new).
 FRESH = (
-    ("040_chats.sql", "  description TEXT,\n  -- Kind of the other party", "  description TEXT,\n  mood TEXT,\n  -- Kind of the other party"),
-    ("040_chats.sql", "CREATE UNIQUE INDEX chats_name ", 'CREATE TABLE "moods" (\n  id TEXT NOT NULL PRIMARY KEY\n);\nCREATE INDEX chats_mood ON "chats" (mood);\nCREATE UNIQUE INDEX chats_name '),
+    ("040_chats.sql", "  description TEXT,\n  -- Kind of", "  description TEXT,\n  mood TEXT,\n  -- Kind of"),
+    ("040_chats.sql", "CREATE UNIQUE INDEX chats_name ", MOODS),
     ("900_views.sql", "  c.model,\n", "  c.model,\n  c.mood,\n"),
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -173,7 +181,8 @@ def test_additive_step_runs_at_the_first_write(hub, root):
 def test_rewriting_step_waits_to_be_asked_for(hub, root):
     with pytest.raises(StorageError) as error:
         migrations.upgrade_at_first_write(hub, Schema(3, root))
-    assert error.value.reason == "needs_migration" and "llmctl db migrate" in error.value.hint
+    assert error.value.reason == "needs_migration"
+    assert "llmctl db migrate" in error.value.hint
     assert migrations.version(hub) == 1
 
 
@@ -265,8 +274,9 @@ def start(path, root, deadly=""):
 
 
 @pytest.mark.parametrize(
-    "moment", ['ADD COLUMN mood', 'DROP TABLE "tools"', "CREATE VIEW v_usage", "PRAGMA user_version=2", "VALUES ('rebuild')"]
-)  # fmt: skip
+    "moment",
+    ["ADD COLUMN mood", 'DROP TABLE "tools"', "CREATE VIEW v_usage", "PRAGMA user_version=2", "VALUES ('rebuild')"],
+)
 def test_upgrade_that_is_killed_goes_on_where_it_was(path, root, moment, monkeypatch):
     process = start(path, root, moment)
     process.communicate()

@@ -53,7 +53,8 @@ def test_table_gets_any_name_on_a_hub_in_use(hub, name):
     assert hub.query("SELECT seq FROM {messages} ORDER BY seq") == [{"seq": 1}, {"seq": 2}]
     assert code(hub) == before
     physical = {row["name"] for row in hub.query("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert name in physical and "messages" not in physical
+    assert name in physical
+    assert "messages" not in physical
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -99,7 +100,8 @@ def test_unknown_table_lists_those_there_are(hub):
     with pytest.raises(UsageError) as error:
         tables.rename(hub, {"chat": "x"})
     assert 'no table "chat"' in error.value.message
-    assert "agent_sessions, " in error.value.hint and "user_settings" in error.value.hint
+    assert "agent_sessions, " in error.value.hint
+    assert "user_settings" in error.value.hint
 
 
 @pytest.mark.parametrize(
