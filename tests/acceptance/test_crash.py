@@ -1,0 +1,313 @@
+"""What is left when a turn ends badly: what was shown is in the hub, and the conversation goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.acceptance.hubs import Hub, text_of
+from tests.acceptance.processes import LLMCTL, Llmctl
+from tests.fakes.openai_server import CUT, END, RESET, FakeServer, Reply, delta, event, page, stream
+
+pytestmark = pytest.mark.slow
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+TEXT = "one two three four five six"
+
+
+def held(words: int = 3) -> Reply:
+    return stream(TEXT, hold=words)
+
+
+def speak_until(llmctl: Llmctl, server: FakeServer, shown: str = "three", *words: str) -> Any:
+    """Begin a turn whose answer has come as far as ``three``."""
+    server.answer(held())
+    running = llmctl.start("chat", *words, "count")
+    running.until(shown)
+    return running
+
+
+def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: Hub, partial: str | None) -> None:
+    """Continue without a prompt, then with one; the server sees the documented history and nothing empty."""
+    server.release()
+    seen = len(server.requests)
+    again = llmctl("chat", "-c")
+    assert (again.code, again.out) == (0, "echo: count\n"), again
+    assert server.requests[seen].messages == [("user", "count")]
+    more = llmctl("chat", "-c", "and on")
+    assert (more.code, more.out) == (0, "echo: and on\n"), more
+    history = [("user", "count"), ("assistant", "echo: count"), ("user", "and on")]
+    assert server.requests[seen + 1].messages == history
+    # The partial answer has left the chat, not the thread.
+    kept = [row for row in hub.messages if row["role"] == "assistant" and row["chat_id"] is None]
+    assert [row["content"] for row in kept] == ([partial] if partial else [])
+    assert hub.is_free()
+    hub.check()
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------
+
+
+def test_killed_turn_has_in_the_hub_what_was_shown(llmctl, server, hub):
+    done = speak_until(llmctl, server).kill()
+    assert (done.code, done.err) == (-signal.SIGKILL, "")
+    assert text_of(hub.raw()).startswith(done.out)
+    assert hub.spoken == [("user", "completed", "count"), ("assistant", "pending", None)]
+    hub.check()
+
+
+def test_killed_turn_is_put_in_order_by_the_next(llmctl, server, hub):
+    done = speak_until(llmctl, server).kill()
+    server.release()
+    after = llmctl("chat", "-c", "go on")
+    assert (after.code, after.out) == (0, "echo: go on\n")
+    user, partial, *_ = hub.messages
+    assert partial["status"] == "interrupted"
+    assert partial["content"].startswith(done.out)
+    assert partial["chat_id"] == user["chat_id"]
+    assert server.requests[-1].messages == [("user", "count"), ("assistant", partial["content"]), ("user", "go on")]
+    states = hub.states()
+    assert states == {
+        "messages": ["completed", "interrupted", "completed", "completed"],
+        "requests": ["interrupted", "completed"],
+        "response_streams": ["interrupted", "completed"],
+        "network_calls": ["error", "success"],
+        "jobs": ["failed", "completed"],
+    }
+    assert hub.is_free()
+    assert hub.value("SELECT count(*) FROM stream_chunks") == 0
+    hub.check()
+
+
+def test_killed_turn_is_answered_again_without_a_prompt(llmctl, server, hub):
+    partial = speak_until(llmctl, server).kill().out
+    assert_goes_on(llmctl, server, hub, partial)
+
+
+def test_killed_before_the_first_byte_leaves_the_prompt(llmctl, server, hub):
+    server.answer(stream(TEXT, hold=0))
+    running = llmctl.start("chat", "count")
+    server.wait_for(1)
+    assert running.kill().out == ""
+    assert hub.spoken == [("user", "completed", "count"), ("assistant", "pending", None)]
+    assert_goes_on(llmctl, server, hub, None)
+    assert hub.states()["requests"] == ["interrupted", "completed", "completed"]
+
+
+def test_killed_turn_with_rollback_keeps_the_stream_and_no_message(llmctl, server, hub):
+    speak_until(llmctl, server, "three", "--rollback").kill()
+    assert_goes_on(llmctl, server, hub, None)
+    assert "three" in hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]["raw_output"]
+
+
+# --- signals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signum", SIGNALS, ids=lambda signum: signum.name)
+def test_signal_keeps_what_was_shown_and_kills(llmctl, server, hub, signum):
+    done = speak_until(llmctl, server).kill(signum)
+    assert done.code == -signum
+    assert done.err == ""
+    assert hub.spoken == [("user", "completed", "count"), ("assistant", "interrupted", done.out.rstrip("\n"))]
+    assert hub.states() == {
+        "messages": ["completed", "interrupted"],
+        "requests": ["interrupted"],
+        "response_streams": ["interrupted"],
+        "network_calls": ["error"],
+        "jobs": ["cancelled"],
+    }
+    assert text_of(hub.raw()).startswith(done.out)
+    assert hub.is_free()
+    assert_goes_on(llmctl, server, hub, "one two three")
+
+
+def test_signal_before_the_first_word_leaves_no_empty_message(llmctl, server, hub):
+    server.answer(stream(TEXT, hold=0))
+    running = llmctl.start("chat", "count")
+    server.wait_for(1)
+    done = running.kill(signal.SIGINT)
+    assert (done.code, done.out, done.err) == (-signal.SIGINT, "", "")
+    assert hub.spoken == [("user", "completed", "count")]
+    assert hub.states()["requests"] == ["interrupted"]
+    assert_goes_on(llmctl, server, hub, None)
+
+
+def test_signals_that_come_together_end_the_process(llmctl, server, hub):
+    running = speak_until(llmctl, server)
+    for signum in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+        running.process.send_signal(signum)
+    done = running.end()
+    assert done.code in (-signal.SIGTERM, -signal.SIGINT)
+    assert done.err == ""
+    assert_goes_on(llmctl, server, hub, "one two three")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux's /proc")
+def test_signal_is_not_lost_to_a_thread_that_only_waits(llmctl, server, hub):
+    running = speak_until(llmctl, server, "three", "--timeout", "60")
+    others = [tid for tid in os.listdir(f"/proc/{running.pid}/task") if tid != str(running.pid)]
+    assert len(others) == 2  # the heartbeat and the deadline
+    for tid in others:
+        with open(f"/proc/{running.pid}/task/{tid}/status") as file:
+            blocked = int(next(line for line in file if line.startswith("SigBlk")).split()[1], 16)
+        assert all(blocked >> (signum - 1) & 1 for signum in SIGNALS)
+    running.kill()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP], ids=lambda signum: signum.name)
+def test_signal_that_the_parent_ignores_does_not_end_the_answer(llmctl, server, hub, signum):
+    server.answer(held())
+    running = llmctl.start("chat", "count", preexec_fn=lambda: signal.signal(signum, signal.SIG_IGN))
+    running.until("three")
+    running.process.send_signal(signum)
+    server.release()
+    done = running.end()
+    assert (done.code, done.out) == (0, f"{TEXT}\n")
+
+
+def test_nohup_outlives_its_terminal(llmctl, server, hub):
+    server.answer(held())
+    process = subprocess.Popen(
+        ["nohup", *LLMCTL, "chat", "count"],
+        env=llmctl.env,
+        cwd=llmctl.home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    server.wait_for(1)
+    process.send_signal(signal.SIGHUP)
+    server.release()
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, f"{TEXT}\n".encode())
+
+
+# --- the reader leaves ----------------------------------------------------------------------------------------------
+
+
+def test_reader_that_leaves_is_a_death_by_sigpipe_and_the_text_is_kept(llmctl, server, hub):
+    server.answer(stream(" ".join(["word"] * 4000)))
+    done = llmctl.shell('llmctl chat count | head -c 20; echo "${PIPESTATUS[0]}" >&2')
+    assert (done.out, done.err) == ("word word word word ", "141\n")
+    assert hub.messages[-1]["status"] == "interrupted"
+    assert hub.messages[-1]["content"].startswith(done.out)
+    assert hub.states()["requests"] == ["interrupted"]
+    assert hub.is_free()
+    assert_goes_on(llmctl, server, hub, hub.messages[-1]["content"])
+
+
+# --- the answer breaks ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A way for an answer to go wrong, and what it must come to."""
+
+    name: str
+    reply: Reply
+    code: int
+    reason: str | None
+    out: str
+    #: Of the message (None: it is gone), of request and stream.
+    message: str | None
+    request: str
+
+
+ERROR = event({"error": {"message": "the engine died", "type": "server_error", "code": 500}})
+RATE = event({"error": {"message": "slow down", "type": "rate_limit_error", "code": "rate_limit_exceeded"}})
+NO_MONEY = event({"error": {"message": "no credits", "type": "insufficient_quota", "code": "insufficient_quota"}})
+THREE = "one two three"
+EVENTS = {"content-type": "text/event-stream"}
+HALF = ("incomplete", "incomplete")
+FAILED = ("incomplete", "failed")
+GONE = (None, "failed")
+BROKEN = [
+    Broken("cut", stream(THREE, then=CUT), 12, "cut", THREE, *HALF),
+    Broken("reset", stream(THREE, then=RESET), 12, "reset", THREE, *HALF),
+    Broken("no end", stream(THREE, then=END), 12, "cut", THREE, *HALF),
+    Broken("no end, unframed", stream(THREE, then=END, chunked=False), 12, "cut", THREE, *HALF),
+    Broken("cut inside an event", stream(THREE, then=delta(" four")[:30]), 12, None, THREE, *HALF),
+    Broken("length that lies", Reply(200, EVENTS, (delta("one"), CUT), length=5000), 12, "cut", "one", *HALF),
+    Broken("garbage", stream(THREE, insert={2: b"data: {oh no\n\n"}), 12, "unreadable", THREE, *HALF),
+    Broken("error event", stream(THREE, then=ERROR), 6, "server_error", THREE, *FAILED),
+    Broken("rate limit event", stream(THREE, then=RATE), 6, "rate_limit", THREE, *FAILED),
+    Broken("quota event", stream(THREE, then=NO_MONEY), 7, "quota", THREE, *FAILED),
+    Broken("html", page(), 6, "not_json", "", *GONE),
+    Broken("html event", Reply(200, EVENTS, page().steps), 6, "not_json", "", *GONE),
+    Broken("nothing", Reply(200, EVENTS, length=0), 6, "empty", "", *GONE),
+    Broken("cut at once", Reply(200, EVENTS, (CUT,), chunked=True), 6, "cut", "", *GONE),
+    Broken("reset at once", Reply(200, EVENTS, (RESET,), chunked=True), 6, "reset", "", *GONE),
+]
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda case: case.name)
+def test_broken_answer_is_kept_and_told(llmctl, server, hub, case):
+    server.answer(case.reply)
+    done = llmctl("chat", "count", "--retries", "0")
+    assert done.code == case.code, done
+    assert done.out == (f"{case.out}\n" if case.out else "")
+    assert done.err.startswith("llmctl: "), done.err
+    assert done.err.count("\n") <= 2
+    assert "Traceback" not in done.err
+    assert [row["status"] for row in hub.messages] == ["completed", *([case.message] if case.message else [])]
+    if case.message:
+        assert hub.messages[-1]["content"] == case.out
+        assert hub.messages[-1]["chat_id"] == hub.messages[0]["chat_id"]
+    states = hub.states()
+    assert (states["requests"], states["response_streams"], states["network_calls"], states["jobs"]) == (
+        [case.request],
+        [case.request],
+        ["error"],
+        ["failed"],
+    )
+    request = hub.one("SELECT * FROM requests")
+    if case.reason:
+        assert request["error_reason"] == case.reason, request
+    assert request["error"]
+    assert request["duration"] > 0
+    assert hub.value("SELECT exit_code FROM jobs") == case.code
+    assert hub.value("SELECT count(*) FROM stream_chunks") == 0
+    assert_goes_on(llmctl, server, hub, case.out or None)
+
+
+def test_prompt_after_a_broken_answer_has_it_in_the_history(llmctl, server, hub):
+    server.answer(stream(THREE, then=CUT))
+    assert llmctl("chat", "count").code == 12
+    assert llmctl("chat", "-c", "go on").code == 0
+    assert server.requests[-1].messages == [("user", "count"), ("assistant", THREE), ("user", "go on")]
+
+
+def test_prompt_after_a_failed_turn_has_its_prompt_in_the_history(llmctl, server, hub):
+    server.answer(page())
+    assert llmctl("chat", "count", "--retries", "0").code == 6
+    assert llmctl("chat", "-c", "go on").code == 0
+    assert server.requests[-1].messages == [("user", "count"), ("user", "go on")]
+
+
+def test_rollback_removes_a_broken_answer_and_keeps_the_stream(llmctl, server, hub):
+    server.answer(stream(THREE, then=CUT))
+    assert llmctl("chat", "count", "--rollback").code == 12
+    assert hub.spoken == [("user", "completed", "count")]
+    assert text_of(hub.raw()) == THREE
+    assert_goes_on(llmctl, server, hub, None)
+
+
+def test_attempt_that_delivered_nothing_is_tried_again_and_each_is_a_row(llmctl, server, hub):
+    server.answer(page(), Reply(200, {}, (RESET,)))
+    done = llmctl("chat", "count")
+    assert (done.code, done.out) == (0, "echo: count\n")
+    calls = hub.rows("SELECT attempt, status, error IS NOT NULL AS told FROM network_calls ORDER BY rowid")
+    assert [tuple(call.values()) for call in calls] == [(1, "error", 1), (2, "error", 1), (3, "success", 0)]
+    assert hub.states()["requests"] == ["completed"]
+    assert hub.value("SELECT content FROM messages WHERE role = 'assistant'") == "echo: count"
+
+
+def test_attempt_that_delivered_something_is_not_tried_again(llmctl, server, hub):
+    server.answer(stream("one", then=CUT))
+    assert llmctl("chat", "count").code == 12
+    assert len(server.requests) == 1
