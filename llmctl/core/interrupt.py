@@ -7,6 +7,7 @@ same :class:`Signalled`. Code that writes rows wraps itself in :func:`uninterrup
 from __future__ import annotations
 
 import signal
+from _thread import _local
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,9 +21,14 @@ class Signalled(BaseException):
         self.signum = signum
 
 
-class _State:
+class _State(_local):
+    """Of one thread: what another one writes holds no signal back from the main thread, which gets them all."""
+
     depth = 0
     pending: int | None = None
+
+
+_state = _State()
 
 
 def handle(signum: int, frame: FrameType | None) -> None:
@@ -32,8 +38,8 @@ def handle(signum: int, frame: FrameType | None) -> None:
     """
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_DFL)
-    if _State.depth:
-        _State.pending = signum
+    if _state.depth:
+        _state.pending = signum
     else:
         raise Signalled(signum)
 
@@ -41,11 +47,24 @@ def handle(signum: int, frame: FrameType | None) -> None:
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let the block finish before a signal takes effect. Blocks may nest."""
-    _State.depth += 1
+    _state.depth += 1
     try:
         yield
     finally:
-        _State.depth -= 1
-        if not _State.depth and _State.pending is not None:
-            signum, _State.pending = _State.pending, None
+        _state.depth -= 1
+        if not _state.depth and _state.pending is not None:
+            signum, _state.pending = _state.pending, None
             raise Signalled(signum)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Start threads in this block: they inherit that signals pass them by.
+
+    The kernel may give a signal to any thread that takes it; the main one, asleep in a read, would not wake up.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

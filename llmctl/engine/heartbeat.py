@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Timer
 
 from llmctl.core.errors import LlmctlError
+from llmctl.core.interrupt import deaf
 from llmctl.engine import holder
 from llmctl.store.opening import MEMORY, open_hub
 from llmctl.store.writes import Update
@@ -28,18 +30,18 @@ class Heartbeat:
     def _wait(self) -> None:
         self._timer = Timer(holder.BEAT_S, self._beat)
         self._timer.daemon = True
-        self._timer.start()
+        with deaf():
+            self._timer.start()
 
     def _beat(self) -> None:
-        try:
-            database = open_hub(self._path, "write")
-        except LlmctlError:
-            return
-        try:
-            database.commit(Update("jobs", self._job_id, {"lease_expires_at": holder.lease()}))
-        except LlmctlError:
-            pass  # the turn goes on without a sign of life; the next one may come through
-        finally:
-            database.close()
+        with suppress(LlmctlError):  # the turn goes on without a sign of life; the next one may come through
+            self._renew()
         if self._timer:
             self._wait()
+
+    def _renew(self) -> None:
+        database = open_hub(self._path, "write")
+        try:
+            database.commit(Update("jobs", self._job_id, {"lease_expires_at": holder.lease()}))
+        finally:
+            database.close()

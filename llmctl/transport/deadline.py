@@ -7,6 +7,8 @@ import time
 from contextlib import suppress
 from threading import Timer
 
+from llmctl.core.interrupt import deaf
+
 
 class Deadline:
     """Limits for single waits, and a timer that shuts the socket down: no read may outlast the whole."""
@@ -31,7 +33,8 @@ class Deadline:
             return
         self._timer = Timer(self.limit(float("inf")), self._strike, (connected,))
         self._timer.daemon = True
-        self._timer.start()
+        with deaf():
+            self._timer.start()
 
     def disarm(self) -> None:
         if self._timer is not None:
