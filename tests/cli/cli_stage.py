@@ -12,6 +12,7 @@ from typing import Annotated
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
+os.environ.pop("PYTHONUNBUFFERED", None)  # would flush for us
 
 import typer
 

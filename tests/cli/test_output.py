@@ -67,7 +67,7 @@ def test_csv_is_rfc_4180():
     text = piped("rows", "--csv")
     header, row = csv.reader(io.StringIO(text, newline=""))
     assert header[:2] == ["id", "name"]
-    assert row[1] == ROW["name"]
+    assert (row[1], row[-1]) == (ROW["name"], ROW["metadata"])
     assert text.endswith("\r\n")
 
 
