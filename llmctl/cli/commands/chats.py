@@ -1,0 +1,339 @@
+"""``llmctl chats``: look at conversations and change what they keep."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli import looking
+from llmctl.cli.app import App
+from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.core.errors import UsageError
+from llmctl.store import chats as store
+from llmctl.store.records import Shape
+
+_COLUMNS = [
+    Column("id", "id"),
+    Column("name"),
+    Column("preview", header="begins with"),
+    Column("model"),
+    Column("message_count", "number", header="messages"),
+    Column("last_turn_at", "time", header="last turn"),
+    Column("description", shown=False),
+    Column("connection", shown=False),
+    Column("agent", shown=False),
+    Column("provider", shown=False),
+    Column("instructions", shown=False),
+    Column("thread_id", "id", shown=False),
+    Column("type", shown=False),
+    Column("source_id", "id", shown=False),
+    Column("last_turn_folder", shown=False),
+    Column("last_turn_terminal", "bool", shown=False),
+    Column("metadata", "json", shown=False),
+    Column("settings", "json", shown=False),
+    Column("references", "json", shown=False),
+    Column("origin", shown=False),
+    Column("created_at", "time", shown=False),
+    Column("updated_at", "time", shown=False),
+]
+_FOUND = [
+    Column("chat_id", "id"),
+    Column("chat"),
+    Column("seq", "number", header="#"),
+    Column("role"),
+    Column("created_at", "time", header="when"),
+    Column("snippet"),
+    Column("id", "id", shown=False),
+    Column("thread_id", "id", shown=False),
+    Column("model", shown=False),
+]
+_ROLES = ("system", "user", "assistant", "tool")
+
+Limit = Annotated[int, typer.Option(metavar="N", help="At most so many; 0 is all.")]
+Since = Annotated[str | None, typer.Option(metavar="T", help="From this time on: 2026-10-05, 7d, 2h.")]
+Ref = Annotated[str, typer.Argument(metavar="REF", help="Chat: id, name, beginning of an id, or last.")]
+Name = Annotated[str | None, typer.Option(metavar="N", help="Name of the chat.")]
+Description = Annotated[str | None, typer.Option(metavar="T", help="What it is about.")]
+System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")]
+Model = Annotated[str | None, typer.Option("--model", "-m", metavar="REF", help="Connection, alias or model.")]
+Connection = Annotated[str | None, typer.Option(metavar="NAME", help="Connection to use.")]
+Options = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="K=V", help="Option of the model.")]
+Metadata = Annotated[list[str] | None, typer.Option(metavar="K=V|K:=JSON", help="Keep this with the chat.")]
+Field = Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fill a custom column.")]
+Reference = Annotated[list[str] | None, typer.Option(metavar="K=ID", help="Point to another record.")]
+
+
+@listing
+def list_(
+    ctx: typer.Context,
+    limit: Limit = looking.FIRST_PAGE,
+    since: Since = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Custom field or metadata of that value.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Of this model.")] = None,
+    agent: Annotated[str | None, typer.Option(metavar="REF", help="With this agent.")] = None,
+    connection: Annotated[str | None, typer.Option(metavar="REF", help="Over this connection.")] = None,
+    folder: Annotated[str | None, typer.Option(metavar="PATH", help="Last used from this folder.")] = None,
+) -> None:
+    """List conversations, the newest first.
+
+    Examples:
+      llmctl chats list --since 7d
+      llmctl chats list --where ticket=42 --columns id,name,metadata
+    """
+    from llmctl.cli import chat_filters
+
+    app: App = ctx.obj
+    database = app.hub()
+    wanted = chat_filters.wanted(
+        database, since=since, where=where or (), model=model, agent=agent, connection=connection, folder=folder
+    )
+    shape = Shape(database, "chats")
+    rows = (shape.record(row) for row in store.listed(database, wanted, looking.limit(limit)))
+    emit_list(app, chat_filters.noted(app, database, wanted, rows), looking.with_fields(database, "chats", _COLUMNS))
+
+
+@record
+def show(
+    ctx: typer.Context,
+    ref: Ref,
+    raw: Annotated[bool, typer.Option("--raw", help="The whole thread as it is stored.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="The steps in between, too.")] = False,
+) -> None:
+    """Show a conversation.
+
+    An answer that is still being written is shown as far as it came. --json gives the chat with its messages,
+    their tool calls and files, and its statistics.
+
+    Examples:
+      llmctl chats show last
+      llmctl chats show fix-42 --json --all
+    """
+    from llmctl.cli import showing
+
+    app: App = ctx.obj
+    database = app.hub()
+    showing.show_chat(app, database, looking.chat(database, ref), steps=everything, raw=raw)
+
+
+@record
+def new(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the chat.")] = None,
+    description: Description = None,
+    system: System = None,
+    model: Model = None,
+    connection: Connection = None,
+    option: Options = None,
+    metadata: Metadata = None,
+    field: Field = None,
+    reference: Reference = None,
+) -> None:
+    """Begin a conversation without asking anything.
+
+    Examples:
+      llmctl chats new fix-42 -m echo --system "You are terse."
+    """
+    from llmctl.cli import chat_changes
+
+    app: App = ctx.obj
+    database = app.hub("create")
+    wishes = chat_changes.Wishes(
+        name, description, model, connection, option or [], metadata or [], field or [], reference or []
+    )
+    id = store.create(database, chat_changes.columns(app, database, wishes, None), system=system)
+    row = Shape(database, "chats").record(store.one(database, id))
+    emit_made(app, row, f'began the chat "{looking.called(row)}"')
+
+
+@record
+def edit(
+    ctx: typer.Context,
+    ref: Ref,
+    name: Name = None,
+    description: Description = None,
+    system: System = None,
+    model: Model = None,
+    connection: Connection = None,
+    option: Options = None,
+    metadata: Metadata = None,
+    field: Field = None,
+    reference: Reference = None,
+) -> None:
+    """Change what a conversation keeps: model, options, description, metadata.
+
+    A new system prompt is a new message of the thread; the last one is sent. An option or metadata of the value
+    null (-o temperature=null, --metadata ticket:=null) is taken away.
+
+    Examples:
+      llmctl chats edit fix-42 -m gpt-5 -o temperature=0
+      llmctl chats edit last --name monads --metadata topic=haskell
+    """
+    from llmctl.cli import chat_changes
+
+    app: App = ctx.obj
+    database = app.hub("write")
+    row = looking.chat(database, ref)
+    wishes = chat_changes.Wishes(
+        name, description, model, connection, option or [], metadata or [], field or [], reference or []
+    )
+    changes = chat_changes.columns(app, database, wishes, row)
+    if not changes and system is None:
+        raise UsageError("nothing to change", hint="such as --name, --model, --system; see llmctl chats edit --help")
+    chat_changes.edit(database, row, changes, system)
+    row = Shape(database, "chats").record(store.one(database, row["id"]))
+    emit_made(app, row, f'changed the chat "{looking.called(row)}"')
+
+
+@listing
+def search(
+    ctx: typer.Context,
+    query: Annotated[list[str], typer.Argument(metavar="QUERY...", help="Words that the message holds.")],
+    role: Annotated[str | None, typer.Option(metavar="ROLE", help="Said by: system, user, assistant, tool.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Of this model.")] = None,
+    since: Since = None,
+    chat: Annotated[str | None, typer.Option(metavar="REF", help="In this chat.")] = None,
+    fts: Annotated[bool, typer.Option("--fts", help="QUERY is in SQLite's full-text language.")] = False,
+    limit: Limit = looking.FIRST_PAGE,
+) -> None:
+    """Find messages by their words.
+
+    All words must be there, in any case; the last one may go on; "several words" in quotes stand together. Signs
+    mean themselves: c++, foo-bar, a@b.com. The best come first; of more than 50,000 the newest.
+
+    Examples:
+      llmctl chats search monads --since 30d
+      llmctl chats search '"exactly this"' --role user --json
+      llmctl chats search --fts 'monad* NOT haskell'
+    """
+    from llmctl.store import search as index
+
+    app: App = ctx.obj
+    database = app.hub()
+    wanted = index.Filter(
+        role=looking.one_of(role, _ROLES, "role"),
+        since=looking.moment(since),
+        model=model,
+        chat_id=looking.chat_id(database, chat),
+    )
+    rows = index.search(database, " ".join(query), wanted, looking.limit(limit), raw=fts)
+    on, off = index.MARKS
+    emit_list(app, (row | {"snippet": row["snippet"].replace(on, "").replace(off, "")} for row in rows), _FOUND)
+
+
+@record
+def rename(
+    ctx: typer.Context, ref: Ref, name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
+) -> None:
+    """Give a conversation another name.
+
+    Examples:
+      llmctl chats rename last fix-42
+    """
+    app: App = ctx.obj
+    database = app.hub("write")
+    row = looking.chat(database, ref)
+    store.edit(database, row, {"name": name})
+    row = Shape(database, "chats").record(store.one(database, row["id"]))
+    emit_made(app, row, f'the chat {row["id"][:8]} is now called "{name}"')
+
+
+@record
+def fork(
+    ctx: typer.Context,
+    ref: Ref,
+    at: Annotated[str | None, typer.Option(metavar="SEQ|MESSAGE", help="Last message that is copied.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="N", help="Name of the new chat.")] = None,
+) -> None:
+    """Copy a conversation up to a message, to go on differently.
+
+    What the messages cost is not counted again. Places are those of llmctl chats show REF --raw.
+
+    Examples:
+      llmctl chats fork fix-42 --at 4 --name fix-42-b
+      llmctl chats fork last && llmctl chat -c "another way, please"
+    """
+    from llmctl.engine import forking
+    from llmctl.store import messages
+
+    app: App = ctx.obj
+    database = app.hub("write")
+    row = looking.chat(database, ref)
+    seq = messages.at(database, looking.thread_of(database, row)["id"], at)["seq"] if at is not None else None
+    made = forking.fork(database, row, upto_seq=seq, name=name, origin=app.origin())
+    emit_made(
+        app,
+        Shape(database, "chats").record(made),
+        f'forked "{looking.called(row)}"; go on with: llmctl chat --chat {looking.called(made)}',
+    )
+
+
+@record
+def render(
+    ctx: typer.Context,
+    ref: Ref,
+    format: Annotated[str, typer.Option(metavar="F", help="text, markdown or json.")] = "text",
+    save: Annotated[bool, typer.Option("--save", help="Keep it as a snapshot.")] = False,
+    reason: Annotated[str | None, typer.Option(metavar="T", help="Why it is kept.")] = None,
+) -> None:
+    """Show what a model would be sent, or keep a snapshot of it.
+
+    Examples:
+      llmctl chats render fix-42 --format markdown > fix-42.md
+      llmctl chats render last --save --reason "before the refactoring"
+    """
+    from llmctl.cli import rendering
+
+    app: App = ctx.obj
+    if reason is not None and not save:
+        raise UsageError('"--reason" needs "--save"')
+    database = app.hub("write" if save else "read")
+    thread = looking.thread_of(database, looking.chat(database, ref))
+    if save:
+        emit_record(app, rendering.keep(database, thread["id"], reason))
+    else:
+        rendering.write(app, database, thread["id"], "json" if app.format.is_json else format)
+
+
+def unlock(
+    ctx: typer.Context,
+    ref: Ref,
+    force: Annotated[bool, typer.Option("--force", help="Take it from a live process, too.")] = False,
+) -> None:
+    """Free a conversation that a dead process holds.
+
+    What the process left unfinished is put in order first. A live process keeps it (exit 9), unless --force.
+
+    Examples:
+      llmctl chats unlock fix-42
+    """
+    from llmctl.engine import unlocking
+
+    app: App = ctx.obj
+    database = app.hub("write")
+    row = looking.chat(database, ref)
+    freed = unlocking.free(database, looking.thread_of(database, row)["id"], force=force)
+    app.note(f'the chat "{looking.called(row)}" {looking.FREED[freed]}')
+
+
+def delete(
+    ctx: typer.Context,
+    refs: Annotated[list[str], typer.Argument(metavar="REF...", help="Chats to delete.")],
+    with_usage: Annotated[bool, typer.Option("--with-usage", help="Forget what they cost, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a conversation and every copy of its text.
+
+    Messages, streams, HTTP bodies, tool calls, logs, snapshots, files that no other chat uses and the search index
+    lose it; what is freed is overwritten. The ledger keeps the numbers, unless --with-usage. Forks and backups keep
+    what they copied.
+
+    Examples:
+      llmctl chats delete fix-42
+      llmctl chats delete 3f2a9c1e 77b0aa12 --yes
+    """
+    from llmctl.cli import erasing
+
+    erasing.delete(ctx.obj, refs, with_usage=with_usage, yes=yes)

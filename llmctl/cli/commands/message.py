@@ -1,0 +1,94 @@
+"""``llmctl message``: single entries of threads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli import looking
+from llmctl.cli.app import App
+from llmctl.cli.output import Column, emit_list, emit_record, listing, record
+from llmctl.store import ledger, messages, streams
+from llmctl.store.records import Shape
+
+_COLUMNS = [
+    Column("id", "id"),
+    Column("in_chat", "id", header="chat"),
+    Column("seq", "number", header="#"),
+    Column("role"),
+    Column("status", "status"),
+    Column("created_at", "time", header="when"),
+    Column("content"),
+    Column("chat", shown=False, header="chat name"),
+    Column("chat_id", "id", shown=False),
+    Column("thread_id", "id", shown=False),
+    Column("type", shown=False),
+    Column("source_id", "id", shown=False),
+    Column("model_id", shown=False),
+    Column("provider", shown=False),
+    Column("input_tokens", "number", shown=False),
+    Column("output_tokens", "number", shown=False),
+    Column("thinking_tokens", "number", shown=False),
+    Column("thinking_text", shown=False),
+    Column("finish_reason", shown=False),
+    Column("error", shown=False),
+    Column("content_raw", "json", shown=False),
+    Column("metadata", "json", shown=False),
+    Column("references", "json", shown=False),
+    Column("job_id", "id", shown=False),
+    Column("origin", shown=False),
+    Column("updated_at", "time", shown=False),
+]
+
+
+@listing
+def list_(
+    ctx: typer.Context,
+    chat: Annotated[str | None, typer.Option(metavar="REF", help="Of this chat.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="At most so many; 0 is all.")] = looking.FIRST_PAGE,
+) -> None:
+    """List messages.
+
+    The newest come first; steps in between and tool results are among them.
+
+    Examples:
+      llmctl message list --chat last --jsonl
+    """
+    app: App = ctx.obj
+    database = app.hub()
+    thread_id = looking.thread_of(database, looking.chat(database, chat))["id"] if chat is not None else None
+    rows = messages.listed(database, thread_id, looking.limit(limit))
+    emit_list(app, rows, looking.with_fields(database, "messages", _COLUMNS))
+
+
+@record
+def show(
+    ctx: typer.Context, ref: Annotated[str, typer.Argument(metavar="ID", help="Message: id, or its beginning.")]
+) -> None:
+    """Show a message.
+
+    With its parts, its tool calls and files, the requests it took and the stream it came in.
+
+    Examples:
+      llmctl message show 77b0aa12 --json
+    """
+    from llmctl.engine import reparse
+
+    app: App = ctx.obj
+    database = app.hub()
+    row = reparse.complete(database, [messages.one(database, ref)])[0]
+    stream = streams.of_message(database, row["id"])
+    document = row | {
+        "requests": ledger.of_message(database, row["id"]),
+        "stream": Shape(database, "response_streams").record(stream) if stream else None,
+    }
+    emit_record(app, document, [Column(name, _KINDS.get(name, "text")) for name in document])
+
+
+_KINDS = {column.name: column.kind for column in _COLUMNS} | {
+    "tool_calls": "json",
+    "attachments": "json",
+    "requests": "json",
+    "stream": "json",
+}

@@ -1,0 +1,149 @@
+"""From the flags of ``stats`` to its figures on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Any
+
+from llmctl.cli import looking
+from llmctl.cli.app import App
+from llmctl.cli.output import Column, emit_json, emit_list, emit_record
+from llmctl.core import periods
+from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.store import groups, refs, reports
+from llmctl.store.database import Database, Row
+from llmctl.store.scope import Scope
+
+_COLUMNS = [
+    Column("requests", "number"),
+    Column("failed_requests", "number", header="failed"),
+    Column("messages", "number"),
+    Column("tool_calls", "number", shown=False),
+    Column("input_tokens", "number", header="in"),
+    Column("output_tokens", "number", header="out"),
+    Column("total_tokens", "number", shown=False),
+    Column("cached_tokens", "number", header="cached"),
+    Column("cache_write_tokens", "number", shown=False),
+    Column("thinking_tokens", "number", shown=False),
+    Column("cost", "cost"),
+    Column("unpriced_requests", "number", header="unpriced"),
+    Column("duration_ms", "duration", shown=False),
+    Column("avg_duration_ms", "duration", shown=False),
+    Column("p50_duration_ms", "duration", header="p50"),
+    Column("p95_duration_ms", "duration", header="p95"),
+    Column("p50_time_to_first_token_ms", "duration", header="first token"),
+    Column("first_at", "time", shown=False),
+    Column("last_at", "time", header="last"),
+    Column("chat_id", "id", shown=False),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The flags."""
+
+    chat: str | None
+    agent: str | None
+    connection: str | None
+    since: str | None
+    until: str | None
+    period: str | None
+    group_by: str | None
+    tz: str | None
+    plot: bool
+
+
+def show(app: App, wishes: Wishes) -> None:
+    """Count, and write it: one record, or a row for each group."""
+    zone = periods.time_zone(wishes.tz) if wishes.tz else None
+    span = _span(wishes, zone or UTC)
+    keys = _keys(wishes)
+    database = app.hub()
+    scope = _scope(database, wishes, *span)
+    if keys:
+        _show_groups(app, database, scope, keys, zone, wishes)
+        return
+    figures = reports.total(database, scope)
+    if app.format.kind == "auto":
+        figures = {"range": _range(scope, figures)} | figures
+        emit_record(app, figures, [Column("range"), *(column._replace(header=None, shown=True) for column in _COLUMNS[:-1])])
+    elif app.format.is_json:
+        emit_record(app, figures, _COLUMNS)
+    else:
+        emit_list(app, [figures], _COLUMNS)
+
+
+def _show_groups(
+    app: App, database: Database, scope: Scope, keys: Sequence[str], zone: tzinfo | None, wishes: Wishes
+) -> None:
+    rows, total = reports.grouped(database, scope, groups.grouping(database, keys, zone))
+    columns = [*(Column(key) for key in keys), *_COLUMNS]
+    if app.format.kind == "json":
+        _write_json(app, rows, total, columns)
+        return
+    if app.format.kind == "auto" and (app.io.stdout_tty or wishes.plot):
+        app.io.write(f"{looking.harmless(app, _range(scope, total))}\n")
+    if app.format.kind == "auto" and wishes.plot:
+        from llmctl.cli import bars
+
+        app.io.write(looking.harmless(app, bars.drawn(app, rows, keys)))
+    else:
+        emit_list(app, rows, columns)
+
+
+def _write_json(app: App, rows: list[Row], total: Row, columns: Sequence[Column]) -> None:
+    names = app.format.columns
+    for name in names or ():
+        if name not in {column.name for column in columns}:
+            raise UsageError(f'no column "{name}"', hint=f"there are {', '.join(column.name for column in columns)}")
+    chosen = [{name: row[name] for name in names or row} for row in rows]
+    emit_json(app, {"groups": chosen, "total": {name: total[name] for name in names or total if name in total}})
+
+
+def _keys(wishes: Wishes) -> list[str]:
+    if wishes.group_by is None:
+        return ["day"] if wishes.plot else []
+    keys = [key.strip() for key in wishes.group_by.split(",")]
+    if not all(keys):
+        raise UsageError(f'"--group-by {wishes.group_by}" has an empty key')
+    return keys
+
+
+def _span(wishes: Wishes, zone: tzinfo) -> tuple[str | None, str | None]:
+    if wishes.period is None:
+        since, until = (
+            periods.moment(text, zone=zone) if text is not None else None for text in (wishes.since, wishes.until)
+        )
+        if since and until and since > until:
+            raise UsageError(f'"--since {wishes.since}" is later than "--until {wishes.until}"')
+        return since, until
+    if wishes.since is not None or wishes.until is not None:
+        raise UsageError('"--in" excludes "--since" and "--until"')
+    return periods.span(wishes.period, zone=zone)
+
+
+def _scope(database: Database, wishes: Wishes, since: str | None, until: str | None) -> Scope:
+    agent, agent_id = _party(database, "agents", "agent", wishes.agent)
+    connection, connection_id = _party(database, "model_connections", "connection", wishes.connection)
+    chat_id = looking.chat_id(database, wishes.chat)
+    return Scope(chat_id, agent, agent_id, connection, connection_id, since, until)
+
+
+def _party(database: Database, table: str, kind: str, ref: str | None) -> tuple[str | None, str | None]:
+    """Return name and id of an agent or connection; of one that is gone the ledger still has the name."""
+    if ref is None:
+        return None, None
+    row = refs.find(database, table, ref, kind=kind)
+    if row is not None:
+        return row["name"], row["id"]
+    if database.value(f"SELECT 1 FROM {{usage_hourly}} WHERE {kind} = ? LIMIT 1", (ref,)):
+        return ref, None
+    raise NotFoundError(f'no {kind} "{ref}"', hint=f"see: llmctl {kind} list")
+
+
+def _range(scope: Scope, figures: Any) -> str:
+    """Return in words which time the figures are of."""
+    since = scope.since or (figures["first_at"] and f"the first request, {figures['first_at']}") or "the beginning"
+    return f"from {since} to {scope.until or 'now'}"

@@ -1,0 +1,102 @@
+"""A request of the ledger as it was sent: its body put together again from the rows it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from llmctl.core.chat import ChatRequest
+from llmctl.core.errors import NotFoundError
+from llmctl.core.http import Endpoint
+from llmctl.core.jsontext import loads
+from llmctl.core.messages import Message
+from llmctl.engine import history
+from llmctl.providers import PROVIDERS, Provider
+from llmctl.store import ledger, streams, threads
+from llmctl.store.database import Database, Row
+from llmctl.wire import WIRES
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A request without its secrets. ``differs`` is True where its body is not, byte for byte, what was sent."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    differs: bool
+
+
+def rebuild(database: Database, request: Row) -> Rebuilt:
+    """Return the HTTP request of a request; raise NotFoundError where its text was not kept."""
+    calls = ledger.network_calls(database, request["id"])
+    first = calls[0] if calls else None
+    if first is None:
+        raise NotFoundError("the request was never sent, or its HTTP attempts were not kept")
+    body = _body(database, request, first)
+    differs = sha256(body).hexdigest() != first["body_hash"]
+    return Rebuilt(first["method"], first["endpoint"], first["request_headers"], body, differs)
+
+
+def chat_request(database: Database, request: Row) -> ChatRequest:
+    """Return what was asked, from the messages that were sent; raise NotFoundError where they are gone."""
+    parameters = loads(request["parameters"], {})
+    return ChatRequest(
+        model=request["model"],
+        messages=_messages(database, request, parameters.get("seqs") or []),
+        stream=parameters.get("stream", True),
+        options=parameters.get("options") or {},
+        thinking=parameters.get("thinking"),
+        schema=parameters.get("schema"),
+    )
+
+
+def provider_of(request: Row) -> Provider:
+    """Return the provider that a request went to, or what stands for those that nobody here knows."""
+    name = str(request["provider"]).lower()
+    return PROVIDERS.load(name if name in PROVIDERS else "compatible")
+
+
+def _body(database: Database, request: Row, call: Row) -> bytes:
+    """Return the body: as it was kept where that is the whole of it, else built again."""
+    kept = (call["body"] or "").encode()
+    if sha256(kept).hexdigest() == call["body_hash"]:
+        return kept
+    try:
+        asked = chat_request(database, request)
+    except NotFoundError:
+        if kept and not call["omitted_messages"]:
+            return kept
+        raise
+    provider = provider_of(request)
+    stream = streams.of_request(database, request["id"])
+    format = loads(stream["format"], {}) if stream else {}
+    wire = WIRES.load(format.get("wire", provider.wire))
+    endpoint = Endpoint(provider.base_url, dialect=provider.dialect)
+    return wire.build_request(endpoint, asked).body
+
+
+def _messages(database: Database, request: Row, seqs: list[list[int]]) -> tuple[Message, ...]:
+    places = [seq for first, last in seqs for seq in range(first, last + 1)]
+    rows = threads.messages(database, request["thread_id"], upto_seq=max(places)) if places else []
+    known = {row["seq"]: row for row in rows}
+    if not places or any(place not in known for place in places):
+        raise NotFoundError("the messages of the request are not in the hub", hint="they were deleted, or not kept")
+    loaded = history.load(database, request["thread_id"], upto_seq=max(places))
+    sent = {entry.seq: entry.message for entry in loaded}
+    files = threads.attachments(database, request["thread_id"])
+    # A partial answer that was asked for again has left the history since.
+    return tuple(sent.get(place) or _alone(known[place], files) for place in places)
+
+
+def _alone(row: Row, files: Mapping[str, list[Row]]) -> Message:
+    return history.message_of(row, files.get(row["id"], ()))
+
+
+def parameters_of(request: Row) -> dict[str, Any]:
+    """Return what was asked beside the messages."""
+    found: dict[str, Any] = loads(request["parameters"], {})
+    return found

@@ -1,0 +1,187 @@
+"""``stats``: what was asked, answered, used and paid, of one chat or of everything.
+
+One chat is counted from the ledger's rows. Everything is counted from the roll-up, so that it does not slow down
+as history grows; only the parts of an hour at the ends of a time range are counted from rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from llmctl.core import clock
+from llmctl.store import activity
+from llmctl.store.database import Database, Row
+from llmctl.store.groups import TIMES, Grouping
+from llmctl.store.scope import Scope
+from llmctl.store.tally import Groups, Tally
+
+# What another program wrote as cost 0 or duration 0 is unknown.
+_COST = "nullif(r.cost, CASE r.origin WHEN 'orm' THEN 0 END)"
+_FROM_ROWS = {
+    "requests": "count(*)",
+    "failed_requests": "sum(r.status = 'failed')",
+    "input_tokens": "sum(r.input_tokens)",
+    "output_tokens": "sum(r.output_tokens)",
+    "cached_tokens": "sum(r.cached_tokens)",
+    "cache_write_tokens": "sum(r.cache_write_tokens)",
+    "thinking_tokens": "sum(r.thinking_tokens)",
+    "cost": f"sum({_COST})",
+    "priced_requests": f"sum({_COST} IS NOT NULL)",
+    "unpriced_requests": f"sum({_COST} IS NULL AND"
+    " (r.status <> 'failed' OR coalesce(r.input_tokens, 0) + coalesce(r.output_tokens, 0) > 0))",
+    "duration": "sum(r.duration)",
+    "timed_requests": "sum(coalesce(r.duration, 0) > 0)",
+    "first_at": "min(r.created_at)",
+    "last_at": "max(r.created_at)",
+}
+_FROM_ROLL_UP = {name: f"sum(r.{name})" for name in _FROM_ROWS} | {
+    "failed_requests": "sum(CASE r.status WHEN 'failed' THEN r.requests ELSE 0 END)",
+    "first_at": "min(r.first_at)",
+    "last_at": "max(r.last_at)",
+}
+_REQUESTS = "{requests} r"
+_REQUESTS_OF_CHATS = "{requests} r LEFT JOIN {chats} c ON c.id = r.chat_id"
+_CALLED = " LEFT JOIN (SELECT DISTINCT message_id, name FROM {tool_invocations}) i ON i.message_id = r.message_id"
+
+
+def total(database: Database, scope: Scope) -> Row:
+    """Return the figures of everything in scope."""
+    return {"chat_id": scope.chat_id} | _total(database, scope, _tallies(database, scope, Grouping())).figures()
+
+
+def chat_stats(database: Database, chat_id: str) -> Row:
+    """Return the figures of one chat, exactly."""
+    return total(database, Scope(chat_id=chat_id))
+
+
+def grouped(database: Database, scope: Scope, grouping: Grouping) -> tuple[list[Row], Row]:
+    """Return the figures of each group, and of all.
+
+    Times ascend; otherwise the group with the most tokens comes first. ``messages`` and ``tool_calls`` are None
+    where the keys say nothing of them (a message has no provider).
+    """
+    groups = _tallies(database, scope, grouping)
+    whole = groups if "tool" not in grouping.keys else _tallies(database, scope, Grouping())
+    summary = _total(database, scope, whole)
+    activity.count(database, scope, grouping, groups)
+    ordered = sorted(groups.items(), key=lambda item: _order(grouping, *item))
+    rows = [dict(zip(grouping.keys, key, strict=True)) | {"chat_id": scope.chat_id} | t.figures() for key, t in ordered]
+    if "chat" in grouping.keys:
+        _name_chats(database, rows)
+    return rows, {"chat_id": scope.chat_id} | summary.figures()
+
+
+def _total(database: Database, scope: Scope, groups: Groups) -> Tally:
+    whole = Tally()
+    for tally in groups.values():
+        whole.merge(tally)
+    activity.count(database, scope, Grouping(), {(): whole})
+    return whole
+
+
+def _tallies(database: Database, scope: Scope, grouping: Grouping) -> Groups:
+    groups: Groups = {}
+    for source in _sources(scope, grouping):
+        source.count(database, groups)
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A table to count from: its own sums, keys, and where it has the durations."""
+
+    table: str
+    sums: Mapping[str, str]
+    keys: tuple[str, ...]
+    where: str
+    values: Mapping[str, Any]
+    rolled_up: bool
+
+    def count(self, database: Database, groups: Groups) -> None:
+        """Add to the groups what the table has."""
+        width = len(self.keys)
+        keys = "".join(f"{text} AS k{index}, " for index, text in enumerate(self.keys))
+        order = f" GROUP BY {', '.join(f'k{index}' for index in range(width))}" if width else ""
+        sums = ", ".join(f"{text} AS {name}" for name, text in self.sums.items())
+        for row in database.rows(f"SELECT {keys}{sums} FROM {self.table} WHERE {self.where}{order}", self.values):
+            if row["requests"]:
+                groups.setdefault(_key(row, width), Tally()).add(row)
+        for column, counts in (("duration", "durations"), ("time_to_first_token", "first_tokens")):
+            for row in database.rows(self._histogram(keys, order, column), self.values):
+                getattr(groups[_key(row, width)], counts)[row["ms"]] += row["count"]
+
+    def _histogram(self, keys: str, order: str, column: str) -> str:
+        table, ms, count, where = self.table, f"r.{column}", "count(*)", f" AND r.{column} > 0"
+        if self.rolled_up:
+            name = "duration_histogram" if column == "duration" else "first_token_histogram"
+            table, ms, count, where = f"{table}, json_each(r.{name}) h", "CAST(h.key AS INTEGER)", "sum(h.value)", ""
+        order = f"{order}, ms" if order else " GROUP BY ms"
+        return f"SELECT {keys}{ms} AS ms, {count} AS count FROM {table} WHERE {self.where}{where}{order}"
+
+
+def _sources(scope: Scope, grouping: Grouping) -> Iterator[_Source]:
+    """Yield where to count: the roll-up for whole hours, rows for the rest."""
+    if scope.chat_id is not None or grouping.rolled_up is None:
+        yield _rows(scope, grouping)
+        return
+    since = _next_hour(scope.since) if scope.since else None
+    until = _hour(scope.until) if scope.until else None
+    if since and until and since >= until:
+        yield _rows(scope, grouping)
+        return
+    if since != scope.since:
+        yield _rows(replace(scope, until=since), grouping)
+    yield _roll_up(replace(scope, since=since, until=until), grouping.rolled_up)
+    if until != scope.until:
+        yield _rows(replace(scope, since=until), grouping)
+
+
+def _rows(scope: Scope, grouping: Grouping) -> _Source:
+    needs_chats = any(text.startswith("c.") for text in grouping.rows)
+    table = (_REQUESTS_OF_CHATS if needs_chats else _REQUESTS) + (_CALLED if "tool" in grouping.keys else "")
+    where, values = _where(scope, "r.created_at", ("chat_id", "agent", "connection"))
+    return _Source(table, _FROM_ROWS, grouping.rows, f"r.status <> 'pending'{where}", values, False)
+
+
+def _roll_up(scope: Scope, keys: tuple[str, ...]) -> _Source:
+    where, values = _where(scope, "r.hour", ("agent", "connection"))
+    return _Source("{usage_hourly} r", _FROM_ROLL_UP, keys, f"r.status <> 'pending'{where}", values, True)
+
+
+def _where(scope: Scope, time: str, columns: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    values = {name: getattr(scope, name) for name in (*columns, "since", "until")}
+    conditions = [f"r.{name} = :{name}" for name in columns if values[name] is not None]
+    conditions += scope.between(time)
+    return "".join(f" AND {condition}" for condition in conditions), values
+
+
+def _key(row: Row, width: int) -> tuple[Any, ...]:
+    return tuple(row[f"k{index}"] for index in range(width))
+
+
+def _order(grouping: Grouping, key: tuple[Any, ...], tally: Tally) -> tuple[Any, ...]:
+    words = tuple(str(value or "") for value in key)
+    if grouping.keys[0] in TIMES:
+        return words
+    return (-tally.sums["input_tokens"] - tally.sums["output_tokens"], -tally.sums["requests"], *words)
+
+
+def _name_chats(database: Database, rows: list[Row]) -> None:
+    """Give groups of a chat its name beside its id."""
+    for row in rows:
+        row["chat_id"] = row["chat"]
+        if row["chat"] is not None:
+            row["chat"] = database.value("SELECT name FROM {chats} WHERE id = ?", (row["chat"],)) or row["chat"]
+
+
+def _hour(time: str) -> str:
+    return f"{time[:13]}:00:00.000+00:00"
+
+
+def _next_hour(time: str) -> str:
+    """Return the first full hour at or after a time."""
+    start = _hour(time)
+    return start if start == time else clock.stored(clock.parsed(start) + timedelta(hours=1))

@@ -1,0 +1,44 @@
+"""Snapshots: a thread as it was shown at a point in time (the seed's RenderedConversationThread)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from llmctl.core import clock
+from llmctl.core.ids import new_id
+from llmctl.core.jsontext import dumps
+from llmctl.store.database import Database, Row
+from llmctl.store.records import Shape
+from llmctl.store.writes import Insert
+
+
+def keep(
+    database: Database, thread_id: str, messages: Sequence[Mapping[str, str]], *, upto_seq: int, reason: str | None
+) -> Row:
+    """Keep messages (``type`` and ``content``) as they were shown; return the record."""
+    now = clock.now()
+    row = {
+        "id": new_id(),
+        "thread_id": thread_id,
+        "upto_seq": upto_seq,
+        "reason": reason,
+        "messages": dumps(list(messages)),
+        "created_at": now,
+        "updated_at": now,
+    }
+    database.commit(Insert("rendered_conversation_threads", row), durable=True)
+    return of_id(database, str(row["id"]))
+
+
+def of_id(database: Database, id: str) -> Row:
+    """Return the snapshot of that id as a record."""
+    row = database.one("SELECT * FROM {rendered_conversation_threads} WHERE id = ?", (id,))
+    assert row is not None
+    return Shape(database, "rendered_conversation_threads").record(row)
+
+
+def of_thread(database: Database, thread_id: str) -> list[Row]:
+    """Return the snapshots of a thread as records, oldest first."""
+    shape = Shape(database, "rendered_conversation_threads")
+    sql = "SELECT * FROM {rendered_conversation_threads} WHERE thread_id = ? ORDER BY created_at"
+    return [shape.record(row) for row in database.rows(sql, (thread_id,))]
