@@ -6,47 +6,45 @@ import re
 
 REDACTED = "[redacted]"
 
-# Each shape is (literal to look for first, pattern). ``str.find`` for the literal keeps texts without any key
-# cheap. Every pattern is linear: look-aheads are bounded and quantifiers never nest. The lookbehind after the
-# literal refuses words that merely end in it ("task-", "disk-"); a digit is asked for where prose, CSS classes
-# and identifiers share the prefix ("sk-folding-cube", "hf_hub_download").
+# Each shape is (literal it begins with, pattern of the rest). Looking for the literal first keeps texts without any
+# key cheap; patterns are compiled when their literal is met, not at start-up. Every pattern is linear: look-aheads
+# are bounded and quantifiers never nest. A digit is asked for where prose, CSS classes and identifiers share the
+# prefix ("sk-folding-cube", "hf_hub_download").
 _DIGIT = r"(?=[\w-]{0,48}[0-9])"
-_SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (prefix, re.compile(re.escape(prefix) + rf"(?<![A-Za-z0-9]{re.escape(prefix)})" + rest))
-    for prefix, rest in (
-        ("sk-", _DIGIT + r"[\w-]{12,}"),
-        ("csk-", _DIGIT + r"[\w-]{12,}"),
-        ("gsk_", _DIGIT + r"[A-Za-z0-9]{12,}"),
-        ("xai-", _DIGIT + r"[\w-]{12,}"),
-        ("pplx-", _DIGIT + r"[\w-]{12,}"),
-        ("nvapi-", _DIGIT + r"[\w-]{12,}"),
-        ("hf_", _DIGIT + r"[A-Za-z0-9]{12,}"),
-        ("fw_", _DIGIT + r"[A-Za-z0-9]{12,}"),
-        ("r8_", _DIGIT + r"[A-Za-z0-9]{12,}"),
-        ("tgp_v1_", _DIGIT + r"[\w-]{12,}"),
-        ("sk_live_", _DIGIT + r"[A-Za-z0-9]{12,}"),
-        ("ghp_", _DIGIT + r"[A-Za-z0-9]{12,}"),
-        ("gho_", _DIGIT + r"[A-Za-z0-9]{12,}"),
-        ("ghs_", _DIGIT + r"[A-Za-z0-9]{12,}"),
-        ("github_pat_", _DIGIT + r"\w{12,}"),
-        ("glpat-", _DIGIT + r"[\w-]{12,}"),
-        ("xoxb-", _DIGIT + r"[\w-]{12,}"),
-        ("xoxp-", _DIGIT + r"[\w-]{12,}"),
-        ("AIza", _DIGIT + r"[\w-]{24,}"),
-        ("ya29.", _DIGIT + r"[\w-]{12,}"),
-        ("AKIA", r"[A-Z0-9]{16}\b"),
-        ("eyJ", r"[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
-    )
+_SHAPES = (
+    ("sk-", _DIGIT + r"[\w-]{12,}"),
+    ("csk-", _DIGIT + r"[\w-]{12,}"),
+    ("gsk_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("xai-", _DIGIT + r"[\w-]{12,}"),
+    ("pplx-", _DIGIT + r"[\w-]{12,}"),
+    ("nvapi-", _DIGIT + r"[\w-]{12,}"),
+    ("hf_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("fw_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("r8_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("tgp_v1_", _DIGIT + r"[\w-]{12,}"),
+    ("sk_live_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("ghp_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("gho_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("ghs_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("github_pat_", _DIGIT + r"\w{12,}"),
+    ("glpat-", _DIGIT + r"[\w-]{12,}"),
+    ("xoxb-", _DIGIT + r"[\w-]{12,}"),
+    ("xoxp-", _DIGIT + r"[\w-]{12,}"),
+    ("AIza", _DIGIT + r"[\w-]{24,}"),
+    ("ya29.", _DIGIT + r"[\w-]{12,}"),
+    ("AKIA", r"[A-Z0-9]{16}\b"),
+    ("eyJ", r"[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
 )
 # Sixteen characters, or fewer with a digit: "bearer authentication" is prose.
-_BEARER = re.compile(r"([Bb]earer\s{1,4})(?:[\w.~+/=-]{16,}|(?=[\w.~+/=-]{0,48}[0-9])[\w.~+/=-]{6,})")
+_BEARER = r"([Bb]earer\s{1,4})(?:[\w.~+/=-]{16,}|(?=[\w.~+/=-]{0,48}[0-9])[\w.~+/=-]{6,})"
 
 
 def mask_keys(text: str) -> str:
     """Replace whatever looks like a provider's key, or follows ``Bearer``, by ``[redacted]``."""
-    for prefix, shape in _SHAPES:
+    for prefix, rest in _SHAPES:
         if prefix in text:
-            text = shape.sub(REDACTED, text)
+            # Not within a word that merely ends in the prefix ("task-", "disk-").
+            text = re.sub(f"{re.escape(prefix)}(?<![A-Za-z0-9]{re.escape(prefix)}){rest}", REDACTED, text)
     if "earer" in text:
-        text = _BEARER.sub(rf"\1{REDACTED}", text)
+        text = re.sub(_BEARER, rf"\1{REDACTED}", text)
     return text

@@ -147,8 +147,6 @@ class _Attempt:
             yield from response.iter_bytes()
         except _FAILURES as error:
             raise self._failure(error, answered=True) from error
-        finally:
-            response.close()
         if self.deadline.struck and not {"content-length", "transfer-encoding"} & response.headers.keys():
             # A body that ends with its connection looks whole when that was shut down.
             raise self._out_of_time()

@@ -27,8 +27,9 @@ _PARAMETERS = (
     "|secret|password|passwd|pwd|sig|signature|credential|subscription-key|x-amz-signature|x-amz-credential"
     "|x-amz-security-token|x-goog-signature|x-goog-credential|awsaccesskeyid"
 )
-_PARAMETER = re.compile(rf"([?&](?:{_PARAMETERS})=)[^&#\s\"'<>\\]+", re.IGNORECASE)
-_USERINFO = re.compile(r"(://)[^/\s@?#\"'<>]{1,512}@")
+# Text, compiled where a URL is met: not every start-up needs them.
+_PARAMETER = rf"(?i)([?&](?:{_PARAMETERS})=)[^&#\s\"'<>\\]+"
+_USERINFO = r"(://)[^/\s@?#\"'<>]{1,512}@"
 
 
 def redact_headers(headers: Mapping[str, str], secrets: Iterable[str] = ()) -> dict[str, str]:
@@ -54,9 +55,9 @@ def _redact(text: str, secrets: tuple[str, ...]) -> str:
         text = text.replace(spelling, REDACTED)
     text = mask_keys(text)
     if "://" in text:
-        text = _USERINFO.sub(rf"\1{REDACTED}@", text)
-    if "=" in text:
-        text = _PARAMETER.sub(rf"\1{REDACTED}", text)
+        text = re.sub(_USERINFO, rf"\1{REDACTED}@", text)
+    if "=" in text and ("?" in text or "&" in text):
+        text = re.sub(_PARAMETER, rf"\1{REDACTED}", text)
     return text
 
 

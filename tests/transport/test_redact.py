@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmctl.transport.redact import redact_headers, redact_text, redact_url
 
-SECRET = 'p@ss/w+rd "é" 12'
+SECRET = 'p@ss/w+rd "é" 12?>~>?'
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_other_headers_lose_only_the_secret_in_them() -> None:
         json.dumps(SECRET)[1:-1],
         json.dumps(SECRET, ensure_ascii=False)[1:-1],
         base64.b64encode(SECRET.encode()).decode(),
+        base64.urlsafe_b64encode(SECRET.encode()).decode(),
     ],
 )
 def test_secret_is_found_however_it_is_spelled(spelled: str) -> None:

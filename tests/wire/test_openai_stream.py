@@ -556,6 +556,11 @@ def usage_of(usage: dict[str, Any], **dialect: Any) -> Usage | None:
             Usage(35, 74, thinking_tokens=62),
         ),
         (
+            {"prompt_tokens": 9, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 3}},
+            {"thinking_on_top": True},
+            Usage(9, 8, thinking_tokens=3),
+        ),
+        (
             {
                 "prompt_tokens": 10,
                 "completion_tokens": 32,

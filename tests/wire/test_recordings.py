@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, Fold
+from llmctl.core.chat import ChatRequest, ChatResponse, Fold, fold
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import (
     BudgetError,
@@ -74,8 +74,13 @@ def exchanges() -> list[dict[str, Any]]:
     return [json.loads(Path(FOLDER, entry["path"]).read_text(encoding="utf-8")) for entry in entries]
 
 
+def is_stream(exchange: dict[str, Any]) -> bool:
+    return "event-stream" in exchange["response"]["headers"].get("content-type", "")
+
+
 EXCHANGES = exchanges()
 PROVIDER_NAMES = sorted({exchange["provider"] for exchange in EXCHANGES}) or ["none"]
+STREAMING = sorted({exchange["provider"] for exchange in EXCHANGES if is_stream(exchange)}) or ["none"]
 
 
 @pytest.fixture(scope="module", params=CHUNKINGS)
@@ -97,11 +102,9 @@ def dialect_of(provider: str) -> Dialect:
     return DIALECTS.get(provider, Dialect())
 
 
-def is_stream(exchange: dict[str, Any]) -> bool:
-    return "event-stream" in exchange["response"]["headers"].get("content-type", "")
-
-
-def ask(server: str, exchange: dict[str, Any], fault: str | None = None) -> tuple[ChatResponse, LlmctlError | None]:
+def ask(
+    server: str, exchange: dict[str, Any], fault: str | None = None, timeouts: client.Timeouts | None = None
+) -> tuple[ChatResponse, LlmctlError | None]:
     """Ask the recorded question's stand-in; return what came and what went wrong."""
     endpoint = Endpoint(
         base_url=f"{server}/id/{exchange['id']}",
@@ -111,7 +114,7 @@ def ask(server: str, exchange: dict[str, Any], fault: str | None = None) -> tupl
     asked = ChatRequest("some-model", (Message.of("user", "hello"),), stream=is_stream(exchange))
     total = Fold()
     try:
-        with client.open(WIRE.build_request(endpoint, asked), loopback_only=True) as answer:
+        with client.open(WIRE.build_request(endpoint, asked), timeouts, loopback_only=True) as answer:
             if answer.status >= 400:
                 return total.response(), WIRE.parse_error(answer.status, answer.headers, answer.read())
             if asked.stream:
@@ -219,6 +222,11 @@ def failed(exchange: dict[str, Any]) -> bool:
     return exchange["response"]["status"] >= 400 or any("error" in document for document in documents(exchange))
 
 
+def shortest_stream(provider: str) -> dict[str, Any]:
+    streams = [e for e in EXCHANGES if e["provider"] == provider and is_stream(e) and not failed(e)]
+    return min(streams, key=lambda exchange: len(exchange["response"]["body"]))
+
+
 def differences(exchange: dict[str, Any], response: ChatResponse) -> dict[str, tuple[Any, Any]]:
     """Return what came and what was expected, where they differ."""
     thinking = [part for part in response.message.parts if isinstance(part, Thinking)]
@@ -286,12 +294,9 @@ def test_recorded_error_inside_a_stream_keeps_what_came_before(server: str) -> N
         assert differences(broken[provider], response) == {}
 
 
-@pytest.mark.parametrize("provider", PROVIDER_NAMES)
+@pytest.mark.parametrize("provider", STREAMING)
 def test_recorded_stream_cut_anywhere_is_incomplete(server: str, provider: str) -> None:
-    streams = [e for e in EXCHANGES if e["provider"] == provider and is_stream(e) and not failed(e)]
-    if not streams:
-        pytest.skip(f"no stream of {provider} was recorded")
-    exchange = min(streams, key=lambda exchange: len(exchange["response"]["body"]))
+    exchange = shortest_stream(provider)
     body = exchange["response"]["body"].encode()
     end = body.rindex(b"[DONE]") if dialect_of(provider).done_marker else body.rindex(b"finish_reason")
     for length in (0, 5, len(body) // 3, end - 2, end):
@@ -308,3 +313,55 @@ def test_recorded_retry_after_is_read(server: str) -> None:
     assert isinstance(error, UnavailableError)
     assert error.retry_after == 1.0
     assert not isinstance(error, BudgetError)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reasons"),
+    [
+        ("html", {"not_json"}),
+        ("status:500", {"server_error"}),
+        ("status:529", {"overloaded"}),
+        ("status:429", {"rate_limit"}),
+        ("reset:300", {"reset", "cut"}),
+        ("hang", {"timeout"}),
+        ("hang-after:300", {"timeout"}),
+    ],
+)
+def test_fault_of_a_server_is_unavailable(server: str, fault: str, reasons: set[str]) -> None:
+    exchange = shortest_stream("openai")
+    response, error = ask(server, exchange, fault, client.Timeouts(first_byte=0.2, idle=0.2))
+    assert isinstance(error, UnavailableError)
+    assert error.reason in reasons
+    assert response.finish_reason is None
+
+
+def test_garbage_between_events_is_told_and_nothing_else_is_lost(server: str) -> None:
+    exchange = shortest_stream("openai")
+    response, error = ask(server, exchange, "garbage")
+    assert error is None
+    assert len(response.unreadable) == 1
+    assert response.finish_reason == "stop"
+    assert differences(exchange, response) == {}
+
+
+@pytest.mark.parametrize("fault", ["empty", "bad-json"])
+def test_stream_of_which_nothing_or_half_came_is_incomplete(server: str, fault: str) -> None:
+    response, error = ask(server, shortest_stream("openai"), fault)
+    assert error is None
+    assert response.finish_reason is None
+
+
+@pytest.mark.parametrize("fault", ["empty", "bad-json"])
+def test_answer_of_which_nothing_or_half_came_is_unavailable(server: str, fault: str) -> None:
+    whole = next(exchange for exchange in EXCHANGES if not is_stream(exchange) and not failed(exchange))
+    _, error = ask(server, whole, fault)
+    assert isinstance(error, UnavailableError)
+    assert error.reason == "not_json"
+
+
+def test_recorded_streams_are_complete_behind_any_base_url() -> None:
+    dialect = PROVIDERS.load("compatible").dialect
+    for exchange in EXCHANGES:
+        if is_stream(exchange) and not failed(exchange):
+            events = WIRE.parse_stream(sse([exchange["response"]["body"].encode()]), dialect)
+            assert fold(events).finish_reason == expected_reason(exchange)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,23 +45,23 @@ _BUSY = {"overloaded_error", "overloaded", "engine_overloaded_error", "unavailab
 _RATE = {"rate_limit_exceeded", "rate_limit_error", "rate_limited", "ratelimitreached", "resource_exhausted"}
 _REJECTED = {"invalid_request_error", "invalid_argument", "invalid-argument", "tool_use_failed", "badrequesterror"}
 
-_BAD_KEY = re.compile(
+_BAD_KEY = (
     r"(incorrect|invalid|missing|expired|malformed|no) api[ _-]?key|api[ _-]?key[^.]{0,40}"
     r"(not valid|invalid|incorrect|expired|not found|missing)|missing authentication"
 )
-_NO_MONEY = re.compile(
+_NO_MONEY = (
     r"insufficient (balance|credits?|funds)|credit balance is too low|out of credits|no credits"
     r"|used all (your )?available credits|requires more credits|payment required"
 )
-_NO_MODEL = re.compile(
+_NO_MODEL = (
     r"\bmodels?\b[^.]{0,150}?(does not exist|doesn't exist|not exist|not found|not deployed)"
     r"|(invalid|unknown|no such) model\b|not a valid model|no endpoints found"
 )
-_TOO_LONG = re.compile(
+_TOO_LONG = (
     r"context[ _-]?(length|window|size)|(prompt|input|request)( is)? too (long|large)|maximum prompt length"
     r"|too many (input )?tokens|input token count|reduce the length|exceeds the context|max_new_tokens"
 )
-_FILTERED = re.compile(r"content[ _-](filter|management policy|policy)|flagged|safety system")
+_FILTERED = r"content[ _-](filter|management policy|policy)|flagged|safety system"
 
 
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> LlmctlError:

@@ -13,10 +13,11 @@ from typing import Any
 from llmctl.core.keyshapes import mask_keys
 
 _LONGEST = 500
-_TITLE = re.compile(r"<(title|h1)[^>]*>([^<]{1,200})", re.IGNORECASE)
+# Patterns are text: compiled when something went wrong, not at start-up.
+_TITLE = r"(?i)<(title|h1)[^>]*>([^<]{1,200})"
 # Control characters, line ends, and marks that turn the direction of writing: a terminal would obey them.
-_UNSAFE = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-_WAIT = re.compile(r"(?:retry|try again) in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))?", re.IGNORECASE)
+_UNSAFE = "[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+"
+_WAIT = r"(?i)(?:retry|try again) in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))?"
 _MESSAGES = ("message", "msg", "detail", "details", "error_description")
 _CODES = ("code", "type", "status", "error_type", "reason")
 
@@ -40,8 +41,8 @@ class Fault:
     def names(self, words: set[str]) -> bool:
         return not words.isdisjoint(self.words)
 
-    def says(self, pattern: re.Pattern[str]) -> bool:
-        return pattern.search(self.message.lower()) is not None
+    def says(self, pattern: str) -> bool:
+        return re.search(pattern, self.message.lower()) is not None
 
 
 def fault_of_body(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
@@ -81,12 +82,12 @@ def is_page(body: bytes) -> bool:
 
 def clean(text: str) -> str:
     """Return one harmless line of at most 500 characters, without anything that looks like a key."""
-    line = _UNSAFE.sub(" ", mask_keys(text[: 8 * _LONGEST])).strip()
+    line = re.sub(_UNSAFE, " ", mask_keys(text[: 8 * _LONGEST])).strip()
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 def _title(text: str) -> str:
-    found = _TITLE.search(text[:65536]) if text.lstrip()[:1] == "<" else None
+    found = re.search(_TITLE, text[:65536]) if text.lstrip()[:1] == "<" else None
     return found[2].strip() if found else ""
 
 
@@ -170,7 +171,7 @@ def _until(headers: Mapping[str, str]) -> float | None:
 
 
 def _wait(message: str) -> float | None:
-    found = _WAIT.search(message)
+    found = re.search(_WAIT, message)
     if found is None or not any(found.groups()):
         return None
     hours, minutes, amount, unit = found.groups()
