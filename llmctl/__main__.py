@@ -1,7 +1,5 @@
 """``python -m llmctl``."""
 
-import sys
-
 from llmctl.entry import main
 
-sys.exit(main())
+main()

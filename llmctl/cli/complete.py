@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from llmctl.cli.places import hub_path
 
 
-def main(arguments: tuple[str, ...]) -> int:
+def main(arguments: tuple[str, ...]) -> None:
     """Print a candidate a line, a tab and a few words behind it, for ``KIND PREFIX [DB]``."""
     kind, prefix, db = (*arguments, "", "", "")[:3]
     path = hub_path(os.path.expanduser(db), os.environ)
-    if path:
-        _print(path, kind, prefix)
-    return 0
-
-
-def _print(path: str, kind: str, prefix: str) -> None:
+    if not path or sys.stdout is None:
+        return
     from llmctl.store.candidates import candidates
 
     lines = [
         f"{value}\t{' '.join(beside.split())}\n" for value, beside in candidates(path, kind, prefix) if _plain(value)
     ]
-    try:
-        sys.stdout.buffer.write("".join(lines).encode("utf-8", "replace"))
-        sys.stdout.flush()
-    except OSError:
-        os._exit(0)
+    with suppress(OSError):  # the shell thought better of it
+        os.write(1, "".join(lines).encode("utf-8", "replace"))
 
 
 def _plain(value: str) -> bool:

@@ -25,7 +25,7 @@ from llmctl.core.errors import NotFoundError, UnavailableError
 
 PYTHON = sys.executable
 STAGE = [PYTHON, os.path.abspath(__file__)]
-LLMCTL = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.entry import main; sys.exit(main())"]
+LLMCTL = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.entry import main; main()"]
 
 COLUMNS = [
     Column("id", "id"),

@@ -25,7 +25,17 @@ def loaded(code: str, **env: str) -> set[str]:
 
 
 def door(*arguments: str, **env: str) -> set[str]:
-    return loaded(f"sys.argv = ['llmctl', *{arguments!r}]; from llmctl.entry import main; main()", **env)
+    code = f"""sys.argv = ['llmctl', *{arguments!r}]
+import os
+def leave(code): raise SystemExit(code)
+os._exit = leave
+try:
+    from llmctl.entry import main
+    main()
+except SystemExit as end:
+    assert end.code == 0
+"""
+    return loaded(code, **env)
 
 
 def program(*arguments: str, **env: str) -> set[str]:
