@@ -9,8 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from llmctl.store import ddl, sqltext
+from llmctl.store.errors import storage_errors
+
+if TYPE_CHECKING:
+    from llmctl.store.database import Database
 
 #: What FTS5 keeps beside a search table, and what FTS3/4 and R*Tree do.
 _SHADOWS = (
@@ -139,6 +144,12 @@ def shipped(names: Mapping[str, str] | None = None) -> Catalogue:
     comments = [sqltext.leading_comment(statement) for statement in statements]
     commented = [replace(own, comment=text) for own, text in zip(found.statements, comments, strict=True)]
     return with_comments(replace(found, statements=tuple(commented)), _table_comments(commented))
+
+
+def of_hub(database: Database) -> Catalogue:
+    """Describe an open hub, with the comments of ``schema/`` where it has none of its own."""
+    with storage_errors(database.path):
+        return described(catalogue(database.connection), database.names)
 
 
 def described(found: Catalogue, names: Mapping[str, str]) -> Catalogue:
