@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmctl.core import clock
-from llmctl.core.errors import LockedError, UsageError
+from llmctl.core.errors import LlmctlError, LockedError, UsageError
 from llmctl.core.ids import new_id
 from llmctl.core.messages import File, Message, Text
 from llmctl.engine import holder, recovery, unfinished
@@ -43,30 +43,48 @@ class Staged:
         return self.seq, self.time
 
 
-def stage(database: Database, plan: Plan, redact: Redaction) -> Staged:
+def stage(database: Database, plan: Plan, redact: Redaction, job_id: str) -> Staged:
     """Lock the chat's thread and commit what is asked; make the chat where there is none.
 
     Raises LockedError where another live job holds the thread for longer than ``plan.manner.wait_s``.
     """
     if not plan.keep.log:
-        return _unlogged(database, plan.chat)
+        return _unlogged(database, plan.chat, job_id)
     deadline = time.monotonic() + plan.manner.wait_s
     while True:
         try:
             with database.transaction(durable=True):
-                return _stage(database, plan, redact)
+                return _stage(database, plan, redact, job_id)
         except LockedError:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(_PAUSE_S)
 
 
-def _stage(database: Database, plan: Plan, redact: Redaction) -> Staged:
+def abandon(database: Database, job_id: str, error: BaseException) -> None:
+    """Let go of a thread that was locked by a turn which never began; what was said stays.
+
+    A signal that came during the commit takes effect after it.
+    """
+    thread_id = database.value("SELECT id FROM {message_threads} WHERE locking_job_id = ?", (job_id,))
+    if thread_id is None:
+        return
+    known = error if isinstance(error, LlmctlError) else None
+    ended = {"status": "failed", "error": known.message} if known else {"status": "cancelled", "error": "interrupted"}
+    now = clock.now()
+    database.commit(
+        Update("message_threads", thread_id, {"locking_job_id": None, "updated_at": now}),
+        Update("jobs", job_id, {**ended, "finished_at": now, "updated_at": now}),
+        durable=True,
+    )
+
+
+def _stage(database: Database, plan: Plan, redact: Redaction, job_id: str) -> Staged:
     chat = plan.chat
     if chat is None and plan.keep.name:  # another process may have begun it since we looked
         chat = database.one("SELECT * FROM {chats} WHERE name = ?", (plan.keep.name,))
     thread = threads.of_chat(database, chat["id"]) if chat else None
-    staged = _placed(database, chat, thread)
+    staged = _placed(database, chat, thread, job_id)
     now = clock.now()
     locked = {"locking_job_id": staged.job_id, "updated_at": now}
     database.commit(
@@ -85,12 +103,12 @@ def _thread_insert(staged: Staged, now: str) -> Write:
     return Insert("message_threads", {"id": staged.thread_id, "chat_id": staged.chat_id, **times(now)})
 
 
-def _placed(database: Database, chat: Row | None, thread: Row | None) -> Staged:
+def _placed(database: Database, chat: Row | None, thread: Row | None, job_id: str) -> Staged:
     """Return where the turn's rows go; a thread that is there already is made free first."""
     staged = Staged(
         chat_id=chat["id"] if chat else new_id(),
         thread_id=thread["id"] if thread else new_id(),
-        job_id=new_id(),
+        job_id=job_id,
         seq=0,
         time="",
     )
@@ -115,10 +133,10 @@ def _spoken(database: Database, staged: Staged, ask: Ask, chat: Row | None, now:
     ]
 
 
-def _unlogged(database: Database, chat: Row | None) -> Staged:
+def _unlogged(database: Database, chat: Row | None, job_id: str) -> Staged:
     """Return a turn without rows: it reads the chat's thread, if there is one, and locks nothing."""
     thread = threads.of_chat(database, chat["id"]) if chat else None
-    return Staged(chat["id"] if chat else new_id(), thread["id"] if thread else "", new_id(), 0, "")
+    return Staged(chat["id"] if chat else new_id(), thread["id"] if thread else "", job_id, 0, "")
 
 
 def message_writes(staged: Staged, message: Message, database: Database | None = None) -> list[Write]:

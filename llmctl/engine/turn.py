@@ -14,6 +14,7 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError
+from llmctl.core.ids import new_id
 from llmctl.core.messages import Message
 from llmctl.engine import history, toolbox
 from llmctl.engine.calling import Caller
@@ -22,8 +23,8 @@ from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent
 from llmctl.engine.plan import Plan, request_of
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.staging import said, stage
-from llmctl.engine.target import access
+from llmctl.engine.staging import abandon, said, stage
+from llmctl.engine.target import Access, access
 from llmctl.store import invocations
 from llmctl.store.database import Database
 
@@ -45,8 +46,17 @@ class Turn:
         plan = self._plan
         # The key first: without it nothing is worth writing down.
         allowed = access(plan.target, plan.around.env, home=plan.around.home, on_terminal=plan.around.on_terminal)
-        redact = Redaction(allowed.secrets)
-        self._staged = stage(self._database, plan, redact)
+        job_id = new_id()
+        try:
+            self._begin(allowed, job_id)
+        except BaseException as error:  # from here to the end of this method nobody else would let go of the thread
+            abandon(self._database, job_id, error)
+            raise
+        return self
+
+    def _begin(self, allowed: Access, job_id: str) -> None:
+        plan, redact = self._plan, Redaction(allowed.secrets)
+        self._staged = stage(self._database, plan, redact, job_id)
         self._recorder = Recorder(self._database, self._staged, plan.keep, plan.around, redact, plan.on_idle)
         self._caller = Caller(
             self._recorder, plan.target, allowed.endpoint, plan.manner, plan.origin, plan.around, redact
@@ -57,7 +67,6 @@ class Turn:
             self.outcome.thread_id = self._staged.thread_id
         else:
             self._unlogged += said(plan.ask)
-        return self
 
     def events(self) -> Iterator[TurnEvent]:
         """Yield what happens, as it happens; every piece of text is in the hub before it is yielded."""

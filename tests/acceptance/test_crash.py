@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.acceptance.hubs import Hub, text_of
-from tests.acceptance.processes import LLMCTL, Llmctl
+from tests.acceptance.processes import LLMCTL, Done, Llmctl
 from tests.fakes.openai_server import CUT, END, RESET, FakeServer, Reply, delta, event, page, stream
 
 pytestmark = pytest.mark.slow
@@ -311,3 +317,83 @@ def test_attempt_that_delivered_something_is_not_tried_again(llmctl, server, hub
     server.answer(stream("one", then=CUT))
     assert llmctl("chat", "count").code == 12
     assert len(server.requests) == 1
+
+
+# --- at any moment --------------------------------------------------------------------------------------------------
+
+MOMENTS = 20
+
+
+def deaths(home: str, template: str, signum: int, parts: range) -> None:
+    """End a turn at moments spread over its whole life, and look at the hub after each."""
+    hub = Hub(f"{home}/{signum}-{parts.start}.db")
+    shutil.copy2(template, hub.path)
+    llmctl = Llmctl(home, {"LLMCTL_DB": hub.path})
+    turn = ("chat", "-m", "echo", "-o", "delay=0.005", "--name", "x", "a few words that come one by one")
+    begun = time.monotonic()
+    assert llmctl(*turn).code == 0
+    whole = time.monotonic() - begun
+    for part in parts:
+        running = llmctl.start(*turn)
+        time.sleep(whole * 1.1 * part / parts.stop)
+        assert_sound(hub, running.kill(signum), signum)
+    assert llmctl(*turn).code == 0
+    assert not {"pending", "running"} & {status for found in hub.states().values() for status in found}
+    assert hub.is_free()
+    hub.check()
+
+
+def assert_sound(hub: Hub, done: Done, signum: int) -> None:
+    hub.check()
+    assert done.err == ""
+    assert done.code in (0, -signum)
+    assert text_of(hub.raw()).startswith(done.out.rstrip("\n")) or not done.out
+    assert not hub.rows("SELECT 1 FROM messages WHERE status <> 'pending' AND content = ''")
+    unfinished = hub.rows("SELECT j.status FROM messages m JOIN jobs j ON j.id = m.job_id WHERE m.status = 'pending'")
+    assert len(unfinished) <= 1
+    if done.code == 0 or signum != signal.SIGKILL:
+        assert not unfinished
+        assert "running" not in hub.states()["jobs"]
+        assert hub.is_free()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=lambda signum: signum.name)
+def test_death_at_any_moment_leaves_a_sound_hub(home, template, signum):
+    with ThreadPoolExecutor(2) as pool:
+        for ended in [pool.submit(deaths, home, template, signum, range(1 + half, MOMENTS + half)) for half in (0, 1)]:
+            ended.result()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/wchan"), reason="needs Linux's /proc")
+def test_signal_while_the_prompt_is_committed_frees_the_thread(llmctl, hub):
+    """A writer holds the hub: the turn waits for it in its first commit, and the signal comes there."""
+    with closing(sqlite3.connect(hub.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        running = llmctl.start("chat", "-m", "echo", "hello")
+        wait_until(lambda: is_polling_the_lock(running.pid))
+        running.process.send_signal(signal.SIGTERM)
+        other.execute("COMMIT")
+        done = running.end()
+    assert (done.code, done.out, done.err) == (-signal.SIGTERM, "", "")
+    assert hub.spoken == [("user", "completed", "hello")]
+    assert hub.states()["jobs"] == ["cancelled"]
+    assert hub.is_free()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def is_polling_the_lock(pid: int) -> bool:
+    """Whether the process sleeps as SQLite's busy handler does, after it has opened the hub."""
+    with suppress(OSError):
+        opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        with open(f"/proc/{pid}/wchan") as file:
+            where = file.read()
+        if where == "0":
+            pytest.skip("this system does not tell where a process sleeps")
+        return "nanosleep" in where and any(path.endswith("-shm") for path in opened)
+    return False
