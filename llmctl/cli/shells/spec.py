@@ -92,9 +92,15 @@ def _values(param: Any, group: str) -> Values:
     for word in (param.metavar or param.name.upper()).strip("[].…").replace("|", " ").split():
         if word in _FILES:
             return Values(file=True)
-        kind = _HUB.get(param.name.upper() if word == "REF" and param.opts[0].startswith("-") else word)
-        if word == "REF" and not kind:
-            kind = _GROUPS.get(group, group)
-        if kind in _HUB.values():
-            return Values(hub=str(kind))
+        if kind := _hub_kind(word, param, group):
+            return Values(hub=kind)
     return Values()
+
+
+def _hub_kind(word: str, param: Any, group: str) -> str | None:
+    """Return what a metavar names; ``REF`` and ``ID`` are what their option or their group is called after."""
+    if param.param_type_name == "option" and word in ("REF", "ID", "NAME"):
+        return _HUB.get(param.name.upper())
+    if word in ("REF", "ID"):
+        return _HUB.get(_GROUPS.get(group, group).upper())
+    return _HUB.get(word)
