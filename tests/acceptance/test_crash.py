@@ -364,13 +364,13 @@ def test_death_at_any_moment_leaves_a_sound_hub(home, template, signum):
             ended.result()
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/wchan"), reason="needs Linux's /proc")
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs Linux's /proc")
 def test_signal_while_the_prompt_is_committed_frees_the_thread(llmctl, hub):
     """A writer holds the hub: the turn waits for it in its first commit, and the signal comes there."""
     with closing(sqlite3.connect(hub.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         running = llmctl.start("chat", "-m", "echo", "hello")
-        wait_until(lambda: is_polling_the_lock(running.pid))
+        wait_until(lambda: is_waiting_for_the_hub(running.pid))
         running.process.send_signal(signal.SIGTERM)
         other.execute("COMMIT")
         done = running.end()
@@ -387,13 +387,18 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def is_polling_the_lock(pid: int) -> bool:
-    """Whether the process sleeps as SQLite's busy handler does, after it has opened the hub."""
+def is_waiting_for_the_hub(pid: int) -> bool:
+    """Whether the process has opened the hub and does nothing any more."""
     with suppress(OSError):
         opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-        with open(f"/proc/{pid}/wchan") as file:
-            where = file.read()
-        if where == "0":
-            pytest.skip("this system does not tell where a process sleeps")
-        return "nanosleep" in where and any(path.endswith("-shm") for path in opened)
+        if any(path.endswith("-shm") for path in opened):
+            before = spent(pid)
+            time.sleep(0.3)
+            return spent(pid) == before
     return False
+
+
+def spent(pid: int) -> list[str]:
+    """Return the processor time of a process, in ticks of 10 ms."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[11:13]
