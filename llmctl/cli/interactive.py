@@ -7,13 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llmctl.cli.app import App
-from llmctl.cli.printing import usage_line
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.interrupt import Signalled, handle
-from llmctl.core.jsontext import dumps
-from llmctl.engine import forking, target
+from llmctl.engine import rewinding, target
 from llmctl.engine.asking import Ask
-from llmctl.store import threads
 from llmctl.store.database import Row
 
 if TYPE_CHECKING:
@@ -122,32 +119,26 @@ class Session:
         return True
 
     def _undo(self, _: str) -> bool:
+        before = self._required()["id"][:8]
         self._back()
-        self._say(
-            f"went back; the rest is kept in the chat this one was forked from (now {self._required()['id'][:8]})"
-        )
+        self._say(f"went back to before your last message; what followed is kept in chat {before}")
         return True
 
     def _retry(self, _: str) -> bool:
-        prompt = self._back()
-        self._turn(Ask(prompt=prompt))
+        self._turn(Ask(prompt=self._back()))
         return True
 
     def _back(self) -> str:
-        """Fork before the last message of the user and go on there; return what the message said."""
-        database = self._app.hub("write")
-        chat = self._required()
-        last = threads.last_of_user(database, chat["id"])
-        if last is None:
-            raise UsageError("there is nothing to go back over")
-        self._chat = forking.fork(database, chat, upto_seq=last["seq"] - 1, takes_name=True)
-        return str(last["content"] or "")
+        """Go on in a fork before the last message of the user; return what the message said."""
+        self._chat, said = rewinding.rewind(self._app.hub("write"), self._required(), self._app.origin())
+        return said
 
     def _stats(self, _: str) -> bool:
         from llmctl.store import reports
 
         numbers = reports.chat_stats(self._app.hub("read"), self._required()["id"])
-        self._app.io.say(dumps(numbers) + "\n")
+        for name in ("requests", "input_tokens", "output_tokens", "cost", "duration_ms"):
+            self._app.io.say(f"  {name.replace('_', ' '):14} {'' if numbers[name] is None else numbers[name]}\n")
         return True
 
     def _show_chat(self, _: str) -> bool:
@@ -179,6 +170,3 @@ def with_history(app: App) -> None:
     except ImportError:
         return
     readline.set_auto_history(True)
-
-
-__all__ = ["Session", "usage_line"]
