@@ -262,7 +262,7 @@ def test_recorded_answer_is_read_whole(server: str, provider: str) -> None:
             found["error"] = error or response.unreadable
         if response.finish_reason != expected_reason(exchange):
             found["finish"] = (response.finish_reason, expected_reason(exchange))
-        if len({call.id for call in response.message.tool_calls}) != len(expected_calls(exchange)):
+        if len({call.id for call in response.message.tool_calls if call.id}) != len(expected_calls(exchange)):
             found["ids"] = response.message.tool_calls
         if found:
             wrong[exchange["id"]] = found
