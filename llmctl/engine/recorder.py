@@ -11,7 +11,7 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse, Fold
-from llmctl.core.errors import LlmctlError, StorageError
+from llmctl.core.errors import LlmctlError, PendingError, StorageError
 from llmctl.core.ids import new_id
 from llmctl.core.interrupt import uninterrupted
 from llmctl.engine import rows
@@ -142,6 +142,7 @@ class Recorder:
                 Update("message_threads", self._staged.thread_id, {"locking_job_id": None, "updated_at": now}),
                 Update("jobs", self._staged.job_id, finished),
                 Update("chats", self._staged.chat_id, {"updated_at": now}),
+                *self._unkept_calls(exit_code),
                 durable=True,
             )
 
@@ -187,6 +188,12 @@ class Recorder:
             "requests": Delete("requests", {"id": step.request_id}),
         }
         return [write for kind, write in kinds.items() if kind in self._keep.without]
+
+    def _unkept_calls(self, exit_code: int | None) -> list[Write]:
+        """Runs of tools that go with the turn; those that wait for the next one stay."""
+        if "tool-calls" not in self._keep.without or exit_code == PendingError.exit_code:
+            return []
+        return [Delete("tool_invocations", {"job_id": self._staged.job_id})]
 
     def _write(self, *writes: Write, durable: bool = False) -> None:
         kept = writes if self._keep.log else tuple(rows.ledger_only(writes))

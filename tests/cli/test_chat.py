@@ -160,6 +160,12 @@ def test_unpersisted_rows_go_with_the_finish_and_usage_stays(llmctl: Run, rows: 
     assert rows("SELECT sum(requests), sum(output_tokens) FROM usage_hourly") == [(1, 2)]
 
 
+def test_unpersisted_tool_calls_go_with_the_turn(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--no-persist", "tool-calls", "-o", "tool=weather {}", "hi", check=True)
+    assert rows("SELECT count(*) FROM tool_invocations") == [(0,)]
+    assert rows("SELECT count(*) FROM messages") == [(4,)]
+
+
 def test_rollback_removes_the_broken_answer_and_the_stream_keeps_it(llmctl: Run, rows: Rows) -> None:
     done = llmctl("chat", "-m", "echo", "--rollback", "-o", "cut=2", "one two three")
     assert (done.returncode, done.stdout) == (12, "one two\n")
