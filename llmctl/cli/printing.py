@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from llmctl.cli.app import App
@@ -28,8 +30,8 @@ class Printer:
         self._shows_thinking = bool(app.asking["show_thinking"])
         self._at_line_start = True
         self._thinking_open = False
-        #: What is shown with the next flush: by then it is in the hub.
-        self._shown: list[str] = []
+        #: What is shown with the next flush, and by what: by then it is in the hub.
+        self._shown: list[tuple[Callable[[str], None], str]] = []
 
     def show(self, event: TurnEvent) -> None:
         """Show one event."""
@@ -49,10 +51,9 @@ class Printer:
 
     def flush(self) -> None:
         """Let the reader see everything shown so far."""
-        if self._shown:
-            text = "".join(self._shown)
-            self._shown.clear()
-            self._io.write(text)
+        shown, self._shown = self._shown, []
+        for write, pieces in groupby(shown, itemgetter(0)):
+            write("".join(text for _, text in pieces))
             self._io.flush()
 
     def finish(self, outcome: Outcome) -> None:
@@ -86,32 +87,32 @@ class Printer:
 
     def _text(self, text: str) -> None:
         if self._app.format.kind == "jsonl":
-            self._shown.append(dumps({"type": "text", "text": text}) + "\n")
+            self._shown.append((self._io.write, dumps({"type": "text", "text": text}) + "\n"))
         elif self._live and text:
             self._close_thinking()
-            self._shown.append(safe_text(text) if self._io.stdout_tty else text)
+            self._shown.append((self._io.write, safe_text(text) if self._io.stdout_tty else text))
             self._at_line_start = text.endswith("\n")
 
     def _thinking(self, text: str) -> None:
         if self._shows_thinking and text:
-            self.flush()
             self._thinking_open = True
-            shown = safe_text(text) if self._io.stderr_tty else text
-            self._io.say(coloured(shown, "dim") if has_colour(self._app.env, self._io.stderr_tty) else shown)
+            text = safe_text(text) if self._io.stderr_tty else text
+            text = coloured(text, "dim") if has_colour(self._app.env, self._io.stderr_tty) else text
+            self._shown.append((self._io.say, text))
 
     def _close_thinking(self) -> None:
         if self._thinking_open:
             self._thinking_open = False
-            self._io.say("\n\n")
+            self._shown.append((self._io.say, "\n\n"))
 
     def _json_line(self, event: TurnEvent) -> None:
         line = _line(event)
         if line is not None:
-            self._shown.append(dumps(line) + "\n")
+            self._shown.append((self._io.write, dumps(line) + "\n"))
 
     def _end_line(self) -> None:
-        self.flush()
         self._close_thinking()
+        self.flush()
         if not self._at_line_start:
             self._io.write("\n")
             self._at_line_start = True
