@@ -11,7 +11,7 @@ from llmctl.store import ddl, shape
 from llmctl.store.database import Database
 
 #: Our word for a type -> its declaration; the rules are those of our own columns.
-TYPES: Mapping[str, str] = {
+TYPES: dict[str, str] = {
     "text": "TEXT",
     "integer": "INTEGER",
     "real": "REAL",
@@ -20,6 +20,8 @@ TYPES: Mapping[str, str] = {
     "json": "JSONB CHECK ({0} IS NULL OR json_valid({0}) AND typeof({0}) = 'text')",
 }
 
+#: Types of columns that came along with an adopted table, beside those of :data:`TYPES`.
+_CARRIED: dict[str, str] = {"blob": "BLOB"}
 #: Tables that the program fills on its own account.
 _CLOSED = ("stream_chunks", "usage_hourly")
 #: What the column ``refs`` is called in JSON and in Prisma.
@@ -64,6 +66,11 @@ def add(database: Database, wanted: Iterable[Field]) -> list[Field]:
     return changed
 
 
+def declaration(name: str, type: str) -> str:
+    """Return the definition of a column for CREATE TABLE and ADD COLUMN."""
+    return f"{ddl.quoted(name)} {(TYPES | _CARRIED)[type].format(ddl.quoted(name))}"
+
+
 def snake(name: str) -> str:
     """Return ``userId`` as ``user_id``: names that Prisma would take for one are one to us."""
     return _HUMP.sub("_", name).lower()
@@ -74,8 +81,7 @@ def _add(database: Database, field: Field) -> bool:
     is_new = _find(known, field) is None
     if is_new:
         _refuse_clash(database, field)
-        declaration = TYPES[field.type].format(ddl.quoted(field.name))
-        database.execute(f"ALTER TABLE {{{field.table}}} ADD COLUMN {ddl.quoted(field.name)} {declaration}")
+        database.execute(f"ALTER TABLE {{{field.table}}} ADD COLUMN {declaration(field.name, field.type)}")
         known.setdefault(field.table, {})[field.name] = field.type
         shape.remember(database.connection, "fields", known)
     return (field.index and _add_index(database, field)) or is_new

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from llmctl.core import clock
 from llmctl.core.errors import StorageError
-from llmctl.store import backups, ddl, shape
+from llmctl.store import backups, ddl, fields, shape
 from llmctl.store.database import Database
 from llmctl.store.errors import storage_errors
 
@@ -165,15 +165,14 @@ def _run(database: Database, step: Step) -> None:
     shape.restore_missing(connection, before)
 
 
-def _with_fields(sql: str, fields: Mapping[str, Mapping[str, str]]) -> str:
+def _with_fields(sql: str, custom: Mapping[str, Mapping[str, str]]) -> str:
     """Fill ``/*fields:chats*/`` and ``/*columns:chats*/`` with the custom columns of a table that is made anew."""
-    from llmctl.store.fields import TYPES  # only where a table has some
 
     def filled(match: re.Match[str]) -> str:
-        columns = fields.get(match[2], {})
+        columns = custom.get(match[2], {})
         if match[1] == "columns":
             return "".join(f", {ddl.quoted(name)}" for name in columns)
-        return "".join(f", {ddl.quoted(n)} {TYPES[t].format(ddl.quoted(n))}" for n, t in columns.items())
+        return "".join(f", {fields.declaration(name, type_)}" for name, type_ in columns.items())
 
     return _SLOT.sub(filled, sql)
 
