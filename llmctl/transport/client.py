@@ -82,9 +82,8 @@ def open(
     response = attempt.send(_client(request.url[:6].lower() == "https:", not local), request)
     try:
         _refuse_redirect(response, place)
-        if before_read:
-            _announce_reads(response, before_read)
-        yield Answer(response, attempt.chunks(response))
+        with _announced_reads(response, before_read):
+            yield Answer(response, attempt.chunks(response))
     finally:
         attempt.deadline.disarm()
         response.close()
@@ -98,10 +97,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _announce_reads(response: httpx.Response, before_read: Callable[[], None]) -> None:
+@contextmanager
+def _announced_reads(response: httpx.Response, before_read: Callable[[], None] | None) -> Iterator[None]:
     """Call ``before_read`` before each read of the socket: httpx itself says only when a chunk is there."""
     stream = response.extensions.get("network_stream")
-    if stream is None:
+    if before_read is None or stream is None:
+        yield
         return
     read = stream.read
 
@@ -110,6 +111,10 @@ def _announce_reads(response: httpx.Response, before_read: Callable[[], None]) -
         return read(*arguments, **named)
 
     stream.read = announced
+    try:
+        yield
+    finally:
+        del stream.read  # The next attempt may have this connection, and another listener.
 
 
 class _Attempt:

@@ -132,6 +132,51 @@ def test_connection_is_used_again_after_a_whole_answer(peer: Start) -> None:
     assert (len(server.heard), server.connections) == (2, 1)
 
 
+def test_reads_are_announced_and_chunks_of_one_read_are_not(peer: Start) -> None:
+    said: list[str] = []
+    waiting = threading.Event()
+
+    def announce() -> None:
+        said.append("read")
+        waiting.set()
+
+    def script(talk: Any) -> None:
+        talk.hear()
+        talk.say(STREAM + b"1\r\na\r\n1\r\nb\r\n")
+        assert waiting.wait(5)
+        talk.say(b"1\r\nc\r\n1\r\nd\r\n0\r\n\r\n")
+
+    with client.open(post(peer(script).url), before_read=announce) as answer:
+        said.extend(chunk.decode() for chunk in answer.chunks)
+    assert said == ["a", "b", "read", "c", "d"]
+
+
+def test_connection_used_again_announces_its_reads_to_the_new_listener_only(peer: Start) -> None:
+    waiting = threading.Event()
+
+    def script(talk: Any) -> None:
+        for _ in range(3):
+            talk.hear()
+            talk.say(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+            assert waiting.wait(5)
+            waiting.clear()
+            talk.say(b"hello")
+
+    server = peer(script)
+    listeners: dict[int, list[str]] = {}
+    for number in range(3):
+        listeners[number] = said = []
+
+        def announce(said: list[str] = said) -> None:
+            said.append("read")
+            waiting.set()
+
+        with client.open(post(server.url), before_read=announce) as answer:
+            assert answer.read() == b"hello"
+    assert server.connections == 1
+    assert listeners == {0: ["read"], 1: ["read"], 2: ["read"]}
+
+
 # ---------------------------------------------------------------- leaving early
 
 
