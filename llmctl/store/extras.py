@@ -12,33 +12,24 @@ from llmctl.store.ddl import quoted
 from llmctl.store.fields import snake
 from llmctl.store.orm import Extra, Source
 
-#: How a declared type begins -> our word for it. Everything else is text.
-_WORDS = (
-    *(("INT", "integer"), ("BIGINT", "integer"), ("SMALLINT", "integer"), ("TINYINT", "integer")),
-    *(("REAL", "real"), ("DOUBLE", "real"), ("FLOAT", "real"), ("DECIMAL", "real"), ("NUMERIC", "real")),
-    *(("BOOL", "boolean"), ("DATE", "datetime"), ("TIMESTAMP", "datetime"), ("JSON", "json"), ("BLOB", "blob")),
+#: How a declared type begins -> what it is to us. Everything else is TEXT.
+_DECLARED = (
+    *(("INT", "INTEGER"), ("BIGINT", "INTEGER"), ("SMALLINT", "INTEGER"), ("TINYINT", "INTEGER")),
+    *(("REAL", "REAL"), ("DOUBLE", "REAL"), ("FLOAT", "REAL"), ("DECIMAL", "REAL"), ("NUMERIC", "REAL")),
+    *(("BOOL", "BOOLEAN"), ("DATE", "DATETIME"), ("TIMESTAMP", "DATETIME"), ("JSON", "JSONB"), ("BLOB", "BLOB")),
 )
-_DECLARED = {
-    "text": "TEXT",
-    "integer": "INTEGER",
-    "real": "REAL",
-    "boolean": "BOOLEAN",
-    "datetime": "DATETIME",
-    "json": "JSONB",
-    "blob": "BLOB",
-}
 #: What every value of a column has to be for the column to be of that type.
 _HOLDS = {
-    "datetime": "llmctl_time({0}) IS NOT NULL",
-    "boolean": "typeof({0}) = 'integer' AND {0} IN (0, 1)",
-    "json": "typeof({0}) = 'text' AND json_valid({0})",
+    "DATETIME": "llmctl_time({0}) IS NOT NULL",
+    "BOOLEAN": "typeof({0}) = 'integer' AND {0} IN (0, 1)",
+    "JSONB": "typeof({0}) = 'text' AND json_valid({0})",
 }
-_VALUE = {"datetime": "llmctl_time({0})"}
+_VALUE = {"DATETIME": "llmctl_time({0})"}
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as it will be: the name, our word for its type, its definition, the SQL of its values."""
+    """A column as it will be: the name, the declared type, its definition, the SQL of its values."""
 
     name: str
     type: str
@@ -79,29 +70,29 @@ def indexes(
 def _column(connection: sqlite3.Connection, source: Source, extra: Extra, ours: set[str]) -> Column:
     clashes = snake(extra.name) in ours
     name = f"{extra.name}_adopted" if clashes else extra.name
-    word = _word(connection, source.table, extra)
+    declared = _declared(connection, source.table, extra)
     default = f" DEFAULT {extra.default}" if extra.default is not None else ""
-    definition = f"{quoted(name)} {_DECLARED[word]}{default}{_reference(connection, source.table, extra.name)}"
-    value = _VALUE.get(word, "{0}").format(quoted(extra.name))
+    definition = f"{quoted(name)} {declared}{default}{_reference(connection, source.table, extra.name)}"
+    value = _VALUE.get(declared, "{0}").format(quoted(extra.name))
     notes = []
     if clashes:
         notes.append(f'"{source.table}.{extra.name}" is now "{name}": llmctl has a column of that name')
     if extra.required and extra.default is None:
         notes.append(f'"{source.table}.{name}" was required and is optional now')
-    return Column(name, word, definition, value, notes)
+    return Column(name, declared, definition, value, notes)
 
 
-def _word(connection: sqlite3.Connection, table: str, extra: Extra) -> str:
-    word = next((word for start, word in _WORDS if extra.type.startswith(start)), "text")
-    condition = _HOLDS.get(word)
+def _declared(connection: sqlite3.Connection, table: str, extra: Extra) -> str:
+    declared = next((ours for start, ours in _DECLARED if extra.type.startswith(start)), "TEXT")
+    condition = _HOLDS.get(declared)
     if condition is None:
-        return word
+        return declared
     column = quoted(extra.name)
     other = connection.execute(
         f"SELECT 1 FROM {quoted(table)} WHERE {column} IS NOT NULL AND NOT ({condition.format(column)}) LIMIT 1"
     ).fetchone()
     # One value that does not fit, and the column stays what holds everything.
-    return "text" if other else word
+    return "TEXT" if other else declared
 
 
 def _reference(connection: sqlite3.Connection, table: str, column: str) -> str:

@@ -10,18 +10,21 @@ from llmctl.core.errors import UsageError
 from llmctl.store import ddl, shape
 from llmctl.store.database import Database
 
-#: Our word for a type -> its declaration; the rules are those of our own columns.
-TYPES: dict[str, str] = {
+#: Our word for a type -> its declaration. Only these can be asked for.
+TYPES: Mapping[str, str] = {
     "text": "TEXT",
     "integer": "INTEGER",
     "real": "REAL",
-    "boolean": "BOOLEAN CHECK ({0} IN (0, 1))",
-    "datetime": "DATETIME CHECK ({0} GLOB '????-??-??T??:??:??.???+00:00')",
-    "json": "JSONB CHECK ({0} IS NULL OR json_valid({0}) AND typeof({0}) = 'text')",
+    "boolean": "BOOLEAN",
+    "datetime": "DATETIME",
+    "json": "JSONB",
 }
-
-#: Types of columns that came along with an adopted table, beside those of :data:`TYPES`.
-_CARRIED: dict[str, str] = {"blob": "BLOB"}
+#: What a column of that declaration may hold: the rules of our own columns.
+_CHECKS: Mapping[str, str] = {
+    "BOOLEAN": " CHECK ({0} IN (0, 1))",
+    "DATETIME": " CHECK ({0} GLOB '????-??-??T??:??:??.???+00:00')",
+    "JSONB": " CHECK ({0} IS NULL OR json_valid({0}) AND typeof({0}) = 'text')",
+}
 #: Tables that the program fills on its own account.
 _CLOSED = ("stream_chunks", "usage_hourly")
 #: What the column ``refs`` is called in JSON and in Prisma.
@@ -66,9 +69,9 @@ def add(database: Database, wanted: Iterable[Field]) -> list[Field]:
     return changed
 
 
-def declaration(name: str, type: str) -> str:
-    """Return the definition of a column for CREATE TABLE and ADD COLUMN."""
-    return f"{ddl.quoted(name)} {(TYPES | _CARRIED)[type].format(ddl.quoted(name))}"
+def definition(name: str, declared: str) -> str:
+    """Return a column for CREATE TABLE and ADD COLUMN."""
+    return f"{ddl.quoted(name)} {declared}{_CHECKS.get(declared, '').format(ddl.quoted(name))}"
 
 
 def snake(name: str) -> str:
@@ -81,8 +84,8 @@ def _add(database: Database, field: Field) -> bool:
     is_new = _find(known, field) is None
     if is_new:
         _refuse_clash(database, field)
-        database.execute(f"ALTER TABLE {{{field.table}}} ADD COLUMN {declaration(field.name, field.type)}")
-        known.setdefault(field.table, {})[field.name] = field.type
+        database.execute(f"ALTER TABLE {{{field.table}}} ADD COLUMN {definition(field.name, TYPES[field.type])}")
+        known.setdefault(field.table, {})[field.name] = TYPES[field.type]
         shape.remember(database.connection, "fields", known)
     return (field.index and _add_index(database, field)) or is_new
 
@@ -94,12 +97,13 @@ def _known(database: Database) -> dict[str, dict[str, str]]:
 
 def _find(known: Mapping[str, Mapping[str, str]], field: Field) -> str | None:
     """Return the type of the field that is there already; raise UsageError for one of that name but another type."""
-    for name, type_ in known.get(field.table, {}).items():
-        if name == field.name and type_ == field.type:
-            return type_
+    for name, declared in known.get(field.table, {}).items():
+        if name == field.name and declared == TYPES[field.type]:
+            return declared
         if snake(name) == snake(field.name):
             raise UsageError(
-                f'field "{field.table}.{name}" is there already, as {type_}', hint="choose another name for the new one"
+                f'field "{field.table}.{name}" is there already, as {declared.lower()}',
+                hint="choose another name for the new one",
             )
     return None
 

@@ -172,7 +172,7 @@ def _with_fields(sql: str, custom: Mapping[str, Mapping[str, str]]) -> str:
         columns = custom.get(match[2], {})
         if match[1] == "columns":
             return "".join(f", {ddl.quoted(name)}" for name in columns)
-        return "".join(f", {fields.declaration(name, type_)}" for name, type_ in columns.items())
+        return "".join(f", {fields.definition(name, declared)}" for name, declared in columns.items())
 
     return _SLOT.sub(filled, sql)
 

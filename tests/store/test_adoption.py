@@ -135,8 +135,8 @@ def test_users_own_columns_become_fields(path):
     run(path, 'CREATE UNIQUE INDEX "LlmChat_userId_key" ON "LlmChat"("userId", "createdAt")')
     done = adopt(path, {})
     assert done.fields["chats"] == {
-        **{"userId": "text", "score": "real", "seenAt": "datetime", "flags": "json", "vip": "boolean"},
-        **{"picture": "blob", "name_adopted": "text", "sourceId_adopted": "text"},
+        **{"userId": "TEXT", "score": "REAL", "seenAt": "DATETIME", "flags": "JSONB", "vip": "BOOLEAN"},
+        **{"picture": "BLOB", "name_adopted": "TEXT", "sourceId_adopted": "TEXT"},
     }
     with closing(open_hub(path, "write")) as hub:
         chat = hub.one("SELECT * FROM {chats}")
@@ -157,7 +157,7 @@ def test_own_column_with_a_value_that_does_not_fit_stays_text(path):
     with closing(sqlite3.connect(path)) as connection, connection:
         for id, seen, flags in (("c1", "soon", "{"), ("c2", "2025-03-04T05:06:07.001Z", "{}")):
             orm_made.insert(connection, "LlmChat", {"id": id, "updatedAt": 1, "seenAt": seen, "flags": flags})
-    assert adopt(path, {}).fields["chats"] == {"seenAt": "text", "flags": "text"}
+    assert adopt(path, {}).fields["chats"] == {"seenAt": "TEXT", "flags": "TEXT"}
     with closing(open_hub(path)) as hub:
         assert hub.value("SELECT seenAt FROM {chats} WHERE id = 'c1'") == "soon"
 

@@ -158,7 +158,7 @@ def test_field_is_added_typed_indexed_and_kept(hub):
     wanted = [fields.parse("chats.user_id:text:index"), fields.parse("messages.stars:integer")]
     assert fields.add(hub, wanted) == wanted
     assert fields.add(hub, wanted) == []
-    assert hub.fields == {"chats": {"user_id": "text"}, "messages": {"stars": "integer"}}
+    assert hub.fields == {"chats": {"user_id": "TEXT"}, "messages": {"stars": "INTEGER"}}
     hub.commit(Insert("chats", {"id": "c1", "user_id": "u_1"}))
     plan = hub.query("EXPLAIN QUERY PLAN SELECT * FROM {chats} WHERE user_id = 'u_1'")
     assert "chats_user_id" in plan[0]["detail"]
@@ -220,4 +220,4 @@ def test_field_survives_a_rename_of_its_table(hub):
     hub.commit(Insert("chats", {"id": "c1", "user_id": "u_1"}))
     tables.rename(hub, {"chats": "talks"})
     assert hub.query("SELECT id FROM {chats} WHERE user_id = 'u_1'") == [{"id": "c1"}]
-    assert hub.fields == {"chats": {"user_id": "text"}}
+    assert hub.fields == {"chats": {"user_id": "TEXT"}}
