@@ -1,4 +1,5 @@
 -- Views for `llmctl db query`: stable names over whatever the tables are called. Columns may be added, never renamed.
+-- Cost and duration 0 in rows of other programs mean that they did not know: here they are NULL.
 
 -- Chats with their numbers; one row a chat.
 CREATE VIEW v_chats AS
@@ -17,7 +18,7 @@ SELECT
   (SELECT count(*) FROM "requests" r WHERE r.chat_id = c.id) AS requests,
   (SELECT sum(r.input_tokens) FROM "requests" r WHERE r.chat_id = c.id) AS input_tokens,
   (SELECT sum(r.output_tokens) FROM "requests" r WHERE r.chat_id = c.id) AS output_tokens,
-  (SELECT sum(r.cost) FROM "requests" r WHERE r.chat_id = c.id) AS cost
+  (SELECT sum(nullif(r.cost, CASE r.origin WHEN 'orm' THEN 0 END)) FROM "requests" r WHERE r.chat_id = c.id) AS cost
 FROM "chats" c
 LEFT JOIN "model_connections" k ON c.type <> 'agent' AND k.id = c.source_id
 LEFT JOIN "agents" a ON c.type = 'agent' AND a.id = c.source_id;
@@ -74,14 +75,14 @@ SELECT
   r.agent,
   r.status,
   r.status_code,
-  r.duration AS duration_ms,
+  nullif(r.duration, CASE r.origin WHEN 'orm' THEN 0 END) AS duration_ms,
   r.time_to_first_token AS time_to_first_token_ms,
   r.input_tokens,
   r.output_tokens,
   r.cached_tokens,
   r.cache_write_tokens,
   r.thinking_tokens,
-  r.cost,
+  nullif(r.cost, CASE r.origin WHEN 'orm' THEN 0 END) AS cost,
   r.finish_reason,
   r.error_code,
   r.error_reason,
