@@ -78,6 +78,8 @@ class Printer:
             self._io.write(dumps({"type": "error", **error_object(error)}) + "\n")
         elif self._live:
             self._end_line()
+        elif outcome.status == "completed" and not self._app.asking["output"]:  # it could not be stored
+            self._deliver(answer(outcome, extract=self._app.asking["extract"]))
 
     def usage(self, outcome: Outcome) -> None:
         """Print the usage line on stderr, where both streams are terminals or it was asked for."""

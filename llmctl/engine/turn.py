@@ -170,8 +170,10 @@ class Turn:
 
     def _storage_error(self) -> StorageError:
         problem = self._recorder.storage_error
-        return StorageError(
+        error = StorageError(
             f"the answer could not be stored: {problem.message if problem else 'the hub cannot be written'}",
             hint=f"what is missing waits in {self._recorder.spooled_to} and goes into the hub with the next run",
             reason=problem.reason if problem else None,
         )
+        error.chat_id, error.request_id = self.outcome.chat_id, self.outcome.request_id
+        return error
