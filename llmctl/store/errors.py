@@ -21,6 +21,8 @@ def storage_errors(path: str) -> Iterator[None]:
 def translated(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sqlite3.DatabaseError:
     """Return the StorageError for an error about the file, or the error itself."""
     text = str(error)
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":  # no room for the log's index
+        text = "database or disk is full"
     for part, message, hint, reason in _WORDS:
         if part in text:
             return StorageError(message.format(path=path), hint=hint.format(path=path), reason=reason)

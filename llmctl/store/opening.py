@@ -159,14 +159,24 @@ def _connected(path: str, mode: Mode) -> sqlite3.Connection:
             connection.execute("SELECT 1 FROM sqlite_master")
         except sqlite3.OperationalError as error:
             connection.close()
-            if mode != "read" or "unable to open" not in str(error):
+            if mode != "read" or not _is_still(path, error):
                 raise
-            # A write-ahead hub on a read-only file system, without its side files: nobody else can write it.
             connection = _connect(path, "&immutable=1")
         _set_up(connection)
         if mode == "read":
             connection.execute("PRAGMA query_only=1")
         return connection
+
+
+def _is_still(path: str, error: sqlite3.OperationalError) -> bool:
+    """Say whether a hub that cannot have its side files can be read without them: nobody can write it either.
+
+    Its file system is read-only or full. A log that is there holds the newest rows: leaving it out would lie.
+    """
+    if "unable to open" not in str(error) and error.sqlite_errorname != "SQLITE_IOERR_SHMSIZE":
+        return False
+    log = f"{path}-wal"
+    return not os.path.exists(log) or not os.path.getsize(log)
 
 
 def _connect(path: str, options: str = "") -> sqlite3.Connection:
