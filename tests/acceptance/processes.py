@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,3 +122,11 @@ class Running:
         """Wait for the end; stdout is everything that was shown."""
         out, err = self.process.communicate(timeout=PATIENCE_S)
         return Done(self.process.returncode, (self.shown + out).decode(), err.decode())
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.hubs import Hub, text_of
-from tests.acceptance.processes import LLMCTL, Done, Llmctl
+from tests.acceptance.processes import LLMCTL, Done, Llmctl, wait_until
 from tests.fakes.openai_server import CUT, END, RESET, FakeServer, Reply, delta, event, page, stream
 
 pytestmark = pytest.mark.slow
@@ -378,13 +377,6 @@ def test_signal_while_the_prompt_is_committed_frees_the_thread(llmctl, hub):
     assert hub.spoken == [("user", "completed", "hello")]
     assert hub.states()["jobs"] == ["cancelled"]
     assert hub.is_free()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def is_waiting_for_the_hub(pid: int) -> bool:

@@ -1,0 +1,280 @@
+"""What stands on the disk: a write-ahead log cut anywhere, commits that survive a power cut, a disk that is full."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import resource
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.acceptance.hubs import Hub, text_of
+from tests.acceptance.processes import LLMCTL, Done, Llmctl, wait_until
+from tests.fakes.openai_server import HOLD, delta, stream, thought
+
+pytestmark = pytest.mark.slow
+
+# --- committed before it is shown -----------------------------------------------------------------------------------
+
+
+def test_answer_in_one_large_piece_is_in_the_hub_before_any_of_it_is_shown(llmctl, server, hub):
+    text = "word " * 60_000
+    server.answer(stream("", insert={0: delta(text), 1: HOLD}))
+    running = llmctl.start("chat", "hi")
+    running.until("word")
+    running.kill()
+    assert text_of(hub.raw()) == text
+
+
+def test_thinking_is_in_the_hub_before_any_of_it_is_shown(llmctl, server, hub):
+    text = "hmm " * 60_000
+    server.answer(stream("", insert={0: thought(text), 1: HOLD}))
+    running = llmctl.start("chat", "--show-thinking", "hi")
+    assert os.read(running.process.stderr.fileno(), 4)
+    running.kill()
+    assert hub.raw().count("hmm") == 60_000
+
+
+# --- the write-ahead log --------------------------------------------------------------------------------------------
+
+
+def test_wal_cut_at_any_byte_opens_whole_and_has_every_finished_message(llmctl, server, hub, tmp_path):
+    assert llmctl("chat", "--name", "x", "turn 0").code == 0
+    with closing(sqlite3.connect(hub.path)) as keeper:  # keeps the log from being folded in when a process ends
+        keeper.execute("SELECT count(*) FROM chats").fetchone()
+        assert llmctl("chat", "--name", "x", "turn 1").code == 0
+        finished = os.path.getsize(f"{hub.path}-wal")
+        server.answer(stream("one two three four", hold=3))
+        running = llmctl.start("chat", "--name", "x", "turn 2")
+        running.until("three")
+        running.kill()
+        with scratch(tmp_path) as folder:
+            shutil.copyfile(hub.path, f"{folder}/cut.db")
+            with open(f"{hub.path}-wal", "rb") as file:
+                log = file.read()
+            cuts = [*range(0, len(log), 97), len(log)]
+            found = [cut_hub(f"{folder}/cut.db", log[:cut]) for cut in cuts]
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (2, 5)
+    assert all(count >= 4 for cut, count in zip(cuts, found, strict=True) if cut >= finished)
+
+
+def cut_hub(path: str, log: bytes) -> int:
+    """Open a hub with that log, assert that it is whole and return the number of its finished messages."""
+    with open(f"{path}-wal", "wb") as file:
+        file.write(log)
+    # A reader does not fold the log in when it leaves: the hub stays as it is for the next cut.
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as connection:
+        rows = connection.execute("SELECT content FROM messages WHERE status = 'completed' ORDER BY seq").fetchall()
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    os.unlink(f"{path}-shm")
+    said = ["turn 0", "echo: turn 0", "turn 1", "echo: turn 1", "turn 2"]
+    assert [content for (content,) in rows] == said[: len(rows)]
+    return len(rows)
+
+
+@contextmanager
+def scratch(tmp_path: Path) -> Iterator[str]:
+    """A folder in memory where there is one: thousands of copies are made."""
+    with TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path) as folder:
+        yield folder
+
+
+# --- a power cut ----------------------------------------------------------------------------------------------------
+
+
+def traced(llmctl: Llmctl, folder: Path, *words: str) -> list[str]:
+    """Run under strace; return in order: ``sync`` (of the log), ``connect``, ``show`` (on stdout)."""
+    trace = folder / "trace.txt"
+    command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,connect,write", "-o", str(trace), *LLMCTL, *words]
+    done = subprocess.run(command, env=llmctl.env, cwd=llmctl.home, stdin=subprocess.DEVNULL, capture_output=True)
+    if b"ptrace" in done.stderr:
+        pytest.skip("strace may not trace here")
+    assert done.returncode == 0, done.stderr
+    found = []
+    for line in trace.read_text().splitlines():
+        for name, pattern in (
+            ("sync", r"f(data)?sync\(\d+<[^>]*-wal>"),
+            ("connect", r"connect\(.*htons"),
+            ("show", r"write\(1<"),
+        ):
+            if re.search(pattern, line):
+                found.append(name)
+    return found
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_prompt_and_finish_are_on_the_disk_and_pieces_do_not_wait_for_it(llmctl, hub, server, tmp_path):
+    found = traced(llmctl, tmp_path, "chat", "--name", "x", "count")
+    assert found.count("connect") == 1
+    sent = found.index("connect")
+    assert found[:sent].count("sync") >= 2  # the prompt; placeholder and request; a new log's header
+    told = len(found) - 1 - found[::-1].index("show")
+    assert found[sent:told].count("sync") == 2  # the finish, and the thread let go, before the line end that says so
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_pieces_that_come_one_by_one_are_not_synced_each(llmctl, hub, tmp_path):
+    words = ("chat", "-m", "echo", "-o", "delay=0.005", "--name", "x")
+    few = traced(llmctl, tmp_path, *words, "one")
+    many = traced(llmctl, tmp_path, *words, " ".join(["word"] * 30))
+    assert many.count("show") >= 30
+    assert many.count("sync") == few.count("sync")
+
+
+# --- a disk that is full --------------------------------------------------------------------------------------------
+
+
+class SmallDisk:
+    """A file system of its own with little space."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def fill(self) -> None:
+        with suppress(OSError), open(f"{self.path}/filler", "wb", buffering=0) as file:
+            while file.write(b"\0" * 512):
+                pass
+
+    def free(self) -> None:
+        os.unlink(f"{self.path}/filler")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True)
+    if mount.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mount.stderr.decode().strip()}")
+    try:
+        yield SmallDisk(str(folder))
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def full(disk: SmallDisk, hub: Hub, llmctl: Llmctl) -> tuple[Hub, Llmctl]:
+    """The hub on the small disk, and llmctl on it; the home is elsewhere."""
+    moved = Hub(shutil.move(hub.path, disk.path))
+    return moved, llmctl.with_env(LLMCTL_DB=moved.path)
+
+
+def digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def test_full_disk_before_the_call_sends_nothing(full, disk, server):
+    hub, llmctl = full
+    before = digest(hub.path)
+    disk.fill()
+    done = llmctl("chat", "hello")
+    assert (done.code, done.out) == (13, "")
+    assert done.err.startswith(f'llmctl: the disk is full: "{hub.path}"\nhint: '), done.err
+    assert server.requests == []
+    assert llmctl("stats", "--json").code == 0  # reading goes on
+    assert digest(hub.path) == before
+    disk.free()
+    assert llmctl("chat", "hello").code == 0
+    hub.check()
+
+
+def test_no_hub_on_a_full_disk_leaves_nothing_behind(disk, llmctl, server):
+    disk.fill()
+    done = llmctl("chat", "--db", f"{disk.path}/new.db", "-m", "echo", "hello")
+    assert (done.code, done.out) == (13, "")
+    assert done.err.count("\n") == 2
+    assert os.listdir(disk.path) == ["filler"]
+
+
+def assert_kept_and_taken_in(hub: Hub, llmctl: Llmctl, done: Done, text: str) -> None:
+    """The answer was shown; the next run puts into the hub what it lacks, once."""
+    assert (done.code, done.out) == (13, f"{text}\n")
+    assert done.err.startswith("llmctl: the answer could not be stored: ")
+    assert "hint: what is missing waits in " in done.err
+    after = llmctl("chat", "-c", "and on")
+    assert after.code == 0, after
+    assert "took in" in after.err
+    again = llmctl("chat", "-c", "and on")
+    assert (again.code, "took in" in again.err) == (0, False)
+    answers = [("assistant", "completed", text), *[("assistant", "completed", "echo: and on")] * 2]
+    assert [row for row in hub.spoken if row[0] == "assistant"] == answers
+    assert hub.states() == {
+        "messages": ["completed"] * 6,
+        "requests": ["completed"] * 3,
+        "response_streams": ["completed"] * 3,
+        "network_calls": ["success"] * 3,
+        "jobs": ["completed"] * 3,
+    }
+    assert hub.value("SELECT sum(requests) FROM usage_hourly") == 3
+    assert hub.value("SELECT sum(output_tokens) FROM usage_hourly") == hub.value(
+        "SELECT sum(output_tokens) FROM requests"
+    )
+    assert hub.value("SELECT count(*) FROM stream_chunks") == 0
+    assert text_of(hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]["raw_output"]) == text
+    assert hub.is_free()
+    assert hub.beside() == []
+    hub.check()
+
+
+def test_disk_that_fills_during_the_call_loses_nothing(full, disk, server):
+    hub, llmctl = full
+    text = "one two three four " * 300 + "end"
+    server.answer(stream(text, hold=2))
+    running = llmctl.start("chat", "hello")
+    running.until("two")
+    disk.fill()
+    server.release()
+    done = running.end()
+    disk.free()
+    assert f"{llmctl.home}/.local/state/llmctl" in done.err
+    assert_kept_and_taken_in(hub, llmctl, done, text)
+    assert os.listdir(f"{llmctl.home}/.local/state/llmctl") == []
+
+
+def test_hub_that_cannot_grow_during_the_call_loses_nothing(hub, llmctl, server):
+    text = "one two three four " * 300 + "end"
+    server.answer(stream(text, hold=2))
+    running = llmctl.start("chat", "hello")
+    running.until("two")
+    size = os.path.getsize(f"{hub.path}-wal")
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
+    server.release()
+    done = running.end()
+    assert f"{hub.path}.spool" in done.err
+    assert os.stat(f"{hub.path}.spool").st_mode & 0o777 == 0o600
+    assert_kept_and_taken_in(hub, llmctl, done, text)
+
+
+def test_json_of_an_answer_that_could_not_be_stored_is_whole(hub, llmctl, server):
+    server.answer(stream("one two three", hold=2))
+    running = llmctl.start("chat", "--json", "hello")
+    server.wait_for(1)
+    wait_until(lambda: bool(hub.rows("SELECT 1 FROM stream_chunks")))
+    size = os.path.getsize(f"{hub.path}-wal")
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
+    server.release()
+    done = running.end()
+    assert (done.code, done.json["content"], done.json["status"]) == (13, "one two three", "completed")
+    assert (done.error["code"], done.error["request_id"]) == ("storage", done.json["request_id"])
+
+
+def test_extracted_answer_that_could_not_be_stored_is_shown(hub, llmctl, server):
+    server.answer(stream("see\n```\ncode here\n```\nso", hold=2))
+    running = llmctl.start("chat", "-x", "hello")
+    wait_until(lambda: bool(hub.rows("SELECT 1 FROM stream_chunks")))
+    size = os.path.getsize(f"{hub.path}-wal")
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
+    server.release()
+    done = running.end()
+    assert (done.code, done.out) == (13, "code here\n")
