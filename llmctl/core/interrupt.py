@@ -44,6 +44,11 @@ def handle(signum: int, frame: FrameType | None) -> None:
         raise Signalled(signum)
 
 
+def is_pending() -> bool:
+    """Tell whether a signal waits for the end of a block: what takes long in it should stop by itself."""
+    return _state.pending is not None
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let the block finish before a signal takes effect. Blocks may nest."""
