@@ -34,6 +34,8 @@ ALTER TABLE "order" ADD COLUMN "2nd key" JSONB;
 ALTER TABLE "order" ADD COLUMN seen DATETIME;
 CREATE INDEX my_user ON "My Chats" (user_id DESC);
 CREATE TABLE "Class" (a TEXT, b UUID);
+CREATE TABLE jobs (id TEXT NOT NULL PRIMARY KEY);
+CREATE TABLE _prisma_migrations (id TEXT NOT NULL PRIMARY KEY);
 CREATE TABLE "Message" (id INTEGER PRIMARY KEY, b INT, c TEXT UNIQUE, message_id TEXT REFERENCES "order" (id));
 CREATE VIEW mine AS SELECT user_id FROM "My Chats";
 """

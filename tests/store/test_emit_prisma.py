@@ -260,8 +260,26 @@ def test_tables_under_other_names_keep_their_models(odd):
     for model, table in (("Chat", "My Chats"), ("Message", "order"), ("Agent", "chats"), ("Tool", "chat's")):
         assert f'@@map("{table}")' in lines(text, model)
     assert "model LlmToolCall" not in text
-    assert "model Message2 {" in text
-    assert "@@ignore" in lines(text, "Class")
+    assert '@@map("select")' in lines(text, "Job")
+
+
+def test_tables_of_others_are_told_apart(odd):
+    text = prisma.emit(*odd)
+    assert '@@map("Message")' in lines(text, "Message2")
+    assert '@@map("jobs")' in lines(text, "Jobs")
+    assert {"@@ignore", 'b Unsupported("uuid")?'} <= set(lines(text, "Class"))
+    assert "b String?" in lines(prisma.emit(*odd, provider="postgresql"), "Class")
+    keys = "fields: [messageId], references: [id], onDelete: NoAction, onUpdate: NoAction"
+    assert f"message Message? @relation({keys})" in lines(text, "Message2")
+    assert '@@index([userId(sort: Desc)], map: "my_user")' in lines(text, "Chat")
+
+
+def test_any_name_is_written_so_that_it_can_be_read(tmp_path, parsers):
+    name = 'say "hi" \\ \t there'
+    catalogue, names = look(make(str(tmp_path / "hub.db"), {"jobs": name}))
+    said = parsers().read(prisma.emit(catalogue, names))
+    assert said["error"] is None
+    assert name in [model["dbName"] for model in said["models"]]
 
 
 def test_postgresql_has_its_own_types(plain):

@@ -75,6 +75,7 @@ def test_comments_belong_to_tables_and_columns(hub):
 
 def test_hub_under_other_names_is_described_alike(hub, tmp_path):
     odd, names = look(make(str(tmp_path / "odd.db"), ODD_NAMES, OWN))
+    assert odd.find("_prisma_migrations") is None
     for table in look(hub)[0].tables:
         twin = odd.find(names.get(table.name, table.name))
         assert twin.comment == table.comment
@@ -141,6 +142,10 @@ def test_comments_are_found_wherever_they_stand(sql):
     found = sqltext.columns(sql)
     assert found["a"].comment.startswith("one")
     assert found["b"].comment.split("\n")[0] == "two"
+
+
+def test_column_called_like_a_constraint_keeps_its_comment():
+    assert sqltext.columns('CREATE TABLE t ("check" TEXT, -- one\n CHECK ("check" <> \'\'))')["check"].comment == "one"
 
 
 def test_values_are_unquoted():
