@@ -8,7 +8,6 @@ from llmctl.cli.app import App
 from llmctl.cli.looking import called, chat
 from llmctl.cli.person import confirm
 from llmctl.engine import erasing
-from llmctl.store import upkeep
 from llmctl.store.database import Row
 
 
@@ -18,18 +17,16 @@ def delete(app: App, refs: Sequence[str], *, with_usage: bool, yes: bool) -> Non
     rows = list({row["id"]: row for row in (chat(database, ref) for ref in refs)}.values())
     confirm(app, _question(rows, with_usage), yes=yes)
     erased = erasing.erase(database, [row["id"] for row in rows], with_usage=with_usage)
-    app.close()
-    if erasing.is_left(app.hub_path, erased):
-        app.note("some of the text was left in unused parts of the file: rewriting the hub")
-        upkeep.vacuum(app.hub("write"))
     for row in rows:
         if app.quiet or not app.io.stdout_tty:
             app.io.write(f"{row['id']}\n")
         app.note(f'deleted the chat "{called(row)}"')
     for fork in erased.forks:
         app.note(f"the fork {fork[:8]} keeps what it copied")
-    if not erased.is_purged:
+    if erased.in_log:
         app.note("another process is reading the hub: deleted text leaves the write-ahead log when it ends")
+    if erased.in_gaps:
+        app.note("unused parts of the file may still hold pieces of the text: llmctl db vacuum writes it anew")
 
 
 def _question(rows: Sequence[Row], with_usage: bool) -> str:

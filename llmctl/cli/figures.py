@@ -68,7 +68,9 @@ def show(app: App, wishes: Wishes) -> None:
     figures = reports.total(database, scope)
     if app.format.kind == "auto":
         figures = {"range": _range(scope, figures)} | figures
-        emit_record(app, figures, [Column("range"), *(column._replace(header=None, shown=True) for column in _COLUMNS[:-1])])
+        emit_record(
+            app, figures, [Column("range"), *(column._replace(header=None, shown=True) for column in _COLUMNS[:-1])]
+        )
     elif app.format.is_json:
         emit_record(app, figures, _COLUMNS)
     else:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
 
-_RELATIVE = re.compile(r"(\d+(?:\.\d+)?)(s|m|min|h|d|w)")
+_RELATIVE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|min|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-_CALENDAR = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+_CALENDAR = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 _WORD = re.compile(r"(this|last)-(week|month|year)")
 
 

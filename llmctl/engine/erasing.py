@@ -1,40 +1,52 @@
-"""Deleting chats for good: no live turn is cut off, and the file is searched for what is left."""
+"""Deleting chats for good: no live turn is cut off, and the file keeps nothing of the text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from llmctl.core.errors import LockedError
 from llmctl.engine import unlocking
-from llmctl.store import deletion, remnants, threads
+from llmctl.store import deletion, threads, upkeep
 from llmctl.store.database import Database
-from llmctl.store.opening import MEMORY
+
+#: A larger hub is not written anew for each deletion: 7 s and as much free space for a gigabyte.
+REWRITTEN_BYTES = 1_000_000_000
 
 
 class Erased(NamedTuple):
-    """What is to be known after a deletion: pieces of the text, chats that keep copies, whether the log is empty."""
+    """What is to be known after a deletion: chats that keep copies, and what may still be in the hub's files."""
 
-    pieces: set[bytes]
     forks: tuple[str, ...]
-    is_purged: bool
+    in_log: bool
+    in_gaps: bool
 
 
 def erase(database: Database, chat_ids: Iterable[str], *, with_usage: bool = False) -> Erased:
     """Delete chats with every copy of their text; raise LockedError, and delete none, where a live job holds one."""
     wanted = set(chat_ids)
-    pieces: set[bytes] = set()
     forks: list[str] = []
     with database.transaction(durable=True):
         for chat_id in wanted:
             thread = threads.of_chat(database, chat_id)
             if thread is not None:
                 unlocking.free(database, thread["id"])
-            deleted = deletion.delete(database, chat_id, with_usage=with_usage)
-            pieces |= deleted.pieces
-            forks += (fork for fork in deleted.forks if fork not in wanted)
-    return Erased(pieces, tuple(forks), deletion.purge(database))
+            forks += deletion.delete(database, chat_id, with_usage=with_usage)
+    emptied = deletion.purge(database)
+    is_small = upkeep.size(database.path) <= REWRITTEN_BYTES
+    if is_small:
+        emptied = _rewrite(database)
+    return Erased(tuple(fork for fork in forks if fork not in wanted), not emptied, not is_small)
 
 
-def is_left(path: str, erased: Erased) -> bool:
-    """Search the hub's file for the text. No connection of this process may be open on it."""
-    return path != MEMORY and remnants.are_left(path, erased.pieces)
+def _rewrite(database: Database) -> bool:
+    """Write the file anew; return whether the log could be emptied.
+
+    ``secure_delete`` overwrites what is deleted, but not the copies that stay in the unused middle of a page when
+    its rows move to another one: they are common where turns run side by side.
+    """
+    try:
+        upkeep.vacuum(database)
+    except LockedError:
+        return False
+    return True

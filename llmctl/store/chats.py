@@ -43,10 +43,11 @@ _LIST = (
 )
 _ONE = f"SELECT c.*, {_COLUMNS} FROM {{chats}} c {_PARTIES} WHERE c.id = ?"
 
-#: JSON's true and false as people type them; SQLite would make 1 and 0 of them.
+#: JSON's true and false as people type them; SQLite would make 1 and 0 of them. A JSON path cannot name every key.
 _METADATA = """
-CASE json_type(c.metadata, {path}) WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'
-ELSE CAST(c.metadata ->> {path} AS TEXT) END = {value}
+EXISTS (
+  SELECT 1 FROM json_each(c.metadata) e WHERE e.key = {key}
+  AND CASE WHEN e.type IN ('true', 'false', 'null') THEN e.type ELSE CAST(e.value AS TEXT) END = {value})
 """
 
 
@@ -81,8 +82,8 @@ def knows_field(database: Database, name: str) -> bool:
     """Tell whether any chat has that custom field or metadata key."""
     if name in database.fields.get("chats", {}):
         return True
-    sql = "SELECT 1 FROM {chats} WHERE metadata IS NOT NULL AND json_type(metadata, ?) IS NOT NULL LIMIT 1"
-    return database.value(sql, (_path(name),)) is not None
+    sql = "SELECT 1 FROM {chats} c, json_each(c.metadata) e WHERE c.metadata IS NOT NULL AND e.key = ? LIMIT 1"
+    return database.value(sql, (name,)) is not None
 
 
 def create(database: Database, row: Mapping[str, Any], *, system: str | None = None) -> str:
@@ -178,13 +179,8 @@ def _conditions(database: Database, wanted: Filter) -> tuple[list[str], dict[str
 def _where(database: Database, index: int, field: str, value: str) -> tuple[str, dict[str, Any]]:
     declared = database.fields.get("chats", {}).get(field)
     if declared is None:
-        names = {"path": f":path{index}", "value": f":value{index}"}
-        return _METADATA.format(**names), {f"path{index}": _path(field), f"value{index}": value}
+        names = {"key": f":key{index}", "value": f":value{index}"}
+        return _METADATA.format(**names), {f"key{index}": field, f"value{index}": value}
     if declared.upper().startswith("BOOL") and value.lower() in ("true", "false"):
         value = "1" if value.lower() == "true" else "0"
     return f"c.{quoted(field)} = :value{index}", {f"value{index}": value}
-
-
-def _path(key: str) -> str:
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return f'$."{escaped}"'

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from llmctl.core import clock
-from llmctl.store import remnants, wal
+from llmctl.store import wal
 from llmctl.store.database import Database
 
 _THREADS = "SELECT id FROM {message_threads} WHERE chat_id = :chat"
@@ -83,29 +81,20 @@ WHERE p.chat_id = ? AND t.chat_id IS NOT NULL
 _MERGE = "INSERT INTO message_search (message_search, rank) VALUES ('merge', -1000)"
 
 
+def delete(database: Database, chat_id: str, *, with_usage: bool = False) -> tuple[str, ...]:
+    """Delete a chat and every copy of its text from the tables; return the chats that are forks of it.
 
-class Deleted(NamedTuple):
-    """Pieces of the text that went, and the chats that were forked from it and keep what they copied."""
-
-    pieces: set[bytes]
-    forks: tuple[str, ...]
-
-
-def delete(database: Database, chat_id: str, *, with_usage: bool = False) -> Deleted:
-    """Delete a chat and every copy of its text from the tables; :func:`purge` does the rest.
-
-    The ledger's rows stay with their numbers, without text; with ``with_usage`` they go, and the roll-up no longer
-    counts them. One transaction; joins a running one.
+    :func:`purge` does the rest. The ledger's rows stay with their numbers, without text; with ``with_usage`` they
+    go, and the roll-up no longer counts them. One transaction; joins a running one.
     """
     values = {"chat": chat_id, "now": clock.now()}
     with database.transaction(durable=True):
         forks = tuple(row["chat_id"] for row in database.rows(_FORKS, (chat_id,)))
         for statement in _COLLECT:
             database.execute(statement, values)
-        pieces = remnants.samples(database)
         for statement in (*_ERASE, *(_FORGET_USAGE if with_usage else ())):
             database.execute(statement, values)
-    return Deleted(pieces, forks)
+    return forks
 
 
 def purge(database: Database) -> bool:

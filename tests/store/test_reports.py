@@ -1,0 +1,381 @@
+"""``stats``: the roll-up says what the rows say, whatever the range and whatever it is grouped by."""
+
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+import pytest
+
+from llmctl.core import clock, periods
+from llmctl.core.errors import UsageError
+from llmctl.store import fields, groups, reports
+from llmctl.store.scope import Scope
+from llmctl.store.tally import percentile
+from tests.store.rows import START, Rows, hub  # noqa: F401
+
+NONE = dict.fromkeys(("cost", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"))
+FIELDS = [
+    *("chat_id", "requests", "failed_requests", "messages", "tool_calls", "input_tokens", "output_tokens"),
+    *("total_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens", "cost", "unpriced_requests"),
+    *("duration_ms", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
+    *("first_at", "last_at"),
+]
+
+
+@pytest.fixture
+def rows(hub):  # noqa: F811
+    return Rows(hub)
+
+
+@pytest.fixture
+def history(rows):
+    """400 requests of every kind over ten days, in two chats and without one."""
+    rng = random.Random(7)
+    chats = [rows.chat("a"), rows.chat("b"), None]
+    for _ in range(400):
+        chat = rng.choice(chats)
+        status = rng.choice(["completed", "completed", "failed", "incomplete", "interrupted", "pending"])
+        at = clock.later(START, rng.uniform(0, 10 * 86400))
+        origin = rng.choice(["llmctl", "orm"])
+        request = {
+            "provider": rng.choice(["openai", "OpenAI", "anthropic"]),
+            "model": rng.choice(["m1", "m2"]),
+            "response_model": rng.choice([None, "m1-2026"]),
+            "connection": rng.choice([None, "work", "home"]),
+            "agent": rng.choice([None, "coder"]),
+            "tag": rng.choice([None, "ci"]),
+            "script": rng.choice([None, "a.sh"]),
+            "status": status,
+            "origin": origin,
+            "input_tokens": rng.choice([None, 0, 10, 1000]),
+            "output_tokens": rng.choice([None, 0, 7]),
+            "cached_tokens": rng.choice([None, 3]),
+            "thinking_tokens": rng.choice([None, 2]),
+            "cost": rng.choice([None, 0.0, 0.125]),
+            "duration": rng.choice([None, 0, 3, 15, 99, 104, 1049, 1051, 99499, rng.randint(1, 600_000)]),
+            "time_to_first_token": rng.choice([None, 250, rng.randint(1, 3000)]),
+        }
+        rows.insert("requests", chat_id=chat["id"] if chat else None, at=at, **request)
+        if chat and status != "pending":
+            rows.message(chat, "user", "x", at=at, chat_id=rng.choice([chat["id"], None]))
+    return chats
+
+
+def expected(rows, within=lambda row: True):
+    """Count in plain Python what stats should say."""
+    every = [
+        row for row in rows.database.rows("SELECT * FROM {requests}") if row["status"] != "pending" and within(row)
+    ]
+    cost = [row["cost"] if row["cost"] or row["origin"] != "orm" else None for row in every]
+    tokens = [(row["input_tokens"] or 0) + (row["output_tokens"] or 0) for row in every]
+    durations = [row["duration"] for row in every if row["duration"]]
+    first = [row["time_to_first_token"] for row in every if row["time_to_first_token"]]
+    known = [value for value in cost if value is not None]
+    return {
+        "requests": len(every),
+        "failed_requests": sum(row["status"] == "failed" for row in every),
+        "input_tokens": sum(row["input_tokens"] or 0 for row in every),
+        "output_tokens": sum(row["output_tokens"] or 0 for row in every),
+        "total_tokens": sum(tokens),
+        "cached_tokens": sum(row["cached_tokens"] or 0 for row in every),
+        "cache_write_tokens": 0,
+        "thinking_tokens": sum(row["thinking_tokens"] or 0 for row in every),
+        "cost": sum(known) if known else None,
+        "unpriced_requests": sum(
+            value is None and (row["status"] != "failed" or count > 0)
+            for value, row, count in zip(cost, every, tokens, strict=True)
+        ),
+        "duration_ms": sum(durations),
+        "avg_duration_ms": round(sum(durations) / len(durations)) if durations else None,
+        "p50_duration_ms": rank(durations, 0.5),
+        "p95_duration_ms": rank(durations, 0.95),
+        "p50_time_to_first_token_ms": rank(first, 0.5),
+        "first_at": min((row["created_at"] for row in every), default=None),
+        "last_at": max((row["created_at"] for row in every), default=None),
+    }
+
+
+def rank(values, share):
+    return sorted(values)[ceil(share * len(values)) - 1] if values else None
+
+
+def same(found, wanted, *, exact=False):
+    """Compare figures; percentiles within 5 % unless they have to be exact."""
+    for name, value in wanted.items():
+        if name.startswith("p") and value is not None and not exact:
+            assert found[name] == pytest.approx(value, rel=0.05), name
+        else:
+            assert found[name] == value, name
+
+
+def test_no_requests_are_zeros_and_nulls(rows):
+    found = reports.total(rows.database, Scope())
+    assert list(found) == FIELDS
+    zeros = {name: 0 for name in FIELDS if name not in NONE}
+    assert found == zeros | NONE | {"chat_id": None, "first_at": None, "last_at": None}
+    assert reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["model"])) == ([], found)
+
+
+def test_everything_is_what_the_rows_say(rows, history):
+    same(reports.total(rows.database, Scope()), expected(rows))
+
+
+def test_a_chat_is_counted_exactly(rows, history):
+    chat_id = history[0]["id"]
+    found = reports.chat_stats(rows.database, chat_id)
+    same(found, expected(rows, lambda row: row["chat_id"] == chat_id), exact=True)
+    assert found["chat_id"] == chat_id
+    seen = "SELECT count(*) FROM {messages} WHERE chat_id = ?"
+    assert found["messages"] == rows.database.value(seen, (chat_id,))
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        ("2026-10-07T03:00:00.000+00:00", "2026-10-09T05:00:00.000+00:00"),
+        ("2026-10-07T03:20:30.500+00:00", "2026-10-09T05:40:10.100+00:00"),
+        ("2026-10-07T03:10:00.000+00:00", "2026-10-07T03:50:00.000+00:00"),
+        ("2026-10-07T03:10:00.000+00:00", "2026-10-07T04:50:00.000+00:00"),
+        ("2026-10-07T03:10:00.000+00:00", "2026-10-07T04:00:00.000+00:00"),
+        ("2026-10-07T03:10:00.000+00:00", "2026-10-07T03:10:00.000+00:00"),
+        ("2026-10-08T12:34:56.000+00:00", None),
+        (None, "2026-10-08T12:34:56.000+00:00"),
+    ],
+)
+def test_a_range_begins_with_since_and_ends_before_until(rows, history, since, until):
+    def within(row):
+        return (since is None or row["created_at"] >= since) and (until is None or row["created_at"] < until)
+
+    found = reports.total(rows.database, Scope(since=since, until=until))
+    same(found, expected(rows, within))
+    sql = "SELECT count(*) FROM {messages} WHERE chat_id IS NOT NULL AND created_at >= ? AND created_at < ?"
+    assert found["messages"] == rows.database.value(sql, (since or "2000-01-01", until or "2999-01-01"))
+
+
+def test_the_ends_of_a_range_are_exact_to_the_millisecond(rows):
+    chat = rows.chat()
+    at = "2026-10-07T03:10:00.000+00:00"
+    rows.turn(chat, "a", "b", at=at)
+    at = rows.database.value("SELECT created_at FROM {requests}")
+    count = [
+        reports.total(rows.database, Scope(since=since, until=until))["requests"]
+        for since, until in ((at, None), (clock.later(at, 0.001), None), (None, at), (None, clock.later(at, 0.001)))
+    ]
+    assert count == [1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("key", ["provider", "model", "connection", "agent", "tag", "status", "script", "chat"])
+@pytest.mark.parametrize("since", [None, "2026-10-07T03:20:30.500+00:00"])
+def test_groups_are_what_the_rows_say(rows, history, key, since):
+    value = {
+        "provider": lambda row: row["provider"].lower(),
+        "model": lambda row: row["response_model"] or row["model"],
+        "chat": lambda row: row["chat_id"],
+    }.get(key, lambda row: row[key])
+
+    def within(row):
+        return since is None or row["created_at"] >= since
+
+    found, total = reports.grouped(rows.database, Scope(since=since), groups.grouping(rows.database, [key]))
+    same(total, expected(rows, within))
+    values = {value(row) for row in rows.database.rows("SELECT * FROM {requests} WHERE status <> 'pending'")}
+    assert {group["chat_id"] if key == "chat" else group[key] for group in found} == values
+    for group in found:
+        name = group["chat_id"] if key == "chat" else group[key]
+        same(group, expected(rows, lambda row, name=name: within(row) and value(row) == name))
+    order = [(-group["total_tokens"], -group["requests"]) for group in found]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize(("key", "length"), [("hour", 13), ("day", 10), ("month", 7)])
+def test_times_ascend(rows, history, key, length):
+    found, total = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, [key]))
+    names = [group[key] for group in found]
+    assert names == sorted(names)
+    for group in found:
+        same(group, expected(rows, lambda row, name=group[key]: row["created_at"][:length] == name[:length]))
+    for name in ("requests", "messages", "input_tokens"):
+        assert sum(group[name] for group in found) == total[name]
+    if key == "hour":
+        assert all(name.endswith(":00:00.000+00:00") for name in names)
+
+
+def test_two_keys_make_one_group_of_each_pair(rows, history):
+    found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["day", "model"]))
+    assert list(found[0])[:2] == ["day", "model"]
+    counted = Counter(
+        (row["created_at"][:10], row["response_model"] or row["model"])
+        for row in rows.database.rows("SELECT * FROM {requests} WHERE status <> 'pending'")
+    )
+    assert {(group["day"], group["model"]): group["requests"] for group in found} == counted
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/New_York", "Pacific/Chatham"])
+def test_days_of_a_zone_begin_at_its_midnight(rows, history, zone):
+    tz = periods.time_zone(zone)
+    found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["day"], tz))
+
+    def day(row):
+        return datetime.fromisoformat(row["created_at"]).astimezone(tz).strftime("%Y-%m-%d")
+
+    for group in found:
+        same(group, expected(rows, lambda row, name=group["day"]: day(row) == name), exact=True)
+
+
+def test_hours_of_a_zone_carry_its_offset(rows):
+    rows.turn(rows.chat(), "a", "b")
+    grouping = groups.grouping(rows.database, ["hour"], periods.time_zone("Asia/Kolkata"))
+    found, _ = reports.grouped(rows.database, Scope(), grouping)
+    assert [group["hour"] for group in found] == ["2026-10-05T17:00:00.000+05:30"]
+
+
+def test_a_party_is_counted_by_its_name_in_the_ledger(rows, history):
+    found = reports.total(rows.database, Scope(connection="work"))
+    same(found, expected(rows, lambda row: row["connection"] == "work"))
+    found = reports.total(rows.database, Scope(agent="coder", since="2026-10-07T03:20:30.500+00:00"))
+    same(found, expected(rows, lambda row: row["agent"] == "coder" and row["created_at"] >= "2026-10-07T03:20:30.500"))
+
+
+def test_messages_of_a_connection_are_those_of_its_chats(rows):
+    work = rows.connection("work")
+    rows.turn(rows.chat(source_id=work), "a", "b")
+    rows.turn(rows.chat(), "a", "b", connection="home")
+    assert reports.total(rows.database, Scope(connection="work", connection_id=work))["messages"] == 2
+
+
+def test_groups_that_say_nothing_of_messages_do_not_pretend(rows):
+    rows.tool_turn(rows.chat("a"))
+    by_model, total = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["model"]))
+    assert (by_model[0]["messages"], by_model[0]["tool_calls"]) == (None, None)
+    assert (total["messages"], total["tool_calls"]) == (2, 1)
+
+
+def test_tools_are_counted_by_calls_and_by_the_requests_that_made_them(rows):
+    chat = rows.chat("a")
+    rows.tool_turn(chat)
+    rows.turn(chat, "a", "b")
+    found, total = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["tool"]))
+    counted = {group["tool"]: (group["requests"], group["tool_calls"]) for group in found}
+    assert counted == {"weather": (1, 1), None: (2, 0)}
+    assert (total["requests"], total["tool_calls"]) == (3, 1)
+
+
+def test_a_chat_is_grouped_under_its_name(rows):
+    named, nameless = rows.chat("fix"), rows.chat()
+    rows.turn(named, "a", "b", input_tokens=100)
+    rows.turn(nameless, "a", "b")
+    found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["chat"]))
+    assert [(group["chat"], group["chat_id"], group["messages"]) for group in found] == [
+        ("fix", named["id"], 2),
+        (nameless["id"], nameless["id"], 2),
+    ]
+
+
+def test_custom_fields_of_requests_and_of_chats_are_keys(rows):
+    fields.add(rows.database, map(fields.parse, ("chats.user_id:text", "requests.team:text")))
+    rows.turn(rows.chat(user_id="u_1"), "a", "b", team="red")
+    rows.turn(rows.chat(user_id="u_2"), "a", "b", team="red", input_tokens=500)
+    by_user, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["user_id"]))
+    assert [(group["user_id"], group["requests"], group["messages"]) for group in by_user] == [
+        ("u_2", 1, 2),
+        ("u_1", 1, 2),
+    ]
+    by_team, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["team", "status"]))
+    assert [(group["team"], group["requests"], group["messages"]) for group in by_team] == [("red", 2, None)]
+
+
+@pytest.mark.parametrize("keys", [["nope"], ["model", "nope"], ["model", "model"], [""], ['x"; DROP TABLE chats']])
+def test_unknown_keys_are_a_usage_error_that_lists_what_there_is(rows, keys):
+    with pytest.raises(UsageError) as caught:
+        groups.grouping(rows.database, keys)
+    assert len(set(keys)) < len(keys) or "provider" in caught.value.hint
+
+
+def test_stats_scan_the_roll_up_and_no_history(rows):
+    for source in reports._sources(Scope(), groups.grouping(rows.database, ["model"])):
+        assert source.table == "{usage_hourly} r"
+
+
+def test_percentiles_are_the_nearest_rank():
+    assert percentile({}, 0.5) is None
+    assert percentile({7: 1}, 0.95) == 7
+    assert percentile({600: 1, 700: 1, 1100: 1}, 0.5) == 700
+    assert percentile({600: 1, 700: 1, 1100: 1}, 0.95) == 1100
+    assert percentile({1: 10, 2: 10}, 0.5) == 1
+    assert percentile({1: 10, 5: 0, 2: 11}, 0.5) == 2
+
+
+def test_a_moment_is_stored_time():
+    now = datetime(2026, 10, 5, 12, 0, tzinfo=UTC)
+    for text, wanted in {
+        "7d": "2026-09-28T12:00:00.000+00:00",
+        "90s": "2026-10-05T11:58:30.000+00:00",
+        "1.5h": "2026-10-05T10:30:00.000+00:00",
+        "2w": "2026-09-21T12:00:00.000+00:00",
+        "now": "2026-10-05T12:00:00.000+00:00",
+        "today": "2026-10-05T00:00:00.000+00:00",
+        "2026": "2026-01-01T00:00:00.000+00:00",
+        "2026-02": "2026-02-01T00:00:00.000+00:00",
+        "2026-02-03": "2026-02-03T00:00:00.000+00:00",
+        "2026-02-03T04:05:06Z": "2026-02-03T04:05:06.000+00:00",
+        "2026-02-03 04:05:06.789+02:00": "2026-02-03T02:05:06.789+00:00",
+        "2026-02-03T04:05": "2026-02-03T04:05:00.000+00:00",
+    }.items():
+        assert periods.moment(text, now=now) == wanted, text
+    berlin = periods.time_zone("Europe/Berlin")
+    assert periods.moment("2026-02-03", now=now, zone=berlin) == "2026-02-02T23:00:00.000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("word", "since", "until"),
+    [
+        ("today", "2026-03-02", "2026-03-03"),
+        ("yesterday", "2026-03-01", "2026-03-02"),
+        ("this-week", "2026-03-02", "2026-03-09"),
+        ("last-week", "2026-02-23", "2026-03-02"),
+        ("this-month", "2026-03-01", "2026-04-01"),
+        ("last-month", "2026-02-01", "2026-03-01"),
+        ("last-year", "2025-01-01", "2026-01-01"),
+        ("2026", "2026-01-01", "2027-01-01"),
+        ("2026-12", "2026-12-01", "2027-01-01"),
+        ("2024-02-28", "2024-02-28", "2024-02-29"),
+    ],
+)
+def test_a_period_is_whole(word, since, until):
+    now = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+    assert periods.span(word, now=now) == (f"{since}T00:00:00.000+00:00", f"{until}T00:00:00.000+00:00")
+
+
+def test_a_day_of_a_zone_may_have_23_hours():
+    berlin = periods.time_zone("Europe/Berlin")
+    since, until = periods.span("2026-03-29", zone=berlin)
+    assert clock.parsed(until) - clock.parsed(since) == timedelta(hours=23)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-13", "2026-02-30", "7x", "-3d", "99999999999d", "0000", "١٢٣٤"])
+def test_what_is_no_time_is_a_usage_error(text):
+    with pytest.raises(UsageError, match=r"no (time|period)"):
+        periods.moment(text)
+    with pytest.raises(UsageError, match="no period"):
+        periods.span(text)
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd", "Europe"])
+def test_an_unknown_zone_is_a_usage_error(name):
+    with pytest.raises(UsageError, match="no time zone"):
+        periods.time_zone(name)
+
+
+def test_the_zone_of_the_machine_follows_its_clock(monkeypatch):
+    import time
+
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        zone = periods.time_zone("local")
+        assert periods.moment("2026-07-01", zone=zone) == "2026-07-01T04:00:00.000+00:00"
+        assert datetime(2026, 1, 1, 12, tzinfo=UTC).astimezone(zone).isoformat() == "2026-01-01T07:00:00-05:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

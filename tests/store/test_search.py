@@ -1,0 +1,182 @@
+"""Search: what people type finds what it says, and is never a syntax error."""
+
+import string
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmctl.core.errors import UsageError
+from llmctl.store import queries, search
+from llmctl.store.search import Filter
+from tests.store.rows import Rows, hub  # noqa: F401
+
+UUID = "3f2a9c1e-1111-4222-8333-444455556666"
+
+
+@pytest.fixture
+def rows(hub):  # noqa: F811
+    return Rows(hub)
+
+
+def said(rows, *texts, **more):
+    chat = rows.chat(**more)
+    for text in texts:
+        rows.message(chat, "user", text)
+    return chat
+
+
+def hits(rows, text, limit=50, raw=False, **wanted):
+    """Return what was found as plain texts, in order."""
+    found = search.search(rows.database, text, Filter(**wanted), limit, raw=raw)
+    return [row["snippet"].replace("\x02", "").replace("\x03", "") for row in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "decoy"),
+    [
+        ("c++", "I like c++ best", "vitamin c is best"),
+        ("C++", "I like c++ best", "C is best"),
+        ("foo-bar", "the foo-bar option", "a bar called foo"),
+        ("what's", "so what's new", "what is new"),
+        ("what's", "so what’s new", "what some say"),
+        ("a@b.com", "mail a@b.com please", "a b or com"),
+        (UUID, f"request {UUID} failed", "request 3f2a9c1e failed"),
+        ("3f2a9c1e-11", f"request {UUID} failed", "3f2a9c1e and 11"),
+        ('"', 'she said "no"', "she said no"),
+        ("++", "i++;", "i is two"),
+        (".net", "the .net runtime", "the net runtime"),
+        ("#42", "fixes #42", "fixes 42"),
+        ("--flag", "pass --flag to it", "the flag to pass"),
+        ("__init__", "in __init__ of it", "the init of it"),
+        ("50%", "at 50% off", "at 50 off"),
+        ("a_b", "the a_b column", "the a b column"),
+        ("wizard", "two wizards met", "a lizard"),
+        ("naive", "a naïve idea", "a native idea"),
+        ("NAÏVE", "a naïve idea", "a native idea"),
+        ("gr\u00fc\u00df-gott", "Gr\u00fc\u00df-Gott!", "gott gr\u00fc\u00df"),
+        ("東京", "私は東京に行く", "私は京都に行く"),
+        ("東京 hotel", "東京の hotel", "hotel 京都"),
+        ("🎉", "shipped 🎉", "shipped"),
+        ("hello, world?", "hello there world", "hello there"),
+        ('"red apple"', "a red apple", "a red, ripe apple"),
+        ('"c++ code"', "some c++ code", "some c code"),
+        ("NOT", "it is not so", "so it is"),
+        ("a AND b", "a and b", "a b"),
+        ("NEAR(a b)", "near(a b)", "near a b"),
+        ("col:x", "the col:x thing", "the col x thing"),
+        ("x*", "2 x* 3", "2 xy 3"),
+        ("(why)", "because (why) not", "why not"),
+        ("\\d+", "match \\d+ here", "match d here"),
+        ("^start", "the ^start anchor", "the start anchor"),
+    ],
+)
+def test_words_mean_what_they_say(rows, query, text, decoy):
+    said(rows, text, decoy)
+    assert hits(rows, query) == [text]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.sampled_from(string.punctuation + "ab1 é’東🎉\u0301\u200d"), min_size=1, max_size=12))
+def test_no_query_is_a_syntax_error(rows, query):
+    if query.strip():
+        search.search(rows.database, query, Filter(), 5)
+
+
+@pytest.mark.parametrize("query", ["", "  ", "\t\n"])
+def test_nothing_to_search_for_is_a_usage_error(rows, query):
+    with pytest.raises(UsageError, match="nothing to search for"):
+        search.search(rows.database, query, Filter(), 5)
+
+
+def test_only_the_last_word_may_go_on(rows):
+    said(rows, "wizards met here")
+    assert hits(rows, "met wiz") == ["wizards met here"]
+    assert hits(rows, "wiz met") == []
+    assert hits(rows, '"wiz"') == []
+
+
+def test_the_raw_language_is_there_when_asked_for(rows):
+    said(rows, "monads in haskell", "monads in scala")
+    assert hits(rows, "monad* NOT haskell", raw=True) == ["monads in scala"]
+
+
+@pytest.mark.parametrize("query", ["c++", '"', "AND", "foo-bar", "nosuch:x", "NEAR(", "*"])
+def test_a_wrong_raw_query_is_a_usage_error_that_says_why(rows, query):
+    with pytest.raises(UsageError, match="is no full-text query") as caught:
+        search.search(rows.database, query, Filter(), 5, raw=True)
+    assert caught.value.hint
+
+
+def test_filters_all_have_to_hold(rows):
+    a = said(rows, "apple one", model="gpt-5")
+    b = rows.chat("second", model="sonnet")
+    rows.message(b, "user", "apple two")
+    later = rows.tick(60)
+    rows.message(b, "assistant", "apple three", model_id="opus")
+    assert hits(rows, "apple", chat_id=a["id"]) == ["apple one"]
+    assert hits(rows, "apple", role="assistant") == ["apple three"]
+    assert hits(rows, "apple", model="sonnet") == ["apple two"]
+    assert hits(rows, "apple", model="opus") == ["apple three"]
+    assert hits(rows, "apple", since=later) == ["apple three"]
+    assert hits(rows, "apple", since=later, chat_id=a["id"]) == []
+    assert len(hits(rows, "apple", limit=2)) == 2
+    assert len(hits(rows, '"', limit=2)) == 0
+
+
+def test_filters_hold_for_signs_too(rows):
+    a = said(rows, "one ->", "two ->")
+    said(rows, "three ->")
+    assert hits(rows, "->", chat_id=a["id"]) == ["two ->", "one ->"]
+    assert hits(rows, "->", limit=1) == ["three ->"]
+
+
+def test_a_hit_names_chat_thread_place_and_role(rows):
+    chat = said(rows, "an apple", name="fruit")
+    (row,) = search.search(rows.database, "apple", Filter(), 5)
+    found = {name: row[name] for name in ("chat", "chat_id", "thread_id", "seq", "role", "snippet")}
+    assert found == {
+        "chat": "fruit",
+        "chat_id": chat["id"],
+        "thread_id": chat["thread_id"],
+        "seq": 1,
+        "role": "user",
+        "snippet": "an \x02apple\x03",
+    }
+
+
+def test_a_step_in_between_is_found_and_names_its_chat(rows):
+    chat = rows.chat("fruit")
+    rows.message(chat, "assistant", "thinking of an apple", chat_id=None)
+    (row,) = search.search(rows.database, "apple", Filter(), 5)
+    assert (row["chat"], row["chat_id"]) == ("fruit", chat["id"])
+
+
+def test_a_snippet_is_the_part_around_the_hit(rows):
+    said(rows, "x " * 300 + "needle" + " y" * 300, "a " * 300 + "->" + " b" * 300)
+    for query, marked in (("needle", "\x02needle\x03"), ("->", "\x02->\x03")):
+        (row,) = search.search(rows.database, query, Filter(), 5)
+        assert marked in row["snippet"]
+        assert len(row["snippet"]) < 250
+        assert row["snippet"].startswith("…")
+        assert row["snippet"].endswith("…")
+
+
+def test_the_best_come_first_and_of_very_many_the_newest(rows, monkeypatch):
+    said(rows, "apple apple apple", "apple and many other things " + "filler " * 40)
+    assert hits(rows, "apple")[0] == "apple apple apple"
+    monkeypatch.setattr(search, "RANKED_HITS", 1)
+    assert hits(rows, "apple")[-1] == "apple apple apple"
+
+
+def test_deleted_messages_are_not_found(rows):
+    chat = said(rows, "an apple")
+    rows.database.execute("DELETE FROM {chats} WHERE id = ?", (chat["id"],))
+    assert hits(rows, "apple") == []
+
+
+def test_plain_text_becomes_phrases_and_literals():
+    assert queries.parsed("foo bar") == ('"foo" "bar"*', ())
+    assert queries.parsed('say "hi there') == ('"say" """hi" "there"*', ('"hi',))
+    assert queries.parsed("c++") == ('"c++"', ("c++",))
+    assert queries.parsed("->") == (None, ("->",))
