@@ -6,6 +6,7 @@ Once a call has begun, nothing here keeps the answer from being shown: what the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -46,8 +47,9 @@ class Recorder:
         self._redact = redact
         self._on_idle = on_idle
         self._sent = False
-        #: Where rows went that the hub did not take.
+        #: Where rows went that the hub did not take; None where no place took them.
         self.spooled_to: str | None = None
+        #: Why the hub takes no more; from then on everything goes to the spool.
         self.storage_error: StorageError | None = None
         self.step: Step | None = None
 
@@ -137,10 +139,12 @@ class Recorder:
         """Finish the job and let go of the thread."""
         with uninterrupted():
             now = clock.now()
+            job_id, free = self._staged.job_id, {"locking_job_id": None, "updated_at": now}
             finished = {"status": status, "error": error, "exit_code": exit_code, "finished_at": now, "updated_at": now}
             self._write(
-                Update("message_threads", self._staged.thread_id, {"locking_job_id": None, "updated_at": now}),
-                Update("jobs", self._staged.job_id, finished),
+                # By then somebody else may hold it.
+                Update("message_threads", self._staged.thread_id, free, where={"locking_job_id": job_id}),
+                Update("jobs", job_id, finished),
                 Update("chats", self._staged.chat_id, {"updated_at": now}),
                 *self._unkept_calls(exit_code),
                 durable=True,
@@ -154,7 +158,7 @@ class Recorder:
         elapsed_ms = clock.elapsed_ms(step.started)
         step.timeline.append([step.size, elapsed_ms])
         step.size += len(data)
-        if not self._keep.log or self.spooled_to:
+        if not self._keep.log or self.storage_error:
             return  # the finish writes all of it
         kept = self._redact.bytes(data)
         seq = len(step.timeline)
@@ -197,7 +201,7 @@ class Recorder:
 
     def _write(self, *writes: Write, durable: bool = False) -> None:
         kept = writes if self._keep.log else tuple(rows.ledger_only(writes))
-        if self.spooled_to:
+        if self.storage_error:
             self._spool(kept, self.storage_error)
             return
         try:
@@ -207,9 +211,7 @@ class Recorder:
                 raise
             self._spool(kept, problem)
 
-    def _spool(self, writes: Iterable[Write], problem: StorageError | None) -> None:
+    def _spool(self, writes: Iterable[Write], problem: StorageError) -> None:
         self.storage_error = self.storage_error or problem
-        try:
+        with suppress(OSError):
             self.spooled_to = spool.append(self._database.path, writes, self._around.spool_folder)
-        except OSError as error:
-            self.spooled_to = self.spooled_to or f"nowhere ({error.strerror})"

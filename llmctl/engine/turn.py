@@ -93,8 +93,9 @@ class Turn:
         self._heartbeat.stop()
         if not self._closed:
             self._break_off(error)
-        if self._recorder.spooled_to and (error is None or isinstance(error, LlmctlError)):
-            raise self._storage_error() from error
+        problem = self._recorder.storage_error
+        if problem and (error is None or isinstance(error, LlmctlError)):
+            raise self._storage_error(problem) from error
 
     def _step(self, number: int) -> Generator[TurnEvent, None, ChatResponse]:
         entries = history.load(self._database, self._staged.thread_id)
@@ -168,12 +169,14 @@ class Turn:
         self.outcome.status = outcome
         self.outcome.duration_ms = clock.elapsed_ms(self._started)
 
-    def _storage_error(self) -> StorageError:
-        problem = self._recorder.storage_error
+    def _storage_error(self, problem: StorageError) -> StorageError:
+        place = self._recorder.spooled_to
         error = StorageError(
-            f"the answer could not be stored: {problem.message if problem else 'the hub cannot be written'}",
-            hint=f"what is missing waits in {self._recorder.spooled_to} and goes into the hub with the next run",
-            reason=problem.reason if problem else None,
+            f"the answer could not be stored: {problem.message}",
+            hint=f"what is missing waits in {place} and goes into the hub with the next run"
+            if place
+            else "no other place took it: what was shown is all there is",
+            reason=problem.reason,
         )
         error.chat_id, error.request_id = self.outcome.chat_id, self.outcome.request_id
         return error

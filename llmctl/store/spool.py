@@ -1,7 +1,8 @@
 """What could not be written into the hub waits in a file beside it, until the next run takes it in.
 
-One JSON array per line: ``["insert", table, row]``, ``["update", table, id, changes]``, ``["delete", table, where]``;
-bytes as ``{"base64": ...}``. Each append is whole and locked, so that many processes may share one spool.
+One JSON array per line: ``["insert", table, row]``, ``["update", table, id, changes, where]``,
+``["delete", table, where]``; bytes as ``{"base64": ...}``. Each append is whole and locked, so that many processes
+may share one spool.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from llmctl.store import ddl
 from llmctl.store.database import Database
 from llmctl.store.opening import MEMORY
 from llmctl.store.writes import Delete, Insert, Update, Write
@@ -41,9 +44,9 @@ def append(hub_path: str, writes: Iterable[Write], fallback_folder: str | None =
 
 
 def take_in(database: Database, fallback_folder: str | None = None) -> int:
-    """Write what waits into the hub, in one transaction; return how many writes there were.
+    """Write what waits into the hub, in one transaction; return how many writes that made.
 
-    Rows that are there already stay as they are: a spool may be taken in twice.
+    Rows that are there already stay as they are: a spool may be taken in twice. What cannot be read is kept aside.
     """
     if database.path == MEMORY:
         return 0
@@ -77,18 +80,44 @@ def _is_still(place: str, descriptor: int) -> bool:
 
 
 def _take_in(database: Database, place: str) -> int:
-    with suppress(FileNotFoundError), open(place, encoding="utf-8") as file:
+    # Where there is none, or it is another user's, who takes it in, there is nothing to do.
+    with suppress(OSError), open(place, "r+", encoding="utf-8", errors="replace") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if not _is_still(place, file.fileno()):
+        if not _is_still(place, file.fileno()):  # another process has taken it in
             return 0
-        writes = [_from_json(json.loads(line)) for line in file if line.endswith("\n")]
+        writes = [_read(line) for line in file]
         with database.transaction(durable=True):
-            for write in writes:
-                if not (isinstance(write, Insert) and _is_there(database, write)):
-                    database.writer.apply(write)
-        os.unlink(place)
-        return len(writes)
+            taken = sum(_apply(database, write) for write in writes if write)
+        if None in writes:
+            os.replace(place, f"{place}.unreadable")
+        else:
+            file.truncate(0)
+            os.unlink(place)
+        return taken
     return 0
+
+
+def _read(line: str) -> Write | None:
+    """Return the write in a line, None where nobody can read it: a power cut may tear the last one."""
+    try:
+        write = _from_json(json.loads(line))
+    except ValueError:
+        return None
+    return write if write.table in ddl.TABLES else None
+
+
+def _apply(database: Database, write: Write) -> bool:
+    """Apply a write unless the hub has moved on: the row is there, its message is finished, its chat is gone."""
+    if isinstance(write, Insert) and _is_there(database, write):
+        return False
+    database.execute("SAVEPOINT spooled")
+    try:
+        database.writer.apply(write)
+    except sqlite3.IntegrityError:
+        database.execute("ROLLBACK TO spooled")
+        return False
+    database.execute("RELEASE spooled")
+    return True
 
 
 def _is_there(database: Database, write: Insert) -> bool:
@@ -102,8 +131,8 @@ def _to_json(write: Write) -> list[Any]:
     match write:
         case Insert(table, row):
             return ["insert", table, _packed(row)]
-        case Update(table, id, changes):
-            return ["update", table, id, _packed(changes)]
+        case Update(table, id, changes, where):
+            return ["update", table, id, _packed(changes), _packed(where)]
         case Delete(table, where):
             return ["delete", table, _packed(where)]
 
@@ -112,8 +141,8 @@ def _from_json(item: list[Any]) -> Write:
     match item:
         case ["insert", str(table), dict(row)]:
             return Insert(table, _unpacked(row))
-        case ["update", str(table), str(id), dict(changes)]:
-            return Update(table, id, _unpacked(changes))
+        case ["update", str(table), str(id), dict(changes), dict(where)]:
+            return Update(table, id, _unpacked(changes), _unpacked(where))
         case ["delete", str(table), dict(where)]:
             return Delete(table, _unpacked(where))
     raise ValueError(f"no write: {item!r}")

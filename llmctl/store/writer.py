@@ -26,10 +26,11 @@ class Writer:
         match write:
             case Insert(_, row):
                 table.insert(dict(row))
-            case Update(_, id, changes):
+            case Update(_, id, changes, where):
                 assignments = ", ".join(f"{quoted(column)} = ?" for column in changes)
-                sql = f"UPDATE {quoted(table.name)} SET {assignments} WHERE id = ?"
-                self._database.execute(sql, [*changes.values(), id])
+                condition = " AND ".join(f"{quoted(column)} = ?" for column in ("id", *where))
+                sql = f"UPDATE {quoted(table.name)} SET {assignments} WHERE {condition}"
+                self._database.execute(sql, [*changes.values(), id, *where.values()])
             case Delete(_, where):
                 condition = " AND ".join(f"{quoted(column)} = ?" for column in where)
                 table.delete_where(condition, list(where.values()))

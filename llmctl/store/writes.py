@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -17,11 +17,15 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Changes to the row of that id; no such row (deleted meanwhile) is no error."""
+    """Changes to the row of that id; no such row (deleted meanwhile) is no error.
+
+    With ``where`` only while these columns have these values.
+    """
 
     table: str
     id: str
     changes: Mapping[str, Any]
+    where: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

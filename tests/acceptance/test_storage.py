@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,7 @@ import pytest
 
 from tests.acceptance.hubs import Hub, text_of
 from tests.acceptance.processes import LLMCTL, Done, Llmctl, wait_until
-from tests.fakes.openai_server import HOLD, delta, stream, thought
+from tests.fakes.openai_server import HOLD, FakeServer, delta, stream, thought
 
 pytestmark = pytest.mark.slow
 
@@ -278,3 +279,66 @@ def test_extracted_answer_that_could_not_be_stored_is_shown(hub, llmctl, server)
     server.release()
     done = running.end()
     assert (done.code, done.out) == (13, "code here\n")
+
+
+# --- the spool ------------------------------------------------------------------------------------------------------
+
+
+def spooled(llmctl: Llmctl, hub: Hub, server: FakeServer, text: str = "one two three") -> Done:
+    """Run a turn whose answer the hub does not take, from its second word on."""
+    server.answer(stream(text, hold=2))
+    running = llmctl.start("chat", "hello")
+    running.until("two")
+    size = os.path.getsize(f"{hub.path}-wal")
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
+    server.release()
+    return running.end()
+
+
+def test_spool_of_a_turn_that_somebody_else_recovered_does_no_harm(hub, llmctl, server):
+    os.mkdir(f"{hub.path}.spool")  # so that it goes to the state folder, which another user does not know
+    assert spooled(llmctl, hub, server).code == 13
+    assert llmctl.with_env(XDG_STATE_HOME=f"{llmctl.home}/other")("chat", "-c", "go on").code == 0
+    done = llmctl("chat", "-c", "and on")
+    assert done.code == 0, done
+    roles = [(role, status) for role, status, _ in hub.spoken]
+    assert roles[:2] == [("user", "completed"), ("assistant", "interrupted")]
+    stream = hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]
+    assert text_of(stream["raw_output"]) == "one two three"
+    assert hub.states()["requests"] == ["completed"] * 3
+    assert hub.value("SELECT sum(requests) FROM usage_hourly") == 3
+    assert hub.is_free()
+    hub.check()
+
+
+def test_spool_is_taken_in_once_by_many(hub, llmctl, server):
+    assert spooled(llmctl, hub, server).code == 13
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(llmctl, "chat", "-m", "echo", str(number)) for number in range(4)]
+    done = [run.result() for run in runs]
+    assert [run.code for run in done] == [0] * 4, done
+    assert sum("took in" in run.err for run in done) == 1
+    assert hub.value("SELECT content FROM messages WHERE role = 'assistant' ORDER BY rowid LIMIT 1") == "one two three"
+    hub.check()
+
+
+@pytest.mark.parametrize("line", ["{half a line", '["insert","nothing",{}]\n', '["what"]\n', "\0\0\0\n"])
+def test_spool_that_cannot_be_read_is_kept_and_stops_nobody(hub, llmctl, server, line):
+    assert spooled(llmctl, hub, server).code == 13
+    with open(f"{hub.path}.spool", "a") as file:
+        file.write(line)
+    done = llmctl("chat", "-m", "echo", "hi")
+    assert (done.code, done.out) == (0, "hi\n"), done
+    assert llmctl("chat", "-m", "echo", "hi").err == ""
+    assert hub.value("SELECT content FROM messages WHERE role = 'assistant' ORDER BY rowid LIMIT 1") == "one two three"
+    if line.endswith("\n"):
+        assert hub.beside() == ["hub.db.spool.unreadable"]
+    hub.check()
+
+
+def test_answer_without_any_place_for_it_is_shown_and_said_to_be_lost(hub, llmctl, server):
+    os.mkdir(f"{hub.path}.spool")
+    done = spooled(llmctl.with_env(HOME=None), hub, server)
+    assert (done.code, done.out) == (13, "one two three\n")
+    assert "nowhere" not in done.err
+    assert "no other place took it" in done.err
