@@ -168,11 +168,12 @@ def test_server_of_no_http_is_passed_over(answer):
 @pytest.mark.parametrize("behave", [silent, drip, endless, never_a_head], ids=lambda behave: behave.__name__)
 def test_server_that_never_ends_is_left_in_time(behave):
     with socket_server(behave) as port:
+        before = threading.active_count()
         begun = time.monotonic()
         assert detect({}, ports={"vllm": port}) == []
-        assert time.monotonic() - begun < 1  # 0.3 s, and what a busy machine adds
-        while threading.active_count() > 2:  # this one and the server's: nobody keeps listening
-            assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5  # 0.3 s, and what a busy machine adds; the server would take for ever
+        while threading.active_count() > before:  # nobody keeps listening
+            assert time.monotonic() - begun < 10
             time.sleep(0.01)
 
 
