@@ -6,73 +6,26 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import looking
+from llmctl.cli import flags, looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.chat_columns import CHATS, HITS
+from llmctl.cli.output import emit_list, emit_made, emit_record, listing, record
 from llmctl.core.errors import UsageError
 from llmctl.store import chats as store
 from llmctl.store.records import Shape
 
-_COLUMNS = [
-    Column("id", "id"),
-    Column("name"),
-    Column("preview", header="begins with"),
-    Column("model"),
-    Column("message_count", "number", header="messages"),
-    Column("last_turn_at", "time", header="last turn"),
-    Column("description", shown=False),
-    Column("connection", shown=False),
-    Column("agent", shown=False),
-    Column("provider", shown=False),
-    Column("instructions", shown=False),
-    Column("thread_id", "id", shown=False),
-    Column("type", shown=False),
-    Column("source_id", "id", shown=False),
-    Column("last_turn_folder", shown=False),
-    Column("last_turn_terminal", "bool", shown=False),
-    Column("metadata", "json", shown=False),
-    Column("settings", "json", shown=False),
-    Column("references", "json", shown=False),
-    Column("origin", shown=False),
-    Column("created_at", "time", shown=False),
-    Column("updated_at", "time", shown=False),
-]
-_FOUND = [
-    Column("chat_id", "id"),
-    Column("chat"),
-    Column("seq", "number", header="#"),
-    Column("role"),
-    Column("created_at", "time", header="when"),
-    Column("snippet"),
-    Column("id", "id", shown=False),
-    Column("thread_id", "id", shown=False),
-    Column("model", shown=False),
-]
 _ROLES = ("system", "user", "assistant", "tool")
-
-Limit = Annotated[int, typer.Option(metavar="N", help="At most so many; 0 is all.")]
-Since = Annotated[str | None, typer.Option(metavar="T", help="From this time on: 2026-10-05, 7d, 2h.")]
-Ref = Annotated[str, typer.Argument(metavar="REF", help="Chat: id, name, beginning of an id, or last.")]
-Name = Annotated[str | None, typer.Option(metavar="N", help="Name of the chat.")]
-Description = Annotated[str | None, typer.Option(metavar="T", help="What it is about.")]
-System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")]
-Model = Annotated[str | None, typer.Option("--model", "-m", metavar="REF", help="Connection, alias or model.")]
-Connection = Annotated[str | None, typer.Option(metavar="NAME", help="Connection to use.")]
-Options = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="K=V", help="Option of the model.")]
-Metadata = Annotated[list[str] | None, typer.Option(metavar="K=V|K:=JSON", help="Keep this with the chat.")]
-Field = Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fill a custom column.")]
-Reference = Annotated[list[str] | None, typer.Option(metavar="K=ID", help="Point to another record.")]
 
 
 @listing
 def list_(
     ctx: typer.Context,
-    limit: Limit = looking.FIRST_PAGE,
-    since: Since = None,
+    limit: flags.Limit = looking.FIRST_PAGE,
+    since: flags.Since = None,
     where: Annotated[
         list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Custom field or metadata of that value.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Of this model.")] = None,
+    model: flags.OfModel = None,
     agent: Annotated[str | None, typer.Option(metavar="REF", help="With this agent.")] = None,
     connection: Annotated[str | None, typer.Option(metavar="REF", help="Over this connection.")] = None,
     folder: Annotated[str | None, typer.Option(metavar="PATH", help="Last used from this folder.")] = None,
@@ -92,13 +45,13 @@ def list_(
     )
     shape = Shape(database, "chats")
     rows = (shape.record(row) for row in store.listed(database, wanted, looking.limit(limit)))
-    emit_list(app, chat_filters.noted(app, database, wanted, rows), looking.with_fields(database, "chats", _COLUMNS))
+    emit_list(app, chat_filters.noted(app, database, wanted, rows), looking.with_fields(database, "chats", CHATS))
 
 
 @record
 def show(
     ctx: typer.Context,
-    ref: Ref,
+    ref: flags.Chat,
     raw: Annotated[bool, typer.Option("--raw", help="The whole thread as it is stored.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="The steps in between, too.")] = False,
 ) -> None:
@@ -122,14 +75,14 @@ def show(
 def new(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the chat.")] = None,
-    description: Description = None,
-    system: System = None,
-    model: Model = None,
-    connection: Connection = None,
-    option: Options = None,
-    metadata: Metadata = None,
-    field: Field = None,
-    reference: Reference = None,
+    description: flags.Description = None,
+    system: flags.System = None,
+    model: flags.Model = None,
+    connection: flags.Connection = None,
+    option: flags.Options = None,
+    metadata: flags.Metadata = None,
+    field: flags.Field = None,
+    reference: flags.Reference = None,
 ) -> None:
     """Begin a conversation without asking anything.
 
@@ -151,16 +104,16 @@ def new(
 @record
 def edit(
     ctx: typer.Context,
-    ref: Ref,
-    name: Name = None,
-    description: Description = None,
-    system: System = None,
-    model: Model = None,
-    connection: Connection = None,
-    option: Options = None,
-    metadata: Metadata = None,
-    field: Field = None,
-    reference: Reference = None,
+    ref: flags.Chat,
+    name: flags.Name = None,
+    description: flags.Description = None,
+    system: flags.System = None,
+    model: flags.Model = None,
+    connection: flags.Connection = None,
+    option: flags.Options = None,
+    metadata: flags.Metadata = None,
+    field: flags.Field = None,
+    reference: flags.Reference = None,
 ) -> None:
     """Change what a conversation keeps: model, options, description, metadata.
 
@@ -192,11 +145,11 @@ def search(
     ctx: typer.Context,
     query: Annotated[list[str], typer.Argument(metavar="QUERY...", help="Words that the message holds.")],
     role: Annotated[str | None, typer.Option(metavar="ROLE", help="Said by: system, user, assistant, tool.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Of this model.")] = None,
-    since: Since = None,
+    model: flags.OfModel = None,
+    since: flags.Since = None,
     chat: Annotated[str | None, typer.Option(metavar="REF", help="In this chat.")] = None,
     fts: Annotated[bool, typer.Option("--fts", help="QUERY is in SQLite's full-text language.")] = False,
-    limit: Limit = looking.FIRST_PAGE,
+    limit: flags.Limit = looking.FIRST_PAGE,
 ) -> None:
     """Find messages by their words.
 
@@ -220,12 +173,12 @@ def search(
     )
     rows = index.search(database, " ".join(query), wanted, looking.limit(limit), raw=fts)
     on, off = index.MARKS
-    emit_list(app, (row | {"snippet": row["snippet"].replace(on, "").replace(off, "")} for row in rows), _FOUND)
+    emit_list(app, (row | {"snippet": row["snippet"].replace(on, "").replace(off, "")} for row in rows), HITS)
 
 
 @record
 def rename(
-    ctx: typer.Context, ref: Ref, name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
+    ctx: typer.Context, ref: flags.Chat, name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
 ) -> None:
     """Give a conversation another name.
 
@@ -243,7 +196,7 @@ def rename(
 @record
 def fork(
     ctx: typer.Context,
-    ref: Ref,
+    ref: flags.Chat,
     at: Annotated[str | None, typer.Option(metavar="SEQ|MESSAGE", help="Last message that is copied.")] = None,
     name: Annotated[str | None, typer.Option(metavar="N", help="Name of the new chat.")] = None,
 ) -> None:
@@ -273,7 +226,7 @@ def fork(
 @record
 def render(
     ctx: typer.Context,
-    ref: Ref,
+    ref: flags.Chat,
     format: Annotated[str, typer.Option(metavar="F", help="text, markdown or json.")] = "text",
     save: Annotated[bool, typer.Option("--save", help="Keep it as a snapshot.")] = False,
     reason: Annotated[str | None, typer.Option(metavar="T", help="Why it is kept.")] = None,
@@ -299,8 +252,8 @@ def render(
 
 def unlock(
     ctx: typer.Context,
-    ref: Ref,
-    force: Annotated[bool, typer.Option("--force", help="Take it from a live process, too.")] = False,
+    ref: flags.Chat,
+    force: flags.Force = False,
 ) -> None:
     """Free a conversation that a dead process holds.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import looking
+from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_record, listing, record
 from llmctl.store import joblog
@@ -45,7 +45,7 @@ def list_(
         str | None, typer.Option(metavar="S", help="pending, running, completed, failed or cancelled.")
     ] = None,
     type: Annotated[str | None, typer.Option(metavar="T", help="Of this type, such as turn.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many; 0 is all.")] = looking.FIRST_PAGE,
+    limit: flags.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List jobs, the newest first.
 

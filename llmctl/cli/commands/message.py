@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import looking
+from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_record, listing, record
 from llmctl.store import ledger, messages, streams
@@ -45,8 +45,8 @@ _COLUMNS = [
 @listing
 def list_(
     ctx: typer.Context,
-    chat: Annotated[str | None, typer.Option(metavar="REF", help="Of this chat.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many; 0 is all.")] = looking.FIRST_PAGE,
+    chat: flags.OfChat = None,
+    limit: flags.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List messages.
 

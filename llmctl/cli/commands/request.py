@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import looking
+from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, answer, emit_list, emit_record, listing, record
 from llmctl.core.errors import LlmctlError, UsageError
@@ -65,15 +65,15 @@ Ref = Annotated[str, typer.Argument(metavar="ID", help="Request: id, or its begi
 @listing
 def list_(
     ctx: typer.Context,
-    chat: Annotated[str | None, typer.Option(metavar="REF", help="Of this chat.")] = None,
+    chat: flags.OfChat = None,
     status: Annotated[
         str | None, typer.Option(metavar="S", help="pending, completed, failed, incomplete or interrupted.")
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Short for --status failed.")] = False,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Of this model.")] = None,
+    model: flags.OfModel = None,
     provider: Annotated[str | None, typer.Option(metavar="P", help="To this provider.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="T", help="From this time on: 2026-10-05, 7d, 2h.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many; 0 is all.")] = looking.FIRST_PAGE,
+    since: flags.Since = None,
+    limit: flags.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List requests, the newest first.
 

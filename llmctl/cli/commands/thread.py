@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import looking
+from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_record, listing, record
 from llmctl.store import snapshots, threadlist
@@ -33,7 +33,7 @@ Ref = Annotated[str, typer.Argument(metavar="REF", help="Thread: id, or its begi
 def list_(
     ctx: typer.Context,
     locked: Annotated[bool, typer.Option("--locked", help="Only those that a job holds.")] = False,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many; 0 is all.")] = looking.FIRST_PAGE,
+    limit: flags.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List threads.
 
@@ -69,7 +69,7 @@ def show(ctx: typer.Context, ref: Ref) -> None:
 def unlock(
     ctx: typer.Context,
     ref: Ref,
-    force: Annotated[bool, typer.Option("--force", help="Take it from a live process, too.")] = False,
+    force: flags.Force = False,
 ) -> None:
     """Free a thread that a dead process holds.
 

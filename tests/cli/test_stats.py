@@ -1,0 +1,183 @@
+"""``llmctl stats`` through the front door."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from llmctl.store.opening import open_hub
+from tests.cli.test_chats import on_terminal
+from tests.conftest import Run
+from tests.store.rows import Rows
+
+FIELDS = [
+    *("chat_id", "requests", "failed_requests", "messages", "tool_calls", "input_tokens", "output_tokens"),
+    *("total_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens", "cost", "unpriced_requests"),
+    *("duration_ms", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
+    *("first_at", "last_at"),
+]
+
+
+@pytest.fixture
+def hub(env: Mapping[str, str]) -> Iterator[Rows]:
+    """Three requests of 600, 700 and 1100 ms, one of them failed, on two days."""
+    with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
+        rows = Rows(database)
+        chat = rows.chat("fix")
+        rows.turn(chat, "a", "b", duration=600, time_to_first_token=210, cost=0.25, tag="ci")
+        rows.turn(chat, "a", "b", duration=1100, status="failed", input_tokens=None, output_tokens=None)
+        rows.turn(chat, "a", "b", at="2026-10-06T10:00:00.000+00:00", duration=700, model="sonnet", cost=0.5)
+        yield rows
+
+
+def parsed(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_json_has_the_documented_fields_in_their_order(hub: Rows, llmctl: Run) -> None:
+    found = parsed(llmctl("stats", "--chat", "fix", "--json"))
+    assert list(found) == FIELDS
+    assert found == {
+        "chat_id": found["chat_id"],
+        "requests": 3,
+        "failed_requests": 1,
+        "messages": 6,
+        "tool_calls": 0,
+        "input_tokens": 20,
+        "output_tokens": 10,
+        "total_tokens": 30,
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "thinking_tokens": 0,
+        "cost": 0.75,
+        "unpriced_requests": 0,
+        "duration_ms": 2400,
+        "avg_duration_ms": 800,
+        "p50_duration_ms": 700,
+        "p95_duration_ms": 1100,
+        "p50_time_to_first_token_ms": 210,
+        "first_at": "2026-10-05T12:00:03.000+00:00",
+        "last_at": "2026-10-06T10:00:01.000+00:00",
+    }
+    assert parsed(llmctl("stats", "--json")) == found | {"chat_id": None}
+
+
+def test_no_request_is_zeros_and_nulls(llmctl: Run, env: Mapping[str, str]) -> None:
+    open_hub(env["LLMCTL_DB"], "create").close()
+    found = parsed(llmctl("stats", "--json"))
+    assert list(found) == FIELDS
+    assert {name for name, value in found.items() if value is None} == {
+        *("chat_id", "cost", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
+        *("first_at", "last_at"),
+    }
+    assert llmctl("stats").returncode == 0
+    assert parsed(llmctl("stats", "--json", "--group-by", "model")) == {"groups": [], "total": found}
+    assert llmctl("stats", "--plot").returncode == 0
+
+
+def test_groups_and_their_total(hub: Rows, llmctl: Run) -> None:
+    found = parsed(llmctl("stats", "--group-by", "day,model", "--json"))
+    assert [(group["day"], group["model"], group["requests"]) for group in found["groups"]] == [
+        ("2026-10-05", "gpt-5", 2),
+        ("2026-10-06", "sonnet", 1),
+    ]
+    assert set(found["groups"][0]) == {"day", "model", *FIELDS}
+    assert found["total"] == parsed(llmctl("stats", "--json"))
+    lines = llmctl("stats", "--group-by", "model", "--jsonl").stdout.splitlines()
+    assert [json.loads(line)["model"] for line in lines] == ["gpt-5", "sonnet"]
+    chosen = parsed(llmctl("stats", "--group-by", "model", "--json", "--columns", "model,requests"))
+    assert chosen == {
+        "groups": [{"model": "gpt-5", "requests": 2}, {"model": "sonnet", "requests": 1}],
+        "total": {"requests": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "requests"),
+    [
+        (["--since", "2026-10-06"], 1),
+        (["--until", "2026-10-06"], 2),
+        (["--since", "2026-10-05T12:00:03Z", "--until", "2026-10-05T12:00:05Z"], 1),
+        (["--in", "2026-10-05"], 2),
+        (["--in", "2026-10"], 3),
+        (["--in", "2025"], 0),
+        (["--in", "2026-10-06", "--tz", "Pacific/Kiritimati"], 2),
+        (["--since", "2026-10-06", "--tz", "America/New_York"], 1),
+        (["--connection", "work"], 3),
+    ],
+)
+def test_ranges_and_parties(hub: Rows, llmctl: Run, flags: list[str], requests: int) -> None:
+    assert parsed(llmctl("stats", "--json", *flags))["requests"] == requests
+
+
+def test_days_of_a_zone(hub: Rows, llmctl: Run) -> None:
+    found = parsed(llmctl("stats", "--json", "--group-by", "day", "--tz", "Pacific/Kiritimati"))
+    assert [(group["day"], group["requests"]) for group in found["groups"]] == [("2026-10-06", 2), ("2026-10-07", 1)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--group-by", "nope"], 2, "there are hour, day, month, provider, model"),
+        (["--group-by", "model,"], 2, "empty key"),
+        (["--group-by", "model,model"], 2, "comes twice"),
+        (["--chat", "nope"], 3, 'no chat "nope"'),
+        (["--agent", "nope"], 3, 'no agent "nope"'),
+        (["--connection", "nope"], 3, 'no connection "nope"'),
+        (["--since", "soon"], 2, 'no time "soon"'),
+        (["--since", "1d", "--until", "2d"], 2, "is later than"),
+        (["--in", "whenever"], 2, 'no period "whenever"'),
+        (["--in", "today", "--since", "1d"], 2, '"--in" excludes'),
+        (["--tz", "Mars"], 2, 'no time zone "Mars"'),
+        (["--json", "--columns", "nope"], 2, "no column"),
+        (["--group-by", "model", "--json", "--columns", "nope"], 2, "no column"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(hub: Rows, llmctl: Run, flags: list[str], code: int, words: str) -> None:
+    done = llmctl("stats", *flags)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
+
+
+def test_text_names_its_range(hub: Rows, llmctl: Run, env: Mapping[str, str]) -> None:
+    lines = dict(line.split("\t", 1) for line in llmctl("stats", "--in", "2026-10-05").stdout.splitlines())
+    assert lines["range"] == "from 2026-10-05T00:00:00.000+00:00 to 2026-10-06T00:00:00.000+00:00"
+    assert (lines["requests"], lines["total_tokens"], lines["cost"]) == ("2", "15", "0.25")
+    code, screen = on_terminal("stats", "--group-by", "model", env=env)
+    assert code == 0
+    assert screen.startswith("from the first request, 2026-10-05T12:00:03.000+00:00 to now\n")
+    assert "gpt-5" in screen
+
+
+def test_a_pipe_gets_the_groups_alone(hub: Rows, llmctl: Run) -> None:
+    lines = llmctl("stats", "--group-by", "status", "--columns", "status,requests,p95_duration_ms").stdout
+    assert lines == "completed\t2\t700\nfailed\t1\t1100\n"
+
+
+def test_plot_draws_a_bar_for_each_day(hub: Rows, llmctl: Run) -> None:
+    done = llmctl("stats", "--plot")
+    _, first, second = done.stdout.splitlines()
+    assert first.startswith("2026-10-05  ████")
+    assert first.endswith(" 15 tokens, $0.2500")
+    assert second.endswith(" 15 tokens, $0.5000")
+
+
+def test_csv_of_one_record_has_a_header(hub: Rows, llmctl: Run) -> None:
+    assert llmctl("stats", "--csv", "--columns", "requests,cost").stdout == "requests,cost\n3,0.75\n"
+
+
+def test_a_connection_that_is_gone_is_known_by_its_name(hub: Rows, llmctl: Run) -> None:
+    assert parsed(llmctl("stats", "--connection", "work", "--json"))["requests"] == 3
+
+
+def test_stats_of_a_failed_and_a_cut_turn_count_what_was_used(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "a", "one two three", "-o", "cut=2")
+    llmctl("chat", "-m", "echo", "--name", "a", "--retries", "0", "again", "-o", "fail=400")
+    found = parsed(llmctl("stats", "--chat", "a", "--json"))
+    assert (found["requests"], found["failed_requests"]) == (2, 1)
