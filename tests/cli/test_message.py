@@ -1,0 +1,51 @@
+"""``llmctl message`` through the front door."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+
+import pytest
+
+from llmctl.store.opening import open_hub
+from tests.conftest import Run
+from tests.store.rows import Rows, event
+
+
+@pytest.fixture
+def hub(env: Mapping[str, str]) -> Iterator[Rows]:
+    with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
+        yield Rows(database)
+
+
+def test_list_has_every_row_newest_first(hub: Rows, llmctl: Run) -> None:
+    chat = hub.chat("fix")
+    hub.tool_turn(chat)
+    hub.turn(hub.chat(), "a", "b")
+    roles = ["assistant", "tool", "assistant", "user"]
+    assert llmctl("message", "list", "--chat", "fix", "--columns", "role").stdout.split() == roles
+    assert llmctl("message", "list", "--columns", "role").stdout.split() == ["assistant", "user", *roles]
+    found = json.loads(llmctl("message", "list", "--chat", "fix", "--json").stdout)
+    assert found[1]["content_raw"][0]["type"] == "tool_result"
+    assert {row["in_chat"] for row in found} == {chat["id"]}
+    assert llmctl("message", "list", "--chat", "nope").returncode == 3
+
+
+def test_show_has_parts_calls_files_requests_and_stream(hub: Rows, llmctl: Run) -> None:
+    chat = hub.chat()
+    hub.tool_turn(chat)
+    step = hub.database.value("SELECT id FROM {messages} WHERE seq = 2")
+    found = json.loads(llmctl("message", "show", step[:8], "--json").stdout)
+    assert found["content_raw"][0]["name"] == "weather"
+    assert (found["tool_calls"][0]["result"], found["attachments"]) == ("sunny", [])
+    assert [request["finish_reason"] for request in found["requests"]] == ["tool_calls"]
+    assert found["stream"]["format"] == {"wire": "openai-chat", "provider": "openai"}
+    assert llmctl("message", "show", "nope").returncode == 3
+
+
+def test_show_has_what_came_of_a_running_answer(hub: Rows, llmctl: Run) -> None:
+    chat = hub.chat()
+    running = hub.running(chat, [event("Hel"), event("lo")])
+    found = json.loads(llmctl("message", "show", running["message"], "--json").stdout)
+    assert (found["status"], found["content"]) == ("pending", "Hello")
