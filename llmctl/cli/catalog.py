@@ -79,7 +79,7 @@ CATALOG: dict[str, Entry] = {
             "show": "Show a connection",
             "edit": "Change a connection",
             "remove": "Remove a connection",
-            "test": "Ask a connection for a few tokens and report what happens",
+            "test": "Ask a connection whether it works",
             "models": "List the models that a connection offers",
             "default": "Show or choose the connection that is used when none is named",
         },

@@ -30,3 +30,9 @@ def state_folder(env: Mapping[str, str]) -> str | None:
     """Return the folder for what waits to be done; None without a home."""
     folder = _xdg(env, "XDG_STATE_HOME", ".local/state")
     return f"{folder}/llmctl" if folder else None
+
+
+def data_folder(env: Mapping[str, str]) -> str | None:
+    """Return the folder of the hub and of key files; None without a home."""
+    folder = _xdg(env, "XDG_DATA_HOME", ".local/share")
+    return f"{folder}/llmctl" if folder else None

@@ -16,7 +16,8 @@ from llmctl.store.database import Database, Row
 
 Env = Mapping[str, str]
 
-_THREE_WAYS = (
+#: What to do where there is no connection.
+THREE_WAYS = (
     "three ways in: pipe a key into `llmctl connection add openai --key-stdin`; "
     "start a local server (Ollama, LM Studio, llama.cpp, vLLM) and run `llmctl init`; "
     "or try it offline with `-m echo`"
@@ -156,7 +157,7 @@ def _default(database: Database, env: Env) -> Target:
         " ORDER BY created_at, rowid LIMIT 1"
     )
     if row is None:
-        raise ConfigError("no connection to a model", hint=_THREE_WAYS, reason="no_connection")
+        raise ConfigError("no connection to a model", hint=THREE_WAYS, reason="no_connection")
     return _of_row(row, env)
 
 

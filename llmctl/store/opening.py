@@ -14,9 +14,12 @@ from llmctl.core.ids import new_id
 from llmctl.core.jsontext import dumps
 from llmctl.store import ddl
 from llmctl.store.database import BUSY_TIMEOUT_MS, Database, Mode
-from llmctl.store.errors import storage_errors
+from llmctl.store.errors import storage_errors, translated
 
 MEMORY = ":memory:"
+
+#: Bytes of the smallest database: one page.
+_SMALLEST = 512
 
 #: The connection that stands in every hub.
 _ECHO = """
@@ -25,11 +28,12 @@ VALUES (?, 'echo', 'answers offline, with what it was told', 'echo', 'echo', ?, 
 """
 
 
-def open_hub(path: str, mode: Mode = "read") -> Database:
+def open_hub(path: str, mode: Mode = "read", *, upgrade: bool = True) -> Database:
     """Open the hub at ``path``.
 
     ``read`` and ``write`` raise :class:`ConfigError` where there is none; ``create`` makes it. A file that is no
-    hub, cannot be read or is newer than this program is a :class:`StorageError`, and stays as it is.
+    hub, cannot be read or is newer than this program is a :class:`StorageError`, and stays as it is. An older hub is
+    brought up to date when it is opened for writing, unless the caller sees to that (``upgrade=False``).
     """
     if path == MEMORY:
         return _in_memory()
@@ -37,7 +41,7 @@ def open_hub(path: str, mode: Mode = "read") -> Database:
         if mode != "create":
             raise missing(path)
         create(path)
-    return _checked(_connected(path, mode), path, mode)
+    return _checked(_connected(path, mode), path, upgrade=upgrade and mode != "read")
 
 
 def missing(path: str) -> ConfigError:
@@ -49,7 +53,8 @@ def create(path: str, names: Mapping[str, str] | None = None) -> bool:
 
     It is built beside its place and linked into it whole: no process ever sees half a hub.
     """
-    _make_folder(os.path.dirname(os.path.abspath(path)))
+    path = os.path.realpath(path)
+    _make_folder(os.path.dirname(path))
     draft = f"{path}.{os.getpid()}-{new_id()[:8]}.new"
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -111,22 +116,25 @@ def _has_content(path: str) -> bool:
     try:
         found = os.stat(path)
     except FileNotFoundError:
+        if os.path.islink(path):
+            raise _unopenable(path, f'it is a link to "{os.readlink(path)}", which is not there') from None
         return False
     except OSError as error:
-        raise StorageError(
-            f'cannot open the hub "{path}": {error.strerror}', hint="choose another with --db"
-        ) from error
-    if stat.S_ISDIR(found.st_mode):
-        raise StorageError(f'cannot open the hub "{path}": it is a folder', hint="choose a file with --db")
+        raise _unopenable(path, error.strerror or "unknown reason") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise _unopenable(path, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
     return found.st_size > 0
 
 
+def _unopenable(path: str, why: str) -> StorageError:
+    return StorageError(
+        f'cannot open the hub "{path}": {why}', hint="choose a file with --db or LLMCTL_DB", reason="cannot_open"
+    )
+
+
 def _put_in_place(draft: str, path: str) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        if os.stat(path).st_size == 0:  # made by mktemp or touch: keep its mode
-            os.chmod(draft, stat.S_IMODE(os.stat(path).st_mode))
-            os.replace(draft, path)
-            return True
+    if os.path.exists(path):
+        return _replace_empty(draft, path)
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -135,6 +143,22 @@ def _put_in_place(draft: str, path: str) -> bool:
         if os.path.exists(path):
             return False
         os.rename(draft, path)
+    return True
+
+
+def _replace_empty(draft: str, path: str) -> bool:
+    """Put the hub where mktemp or touch made an empty file, with the mode and the group of that."""
+    import fcntl  # only a new hub needs it
+
+    with open(path, "rb") as empty:
+        fcntl.flock(empty, fcntl.LOCK_EX)  # of many processes one replaces it; to the others it is a hub then
+        found = os.fstat(empty.fileno())
+        if found.st_size or os.stat(path).st_ino != found.st_ino:
+            return False
+        with contextlib.suppress(OSError):
+            os.chown(draft, -1, found.st_gid)
+        os.chmod(draft, stat.S_IMODE(found.st_mode))
+        os.replace(draft, path)
     return True
 
 
@@ -194,12 +218,14 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA secure_delete=ON")
 
 
-def _checked(connection: sqlite3.Connection, path: str, mode: Mode) -> Database:
+def _checked(connection: sqlite3.Connection, path: str, *, upgrade: bool) -> Database:
     with storage_errors(path):
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'hub_meta'").fetchone()
     if not known:
         connection.close()
+        if os.path.getsize(path) < _SMALLEST:  # SQLite takes a few bytes for a database without tables
+            raise translated(sqlite3.DatabaseError("file is not a database"), path)
         raise StorageError(
             f'"{path}" is a database, but not a hub',
             hint="make llmctl's tables in it with: llmctl init --adopt",
@@ -213,7 +239,7 @@ def _checked(connection: sqlite3.Connection, path: str, mode: Mode) -> Database:
             reason="newer_hub",
         )
     database = Database(connection, path)
-    if version < ddl.VERSION and mode != "read":
+    if version < ddl.VERSION and upgrade:
         from llmctl.store import migrations  # a hub is upgraded once
 
         migrations.upgrade_at_first_write(database)
