@@ -88,20 +88,15 @@ Examples:
 """
 
 _PROMPT_FILES = """\
-A prompt file keeps a prompt with its flags, so that a repository can carry it. It is TOML:
+A prompt that is used again can stand in files, so that a repository carries it: the instructions in one
+that --system-file names, the rest in one that is piped in.
 
-  model = "sonnet"
-  system = "You write changelogs."
-  prompt = "Summarise for users:\\n{{ stdin }}"
-  options = { temperature = 0 }
-
-prompt and system are jinja2 templates over the values of -p K=V, the arguments and stdin.
-
-Files in $XDG_CONFIG_HOME/llmctl/prompts are known by their names.
+Prompt files proper (TOML with model, system, prompt and options, for llmctl run FILE and chat -t NAME)
+are not part of this version.
 
 Examples:
-  llmctl chat -t changelog < log.txt
-  llmctl chat -t translate -p to=Welsh "good morning"
+  llmctl chat --system-file prompts/changelog.txt "summarise for users" < log.txt
+  llmctl chat --system-file prompts/review.txt -m sonnet - < prompts/checklist.txt
 """
 
 
