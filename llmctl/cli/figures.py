@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.cli import looking
 from llmctl.cli.app import App
@@ -40,8 +39,7 @@ _COLUMNS = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """The flags."""
 
     chat: str | None

@@ -9,7 +9,6 @@ from llmctl.cli.app import App
 from llmctl.cli.looking import called, harmless, paint
 from llmctl.cli.output import Column, emit_record
 from llmctl.core import jsontext
-from llmctl.engine import reparse
 from llmctl.formats import text
 from llmctl.store import messages, reports, threads
 from llmctl.store.database import Database, Row
@@ -43,7 +42,12 @@ def show_messages(app: App, found: list[Row], *, raw: bool = False, results: boo
 
 def conversation(database: Database, thread_id: str, *, steps: bool) -> list[Row]:
     """Return a thread's messages, those that are still being written with what came so far."""
-    return list(reparse.complete(database, messages.conversation(database, thread_id, steps=steps)))
+    found = messages.conversation(database, thread_id, steps=steps)
+    if all(row["status"] != "pending" for row in found):
+        return found
+    from llmctl.engine import reparse  # 10 ms of wires and providers
+
+    return reparse.complete(database, found)
 
 
 def _title(chat: Row) -> str:

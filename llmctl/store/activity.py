@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from llmctl.store.database import Database
 from llmctl.store.groups import TIMES, Grouping
@@ -20,8 +19,7 @@ _CALLS_OF_CHATS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
+class _Counted(NamedTuple):
     """What to count, from which table; ``keys`` are expressions, ``time`` and ``chat`` columns."""
 
     name: Literal["messages", "tool_calls"]
@@ -65,5 +63,5 @@ def _counts(database: Database, scope: Scope, counted: _Counted) -> dict[tuple[A
     keys = "".join(f"{text} AS k{index}, " for index, text in enumerate(counted.keys))
     order = ", ".join(f"k{index}" for index in range(len(counted.keys)))
     sql = f"SELECT {keys}count(*) AS count FROM {counted.table} WHERE {' AND '.join(conditions)}"
-    rows = database.rows(sql + (f" GROUP BY {order}" if order else ""), asdict(scope))
+    rows = database.rows(sql + (f" GROUP BY {order}" if order else ""), scope._asdict())
     return {tuple(row[f"k{index}"] for index in range(len(counted.keys))): row["count"] for row in rows}

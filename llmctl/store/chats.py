@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError, UsageError
@@ -51,8 +50,7 @@ EXISTS (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """Which chats: all that is set must hold. ``where`` are pairs of a custom field or metadata key and its value."""
 
     since: str | None = None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import tzinfo
+from typing import NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
@@ -46,8 +46,7 @@ _KEYS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Grouping:
+class Grouping(NamedTuple):
     """Keys to group by. ``rows``, ``rolled_up``, ``messages`` and ``calls`` are SQL expressions, one for each key;
     the last three are None where these cannot be told by all of the keys.
     """

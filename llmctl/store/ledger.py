@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
@@ -27,8 +27,7 @@ _CONDITIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """Which requests: all that is set must hold."""
 
     chat_id: str | None = None

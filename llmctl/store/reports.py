@@ -7,9 +7,8 @@ as history grows; only the parts of an hour at the ends of a time range are coun
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core import clock
 from llmctl.store import activity
@@ -85,12 +84,11 @@ def _total(database: Database, scope: Scope, groups: Groups) -> Tally:
 def _tallies(database: Database, scope: Scope, grouping: Grouping) -> Groups:
     groups: Groups = {}
     for source in _sources(scope, grouping):
-        source.count(database, groups)
+        source.add_to(groups, database)
     return groups
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(NamedTuple):
     """A table to count from: its own sums, keys, and where it has the durations."""
 
     table: str
@@ -100,7 +98,7 @@ class _Source:
     values: Mapping[str, Any]
     rolled_up: bool
 
-    def count(self, database: Database, groups: Groups) -> None:
+    def add_to(self, groups: Groups, database: Database) -> None:
         """Add to the groups what the table has."""
         width = len(self.keys)
         keys = "".join(f"{text} AS k{index}, " for index, text in enumerate(self.keys))
@@ -133,10 +131,10 @@ def _sources(scope: Scope, grouping: Grouping) -> Iterator[_Source]:
         yield _rows(scope, grouping)
         return
     if since != scope.since:
-        yield _rows(replace(scope, until=since), grouping)
-    yield _roll_up(replace(scope, since=since, until=until), grouping.rolled_up)
+        yield _rows(scope._replace(until=since), grouping)
+    yield _roll_up(scope._replace(since=since, until=until), grouping.rolled_up)
     if until != scope.until:
-        yield _rows(replace(scope, since=until), grouping)
+        yield _rows(scope._replace(since=until), grouping)
 
 
 def _rows(scope: Scope, grouping: Grouping) -> _Source:

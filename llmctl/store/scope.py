@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What is counted: all that is set must hold. ``since`` is inclusive, ``until`` exclusive.
 
     Agents and connections go by name in the ledger, which outlives them; by id among the chats.

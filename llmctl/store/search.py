@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmctl.core.errors import UsageError
 from llmctl.store import queries
@@ -42,8 +42,7 @@ _CONDITIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """Which messages: all that is set must hold."""
 
     role: str | None = None
