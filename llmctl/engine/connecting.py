@@ -82,15 +82,17 @@ def add_found(database: Database, found: Iterable[Found]) -> list[tuple[Found, b
 
     One of that name that is there already stays as it is; only a model is chosen where it has none.
     """
-    result = []
-    for way in found:
-        known = connections.find(database, way.name)
-        if known is None:
-            connections.add(database, _found_columns(way))
-        elif known["model_id"] is None and way.model and known["provider"] == way.provider:
-            connections.update(database, known["id"], {"model_id": way.model})
-        result.append((way, known is None))
-    return result
+    with database.transaction(durable=True):  # others may be setting up the same hub
+        return [(way, _add_found(database, way)) for way in found]
+
+
+def _add_found(database: Database, way: Found) -> bool:
+    known = connections.find(database, way.name)
+    if known is None:
+        connections.add(database, _found_columns(way))
+    elif known["model_id"] is None and way.model and known["provider"] == way.provider:
+        connections.update(database, known["id"], {"model_id": way.model})
+    return known is None
 
 
 def default_name(database: Database) -> str | None:
