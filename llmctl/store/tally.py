@@ -28,15 +28,13 @@ class Tally:
         self.tool_calls: int | None = None
 
     def add(self, sums: Mapping[str, Any]) -> None:
-        """Add a row of sums, with ``first_at`` and ``last_at``."""
-        for name in _SUMS:
-            self.sums[name] += sums[name] or 0
-        self._stretch(sums["first_at"], sums["last_at"])
+        """Add a row of sums, with ``first_at``, ``last_at`` and the texts of ``durations`` and ``first_tokens``."""
+        self._add(sums, counted(sums["durations"]), counted(sums["first_tokens"]))
 
     def merge(self, other: Tally) -> None:
-        self.add({**other.sums, "first_at": other.first_at, "last_at": other.last_at})
-        self.durations.update(other.durations)
-        self.first_tokens.update(other.first_tokens)
+        """Add what another tally adds up to."""
+        times = {"first_at": other.first_at, "last_at": other.last_at}
+        self._add({**other.sums, **times}, other.durations, other.first_tokens)
 
     def figures(self) -> dict[str, Any]:
         """Return the fields of ``stats --json``; what is unknown is None, never 0."""
@@ -64,13 +62,29 @@ class Tally:
             "last_at": self.last_at,
         }
 
-    def _stretch(self, first_at: str | None, last_at: str | None) -> None:
-        self.first_at = min(filter(None, (self.first_at, first_at)), default=None)
-        self.last_at = max(filter(None, (self.last_at, last_at)), default=None)
+    def _add(self, sums: Mapping[str, Any], durations: Mapping[int, int], first_tokens: Mapping[int, int]) -> None:
+        for name in _SUMS:
+            self.sums[name] += sums[name] or 0
+        self.durations.update(durations)
+        self.first_tokens.update(first_tokens)
+        self.first_at = min(filter(None, (self.first_at, sums["first_at"])), default=None)
+        self.last_at = max(filter(None, (self.last_at, sums["last_at"])), default=None)
 
 
 #: The values of the keys -> what the group adds up to.
 Groups = dict[tuple[Any, ...], Tally]
+
+
+def counted(text: str | None) -> Counter[int]:
+    """Count values that a query put into one text: ``600,1100,600``, or with their number ``"600":2,"1100":1``.
+
+    The same few pieces come again and again; counting them as text is the quick part.
+    """
+    found: Counter[int] = Counter()
+    for piece, times in Counter(text.split(",")).items() if text else ():
+        value, _, count = piece.partition(":")
+        found[int(value.strip('"'))] += int(count or 1) * times
+    return found
 
 
 def percentile(counts: Mapping[int, int], share: float) -> int | None:
