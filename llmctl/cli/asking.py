@@ -20,6 +20,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FLAGS = "__asking__"
 
 _EFFORTS = ("none", "low", "medium", "high")
+#: More seconds than anybody waits, and fewer than the system's clocks overflow at.
+_LONGEST_S = 1e9
 _KINDS = ("tool-calls", "requests", "network", "streams")
 
 
@@ -58,24 +60,26 @@ def asking_options() -> list[TyperOption]:
     ]
 
 
-def manner(app: App) -> Manner:
-    """Return how the model is called, from the flags."""
+def manner(app: App, settings: Mapping[str, Any]) -> Manner:
+    """Return how the model is called: the flags, then the hub's settings, then what is built in."""
     flags = app.asking
     defaults = Manner()
     return Manner(
         options=pairs(flags["option"], "-o", typed=True),
         thinking=_thinking(flags["thinking"]),
         stream=not flags["no_stream"],
-        timeout_s=_positive(flags["timeout"], "--timeout"),
-        wait_s=_positive(flags["wait"], "--wait") or 0.0,
-        retries=_at_least(flags["retries"], 0, "--retries", defaults.retries),
-        max_steps=_at_least(flags["max_steps"], 1, "--max-steps", defaults.max_steps),
+        timeout_s=_positive(flags["timeout"], "--timeout") or settings.get("timeout"),
+        wait_s=_positive(flags["wait"] or None, "--wait") or 0.0,
+        retries=_at_least(flags["retries"], 0, "--retries", settings.get("retries", defaults.retries)),
+        max_steps=_at_least(flags["max_steps"], 1, "--max-steps", settings.get("max_steps", defaults.max_steps)),
         history=None if flags["history"] is None else _at_least(flags["history"], 0, "--history", 0),
     )
 
 
-def keep(app: App, custom: Mapping[str, str], *, name: str | None = None, log: bool = True) -> Keep:
-    """Return what is kept of the turn, from the flags; ``custom`` are the hub's own columns of chats."""
+def keep(
+    app: App, custom: Mapping[str, str], settings: Mapping[str, Any], *, name: str | None = None, log: bool = True
+) -> Keep:
+    """Return what is kept of the turn: flags, then settings; ``custom`` are the hub's own columns of chats."""
     flags = app.asking
     metadata = pairs(flags["metadata"], "--metadata")
     fields = pairs(flags["field"], "--field")
@@ -86,8 +90,8 @@ def keep(app: App, custom: Mapping[str, str], *, name: str | None = None, log: b
     fields |= {key: metadata.pop(key) for key in list(metadata) if key in custom}
     return Keep(
         log=log,
-        without=_kinds(flags["no_persist"]),
-        rollback=flags["rollback"],
+        without=_kinds(flags["no_persist"]) | (set() if settings.get("stream.keep", True) else {"streams"}),
+        rollback=flags["rollback"] or settings.get("rollback", False),
         name=name,
         metadata=metadata,
         references={key: str(value) for key, value in pairs(flags["reference"], "--reference").items()},
@@ -180,8 +184,8 @@ def _kinds(value: str | None) -> frozenset[str]:
 
 
 def _positive(value: float | None, flag: str) -> float | None:
-    if value is not None and not value > 0:
-        raise UsageError(f'"{flag} {value:g}" is not more than 0')
+    if value is not None and not 0 < value <= _LONGEST_S:
+        raise UsageError(f'"{flag} {value:g}" is no number of seconds above 0')
     return value
 
 
@@ -195,16 +199,26 @@ def _at_least(value: int | None, least: int, flag: str, default: int) -> int:
 
 def _guessed(value: str) -> Any:
     try:
-        return json.loads(value)
+        return _loaded(value)
     except ValueError:
         return value
 
 
 def _json(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return _loaded(text)
     except ValueError as error:
         raise UsageError(f'"{where}" holds no JSON: {error}') from error
+
+
+def _loaded(text: str) -> Any:
+    """Read JSON by its standard, which knows no NaN and no Infinity. Raises ValueError."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+    return value
 
 
 def _column_value(name: str, value: Any, kind: str) -> Any:

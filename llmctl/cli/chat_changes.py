@@ -33,7 +33,7 @@ def columns(app: App, database: Database, wishes: Wishes, chat: Row | None) -> d
     old = chat or {"settings": None, "metadata": None, "refs": None, "model": None}
     app.asking = {"metadata": wishes.metadata, "field": wishes.fields, "reference": wishes.references}
     app.asking |= {"no_persist": None, "rollback": False, "tag": None}
-    kept = asking.keep(app, database.fields.get("chats", {}))
+    kept = asking.keep(app, database.fields.get("chats", {}), {})
     options = asking.pairs(wishes.options, "-o", typed=True)
     found = _target(app, database, wishes) if wishes.model or wishes.connection else None
     settings = loads(old["settings"], {})

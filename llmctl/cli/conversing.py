@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmctl.cli import asking, stdin
+from llmctl.cli import asking, files, stdin
 from llmctl.cli.app import App
 from llmctl.cli.printing import Printer
 from llmctl.cli.terminal import ago
@@ -21,6 +22,7 @@ from llmctl.engine.plan import Plan
 from llmctl.engine.turn import Turn
 from llmctl.store import threads
 from llmctl.store.database import Database, Row
+from llmctl.store.settings import chosen
 
 #: Verbs of ``chats`` that a hurried user may type behind ``chat``.
 _VERBS = ("list", "show", "new", "edit", "search", "rename", "fork", "render", "unlock", "delete")
@@ -88,8 +90,9 @@ class Conversation:
     def plan(self, database: Database, ask: Ask, chat: Row | None = None) -> Plan:
         """Put together what a turn needs: what the flags say comes before what the chat keeps."""
         chat = chat or self.chat(database)
-        manner = asking.manner(self._app)
-        keep = self._keep(database)
+        settings = chosen(database)
+        manner = asking.manner(self._app, settings)
+        keep = self._keep(database, settings)
         if chat is not None:
             manner, keep = _inherited(manner, keep, loads(chat["settings"], {}))
         return Plan(
@@ -98,7 +101,7 @@ class Conversation:
             ask=ask,
             manner=manner,
             keep=keep,
-            origin=self._origin,
+            origin=self._origin.limited(settings.get("audit.context")),
             around=self._app.surroundings(),
         )
 
@@ -116,9 +119,12 @@ class Conversation:
                 f'"chat {verb} {what}" may be a prompt or a command',
                 hint=f"a command: llmctl chats {verb} {what}; a prompt: llmctl chat -- {verb} {what}",
             )
-        output = self._app.asking["output"]
-        if output and not os.path.isdir(os.path.dirname(output) or "."):
-            raise UsageError(f'cannot write "{output}": no such folder')
+        named = {"--chat": wishes.chat, "--name": wishes.name}
+        named |= {f"--{flag}": self._app.asking[flag] for flag in ("model", "connection", "output")}
+        if empty := [flag for flag, value in named.items() if value == ""]:
+            raise UsageError(f'"{empty[0]}" is empty', hint="is the variable that it comes from set?")
+        if output := self._app.asking["output"]:
+            files.check_place(output)
 
     @property
     def _goes_on(self) -> bool:
@@ -226,9 +232,9 @@ class Conversation:
         chat_id = chat_id or (chat["id"] if chat else None)
         return selection.by_reference(database, chat_id) if chat_id else None
 
-    def _keep(self, database: Database) -> Keep:
+    def _keep(self, database: Database, settings: Mapping[str, Any]) -> Keep:
         custom = database.fields.get("chats", {})
-        return asking.keep(self._app, custom, name=self._wishes.name, log=not self._wishes.no_log)
+        return asking.keep(self._app, custom, settings, name=self._wishes.name, log=not self._wishes.no_log)
 
     def _target(self, database: Database, chat: Row | None) -> target.Target:
         """Return what to talk to: flag, then the chat's own, then environment and settings."""

@@ -36,9 +36,6 @@ _ALL = (
     Setting("timeout", "number", None, "seconds for a whole turn, as --timeout", least=0.001),
     Setting("retries", "whole number", 2, "attempts after the first one that failed, as --retries", least=0),
     Setting("max_steps", "whole number", 20, "requests in one turn, as --max-steps", least=1),
-    Setting("budget.day", "number", None, "US dollars that a day (UTC) may cost", least=0),
-    Setting("budget.month", "number", None, "US dollars that a month (UTC) may cost", least=0),
-    Setting("pending.expiry", "number", 7, "days until a tool call that waits for approval is denied", least=0),
     Setting(
         "audit.context",
         "list",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmctl.core.messages import File, Message
@@ -61,9 +61,26 @@ class Origin:
 
     terminal: bool = False
     folder: str | None = None
+    #: Whether requests note the folder; the chat always does.
+    ledger_folder: bool = True
     script: str | None = None
     git_commit: str | None = None
     host: str | None = None
+
+    def limited(self, noted: Collection[str] | None) -> Origin:
+        """Return the origin with what the setting ``audit.context`` allows to be noted; None allows all.
+
+        The folder that ``--continue`` looks for stays; only the ledger's copies go.
+        """
+        if noted is None:
+            return self
+        return replace(
+            self,
+            ledger_folder="folder" in noted,
+            script=self.script if "script" in noted else None,
+            git_commit=self.git_commit if "git" in noted else None,
+            host=self.host if "host" in noted else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ class Caller:
             "step": number,
             "parameters": self._redact.request_text(dumps(parameters)),
             "script": self._origin.script,
-            "folder": self._origin.folder,
+            "folder": self._origin.folder if self._origin.ledger_folder else None,
             "git_commit": self._origin.git_commit,
             "host": self._origin.host,
         }

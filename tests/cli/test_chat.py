@@ -332,3 +332,17 @@ def test_memory_hub_leaves_nothing_on_disk(llmctl: Run, tmp_path: Path) -> None:
     before = {path.name for path in tmp_path.iterdir()}
     assert llmctl("--db", ":memory:", "chat", "-m", "echo", "hi").stdout == "hi\n"
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_settings_stand_behind_flags(llmctl: Run, rows: Rows) -> None:
+    llmctl("init", "--no-detect", "--no-prisma", check=True)
+    for name, value in (("retries", "0"), ("rollback", "true"), ("audit.context", "none"), ("stream.keep", "false")):
+        llmctl("settings", "set", name, value, check=True)
+    llmctl("chat", "-m", "echo", "-o", "fail=500", "hi")
+    assert rows("SELECT count(*) FROM network_calls") == [(1,)]
+    assert llmctl("chat", "-m", "echo", "-o", "cut=1", "one two").returncode == 12
+    assert rows("SELECT count(*) FROM messages WHERE role = 'assistant'") == [(0,)]
+    assert rows("SELECT count(*) FROM requests WHERE folder IS NOT NULL OR host IS NOT NULL") == [(0,)]
+    assert rows("SELECT count(*) FROM response_streams") == [(0,)]
+    llmctl("chat", "-m", "echo", "--retries", "1", "-o", "fail=500", "hi")
+    assert rows("SELECT max(attempt) FROM network_calls") == [(2,)]

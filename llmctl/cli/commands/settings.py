@@ -64,7 +64,7 @@ def set_(
     """Change a setting.
 
     Examples:
-      llmctl settings set budget.day 2.50
+      llmctl settings set timeout 120
       llmctl settings set default_connection ollama
     """
     app: App = ctx.obj
@@ -84,7 +84,7 @@ def unset(ctx: typer.Context, name: Name) -> None:
     """Give a setting its built-in value again.
 
     Examples:
-      llmctl settings unset budget.day
+      llmctl settings unset timeout
     """
     app: App = ctx.obj
     setting = known.named(name)
