@@ -109,9 +109,9 @@ class App:
         from llmctl.store import spool
 
         folder = places.state_folder(self.env)
-        if any(os.path.exists(place) for place in spool.places(hub.path, folder)):
-            if taken := spool.take_in(hub, folder):
-                self.note(f"took in {taken} writes that an earlier run could not make")
+        waiting = any(os.path.exists(place) for place in spool.places(hub.path, folder))
+        if waiting and (taken := spool.take_in(hub, folder)):
+            self.note(f"took in {taken} writes that an earlier run could not make")
 
     def _connect_environment(self, hub: Database) -> None:
         from llmctl.engine import first_run
