@@ -24,9 +24,10 @@ from llmctl.store.writes import Delete, Insert, Update, Write
 
 def places(hub_path: str, fallback_folder: str | None) -> list[str]:
     """Return where a hub's spool may be: beside it, and where the hub's own disk is full or read-only."""
-    beside = [f"{hub_path}.spool"]
+    path = os.path.realpath(hub_path)  # whatever link led to it
+    beside = [f"{path}.spool"]
     if fallback_folder:
-        beside.append(os.path.join(fallback_folder, os.path.abspath(hub_path).replace("/", "%") + ".spool"))
+        beside.append(os.path.join(fallback_folder, path.replace("/", "%") + ".spool"))
     return beside
 
 
