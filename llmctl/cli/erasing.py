@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llmctl.cli.app import App
 from llmctl.cli.looking import called, chat
 from llmctl.cli.person import confirm
+from llmctl.cli.progress import Progress
 from llmctl.engine import erasing
 from llmctl.store.database import Row
 
@@ -16,7 +17,9 @@ def delete(app: App, refs: Sequence[str], *, with_usage: bool, yes: bool) -> Non
     database = app.hub("write")
     rows = list({row["id"]: row for row in (chat(database, ref) for ref in refs)}.values())
     confirm(app, _question(rows, with_usage), yes=yes)
-    erased = erasing.erase(database, [row["id"] for row in rows], with_usage=with_usage)
+    with Progress(app, "deleting") as progress:
+        ids = [row["id"] for row in rows]
+        erased = erasing.erase(database, ids, with_usage=with_usage, progress=progress.word)
     for row in rows:
         if app.quiet or not app.io.stdout_tty:
             app.io.write(f"{row['id']}\n")

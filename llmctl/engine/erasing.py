@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from llmctl.core.errors import LockedError
@@ -22,8 +22,17 @@ class Erased(NamedTuple):
     in_gaps: bool
 
 
-def erase(database: Database, chat_ids: Iterable[str], *, with_usage: bool = False) -> Erased:
-    """Delete chats with every copy of their text; raise LockedError, and delete none, where a live job holds one."""
+def erase(
+    database: Database,
+    chat_ids: Iterable[str],
+    *,
+    with_usage: bool = False,
+    progress: Callable[[str], None] = lambda word: None,
+) -> Erased:
+    """Delete chats with every copy of their text; raise LockedError, and delete none, where a live job holds one.
+
+    ``progress`` is told in a word what is being done.
+    """
     wanted = set(chat_ids)
     forks: list[str] = []
     with database.transaction(durable=True):
@@ -31,10 +40,13 @@ def erase(database: Database, chat_ids: Iterable[str], *, with_usage: bool = Fal
             thread = threads.of_chat(database, chat_id)
             if thread is not None:
                 unlocking.free(database, thread["id"])
+            progress(chat_id[:8])
             forks += deletion.delete(database, chat_id, with_usage=with_usage)
+    progress("the search index")
     emptied = deletion.purge(database)
     is_small = upkeep.size(database.path) <= REWRITTEN_BYTES
     if is_small:
+        progress("writing the file anew")
         emptied = _rewrite(database)
     return Erased(tuple(fork for fork in forks if fork not in wanted), not emptied, not is_small)
 

@@ -35,5 +35,5 @@ def _section(message: Message) -> str:
 
 def fenced(text: str, language: str = "") -> str:
     """Return a fenced block, with more backticks than the text has in a row."""
-    fence = "`" * max(3, *(len(found) + 1 for found in _FENCES.findall(text)), 3)
+    fence = "`" * max([3, *(len(found) + 1 for found in _FENCES.findall(text))])
     return f"{fence}{language}\n{text}" + ("" if text.endswith("\n") else "\n") + fence

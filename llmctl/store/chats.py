@@ -105,7 +105,7 @@ def edit(database: Database, chat: Row, changes: Mapping[str, Any], *, system: s
     now = clock.now()
     with database.transaction(durable=True):
         check_name(database, changes.get("name"), chat["id"])
-        if system is not None:
+        if system is not None and system != chat["instructions"]:
             _add_system(database, chat, system)
             changes = {**changes, "instructions": system}
         database.commit(Update("chats", chat["id"], {**changes, "updated_at": now}))

@@ -67,14 +67,18 @@ def conversation(database: Database, thread_id: str, *, steps: bool = False) -> 
         if row["role"] == "user" and not steps:
             waiting = []
         if seen:
-            found.append(record(shape, row) | {"tool_calls": waiting, "attachments": files.get(row["id"], [])})
+            seen_row = record(shape, row)
+            seen_row["tool_calls"], seen_row["attachments"] = waiting, files.get(row["id"], [])
+            found.append(seen_row)
             waiting = []
     return found
 
 
 def record(shape: Shape, row: Row) -> Row:
     """Return a row of ``messages`` as a record; its parts as JSON."""
-    return shape.record(row) | {"content_raw": decoded(row["content_raw"])}
+    found = shape.record(row)
+    found["content_raw"] = decoded(row["content_raw"])
+    return found
 
 
 def one(database: Database, ref: str) -> Row:

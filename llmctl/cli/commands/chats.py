@@ -9,7 +9,7 @@ import typer
 from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.chat_columns import CHATS, HITS
-from llmctl.cli.output import emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.output import emit_list, emit_made, listing, record
 from llmctl.core.errors import UsageError
 from llmctl.store import chats as store
 from llmctl.store.records import Shape
@@ -245,7 +245,8 @@ def render(
     database = app.hub("write" if save else "read")
     thread = looking.thread_of(database, looking.chat(database, ref))
     if save:
-        emit_record(app, rendering.keep(database, thread["id"], reason))
+        kept = rendering.keep(database, thread["id"], reason)
+        emit_made(app, kept, f"kept {len(kept['messages'])} messages as {kept['id'][:8]}")
     else:
         rendering.write(app, database, thread["id"], "json" if app.format.is_json else format)
 
