@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.files import write_whole
+from llmctl.cli.files import check_place, write_whole
 from llmctl.cli.output import Column, answer, emit_json, emit_list, listing
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.registry import unknown
@@ -140,6 +140,7 @@ def _deliver(app: App, text: str, output: str | None) -> None:
     if output is None:
         app.io.write(text)
     else:
+        check_place(output)
         write_whole(output, text)
         app.note(f'wrote "{output}"')
 
