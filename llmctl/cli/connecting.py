@@ -13,7 +13,7 @@ from llmctl.core import jsontext
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, UsageError
 from llmctl.engine import connecting, keys, target
 from llmctl.engine.connecting import Wish
-from llmctl.store import connections, settings
+from llmctl.store import connections, opening, settings
 from llmctl.store.database import Database, Row
 
 
@@ -75,6 +75,13 @@ def shown(app: App, row: Row) -> dict[str, Any]:
         "base_url": row["data"].get("base_url"),
         "is_default": row["name"] == connecting.default_name(app.hub()),
     }
+
+
+def hub(app: App) -> Database:
+    """Return the hub, made if it is missing: empty, since the user is just saying what to connect to."""
+    if app.hub_path != opening.MEMORY and not os.path.exists(app.hub_path):
+        opening.create(app.hub_path)
+    return app.hub("create")
 
 
 def refuse_taken(database: Database, name: str) -> None:

@@ -131,6 +131,7 @@ def _is_chat(wish: Wish) -> bool:
 
 def _data(wish: Wish, data: dict[str, Any], provider: Provider) -> dict[str, Any]:
     data |= wish.data
+    _check_shapes(data)
     if wish.base_url is not None:
         data["base_url"] = wish.base_url or None
     if wish.wire is not None:
@@ -146,9 +147,6 @@ def _data(wish: Wish, data: dict[str, Any], provider: Provider) -> dict[str, Any
 
 
 def _check(data: Mapping[str, Any], provider: Provider) -> None:
-    for name in ("headers", "options", "query"):
-        if not isinstance(data.get(name, {}), dict):
-            raise UsageError(f'"{name}" of a connection is an object', hint='such as {"NAME": VALUE}')
     if data.get("base_url"):
         _check_url(str(data["base_url"]), provider)
     if data.get("wire") and data["wire"] not in WIRES:
@@ -160,6 +158,15 @@ def _check(data: Mapping[str, Any], provider: Provider) -> None:
     for name, value in data.items():
         if name not in ("headers", "base_url", "key"):
             _refuse_secret(dumps(value), name)
+
+
+def _check_shapes(data: Mapping[str, Any]) -> None:
+    for name in ("headers", "options", "query"):
+        if not isinstance(data.get(name) or {}, dict):
+            raise UsageError(f'"{name}" of a connection is an object', hint='such as {"NAME": VALUE}')
+    for name in ("base_url", "wire", "key"):
+        if not isinstance(data.get(name) or "", str):
+            raise UsageError(f'"{name}" of a connection is a text')
 
 
 def _check_url(url: str, provider: Provider) -> None:

@@ -92,7 +92,7 @@ def add(
     app: App = ctx.obj
     wish = Wish(name, provider, model, type, base_url, wire, None, *connecting.more(header, option, data), description)
     columns(wish, app.env)  # what is wrong is said before anything is read or made
-    database = app.hub("create")
+    database = connecting.hub(app)
     connecting.refuse_taken(database, name)
     keys = connecting.KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin)
     wish = connecting.with_key(app, wish, keys)

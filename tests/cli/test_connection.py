@@ -1,0 +1,405 @@
+"""``llmctl connection``: made, shown, changed, tried; and no secret ever kept or shown."""
+
+import json
+import os
+import pty
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.openai_server import FakeServer, Reply
+
+KEY = "sk-proj-0123456789abcdefghij"
+MODELS = {"object": "list", "data": [{"id": "gpt-5"}, {"id": "text-embed", "context_length": 8192}]}
+
+
+def reply(document, status=200, **headers):
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return Reply(status, {"content-type": "application/json"} | headers, (body,), length=len(body))
+
+
+def error(done):
+    return json.loads(done.stderr.splitlines()[-1])["error"]
+
+
+def shown(llmctl, name, **more):
+    return json.loads(llmctl("connection", "show", name, "--json", check=True, **more).stdout)
+
+
+def rows(env, sql):
+    with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def no_secret(env, *secrets):
+    """Assert that no file that llmctl wrote holds a secret, but for key files."""
+    folder = Path(env["LLMCTL_DB"]).parent
+    for path in folder.rglob("*"):
+        if path.is_file() and "keys" not in path.parts:
+            for secret in secrets:
+                assert secret.encode() not in path.read_bytes(), path
+
+
+def test_add_prints_the_id_and_takes_the_provider_from_the_name(llmctl):
+    done = llmctl("connection", "add", "groq")
+    assert done.returncode == 0
+    found = shown(llmctl, "groq")
+    assert done.stdout == found["id"] + "\n"
+    assert (found["provider"], found["type"], found["model_id"]) == ("groq", "chat", "openai/gpt-oss-120b")
+    assert found["is_default"]
+    assert "no key" in done.stderr
+
+
+def test_key_from_stdin_goes_into_a_file_that_only_the_owner_reads(llmctl, env):
+    done = llmctl("connection", "add", "openai", "--key-stdin", input=KEY + "\n")
+    assert done.returncode == 0
+    found = shown(llmctl, "openai")
+    path = found["data"]["key"].removeprefix("file:")
+    assert path == f"{env['HOME']}/.local/share/llmctl/keys/openai"
+    assert Path(path).read_text() == KEY + "\n"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
+    assert KEY not in done.stdout + done.stderr + json.dumps(found)
+    assert found["key_found"] is True
+    no_secret({"LLMCTL_DB": env["LLMCTL_DB"]}, KEY)
+
+
+def test_key_file_goes_beside_the_hub_where_there_is_no_home(llmctl, env):
+    homeless = {name: value for name, value in env.items() if name != "HOME"}
+    llmctl("connection", "add", "openai", "--key-stdin", input=KEY, env=homeless, check=True)
+    assert (Path(env["LLMCTL_DB"]).parent / "keys" / "openai").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "reference"),
+    [
+        (["--key-env", "MY_KEY"], "env:MY_KEY"),
+        (["--key-command", "pass show openai"], "command:pass show openai"),
+        (["--key-file", "my.key"], "file:{cwd}/my.key"),
+        (["--key-keyring", "openai"], "keyring:openai"),
+    ],
+)
+def test_key_is_kept_as_a_reference(llmctl, flags, reference, tmp_path):
+    llmctl("connection", "add", "openai", *flags, check=True)
+    assert shown(llmctl, "openai")["data"]["key"] == reference.format(cwd=tmp_path)
+
+
+def test_providers_own_variable_is_taken_where_nothing_is_said(llmctl, env):
+    done = llmctl("connection", "add", "openai", env=env | {"OPENAI_API_KEY": KEY})
+    assert done.returncode == 0
+    assert "no key" not in done.stderr
+    assert shown(llmctl, "openai")["data"]["key"] == "env:OPENAI_API_KEY"
+    no_secret(env, KEY)
+
+
+def test_show_says_whether_the_key_is_there_and_never_what_it_is(llmctl, env):
+    llmctl("connection", "add", "openai", "--key-env", "MY_KEY", check=True)
+    there = shown(llmctl, "openai", env=env | {"MY_KEY": KEY})
+    assert (there["key_source"], there["key_found"]) == ("env:MY_KEY", True)
+    assert KEY not in json.dumps(there)
+    gone = shown(llmctl, "openai")
+    assert gone["key_found"] is False
+    assert "MY_KEY" in gone["key_note"]
+
+
+def test_two_keys_are_one_too_many(llmctl, env):
+    assert llmctl("connection", "add", "openai", "--key-env", "A", "--key-stdin", input=KEY).returncode == 2
+    assert not os.path.exists(f"{env['HOME']}/.local/share/llmctl/keys")
+
+
+@pytest.mark.parametrize("key", ["", "two\nlines and more", "\x1b[31mred", "schlüssel-0123456789"])
+def test_what_is_no_key_is_refused(llmctl, key):
+    done = llmctl("connection", "add", "openai", "--key-stdin", input=key)
+    assert done.returncode == 2
+    assert llmctl("connection", "show", "openai").returncode == 3
+
+
+def test_unknown_provider_names_near_ones(llmctl, env):
+    done = llmctl("connection", "add", "opena", "--json")
+    assert (done.returncode, error(done)["code"]) == (3, "not-found")
+    assert "openai" in error(done)["hint"]
+    assert "--base-url" in error(done)["hint"]
+    assert llmctl("connection", "add", "x", "--provider", "mystery").returncode == 3
+    assert not os.path.exists(env["LLMCTL_DB"])
+
+
+def test_any_host_is_reached_by_its_base_url(llmctl):
+    with FakeServer() as server:
+        llmctl("connection", "add", "work", "--base-url", server.url, "-m", "m1", "-o", "temperature=0", check=True)
+        done = llmctl("chat", "-m", "work", "hello")
+        assert done.returncode == 0, done.stderr
+        assert server.requests[0].json["model"] == "m1"
+        assert server.requests[0].json["temperature"] == 0
+    assert shown(llmctl, "work")["provider"] == "work"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--base-url", f"https://user:{KEY}@host.example/v1"],
+        ["--base-url", f"https://host.example/v1?key={KEY}"],
+        ["--base-url", f"https://host.example/v1?api_key=secret{KEY}"],
+        ["--header", f"Authorization=Bearer {KEY}"],
+        ["--header", "X-Api-Key=plainsecret"],
+        ["--header", f"X-Note={KEY}"],
+        ["--option", f"api_key={KEY}"],
+        ["--data", json.dumps({"key": KEY})],
+        ["--data", json.dumps({"headers": {"Authorization": f"Bearer {KEY}"}})],
+        ["--data", json.dumps({"extra": {"deep": KEY}})],
+        ["--description", f"my key is {KEY}"],
+        ["--model", KEY],
+        ["--key-env", "A", "--data", json.dumps({"base_url": f"https://u:{KEY}@h.example"})],
+    ],
+)
+def test_secret_on_the_command_line_is_refused_and_not_repeated(llmctl, env, arguments):
+    done = llmctl("connection", "add", "openai", *arguments)
+    assert done.returncode == 2
+    assert KEY not in done.stdout + done.stderr
+    assert "plainsecret" not in done.stderr
+    assert "hint:" in done.stderr
+    assert not os.path.exists(env["LLMCTL_DB"])
+
+
+def test_header_may_be_a_reference(llmctl, env):
+    with FakeServer() as server:
+        url = ["--base-url", server.url, "--model", "m"]
+        llmctl(
+            "connection", "add", "gate", *url, "--header", "X-Api-Key=env:GATE", "--header", "X-Team=blue", check=True
+        )
+        llmctl("chat", "-m", "gate", "hi", env=env | {"GATE": "gatesecret123"}, check=True)
+        assert server.requests[0].headers["x-api-key"] == "gatesecret123"
+        assert server.requests[0].headers["x-team"] == "blue"
+    no_secret(env, "gatesecret123")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--base-url", "not a url"], "no base URL"),
+        (["--base-url", "ftp://host.example"], "https://"),
+        (["--wire", "telepathy"], "no wire"),
+        (["--type", "telepathy"], "telepathy"),
+        (["--header", "no-equals"], "K=V"),
+        (["--header", "bad name=x"], "name of a header"),
+        (["--header", "X=a\nb"], "does not allow"),
+        (["--data", "{"], "no JSON"),
+        (["--data", "[1]"], "JSON object"),
+        (["--data", '{"headers": 1}'], "is an object"),
+        (["--data", '{"key": "no reference"}'], "reference"),
+    ],
+)
+def test_impossible_connection_is_an_error_before_anything_is_made(llmctl, env, arguments, said):
+    done = llmctl("connection", "add", "openai", *arguments)
+    assert done.returncode in (2, 4)
+    assert said in done.stderr
+    assert not os.path.exists(env["LLMCTL_DB"])
+
+
+@pytest.mark.parametrize("name", ["a:b", "-x", "", " x", "a\tb"])
+def test_impossible_name_is_refused(llmctl, name):
+    assert llmctl("connection", "add", "--provider", "openai", "--", name).returncode == 2
+
+
+def test_name_that_is_taken_is_refused_before_a_key_is_stored(llmctl, env):
+    llmctl("connection", "add", "groq", check=True)
+    done = llmctl("connection", "add", "groq", "--key-stdin", input=KEY)
+    assert done.returncode == 2
+    assert "connection edit groq" in done.stderr
+    assert not os.path.exists(f"{env['HOME']}/.local/share/llmctl/keys/groq")
+
+
+def test_key_of_one_provider_is_not_for_anothers_host(llmctl):
+    done = llmctl("connection", "add", "groq", "--key-env", "OPENAI_API_KEY", "--json")
+    assert (done.returncode, error(done)["reason"]) == (4, "foreign_key")
+
+
+def test_data_comes_from_a_file(llmctl, tmp_path):
+    (tmp_path / "data.json").write_text('{"query": {"api-version": "2025-01-01"}}')
+    llmctl("connection", "add", "azure", "--base-url", "https://x.openai.azure.com", "--data", "@data.json", check=True)
+    assert shown(llmctl, "azure")["data"]["query"] == {"api-version": "2025-01-01"}
+    assert llmctl("connection", "edit", "azure", "--data", "@gone.json").returncode == 3
+
+
+def test_list_shows_what_there_is_to_people_and_programs(llmctl):
+    llmctl("connection", "add", "groq", "--key-env", "K", "--default", check=True)
+    lines = [line.split("\t") for line in llmctl("connection", "list").stdout.splitlines()]
+    assert [line[0] for line in lines] == ["echo", "groq"]
+    assert lines[1] == ["groq", "groq", "openai/gpt-oss-120b", "chat", "env:K", "true"]
+    found = json.loads(llmctl("connection", "list", "--json").stdout)
+    assert found[1]["references"] == {}
+    assert found[1]["data"] == {"key": "env:K"}
+
+
+def test_edit_changes_what_is_named_and_leaves_the_rest(llmctl):
+    llmctl("connection", "add", "groq", "--key-env", "K", "-o", "a=1", "-o", "b=2", "--header", "X-T=t", check=True)
+    llmctl(
+        "connection", "edit", "groq", "--model", "m2", "-o", "a:=null", "-o", "c=[1]", "--header", "X-T=", check=True
+    )
+    found = shown(llmctl, "groq")
+    assert found["model_id"] == "m2"
+    assert found["data"] == {"key": "env:K", "options": {"b": 2, "c": [1]}}
+    llmctl("connection", "edit", "groq", "--no-key", "--description", "quick", check=True)
+    assert shown(llmctl, "groq")["data"] == {"options": {"b": 2, "c": [1]}}
+    assert shown(llmctl, "groq")["description"] == "quick"
+
+
+def test_edit_of_the_name_keeps_the_default(llmctl):
+    llmctl("connection", "add", "groq", "--default", check=True)
+    llmctl("connection", "edit", "groq", "--name", "quick", check=True)
+    assert llmctl("connection", "default").stdout == "quick\n"
+    assert llmctl("connection", "edit", "quick", "--name", "echo").returncode == 2
+
+
+def test_default_is_chosen_shown_and_missed(llmctl):
+    llmctl("init", "--no-detect", check=True)
+    assert llmctl("connection", "default").returncode == 3
+    llmctl("connection", "add", "groq", check=True)
+    llmctl("connection", "add", "mistral", check=True)
+    assert llmctl("connection", "default").stdout == "groq\n"
+    assert llmctl("connection", "default", "mistral").stdout == "mistral\n"
+    assert llmctl("connection", "default", "nobody").returncode == 3
+    assert llmctl("settings", "get", "default_connection").stdout == "mistral\n"
+
+
+def test_remove_keeps_chats_and_ledger_and_takes_its_key_along(llmctl, env):
+    with FakeServer() as server:
+        llmctl("connection", "add", "work", "--base-url", server.url, "-m", "m", "--key-stdin", input=KEY, check=True)
+        llmctl("connection", "default", "work", check=True)
+        llmctl("chat", "hello", check=True)
+    key = f"{env['HOME']}/.local/share/llmctl/keys/work"
+    assert os.path.exists(key)
+    llmctl("connection", "remove", "work", check=True)
+    assert not os.path.exists(key)
+    assert rows(env, "SELECT connection, status FROM requests") == [("work", "completed")]
+    assert llmctl("chats", "list").stdout
+    assert llmctl("connection", "remove", "work").returncode == 3
+    assert llmctl("settings", "get", "default_connection").stdout == "\n"
+    assert llmctl("chat", "again").returncode == 4
+
+
+def test_remove_leaves_a_key_file_of_the_users_alone(llmctl, tmp_path):
+    (tmp_path / "my.key").write_text(KEY)
+    llmctl("connection", "add", "groq", "--key-file", "my.key", check=True)
+    llmctl("connection", "remove", "groq", check=True)
+    assert (tmp_path / "my.key").exists()
+
+
+def test_test_reports_what_works_with_one_request(llmctl, env):
+    with FakeServer() as server:
+        server.answer(reply(MODELS))
+        llmctl("connection", "add", "work", "--base-url", server.url, "-m", "gpt-5", "--key-env", "K", check=True)
+        done = llmctl("connection", "test", "work", "--json", env=env | {"K": KEY})
+        assert done.returncode == 0, done.stderr
+        assert [(r.method, r.path, r.headers["authorization"]) for r in server.requests] == [
+            ("GET", "/v1/models", f"Bearer {KEY}")
+        ]
+    found = json.loads(done.stdout)
+    assert (found["connection"], found["status_code"], found["models"], found["key"]) == ("work", 200, 2, "env:K")
+    assert rows(env, "SELECT method, status, status_code, request_id FROM network_calls") == [
+        ("GET", "success", 200, None)
+    ]
+    no_secret(env, KEY)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "reason"),
+    [
+        (reply({"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}, 401), 4, "auth"),
+        (reply({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}, 429), 7, "quota"),
+        (reply({"data": [{"id": "gpt-4"}, {"id": "gpt-5-mini"}]}), 3, "model_not_found"),
+        (reply(b"<html>Sign in</html>"), 6, "not_json"),
+        (reply({"error": {"message": "overloaded"}}, 503), 6, None),
+    ],
+)
+def test_test_tells_apart_what_is_wrong(llmctl, answer, code, reason):
+    with FakeServer() as server:
+        server.answer(answer)
+        llmctl("connection", "add", "work", "--base-url", server.url, "-m", "gpt-5", check=True)
+        done = llmctl("connection", "test", "work", "--json")
+    assert done.returncode == code, done.stderr
+    if reason:
+        assert error(done)["reason"] == reason
+
+
+def test_test_of_a_host_that_is_not_there_is_unavailable(llmctl, env):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    llmctl("connection", "add", "work", "--base-url", f"http://127.0.0.1:{port}/v1", "-m", "m", check=True)
+    done = llmctl("connection", "test", "work", "--json")
+    assert (done.returncode, error(done)["code"]) == (6, "unavailable")
+    assert rows(env, "SELECT status FROM network_calls") == [("error",)]
+
+
+def test_test_without_the_key_is_a_config_error(llmctl):
+    llmctl("connection", "add", "openai", "--key-env", "NOT_SET", check=True)
+    done = llmctl("connection", "test", "openai", "--json")
+    assert (done.returncode, error(done)["reason"]) == (4, "no_key")
+
+
+def test_echo_always_works(llmctl):
+    llmctl("init", "--no-detect", check=True)
+    assert json.loads(llmctl("connection", "test", "echo", "--json").stdout)["models"] == 1
+    assert llmctl("connection", "models", "echo").stdout.startswith("echo\t")
+
+
+def test_models_are_the_hosts_own(llmctl):
+    with FakeServer() as server:
+        server.answer(reply(MODELS), reply(MODELS))
+        llmctl("connection", "add", "work", "--base-url", server.url, "--default", check=True)
+        assert [line.split("\t")[0] for line in llmctl("connection", "models").stdout.splitlines()] == [
+            "gpt-5",
+            "text-embed",
+        ]
+        assert json.loads(llmctl("connection", "models", "work", "--json").stdout)[1]["context_tokens"] == 8192
+
+
+def test_connection_without_a_model_says_how_to_choose_one(llmctl):
+    done = llmctl("connection", "add", "ollama")
+    assert "llmctl connection models ollama" in done.stderr
+
+
+def test_quiet_says_the_id_alone(llmctl):
+    done = llmctl("connection", "add", "groq", "--quiet")
+    assert done.stderr == ""
+    assert done.stdout.strip() == shown(llmctl, "groq")["id"]
+
+
+def test_key_is_asked_for_unseen_on_a_terminal(env, tmp_path):
+    code = "import sys; sys.argv[0] = 'llmctl'; from llmctl.entry import main; main()"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(
+            sys.executable, [sys.executable, "-c", code, "connection", "add", "openai"], env | {"PYTHONPATH": _root()}
+        )
+    seen = b""
+    while b"Key of openai" not in seen:
+        seen += os.read(terminal, 1000)
+    os.write(terminal, KEY.encode() + b"\n")
+    while True:
+        try:
+            piece = os.read(terminal, 1000)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert KEY.encode() not in seen
+    assert Path(env["HOME"], ".local/share/llmctl/keys/openai").read_text().strip() == KEY
+    done = subprocess.run(
+        [sys.executable, "-m", "llmctl", "connection", "show", "openai", "--json"],
+        env=env | {"PYTHONPATH": _root()}, cwd=tmp_path, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["key_found"] is True
+
+
+def _root():
+    return str(Path(__file__).parents[2])
