@@ -142,6 +142,16 @@ def test_curl_can_be_pasted_into_a_shell(server: FakeServer, llmctl: Run, env: M
     assert second.headers["authorization"] == first.headers["authorization"] == f"Bearer {KEY}"
 
 
+def test_curl_leaves_out_the_calls_that_were_left_out(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "a", "look", "-o", 'tool=f {"a":1}', "--max-steps", "1")
+    ok(llmctl("chat", "--name", "a", "never mind", "-o", "tool=null"))
+    last = parsed(llmctl("request", "list", "--json"))[0]
+    done = llmctl("request", "curl", last["id"])
+    assert "echo answers within llmctl" in done.stderr
+    assert "not, byte for byte" not in done.stderr
+    assert [message["content"] for message in curl_body(done.stdout)["messages"]] == ["look", "never mind"]
+
+
 def test_curl_says_when_the_body_is_not_what_was_sent(hub: Rows, llmctl: Run) -> None:
     turn = hub.turn(hub.chat(), "a", "b", parameters=dumps({"seqs": [[1, 1]], "stream": True}))
     hub.database.execute("UPDATE {network_calls} SET body_hash = 'x', omitted_messages = 1")
@@ -159,10 +169,13 @@ def test_curl_of_a_deleted_chat_is_not_found(llmctl: Run) -> None:
     assert (done.returncode, done.stdout) == (3, "")
 
 
-def test_replay_is_a_new_row_and_leaves_the_chat_alone(server: FakeServer, llmctl: Run) -> None:
+def test_replay_is_a_new_row_and_leaves_the_chat_alone(server: FakeServer, llmctl: Run, env: Mapping[str, str]) -> None:
     server.answer(stream("one"), stream("two"), stream("three"))
     ok(llmctl("chat", "-m", "work", "--name", "fix", "-s", "be terse", "-o", "temperature=0.5", "first"))
     ok(llmctl("chat", "--name", "fix", "second"))
+    with closing(open_hub(env["LLMCTL_DB"], "write")) as database:  # options of a later day are not sent
+        data = dumps({"base_url": server.url, "key": "env:WORK_KEY", "options": {"top_p": 0.1}})
+        database.execute("UPDATE {model_connections} SET data = ? WHERE name = 'work'", (data,))
     before = parsed(llmctl("chats", "show", "fix", "--json", "--all"))
     (_, first) = parsed(llmctl("request", "list", "--json"))
     assert ok(llmctl("request", "replay", first["id"])) == "three\n"

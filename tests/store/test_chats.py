@@ -26,7 +26,8 @@ def test_the_newest_turn_comes_first_whoever_made_the_chat(rows):
     rows.chat("old but just used", created_at="2020-01-01T00:00:00.000+00:00", last_turn_at=rows.tick())
     expected = ["old but just used", "new turn", "made by the orm", "never a turn", "old turn"]
     assert names(rows.database) == expected
-    assert names(rows.database, 2) == expected[:2]
+    for limit in range(1, 6):
+        assert names(rows.database, limit) == expected[:limit]
 
 
 def test_the_first_page_needs_no_scan_and_no_sort(rows):
@@ -126,6 +127,15 @@ def test_what_people_see_has_the_calls_of_the_turn_with_its_answer(rows):
     assert (call["id"], call["name"], call["arguments"]) == ("call_1", "weather", {"city": "Paris"})
     assert (call["result"], call["status"], call["duration_ms"]) == ("sunny", "completed", 7)
     assert [row["tool_calls"] for row in (seen[0], *seen[2:])] == [[], [], []]
+
+
+def test_calls_of_a_turn_that_broke_off_do_not_stand_with_the_next_answer(rows):
+    chat = rows.chat()
+    rows.message(chat, "user", "weather?")
+    rows.step(chat, "", parts=[{"type": "tool_call", "id": "c1", "name": "weather", "arguments": "{}"}])
+    rows.turn(chat, "hello", "hi")
+    seen = messages.conversation(rows.database, chat["thread_id"])
+    assert [(row["content"], len(row["tool_calls"])) for row in seen] == [("weather?", 0), ("hello", 0), ("hi", 0)]
 
 
 def test_the_steps_in_between_have_their_own_calls(rows):

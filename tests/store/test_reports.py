@@ -201,6 +201,22 @@ def test_times_ascend(rows, history, key, length):
         assert all(name.endswith(":00:00.000+00:00") for name in names)
 
 
+@pytest.mark.parametrize("key", ["provider", "model", "status"])
+def test_groups_of_a_chat_are_exact(rows, history, key):
+    chat_id = history[0]["id"]
+    found, total = reports.grouped(rows.database, Scope(chat_id=chat_id), groups.grouping(rows.database, [key]))
+    same(total, expected(rows, lambda row: row["chat_id"] == chat_id), exact=True)
+    value = {
+        "provider": lambda row: row["provider"].lower(),
+        "model": lambda row: row["response_model"] or row["model"],
+    }
+    of = value.get(key, lambda row: row[key])
+    for group in found:
+        assert group["chat_id"] == chat_id
+        within = expected(rows, lambda row, name=group[key]: row["chat_id"] == chat_id and of(row) == name)
+        same(group, within, exact=True)
+
+
 def test_two_keys_make_one_group_of_each_pair(rows, history):
     found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["day", "model"]))
     assert list(found[0])[:2] == ["day", "model"]

@@ -54,7 +54,7 @@ def hits(rows, text, limit=50, raw=False, **wanted):
         ("wizard", "two wizards met", "a lizard"),
         ("naive", "a naïve idea", "a native idea"),
         ("NAÏVE", "a naïve idea", "a native idea"),
-        ("gr\u00fc\u00df-gott", "Gr\u00fc\u00df-Gott!", "gott gr\u00fc\u00df"),
+        ("ärger-amt", "das ÄRGER-Amt", "amt und Ärger"),
         ("東京", "私は東京に行く", "私は京都に行く"),
         ("東京 hotel", "東京の hotel", "hotel 京都"),
         ("🎉", "shipped 🎉", "shipped"),
