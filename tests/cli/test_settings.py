@@ -111,8 +111,7 @@ def test_settings_set_at_once_are_all_kept(env, hub, tmp_path):
     wanted = {
         "retries": "1",
         "timeout": "5",
-        "budget.day": "1",
-        "budget.month": "9",
+        "stream.keep": "no",
         "max_steps": "3",
         "rollback": "on",
     }
