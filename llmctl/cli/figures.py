@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from llmctl.cli import looking
 from llmctl.cli.app import App
@@ -131,14 +131,16 @@ def _scope(database: Database, wishes: Wishes, since: str | None, until: str | N
     return Scope(chat_id, agent, agent_id, connection, connection_id, since, until)
 
 
-def _party(database: Database, table: str, kind: str, ref: str | None) -> tuple[str | None, str | None]:
+def _party(
+    database: Database, table: str, kind: Literal["agent", "connection"], ref: str | None
+) -> tuple[str | None, str | None]:
     """Return name and id of an agent or connection; of one that is gone the ledger still has the name."""
     if ref is None:
         return None, None
     row = refs.find(database, table, ref, kind=kind)
     if row is not None:
         return row["name"], row["id"]
-    if database.value(f"SELECT 1 FROM {{usage_hourly}} WHERE {kind} = ? LIMIT 1", (ref,)):
+    if reports.is_named(database, kind, ref):
         return ref, None
     raise NotFoundError(f'no {kind} "{ref}"', hint=f"see: llmctl {kind} list")
 

@@ -12,7 +12,7 @@ from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import ToolResult
 from llmctl.engine import history
 from llmctl.engine.asking import Origin
-from llmctl.store import chats, threads
+from llmctl.store import chats, messages, threads
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Insert, Update, Write
 
@@ -51,8 +51,7 @@ def fork(
         own = _own(database, thread, rows, origin) | {"id": chat_id, "name": name}
         writes: list[Write] = [Insert("chats", _chat(database, chat) | own | _times(now))]
         writes.append(Insert("message_threads", new_thread))
-        for row in rows:
-            writes += _copies(database, row, chat_id, thread_id)
+        writes += _copies(database, rows, chat_id, thread_id)
         database.commit(*writes)
     return chats.one(database, chat_id)
 
@@ -84,9 +83,8 @@ def _results(row: Row) -> list[ToolResult]:
 
 def _chat(database: Database, chat: Row) -> dict[str, Any]:
     """Return what the new chat has from the old one: columns of the user's own too."""
-    columns = [column["name"] for column in database.query("PRAGMA table_info({chats})")]
     refs = dumps({**loads(chat["refs"], {}), "forked_from": chat["id"]})
-    return {column: chat[column] for column in columns} | {"refs": refs, "origin": "llmctl"}
+    return {column: chat[column] for column in chats.columns(database)} | {"refs": refs, "origin": "llmctl"}
 
 
 def _own(database: Database, thread: Row | None, rows: list[Row], origin: Origin | None) -> dict[str, Any]:
@@ -98,8 +96,7 @@ def _own(database: Database, thread: Row | None, rows: list[Row], origin: Origin
     if origin:
         changes |= {"last_turn_folder": origin.folder, "last_turn_terminal": int(origin.terminal)}
     system = [row["content"] for row in rows if row["role"] == "system" and row["content"]]
-    sql = "SELECT 1 FROM {messages} WHERE thread_id = ? AND role = 'system'"
-    if system or (thread and database.value(sql, (thread["id"],))):
+    if system or (thread and any(row["role"] == "system" for row in threads.messages(database, thread["id"]))):
         changes["instructions"] = system[-1] if system else None
     return changes
 
@@ -108,24 +105,26 @@ def _times(now: str) -> dict[str, str]:
     return {"created_at": now, "updated_at": now}
 
 
-def _copies(database: Database, row: Row, chat_id: str, thread_id: str) -> list[Write]:
-    """Return a message once more, with its tool calls and files; its own time and place stay."""
-    id, now = new_id(), clock.now()
-    changed = {
-        "id": id,
-        "thread_id": thread_id,
-        "chat_id": chat_id if row["chat_id"] else None,
-        "job_id": None,
-        # Other programs write parts of another kind; their rows stay theirs.
-        "origin": "import" if row["origin"] == "orm" else row["origin"],
-        "updated_at": now,
-    }
+def _copies(database: Database, rows: list[Row], chat_id: str, thread_id: str) -> list[Write]:
+    """Return the messages once more, with their tool calls and files; their own times and places stay."""
+    if not rows:
+        return []
+    links = messages.links(database, rows[0]["thread_id"])
+    calls = messages.invocations(database, rows[0]["thread_id"])
+    writes: list[Write] = []
+    for row in rows:
+        id = new_id()
+        writes.append(Insert("messages", _copy(row, id, chat_id, thread_id)))
+        for link in links.get(row["id"], ()):
+            writes.append(Insert("message_attachments", {**link, "id": new_id(), "message_id": id}))
+        for call in calls.get(row["id"], ()):
+            writes.append(Insert("tool_invocations", {**call, "id": new_id(), "message_id": id, "job_id": None}))
+    return writes
+
+
+def _copy(row: Row, id: str, chat_id: str, thread_id: str) -> Row:
+    copy = {**row, "id": id, "thread_id": thread_id, "chat_id": chat_id if row["chat_id"] else None, "job_id": None}
     if row["origin"] == "orm":
-        changed["content_raw"] = None
-    links = database.query("SELECT * FROM {message_attachments} WHERE message_id = ? ORDER BY position", (row["id"],))
-    calls = database.query("SELECT * FROM {tool_invocations} WHERE message_id = ? ORDER BY rowid", (row["id"],))
-    return [
-        Insert("messages", {**row, **changed}),
-        *(Insert("message_attachments", {**link, "id": new_id(), "message_id": id}) for link in links),
-        *(Insert("tool_invocations", {**call, "id": new_id(), "message_id": id, "job_id": None}) for call in calls),
-    ]
+        # Other programs write parts of another kind; their rows stay theirs.
+        copy |= {"origin": "import", "content_raw": None}
+    return copy | {"updated_at": clock.now()}

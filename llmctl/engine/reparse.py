@@ -15,7 +15,7 @@ from llmctl.core.jsontext import loads
 from llmctl.core.messages import to_json
 from llmctl.engine import decoding, history
 from llmctl.engine.parts import message_columns
-from llmctl.store import chunks, streams
+from llmctl.store import chunks, messages, streams
 from llmctl.store.database import Database, Row
 from llmctl.store.records import decoded
 
@@ -29,9 +29,9 @@ class Reparsed:
     differences: tuple[str, ...]
 
 
-def complete(database: Database, messages: Iterable[Row]) -> list[Row]:
-    """Return the messages (records) with the text so far in those that are still being written."""
-    return [_so_far(database, row) if _is_running(row) else row for row in messages]
+def complete(database: Database, found: Iterable[Row]) -> list[Row]:
+    """Return messages (records) with the text so far in those that are still being written."""
+    return [_so_far(database, row) if _is_running(row) else row for row in found]
 
 
 def of_request(database: Database, request: Row) -> Reparsed | None:
@@ -88,7 +88,7 @@ def _differences(database: Database, request: Row, stream: Row, response: ChatRe
         names = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens")
         now |= {name: getattr(usage, name) for name in names}
     yield from (name for name, value in now.items() if value != request[name])
-    message = database.one("SELECT * FROM {messages} WHERE id = ?", (stream["message_id"],))
+    message = messages.find(database, stream["message_id"])
     if message is not None and message["status"] != "pending":
         stored = history.message_of(message)
         yield from ("content",) if stored.text != response.message.text else ()

@@ -111,6 +111,11 @@ def edit(database: Database, chat: Row, changes: Mapping[str, Any], *, system: s
         database.commit(Update("chats", chat["id"], {**changes, "updated_at": now}))
 
 
+def columns(database: Database) -> list[str]:
+    """Return the columns of chats, the user's own too."""
+    return [column["name"] for column in database.query("PRAGMA table_info({chats})")]
+
+
 def check_name(database: Database, name: str | None, own_id: str | None = None) -> None:
     """Raise UsageError where another chat has that name."""
     if name is None:

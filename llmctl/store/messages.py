@@ -18,6 +18,10 @@ JOIN {message_attachments} ma ON ma.message_id = m.id
 JOIN {attachments} a ON a.id = ma.attachment_id
 WHERE m.thread_id = ? ORDER BY m.seq, ma.position
 """
+_LINKS = """
+SELECT ma.* FROM {messages} m JOIN {message_attachments} ma ON ma.message_id = m.id
+WHERE m.thread_id = ? ORDER BY m.seq, ma.position
+"""
 _INVOCATIONS = """
 SELECT i.* FROM {messages} m JOIN {tool_invocations} i ON i.message_id = m.id
 WHERE m.thread_id = ? ORDER BY m.seq, i.rowid
@@ -74,6 +78,21 @@ def conversation(database: Database, thread_id: str, *, steps: bool = False) -> 
     return found
 
 
+def find(database: Database, id: str | None) -> Row | None:
+    """Return the message of that id, or None."""
+    return database.one("SELECT * FROM {messages} WHERE id = ?", (id,))
+
+
+def links(database: Database, thread_id: str) -> dict[str, list[Row]]:
+    """Return message id -> the rows that link it to its files, for a whole thread."""
+    return _grouped(database.rows(_LINKS, (thread_id,)), keep=True)
+
+
+def invocations(database: Database, thread_id: str) -> dict[str, list[Row]]:
+    """Return message id -> the runs of tools it asked for, for a whole thread."""
+    return _grouped(database.rows(_INVOCATIONS, (thread_id,)), keep=True)
+
+
 def record(shape: Shape, row: Row) -> Row:
     """Return a row of ``messages`` as a record; its parts as JSON."""
     found = shape.record(row)
@@ -108,9 +127,7 @@ def at(database: Database, thread_id: str, point: str) -> Row:
 
 def _calls(database: Database, thread_id: str, rows: list[Row]) -> dict[str, list[Row]]:
     """Return message id -> the calls it makes: its invocations, and calls in its parts that nobody ran."""
-    found: dict[str, list[Row]] = {}
-    for row in database.rows(_INVOCATIONS, (thread_id,)):
-        found.setdefault(row["message_id"], []).append(_invoked(row))
+    found = {id: [_invoked(row) for row in runs] for id, runs in invocations(database, thread_id).items()}
     results = {
         part.get("call_id"): part.get("content")
         for row in rows
@@ -158,8 +175,8 @@ def _parts(row: Row, kind: str) -> list[Row]:
     return [part for part in parts if part.get("type") == kind] if isinstance(parts, list) else []
 
 
-def _grouped(rows: Iterator[Row]) -> dict[str, list[Row]]:
+def _grouped(rows: Iterator[Row], *, keep: bool = False) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row.pop("message_id"), []).append(row)
+        found.setdefault(row["message_id"] if keep else row.pop("message_id"), []).append(row)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from llmctl.core import clock
 from llmctl.store import activity
@@ -59,6 +59,11 @@ def total(database: Database, scope: Scope) -> Row:
 def chat_stats(database: Database, chat_id: str) -> Row:
     """Return the figures of one chat, exactly."""
     return total(database, Scope(chat_id=chat_id))
+
+
+def is_named(database: Database, column: Literal["agent", "connection"], name: str) -> bool:
+    """Tell whether the ledger knows an agent or a connection of that name, there or gone."""
+    return database.value(f"SELECT 1 FROM {{usage_hourly}} WHERE {column} = ? LIMIT 1", (name,)) is not None
 
 
 def grouped(database: Database, scope: Scope, grouping: Grouping) -> tuple[list[Row], Row]:
