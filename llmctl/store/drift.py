@@ -49,7 +49,7 @@ def _in_table(found: Table, expected: Table, custom: set[str]) -> Iterator[Diffe
         detail = f"({', '.join(found.key)}) instead of ({', '.join(expected.key)})"
         yield Difference("changed", expected.name, "key", "primary key", detail)
     yield from _indexes(found, expected, custom)
-    yield from _foreign_keys(found, expected)
+    yield from _foreign_keys(found, expected, custom)
 
 
 def _columns(found: Table, expected: Table, custom: set[str]) -> Iterator[Difference]:
@@ -96,7 +96,7 @@ def _told(index: Index) -> str:
     return f"{'unique ' if index.unique else ''}on ({', '.join(name or 'an expression' for name in index.columns)})"
 
 
-def _foreign_keys(found: Table, expected: Table) -> Iterator[Difference]:
+def _foreign_keys(found: Table, expected: Table, custom: set[str]) -> Iterator[Difference]:
     theirs = {key.columns: key for key in found.foreign_keys}
     ours = {key.columns: key for key in expected.foreign_keys}
     for columns, key in ours.items():
@@ -107,7 +107,7 @@ def _foreign_keys(found: Table, expected: Table) -> Iterator[Difference]:
             detail = f"{_target(theirs[columns])} instead of {_target(key)}"
             yield Difference("changed", expected.name, "foreign key", name, detail)
     for columns, key in theirs.items():
-        if columns not in ours:
+        if columns not in ours and not custom & set(columns):
             yield Difference("extra", expected.name, "foreign key", ", ".join(columns), _target(key))
 
 
