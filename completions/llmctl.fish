@@ -68,7 +68,7 @@ complete -c llmctl -n '__llmctl_at chats' -a edit -d 'Change what a conversation
 complete -c llmctl -n '__llmctl_at chats' -a search -d 'Find messages by their words'
 complete -c llmctl -n '__llmctl_at chats' -a rename -d 'Give a conversation another name'
 complete -c llmctl -n '__llmctl_at chats' -a fork -d 'Copy a conversation up to a message, to go on differently'
-complete -c llmctl -n '__llmctl_at chats' -a render -d 'Show what a model would be sent, or keep a snapshot of it'
+complete -c llmctl -n '__llmctl_at chats' -a render -d 'Write out a whole thread, or keep a snapshot of it'
 complete -c llmctl -n '__llmctl_at chats' -a unlock -d 'Free a conversation that a dead process holds'
 complete -c llmctl -n '__llmctl_at chats' -a delete -d 'Delete a conversation and every copy of its text'
 complete -c llmctl -n '__llmctl_at request' -a list -d 'List requests, the newest first'

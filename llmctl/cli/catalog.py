@@ -43,7 +43,7 @@ CATALOG: dict[str, Entry] = {
             "search": "Find messages by their words",
             "rename": "Give a conversation another name",
             "fork": "Copy a conversation up to a message, to go on differently",
-            "render": "Show what a model would be sent, or keep a snapshot of it",
+            "render": "Write out a whole thread, or keep a snapshot of it",
             "unlock": "Free a conversation that a dead process holds",
             "delete": "Delete a conversation and every copy of its text",
         },

@@ -231,7 +231,7 @@ def render(
     save: Annotated[bool, typer.Option("--save", help="Keep it as a snapshot.")] = False,
     reason: Annotated[str | None, typer.Option(metavar="T", help="Why it is kept.")] = None,
 ) -> None:
-    """Show what a model would be sent, or keep a snapshot of it.
+    """Write out a whole thread, or keep a snapshot of it.
 
     Examples:
       llmctl chats render fix-42 --format markdown > fix-42.md
