@@ -37,13 +37,15 @@ class Written:
 def write(database: Database, wish: Wish) -> list[Written]:
     """Write the schema, and for Prisma 7 its config; remember what was written and how, for the next time."""
     kept: Mapping[str, Any] = database.meta("prisma", {})
-    path = _path(wish.path, database.path) if wish.path or not kept else str(kept["path"])
+    # Only a place that was asked for is remembered: a hub that moves finds its schema beside itself.
+    asked = os.path.abspath(wish.path) if wish.path else kept.get("path")
+    path = _path(asked, database.path)
     provider: Provider = wish.provider or kept.get("provider", "sqlite")
     major: Literal[6, 7] = wish.major or kept.get("major", 7)
     texts = _texts(database, path, provider, major)
     hashes: dict[str, str] = dict(kept.get("hashes", {}))
     written = [_write(name, text, hashes) for name, text in texts.items()]
-    facts = {"path": path, "provider": provider, "major": major, "hashes": hashes}
+    facts = {"path": asked, "provider": provider, "major": major, "hashes": hashes}
     if facts != kept:
         with database.transaction():
             shape.remember(database.connection, "prisma", facts)
@@ -57,7 +59,7 @@ def places(database: Database) -> list[str]:
 
 
 def _path(wanted: str | None, hub: str) -> str:
-    path = os.path.abspath(wanted or os.path.join(os.path.dirname(os.path.abspath(hub)), "schema.prisma"))
+    path = wanted or os.path.join(os.path.dirname(os.path.abspath(hub)), "schema.prisma")
     return os.path.join(path, "schema.prisma") if os.path.isdir(path) else path
 
 

@@ -155,6 +155,16 @@ def test_init_writes_no_schema_when_told_so(llmctl, tmp_path):
     assert llmctl("init", "--no-prisma", "--prisma-major", "6").returncode == 2
 
 
+def test_hub_that_moved_gets_its_schema_beside_itself(llmctl, hub, tmp_path):
+    llmctl("init", check=True)
+    before = (tmp_path / "schema.prisma").read_text()
+    (tmp_path / "new").mkdir()
+    os.rename(hub, tmp_path / "new" / "hub.db")
+    llmctl("--db", "new/hub.db", "init", "--field", "chats.user_id:text", check=True)
+    assert (tmp_path / "schema.prisma").read_text() == before
+    assert "userId" in (tmp_path / "new" / "schema.prisma").read_text()
+
+
 def test_schema_that_the_user_changed_is_left_alone(llmctl, tmp_path):
     llmctl("init", check=True)
     file = tmp_path / "schema.prisma"
