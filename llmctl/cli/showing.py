@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmctl.cli.app import App
@@ -42,12 +42,18 @@ def show_messages(app: App, found: list[Row], *, raw: bool = False, results: boo
 
 def conversation(database: Database, thread_id: str, *, steps: bool) -> list[Row]:
     """Return a thread's messages, those that are still being written with what came so far."""
-    found = messages.conversation(database, thread_id, steps=steps)
-    if all(row["status"] != "pending" for row in found):
-        return found
-    from llmctl.engine import reparse  # 10 ms of wires and providers
+    return list(so_far(database, messages.conversation(database, thread_id, steps=steps)))
 
-    return reparse.complete(database, found)
+
+def so_far(database: Database, found: Iterable[Row]) -> Iterator[Row]:
+    """Yield messages, those that are still being written with what came so far."""
+    for row in found:
+        if row["status"] == "pending":
+            from llmctl.engine import reparse  # 10 ms of wires and providers
+
+            yield from reparse.complete(database, [row])
+        else:
+            yield row
 
 
 def _title(chat: Row) -> str:

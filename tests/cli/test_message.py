@@ -49,3 +49,4 @@ def test_show_has_what_came_of_a_running_answer(hub: Rows, llmctl: Run) -> None:
     running = hub.running(chat, [event("Hel"), event("lo")])
     found = json.loads(llmctl("message", "show", running["message"], "--json").stdout)
     assert (found["status"], found["content"]) == ("pending", "Hello")
+    assert llmctl("message", "list", "--columns", "content").stdout == "Hello\n"

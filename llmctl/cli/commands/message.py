@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import flags, looking, showing
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_record, listing, record
 from llmctl.store import ledger, messages, streams
@@ -59,7 +59,7 @@ def list_(
     database = app.hub()
     thread_id = looking.thread_of(database, looking.chat(database, chat))["id"] if chat is not None else None
     rows = messages.listed(database, thread_id, looking.limit(limit))
-    emit_list(app, rows, looking.with_fields(database, "messages", _COLUMNS))
+    emit_list(app, showing.so_far(database, rows), looking.with_fields(database, "messages", _COLUMNS))
 
 
 @record
@@ -73,11 +73,9 @@ def show(
     Examples:
       llmctl message show 77b0aa12 --json
     """
-    from llmctl.engine import reparse
-
     app: App = ctx.obj
     database = app.hub()
-    row = reparse.complete(database, [messages.one(database, ref)])[0]
+    row = next(showing.so_far(database, [messages.one(database, ref)]))
     stream = streams.of_message(database, row["id"])
     document = row | {
         "requests": ledger.of_message(database, row["id"]),
