@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from typer.core import TyperOption
 
 from llmctl.cli.app import App
+from llmctl.core import clock, jsontext
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.messages import File
 from llmctl.engine.asking import Keep, Manner
@@ -221,6 +222,14 @@ def _loaded(text: str) -> Any:
     return value
 
 
+def _container(value: Any) -> str:
+    """Return an object or array as such a column holds it; SQLite would make a number of ``"7"`` there."""
+    found = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(found, dict | list):
+        raise ValueError("neither object nor array")
+    return jsontext.dumps(found)
+
+
 def _column_value(name: str, value: Any, kind: str) -> Any:
     """Return a value for a custom column of that declared type; raises UsageError where it does not fit."""
     try:
@@ -232,7 +241,9 @@ def _column_value(name: str, value: Any, kind: str) -> Any:
             case "BOOLEAN":
                 return {"true": 1, "1": 1, "yes": 1, "false": 0, "0": 0, "no": 0}[str(value).lower()]
             case "JSONB":
-                return json.dumps(value if not isinstance(value, str) else json.loads(value), separators=(",", ":"))
+                return _container(value)
+            case "DATETIME":
+                return clock.stored(clock.parsed(str(value)))
             case _:
                 return value if isinstance(value, str) else json.dumps(value)
     except (ValueError, KeyError, TypeError) as error:

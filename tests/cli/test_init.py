@@ -312,3 +312,28 @@ def test_first_chats_at_once_with_a_key_in_the_environment_all_succeed(env, hub,
     outputs = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * 20, outputs
     assert query(hub, "SELECT name FROM model_connections ORDER BY name") == [("echo",), ("groq",), ("openai",)]
+
+
+@pytest.mark.parametrize(
+    ("type", "given", "kept"),
+    [
+        ("text", "7", "7"),
+        ("integer", "7", 7),
+        ("boolean", "yes", 1),
+        ("datetime", "2026-01-02 03:04:05Z", "2026-01-02T03:04:05.000+00:00"),
+        ("json", '{"a": [1]}', '{"a":[1]}'),
+    ],
+)
+def test_chat_fills_a_field_of_its_type(llmctl, hub, type, given, kept):
+    llmctl("init", "--field", f"chats.own:{type}", check=True)
+    llmctl("chat", "-m", "echo", "hello", "--metadata", f"own={given}", check=True)
+    assert query(hub, "SELECT own FROM chats") == [(kept,)]
+
+
+@pytest.mark.parametrize(("type", "given"), [("integer", "x"), ("boolean", "x"), ("datetime", "soon"), ("json", "7")])
+def test_value_that_does_not_fit_a_field_is_a_usage_error(llmctl, hub, type, given):
+    llmctl("init", "--field", f"chats.own:{type}", check=True)
+    done = llmctl("chat", "-m", "echo", "hello", "--metadata", f"own={given}")
+    assert done.returncode == 2
+    assert 'for field "own"' in done.stderr
+    assert query(hub, "SELECT count(*) FROM chats") == [(0,)]
