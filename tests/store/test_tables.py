@@ -96,6 +96,15 @@ def test_rename_to_the_same_name_changes_nothing(hub):
     assert hub.value("PRAGMA schema_version") == before
 
 
+def test_names_that_another_process_gave_meanwhile_are_kept(hub):
+    assert hub.names == {}
+    with closing(open_hub(hub.path, "write")) as other:
+        tables.rename(other, {"chats": "talks"})
+    assert tables.rename(hub, {"jobs": "work"}) == {"jobs": "work"}
+    assert hub.names == {"chats": "talks", "jobs": "work"}
+    assert hub.value("SELECT count(*) FROM {chats}") == 0
+
+
 def test_unknown_table_lists_those_there_are(hub):
     with pytest.raises(UsageError) as error:
         tables.rename(hub, {"chat": "x"})

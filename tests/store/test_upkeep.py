@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from llmctl.core import clock
-from llmctl.core.errors import NotFoundError, StorageError, UsageError
+from llmctl.core.errors import LockedError, NotFoundError, StorageError, UsageError
 from llmctl.core.ids import new_id
 from llmctl.store import backups, ddl, fields, scrubbing, tables, upkeep, wal
 from llmctl.store.opening import open_hub
@@ -352,6 +352,7 @@ def test_scrubbed_secret_is_gone_from_every_byte_of_the_file(hub, path, names):
     assert hub.value("SELECT tag FROM {usage_hourly}") == "[scrubbed]"
     assert hub.meta("scrubbing") is None
     assert problems(hub) == {}
+    assert os.path.getsize(f"{path}-wal") == 0
     hub.close()
     assert forms_in(path, SECRET) == []
     assert scrubbing.files_with(path, SECRET) == []
@@ -409,9 +410,23 @@ def test_id_that_holds_the_secret_changes_with_what_points_at_it(hub):
     hub.commit(
         Insert("chats", {"id": "key-1234567890"}), Insert("message_threads", {"id": "t", "chat_id": "key-1234567890"})
     )
+    # Without a rule of its own, as another program's table may point at ours.
+    hub.execute("CREATE TABLE theirs (chat TEXT REFERENCES chats (id))")
+    hub.execute("INSERT INTO theirs VALUES ('key-1234567890')")
     scrubbing.scrub(hub, "key-1234567890")
+    assert hub.value("SELECT chat FROM theirs") == "[scrubbed]"
     assert hub.value("SELECT chat_id FROM {message_threads}") == hub.value("SELECT id FROM {chats}") == "[scrubbed]"
     assert problems(hub) == {}
+
+
+def test_scrubbing_says_so_where_another_process_still_reads_the_old_text(hub, path):
+    say(hub, SECRET)
+    with closing(open_hub(path)) as reader:
+        reader.connection.execute("BEGIN")
+        reader.value("SELECT count(*) FROM {messages}")
+        with pytest.raises(LockedError, match="another process reads the hub"):
+            scrubbing.scrub(hub, SECRET)
+    assert hub.value("SELECT content FROM {messages}") == "[scrubbed]"
 
 
 def test_short_secret_is_refused(hub):
