@@ -12,6 +12,7 @@ from typer.core import TyperOption
 from llmctl.cli.app import App
 from llmctl.core import clock, jsontext
 from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.keyshapes import mask_keys
 from llmctl.core.messages import File
 from llmctl.engine.asking import Keep, Manner
 
@@ -107,9 +108,9 @@ def pairs(given: Iterable[str], flag: str, *, typed: bool = False) -> dict[str, 
     for item in given:
         key, equals, value = item.partition("=")
         if not equals or not key.strip(":"):
-            raise UsageError(f'"{flag} {item}" is not K=V')
+            raise UsageError(f'"{flag} {mask_keys(item)}" is not K=V')
         if key.endswith(":"):
-            found[key[:-1]] = _json(value, f"{flag} {item}")
+            found[key[:-1]] = _json(value, f"{flag} {key}=")
         else:
             found[key] = _guessed(value) if typed else value
     return found

@@ -97,17 +97,18 @@ class Caller:
             step.status_code = answer.status
             if not 200 <= answer.status < 300:
                 call.body = _read(answer)
-                raise self._wire.parse_error(answer.status, answer.headers, call.body)
+                raise self._harmless(self._wire.parse_error(answer.status, answer.headers, call.body))
             received = _Received(answer)
             try:
-                for event in decoding.events(self._recorder.record(received, call), self._wire, self._dialect):
+                events = decoding.events(self._recorder.record(received, call), self._wire, self._dialect)
+                for event in self._redact.events(events, step.struck):
                     step.events += 1
                     step.fold.add(event)
                     if isinstance(event, _DELIVERIES):
                         self._delivered(step)
                     yield event
             except LlmctlError as error:
-                raise self._judged_break(step, error, received.broke) from error
+                raise self._judged_break(step, self._harmless(error), received.broke) from error
             self._judge(step)
 
     @contextmanager
@@ -138,6 +139,11 @@ class Caller:
             before_wait=self._recorder.settle,
         ) as answer:
             yield answer
+
+    def _harmless(self, error: LlmctlError) -> LlmctlError:
+        """Strike the secrets out of what a server says about a failure."""
+        self._redact.error(error)
+        return error
 
     def _judge(self, step: Step) -> None:
         """Raise where the stream ended, but not as a complete answer ends."""

@@ -9,6 +9,7 @@ from llmctl.core.chat import ChatResponse, Fold
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import LlmctlError, UnavailableError
 from llmctl.core.events import StreamEvent
+from llmctl.engine.sieve import hold_back
 from llmctl.providers import PROVIDERS
 from llmctl.transport import frames
 from llmctl.wire import WIRES, Wire
@@ -21,8 +22,12 @@ def events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[St
 
     Whether it is a stream or one document is told by its first byte: some hosts answer a request for a stream
     with one document, and captive portals answer anything with a page. Raises UnavailableError for the latter and
-    for an empty answer.
+    for an empty answer. A character that the host sent in two halves is whole.
     """
+    return hold_back(_events(chunks, wire, dialect), _without_half, lambda half: "\ufffd")
+
+
+def _events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
     first, rest = _peeked(chunks)
     if not first:
         raise UnavailableError("the server sent an empty answer", reason="empty")
@@ -45,6 +50,19 @@ def fold_raw(raw: bytes, format: Mapping[str, Any]) -> tuple[ChatResponse, Llmct
     except LlmctlError as error:
         return total.response(), error
     return total.response(), None
+
+
+def _without_half(text: str) -> tuple[str, str]:
+    """Split off half a surrogate pair; what else of such halves has no partner becomes U+FFFD."""
+    if text.isascii():
+        return text, ""
+    end = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+    text = text[:-1] if end else text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text, end
 
 
 def _reader(format: Mapping[str, Any]) -> tuple[Wire, Dialect]:

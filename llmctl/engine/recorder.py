@@ -5,7 +5,7 @@ Once a call has begun, nothing here keeps the answer from being shown: what the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ from llmctl.engine.staging import Staged
 from llmctl.engine.steps import Call, Ending, Step
 from llmctl.store import chunks, spool
 from llmctl.store.database import Database
-from llmctl.store.writes import Delete, Insert, Update, Write
+from llmctl.store.writes import Delete, Insert, Update, Write, legible
 
 #: Bytes after which pieces are committed although nothing is waited for.
 _MOST_UNSETTLED = 65_536
@@ -116,7 +116,7 @@ class Recorder:
         brought = b"".join(self.step.pieces)
         if self.step.pieces:
             self._write(Delete("stream_chunks", {"stream_id": self.step.stream_id}))
-        self.step = replace(self.step, fold=Fold(), pieces=[], timeline=[], size=0, settled=0, unsettled=0)
+        self.step = replace(self.step, fold=Fold(), pieces=[], timeline=[], size=0, settled=0, unsettled=0, waiting=b"")
         return brought
 
     def finish(
@@ -155,12 +155,15 @@ class Recorder:
         self._write(*writes, durable=durable)
 
     def _append(self, step: Step, data: bytes) -> None:
+        data = step.waiting + data
+        size = len(data) - self._redact.unfinished(data)
+        data, step.waiting = data[:size], data[size:]
         elapsed_ms = clock.elapsed_ms(step.started)
         step.timeline.append([step.size, elapsed_ms])
         step.size += len(data)
         if not self._keep.log or self.storage_error:
             return  # the finish writes all of it
-        kept = self._redact.bytes(data)
+        kept = self._redact.raw(data)
         seq = len(step.timeline)
         try:
             chunks.append(self._database, step.stream_id, seq, elapsed_ms, kept)
@@ -205,11 +208,19 @@ class Recorder:
             self._spool(kept, self.storage_error)
             return
         try:
-            self._database.commit(*kept, durable=durable)
+            self._commit(kept, durable)
         except StorageError as problem:
             if not self._sent:
                 raise
             self._spool(kept, problem)
+
+    def _commit(self, writes: Sequence[Write], durable: bool) -> None:
+        try:
+            self._database.commit(*writes, durable=durable)
+        except UnicodeEncodeError:  # half a character in a server's JSON; what a user typed is the user's to mend
+            if not self._sent:
+                raise
+            self._database.commit(*map(legible, writes), durable=durable)
 
     def _spool(self, writes: Iterable[Write], problem: StorageError) -> None:
         self.storage_error = self.storage_error or problem

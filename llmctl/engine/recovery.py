@@ -7,19 +7,23 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.jsontext import dumps, loads
-from llmctl.engine import decoding, holder
-from llmctl.engine.parts import ends_turn, message_columns
+from llmctl.core.keyshapes import REDACTED
+from llmctl.engine import decoding, holder, rows
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.steps import Ending
 from llmctl.store import chunks
 from llmctl.store.database import Database, Row
-from llmctl.store.writes import Delete, Update, Write
+from llmctl.store.writes import Delete, Update, Write, legible
 
+_NOTHING = Redaction()
 _WORDS = "the process died before the answer was complete"
 
 
-def recover_job(database: Database, job: Row) -> int:
+def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> int:
     """Finish everything that the dead holder ``job`` left pending; return the number of messages kept or dropped.
 
-    The caller has made sure that the holder is dead. One transaction; joins a running one.
+    The caller has made sure that the holder is dead. One transaction; joins a running one. ``redact`` knows the
+    secrets that the dead one may have been sent back in pieces.
     """
     with database.transaction(durable=True):
         now = clock.now()
@@ -28,7 +32,7 @@ def recover_job(database: Database, job: Row) -> int:
             "SELECT * FROM {messages} WHERE job_id = ? AND status = 'pending' AND origin <> 'orm'", (job["id"],)
         )
         for message in pending:
-            database.commit(*_message_writes(database, message, payload, now))
+            database.commit(*_message_writes(database, message, payload, redact, now))
         for request in database.query("SELECT * FROM {requests} WHERE job_id = ? AND status = 'pending'", (job["id"],)):
             database.commit(*_request_writes(request, now))
         database.commit(*_job_writes(database, job, now))
@@ -44,29 +48,38 @@ def recover_all(database: Database) -> list[Row]:
     return dead
 
 
-def _message_writes(database: Database, message: Row, payload: dict[str, Any], now: str) -> list[Write]:
+def _message_writes(
+    database: Database, message: Row, payload: dict[str, Any], redact: Redaction, now: str
+) -> list[Write]:
     stream = database.one("SELECT * FROM {response_streams} WHERE message_id = ?", (message["id"],))
     raw = chunks.raw(database, stream) if stream else b""
     response = decoding.fold_raw(raw, loads(stream["format"], {}))[0] if stream else None
     writes: list[Write] = []
     keeps = response is not None and bool(response.message.parts) and payload.get("rollback") != "true"
     if response is not None and keeps:
-        chat_id = payload.get("chat_id") if ends_turn(response.message, "interrupted") else None
-        changes = message_columns(response) | {"status": "interrupted", "chat_id": chat_id, "error": _WORDS}
-        writes.append(Update("messages", message["id"], changes | {"updated_at": now}))
+        ending = Ending("interrupted", response, keeps, {}, None)
+        changes = rows.answer_columns(ending, payload.get("chat_id"), redact) | {"error": _WORDS, "updated_at": now}
+        writes.append(legible(Update("messages", message["id"], changes)))
     if stream:
-        writes += _stream_writes(database, stream, raw, message["id"] if keeps else None, response, now)
+        writes += _stream_writes(
+            database, stream, _output(raw, response, redact), message["id"] if keeps else None, now
+        )
     if not keeps:
         writes.append(Delete("messages", {"id": message["id"]}))
     return writes
 
 
-def _stream_writes(
-    database: Database, stream: Row, raw: bytes, message_id: str | None, response: ChatResponse | None, now: str
-) -> list[Write]:
+def _output(raw: bytes, response: ChatResponse | None, redact: Redaction) -> str:
+    """Return the answer as it came; one that held a secret in pieces is not kept."""
+    text = raw.decode("utf-8", "replace")
+    said = response.message.text + response.message.thinking if response else ""
+    return redact.text(text) if redact.count(said) <= redact.count(text) else REDACTED
+
+
+def _stream_writes(database: Database, stream: Row, output: str, message_id: str | None, now: str) -> list[Write]:
     changes = {
         "status": "interrupted",
-        "raw_output": raw.decode("utf-8", "replace"),
+        "raw_output": output,
         "timeline": dumps(chunks.timeline(database, stream["id"])),
         "updated_at": now,
     }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError
 from llmctl.core.jsontext import dumps
+from llmctl.core.keyshapes import REDACTED
 from llmctl.engine.parts import ends_turn, message_columns, usage_columns
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.staging import Staged
 from llmctl.engine.steps import Call, Ending, Step
 from llmctl.store.writes import Insert, Update, Write
+
+if TYPE_CHECKING:  # which recovers dead turns, whose rows are made here
+    from llmctl.engine.staging import Staged
 
 Columns = dict[str, Any]
 
@@ -60,7 +63,7 @@ def begun(step: Step, staged: Staged) -> tuple[Columns, Columns, Columns]:
     return message, request, stream
 
 
-def answer_columns(ending: Ending, chat_id: str, redact: Redaction) -> Columns:
+def answer_columns(ending: Ending, chat_id: str | None, redact: Redaction) -> Columns:
     """Return the answer of a step as columns of its message."""
     columns = message_columns(ending.response) | {
         "status": _MESSAGE_STATUS.get(ending.status, "incomplete"),
@@ -92,7 +95,7 @@ def stream_columns(step: Step, ending: Ending, redact: Redaction) -> Columns:
     """Return what a step brought as columns of its stream."""
     return {
         "status": ending.status,
-        "raw_output": redact.text(b"".join(step.pieces).decode("utf-8", "replace")),
+        "raw_output": _raw_output(step, redact),
         "timeline": dumps(step.timeline),
         "result_messages": dumps([{"id": step.message_id}] if ending.keeps else []),
         "last_flushed_at": clock.now(),
@@ -109,7 +112,7 @@ def call_columns(call: Call, error: BaseException | None, redact: Redaction) -> 
         "response": redact.text(call.body.decode("utf-8", "replace")) if call.body is not None else None,
         "duration": clock.elapsed_ms(call.started),
         "time_to_first_byte": call.time_to_first_byte_ms,
-        "provider_request_id": _request_id(call.headers),
+        "provider_request_id": _request_id(call.headers, redact),
         "error": redact.text(message) if message else None,
         "updated_at": clock.now(),
     }
@@ -125,9 +128,16 @@ def ledger_only(writes: Iterable[Write]) -> Iterator[Write]:
                 yield Update("requests", id, {name: value for name, value in changes.items() if name != "error"})
 
 
+def _raw_output(step: Step, redact: Redaction) -> str:
+    """Return the answer as it came. One that held a secret in pieces is not kept: put together it would be whole."""
+    raw = b"".join(step.pieces).decode("utf-8", "replace")
+    return redact.text(raw) if redact.count(raw) >= step.secrets else REDACTED
+
+
 def _error_text(error: LlmctlError | None, redact: Redaction) -> str | None:
     return redact.text(error.message) if error else None
 
 
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    return next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+def _request_id(headers: Mapping[str, str], redact: Redaction) -> str | None:
+    found = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+    return redact.text(found) if found else None

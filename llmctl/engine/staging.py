@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmctl.core import clock
-from llmctl.core.errors import LlmctlError, LockedError, UsageError
+from llmctl.core.errors import LlmctlError, LockedError, NotFoundError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.core.messages import File, Message, Text
+from llmctl.core.messages import File, Message
 from llmctl.engine import holder, recovery, unfinished
 from llmctl.engine.asking import Ask
 from llmctl.engine.chat_rows import chat_changes, chat_row, file_writes, job_row, times
@@ -80,30 +79,39 @@ def abandon(database: Database, job_id: str, error: BaseException) -> None:
 
 
 def _stage(database: Database, plan: Plan, redact: Redaction, job_id: str) -> Staged:
-    chat = plan.chat
-    if chat is None and plan.keep.name:  # another process may have begun it since we looked
-        chat = database.one("SELECT * FROM {chats} WHERE name = ?", (plan.keep.name,))
+    chat = _as_it_is_now(database, plan)
     thread = threads.of_chat(database, chat["id"]) if chat else None
-    staged = _placed(database, chat, thread, job_id)
+    staged = _placed(database, chat, thread, job_id, redact)
     now = clock.now()
     locked = {"locking_job_id": staged.job_id, "updated_at": now}
     database.commit(
-        Update("chats", chat["id"], chat_changes(database, chat, plan, now))
+        Update("chats", chat["id"], chat_changes(chat, plan, now))
         if chat
         else Insert("chats", chat_row(staged.chat_id, plan, redact, now)),
         Insert("jobs", job_row(staged, plan, now)),
         *([] if thread else [_thread_insert(staged, now)]),
         Update("message_threads", staged.thread_id, locked),
-        *_spoken(database, staged, plan.ask, chat, now),
+        *_spoken(database, staged, plan.ask, chat),
     )
     return staged
+
+
+def _as_it_is_now(database: Database, plan: Plan) -> Row | None:
+    """Read the chat again: since we looked, another process may have changed it, or begun the one of that name."""
+    if plan.chat is None:
+        name = plan.keep.name
+        return database.one("SELECT * FROM {chats} WHERE name = ?", (name,)) if name else None
+    chat = database.one("SELECT * FROM {chats} WHERE id = ?", (plan.chat["id"],))
+    if chat is None:
+        raise NotFoundError("the chat was deleted meanwhile")
+    return chat
 
 
 def _thread_insert(staged: Staged, now: str) -> Write:
     return Insert("message_threads", {"id": staged.thread_id, "chat_id": staged.chat_id, **times(now)})
 
 
-def _placed(database: Database, chat: Row | None, thread: Row | None, job_id: str) -> Staged:
+def _placed(database: Database, chat: Row | None, thread: Row | None, job_id: str, redact: Redaction) -> Staged:
     """Return where the turn's rows go; a thread that is there already is made free first."""
     staged = Staged(
         chat_id=chat["id"] if chat else new_id(),
@@ -113,21 +121,19 @@ def _placed(database: Database, chat: Row | None, thread: Row | None, job_id: st
         time="",
     )
     if thread:
-        _free(database, thread["id"])
+        _free(database, thread["id"], redact)
         last = threads.last(database, thread["id"])
         staged.seq = last["seq"] if last else 0
         staged.time = threads.newest_time(database, thread["id"], staged.chat_id)
     return staged
 
 
-def _spoken(database: Database, staged: Staged, ask: Ask, chat: Row | None, now: str) -> list[Write]:
-    """Return the rows of what is said; where nothing is, what goes on with the unfinished."""
-    messages = list(said(ask))
-    if not messages:
-        return _resumed(database, staged, now)
-    return [
+def _spoken(database: Database, staged: Staged, ask: Ask, chat: Row | None) -> list[Write]:
+    """Return the rows of what is said; where nothing is, what goes on with the unfinished comes first."""
+    resumed = _resumed(database, staged) if ask.goes_on else []
+    return resumed + [
         write
-        for message in messages
+        for message in ask.spoken()
         if message.role != "system" or chat is None or message.text != chat["instructions"]
         for write in message_writes(staged, message, database=database)
     ]
@@ -161,22 +167,13 @@ def message_writes(staged: Staged, message: Message, database: Database | None =
     return [Insert("messages", row), *file_writes(database, message_id, files, now)]
 
 
-def said(ask: Ask) -> Iterable[Message]:
-    if ask.system is not None:
-        yield Message.of("system", ask.system)
-    yield from ask.messages
-    if ask.prompt is not None or ask.files:
-        text = (Text(ask.prompt),) if ask.prompt else ()
-        yield Message("user", (*text, *ask.files))
-
-
-def _resumed(database: Database, staged: Staged, now: str) -> list[Write]:
+def _resumed(database: Database, staged: Staged) -> list[Write]:
     if unfinished.find(database, staged.thread_id) is None:
         raise UsageError("nothing is unfinished in this chat", hint="say something: llmctl chat -c PROMPT")
-    return unfinished.leave_partial(database, staged.thread_id, now)
+    return unfinished.leave_partial(database, staged.thread_id, clock.now())
 
 
-def _free(database: Database, thread_id: str) -> None:
+def _free(database: Database, thread_id: str, redact: Redaction) -> None:
     """Make sure that nobody holds the thread; what a dead holder left is put in order first."""
     job = threads.holder(database, thread_id)
     if job is None or job["status"] != "running":
@@ -186,4 +183,4 @@ def _free(database: Database, thread_id: str) -> None:
             f"the conversation is in use by process {job['pid']} on {str(job['host']).partition('/')[0]}",
             hint="wait for it with --wait SECONDS",
         )
-    recovery.recover_job(database, job)
+    recovery.recover_job(database, job, redact)

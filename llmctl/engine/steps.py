@@ -27,11 +27,18 @@ class Step:
     #: How many pieces are in the hub, and how many bytes are not.
     settled: int = 0
     unsettled: int = 0
+    #: Bytes that may be the beginning of a secret, and how many secrets the answer held.
+    waiting: bytes = b""
+    secrets: int = 0
     time_to_first_token_ms: int | None = None
     status_code: int | None = None
     #: Events read so far, and whether one of them was shown.
     events: int = 0
     delivered: bool = False
+
+    def struck(self, secrets: int) -> None:
+        """Note that so many secrets were struck out of the answer."""
+        self.secrets += secrets
 
 
 @dataclass(slots=True)

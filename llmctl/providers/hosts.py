@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from llmctl.core.errors import ConfigError
+
+_USERINFO = re.compile(r"(//)[^/]*@")
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -51,7 +54,10 @@ def complete(url: str, root_path: str = "") -> tuple[str, dict[str, str]]:
     """
     parts = _split(url.strip())
     if parts is None or not parts.scheme or not parts.hostname:
-        raise ConfigError(f'"{url}" is no base URL', hint="give one such as https://host.example/v1")
+        # Whatever stands before an "@" or behind a "?" may be a key.
+        shown = _USERINFO.sub(r"\1…@", url.partition("?")[0])
+        hint = "give one such as https://host.example/v1"
+        raise ConfigError(f'"{shown}" is no base URL', hint=hint + (", and the key apart" if shown != url else ""))
     path = parts.path.rstrip("/") or root_path
     return urlunsplit((parts.scheme, parts.netloc, path, "", "")), dict(parse_qsl(parts.query))
 

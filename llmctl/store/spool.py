@@ -33,7 +33,8 @@ def places(hub_path: str, fallback_folder: str | None) -> list[str]:
 
 def append(hub_path: str, writes: Iterable[Write], fallback_folder: str | None = None) -> str:
     """Keep writes for later; return the file they are in. Raises OSError where no place takes them."""
-    data = "".join(json.dumps(_to_json(write), ensure_ascii=False) + "\n" for write in writes).encode()
+    lines = [json.dumps(_to_json(write), ensure_ascii=False) + "\n" for write in writes]
+    data = "".join(lines).encode("utf-8", "replace")
     problem: OSError | None = None
     for place in places(hub_path, fallback_folder):
         try:

@@ -37,3 +37,22 @@ class Delete:
 
 
 Write = Insert | Update | Delete
+
+
+def legible(write: Write) -> Write:
+    """Return a write without halves of surrogate pairs, which no database takes: U+FFFD stands for them."""
+    match write:
+        case Insert(table, row):
+            return Insert(table, _legible(row))
+        case Update(table, id, changes, where):
+            return Update(table, id, _legible(changes), where)
+    return write
+
+
+def _legible(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,312 @@
+"""A key is used and never kept: not in the hub, its log, a spool, an error, a preview or the screen."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import quote
+
+import pytest
+
+from tests.acceptance.hubs import Hub
+from tests.acceptance.processes import Done, Llmctl
+from tests.fakes.openai_server import (
+    CUT,
+    HOLD,
+    FakeServer,
+    Reply,
+    delta,
+    document,
+    event,
+    json_reply,
+    page,
+    redirect,
+    refusal,
+    stream,
+)
+
+pytestmark = pytest.mark.slow
+
+#: Keys of a provider's shape, and of none.
+KEYS = ["sk-proj-Canary0123456789abcdefXYZ", "zq9Kx7.plain+canary/5511=="]
+
+
+@pytest.fixture(params=KEYS, ids=["shaped", "shapeless"])
+def key(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def keyed(llmctl: Llmctl, key: str) -> Llmctl:
+    return llmctl.with_env(FAKE_KEY=key)
+
+
+@pytest.fixture
+def keeper(hub: Hub) -> Iterator[None]:
+    """Keeps the write-ahead log from being folded in, so that it can be looked at."""
+    with closing(sqlite3.connect(hub.path)) as connection:
+        connection.execute("SELECT count(*) FROM chats").fetchone()
+        yield
+
+
+def assert_nowhere(key: str, home: str, *runs: Done) -> None:
+    """Look for the key, however it is spelled, in every file and in all that was printed."""
+    spellings = {key, quote(key, safe=""), b64encode(key.encode()).decode(), b64encode(f"user:{key}".encode()).decode()}
+    for run in runs:
+        for spelling in spellings:
+            assert spelling not in run.out + run.err
+    for folder, _, names in os.walk(home):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                data = file.read()
+            for spelling in spellings:
+                assert spelling.encode() not in data, name
+
+
+def halves(text: str) -> list[bytes]:
+    """Events of a few characters each."""
+    return [delta(text[place : place + 5]) for place in range(0, len(text), 5)]
+
+
+def telling(key: str) -> dict[str, Reply]:
+    """Replies that hold the key in every way a server may send it back."""
+    said = f"your key is {key}, isn't it?"
+    split = stream("", insert={0: b"".join(halves(said))})
+    one = delta(said)
+    torn = Reply(
+        200, {"content-type": "text/event-stream"}, (one[:90], HOLD, one[90:], *stream("").steps), chunked=True
+    )
+    error = {"error": {"message": f"bad key {key}", "type": "invalid_request_error", "code": "invalid_api_key"}}
+    return {
+        "in the answer": stream(said),
+        "in one event": stream("", insert={0: one}),
+        "over several events": split,
+        "in a document": document(said),
+        "in pieces of an event": torn,
+        "in an error": refusal(401, f"incorrect key {key} provided"),
+        "in an error that is text": Reply(
+            401, {"content-type": "text/plain"}, (f"no: {key}".encode(),), length=4 + len(key)
+        ),
+        "in an error event": stream("one two", then=event(error)),
+        "in a page": Reply(200, {"content-type": "text/html"}, (f"<html><title>{key}</title>".encode(), CUT)),
+        "in garbage": stream("one two", insert={1: f"data: {{oh {key}\n\n".encode()}),
+        "in a header": stream(
+            "one", headers={"x-debug": f"Bearer {key}", "x-request-id": key, "set-cookie": f"k={key}"}
+        ),
+        "in a tool call": stream("", insert={0: event(tool_call(key))}),
+        "over a tool call's pieces": stream("", insert={0: b"".join(tool_call_pieces(key))}),
+        "in thinking": stream("", insert={0: event(choice({"reasoning_content": said}))}),
+        "in a redirect": redirect(f"http://127.0.0.2:9/v1?key={quote(key, safe='')}"),
+        "in a model's name": json_reply(404, {"error": {"message": f"model {key} not found", "code": key}}),
+    }
+
+
+def choice(delta: dict[str, object]) -> dict[str, object]:
+    return {"id": "cmpl-1", "model": "fake-1", "choices": [{"index": 0, "delta": delta}]}
+
+
+def tool_call_pieces(key: str) -> list[bytes]:
+    """Events of a few characters of arguments each."""
+    text = f'{{"key":"{key}"}}'
+    pieces = [{"index": 0, "function": {"arguments": text[place : place + 5]}} for place in range(0, len(text), 5)]
+    pieces[0] |= {"id": "call_1", "function": {"name": "look", "arguments": text[:5]}}
+    return [event(choice({"tool_calls": [piece]})) for piece in pieces]
+
+
+def tool_call(key: str) -> dict[str, object]:
+    call = {"index": 0, "id": "call_1", "function": {"name": "look", "arguments": f'{{"key":"{key}"}}'}}
+    return choice({"tool_calls": [call]})
+
+
+@pytest.mark.parametrize("place", list(telling("")))
+@pytest.mark.parametrize("form", [(), ("--json",), ("--jsonl", "--debug")], ids=["text", "json", "debug"])
+def test_key_that_a_server_sends_back_is_struck_out(keyed, server, hub, key, place, form, keeper):
+    server.release()
+    server.answer(telling(key)[place])
+    done = keyed("chat", "--retries", "0", "--show-thinking", "--max-steps", "1", *form, "hi")
+    assert server.requests[0].headers["authorization"] == f"Bearer {key}"
+    assert done.code in (0, 3, 4, 5, 6, 8, 12), done
+    assert_nowhere(key, keyed.home, done)
+    if place == "over several events" and form == ():
+        assert done.out == "your key is [redacted], isn't it?\n"
+
+
+@pytest.mark.parametrize("place", ["over several events", "in pieces of an event", "in one event"])
+def test_key_sent_back_to_a_turn_that_is_killed_is_struck_out(keyed, server, hub, key, place, keeper):
+    reply = telling(key)[place]
+    steps = reply.steps[:-3] if HOLD in reply.steps else (*reply.steps[:-3], HOLD)
+    server.answer(Reply(200, reply.headers, steps, chunked=True))
+    running = keyed.start("chat", "hi")
+    server.wait_for(1)
+    if place != "in pieces of an event":
+        running.until("isn't it?")
+    done = running.kill()
+    if place != "over several events":  # there each event has a piece, and the hub has each event until it is read
+        assert_nowhere(key, keyed.home, done)
+    after = keyed("chat", "-c", "go on")
+    assert after.code == 0, after
+    assert_nowhere(key, keyed.home, after)
+
+
+def test_words_for_keys_of_local_servers_are_not_struck_out_of_answers(llmctl, server, hub):
+    for word in ("ollama", "lm-studio", "x", "none"):
+        server.answer(stream("ollama or lm-studio or none, a x"))
+        done = llmctl.with_env(FAKE_KEY=word)("chat", "hi")
+        assert done.out == "ollama or lm-studio or none, a x\n"
+    assert {content for role, _, content in hub.spoken if role == "assistant"} == {"ollama or lm-studio or none, a x"}
+
+
+# --- ways to give a key ---------------------------------------------------------------------------------------------
+
+
+def test_key_in_the_environment_goes_to_the_server_alone(keyed, server, hub, key, keeper):
+    runs = [
+        keyed("chat", *words, "hi") for words in ((), ("--json",), ("--dry-run",), ("--dry-run", "--json"), ("-c",))
+    ]
+    assert [run.code for run in runs] == [0] * 5, runs
+    assert len(server.requests) == 3
+    assert all(request.headers["authorization"] == f"Bearer {key}" for request in server.requests)
+    assert "[redacted]" in runs[2].out
+    assert_nowhere(key, keyed.home, *runs)
+
+
+def test_key_in_a_header_goes_to_the_server_alone(keyed, server, hub, key, keeper):
+    hub.connect("headed", server.url, provider="compatible", headers={"X-Custom": "env:FAKE_KEY", "X-Plain": "yes"})
+    runs = [keyed("chat", "-m", "headed", *words, "hi") for words in ((), ("--dry-run", "--json"))]
+    assert server.requests[0].headers["x-custom"] == key
+    assert "authorization" not in server.requests[0].headers
+    assert (runs[1].json["headers"]["X-Plain"], runs[1].json["headers"]["X-Custom"]) == ("yes", "[redacted]")
+    assert_nowhere(key, keyed.home, *runs)
+
+
+@pytest.mark.parametrize("where", ["query", "userinfo"])
+def test_key_in_a_url_is_shown_nowhere(keyed, server, hub, key, where, keeper):
+    spelled = quote(key, safe="")
+    url = {
+        "query": f"http://127.0.0.1:{server.port}/v1?key={spelled}&x=1",
+        "userinfo": f"http://user:{spelled}@127.0.0.1:{server.port}/v1",
+    }[where]
+    llmctl = keyed.with_env(
+        FAKE_KEY=None, OPENAI_API_BASE=url, OPENAI_API_KEY="sk-other-0123456789abcdef", LLMCTL_MODEL=None
+    )
+    server.answer(refusal(500, f"no such path /v1?key={spelled}"), refusal(500, f"no {key}"), page())
+    forms = (("--retries", "0"), ("--retries", "0", "--json", "--debug"), (), ("--dry-run",), ("--dry-run", "--json"))
+    runs = [llmctl("chat", "-m", "openai:gpt-x", *words, "hi") for words in forms]
+    assert_nowhere(key, keyed.home, *runs)
+    assert_nowhere("sk-other-0123456789abcdef", keyed.home, *runs)
+    if where == "query":
+        assert server.requests[0].path == f"/v1/chat/completions?key={spelled}&x=1"
+        assert runs[2].code == 0
+        assert runs[4].json["url"].endswith("/chat/completions?key=[redacted]&x=1")
+
+
+@pytest.mark.parametrize("form", ["api_key={}", "api_key:={}", 'extra:={{"api_key":"{}"}}', "headers:=[", "{}"])
+def test_key_in_an_option_is_not_kept(keyed, server, hub, key, form, keeper):
+    given = form.format(key)
+    runs = [keyed("chat", "-o", given, *words, "hi") for words in ((), ("--json", "--debug"), ("--dry-run",))]
+    assert_nowhere(key, keyed.home, *runs)
+    if form.startswith("api_key="):
+        assert server.requests[0].json["api_key"] == key
+    assert keyed("chat", "-c", "go on").code in (0, 3)
+
+
+def test_key_of_a_command_or_a_file_is_not_kept(keyed, server, hub, key, tmp_path, keeper):
+    secret = tmp_path / "key.txt"
+    secret.write_text(f"{key}\n")
+    secret.chmod(0o600)
+    hub.connect("filed", server.url, key=f"file:{secret}")
+    hub.connect("commanded", server.url, key=f"command:cat {secret}")
+    hub.connect("failing", server.url, key=f"command:cat {secret} >&2; exit 3")
+    for name in ("filed", "commanded"):
+        done = keyed("chat", "-m", name, "hi")
+        assert done.code == 0, done
+        assert server.requests[-1].headers["authorization"] == f"Bearer {key}"
+        assert_nowhere(key, keyed.home, done)
+    assert keyed("chat", "-m", "failing", "hi").code == 4
+
+
+def test_key_that_no_header_can_carry_is_not_quoted(llmctl, server, hub):
+    for wrong in ("zq9Kx7-plain\ncanary-5511", "zq9Kx7-plaın-canary-5511"):
+        done = llmctl.with_env(FAKE_KEY=wrong)("chat", "--debug", "hi")
+        assert done.code == 4
+        assert "canary" not in done.err
+    assert server.requests == []
+
+
+# --- other hosts ----------------------------------------------------------------------------------------------------
+
+
+def test_redirect_to_another_host_gets_no_key_and_is_refused(keyed, server, hub, key):
+    with FakeServer() as other:
+        for status in (301, 302, 307, 308):
+            server.answer(redirect(f"{other.url}/chat/completions", status))
+            done = keyed("chat", "hi")
+            assert done.code == 6
+            assert done.err.startswith(f'llmctl: 127.0.0.1:{server.port} redirects to "127.0.0.1:{other.port}"')
+        assert other.requests == []
+    assert len(server.requests) == 4
+    assert_nowhere(key, keyed.home, done)
+
+
+def test_key_of_one_provider_never_reaches_the_host_of_another(llmctl, server, hub):
+    """Every provider's own variable is set; each connection leads to a host that is not the provider's."""
+    keys = {
+        name: f"sk-{name.lower()}-0123456789abcdef" for name in ("OPENAI_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY")
+    }
+    other = llmctl.with_env(**keys)
+    for provider in ("groq", "mistral", "openai", "compatible"):
+        hub.connect(f"my-{provider}", server.url, provider=provider, model="m")
+        done = other("chat", "-m", f"my-{provider}", "hi")
+        assert done.code in (0, 4), done
+    sent = str([dict(request.headers) for request in server.requests])
+    assert not any(value in sent for value in keys.values())
+
+
+def test_key_named_for_another_providers_host_is_refused(llmctl, hub):
+    hub.connect("wrong", "https://api.groq.com/openai/v1", provider="groq", key="env:OPENAI_API_KEY")
+    done = llmctl.with_env(OPENAI_API_KEY="sk-openai-0123456789abcdef", LLMCTL_OFFLINE="1")("chat", "-m", "wrong", "hi")
+    assert done.code == 4
+    assert "OPENAI_API_KEY is the key of openai" in done.err
+    assert_nowhere("sk-openai-0123456789abcdef", llmctl.home, done)
+
+
+# --- modes ----------------------------------------------------------------------------------------------------------
+
+
+def modes(folder: str) -> dict[str, int]:
+    found = {}
+    for path, folders, names in os.walk(folder):
+        found |= {
+            os.path.join(path, name): os.stat(os.path.join(path, name)).st_mode & 0o777 for name in folders + names
+        }
+    return found
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
+def test_files_are_for_their_owner_alone_whatever_the_umask(bare, home, umask):
+    running = bare.start("chat", "-m", "echo", "-o", "delay=0.05", "a few words to say", umask=umask)
+    running.until("few")
+    found = modes(home)
+    running.end()
+    assert any(name.endswith("-wal") for name in found)
+    assert {mode for name, mode in found.items() if ".db" in name} == {0o600}
+    below = {name: mode for name, mode in found.items() if ".db" not in name}
+    assert set(below.values()) == {0o700}, below
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o640, 0o600, 0o666])
+def test_existing_hub_keeps_mode_and_group(llmctl, hub, mode):
+    os.chmod(hub.path, mode)
+    if os.getuid() == 0:
+        os.chown(hub.path, 0, 12345)
+    before = os.stat(hub.path)
+    running = llmctl.start("chat", "-m", "echo", "-o", "delay=0.05", "a few words to say", umask=0o077)
+    running.until("few")
+    log = os.stat(f"{hub.path}-wal")
+    assert running.end().code == 0
+    after = os.stat(hub.path)
+    assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
+    assert (log.st_mode & 0o777, log.st_gid) == (mode, before.st_gid)
