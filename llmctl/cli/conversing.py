@@ -13,6 +13,7 @@ from llmctl.cli.app import App
 from llmctl.cli.printing import Printer
 from llmctl.cli.terminal import ago
 from llmctl.core.errors import LlmctlError, NotFoundError, UsageError
+from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import Message
 from llmctl.engine import selection, target, unfinished
@@ -79,6 +80,9 @@ class Conversation:
                     printer.show(event)
         except LlmctlError as error:
             printer.fail(turn.outcome, error)
+            raise
+        except Signalled as end:
+            printer.interrupted(turn.outcome, end.signum)
             raise
         if self._wishes.messages:
             self._print_messages(database, turn.outcome)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
+from signal import SIGPIPE
 from typing import Any
 
 from llmctl.cli.app import App
 from llmctl.cli.terminal import coloured, has_colour, safe_text
-from llmctl.core.errors import InvalidOutputError, LlmctlError
+from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError
 from llmctl.core.events import TextDelta, ThinkingDelta
+from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps
 from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent, Waiting
 from llmctl.engine.toolbox import parsed_arguments
@@ -74,12 +77,22 @@ class Printer:
         self.flush()
         if self._app.format.kind == "json" and outcome.request_id:
             self._io.write(dumps(outcome.as_json(parsed_arguments)) + "\n")
-        elif self._app.format.kind == "jsonl":
+        elif self._app.format.kind == "jsonl" and outcome.request_id:
             self._io.write(dumps({"type": "error", **error_object(error)}) + "\n")
         elif self._live:
             self._end_line()
         elif outcome.status == "completed" and not self._app.asking["output"]:  # it could not be stored
             self._deliver(answer(outcome, extract=self._app.asking["extract"]))
+
+    def interrupted(self, outcome: Outcome, signum: int) -> None:
+        """Tell a reader of JSON what came until a signal ended the turn; others have it on their screen."""
+        if signum == SIGPIPE or not (self._app.format.is_json and outcome.request_id):
+            return
+        error = IncompleteError("interrupted by a signal", hint="llmctl chat -c asks again", reason="interrupted")
+        error.chat_id, error.request_id = outcome.chat_id, outcome.request_id
+        with suppress(Signalled, LlmctlError):  # the first signal is the one to die of
+            self.fail(outcome, error)
+            self._io.flush()
 
     def usage(self, outcome: Outcome) -> None:
         """Print the usage line on stderr, where both streams are terminals or it was asked for."""

@@ -1,0 +1,205 @@
+"""``--json`` and ``--jsonl`` as the contract has them: when a turn goes well, fails, breaks off or is interrupted."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from tests.acceptance.processes import Done, wait_until
+from tests.fakes.openai_server import CUT, event, page, refusal, stream
+
+pytestmark = pytest.mark.slow
+
+#: Field -> the types its value may have; in the order of the contract.
+OUTCOME: dict[str, tuple[type, ...]] = {
+    "chat_id": (str,),
+    "thread_id": (str,),
+    "message_id": (str, type(None)),
+    "request_id": (str,),
+    "session_id": (type(None),),
+    "status": (str,),
+    "content": (str, type(None)),
+    "thinking": (str, type(None)),
+    "data": (type(None),),
+    "tool_calls": (list,),
+    "provider": (str,),
+    "model": (str,),
+    "connection": (str,),
+    "finish_reason": (str, type(None)),
+    "usage": (dict,),
+    "cost": (float, type(None)),
+    "duration_ms": (int,),
+    "time_to_first_token_ms": (int, type(None)),
+    "steps": (int,),
+}
+USAGE = ["input_tokens", "output_tokens", "total_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens"]
+ERROR = ["code", "reason", "message", "hint", "retryable", "chat_id", "request_id"]
+
+
+def assert_outcome(found: dict[str, Any]) -> None:
+    for name, types in OUTCOME.items():
+        assert type(found[name]) in types, (name, found[name])
+    assert list(found) == list(OUTCOME)
+    assert list(found["usage"]) == USAGE
+    assert all(type(number) is int for number in found["usage"].values())
+
+
+def assert_error(done: Done, code: str, **fields: Any) -> dict[str, Any]:
+    """The error is one line on stderr, and nothing else is there."""
+    assert done.err.count("\n") == 1, done.err
+    found: dict[str, Any] = done.error
+    assert list(found) == ERROR
+    assert found["code"] == code
+    assert {name: found[name] for name in fields} == fields
+    assert found["message"][0] == found["message"][0].lower()
+    assert not found["message"].endswith(".")
+    return found
+
+
+def test_json_of_a_turn_that_goes_well(llmctl, server, hub):
+    server.answer(stream("one two three"))
+    done = llmctl("chat", "--json", "hi")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("\n") == 1
+    found = done.json
+    assert_outcome(found)
+    assert (found["status"], found["content"], found["finish_reason"]) == ("completed", "one two three", "stop")
+    assert (found["provider"], found["model"], found["connection"]) == ("openai", "fake-1", "fake")
+    assert (found["usage"]["input_tokens"], found["usage"]["output_tokens"], found["usage"]["total_tokens"]) == (
+        7,
+        3,
+        10,
+    )
+    assert hub.one("SELECT id, thread_id, chat_id FROM messages WHERE role = 'assistant'") == {
+        "id": found["message_id"],
+        "thread_id": found["thread_id"],
+        "chat_id": found["chat_id"],
+    }
+    assert hub.value("SELECT id FROM requests") == found["request_id"]
+
+
+def test_jsonl_of_a_turn_that_goes_well(llmctl, server):
+    server.answer(stream("one two three"))
+    done = llmctl("chat", "--jsonl", "hi")
+    assert (done.code, done.err) == (0, "")
+    first, *texts, last = done.lines
+    assert {name: first[name] for name in ("type", "chat_id", "thread_id", "message_id", "request_id")} == {
+        "type": "start",
+        **{name: last[name] for name in ("chat_id", "thread_id", "message_id", "request_id")},
+    }
+    assert texts == [{"type": "text", "text": text} for text in ("one", " two", " three")]
+    assert last.pop("type") == "done"
+    assert_outcome(last)
+
+
+def test_json_lines_come_while_the_answer_does(llmctl, server):
+    server.answer(stream("one two three", hold=2))
+    running = llmctl.start("chat", "--jsonl", "hi")
+    running.until('{"type":"text","text":" two"}\n')
+    server.release()
+    assert running.end().lines[-1]["type"] == "done"
+
+
+@pytest.mark.parametrize("form", ["--json", "--jsonl"])
+@pytest.mark.parametrize(
+    ("words", "code", "name"),
+    [
+        (("--retries", "x", "hi"), 2, "usage"),
+        (("--nope", "hi"), 2, "usage"),
+        ((), 2, "usage"),
+        (("--chat", "nope", "hi"), 3, "not-found"),
+        (("-m", "mistral:m", "hi"), 4, "config"),
+        (("--db", "/proc/nowhere/hub.db", "hi"), 13, "storage"),
+    ],
+)
+def test_failure_before_there_are_ids_is_an_error_object_alone(llmctl, server, form, words, code, name):
+    done = llmctl("chat", form, *words)
+    assert (done.code, done.out) == (code, "")
+    assert_error(done, name, chat_id=None, request_id=None, retryable=False)
+    assert server.requests == []
+
+
+def test_locked_chat_is_an_error_object_that_is_worth_a_retry(llmctl, server):
+    server.answer(stream("one two", hold=1))
+    running = llmctl.start("chat", "--name", "x", "hi")
+    running.until("one")
+    for form in ("--json", "--jsonl"):
+        done = llmctl("chat", form, "--name", "x", "hi")
+        assert (done.code, done.out) == (9, "")
+        assert_error(done, "locked", retryable=True, request_id=None)
+    server.release()
+    running.end()
+
+
+BROKEN = event({"error": {"message": "the engine died", "type": "server_error", "code": 500}})
+FAILURES = [
+    (refusal(401, "bad key"), 4, "config", "failed", None, False),
+    (refusal(404, "model x does not exist", code="model_not_found"), 3, "not-found", "failed", None, False),
+    (refusal(400, "too long", code="context_length_exceeded"), 5, "rejected", "failed", None, False),
+    (refusal(402, "pay"), 7, "budget", "failed", None, False),
+    (refusal(429, "slow down"), 6, "unavailable", "failed", None, True),
+    (refusal(500, "oh"), 6, "unavailable", "failed", None, True),
+    (page(), 6, "unavailable", "failed", None, True),
+    (stream("one two", then=CUT), 12, "incomplete", "incomplete", "one two", False),
+    (stream("one two", then=BROKEN), 6, "unavailable", "failed", "one two", True),
+]
+
+
+@pytest.mark.parametrize(("reply", "code", "name", "status", "content", "retryable"), FAILURES)
+def test_failure_with_ids_is_an_object_and_an_error(llmctl, server, hub, reply, code, name, status, content, retryable):
+    server.answer(reply, reply)
+    done = llmctl("chat", "--json", "--retries", "0", "hi")
+    assert done.code == code
+    found = done.json
+    assert_outcome(found)
+    assert (found["status"], found["content"] or None) == (status, content)
+    assert (found["message_id"] is not None) == (content is not None)
+    assert_error(done, name, chat_id=found["chat_id"], request_id=found["request_id"], retryable=retryable)
+
+    lines = llmctl("chat", "--jsonl", "--retries", "0", "hi")
+    assert lines.code == code
+    assert [line["type"] for line in lines.lines] == ["start", *["text"] * (2 if content else 0), "error"]
+    assert lines.lines[-1] == {"type": "error", "error": lines.error}
+    assert_error(lines, name, request_id=lines.lines[0]["request_id"], retryable=retryable)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name)
+def test_interrupted_turn_tells_what_came(llmctl, server, hub, signum):
+    server.answer(stream("one two three four", hold=3))
+    running = llmctl.start("chat", "--jsonl", "hi")
+    running.until("three")
+    done = running.kill(signum)
+    assert (done.code, done.err) == (-signum, "")
+    last = done.lines[-1]
+    assert (last["type"], last["error"]["code"], last["error"]["reason"]) == ("error", "incomplete", "interrupted")
+    assert last["error"]["request_id"] == done.lines[0]["request_id"]
+
+    server.answer(stream("one two three four", hold=3))
+    running = llmctl.start("chat", "--json", "hi")
+    server.wait_for(2)
+    wait_until(lambda: "three" in hub.raw())
+    done = running.kill(signum)
+    assert (done.code, done.err) == (-signum, "")
+    assert_outcome(done.json)
+    assert (done.json["status"], done.json["content"]) == ("interrupted", "one two three")
+
+
+def test_killed_turn_leaves_whole_lines(llmctl, server):
+    server.answer(stream("one two three four", hold=3))
+    running = llmctl.start("chat", "--jsonl", "hi")
+    running.until("three")
+    assert [line["type"] for line in running.kill().lines] == ["start", "text", "text", "text"]
+
+
+def test_retry_is_told_in_a_line_of_its_own(llmctl, server):
+    server.answer(page())
+    done = llmctl("chat", "--jsonl", "hi")
+    assert [line["type"] for line in done.lines] == ["start", "retry", "text", "text", "done"]
+
+
+def test_json_of_a_reader_that_leaves_is_a_death_by_sigpipe(llmctl, server):
+    server.answer(stream("word " * 4000))
+    done = llmctl.shell('llmctl chat --jsonl hi | head -n 1; echo "${PIPESTATUS[0]}" >&2')
+    assert (done.out.count("\n"), done.err) == (1, "141\n")
