@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llmctl.core.messages import File, Message
+from llmctl.core.messages import File, Message, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,24 @@ class Ask:
     system: str | None = None
     #: A conversation to begin with, oldest first; its last message is what gets answered.
     messages: tuple[Message, ...] = ()
+
+    def spoken(self) -> tuple[Message, ...]:
+        """Return the messages that the turn begins with, oldest first."""
+        system = () if self.system is None else (Message.of("system", self.system),)
+        if self.prompt is None and not self.files:
+            return (*system, *self.messages)
+        text = (Text(self.prompt),) if self.prompt else ()
+        return (*system, *self.messages, Message("user", (*text, *self.files)))
+
+    @property
+    def instructions(self) -> str | None:
+        """The system prompt that counts from now on, None where nothing is said of it."""
+        return next((m.text for m in reversed(self.spoken()) if m.role == "system"), None)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing new is said to the model: what is unfinished is gone on with."""
+        return not any(message.role != "system" for message in self.spoken())
 
 
 @dataclass(frozen=True, slots=True)

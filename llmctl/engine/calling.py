@@ -252,7 +252,7 @@ class _Received:
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._answer.chunks
-        except LlmctlError as error:
+        except UnavailableError as error:  # others are the consumer's, who is called while we wait
             self.broke = error
             raise
 

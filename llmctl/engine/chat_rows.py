@@ -5,7 +5,6 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any, Protocol
 
-from llmctl.core.errors import NotFoundError
 from llmctl.core.ids import new_id
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import File
@@ -29,7 +28,7 @@ def chat_row(chat_id: str, plan: Plan, redact: Redaction, now: str) -> dict[str,
     """Return a new chat: what later turns keep of this one stands in ``settings``."""
     keep, target = plan.keep, plan.target
     settings = {
-        "options": _kept_options(plan.manner.options, redact),
+        "options": _kept_options({**target.alias_options, **plan.manner.options}, redact),
         "thinking": plan.manner.thinking,
         "without": sorted(keep.without),
         "provider": target.provider.name,
@@ -41,7 +40,7 @@ def chat_row(chat_id: str, plan: Plan, redact: Redaction, now: str) -> dict[str,
         "source_id": target.connection_id,
         "model": target.model,
         "provider": target.provider.nodellm_id,
-        "instructions": plan.ask.system,
+        "instructions": plan.ask.instructions,
         "metadata": dumps(dict(keep.metadata)) if keep.metadata else None,
         "refs": dumps(dict(keep.references)),
         "settings": dumps({name: value for name, value in settings.items() if value}),
@@ -52,14 +51,12 @@ def chat_row(chat_id: str, plan: Plan, redact: Redaction, now: str) -> dict[str,
     }
 
 
-def chat_changes(database: Database, chat: Row, plan: Plan, now: str) -> dict[str, Any]:
-    """Return what a turn changes of its chat. Raises NotFoundError where it was deleted meanwhile."""
-    if database.value("SELECT 1 FROM {chats} WHERE id = ?", (chat["id"],)) is None:
-        raise NotFoundError("the chat was deleted meanwhile")
+def chat_changes(chat: Row, plan: Plan, now: str) -> dict[str, Any]:
+    """Return what a turn changes of its chat."""
     keep = plan.keep
     changes: dict[str, Any] = {**keep.fields, **_last_turn(plan.origin, now), "updated_at": now}
-    if plan.ask.system is not None:
-        changes["instructions"] = plan.ask.system
+    if plan.ask.instructions is not None:
+        changes["instructions"] = plan.ask.instructions
     if keep.metadata:
         changes["metadata"] = dumps({**loads(chat["metadata"], {}), **keep.metadata})
     if keep.references:
@@ -69,9 +66,11 @@ def chat_changes(database: Database, chat: Row, plan: Plan, now: str) -> dict[st
 
 def job_row(place: Place, plan: Plan, now: str) -> dict[str, Any]:
     """Return the running job of a turn, held by this process."""
-    payload = {"chat_id": place.chat_id, "thread_id": place.thread_id}
+    payload: dict[str, Any] = {"chat_id": place.chat_id, "thread_id": place.thread_id}
     if plan.keep.rollback:
-        payload["rollback"] = "true"
+        payload["rollback"] = True
+    if plan.keep.without:
+        payload["without"] = sorted(plan.keep.without)
     return {
         "id": place.job_id,
         "name": plan.keep.name or "chat",

@@ -95,18 +95,9 @@ def _add_found(database: Database, way: Found) -> bool:
     return known is None
 
 
-def default_name(database: Database) -> str | None:
-    """Return the name of the connection that is used when none is named, if there is one."""
-    chosen = settings.value(database, "default_connection")
-    rows = connections.listed(database)
-    if chosen:
-        return next((row["name"] for row in rows if chosen in (row["name"], row["id"])), None)
-    return next((row["name"] for row in rows if row["provider"] != "echo" and row["type"] == "chat"), None)
-
-
 def choose_default(database: Database) -> str | None:
     """Keep the connection that is used when none is named; one with a model is preferred. Return its name."""
-    chosen = default_name(database)
+    chosen = connections.default_name(database)
     if settings.value(database, "default_connection") and chosen:
         return chosen
     rows = [row for row in connections.listed(database) if row["provider"] != "echo" and row["type"] == "chat"]

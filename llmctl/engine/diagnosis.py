@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmctl.core.errors import ConfigError, LlmctlError, StorageError
-from llmctl.engine import connecting, keys, probing, target, upkeep
+from llmctl.engine import keys, probing, target, upkeep
 from llmctl.engine.asking import Surroundings
 from llmctl.store import backups, connections, migrations, opening, spool
 from llmctl.store.database import Database, Row
@@ -127,7 +127,7 @@ def _connections(database: Database, around: Surroundings, network: bool) -> Ite
     rows = [row for row in connections.listed(database) if row["provider"] != "echo"]
     if not rows:
         yield Symptom("connections", "problem", "no connection to a model", target.THREE_WAYS, "config")
-    elif connecting.default_name(database) is None:
+    elif connections.default_name(database) is None:
         yield Symptom(
             "connections",
             "problem",

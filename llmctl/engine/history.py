@@ -27,7 +27,7 @@ def load(database: Database, thread_id: str, *, upto_seq: int | None = None) -> 
     """
     rows = threads.messages(database, thread_id, upto_seq=upto_seq)
     files = threads.attachments(database, thread_id)
-    system = [row for row in rows if row["role"] == "system" and row["content"]][-1:]
+    system = [row for row in [row for row in rows if row["role"] == "system"][-1:] if row["content"]]
     spoken = [row for row in rows if row["role"] != "system" and _counts(row)]
     entries = [Entry(row["seq"], _message(row, files.get(row["id"], ()))) for row in system + spoken]
     return [entry for entry in _paired(entries) if entry.message.parts]
@@ -83,20 +83,42 @@ def _file(row: Row) -> File:
 
 
 def _paired(entries: Sequence[Entry]) -> list[Entry]:
-    """Drop calls without a result and results without a call: providers refuse them."""
-    called = {part.id for entry in entries for part in entry.message.tool_calls}
-    answered = {part.call_id for entry in entries for part in entry.message.parts if isinstance(part, ToolResult)}
-    whole = called & answered
+    """Drop calls without a result and results without a call: providers refuse them.
+
+    A result answers the nearest answer before it: providers use an id again in later turns.
+    """
+    kept: list[Entry] = []
+    for index, entry in enumerate(entries):
+        if entry.message.role == "assistant":
+            answered = _answered(entries[index + 1 :])
+            kept.append(_only(entry, {call.id for call in entry.message.tool_calls} & answered))
+        elif entry.message.role == "tool":
+            asking = next((before for before in reversed(kept) if before.message.role != "tool"), None)
+            kept.append(_only(entry, {call.id for call in asking.message.tool_calls} if asking else set()))
+        else:
+            kept.append(entry)
+    return kept
+
+
+def _answered(following: Sequence[Entry]) -> set[str]:
+    """Return the calls that the results right behind an answer belong to."""
+    found: set[str] = set()
+    for entry in following:
+        if entry.message.role != "tool":
+            break
+        found |= {part.call_id for part in entry.message.parts if isinstance(part, ToolResult)}
+    return found
+
+
+def _only(entry: Entry, calls: set[str]) -> Entry:
+    """Leave out calls and results that are not among these."""
 
     def keeps(part: Part) -> bool:
         if isinstance(part, ToolCall):
-            return part.id in whole
-        return not isinstance(part, ToolResult) or part.call_id in whole
+            return part.id in calls
+        return not isinstance(part, ToolResult) or part.call_id in calls
 
-    return [
-        replace(entry, message=replace(entry.message, parts=tuple(filter(keeps, entry.message.parts))))
-        for entry in entries
-    ]
+    return replace(entry, message=replace(entry.message, parts=tuple(filter(keeps, entry.message.parts))))
 
 
 def require_prompt(entries: Sequence[Entry]) -> None:

@@ -87,6 +87,17 @@ class Outcome:
         if usage.cost is not None:
             self.cost = (self.cost or 0.0) + usage.cost
 
+    def answered(self, run: ToolRun) -> ToolRun:
+        """Put a call's result in the place of the call that waits for it; return it."""
+        waiting = next(
+            (i for i, known in enumerate(self.tool_runs) if known.id == run.id and known.result is None), None
+        )
+        if waiting is None:
+            self.tool_runs.append(run)
+        else:
+            self.tool_runs[waiting] = run
+        return run
+
     def as_json(self, parsed_arguments: Any) -> Mapping[str, Any]:
         """Return the documented object; ``parsed_arguments`` turns a call's JSON text into a value."""
         message = self.response.message if self.response else None

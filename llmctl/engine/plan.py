@@ -28,8 +28,8 @@ class Plan:
 
 
 def request_of(plan: Plan, entries: Iterable[Entry]) -> ChatRequest:
-    """Return what will be asked. Options of the turn come before the connection's; null takes one back."""
-    options = {**plan.target.options, **plan.manner.options}
+    """Return what will be asked: the turn's options before the alias's and the connection's; null takes one back."""
+    options = {**plan.target.options, **plan.target.alias_options, **plan.manner.options}
     return ChatRequest(
         model=plan.target.model,
         messages=tuple(entry.message for entry in entries),

@@ -9,7 +9,6 @@ from llmctl.core.http import Endpoint
 from llmctl.engine import history
 from llmctl.engine.plan import Plan, request_of
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.staging import said
 from llmctl.engine.target import Access, access
 from llmctl.store import threads
 from llmctl.store.database import Database
@@ -31,13 +30,14 @@ def preview(database: Database, plan: Plan) -> Preview:
     allowed = _access(plan)
     thread = threads.of_chat(database, plan.chat["id"]) if plan.chat else None
     entries = history.load(database, thread["id"]) if thread else []
-    system = [message for message in said(plan.ask) if message.role == "system"]
+    spoken = plan.ask.spoken()
+    system = [message for message in spoken if message.role == "system"][-1:]
     if system:
         entries = [entry for entry in entries if entry.message.role != "system"]
     entries = [
-        *(history.Entry(0, message) for message in system),
+        *(history.Entry(0, message) for message in system if message.text),
         *entries,
-        *(history.Entry(0, message) for message in said(plan.ask) if message.role != "system"),
+        *(history.Entry(0, message) for message in spoken if message.role != "system"),
     ]
     if plan.manner.history is not None:
         entries, _ = history.last_turns(entries, plan.manner.history)

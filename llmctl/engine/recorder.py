@@ -120,18 +120,20 @@ class Recorder:
         return brought
 
     def finish(
-        self, status: str, totals: Mapping[str, Any], *, error: LlmctlError | None = None
+        self, status: str, totals: Mapping[str, Any], *, error: LlmctlError | None = None, also: Iterable[Write] = ()
     ) -> tuple[ChatResponse, bool]:
         """Fold the stream into message, request and stream; return the response and whether its message stays.
 
-        ``status`` is that of the request. A message without parts goes, so does a failed one with ``rollback``.
+        ``status`` is that of the request; ``also`` is written in the same transaction. A message without parts goes,
+        so does a failed one with ``rollback``.
         """
         step = self.step
         assert step
         response = step.fold.response()
         keeps = status == "completed" or (bool(response.message.parts) and not self._keep.rollback)
         with uninterrupted():
-            self._write(*self._endings(step, Ending(status, response, keeps, totals, error)), durable=True)
+            ending = Ending(status, response, keeps, totals, error)
+            self._write(*self._endings(step, ending), *also, durable=True)
             self.step = None
         return response, keeps
 
@@ -173,12 +175,14 @@ class Recorder:
 
     def _endings(self, step: Step, ending: Ending) -> list[Write]:
         now = {"updated_at": clock.now()}
+        if step.unsettled:  # what came last is written with the end
+            step.timeline.append([step.size, clock.elapsed_ms(step.started)])
         return [
             self._message_write(step, ending, now),
             Update("requests", step.request_id, rows.request_columns(step, ending, self._redact) | now),
             Update("response_streams", step.stream_id, rows.stream_columns(step, ending, self._redact) | now),
             Delete("stream_chunks", {"stream_id": step.stream_id}),
-            *self._unkept(step),
+            *rows.unkept(step.request_id, self._keep.without),
         ]
 
     def _message_write(self, step: Step, ending: Ending, now: Mapping[str, str]) -> Write:
@@ -186,15 +190,6 @@ class Recorder:
             return Delete("messages", {"id": step.message_id})
         columns = rows.answer_columns(ending, self._staged.chat_id, self._redact)
         return Update("messages", step.message_id, {**columns, **ending.totals, **now})
-
-    def _unkept(self, step: Step) -> list[Write]:
-        """Rows that existed while the turn ran and go with its finish; usage has been counted by then."""
-        kinds = {
-            "streams": Delete("response_streams", {"request_id": step.request_id}),
-            "network": Delete("network_calls", {"request_id": step.request_id}),
-            "requests": Delete("requests", {"id": step.request_id}),
-        }
-        return [write for kind, write in kinds.items() if kind in self._keep.without]
 
     def _unkept_calls(self, exit_code: int | None) -> list[Write]:
         """Runs of tools that go with the turn; those that wait for the next one stay."""

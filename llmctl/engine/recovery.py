@@ -9,6 +9,7 @@ from llmctl.core.chat import ChatResponse
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.keyshapes import REDACTED
 from llmctl.engine import decoding, holder, rows
+from llmctl.engine.parts import usage_columns
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.steps import Ending
 from llmctl.store import chunks
@@ -20,7 +21,7 @@ _WORDS = "the process died before the answer was complete"
 
 
 def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> int:
-    """Finish everything that the dead holder ``job`` left pending; return the number of messages kept or dropped.
+    """Finish everything that the dead holder ``job`` left pending; return the number of calls that it left.
 
     The caller has made sure that the holder is dead. One transaction; joins a running one. ``redact`` knows the
     secrets that the dead one may have been sent back in pieces.
@@ -28,15 +29,13 @@ def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> i
     with database.transaction(durable=True):
         now = clock.now()
         payload = loads(job["payload"], {})
-        pending = database.query(
-            "SELECT * FROM {messages} WHERE job_id = ? AND status = 'pending' AND origin <> 'orm'", (job["id"],)
+        requests = database.query(
+            "SELECT * FROM {requests} WHERE job_id = ? AND status = 'pending' ORDER BY created_at", (job["id"],)
         )
-        for message in pending:
-            database.commit(*_message_writes(database, message, payload, redact, now))
-        for request in database.query("SELECT * FROM {requests} WHERE job_id = ? AND status = 'pending'", (job["id"],)):
-            database.commit(*_request_writes(request, now))
+        for request in requests:
+            database.commit(*_step_writes(database, request, payload, redact, now))
         database.commit(*_job_writes(database, job, now))
-        return len(pending)
+        return len(requests)
 
 
 def recover_all(database: Database) -> list[Row]:
@@ -48,25 +47,30 @@ def recover_all(database: Database) -> list[Row]:
     return dead
 
 
-def _message_writes(
-    database: Database, message: Row, payload: dict[str, Any], redact: Redaction, now: str
-) -> list[Write]:
-    stream = database.one("SELECT * FROM {response_streams} WHERE message_id = ?", (message["id"],))
+def _step_writes(database: Database, request: Row, payload: dict[str, Any], redact: Redaction, now: str) -> list[Write]:
+    """Return what finishes one call to a model: message, stream, request, and what is not to be kept."""
+    stream = database.one("SELECT * FROM {response_streams} WHERE request_id = ?", (request["id"],))
     raw = chunks.raw(database, stream) if stream else b""
-    response = decoding.fold_raw(raw, loads(stream["format"], {}))[0] if stream else None
-    writes: list[Write] = []
-    keeps = response is not None and bool(response.message.parts) and payload.get("rollback") != "true"
-    if response is not None and keeps:
-        ending = Ending("interrupted", response, keeps, {}, None)
-        changes = rows.answer_columns(ending, payload.get("chat_id"), redact) | {"error": _WORDS, "updated_at": now}
-        writes.append(legible(Update("messages", message["id"], changes)))
+    response = decoding.fold_raw(raw, loads(stream["format"], {}) if stream else {})[0]
+    keeps = bool(response.message.parts) and not payload.get("rollback")
+    ending = Ending("interrupted", response, keeps, {}, None)
+    writes = _message_writes(request["message_id"], ending, payload, redact, now)
     if stream:
-        writes += _stream_writes(
-            database, stream, _output(raw, response, redact), message["id"] if keeps else None, now
-        )
-    if not keeps:
-        writes.append(Delete("messages", {"id": message["id"]}))
-    return writes
+        kept_id = request["message_id"] if keeps else None
+        writes += _stream_writes(database, stream, _output(raw, response, redact), kept_id, now)
+    writes.append(legible(Update("requests", request["id"], _request_columns(request, response, now))))
+    return writes + rows.unkept(request["id"], payload.get("without", ()))
+
+
+def _message_writes(
+    message_id: str | None, ending: Ending, payload: dict[str, Any], redact: Redaction, now: str
+) -> list[Write]:
+    if message_id is None:
+        return []
+    if not ending.keeps:
+        return [Delete("messages", {"id": message_id})]
+    changes = rows.answer_columns(ending, payload.get("chat_id"), redact) | {"error": _WORDS, "updated_at": now}
+    return [legible(Update("messages", message_id, changes))]
 
 
 def _output(raw: bytes, response: ChatResponse | None, redact: Redaction) -> str:
@@ -88,17 +92,20 @@ def _stream_writes(database: Database, stream: Row, output: str, message_id: str
     return [Update("response_streams", stream["id"], changes), Delete("stream_chunks", {"stream_id": stream["id"]})]
 
 
-def _request_writes(request: Row, now: str) -> list[Write]:
+def _request_columns(request: Row, response: ChatResponse, now: str) -> dict[str, Any]:
     elapsed = clock.parsed(now) - clock.parsed(request["created_at"])
-    changes = {
+    return {
         "status": "interrupted",
         "error_code": "incomplete",
         "error_reason": "died",
         "error": _WORDS,
         "duration": request["duration"] or int(elapsed.total_seconds() * 1000) or None,
+        "response_model": response.model,
+        "response_id": response.response_id,
+        "finish_reason": response.finish_reason,
         "updated_at": now,
+        **usage_columns(response.usage),
     }
-    return [Update("requests", request["id"], changes)]
 
 
 def _job_writes(database: Database, job: Row, now: str) -> list[Write]:

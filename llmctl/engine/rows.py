@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
@@ -12,7 +12,7 @@ from llmctl.core.keyshapes import REDACTED
 from llmctl.engine.parts import ends_turn, message_columns, usage_columns
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.steps import Call, Ending, Step
-from llmctl.store.writes import Insert, Update, Write
+from llmctl.store.writes import Delete, Insert, Update, Write
 
 if TYPE_CHECKING:  # which recovers dead turns, whose rows are made here
     from llmctl.engine.staging import Staged
@@ -31,7 +31,7 @@ _REQUEST_IDS = (
 )
 
 #: Columns of the ledger that lead to text.
-_LINKS = ("chat_id", "thread_id", "message_id", "job_id", "session_id", "parameters")
+_LINKS = ("chat_id", "thread_id", "message_id", "session_id", "parameters")
 
 
 def begun(step: Step, staged: Staged) -> tuple[Columns, Columns, Columns]:
@@ -118,14 +118,28 @@ def call_columns(call: Call, error: BaseException | None, redact: Redaction) -> 
     }
 
 
+def unkept(request_id: str, without: Collection[str]) -> list[Write]:
+    """Return what removes the rows that go with a request's end; usage has been counted by then.
+
+    Attempts and streams go with a request that is not kept: nothing would lead to their text any more.
+    """
+    gone = {"streams", "network", "requests"} if "requests" in without else without
+    kinds = {
+        "streams": Delete("response_streams", {"request_id": request_id}),
+        "network": Delete("network_calls", {"request_id": request_id}),
+        "requests": Delete("requests", {"id": request_id}),
+    }
+    return [write for kind, write in kinds.items() if kind in gone]
+
+
 def ledger_only(writes: Iterable[Write]) -> Iterator[Write]:
     """Keep what says how much was used, and nothing of what was said."""
     for write in writes:
         match write:
             case Insert("requests", row):
                 yield Insert("requests", {name: value for name, value in row.items() if name not in _LINKS})
-            case Update("requests", id, changes):
-                yield Update("requests", id, {name: value for name, value in changes.items() if name != "error"})
+            case Update("requests" | "jobs" as table, id, changes):
+                yield Update(table, id, {name: value for name, value in changes.items() if name != "error"})
 
 
 def _raw_output(step: Step, redact: Redaction) -> str:

@@ -48,7 +48,7 @@ def stage(database: Database, plan: Plan, redact: Redaction, job_id: str) -> Sta
     Raises LockedError where another live job holds the thread for longer than ``plan.manner.wait_s``.
     """
     if not plan.keep.log:
-        return _unlogged(database, plan.chat, job_id)
+        return _unlogged(database, plan, job_id)
     deadline = time.monotonic() + plan.manner.wait_s
     while True:
         try:
@@ -139,14 +139,23 @@ def _spoken(database: Database, staged: Staged, ask: Ask, chat: Row | None) -> l
     ]
 
 
-def _unlogged(database: Database, chat: Row | None, job_id: str) -> Staged:
-    """Return a turn without rows: it reads the chat's thread, if there is one, and locks nothing."""
+def _unlogged(database: Database, plan: Plan, job_id: str) -> Staged:
+    """Return a turn without text: it reads the chat's thread, if there is one, and locks nothing.
+
+    Its job says nothing but that it runs, so that a dead one's request is finished too.
+    """
+    chat = plan.chat
     thread = threads.of_chat(database, chat["id"]) if chat else None
-    return Staged(chat["id"] if chat else new_id(), thread["id"] if thread else "", job_id, 0, "")
+    staged = Staged(chat["id"] if chat else new_id(), thread["id"] if thread else "", job_id, 0, "")
+    row = job_row(staged, plan, clock.now()) | {"name": "chat", "payload": "{}"}
+    database.commit(Insert("jobs", row))
+    return staged
 
 
-def message_writes(staged: Staged, message: Message, database: Database | None = None) -> list[Write]:
-    """Return the rows of a message that is complete already; it is part of the chat."""
+def message_writes(
+    staged: Staged, message: Message, database: Database | None = None, source_id: str | None = None
+) -> list[Write]:
+    """Return the rows of a message that is complete already."""
     seq, now = staged.next()
     files = [part for part in message.parts if isinstance(part, File)]
     message_id = new_id()
@@ -157,6 +166,7 @@ def message_writes(staged: Staged, message: Message, database: Database | None =
         "chat_id": None if message.role == "tool" or message.tool_calls else staged.chat_id,
         "role": message.role,
         "type": _TYPES.get(message.role, message.role),
+        "source_id": source_id,
         "status": "completed",
         "content": message.text,
         "content_raw": raw_parts(message),

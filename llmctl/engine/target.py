@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import quote
 
 from llmctl.core.errors import ConfigError, NotFoundError
 from llmctl.core.http import Endpoint
@@ -13,6 +14,7 @@ from llmctl.engine import keys
 from llmctl.providers import PROVIDERS, Provider, hosts
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
+from llmctl.transport.redact import redact_url
 
 Env = Mapping[str, str]
 
@@ -38,7 +40,9 @@ class Target:
     key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    #: Options of the connection, and those of the alias it was named by; a chat keeps the latter.
     options: Mapping[str, Any] = field(default_factory=dict)
+    alias_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,18 @@ def of_connection(database: Database, name: str, env: Env) -> Target:
 
 
 def of_chat(database: Database, chat: Row, env: Env) -> Target | None:
-    """Return what a chat talks to since its first turn, or None where its connection is gone or was never set."""
-    row = database.one("SELECT * FROM {model_connections} WHERE id = ?", (chat["source_id"],))
-    if row is not None:
+    """Return what a chat talks to since its first turn, or None where that was never set.
+
+    Raises ConfigError where its connection was removed: what was said to one host is not sent to another unasked.
+    """
+    if chat["source_id"]:
+        row = database.one("SELECT * FROM {model_connections} WHERE id = ?", (chat["source_id"],))
+        if row is None:
+            raise ConfigError(
+                "the connection of this chat was removed",
+                hint="choose another with -m REF, for good with: llmctl chats edit CHAT --connection NAME",
+                reason="no_connection",
+            )
         return with_model(_of_row(row, env), chat["model"])
     name = loads(chat["settings"], {}).get("provider") or (chat["provider"] or "").lower()
     return with_model(_of_provider(name, env), chat["model"]) if name in PROVIDERS else None
@@ -81,7 +94,7 @@ def with_model(target: Target, model: str | None) -> Target:
 
 def access(target: Target, env: Env, *, home: str, on_terminal: bool = False) -> Access:
     """Fill in the key. Raises ConfigError where it is needed and cannot be found."""
-    secrets: list[str] = []
+    secrets = _in_query(target.query)
     headers = dict(target.provider.headers)
     for name, value in target.headers.items():
         headers[name] = _header(value, env, home, secrets)
@@ -97,7 +110,7 @@ def access(target: Target, env: Env, *, home: str, on_terminal: bool = False) ->
     )
 
 
-def _named(database: Database, reference: str, env: Env) -> Target:
+def _named(database: Database, reference: str, env: Env, through: tuple[str, ...] = ()) -> Target:
     row = refs.find(database, "model_connections", reference, kind="connection")
     if row is not None:
         return _of_row(row, env)
@@ -108,15 +121,17 @@ def _named(database: Database, reference: str, env: Env) -> Target:
             return with_model(_of_row(row, env), model)
         if head in PROVIDERS:
             return with_model(_of_provider(head, env), model)
-    return _alias(database, reference, env) or _by_model_id(database, reference, env)
+    return _alias(database, reference, env, through) or _by_model_id(database, reference, env)
 
 
-def _alias(database: Database, name: str, env: Env) -> Target | None:
+def _alias(database: Database, name: str, env: Env, through: tuple[str, ...]) -> Target | None:
     row = database.one("SELECT * FROM {model_aliases} WHERE name = ?", (name,))
     if row is None:
         return None
-    target = _named(database, row["target"], env)
-    return replace(target, options={**target.options, **loads(row["options"], {})})
+    if name in through:
+        raise ConfigError(f'the alias "{name}" leads back to itself: {" -> ".join((*through, name))}')
+    target = _named(database, row["target"], env, (*through, name))
+    return replace(target, alias_options={**target.alias_options, **loads(row["options"], {})})
 
 
 def _by_model_id(database: Database, model: str, env: Env) -> Target:
@@ -125,9 +140,7 @@ def _by_model_id(database: Database, model: str, env: Env) -> Target:
     )
     if row is not None:
         return _of_row(row, env)
-    if model in PROVIDERS and PROVIDERS.load(model).default_model:
-        return _of_provider(model, env)
-    return with_model(_default(database, env), model)
+    return with_model(_from_environment(database, env), model)
 
 
 def _from_environment(database: Database, env: Env) -> Target:
@@ -147,7 +160,7 @@ def _from_environment(database: Database, env: Env) -> Target:
 
 
 def _default(database: Database, env: Env) -> Target:
-    """Return the default connection: the chosen one, else the oldest that is not echo."""
+    """Return the default connection: the chosen one, the oldest that is not echo, or a provider with a key here."""
     settings = loads(database.value("SELECT settings FROM {user_settings} LIMIT 1"), {})
     chosen = settings.get("default_connection")
     if chosen:
@@ -156,9 +169,16 @@ def _default(database: Database, env: Env) -> Target:
         "SELECT * FROM {model_connections} WHERE provider <> 'echo' AND type = 'chat'"
         " ORDER BY created_at, rowid LIMIT 1"
     )
-    if row is None:
-        raise ConfigError("no connection to a model", hint=THREE_WAYS, reason="no_connection")
-    return _of_row(row, env)
+    return _of_row(row, env) if row else _keyed(env)
+
+
+def _keyed(env: Env) -> Target:
+    """Return the first provider that has a key in the environment; raises ConfigError where there is none."""
+    for name in PROVIDERS.names():
+        provider = PROVIDERS.load(name)
+        if provider.default_model and not provider.local and keys.first_set(provider.key_env, env):
+            return _of_provider(name, env)
+    raise ConfigError("no connection to a model", hint=THREE_WAYS, reason="no_connection")
 
 
 def _of_row(row: Row, env: Env) -> Target:
@@ -218,6 +238,12 @@ def _base_url(provider: Provider, own: str | None, env: Env) -> tuple[str, dict[
 
 def _authorization(scheme: str, key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if scheme == "bearer" else {scheme: key}
+
+
+def _in_query(query: Mapping[str, str]) -> list[str]:
+    """Return the secrets that the parameters of a base URL carry, as they are and as they are spelled in a URL."""
+    found = [value for name, value in query.items() if redact_url(url := f"?{name}={quote(value, safe='')}") != url]
+    return found + [spelled for value in found if (spelled := quote(value, safe="")) != value]
 
 
 def _header(value: str, env: Env, home: str, secrets: list[str]) -> str:

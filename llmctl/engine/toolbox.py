@@ -46,16 +46,21 @@ def call_writes(message_id: str, calls: Iterable[ToolCall], staged: Staged, step
 
 def answer(invocation: Row, staged: Staged) -> tuple[ToolRun, list[Write]]:
     """Finish one pending invocation; return how it went and the rows, the model's message among them."""
-    result = f"Model tried to call unavailable tool '{invocation['name']}'. Available tools: []."
+    part = unavailable(invocation["provider_call_id"], invocation["name"])
     now = clock.now()
-    finished = {"status": "failed", "result": result, "error": "unavailable tool", "started_at": now}
-    part = ToolResult(invocation["provider_call_id"], invocation["name"], result, is_error=True)
+    finished = {"status": "failed", "result": part.content, "error": "unavailable tool", "started_at": now}
     writes = [
         Update("tool_invocations", invocation["id"], finished | {"finished_at": now, "updated_at": now}),
-        *message_writes(staged, Message("tool", (part,))),
+        *message_writes(staged, Message("tool", (part,)), source_id=invocation["id"]),
     ]
-    run = ToolRun(part.call_id, invocation["name"], invocation["arguments"], result, "failed")
+    run = ToolRun(part.call_id, invocation["name"], invocation["arguments"], part.content, "failed")
     return run, writes
+
+
+def unavailable(call_id: str, name: str) -> ToolResult:
+    """Return what a model is told that calls a tool which is not there."""
+    text = f"Model tried to call unavailable tool '{name}'. Available tools: []."
+    return ToolResult(call_id, name, text, is_error=True)
 
 
 def parsed_arguments(text: str) -> Any:

@@ -23,9 +23,9 @@ from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent
 from llmctl.engine.plan import Plan, request_of
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.staging import abandon, said, stage
+from llmctl.engine.staging import abandon, stage
 from llmctl.engine.target import Access, access
-from llmctl.store import invocations
+from llmctl.store import invocations, threads
 from llmctl.store.database import Database
 
 
@@ -51,6 +51,8 @@ class Turn:
             self._begin(allowed, job_id)
         except BaseException as error:  # from here to the end of this method nobody else would let go of the thread
             abandon(self._database, job_id, error)
+            if isinstance(error, LlmctlError) and plan.chat and plan.keep.log:
+                error.chat_id = plan.chat["id"]
             raise
         return self
 
@@ -66,12 +68,13 @@ class Turn:
             self.outcome.chat_id = self._staged.chat_id
             self.outcome.thread_id = self._staged.thread_id
         else:
-            self._unlogged += said(plan.ask)
+            self._unlogged += plan.ask.spoken()
+        self._earlier = threads.unanswered_tokens(self._database, self._staged.thread_id)
 
     def events(self) -> Iterator[TurnEvent]:
         """Yield what happens, as it happens; every piece of text is in the hub before it is yielded."""
         steps = self._plan.manner.max_steps
-        yield from self._answer_calls(0)
+        yield from self._answer_parked_calls()
         for number in range(1, steps + 1):
             response = yield from self._step(number)
             for call in response.message.tool_calls:
@@ -80,10 +83,12 @@ class Turn:
                 self._close("completed", None)
                 return
             if number < steps:
-                yield from self._answer_calls(number)
+                yield from self._answer_calls(response)
         raise PendingError(
             f"stopped after {steps} step{'s' if steps > 1 else ''} with tool calls unanswered",
-            hint=f"go on with: llmctl chat --chat {self._staged.chat_id[:8]} -c (or allow more with --max-steps)",
+            hint="allow more with --max-steps"
+            if not self.outcome.chat_id
+            else f"go on with: llmctl chat --chat {self.outcome.chat_id[:8]} (or allow more with --max-steps)",
             reason="max_steps",
         )
 
@@ -98,8 +103,7 @@ class Turn:
             raise self._storage_error(problem) from error
 
     def _step(self, number: int) -> Generator[TurnEvent, None, ChatResponse]:
-        entries = history.load(self._database, self._staged.thread_id)
-        entries += [history.Entry(0, message) for message in self._unlogged]
+        entries = self._entries()
         if self._plan.manner.history is not None:
             entries, dropped = history.last_turns(entries, self._plan.manner.history)
             if dropped and number == 1:
@@ -114,6 +118,13 @@ class Turn:
         yield from self._caller.events(request, entries)
         return self._finish_step("completed", None)
 
+    def _entries(self) -> list[history.Entry]:
+        entries = history.load(self._database, self._staged.thread_id)
+        if not self._plan.keep.log and self._plan.ask.goes_on:
+            while entries and entries[-1].message.role == "assistant":  # the broken answer that is asked for again
+                entries.pop()
+        return entries + [history.Entry(0, message) for message in self._unlogged]
+
     def _finish_step(self, status: str, error: LlmctlError | None) -> ChatResponse:
         step = self._recorder.step
         assert step
@@ -121,37 +132,51 @@ class Turn:
         self.outcome.add(response)
         if step.delivered and self.outcome.time_to_first_token_ms is None:
             self.outcome.time_to_first_token_ms = step.time_to_first_token_ms
-        response, kept = self._recorder.finish(status, self._totals(), error=error)
+        calls = response.message.tool_calls if status == "completed" else ()
+        runs = toolbox.call_writes(step.message_id, calls, self._staged, self.outcome.steps)
+        response, kept = self._recorder.finish(status, self._totals(), error=error, also=runs)
+        self.outcome.tool_runs += [ToolRun(call.id, call.name, call.arguments) for call in calls]
         if not kept:
             self.outcome.message_id = None
-        calls = response.message.tool_calls
-        if calls and status == "completed" and self._plan.keep.log:
-            self._recorder.write(*toolbox.call_writes(step.message_id, calls, self._staged, self.outcome.steps))
         return response
 
-    def _answer_calls(self, number: int) -> Iterator[TurnEvent]:
-        """Run what the last step asked for; what an earlier turn left unanswered, when this one says nothing new."""
-        if number == 0 and (self._plan.ask.prompt is not None or self._plan.ask.messages):
+    def _answer_parked_calls(self) -> Iterator[TurnEvent]:
+        """Answer what an earlier turn left unanswered, where this one says nothing new."""
+        if self._plan.keep.log and self._plan.ask.goes_on:
+            yield from self._answer_pending()
+
+    def _answer_calls(self, response: ChatResponse) -> Iterator[TurnEvent]:
+        """Answer the calls of the step that just ended."""
+        if self._plan.keep.log:
+            yield from self._answer_pending()
             return
+        self._unlogged.append(response.message)
+        for call in response.message.tool_calls:
+            part = toolbox.unavailable(call.id, call.name)
+            self._unlogged.append(Message("tool", (part,)))
+            yield self.outcome.answered(ToolRun(call.id, call.name, call.arguments, part.content, "failed"))
+
+    def _answer_pending(self) -> Iterator[TurnEvent]:
         for invocation in invocations.pending(self._database, self._staged.thread_id):
             run, writes = toolbox.answer(invocation, self._staged)
             self._recorder.write(*writes)
-            self.outcome.tool_runs.append(run)
-            yield run
+            yield self.outcome.answered(run)
 
     def _totals(self) -> dict[str, Any]:
         usage = self.outcome.usage
         known = self.outcome.response is not None and self.outcome.response.usage is not None
         return {
             "model_id": self.outcome.model,
-            "input_tokens": usage["input_tokens"] if known else None,
-            "output_tokens": usage["output_tokens"] if known else None,
+            "input_tokens": self._earlier[0] + usage["input_tokens"] if known else None,
+            "output_tokens": self._earlier[1] + usage["output_tokens"] if known else None,
         }
 
     def _break_off(self, error: BaseException | None) -> None:
         """Finish a turn that did not come to its end, with what came and why it stopped."""
         known = error if isinstance(error, LlmctlError) else None
-        status = "interrupted" if known is None else "incomplete" if isinstance(known, IncompleteError) else "failed"
+        # A plain LlmctlError is the consumer's: stdout cannot be written.
+        stopped = known is None or known.code == LlmctlError.code
+        status = "interrupted" if stopped else "incomplete" if isinstance(known, IncompleteError) else "failed"
         if self._recorder.step:
             self._finish_step(status, known)
         if known is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from llmctl.store import invocations, threads
+from llmctl.store import invocations
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Update, Write
 
@@ -26,7 +26,7 @@ def find(database: Database, thread_id: str) -> Unfinished | None:
 
 def leave_partial(database: Database, thread_id: str, now: str) -> list[Write]:
     """Return what takes a broken last answer out of the chat; the thread keeps it."""
-    last = threads.last(database, thread_id)
+    last = _last_spoken(database, thread_id)
     if last is None or last["status"] not in ("incomplete", "interrupted"):
         return []
     return [Update("messages", last["id"], {"chat_id": None, "updated_at": now})]

@@ -52,3 +52,14 @@ def holder(database: Database, thread_id: str) -> Row | None:
     return database.one(
         "SELECT j.* FROM {message_threads} t JOIN {jobs} j ON j.id = t.locking_job_id WHERE t.id = ?", (thread_id,)
     )
+
+
+def unanswered_tokens(database: Database, thread_id: str) -> tuple[int, int]:
+    """Return the tokens in and out of the requests since the user last spoke: those of a turn that is gone on with."""
+    row = database.one(
+        "SELECT coalesce(sum(r.input_tokens), 0) AS tokens_in, coalesce(sum(r.output_tokens), 0) AS tokens_out"
+        " FROM {messages} m JOIN {requests} r ON r.message_id = m.id WHERE m.thread_id = :thread AND m.seq >"
+        " coalesce((SELECT max(seq) FROM {messages} WHERE thread_id = :thread AND role = 'user'), 0)",
+        {"thread": thread_id},
+    )
+    return (row["tokens_in"], row["tokens_out"]) if row else (0, 0)

@@ -138,7 +138,7 @@ def test_unlogged_turn_leaves_numbers_and_no_text(llmctl: Run, env: Mapping[str,
     assert json.loads(done.stdout)["content"] == "a secret word"
     assert rows("SELECT status, input_tokens, output_tokens FROM requests") == [("completed", 3, 3)]
     assert rows("SELECT sum(requests), sum(output_tokens) FROM usage_hourly") == [(1, 3)]
-    for table in ("chats", "messages", "network_calls", "response_streams", "jobs"):
+    for table in ("chats", "messages", "network_calls", "response_streams"):
         assert rows(f"SELECT count(*) FROM {table}") == [(0,)], table
     assert b"secret" not in b"".join(path.read_bytes() for path in Path(env["LLMCTL_DB"]).parent.glob("hub.db*"))
 

@@ -62,7 +62,7 @@ class ToolCalls:
     def _running(self, index: int | None, id: str, name: str) -> _Call | None:
         """Return the call that a piece goes on with, None where it begins one."""
         call = self._open.get(index)
-        if call is None and id:
+        if call is None and id and (index is None or not name):
             call = next((known for known in self._calls if known.id == id), None)
         elif call is None and self._calls and (index is None or not name):
             call = self._calls[-1]
