@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.cli import places
 from llmctl.cli.app import App
 from llmctl.core import jsontext
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, UsageError
-from llmctl.engine import connecting, keys, target
-from llmctl.engine.connecting import Wish
+from llmctl.engine import keys, target
 from llmctl.store import connections, opening, settings
 from llmctl.store.database import Database, Row
+
+if TYPE_CHECKING:
+    from llmctl.engine.connecting import Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +67,6 @@ def _data(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError('"--data" takes a JSON object', hint='such as {"query": {"api-version": "2025-01-01"}}')
     return found
-
-
-def shown(app: App, row: Row) -> dict[str, Any]:
-    """Return a connection with what its data says first: where the key is, where the host is, whether it is default."""
-    return {
-        **row,
-        "key": row["data"].get("key"),
-        "base_url": row["data"].get("base_url"),
-        "is_default": row["name"] == connecting.default_name(app.hub()),
-    }
 
 
 def hub(app: App) -> Database:
@@ -172,7 +164,9 @@ def _stored(app: App, name: str, value: str) -> str:
 
 def _typed(app: App, wish: Wish) -> str | None:
     """Ask for the key unseen, where one is needed and nothing else has it."""
-    provider = connecting.provider_of(wish)
+    from llmctl.engine.connecting import provider_of
+
+    provider = provider_of(wish)
     base_url = wish.base_url or provider.base_url
     is_needless = provider.auth == "none" or provider.local or wish.headers or wish.data.get("key")
     if is_needless or keys.choose(provider, base_url, None, app.env):
@@ -186,5 +180,7 @@ def _from_environment(app: App, wish: Wish) -> str | None:
     """Return the provider's own variable, if this connection may have its key."""
     if wish.data.get("key"):
         return None
-    provider = connecting.provider_of(wish)
+    from llmctl.engine.connecting import provider_of
+
+    provider = provider_of(wish)
     return keys.choose(provider, wish.base_url or provider.base_url, None, app.env)

@@ -8,7 +8,7 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
 from llmctl.core.ids import new_id
-from llmctl.store import refs
+from llmctl.store import refs, settings
 from llmctl.store.database import Database, Row
 from llmctl.store.records import Shape
 from llmctl.store.writes import Delete, Insert, Update, Write
@@ -37,6 +37,19 @@ def find(database: Database, name: str) -> Row | None:
     """Return the connection of exactly that name as a record, or None."""
     row = database.one("SELECT * FROM {model_connections} WHERE name = ?", (name,))
     return Shape(database, TABLE).record(row) if row else None
+
+
+def default_name(database: Database) -> str | None:
+    """Return the name of the connection that is used when none is named, if there is one."""
+    chosen = settings.value(database, "default_connection")
+    if chosen:
+        return (
+            str(database.value("SELECT name FROM {model_connections} WHERE ? IN (name, id)", (chosen,)) or "") or None
+        )
+    found: str | None = database.value(
+        "SELECT name FROM {model_connections} WHERE provider <> 'echo' AND type = 'chat' ORDER BY created_at, rowid"
+    )
+    return found
 
 
 def use(database: Database, connection: Row) -> Row:

@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from llmctl.cli import connecting
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
 from llmctl.core.errors import NotFoundError
-from llmctl.engine.connecting import Wish, columns, default_name
 from llmctl.store import connections, settings
+from llmctl.store.database import Row
 
 _COLUMNS = [
     Column("id", "id", shown=False),
@@ -89,6 +88,9 @@ def add(
       llmctl connection add local --provider ollama --model qwen3:8b --default
       llmctl connection add work --base-url https://llm.example/v1 --key-env WORK_KEY
     """
+    from llmctl.cli import connecting
+    from llmctl.engine.connecting import Wish, columns
+
     app: App = ctx.obj
     wish = Wish(name, provider, model, type, base_url, wire, None, *connecting.more(header, option, data), description)
     columns(wish, app.env)  # what is wrong is said before anything is read or made
@@ -101,7 +103,7 @@ def add(
         settings.write(database, "default_connection", row["name"])
     emit_made(
         app,
-        connecting.shown(app, row),
+        _shown(app, row),
         f'made the connection "{name}"' + (", used when none is named" if default else ""),
     )
     connecting.tell_missing(app, row)
@@ -116,7 +118,7 @@ def list_(ctx: typer.Context) -> None:
       llmctl connection list --json
     """
     app: App = ctx.obj
-    emit_list(app, [connecting.shown(app, row) for row in connections.listed(app.hub())], _COLUMNS)
+    emit_list(app, [_shown(app, row) for row in connections.listed(app.hub())], _COLUMNS)
 
 
 @record
@@ -128,10 +130,12 @@ def show(ctx: typer.Context, ref: Ref) -> None:
     Examples:
       llmctl connection show openai
     """
+    from llmctl.cli import connecting
+
     app: App = ctx.obj
     database = app.hub()
     row = connections.get(database, ref)
-    document = connecting.shown(app, row) | connecting.key_state(app, row) | connections.use(database, row)
+    document = _shown(app, row) | connecting.key_state(app, row) | connections.use(database, row)
     kinds = {column.name: column.kind for column in _COLUMNS} | {"key_found": "bool"}
     emit_record(app, document, [Column(name, kinds.get(name, "text")) for name in document])
 
@@ -165,6 +169,9 @@ def edit(
       llmctl connection edit openai --model gpt-5.6-luna
       llmctl connection edit openai --key-stdin < key.txt
     """
+    from llmctl.cli import connecting
+    from llmctl.engine.connecting import Wish, columns
+
     app: App = ctx.obj
     database = app.hub("write")
     old = connections.get(database, ref)
@@ -174,7 +181,7 @@ def edit(
     wish = connecting.with_key(app, wish, keys, old)
     row = connections.update(database, old["id"], columns(wish, app.env, old))
     connecting.follow_name(database, old, row)
-    emit_made(app, connecting.shown(app, row), f'changed the connection "{row["name"]}"')
+    emit_made(app, _shown(app, row), f'changed the connection "{row["name"]}"')
 
 
 @record
@@ -186,10 +193,12 @@ def remove(ctx: typer.Context, ref: Ref) -> None:
     Examples:
       llmctl connection remove work
     """
+    from llmctl.cli import connecting
+
     app: App = ctx.obj
     database = app.hub("write")
     row = connections.get(database, ref)
-    shown = connecting.shown(app, row)
+    shown = _shown(app, row)
     connections.remove(database, row["id"])
     connecting.forget(app, row)
     emit_made(app, shown, f'removed the connection "{row["name"]}"')
@@ -255,19 +264,19 @@ def default(
       llmctl connection default
       llmctl connection default ollama
     """
-    from llmctl.engine.target import THREE_WAYS
-
     app: App = ctx.obj
     database = app.hub("read" if ref is None else "write")
     if ref is not None:
         row = connections.get(database, ref)
         settings.write(database, "default_connection", row["name"])
         app.note(f'"{row["name"]}" is used when none is named')
-    name = default_name(database)
+    name = connections.default_name(database)
     if name is None:
+        from llmctl.engine.target import THREE_WAYS
+
         raise NotFoundError("there is no default connection", hint=THREE_WAYS)
     if app.format.is_json:
-        emit_record(app, connecting.shown(app, connections.get(database, name)))
+        emit_record(app, _shown(app, connections.get(database, name)))
     elif ref is None or app.quiet or not app.io.stdout_tty:
         app.io.write(f"{name}\n")
 
@@ -279,3 +288,13 @@ def _target(app: App, ref: str | None) -> Any:
     if ref is not None:
         return target.of_connection(database, ref, app.env)
     return target.resolve(database, None, app.env)
+
+
+def _shown(app: App, row: Row) -> dict[str, Any]:
+    """Return a connection with what its data says first: where the key is, where the host is, whether it is default."""
+    return {
+        **row,
+        "key": row["data"].get("key"),
+        "base_url": row["data"].get("base_url"),
+        "is_default": row["name"] == connections.default_name(app.hub()),
+    }
