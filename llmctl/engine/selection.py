@@ -35,10 +35,10 @@ def newest_like(database: Database, origin: Origin) -> Row:
         place = "from a terminal"
     else:
         row = database.one(
-            f"{_NEWEST} AND last_turn_terminal = 0 AND last_turn_folder = ? ORDER BY last_turn_at DESC LIMIT 1",
+            f"{_NEWEST} AND last_turn_terminal = 0 AND last_turn_folder IS ? ORDER BY last_turn_at DESC LIMIT 1",
             (origin.folder,),
         )
-        place = f'from "{origin.folder}"'
+        place = f"from {_folder(origin.folder)}"
     if row is not None:
         return row
     elsewhere = database.one(f"{_NEWEST} ORDER BY last_turn_at DESC LIMIT 1")
@@ -55,5 +55,9 @@ def _elsewhere(row: Row | None) -> str:
     if row is None:
         return 'begin one with: llmctl chat "..."'
     name = row["name"] or row["id"][:8]
-    place = "a terminal" if row["last_turn_terminal"] else f'"{row["last_turn_folder"]}"'
+    place = "a terminal" if row["last_turn_terminal"] else _folder(row["last_turn_folder"])
     return f"the newest one is from {place}: llmctl chat --chat {name}"
+
+
+def _folder(path: str | None) -> str:
+    return f'"{path}"' if path else "a folder that is gone"
