@@ -1,0 +1,514 @@
+"""What nobody should have typed, and places where no hub can be: one clear line, a hint, a code, nothing damaged."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.hubs import Hub
+from tests.acceptance.processes import Done, Llmctl
+from tests.fakes.openai_server import delta, document, event, refusal, stream
+
+pytestmark = pytest.mark.slow
+
+
+def assert_told(done: Done, code: int, message: str, hint: str | None = None) -> None:
+    """One line that says what is wrong, at most one that says what to do; nothing on stdout."""
+    lines = done.err.splitlines()
+    assert (done.code, done.out) == (code, ""), done
+    assert lines[0] == f"llmctl: {message}", done.err
+    assert len(lines) <= 2
+    assert len(lines) == 1 or lines[1].startswith("hint: ")
+    if hint is not None:
+        assert hint in lines[1]
+
+
+# --- flags and values -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wrong:
+    words: str
+    code: int
+    message: str
+    hint: str | None = None
+
+
+NO_JSON = "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+WRONG = [
+    Wrong("--connection nope hi", 3, 'no connection "nope"', "llmctl connection list"),
+    Wrong("--connection fak hi", 3, 'no connection "fak"', "did you mean fake?"),
+    Wrong("--chat nope hi", 3, 'no chat "nope"', "llmctl chats list"),
+    Wrong("--chat abcd hi", 3, 'no chat "abcd"'),
+    Wrong("--chat last hi", 3, "there is no chat yet", 'begin one with: llmctl chat "..."'),
+    Wrong("-m mistral:small hi", 4, 'no key for "mistral"', "MISTRAL_API_KEY"),
+    Wrong("--field user_id=1 hi", 2, 'no custom field "user_id" on chats', "llmctl init --field"),
+    Wrong("--retries x hi", 2, 'invalid value for "--retries": "x" is not a valid int'),
+    Wrong("--retries -1 hi", 2, '"--retries -1" is less than 0'),
+    Wrong("--history x hi", 2, 'invalid value for "--history": "x" is not a valid int'),
+    Wrong("--history -1 hi", 2, '"--history -1" is less than 0'),
+    Wrong("--max-steps 0 hi", 2, '"--max-steps 0" is less than 1'),
+    Wrong("--timeout x hi", 2, 'invalid value for "--timeout": "x" is not a valid float'),
+    Wrong("--timeout 0 hi", 2, '"--timeout 0" is no number of seconds above 0'),
+    Wrong("--timeout nan hi", 2, '"--timeout nan" is no number of seconds above 0'),
+    Wrong("--timeout inf hi", 2, '"--timeout inf" is no number of seconds above 0'),
+    Wrong("--wait -1 hi", 2, '"--wait -1" is no number of seconds above 0'),
+    Wrong("--thinking lots hi", 2, '"--thinking lots" is neither an effort nor a number', "none, low, medium, high"),
+    Wrong("--no-persist cheese hi", 2, '"--no-persist cheese" is unknown', "tool-calls, requests, network, streams"),
+    Wrong("-o temperature hi", 2, '"-o temperature" is not K=V'),
+    Wrong("-o =3 hi", 2, '"-o =3" is not K=V'),
+    Wrong("-o k:= hi", 2, '"-o k:=" holds no JSON: Expecting value: line 1 column 1 (char 0)'),
+    Wrong("-o k:={ hi", 2, f'"-o k:=" holds no JSON: {NO_JSON}'),
+    Wrong("-o k:=NaN hi", 2, '"-o k:=" holds no JSON: Out of range float values are not JSON compliant'),
+    Wrong("-o k:=1e999 hi", 2, '"-o k:=" holds no JSON: Out of range float values are not JSON compliant'),
+    Wrong("--metadata k:={ hi", 2, f'"--metadata k:=" holds no JSON: {NO_JSON}'),
+    Wrong("--metadata k hi", 2, '"--metadata k" is not K=V'),
+    Wrong("--reference k hi", 2, '"--reference k" is not K=V'),
+    Wrong("--messages nofile", 3, 'cannot read "nofile": No such file or directory'),
+    Wrong("--messages text.txt", 2, '"text.txt" holds no JSON: Expecting value: line 1 column 1 (char 0)'),
+    Wrong("--messages empty.json", 2, '"empty.json" is no array of messages', '"role": "user"'),
+    Wrong("--messages role.json", 2, '"role.json" holds something that is no message: {"role":"wizard","content":"x"}'),
+    Wrong("--messages bare.json", 2, '"bare.json" holds something that is no message: {"role":"user"}'),
+    Wrong("-a nofile hi", 3, 'cannot read "nofile": No such file or directory'),
+    Wrong("-a . hi", 3, 'cannot read ".": Is a directory'),
+    Wrong("--system-file nofile hi", 3, 'cannot read "nofile": No such file or directory'),
+    Wrong("--system-file binary hi", 3, 'cannot read "binary": it is not UTF-8'),
+    Wrong("--system a --system-file b hi", 2, '"--system" and "--system-file" exclude each other'),
+    Wrong("-c --name x hi", 2, '"--name" and "-c" exclude each other'),
+    Wrong("--chat x --name x hi", 2, '"--name" and "--chat" exclude each other'),
+    Wrong("--csv hi", 2, 'no option "--csv"'),
+    Wrong("--output no/such/file hi", 2, 'cannot write "no/such/file": no such folder'),
+    Wrong("--output . hi", 2, 'cannot write ".": it is a folder'),
+    Wrong("--nope hi", 2, 'no option "--nope"'),
+    Wrong("--retrie 3 hi", 2, 'no option "--retrie"', "did you mean --retries?"),
+    Wrong("--retries", 2, 'option "--retries" needs a value'),
+    Wrong("--usage=3 hi", 2, 'option "--usage" takes no value'),
+    Wrong("--db", 2, 'option "--db" needs a value'),
+    Wrong("", 2, "no prompt", "pipe it in"),
+    Wrong("list all", 2, '"chat list all" may be a prompt or a command', "llmctl chat -- list all"),
+]
+FILES = {
+    "text.txt": b"hello\n",
+    "empty.json": b"[]",
+    "role.json": b'[{"role":"wizard","content":"x"}]',
+    "bare.json": b'[{"role":"user"}]',
+    "binary": b"\xff\xfe\x00",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.words or "nothing")
+def test_wrong_words_are_told_and_nothing_is_sent_or_written(llmctl, server, hub, wrong):
+    for name, data in FILES.items():
+        (Path(llmctl.home) / name).write_bytes(data)
+    before = digest(hub.path)
+    assert_told(llmctl("chat", *wrong.words.split()), wrong.code, wrong.message, wrong.hint)
+    assert server.requests == []
+    assert digest(hub.path) == before
+    assert sorted(os.listdir(llmctl.home)) == sorted([*FILES, "hub.db"])
+
+
+@pytest.mark.parametrize("flag", ["--chat", "--name", "--model", "--connection", "--output"])
+def test_flag_of_an_unset_variable_is_no_wish_for_something_else(llmctl, server, flag):
+    assert_told(llmctl("chat", flag, "", "hi"), 2, f'"{flag}" is empty', "is the variable that it comes from set?")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("flag", ["--name", "--chat", "-m", "-s", "--tag", "--metadata", "-o"])
+def test_argument_that_is_no_text_is_told(llmctl, server, flag):
+    done = llmctl("chat", flag, b"k=\xff", "hi")
+    assert_told(done, 2, "an argument is not valid UTF-8", "only file names may hold such bytes")
+    assert server.requests == []
+
+
+def test_model_that_the_host_does_not_know(llmctl, server):
+    server.answer(refusal(404, "The model `nope` does not exist", code="model_not_found"))
+    done = llmctl("chat", "-m", "fake:nope", "hi")
+    assert_told(done, 3, "The model `nope` does not exist", "llmctl connection models")
+
+
+def test_unknown_provider_of_a_connection(llmctl, hub):
+    with closing(sqlite3.connect(hub.path)) as connection:
+        connection.execute("UPDATE model_connections SET provider = 'nope', data = '{}' WHERE name = 'fake'")
+        connection.commit()
+    assert_told(llmctl("chat", "hi"), 3, 'no provider "nope"', "--base-url")
+
+
+def test_unknown_wire_of_a_connection_leaves_no_lock(llmctl, server, hub):
+    hub.connect("wired", server.url, key="env:FAKE_KEY", wire="telegraph")
+    assert llmctl("chat", "-m", "wired", "hi").code in (2, 4)
+    assert hub.is_free()
+    assert "running" not in hub.states()["jobs"]
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("ftp://127.0.0.1/v1", 2),
+        ("http://", 4),
+        ("http://127.0.0.1:99999/v1", 4),
+        ("nonsense", 4),
+        ("http://[::1/v1", 4),
+    ],
+)
+def test_base_url_that_is_none(llmctl, hub, url, code):
+    hub.connect("bad", url, provider="compatible")
+    done = llmctl("chat", "-m", "bad", "hi")
+    assert (done.code, done.out) in [(code, ""), (2, ""), (4, "")]
+    assert "Traceback" not in done.err
+    assert done.err.count("\n") == 2, done.err
+    assert hub.is_free()
+
+
+def test_server_that_is_not_there(llmctl, hub):
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    hub.connect("gone", f"http://127.0.0.1:{port}/v1", key="env:FAKE_KEY")
+    done = llmctl("chat", "-m", "gone", "--retries", "0", "hi")
+    assert_told(done, 6, f"127.0.0.1:{port} refused the connection", "is the server running there?")
+
+
+# --- answers that are strange ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "text"),
+    [
+        ("a character in two halves", (delta("a \ud83d"), delta("\ude00 b")), "a 😀 b"),
+        ("half a character", (delta("a \ud83d"), delta(" b")), "a � b"),
+        ("half a character at the end", (delta("a"), delta("\ud83d")), "a�"),
+        ("NUL", (delta("a\0b"),), "a\0b"),
+        ("line ends", (delta("a\r\n\u2028b"),), "a\r\n\u2028b"),
+    ],
+)
+def test_strange_characters_are_shown_and_kept(llmctl, server, hub, name, steps, text):
+    server.answer(stream("", insert={0: b"".join(steps)}))
+    done = llmctl("chat", "hi")
+    assert (done.code, done.out) == (0, f"{text}\n")
+    assert hub.messages[-1]["content"] == text
+    assert llmctl("chat", "-c", "on").code == 0
+    assert server.requests[-1].messages[1] == ("assistant", text)
+
+
+def test_half_characters_outside_the_text_keep_no_answer_from_being_stored(llmctl, server, hub):
+    message = {"id": "cmpl-\ud83d", "model": "fake-\ud83d", "choices": [{"delta": {"content": "ok"}}]}
+    server.answer(stream("", insert={0: event(message)}))
+    assert llmctl("chat", "hi").out == "ok\n"
+    assert hub.messages[-1]["content"] == "ok"
+    assert hub.value("SELECT status FROM requests") == "completed"
+
+
+def test_document_in_place_of_a_stream_is_read(llmctl, server, hub):
+    server.answer(document("whole at once"))
+    assert llmctl("chat", "hi").out == "whole at once\n"
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "tr_TR.ISO-8859-9", "nonsense"])
+def test_text_is_utf8_whatever_the_locale(llmctl, server, hub, locale):
+    llmctl = llmctl.with_env(LC_ALL=locale, LANG=locale)
+    done = llmctl("chat", "ä€", stdin="😀")
+    assert (done.code, done.out) == (0, "echo: ä€\n\n😀\n")
+    assert hub.messages[0]["content"] == "ä€\n\n😀"
+
+
+# --- hubs -----------------------------------------------------------------------------------------------------------
+
+
+def digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def damaged(path: str) -> None:
+    Hub(path)
+    with open(path, "r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(200_000))
+
+
+def newer(path: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 999")
+
+
+def other_database(path: str) -> None:
+    os.unlink(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+
+
+def written(data: bytes) -> Callable[[str], None]:
+    def write(path: str) -> None:
+        with open(path, "wb") as file:
+            file.write(data)
+
+    return write
+
+
+@dataclass(frozen=True)
+class NoHub:
+    """What stands where the hub should be (made from a good hub)."""
+
+    name: str
+    make: Callable[[str], None]
+    code: int
+    message: str
+    hint: str
+
+
+def replaced(make: Callable[[str], object]) -> Callable[[str], None]:
+    def replace(path: str) -> None:
+        os.unlink(path)
+        make(path)
+
+    return replace
+
+
+NOT_SQLITE = '"{}" is not a SQLite database'
+NO_HUBS = [
+    NoHub("text", written(b"hello, this is a text\n" * 50), 13, NOT_SQLITE, "--db or LLMCTL_DB"),
+    NoHub("one byte", written(b"x"), 13, NOT_SQLITE, "--db or LLMCTL_DB"),
+    NoHub("zeros", written(b"\0" * 5000), 13, NOT_SQLITE, "--db or LLMCTL_DB"),
+    NoHub("other database", other_database, 13, '"{}" is a database, but not a hub', "llmctl init --adopt"),
+    NoHub(
+        "newer", newer, 13, 'the hub "{}" was written by a newer llmctl (schema 999, this program knows 1)', "upgrade"
+    ),
+    NoHub("cut off", lambda path: os.truncate(path, 8192), 13, 'the hub "{}" is damaged', "llmctl db restore"),
+    NoHub("damaged", damaged, 13, 'the hub "{}" is damaged', "llmctl db restore"),
+    NoHub("folder", replaced(os.mkdir), 13, 'cannot open the hub "{}": it is a folder', "--db"),
+    NoHub("pipe", replaced(os.mkfifo), 13, 'cannot open the hub "{}": it is no regular file', "--db"),
+    NoHub(
+        "broken link",
+        replaced(lambda path: os.symlink("gone", path)),
+        13,
+        'cannot open the hub "{}": it is a link to "gone", which is not there',
+        "--db",
+    ),
+]
+
+
+@pytest.mark.parametrize("no_hub", NO_HUBS, ids=lambda no_hub: no_hub.name)
+@pytest.mark.parametrize("command", [("chat", "hi"), ("chat", "-c"), ("stats",)], ids=" ".join)
+def test_what_is_no_hub_is_told_and_stays_as_it_is(llmctl, server, hub, no_hub, command):
+    no_hub.make(hub.path)
+    before = fingerprint(hub.path)
+    assert_told(llmctl(*command), no_hub.code, no_hub.message.format(hub.path), no_hub.hint)
+    assert fingerprint(hub.path) == before
+    assert server.requests == []
+    assert [name for name in hub.beside() if not name.endswith(("-wal", "-shm"))] == []
+
+
+def fingerprint(path: str) -> tuple[int, int, str]:
+    found = os.lstat(path)
+    return found.st_mode, found.st_ino, digest(path) if stat.S_ISREG(found.st_mode) else ""
+
+
+def test_missing_hub_is_made_by_chat_and_missed_by_readers(bare, home):
+    path = f"{home}/no/such/folder/hub.db"
+    assert_told(bare("stats", "--db", path), 4, f'there is no hub at "{path}"', "llmctl init")
+    assert os.listdir(home) == []
+    assert bare("chat", "--db", path, "-m", "echo", "hi").out == "hi\n"
+    assert os.path.getsize(path)
+
+
+def test_folder_that_cannot_be_made(bare, home):
+    path = f"{home}/file"
+    with open(path, "w") as file:
+        file.write("x")
+    done = bare("chat", "--db", f"{path}/hub.db", "-m", "echo", "hi")
+    assert_told(done, 13, f'cannot open the hub "{path}/hub.db": Not a directory')
+    done = bare("chat", "--db", "/proc/nowhere/hub.db", "-m", "echo", "hi")
+    assert_told(done, 13, 'cannot make the folder "/proc/nowhere": No such file or directory', "--db")
+
+
+def test_empty_file_becomes_the_hub_and_keeps_its_mode(bare, home):
+    path, link = f"{home}/empty.db", f"{home}/link.db"
+    open(path, "w").close()
+    os.chmod(path, 0o640)
+    os.symlink(path, link)
+    assert bare("chat", "--db", link, "-m", "echo", "hi").code == 0
+    assert os.path.islink(link)
+    assert os.stat(path).st_mode & 0o777 == 0o640
+    Hub(path).check()
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"HOME": None}, "no home folder to keep the hub in"),
+        ({"HOME": ""}, "no home folder to keep the hub in"),
+        ({"HOME": "/nonexistent/home"}, 'the home folder "/nonexistent/home" is not there'),
+    ],
+)
+def test_no_home(bare, env, message):
+    for command in (("chat", "-m", "echo", "hi"), ("stats",)):
+        assert_told(bare.with_env(**env)(*command), 4, message, "set LLMCTL_DB")
+    assert not os.path.exists("/nonexistent")
+
+
+# --- what may not be written ----------------------------------------------------------------------------------------
+
+
+def as_nobody(llmctl: Llmctl, *words: str) -> Done:
+    """Run as somebody whom permissions hold, which they do not for root with its capabilities."""
+    return llmctl(*words, preexec_fn=without_privileges) if os.getuid() == 0 else llmctl(*words)
+
+
+def without_privileges() -> None:
+    """Drop what lets root pass by permissions: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_FOWNER."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for capability in (1, 2, 3):
+        if prctl(24, capability, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), "PR_CAPBSET_DROP")
+
+
+@pytest.fixture
+def held(llmctl: Llmctl) -> Llmctl:
+    """llmctl, where permissions can be made to hold for it."""
+    try:
+        as_nobody(llmctl, "--version")
+    except subprocess.SubprocessError:
+        pytest.skip("root cannot give up its privileges here")
+    return llmctl
+
+
+def test_read_only_hub_can_be_read_and_is_not_talked_to(held, hub, server):
+    assert held("chat", "hi").code == 0
+    os.chmod(hub.path, 0o400)
+    before = digest(hub.path)
+    done = as_nobody(held, "chat", "hi")
+    assert_told(done, 13, f'the hub "{hub.path}" is read-only', "or use --db")
+    assert as_nobody(held, "stats", "--json").json["requests"] == 1
+    assert len(server.requests) == 1
+    assert digest(hub.path) == before
+
+
+def test_hub_in_a_read_only_folder_can_be_read_and_is_not_talked_to(held, hub, server):
+    assert held("chat", "hi").code == 0
+    os.chmod(held.home, 0o500)
+    try:
+        before = digest(hub.path)
+        done = as_nobody(held, "chat", "hi")
+        assert (done.code, done.out) == (13, "")
+        assert done.err.count("\n") == 2
+        assert as_nobody(held, "stats", "--json").json["requests"] == 1
+        assert len(server.requests) == 1
+        assert digest(hub.path) == before
+    finally:
+        os.chmod(held.home, 0o700)
+
+
+def test_log_beside_a_hub_in_a_read_only_folder_is_never_left_out(held, hub, server, tmp_path):
+    server.answer(stream("one two", hold=1))
+    running = held.start("chat", "hi")
+    running.until("one")
+    running.kill()
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copyfile(hub.path + suffix, snapshot / f"hub.db{suffix}")
+    snapshot.chmod(0o500)
+    try:
+        done = as_nobody(held, "stats", "--json", "--db", f"{snapshot}/hub.db")
+        assert done.code == 13 or done.json["requests"] == 1, done
+        assert done.code == 13 or done.err == ""
+    finally:
+        snapshot.chmod(0o700)
+
+
+def test_home_that_may_not_be_written(held, home):
+    os.chmod(home, 0o500)
+    try:
+        done = as_nobody(held.with_env(LLMCTL_DB=None), "chat", "-m", "echo", "hi")
+        assert_told(done, 13, f'cannot make the folder "{home}/.local": Permission denied', "--db")
+    finally:
+        os.chmod(home, 0o700)
+
+
+def test_unreadable_hub(held, hub):
+    os.chmod(hub.path, 0o000)
+    done = as_nobody(held, "chat", "hi")
+    assert_told(done, 13, f'cannot open the hub "{hub.path}"')
+
+
+def test_spool_of_another_user_stops_nobody(held, hub):
+    with open(f"{hub.path}.spool", "w") as file:
+        file.write('["delete","chats",{"id":"x"}]\n')
+    os.chmod(f"{hub.path}.spool", 0o000)
+    done = as_nobody(held, "chat", "-m", "echo", "hi")
+    assert (done.code, done.out, done.err) == (0, "hi\n", "")
+
+
+# --- stdout and files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("form", ["", "--json", "--jsonl", "-x"])
+def test_stdout_that_takes_nothing_is_told_and_the_answer_is_kept(llmctl, server, hub, where, form):
+    server.answer(stream("one\n```\ntwo\n```\n"))
+    done = llmctl.shell(f"llmctl chat {form} hi {where}")
+    assert done.code == 1
+    assert "cannot write to standard output: " in done.err
+    assert done.err.count("\n") == 1
+    # The first line of --jsonl may come, and fail, before the first word.
+    assert hub.messages[-1]["content"].startswith(("one", "hi") if form == "--jsonl" else "one")
+    assert hub.is_free()
+    if form == "--json":
+        assert done.error["request_id"] == hub.value("SELECT id FROM requests")
+
+
+def test_stderr_that_takes_nothing_changes_nothing(llmctl, server):
+    server.answer(refusal(500), refusal(500))
+    assert llmctl.shell("llmctl chat --retries 0 hi 2>&-").code == 6
+    assert llmctl.shell("llmctl chat --retries 0 hi 2>/dev/full").code == 6
+    assert llmctl.shell("llmctl chat -u hi 2>&-").out == "echo: hi\n"
+
+
+def test_output_is_renamed_on_success_alone(llmctl, server, tmp_path):
+    place = tmp_path / "out.txt"
+    place.write_text("before")
+    place.chmod(0o640)
+    link = tmp_path / "link.txt"
+    link.symlink_to(place)
+    for reply, code in ((stream("one two", then="cut"), 12), (refusal(500), 6), (stream("no block"), 11)):
+        server.answer(reply)
+        assert llmctl("chat", "--retries", "0", "-x", "--output", str(link), "hi").code == code
+        assert place.read_text() == "before"
+    assert llmctl("chat", "--output", str(link), "hi").out == ""
+    assert place.read_text() == "echo: hi\n"
+    assert link.is_symlink()
+    assert place.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "link.txt", "out.txt"]
+
+
+def test_output_to_a_pipe_is_written_and_the_pipe_stays(llmctl, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        assert llmctl("chat", "--output", str(pipe), "hi").code == 0
+        assert reader.communicate(timeout=10)[0] == b"echo: hi\n"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_answer_without_a_block_is_told_with_its_ids(llmctl, server, hub):
+    server.answer(stream("no block here"))
+    done = llmctl("chat", "-x", "hi")
+    assert_told(done, 11, "the answer holds no fenced block")
+    assert hub.messages[-1]["status"] == "completed"
+
+
+def test_folder_that_was_removed(llmctl, server):
+    done = llmctl.shell("mkdir gone; cd gone; rmdir ../gone; llmctl chat hi; llmctl chat -c on")
+    assert (done.code, done.out) == (0, "echo: hi\necho: on\n"), done
+    assert server.requests[-1].messages == [("user", "hi"), ("assistant", "echo: hi"), ("user", "on")]
