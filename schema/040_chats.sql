@@ -141,6 +141,9 @@ CREATE TABLE "message_attachments" (
   message_id TEXT NOT NULL REFERENCES "messages" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   attachment_id TEXT NOT NULL REFERENCES "attachments" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   position INTEGER NOT NULL DEFAULT 0,
+  -- As what this message has it, where another one sent the same content under another name.
+  name TEXT,
+  media_type TEXT,
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
 );

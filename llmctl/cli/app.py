@@ -42,6 +42,8 @@ class App:
         path = places.hub_path(self.db, self.env)
         if path is None:
             raise ConfigError("no home folder to keep the hub in", hint="set LLMCTL_DB", reason="no_home")
+        if path == places.hub_path(None, {"HOME": self.home}) and not os.path.isdir(self.home):
+            raise ConfigError(f'the home folder "{self.home}" is not there', hint="set LLMCTL_DB", reason="no_home")
         return path
 
     def hub(self, mode: Mode = "read") -> Database:
@@ -50,14 +52,11 @@ class App:
             return self._hub
         from llmctl.store import opening
 
-        path = self.hub_path
-        is_new = mode == "create" and (path == opening.MEMORY or not os.path.exists(path))
         self.close()
-        self._hub, self._mode = opening.open_hub(path, mode), mode
+        prepare = self._connect_environment if mode == "create" else None
+        self._hub, self._mode = opening.open_hub(self.hub_path, mode, prepare=prepare), mode
         if mode != "read":
             self._take_in(self._hub)
-        if is_new:
-            self._connect_environment(self._hub)
         return self._hub
 
     @property
@@ -86,7 +85,13 @@ class App:
     def note(self, text: str) -> None:
         """Tell the user something beside the result: a line on stderr, unless ``--quiet``."""
         if not self.quiet:
-            self.io.say(f"llmctl: {text}\n")
+            self.say_line(f"llmctl: {text}")
+
+    def say_line(self, text: str) -> None:
+        """Write a line to stderr; what others chose of it cannot steer the terminal."""
+        from llmctl.cli.terminal import safe_text
+
+        self.io.say((safe_text(text) if self.io.stderr_tty else text) + "\n")
 
     def state_line(self) -> str:
         """Say in one line how the hub is, for ``llmctl`` without arguments."""
@@ -114,10 +119,11 @@ class App:
             self.note(f"took in {taken} writes that an earlier run could not make")
 
     def _connect_environment(self, hub: Database) -> None:
+        """Give a hub that is being made the connections for the keys in the environment."""
         from llmctl.engine import first_run
 
         for name in first_run.connect_environment(hub, self.env):
-            self.note(f'made the hub "{hub.path}" with the connection "{name}", for the key in the environment')
+            self.note(f'made the hub "{self.hub_path}" with the connection "{name}", for the key in the environment')
 
     def __enter__(self) -> App:
         return self

@@ -10,9 +10,10 @@ from typing import Any
 
 from llmctl.cli import asking, files, stdin
 from llmctl.cli.app import App
+from llmctl.cli.messages_in import parsed_messages
 from llmctl.cli.printing import Printer
 from llmctl.cli.terminal import ago
-from llmctl.core.errors import LlmctlError, NotFoundError, UsageError
+from llmctl.core.errors import InvalidOutputError, LlmctlError, NotFoundError, UsageError
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import Message
@@ -70,7 +71,7 @@ class Conversation:
 
     def turn(self, ask: Ask, chat: Row | None = None) -> Outcome:
         """Run one turn and show it; return what it came to."""
-        printer = Printer(self._app)
+        printer = Printer(self._app, new_messages=bool(self._wishes.messages))
         database = self._app.hub("create")
         turn = Turn(database, replace(self.plan(database, ask, chat), on_idle=printer.flush))
         self._outcome = turn.outcome
@@ -78,16 +79,16 @@ class Conversation:
             with turn:
                 for event in turn.events():
                     printer.show(event)
+            printer.finish(turn.outcome)
         except LlmctlError as error:
-            printer.fail(turn.outcome, error)
+            error.chat_id, error.request_id = turn.outcome.chat_id or error.chat_id, turn.outcome.request_id
+            if not isinstance(error, InvalidOutputError):
+                printer.fail(turn.outcome, error)
+            printer.usage(turn.outcome)
             raise
         except Signalled as end:
             printer.interrupted(turn.outcome, end.signum)
             raise
-        if self._wishes.messages:
-            self._print_messages(database, turn.outcome)
-        else:
-            printer.finish(turn.outcome)
         printer.usage(turn.outcome)
         return turn.outcome
 
@@ -167,7 +168,7 @@ class Conversation:
                     text = file.read()
             except (OSError, UnicodeDecodeError) as error:
                 raise NotFoundError(f'cannot read "{source}": {_why(error)}') from error
-        return _parsed_messages(text, source)
+        return parsed_messages(text, source)
 
     def _says_something(self, ask: Ask) -> bool:
         return bool(ask.prompt or ask.files or ask.messages)
@@ -250,12 +251,6 @@ class Conversation:
         own = target.of_chat(database, chat, self._app.env) if chat else None
         return own or target.resolve(database, None, self._app.env)
 
-    def _print_messages(self, database: Database, outcome: Outcome) -> None:
-        """Print the messages that the turn added, as the array that ``--messages`` takes."""
-        message = outcome.response.message if outcome.response else None
-        new: list[dict[str, Any]] = [{"role": "assistant", "content": message.text if message else None}]
-        self._app.io.write(dumps(new) + "\n")
-
 
 def _inherited(manner: Manner, keep: Keep, settings: dict[str, Any]) -> tuple[Manner, Keep]:
     """Fill in what the chat keeps of its first turn where no flag says otherwise."""
@@ -265,22 +260,6 @@ def _inherited(manner: Manner, keep: Keep, settings: dict[str, Any]) -> tuple[Ma
         thinking=manner.thinking if manner.thinking is not None else settings.get("thinking"),
     )
     return manner, replace(keep, without=keep.without or frozenset(settings.get("without", ())))
-
-
-def _parsed_messages(text: str, source: str) -> tuple[Message, ...]:
-    try:
-        items = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f'"{source}" holds no JSON: {error}') from error
-    hint = 'such as [{"role": "user", "content": "hello"}]'
-    if not isinstance(items, list) or not items:
-        raise UsageError(f'"{source}" is no array of messages', hint=hint)
-    for item in items:
-        if not isinstance(item, dict) or item.get("role") not in ("system", "user", "assistant"):
-            raise UsageError(f'"{source}" holds something that is no message: {dumps(item)[:80]}', hint=hint)
-        if not isinstance(item.get("content"), str):
-            raise UsageError(f'"{source}" holds a message without text: {dumps(item)[:80]}', hint=hint)
-    return tuple(Message.of(item["role"], item["content"]) for item in items)
 
 
 def _why(error: Exception) -> str:

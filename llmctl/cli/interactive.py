@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmctl.cli.app import App
-from llmctl.core.errors import LlmctlError, UsageError
+from llmctl.core.errors import LlmctlError, StorageError, UsageError
 from llmctl.core.interrupt import Signalled, handle
+from llmctl.core.messages import Message
 from llmctl.engine import rewinding, target
 from llmctl.engine.asking import Ask
 from llmctl.store.database import Row
@@ -27,6 +29,7 @@ class Session:
         self._app = app
         self._conversation = conversation
         self._chat: Row | None = None
+        self._memory: list[Message] = []
         self._system: str | None = conversation.system
         self._commands: dict[str, tuple[str, Callable[[str], bool]]] = {
             "help": ("show these commands", self._help),
@@ -43,7 +46,8 @@ class Session:
     def run(self) -> None:
         """Read, ask, show; until the user leaves."""
         with_history(self._app)
-        self._chat = self._conversation.chat(self._app.hub("create"))
+        database = self._app.hub("create")
+        self._chat = self._conversation.last_chat(database, None) or self._conversation.chat(database)
         self._say("/help shows the commands, Ctrl-D leaves")
         going = True
         while going:
@@ -73,9 +77,14 @@ class Session:
 
     def _turn(self, ask: Ask) -> None:
         if self._system is not None:
-            ask = Ask(prompt=ask.prompt, files=ask.files, system=self._system)
+            ask = replace(ask, system=self._system)
         try:
-            self._conversation.turn(ask, self._chat)
+            outcome = self._conversation.turn(replace(ask, messages=tuple(self._memory)), self._chat)
+            if outcome.chat_id is None:  # nothing is kept: the conversation is remembered here
+                self._memory += [*ask.spoken(), *outcome.new_messages]
+        except StorageError:
+            self._app.close()  # opening the hub again takes in what it did not take
+            raise
         finally:
             self._system = None
             self._chat = self._conversation.last_chat(self._app.hub("read"), self._chat)

@@ -59,12 +59,14 @@ def _signalled(end: BaseException) -> Signalled:
 
 def _report(error: BaseException, app: App, arguments: Sequence[str]) -> int:
     from llmctl.cli import errors
+    from llmctl.cli.terminal import safe_text
 
     known = errors.as_llmctl(error)
     failure = known or errors.internal_error(error)
     if app.debug and (known is None or known is not error):
         app.io.say(errors.trace(error))
-    app.io.say((errors.json_form if errors.wants_json(arguments) else errors.text_form)(failure))
+    text = (errors.json_form if errors.wants_json(arguments) else errors.text_form)(failure)
+    app.io.say(safe_text(text) if app.io.stderr_tty else text)
     with suppress(LlmctlError):  # what was printed before the failure
         app.io.flush()
     return failure.exit_code

@@ -24,7 +24,7 @@ def of_process(io: Streams) -> Origin:
 
 def _folder() -> str | None:
     try:
-        return os.getcwd()
+        return os.getcwd().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except OSError:  # it was removed
         return None
 
@@ -46,13 +46,36 @@ def _script(pid: int) -> str | None:
 def _git_commit(folder: str | None) -> str | None:
     """Return the commit that HEAD names in the repository around a folder, read from its files."""
     while folder:
-        head = _line(f"{folder}/.git/HEAD")
-        if head:
-            name = head.removeprefix("ref: ")
-            return head if name == head else _line(f"{folder}/.git/{name}")
+        if os.path.exists(f"{folder}/.git"):
+            return _head(_git_folder(folder))
         parent = os.path.dirname(folder)
         folder = parent if parent != folder else None
     return None
+
+
+def _git_folder(folder: str) -> str:
+    """Return where a repository is kept: worktrees and submodules have a file that names the place."""
+    place = f"{folder}/.git"
+    named = (_line(place) or "").removeprefix("gitdir: ") if os.path.isfile(place) else ""
+    return os.path.join(folder, named) if named else place
+
+
+def _head(git: str) -> str | None:
+    head = _line(f"{git}/HEAD")
+    if not head or not head.startswith("ref: "):
+        return head
+    name = head.removeprefix("ref: ")
+    common = os.path.join(git, _line(f"{git}/commondir") or "")
+    return _line(f"{git}/{name}") or _line(os.path.join(common, name)) or _packed(common, name)
+
+
+def _packed(git: str, name: str) -> str | None:
+    """Return what packed-refs knows of a branch (https://git-scm.com/docs/git-pack-refs)."""
+    try:
+        with open(os.path.join(git, "packed-refs"), encoding="utf-8", errors="replace") as file:
+            return next((line.split()[0] for line in file if line.rstrip("\n").endswith(f" {name}")), None)
+    except OSError:
+        return None
 
 
 def _line(path: str) -> str | None:

@@ -11,11 +11,12 @@ from signal import SIGPIPE
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.cli.terminal import coloured, has_colour, safe_text
-from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError
+from llmctl.cli.terminal import coloured, has_colour, safe_json, safe_text
+from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, StorageError
 from llmctl.core.events import TextDelta, ThinkingDelta
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps
+from llmctl.core.messages import Message, ToolResult
 from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent, Waiting
 from llmctl.engine.toolbox import parsed_arguments
 
@@ -25,16 +26,22 @@ _FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<block>.*?)^(?P=fence)[`
 class Printer:
     """Shows the events of one turn on stdout and stderr."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, new_messages: bool = False) -> None:
         self._app = app
         self._io = app.io
-        #: Text goes out as it comes; with ``-x`` and ``--output`` it is held back until it is whole.
-        self._live = not app.format.is_json and not app.asking["extract"] and not app.asking["output"]
+        #: ``--messages``: the plain form is the array of what the turn added.
+        self._new_messages = new_messages
+        self._output = app.asking["output"] if app.asking["output"] != "-" else None
+        #: What goes into ``--output``, whole or not at all.
+        self._file: list[str] = []
+        self._write: Callable[[str], object] = self._file.append if self._output else self._io.write
+        #: Text goes out as it comes, unless the result is something made of the whole of it.
+        self._live = not app.format.is_json and not app.asking["extract"] and not new_messages
         self._shows_thinking = bool(app.asking["show_thinking"])
         self._at_line_start = True
         self._thinking_open = False
         #: What is shown with the next flush, and by what: by then it is in the hub.
-        self._shown: list[tuple[Callable[[str], None], str]] = []
+        self._shown: list[tuple[Callable[[str], object], str]] = []
 
     def show(self, event: TurnEvent) -> None:
         """Show one event."""
@@ -49,8 +56,10 @@ class Printer:
             self._app.note(f"{event.error.message}; trying again in {event.seconds:.1f} s")
         elif isinstance(event, Note):
             self._app.note(event.text)
-        elif isinstance(event, ToolRun) and event.result is not None and not self._app.format.is_json:
-            self._app.note(f"tool {event.name}: {event.status}")
+        elif isinstance(event, ToolRun) and not self._app.format.is_json:
+            self._end_line()
+            if event.result is not None:
+                self._app.note(f"tool {event.name}: {event.status}")
 
     def flush(self) -> None:
         """Let the reader see everything shown so far."""
@@ -60,29 +69,31 @@ class Printer:
             self._io.flush()
 
     def finish(self, outcome: Outcome) -> None:
-        """Show the end of a turn that went well."""
+        """Show the end of a turn that went well. Raises InvalidOutputError where ``-x`` finds no block."""
         self.flush()
-        if self._app.format.kind == "json":
-            self._io.write(dumps(outcome.as_json(parsed_arguments)) + "\n")
-        elif self._app.format.kind == "jsonl":
-            self._io.write(dumps({"type": "done", **outcome.as_json(parsed_arguments)}) + "\n")
-        elif not self._live:
-            self._deliver(answer(outcome, extract=self._app.asking["extract"]))
+        block = fenced_block(outcome) if self._app.asking["extract"] else None
+        if self._app.format.is_json:
+            document = {**outcome.as_json(parsed_arguments), "data": block}
+            self._write_json(document if self._app.format.kind == "json" else {"type": "done", **document})
+        elif self._new_messages:
+            self._write_json([chat_message(message) for message in outcome.new_messages])
+        elif block is not None:
+            self._write(self._harmless(block if block.endswith("\n") or not block else block + "\n"))
         else:
             self._end_line()
-        self._io.flush()
+        self._deliver()
 
     def fail(self, outcome: Outcome, error: LlmctlError) -> None:
         """Show the end of a turn that did not go well; the error itself is for whoever catches it."""
         self.flush()
         if self._app.format.kind == "json" and outcome.request_id:
-            self._io.write(dumps(outcome.as_json(parsed_arguments)) + "\n")
+            self._write_json(outcome.as_json(parsed_arguments))
         elif self._app.format.kind == "jsonl" and outcome.request_id:
-            self._io.write(dumps({"type": "error", **error_object(error)}) + "\n")
+            self._write_json({"type": "error", **error_object(error)})
         elif self._live:
             self._end_line()
-        elif outcome.status == "completed" and not self._app.asking["output"]:  # it could not be stored
-            self._deliver(answer(outcome, extract=self._app.asking["extract"]))
+        elif isinstance(error, StorageError) and outcome.status == "completed":  # not stored, but the answer
+            self.finish(outcome)
 
     def interrupted(self, outcome: Outcome, signum: int) -> None:
         """Tell a reader of JSON what came until a signal ended the turn; others have it on their screen."""
@@ -97,15 +108,15 @@ class Printer:
     def usage(self, outcome: Outcome) -> None:
         """Print the usage line on stderr, where both streams are terminals or it was asked for."""
         wanted = self._app.asking["usage"] or (self._io.stdout_tty and self._io.stderr_tty)
-        if wanted and not self._app.quiet:
-            self._io.say(usage_line(outcome) + "\n")
+        if wanted and not self._app.quiet and outcome.request_id:
+            self._app.say_line(usage_line(outcome))
 
     def _text(self, text: str) -> None:
         if self._app.format.kind == "jsonl":
-            self._shown.append((self._io.write, dumps({"type": "text", "text": text}) + "\n"))
+            self._shown.append((self._write, self._json_text({"type": "text", "text": text})))
         elif self._live and text:
             self._close_thinking()
-            self._shown.append((self._io.write, safe_text(text) if self._io.stdout_tty else text))
+            self._shown.append((self._write, self._harmless(text)))
             self._at_line_start = text.endswith("\n")
 
     def _thinking(self, text: str) -> None:
@@ -123,31 +134,37 @@ class Printer:
     def _json_line(self, event: TurnEvent) -> None:
         line = _line(event)
         if line is not None:
-            self._shown.append((self._io.write, dumps(line) + "\n"))
+            self._shown.append((self._write, self._json_text(line)))
 
     def _end_line(self) -> None:
+        self.flush()
         self._close_thinking()
         self.flush()
         if not self._at_line_start:
-            self._io.write("\n")
+            self._write("\n")
             self._at_line_start = True
 
-    def _deliver(self, text: str) -> None:
-        text = text if text.endswith("\n") or not text else text + "\n"
-        if self._app.asking["output"]:
+    def _write_json(self, document: Any) -> None:
+        self._write(self._json_text(document))
+
+    def _json_text(self, document: Any) -> str:
+        text = dumps(document) + "\n"
+        return safe_json(text) if self._io.stdout_tty and not self._output else text
+
+    def _harmless(self, text: str) -> str:
+        return safe_text(text) if self._io.stdout_tty and not self._output else text
+
+    def _deliver(self) -> None:
+        if self._output:
             from llmctl.cli.files import write_whole
 
-            write_whole(self._app.asking["output"], text)
-        else:
-            self._io.write(safe_text(text) if self._io.stdout_tty else text)
+            write_whole(self._output, "".join(self._file))
+        self._io.flush()
 
 
-def answer(outcome: Outcome, *, extract: bool) -> str:
-    """Return the answer's text, or with ``extract`` its first fenced block; raises InvalidOutputError for none."""
-    text = outcome.response.message.text if outcome.response else ""
-    if not extract:
-        return text
-    found = _FENCE.search(text)
+def fenced_block(outcome: Outcome) -> str:
+    """Return the first fenced block of the answer; raises InvalidOutputError for none."""
+    found = _FENCE.search(outcome.response.message.text if outcome.response else "")
     if found is None:
         raise InvalidOutputError(
             "the answer holds no fenced block", hint="the whole answer: llmctl chats show last", reason="no_block"
@@ -155,10 +172,23 @@ def answer(outcome: Outcome, *, extract: bool) -> str:
     return found["block"]
 
 
+def chat_message(message: Message) -> dict[str, Any]:
+    """Return a message in the form of OpenAI's Chat Completions, which ``--messages`` takes again."""
+    results = [part for part in message.parts if isinstance(part, ToolResult)]
+    if results:
+        return {"role": "tool", "tool_call_id": results[0].call_id, "content": results[0].content}
+    calls = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in message.tool_calls
+    ]
+    content = message.text or None if calls else message.text
+    return {"role": message.role, "content": content} | ({"tool_calls": calls} if calls else {})
+
+
 def usage_line(outcome: Outcome) -> str:
     """Return such as ``812 in, 240 out, $0.0041, 3.2 s, sonnet, chat 3f2a9c1e``."""
     usage = outcome.usage
-    parts = [f"{usage['input_tokens']} in", f"{usage['output_tokens']} out"]
+    parts = [f"{usage['input_tokens']} in", f"{usage['output_tokens']} out"] if outcome.usage_known else []
     if outcome.cost is not None:
         parts.append(f"${outcome.cost:.4f}")
     parts += [f"{outcome.duration_ms / 1000:.1f} s", outcome.model]

@@ -16,6 +16,10 @@ _SHOWN = (
 _SHOWN_TEXT = {code: shown for code, shown in _SHOWN.items() if code not in (0x09, 0x0A)}
 _ONE_LINE = _SHOWN | {0x09: " ", 0x0A: " ", 0x0D: None}
 
+_JSON_ESCAPES = {
+    code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
 _STEPS = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (86400 * 30, 86400, "d"))
 
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
@@ -24,6 +28,11 @@ _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33",
 def safe_text(text: str) -> str:
     """Return text that cannot steer the terminal; lines and tabs stay."""
     return text.replace("\r\n", "\n").translate(_SHOWN_TEXT)
+
+
+def safe_json(text: str) -> str:
+    """Return JSON that says the same and cannot steer the terminal: it may hold C1 controls as they are."""
+    return text.translate(_JSON_ESCAPES)
 
 
 def safe_line(text: str) -> str:

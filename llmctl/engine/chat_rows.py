@@ -98,7 +98,8 @@ def file_writes(database: Database | None, message_id: str, files: list[File], n
         if known is None:
             writes.append(Insert("attachments", _attachment_row(attachment_id, file, content_hash, now)))
         link = {"id": new_id(), "message_id": message_id, "attachment_id": attachment_id, "position": position}
-        writes.append(Insert("message_attachments", link | times(now)))
+        own = {"name": file.name, "media_type": file.media_type}
+        writes.append(Insert("message_attachments", link | own | times(now)))
     return writes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import LlmctlError
 from llmctl.core.events import StreamEvent, Usage
+from llmctl.core.messages import Message, ToolResult
 
 _TOKENS = (
     *("input_tokens", "output_tokens", "total_tokens"),
@@ -76,12 +77,18 @@ class Outcome:
     duration_ms: int = 0
     time_to_first_token_ms: int | None = None
     steps: int = 0
+    #: Whether any provider said how many tokens it took.
+    usage_known: bool = False
+    #: What the turn added to the conversation, in order.
+    new_messages: list[Message] = field(default_factory=list)
 
     def add(self, response: ChatResponse) -> None:
         """Count a step in."""
         self.response = response
         self.model = response.model or self.model
         usage = response.usage or Usage()
+        self.usage_known = self.usage_known or response.usage is not None
+        self.new_messages.append(response.message)
         for name in _TOKENS:
             self.usage[name] += getattr(usage, name)
         if usage.cost is not None:
@@ -89,6 +96,8 @@ class Outcome:
 
     def answered(self, run: ToolRun) -> ToolRun:
         """Put a call's result in the place of the call that waits for it; return it."""
+        result = ToolResult(run.id, run.name, run.result or "", run.status == "failed")
+        self.new_messages.append(Message("tool", (result,)))
         waiting = next(
             (i for i, known in enumerate(self.tool_runs) if known.id == run.id and known.result is None), None
         )

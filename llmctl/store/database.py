@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: How long a writer waits for another one, in milliseconds.
 BUSY_TIMEOUT_MS = 30_000
+
+#: How long it waits in one piece, deaf to signals.
+_PIECE_MS = 100
 
 Row = dict[str, Any]
 Mode = Literal["read", "write", "create"]
@@ -99,9 +103,9 @@ class Database:
         if self.connection.in_transaction:
             yield
             return
-        with uninterrupted(), storage_errors(self.path):
+        with ExitStack() as guard, storage_errors(self.path):
             self._set_durable(durable)
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._begin(guard)
             try:
                 yield
                 self.connection.execute("COMMIT")
@@ -130,6 +134,27 @@ class Database:
         for name in ("names", "fields", "writer"):
             self.__dict__.pop(name, None)
         self._filled.clear()
+
+    def _begin(self, guard: ExitStack) -> None:
+        """Begin a transaction, and hold signals back from then on.
+
+        SQLite waits for a lock without letting Python look at signals: it is asked to wait in short pieces.
+        """
+        deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+        self.connection.execute(f"PRAGMA busy_timeout={_PIECE_MS}")
+        try:
+            while True:
+                with uninterrupted():
+                    try:
+                        self.connection.execute("BEGIN IMMEDIATE")
+                    except sqlite3.OperationalError as error:
+                        if "locked" not in str(error) or time.monotonic() > deadline:
+                            raise
+                    else:
+                        guard.enter_context(uninterrupted())
+                        return
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
     def _set_durable(self, durable: bool) -> None:
         if durable != self._durable:

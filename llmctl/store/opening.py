@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from llmctl.core import clock
 from llmctl.core.errors import ConfigError, StorageError
@@ -18,6 +18,9 @@ from llmctl.store.errors import storage_errors, translated
 
 MEMORY = ":memory:"
 
+#: Adds the first rows to a hub that is being made.
+Prepare = Callable[[Database], object]
+
 #: Bytes of the smallest database: one page.
 _SMALLEST = 512
 
@@ -28,19 +31,20 @@ VALUES (?, 'echo', 'answers offline, with what it was told', 'echo', 'echo', ?, 
 """
 
 
-def open_hub(path: str, mode: Mode = "read", *, upgrade: bool = True) -> Database:
+def open_hub(path: str, mode: Mode = "read", *, upgrade: bool = True, prepare: Prepare | None = None) -> Database:
     """Open the hub at ``path``.
 
     ``read`` and ``write`` raise :class:`ConfigError` where there is none; ``create`` makes it. A file that is no
     hub, cannot be read or is newer than this program is a :class:`StorageError`, and stays as it is. An older hub is
-    brought up to date when it is opened for writing, unless the caller sees to that (``upgrade=False``).
+    brought up to date when it is opened for writing, unless the caller sees to that (``upgrade=False``). ``prepare``
+    writes the first rows of a hub that is made, before anybody sees it.
     """
     if path == MEMORY:
-        return _in_memory()
+        return _in_memory(prepare)
     if not _has_content(path):
         if mode != "create":
             raise missing(path)
-        create(path)
+        create(path, prepare=prepare)
     return _checked(_connected(path, mode), path, upgrade=upgrade and mode != "read")
 
 
@@ -48,7 +52,7 @@ def missing(path: str) -> ConfigError:
     return ConfigError(f'there is no hub at "{path}"', hint="make one with: llmctl init", reason="no_hub")
 
 
-def create(path: str, names: Mapping[str, str] | None = None) -> bool:
+def create(path: str, names: Mapping[str, str] | None = None, prepare: Prepare | None = None) -> bool:
     """Make a hub unless there is one; return whether this call made it.
 
     It is built beside its place and linked into it whole: no process ever sees half a hub.
@@ -59,7 +63,7 @@ def create(path: str, names: Mapping[str, str] | None = None) -> bool:
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with storage_errors(path):
-            build(draft, names or {})
+            build(draft, names or {}, prepare)
         return _put_in_place(draft, path)
     except OSError as error:
         raise StorageError(
@@ -71,8 +75,8 @@ def create(path: str, names: Mapping[str, str] | None = None) -> bool:
                 os.unlink(leftover)
 
 
-def build(path: str, names: Mapping[str, str]) -> None:
-    """Write the whole schema into an empty database file, in write-ahead mode."""
+def build(path: str, names: Mapping[str, str], prepare: Prepare | None = None) -> None:
+    """Write the whole schema, and what ``prepare`` adds, into an empty database file, in write-ahead mode."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -80,6 +84,8 @@ def build(path: str, names: Mapping[str, str]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         fill(connection, names)
         connection.execute("COMMIT")
+        if prepare:
+            prepare(Database(connection, path))
     finally:
         connection.close()
 
@@ -104,12 +110,15 @@ def fill(connection: sqlite3.Connection, names: Mapping[str, str]) -> None:
     connection.execute(f"PRAGMA user_version={ddl.VERSION}")
 
 
-def _in_memory() -> Database:
+def _in_memory(prepare: Prepare | None) -> Database:
     connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA temp_store=MEMORY")
     fill(connection, {})
     _set_up(connection)
-    return Database(connection, MEMORY)
+    database = Database(connection, MEMORY)
+    if prepare:
+        prepare(database)
+    return database
 
 
 def _has_content(path: str) -> bool:
@@ -193,11 +202,12 @@ def _connected(path: str, mode: Mode) -> sqlite3.Connection:
 
 
 def _is_still(path: str, error: sqlite3.OperationalError) -> bool:
-    """Say whether a hub that cannot have its side files can be read without them: nobody can write it either.
+    """Say whether a hub that cannot have its side files can be read without them: nobody writes it at present.
 
-    Its file system is read-only or full. A log that is there holds the newest rows: leaving it out would lie.
+    Its folder or file system is read-only, or full. A log that is there holds the newest rows: leaving it out would
+    lie.
     """
-    if "unable to open" not in str(error) and error.sqlite_errorname != "SQLITE_IOERR_SHMSIZE":
+    if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR_SHMSIZE")):
         return False
     log = f"{path}-wal"
     return not os.path.exists(log) or not os.path.getsize(log)

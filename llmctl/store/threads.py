@@ -22,7 +22,8 @@ def attachments(database: Database, thread_id: str) -> dict[str, list[Row]]:
     """Return message id -> its files in order, for a whole thread."""
     found: dict[str, list[Row]] = {}
     for row in database.rows(
-        "SELECT ma.message_id, a.* FROM {messages} m"
+        "SELECT ma.message_id, a.id, a.content, a.url, a.size, coalesce(ma.name, a.name) AS name,"
+        " coalesce(ma.media_type, a.media_type) AS media_type FROM {messages} m"
         " JOIN {message_attachments} ma ON ma.message_id = m.id JOIN {attachments} a ON a.id = ma.attachment_id"
         " WHERE m.thread_id = ? ORDER BY m.seq, ma.position",
         (thread_id,),

@@ -346,3 +346,150 @@ def test_settings_stand_behind_flags(llmctl: Run, rows: Rows) -> None:
     assert rows("SELECT count(*) FROM response_streams") == [(0,)]
     llmctl("chat", "-m", "echo", "--retries", "1", "-o", "fail=500", "hi")
     assert rows("SELECT max(attempt) FROM network_calls") == [(2,)]
+
+
+def test_chat_whose_connection_was_removed_is_not_sent_elsewhere(llmctl: Run) -> None:
+    add = ("connection", "add", "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
+    llmctl(*add, "mine", check=True)
+    llmctl("chat", "-m", "mine", "--retries", "0", "--name", "x", "private")
+    llmctl(*add, "other", check=True)
+    llmctl("connection", "remove", "mine", check=True)
+    done = llmctl("chat", "--name", "x", "next")
+    assert done.returncode == 4
+    assert "was removed" in done.stderr
+
+
+def test_name_of_a_provider_is_a_model_of_the_default_connection(llmctl: Run, env: dict[str, str]) -> None:
+    llmctl("connection", "add", "mine", "--base-url", "http://127.0.0.1:9/v1", "--model", "m", check=True)
+    done = llmctl("chat", "-m", "mistral", "--dry-run", "--json", "hi", env=env | {"MISTRAL_API_KEY": "k" * 20})
+    assert json.loads(done.stdout)["url"].startswith("http://127.0.0.1:9/")
+    assert json.loads(done.stdout)["body"]["model"] == "mistral"
+
+
+def test_unlogged_turn_answers_its_tool_calls_from_memory(llmctl: Run, rows: Rows) -> None:
+    found = json.loads(llmctl("chat", "-m", "echo", "-n", "--json", "-o", "tool=x {}", "hi").stdout)
+    assert (found["steps"], found["tool_calls"][0]["status"]) == (2, "failed")
+    assert rows("SELECT count(*) FROM messages") == [(0,)]
+
+
+def test_calls_that_wait_are_in_the_json(llmctl: Run) -> None:
+    done = llmctl("chat", "-m", "echo", "--json", "--max-steps", "1", "-o", "tool=x {}", "hi")
+    assert done.returncode == 8
+    assert [(call["name"], call["status"]) for call in json.loads(done.stdout)["tool_calls"]] == [("x", "pending")]
+
+
+def test_tokens_of_a_turn_in_two_commands_are_summed_on_its_message(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "--max-steps", "1", "-o", "tool=x {}", "hi")
+    llmctl("chat", "--name", "x", check=True)
+    total = rows("SELECT sum(input_tokens) FROM requests")[0][0]
+    assert rows("SELECT input_tokens FROM messages WHERE role = 'assistant' AND chat_id IS NOT NULL") == [(total,)]
+
+
+def test_new_system_prompt_on_a_broken_answer_asks_again(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-o", "cut=1", "one two")
+    done = llmctl("chat", "--name", "x", "-s", "new", "-o", "cut=null")
+    assert (done.returncode, done.stdout) == (0, "one two\n")
+    shown = rows("SELECT content FROM messages WHERE role = 'assistant' AND chat_id IS NOT NULL")
+    assert shown == [("one two",)]
+
+
+def test_empty_system_prompt_takes_the_old_one_back(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "-s", "old", "one", check=True)
+    llmctl("chat", "--name", "x", "-s", "", "two", check=True)
+    assert "system" not in [message["role"] for message in sent(llmctl, "--name", "x", "three")["messages"]]
+
+
+def test_nothing_is_left_to_read_of_a_request_that_is_not_kept(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "--rollback", "--no-persist", "requests", "-o", "cut=1", "ERASE me")
+    assert rows("SELECT count(*) FROM network_calls") == rows("SELECT count(*) FROM response_streams") == [(0,)]
+
+
+def test_messages_with_tools_come_in_and_go_out(llmctl: Run) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    given = [
+        {"role": "user", "content": [{"type": "text", "text": "look"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "a cat"},
+        {"role": "user", "content": "and?"},
+    ]
+    done = llmctl("chat", "-m", "echo", "--messages", "-", "-o", "tool=see {}", input=json.dumps(given))
+    assert [message["role"] for message in json.loads(done.stdout)] == ["assistant", "tool", "assistant"]
+    body = sent(llmctl, "--messages", "-", input=json.dumps(given))
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "tool", "user"]
+
+
+@pytest.mark.parametrize(
+    "last", [{"role": "assistant", "content": "x"}, {"role": "user", "content": ""}, {"role": "x"}]
+)
+def test_messages_that_cannot_be_answered_leave_nothing(llmctl: Run, env: Mapping[str, str], last: Any) -> None:
+    given = json.dumps([{"role": "user", "content": "hi"}, last])
+    assert llmctl("chat", "-m", "echo", "--messages", "-", input=given).returncode == 2
+    assert not Path(env["LLMCTL_DB"]).exists()
+
+
+def test_extract_with_json_is_checked_too(llmctl: Run) -> None:
+    reply = json.dumps("```\nblock\n```")
+    done = llmctl("chat", "-m", "echo", "-x", "--json", "-o", f"reply:={reply}", "hi")
+    assert json.loads(done.stdout)["data"] == "block\n"
+    done = llmctl("chat", "-m", "echo", "-x", "--json", "none")
+    assert (done.returncode, done.stdout) == (11, "")
+    assert json.loads(done.stderr.splitlines()[-1])["error"]["chat_id"]
+
+
+def test_output_takes_any_format(llmctl: Run, tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    assert llmctl("chat", "-m", "echo", "--json", "--output", str(path), "hi").stdout == ""
+    assert json.loads(path.read_text())["content"] == "hi"
+    assert llmctl("chat", "-m", "echo", "--output", "-", "hi").stdout == "hi\n"
+
+
+def test_usage_is_told_of_a_broken_turn_and_never_invented(llmctl: Run) -> None:
+    assert "echo, chat" in llmctl("chat", "-m", "echo", "-u", "-o", "cut=1", "one two").stderr
+    assert "0 in" not in llmctl("chat", "-m", "echo", "-u", "-o", "usage=false", "one two").stderr
+
+
+def test_same_content_under_two_names_keeps_both(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+    for name in ("data.json", "other.py"):
+        (tmp_path / name).write_text("1")
+        llmctl("chat", "-m", "echo", "-a", str(tmp_path / name), "look", check=True)
+    assert rows("SELECT count(*) FROM attachments") == [(1,)]
+    assert rows("SELECT name FROM message_attachments ORDER BY created_at") == [("data.json",), ("other.py",)]
+
+
+def test_alias_options_stay_with_the_chat(llmctl: Run, rows: Rows, env: Mapping[str, str]) -> None:
+    llmctl("init", "--no-detect", "--no-prisma", check=True)
+    with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection:
+        connection.execute(
+            """INSERT INTO model_aliases (id, name, target, options) VALUES ('a', 'al', 'echo', '{"reply":"so"}')"""
+        )
+        connection.execute("INSERT INTO model_aliases (id, name, target) VALUES ('b', 'loop', 'loop')")
+        connection.commit()
+    assert llmctl("chat", "-m", "al", "--name", "x", "one").stdout == "so\n"
+    assert llmctl("chat", "--name", "x", "two").stdout == "so\n"
+    assert llmctl("chat", "-m", "loop", "hi").returncode == 4
+
+
+def test_connection_variable_stands_behind_a_model_of_no_connection(llmctl: Run, env: dict[str, str]) -> None:
+    for name in ("first", "second"):
+        llmctl("connection", "add", name, "--base-url", f"http://127.0.0.1:9/{name}", "--model", "m", check=True)
+    done = llmctl("chat", "-m", "foo", "--dry-run", "--json", "hi", env=env | {"LLMCTL_CONNECTION": "second"})
+    assert "/second/" in json.loads(done.stdout)["url"]
+
+
+def test_key_in_the_environment_serves_a_hub_that_is_there_already(llmctl: Run, env: dict[str, str]) -> None:
+    llmctl("init", "--no-detect", "--no-prisma", check=True)
+    done = llmctl("chat", "--dry-run", "--json", "hi", env=env | {"OPENAI_API_KEY": "sk-" + "a" * 40})
+    assert json.loads(done.stdout)["url"].startswith("https://api.openai.com/")
+
+
+def test_packed_refs_of_a_worktree_are_found(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+    inner = tmp_path / "inner"
+    git = tmp_path / "repo" / ".git"
+    (git / "worktrees" / "w").mkdir(parents=True)
+    inner.mkdir()
+    (inner / ".git").write_text(f"gitdir: {git / 'worktrees' / 'w'}\n")
+    (git / "worktrees" / "w" / "HEAD").write_text("ref: refs/heads/topic\n")
+    (git / "worktrees" / "w" / "commondir").write_text("../..\n")
+    (git / "packed-refs").write_text(f"# pack-refs\n{'b' * 40} refs/heads/topic\n")
+    llmctl("chat", "-m", "echo", "hi", cwd=inner, check=True)
+    assert rows("SELECT git_commit FROM requests") == [("b" * 40,)]
