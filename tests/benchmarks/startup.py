@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,7 @@ def cases_for(folder: Path, server: Server, llm: str | None) -> list[Case]:
     env = clean_env(folder)
     llmctl = script("llmctl")
     server.connect(env["LLMCTL_DB"], env)
+    subprocess.run([llmctl, "chat", "-m", "echo", "hi"], env=env, check=True, capture_output=True)
     cases = [
         Case("python -c pass", [sys.executable, "-c", "pass"], None, env),
         Case("llmctl --version", [llmctl, "--version"], 1.5, env),
