@@ -131,7 +131,8 @@ def read_file(name: str) -> File:
             data = file.read()
     except OSError as error:
         raise NotFoundError(f'cannot read "{name}": {error.strerror}') from error
-    return File(_media_type(name, data), data=data, name=os.path.basename(name))
+    shown = os.path.basename(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return File(_media_type(shown, data), data=data, name=shown)
 
 
 def file_of(data: bytes) -> File:

@@ -189,7 +189,8 @@ class Recorder:
         if not ending.keeps:
             return Delete("messages", {"id": step.message_id})
         columns = rows.answer_columns(ending, self._staged.chat_id, self._redact)
-        return Update("messages", step.message_id, {**columns, **ending.totals, **now})
+        # Pending no more where somebody took the thread away meanwhile: what they made of it stays.
+        return Update("messages", step.message_id, {**columns, **ending.totals, **now}, where={"status": "pending"})
 
     def _unkept_calls(self, exit_code: int | None) -> list[Write]:
         """Runs of tools that go with the turn; those that wait for the next one stay."""
@@ -220,4 +221,6 @@ class Recorder:
     def _spool(self, writes: Iterable[Write], problem: StorageError) -> None:
         self.storage_error = self.storage_error or problem
         with suppress(OSError):
-            self.spooled_to = spool.append(self._database.path, writes, self._around.spool_folder)
+            self.spooled_to = spool.append(
+                self._database.path, writes, self._around.spool_folder, first=self.spooled_to
+            )

@@ -56,8 +56,8 @@ def _step_writes(database: Database, request: Row, payload: dict[str, Any], reda
     ending = Ending("interrupted", response, keeps, {}, None)
     writes = _message_writes(request["message_id"], ending, payload, redact, now)
     if stream:
-        kept_id = request["message_id"] if keeps else None
-        writes += _stream_writes(database, stream, _output(raw, response, redact), kept_id, now)
+        results = rows.result_messages(ending, request["message_id"], redact)
+        writes += _stream_writes(database, stream, _output(raw, response, redact), results, now)
     writes.append(legible(Update("requests", request["id"], _request_columns(request, response, now))))
     return writes + rows.unkept(request["id"], payload.get("without", ()))
 
@@ -80,15 +80,14 @@ def _output(raw: bytes, response: ChatResponse | None, redact: Redaction) -> str
     return redact.text(text) if redact.count(said) <= redact.count(text) else REDACTED
 
 
-def _stream_writes(database: Database, stream: Row, output: str, message_id: str | None, now: str) -> list[Write]:
+def _stream_writes(database: Database, stream: Row, output: str, results: str, now: str) -> list[Write]:
     changes = {
         "status": "interrupted",
         "raw_output": output,
+        "result_messages": results,
         "timeline": dumps(chunks.timeline(database, stream["id"])),
         "updated_at": now,
     }
-    if message_id:
-        changes["result_messages"] = dumps([{"id": message_id}])
     return [Update("response_streams", stream["id"], changes), Delete("stream_chunks", {"stream_id": stream["id"]})]
 
 

@@ -97,9 +97,18 @@ def stream_columns(step: Step, ending: Ending, redact: Redaction) -> Columns:
         "status": ending.status,
         "raw_output": _raw_output(step, redact),
         "timeline": dumps(step.timeline),
-        "result_messages": dumps([{"id": step.message_id}] if ending.keeps else []),
+        "result_messages": result_messages(ending, step.message_id, redact),
         "last_flushed_at": clock.now(),
     }
+
+
+def result_messages(ending: Ending, message_id: str | None, redact: Redaction) -> str:
+    """Return the messages that a stream held, as JSON; with their ids where they are kept."""
+    text = ending.response.message.text
+    if not ending.response.message.parts:
+        return "[]"
+    known = {"id": message_id} if ending.keeps and message_id else {}
+    return dumps([{**known, "type": "chatModel", "content": redact.text(text)}])
 
 
 def call_columns(call: Call, error: BaseException | None, redact: Redaction) -> Columns:

@@ -31,12 +31,17 @@ def places(hub_path: str, fallback_folder: str | None) -> list[str]:
     return beside
 
 
-def append(hub_path: str, writes: Iterable[Write], fallback_folder: str | None = None) -> str:
-    """Keep writes for later; return the file they are in. Raises OSError where no place takes them."""
+def append(
+    hub_path: str, writes: Iterable[Write], fallback_folder: str | None = None, *, first: str | None = None
+) -> str:
+    """Keep writes for later; return the file they are in. Raises OSError where no place takes them.
+
+    ``first`` is the file that earlier writes of the same turn are in: one file keeps their order.
+    """
     lines = [json.dumps(_to_json(write), ensure_ascii=False) + "\n" for write in writes]
     data = "".join(lines).encode("utf-8", "replace")
     problem: OSError | None = None
-    for place in places(hub_path, fallback_folder):
+    for place in sorted(places(hub_path, fallback_folder), key=lambda place: place != first):
         try:
             os.makedirs(os.path.dirname(os.path.abspath(place)), mode=0o700, exist_ok=True)
             return _append(place, data)
@@ -52,7 +57,9 @@ def take_in(database: Database, fallback_folder: str | None = None) -> int:
     """
     if database.path == MEMORY:
         return 0
-    return sum(_take_in(database, place) for place in places(database.path, fallback_folder) if os.path.exists(place))
+    # The fallback first: a turn that began there goes on there unless that, too, is full.
+    waiting = [place for place in reversed(places(database.path, fallback_folder)) if os.path.exists(place)]
+    return sum(_take_in(database, place) for place in waiting)
 
 
 def _append(place: str, data: bytes) -> str:
