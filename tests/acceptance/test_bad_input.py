@@ -10,16 +10,16 @@ import socket
 import sqlite3
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from tests.acceptance.hubs import Hub
 from tests.acceptance.processes import Done, Llmctl
-from tests.fakes.openai_server import delta, document, event, refusal, stream
+from tests.fakes.openai_server import FakeServer, delta, document, event, refusal, stream
 
 pytestmark = pytest.mark.slow
 
@@ -108,15 +108,27 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.words or "nothing")
-def test_wrong_words_are_told_and_nothing_is_sent_or_written(llmctl, server, hub, wrong):
+@pytest.fixture(scope="module")
+def told(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Done]]:
+    """What all the wrong words come to; some at a time, since each is a process."""
+    home = tmp_path_factory.mktemp("wrong")
+    hub = Hub(str(shutil.copy2(template, home / "hub.db")))
     for name, data in FILES.items():
-        (Path(llmctl.home) / name).write_bytes(data)
-    before = digest(hub.path)
-    assert_told(llmctl("chat", *wrong.words.split()), wrong.code, wrong.message, wrong.hint)
-    assert server.requests == []
+        (home / name).write_bytes(data)
+    with FakeServer() as server, ThreadPoolExecutor(4) as pool:
+        hub.connect("fake", server.url, key="env:FAKE_KEY")
+        before = digest(hub.path)
+        llmctl = Llmctl(str(home), {"LLMCTL_DB": hub.path, "LLMCTL_MODEL": "fake", "FAKE_KEY": "fake-key-0123456789"})
+        runs = {wrong.words: pool.submit(llmctl, "chat", *wrong.words.split()) for wrong in WRONG}
+        yield {words: run.result() for words, run in runs.items()}
+        assert server.requests == []
     assert digest(hub.path) == before
-    assert sorted(os.listdir(llmctl.home)) == sorted([*FILES, "hub.db"])
+    assert sorted(os.listdir(home)) == sorted([*FILES, "hub.db"])
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.words or "nothing")
+def test_wrong_words_are_told_and_nothing_is_sent_or_written(told, wrong):
+    assert_told(told[wrong.words], wrong.code, wrong.message, wrong.hint)
 
 
 @pytest.mark.parametrize("flag", ["--chat", "--name", "--model", "--connection", "--output"])
@@ -299,11 +311,12 @@ NO_HUBS = [
 
 
 @pytest.mark.parametrize("no_hub", NO_HUBS, ids=lambda no_hub: no_hub.name)
-@pytest.mark.parametrize("command", [("chat", "hi"), ("chat", "-c"), ("stats",)], ids=" ".join)
-def test_what_is_no_hub_is_told_and_stays_as_it_is(llmctl, server, hub, no_hub, command):
+def test_what_is_no_hub_is_told_and_stays_as_it_is(llmctl, server, hub, no_hub):
     no_hub.make(hub.path)
     before = fingerprint(hub.path)
-    assert_told(llmctl(*command), no_hub.code, no_hub.message.format(hub.path), no_hub.hint)
+    with ThreadPoolExecutor(3) as pool:
+        for done in pool.map(lambda words: llmctl(*words), [("chat", "hi"), ("chat", "-c"), ("stats",)]):
+            assert_told(done, no_hub.code, no_hub.message.format(hub.path), no_hub.hint)
     assert fingerprint(hub.path) == before
     assert server.requests == []
     assert [name for name in hub.beside() if not name.endswith(("-wal", "-shm"))] == []

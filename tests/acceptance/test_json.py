@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -102,7 +103,6 @@ def test_json_lines_come_while_the_answer_does(llmctl, server):
     assert running.end().lines[-1]["type"] == "done"
 
 
-@pytest.mark.parametrize("form", ["--json", "--jsonl"])
 @pytest.mark.parametrize(
     ("words", "code", "name"),
     [
@@ -114,10 +114,11 @@ def test_json_lines_come_while_the_answer_does(llmctl, server):
         (("--db", "/proc/nowhere/hub.db", "hi"), 13, "storage"),
     ],
 )
-def test_failure_before_there_are_ids_is_an_error_object_alone(llmctl, server, form, words, code, name):
-    done = llmctl("chat", form, *words)
-    assert (done.code, done.out) == (code, "")
-    assert_error(done, name, chat_id=None, request_id=None, retryable=False)
+def test_failure_before_there_are_ids_is_an_error_object_alone(llmctl, server, words, code, name):
+    with ThreadPoolExecutor(2) as pool:
+        for done in pool.map(lambda form: llmctl("chat", form, *words), ("--json", "--jsonl")):
+            assert (done.code, done.out) == (code, "")
+            assert_error(done, name, chat_id=None, request_id=None, retryable=False)
     assert server.requests == []
 
 

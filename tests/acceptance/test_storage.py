@@ -57,15 +57,21 @@ def test_wal_cut_at_any_byte_opens_whole_and_has_every_finished_message(llmctl, 
         running = llmctl.start("chat", "--name", "x", "turn 2")
         running.until("three")
         running.kill()
-        with scratch(tmp_path) as folder:
-            shutil.copyfile(hub.path, f"{folder}/cut.db")
-            with open(f"{hub.path}-wal", "rb") as file:
-                log = file.read()
-            cuts = [*range(0, len(log), 97), len(log)]
-            found = [cut_hub(f"{folder}/cut.db", log[:cut]) for cut in cuts]
+        with open(f"{hub.path}-wal", "rb") as file:
+            log = file.read()
+        cuts = [*range(0, len(log), 97), len(log)]
+        with scratch(tmp_path) as folder, ThreadPoolExecutor(2) as pool:
+            paths = [shutil.copyfile(hub.path, f"{folder}/{half}.db") for half in (0, 1)]
+            halves = [pool.submit(cut_hubs, paths[half], log, cuts[half::2]) for half in (0, 1)]
+            counts = dict(pair for half in halves for pair in half.result())
+    found = [counts[cut] for cut in cuts]
     assert found == sorted(found)
     assert (found[0], found[-1]) == (2, 5)
     assert all(count >= 4 for cut, count in zip(cuts, found, strict=True) if cut >= finished)
+
+
+def cut_hubs(path: str, log: bytes, cuts: list[int]) -> list[tuple[int, int]]:
+    return [(cut, cut_hub(path, log[:cut])) for cut in cuts]
 
 
 def cut_hub(path: str, log: bytes) -> int:
@@ -244,7 +250,7 @@ def test_disk_that_fills_during_the_call_loses_nothing(full, disk, server):
 
 
 def test_hub_that_cannot_grow_during_the_call_loses_nothing(hub, llmctl, server):
-    text = "one two three four " * 300 + "end"
+    text = "one two three four " * 30 + "end"
     server.answer(stream(text, hold=2))
     running = llmctl.start("chat", "hello")
     running.until("two")
