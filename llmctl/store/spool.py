@@ -117,8 +117,6 @@ def _read(line: str) -> Write | None:
 
 def _apply(database: Database, write: Write) -> bool:
     """Apply a write unless the hub has moved on: the row is there, its message is finished, its chat is gone."""
-    if isinstance(write, Insert) and _is_there(database, write):
-        return False
     database.execute("SAVEPOINT spooled")
     try:
         database.writer.apply(write)
@@ -127,13 +125,6 @@ def _apply(database: Database, write: Write) -> bool:
         return False
     database.execute("RELEASE spooled")
     return True
-
-
-def _is_there(database: Database, write: Insert) -> bool:
-    keys = ("id",) if "id" in write.row else ("stream_id", "seq")
-    condition = " AND ".join(f"{key} = ?" for key in keys)
-    sql = f"SELECT 1 FROM {{{write.table}}} WHERE {condition}"
-    return database.value(sql, [write.row[key] for key in keys]) is not None
 
 
 def _to_json(write: Write) -> list[Any]:
