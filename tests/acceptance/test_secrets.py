@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 from base64 import b64encode
 from collections.abc import Iterator
@@ -314,3 +315,17 @@ def test_existing_hub_keeps_mode_and_group(llmctl, hub, mode):
     after = os.stat(hub.path)
     assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
     assert (log.st_mode & 0o777, log.st_gid) == (mode, before.st_gid)
+
+
+def test_key_sent_back_to_a_hub_that_takes_no_more_is_not_in_the_spool(keyed, server, hub, key):
+    server.answer(stream(f"one two {key} {key[:-1]}", hold=2))
+    running = keyed.start("chat", "hi")
+    running.until("two")
+    size = os.path.getsize(f"{hub.path}-wal")
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
+    server.release()
+    done = running.end()
+    assert (done.code, done.out) == (13, f"one two [redacted] {key[:-1]}\n")
+    assert hub.beside()[-1] == "hub.db.spool"
+    assert_nowhere(key, keyed.home, done)
+    assert_nowhere(key, keyed.home, keyed("chat", "-c", "on"))

@@ -342,6 +342,17 @@ def test_spool_that_cannot_be_read_is_kept_and_stops_nobody(hub, llmctl, server,
     hub.check()
 
 
+def test_spool_whose_chat_was_deleted_does_no_harm(hub, llmctl, server):
+    os.mkdir(f"{hub.path}.spool")
+    assert spooled(llmctl, hub, server).code == 13
+    elsewhere = llmctl.with_env(XDG_STATE_HOME=f"{llmctl.home}/other")
+    assert elsewhere("chats", "delete", "last", "--yes").code == 0
+    assert llmctl("chat", "-m", "echo", "hi").code == 0
+    assert [role for role, _, _ in hub.spoken] == ["user", "assistant"]
+    assert "one two three" not in str(hub.rows("SELECT * FROM response_streams"))
+    hub.check()
+
+
 def test_answer_without_any_place_for_it_is_shown_and_said_to_be_lost(hub, llmctl, server):
     os.mkdir(f"{hub.path}.spool")
     done = spooled(llmctl.with_env(HOME=None), hub, server)
