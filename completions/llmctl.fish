@@ -136,6 +136,7 @@ complete -c llmctl -n '__llmctl_at chat' -l history -r -x -d 'Send the last N tu
 complete -c llmctl -n '__llmctl_at chat' -l max-steps -r -x -d 'Stop after so many calls to the model. [20]'
 complete -c llmctl -n '__llmctl_at chat' -l timeout -r -x -d 'Seconds for the whole turn.'
 complete -c llmctl -n '__llmctl_at chat' -l retries -r -x -d 'Attempts after a failed one. [2]'
+complete -c llmctl -n '__llmctl_at chat' -l fallback -r -x -d 'Ask this one where the other cannot be reached or paid.'
 complete -c llmctl -n '__llmctl_at chat' -l wait -r -x -d 'Seconds to wait for another job on the chat.'
 complete -c llmctl -n '__llmctl_at chat' -l stdin -l no-stdin -d 'Read standard input, or never touch it.'
 complete -c llmctl -n '__llmctl_at chat' -l dry-run -d 'Print the request without its key; send nothing.'

@@ -56,6 +56,7 @@ def asking_options() -> list[TyperOption]:
         _text("max_steps", None, "N", "Stop after so many calls to the model. [20]", int),
         _text("timeout", None, "S", "Seconds for the whole turn.", float),
         _text("retries", None, "N", "Attempts after a failed one. [2]", int),
+        _many("fallback", None, "REF", "Ask this one where the other cannot be reached or paid."),
         _text("wait", None, "S", "Seconds to wait for another job on the chat.", float),
         _stdin(),
         _flag("dry_run", None, "Print the request without its key; send nothing."),

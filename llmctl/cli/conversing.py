@@ -17,7 +17,7 @@ from llmctl.core.errors import InvalidOutputError, LlmctlError, NotFoundError, U
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import Message
-from llmctl.engine import selection, target, unfinished
+from llmctl.engine import falling_back, selection, target, unfinished
 from llmctl.engine.asking import Ask, Keep, Manner
 from llmctl.engine.outcome import Outcome
 from llmctl.engine.plan import Plan
@@ -70,10 +70,22 @@ class Conversation:
             self._open()
 
     def turn(self, ask: Ask, chat: Row | None = None) -> Outcome:
-        """Run one turn and show it; return what it came to."""
+        """Run one turn and show it; return what it came to. ``--fallback`` takes over where nothing was answered."""
         printer = Printer(self._app, new_messages=bool(self._wishes.messages))
         database = self._app.hub("create")
-        turn = Turn(database, replace(self.plan(database, ask, chat), on_idle=printer.flush))
+        plan = replace(self.plan(database, ask, chat), on_idle=printer.flush)
+        for other in [target.resolve(database, ref, self._app.env) for ref in self._app.asking["fallback"]]:
+            turn = Turn(database, plan)
+            try:
+                return self._shown(turn, printer, is_last=False)
+            except LlmctlError as error:
+                if not falling_back.is_worth_it(error, turn.outcome):
+                    raise
+                self._app.note(f"{error.message}; going on with {other.connection or other.provider.name}")
+                plan = falling_back.next_plan(database, plan, other, turn.outcome)
+        return self._shown(Turn(database, plan), printer)
+
+    def _shown(self, turn: Turn, printer: Printer, *, is_last: bool = True) -> Outcome:
         self._outcome = turn.outcome
         try:
             with turn:
@@ -82,15 +94,19 @@ class Conversation:
             printer.finish(turn.outcome)
         except LlmctlError as error:
             error.chat_id, error.request_id = turn.outcome.chat_id or error.chat_id, turn.outcome.request_id
-            if not isinstance(error, InvalidOutputError):
-                printer.fail(turn.outcome, error)
-            printer.usage(turn.outcome)
+            if is_last or not falling_back.is_worth_it(error, turn.outcome):
+                self._show_failure(error, turn.outcome, printer)
             raise
         except Signalled as end:
             printer.interrupted(turn.outcome, end.signum)
             raise
         printer.usage(turn.outcome)
         return turn.outcome
+
+    def _show_failure(self, error: LlmctlError, outcome: Outcome, printer: Printer) -> None:
+        if not isinstance(error, InvalidOutputError):
+            printer.fail(outcome, error)
+        printer.usage(outcome)
 
     def plan(self, database: Database, ask: Ask, chat: Row | None = None) -> Plan:
         """Put together what a turn needs: what the flags say comes before what the chat keeps."""

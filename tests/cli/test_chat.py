@@ -493,3 +493,29 @@ def test_packed_refs_of_a_worktree_are_found(llmctl: Run, tmp_path: Path, rows: 
     (git / "packed-refs").write_text(f"# pack-refs\n{'b' * 40} refs/heads/topic\n")
     llmctl("chat", "-m", "echo", "hi", cwd=inner, check=True)
     assert rows("SELECT git_commit FROM requests") == [("b" * 40,)]
+
+
+def test_fallback_answers_where_the_first_cannot_be_reached(llmctl: Run, rows: Rows) -> None:
+    llmctl("connection", "add", "gone", "--base-url", "http://127.0.0.1:9/v1", "--model", "m", check=True)
+    done = llmctl("chat", "-m", "gone", "--fallback", "echo", "--retries", "0", "--json", "hello")
+    assert (done.returncode, json.loads(done.stdout)["content"]) == (0, "hello")
+    assert "going on with echo" in done.stderr
+    assert rows("SELECT role FROM messages ORDER BY seq") == [("user",), ("assistant",)]
+    assert rows("SELECT connection, status FROM requests ORDER BY created_at") == [
+        *(("gone", "failed"), ("echo", "completed")),
+    ]
+    assert rows("SELECT model FROM chats") == [("m",)]
+
+
+def test_fallback_keeps_out_of_a_refusal_and_of_a_broken_answer(llmctl: Run, rows: Rows) -> None:
+    for option, code in (("fail=context_length", 5), ("cut=1", 12)):
+        done = llmctl("chat", "-m", "echo", "--fallback", "echo", "-o", option, "one two")
+        assert done.returncode == code
+    assert rows("SELECT count(*) FROM requests") == [(2,)]
+
+
+def test_fallback_that_fails_too_gives_one_error(llmctl: Run) -> None:
+    done = llmctl("chat", "-m", "echo", "--fallback", "echo", "--retries", "0", "--json", "-o", "fail=500", "hi")
+    assert done.returncode == 6
+    assert len(done.stdout.splitlines()) == 1
+    assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "unavailable"
