@@ -82,6 +82,12 @@ class App:
 
         return origin.of_process(self.io)
 
+    def converse(self, **wishes: Any) -> None:
+        """Run ``chat`` with its own flags (the fields of ``Wishes``): the engine is not for its help."""
+        from llmctl.cli.conversing import Conversation, Wishes
+
+        Conversation(self, Wishes(**wishes)).run()
+
     def note(self, text: str) -> None:
         """Tell the user something beside the result: a line on stderr, unless ``--quiet``."""
         if not self.quiet:

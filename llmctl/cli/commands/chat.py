@@ -8,7 +8,6 @@ import typer
 
 from llmctl.cli.app import App
 from llmctl.cli.asking import asking
-from llmctl.cli.conversing import Conversation, Wishes
 from llmctl.cli.output import answer
 
 
@@ -42,5 +41,14 @@ def chat(
       llmctl chat --name fix-42 --json "what was the error?"
     """
     app: App = ctx.obj
-    wishes = Wishes(tuple(prompt or ()), continue_, chat, name, system, system_file, interactive, no_log, messages)
-    Conversation(app, wishes).run()
+    app.converse(
+        words=tuple(prompt or ()),
+        continue_=continue_,
+        chat=chat,
+        name=name,
+        system=system,
+        system_file=system_file,
+        interactive=interactive,
+        no_log=no_log,
+        messages=messages,
+    )
