@@ -13,8 +13,8 @@ from llmctl.cli.files import check_place, write_whole
 from llmctl.cli.output import Column, answer, emit_json, emit_list, listing
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.registry import unknown
-from llmctl.store import ddl, drift, introspect
-from llmctl.store.emit import EMITTERS, prisma_config
+from llmctl.store import ddl, introspect
+from llmctl.store.emit import EMITTERS
 from llmctl.store.emit.sql import statements
 from llmctl.store.introspect import Catalogue, Table
 
@@ -85,6 +85,8 @@ def emit(
         dress = "nodellm" if nodellm else "hub"
         options = {"dress": dress, "provider": provider or "sqlite", "major": int(prisma_major or 7), "url": url}
     if config:
+        from llmctl.store.emit import prisma_config
+
         text = prisma_config.emit(catalogue, url=url, provider=provider or "sqlite")
     else:
         text = emitter(catalogue, names, **options)
@@ -105,6 +107,8 @@ def check(ctx: typer.Context) -> None:
     app: App = ctx.obj
     database = app.hub()
     found = introspect.of_hub(database)
+    from llmctl.store import drift
+
     differences = drift.compare(found, introspect.shipped(database.names), database.names, database.fields)
     emit_list(app, [difference._asdict() for difference in differences], _COLUMNS)
     if differences:
