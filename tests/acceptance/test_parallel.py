@@ -43,7 +43,7 @@ def assert_alternates(hub: Hub) -> None:
 
 @pytest.mark.parametrize("begun", ["missing", "empty"])
 def test_200_processes_on_a_hub_that_is_not_there_yet_all_succeed(bare, home, begun):
-    count = 200 if begun == "missing" else 32
+    count = 200 if begun == "missing" else 24
     hub = Hub(f"{home}/data/hub.db" if begun == "missing" else f"{home}/hub.db")
     if begun == "empty":
         open(hub.path, "w").close()
