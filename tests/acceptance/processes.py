@@ -55,7 +55,7 @@ class Llmctl:
         found.env = {name: value for name, value in {**self.env, **env}.items() if value is not None}
         return found
 
-    def __call__(self, *words: str, stdin: Any = subprocess.DEVNULL, **more: Any) -> Done:
+    def __call__(self, *words: str | bytes, stdin: Any = subprocess.DEVNULL, **more: Any) -> Done:
         """Run to the end. ``stdin`` may be text or bytes."""
         if isinstance(stdin, str | bytes):
             more["input"] = stdin.encode() if isinstance(stdin, str) else stdin

@@ -131,16 +131,23 @@ def test_wrong_words_are_told_and_nothing_is_sent_or_written(told, wrong):
     assert_told(told[wrong.words], wrong.code, wrong.message, wrong.hint)
 
 
-@pytest.mark.parametrize("flag", ["--chat", "--name", "--model", "--connection", "--output"])
-def test_flag_of_an_unset_variable_is_no_wish_for_something_else(llmctl, server, flag):
-    assert_told(llmctl("chat", flag, "", "hi"), 2, f'"{flag}" is empty', "is the variable that it comes from set?")
+def at_once(llmctl: Llmctl, *lines: tuple[str | bytes, ...]) -> list[Done]:
+    """Run several command lines, some at a time."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda words: llmctl(*words), lines))
+
+
+def test_flag_of_an_unset_variable_is_no_wish_for_something_else(llmctl, server):
+    flags = ["--chat", "--name", "--model", "--connection", "--output"]
+    for flag, done in zip(flags, at_once(llmctl, *(("chat", flag, "", "hi") for flag in flags)), strict=True):
+        assert_told(done, 2, f'"{flag}" is empty', "is the variable that it comes from set?")
     assert server.requests == []
 
 
-@pytest.mark.parametrize("flag", ["--name", "--chat", "-m", "-s", "--tag", "--metadata", "-o"])
-def test_argument_that_is_no_text_is_told(llmctl, server, flag):
-    done = llmctl("chat", flag, b"k=\xff", "hi")
-    assert_told(done, 2, "an argument is not valid UTF-8", "only file names may hold such bytes")
+def test_argument_that_is_no_text_is_told(llmctl, server):
+    flags = ["--name", "--chat", "-m", "-s", "--tag", "--metadata", "-o"]
+    for done in at_once(llmctl, *(("chat", flag, b"k=\xff", "hi") for flag in flags)):
+        assert_told(done, 2, "an argument is not valid UTF-8", "only file names may hold such bytes")
     assert server.requests == []
 
 
@@ -314,9 +321,8 @@ NO_HUBS = [
 def test_what_is_no_hub_is_told_and_stays_as_it_is(llmctl, server, hub, no_hub):
     no_hub.make(hub.path)
     before = fingerprint(hub.path)
-    with ThreadPoolExecutor(3) as pool:
-        for done in pool.map(lambda words: llmctl(*words), [("chat", "hi"), ("chat", "-c"), ("stats",)]):
-            assert_told(done, no_hub.code, no_hub.message.format(hub.path), no_hub.hint)
+    for done in at_once(llmctl, ("chat", "hi"), ("chat", "-c"), ("stats",)):
+        assert_told(done, no_hub.code, no_hub.message.format(hub.path), no_hub.hint)
     assert fingerprint(hub.path) == before
     assert server.requests == []
     assert [name for name in hub.beside() if not name.endswith(("-wal", "-shm"))] == []
@@ -365,8 +371,8 @@ def test_empty_file_becomes_the_hub_and_keeps_its_mode(bare, home):
     ],
 )
 def test_no_home(bare, env, message):
-    for command in (("chat", "-m", "echo", "hi"), ("stats",)):
-        assert_told(bare.with_env(**env)(*command), 4, message, "set LLMCTL_DB")
+    for done in at_once(bare.with_env(**env), ("chat", "-m", "echo", "hi"), ("stats",)):
+        assert_told(done, 4, message, "set LLMCTL_DB")
     assert not os.path.exists("/nonexistent")
 
 
