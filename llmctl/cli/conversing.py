@@ -190,7 +190,7 @@ class Conversation:
         return bool(ask.prompt or ask.files or ask.messages)
 
     def _is_unfinished(self) -> bool:
-        database = self._app.hub("read")
+        database = self._app.hub("create")
         chat = self.chat(database, announce=False)
         thread = threads.of_chat(database, chat["id"]) if chat else None
         return thread is not None and unfinished.find(database, thread["id"]) is not None

@@ -14,7 +14,7 @@ from llmctl.engine import history
 from llmctl.engine.asking import Origin
 from llmctl.store import chats, messages, threads
 from llmctl.store.database import Database, Row
-from llmctl.store.writes import Insert, Update, Write
+from llmctl.store.writes import Insert, Write
 
 
 def fork(
@@ -23,20 +23,15 @@ def fork(
     *,
     upto_seq: int | None = None,
     name: str | None = None,
-    takes_name: bool = False,
     origin: Origin | None = None,
 ) -> Row:
     """Copy a chat up to a place in its thread (all of it, where none is named); return the new chat.
 
     Messages, their tool calls and links to their files are copied; requests are not: they were paid once. What is
-    still being written stays behind. With ``takes_name`` the name of the old chat goes over to the new one. Raises
-    UsageError between a tool call and its result.
+    still being written stays behind. Raises UsageError between a tool call and its result.
     """
     with database.transaction(durable=True):
         chats.check_name(database, name)
-        if takes_name and chat["name"]:
-            name = chat["name"]
-            database.commit(Update("chats", chat["id"], {"name": None}))
         thread = threads.of_chat(database, chat["id"])
         rows = _rows(database, thread, upto_seq) if thread else []
         now = clock.now()

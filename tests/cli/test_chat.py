@@ -519,3 +519,22 @@ def test_fallback_that_fails_too_gives_one_error(llmctl: Run) -> None:
     assert done.returncode == 6
     assert len(done.stdout.splitlines()) == 1
     assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "unavailable"
+
+
+def test_open_conversation_goes_on_back_and_survives_errors(llmctl: Run, rows: Rows) -> None:
+    lines = ("one", "/nope", "two", "/undo", "/system be brief", "three", "/stats", "//slash", "/exit", "never said")
+    done = llmctl("chat", "-m", "echo", "-i", "--no-stdin", "--name", "x", input="\n".join(lines) + "\n")
+    assert done.returncode == 0
+    assert 'no command "/nope"' in done.stderr
+    said = (
+        "SELECT role, content FROM messages JOIN chats ON chats.id = messages.chat_id"
+        " WHERE chats.name = ? AND role <> 'assistant' ORDER BY seq"
+    )
+    assert rows(said, "x") == [("user", "one"), ("system", "be brief"), ("user", "three"), ("user", "/slash")]
+    assert rows(said, "x~1") == [("user", "one"), ("user", "two")]
+
+
+def test_first_prompt_of_an_open_conversation_belongs_to_it(llmctl: Run, rows: Rows) -> None:
+    llmctl("chat", "-m", "echo", "-i", "--no-stdin", "one", input="two\n", check=True)
+    assert rows("SELECT count(*) FROM chats") == [(1,)]
+    assert rows("SELECT input_tokens FROM requests ORDER BY created_at") == [(1,), (3,)]

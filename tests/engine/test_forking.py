@@ -6,7 +6,7 @@ import pytest
 
 from llmctl.core.errors import LockedError, UsageError
 from llmctl.core.jsontext import loads
-from llmctl.engine import forking, history, holder, unlocking
+from llmctl.engine import forking, history, holder, rewinding, unlocking
 from llmctl.engine.asking import Origin
 from llmctl.store import chats, fields, messages, reports
 from llmctl.store.scope import Scope
@@ -119,13 +119,25 @@ def test_the_system_prompt_is_that_of_the_place(rows):
     assert forked(rows, told)["instructions"] == "kept in the chat alone"
 
 
-def test_a_name_is_taken_or_refused(rows):
+def test_a_name_that_is_taken_is_refused(rows):
     chat = rows.chat("fix")
     with pytest.raises(UsageError, match="already"):
         forked(rows, chat, name="fix")
-    fork = forked(rows, chat, takes_name=True)
-    assert fork["name"] == "fix"
-    assert chats.one(rows.database, chat["id"])["name"] is None
+
+
+def test_going_back_leaves_the_old_chat_whole_and_takes_its_name_along(rows):
+    chat = rows.chat("fix")
+    rows.turn(chat, "one", "two")
+    rows.turn(chat, "three", "four")
+    fork, prompt = rewinding.rewind(rows.database, chats.one(rows.database, chat["id"]), Origin())
+    assert (fork["name"], prompt) == ("fix", "three")
+    assert [text for _, _, text in said(rows, fork)] == ["one", "two"]
+    assert [text for _, _, text in said(rows, chat)] == ["one", "two", "three", "four"]
+    again, _ = rewinding.rewind(rows.database, fork, Origin())
+    assert said(rows, again) == []
+    assert [chats.one(rows.database, old["id"])["name"] for old in (chat, fork)] == ["fix~1", "fix~2"]
+    with pytest.raises(UsageError, match="nothing to go back over"):
+        rewinding.rewind(rows.database, again, Origin())
 
 
 def test_a_fork_is_the_newest_chat(rows):
