@@ -57,7 +57,9 @@ CREATE TABLE "requests" (
   -- Who wrote the row: llmctl, import, or orm (another program).
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
-  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- US dollars set aside while the request runs, where a cap is set: the most it may cost.
+  reserved_cost REAL
 );
 CREATE INDEX requests_chat_id ON "requests" (chat_id);
 CREATE INDEX requests_thread_id ON "requests" (thread_id);

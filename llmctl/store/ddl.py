@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 
 #: The schema these files describe; a hub keeps its own in ``PRAGMA user_version``.
-VERSION = 1
+VERSION = 2
 #: "llmc": marks a file as a hub for ``file(1)`` and for us.
 APPLICATION_ID = 0x6C6C6D63
 

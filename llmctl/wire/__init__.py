@@ -8,10 +8,35 @@ from typing import Any, Literal
 
 from llmctl.core.chat import ChatRequest
 from llmctl.core.dialect import Dialect
+from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.errors import LlmctlError
 from llmctl.core.events import StreamEvent
 from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
+from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.registry import Registry
+
+
+def accepts_nothing(media_type: str, by_url: bool, dialect: Dialect) -> bool:
+    """Say that a wire takes text only."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """How a protocol embeds. Refusals are read by the wire's ``parse_error``."""
+
+    build_request: Callable[[Endpoint, EmbedRequest], HttpRequest]
+    parse_response: Callable[[bytes, EmbedRequest], EmbedResponse]
+    #: Most texts that one request takes.
+    most_texts: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """How a protocol draws. Refusals are read by the wire's ``parse_error``."""
+
+    build_request: Callable[[Endpoint, ImageRequest], HttpRequest]
+    parse_response: Callable[[bytes], ImageResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +58,11 @@ class Wire:
     #: Each model is ``{"id": str, ...}`` with what else the host says, in no provider's words where possible.
     parse_models: Callable[[bytes], list[dict[str, Any]]]
     framing: Literal["sse", "ndjson"] = "sse"
+    #: Whether a user message may carry a file of this media type, as bytes or (``by_url``) as a URL that the
+    #: provider fetches itself. Text files are the wire's to inline where it has no other way.
+    accepts: Callable[[str, bool, Dialect], bool] = accepts_nothing
+    embeddings: Embeddings | None = None
+    images: Images | None = None
 
 
 WIRES: Registry[Wire] = Registry(

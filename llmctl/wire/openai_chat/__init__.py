@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/chat, and what those host
 
 from llmctl.wire import Wire
 from llmctl.wire.openai_chat.errors import parse_error
+from llmctl.wire.openai_chat.messages import accepts
 from llmctl.wire.openai_chat.models import build_models_request, parse_models
 from llmctl.wire.openai_chat.request import build_request
 from llmctl.wire.openai_chat.response import parse_response
@@ -18,4 +19,5 @@ WIRE = Wire(
     parse_error=parse_error,
     build_models_request=build_models_request,
     parse_models=parse_models,
+    accepts=accepts,
 )

@@ -105,8 +105,21 @@ def _user_content(message: Message) -> str | list[dict[str, Any]]:
     return parts
 
 
+def accepts(media_type: str, by_url: bool, dialect: Dialect) -> bool:
+    """Say whether a file can be sent: text, pictures, video, audio and PDF; of these pictures and video by URL."""
+    kind, subtype = _kind(media_type)
+    if by_url:
+        return kind in ("image", "video")
+    return _is_text(kind, subtype) or kind in ("image", "video", "audio") or subtype == "pdf"
+
+
+def _kind(media_type: str) -> tuple[str, str]:
+    kind, _, subtype = media_type.partition(";")[0].strip().lower().partition("/")
+    return kind, subtype
+
+
 def _file(file: File) -> dict[str, Any]:
-    kind, _, subtype = file.media_type.partition(";")[0].strip().lower().partition("/")
+    kind, subtype = _kind(file.media_type)
     if _is_text(kind, subtype):
         return {"type": "text", "text": _inlined(file)}
     if kind == "image":

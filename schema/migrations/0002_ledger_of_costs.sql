@@ -1,0 +1,2 @@
+-- additive
+ALTER TABLE "requests" ADD COLUMN reserved_cost REAL;
