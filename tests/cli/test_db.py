@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from llmctl.store import ddl
+
 # With spaces, so that echo streams it in three pieces.
 SECRET = "correct horsey battery"
 
@@ -61,7 +63,7 @@ def test_all_places_are_listed(llmctl, hub, env):
 
 def test_status_is_json_with_numbers(llmctl, hub):
     found = json.loads(llmctl("db", "status", "--json").stdout)
-    assert (found["path"], found["mode"], found["schema_version"]) == (hub, "0600", 1)
+    assert (found["path"], found["mode"], found["schema_version"]) == (hub, "0600", ddl.VERSION)
     assert (found["chats"], found["messages"], found["requests"], found["running_jobs"]) == (1, 2, 1, 0)
     assert found["bytes"] > 0
 
@@ -234,7 +236,7 @@ def test_what_is_no_secret_is_refused(llmctl, hub, secret):
 
 def test_copy_that_still_holds_the_secret_is_named(llmctl, hub):
     llmctl("chat", "-m", "echo", SECRET, check=True)
-    execute(hub, "PRAGMA user_version=1")
+    execute(hub, f"PRAGMA user_version={ddl.VERSION}")
     llmctl("db", "backup", f"{hub}.20260102.mine.bak", check=True)
     done = llmctl("db", "scrub", "-", input=SECRET)
     assert done.returncode == 0

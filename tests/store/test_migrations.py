@@ -19,6 +19,11 @@ from llmctl.store.migrations import Schema
 from llmctl.store.opening import open_hub
 from llmctl.store.writes import Insert
 
+#: Where the program stands, and the two steps that the tests lead on.
+NOW = ddl.VERSION
+NEXT, LAST = NOW + 1, NOW + 2
+MOODS_FILE, KINDS_FILE = f"{NEXT:04d}_moods.sql", f"{LAST:04d}_kinds.sql"
+
 ADDITIVE = """\
 -- additive
 ALTER TABLE "chats" ADD COLUMN mood TEXT;
@@ -61,7 +66,7 @@ FRESH = (
 
 @pytest.fixture
 def root(tmp_path):
-    """A later schema: version 2 adds a column, a table and a view's column; version 3 makes a table anew."""
+    """A later schema: the next version adds a column, a table and a view's column; the last makes a table anew."""
     folder = tmp_path / "schema"
     shutil.copytree(ddl.folder(), folder)
     for name, old, new in FRESH:
@@ -73,8 +78,8 @@ def root(tmp_path):
     made = REWRITE[REWRITE.index("CREATE") : REWRITE.index("INSERT")].replace("new_tools", "tools")
     made = made.replace("/*fields:tools*/", "") + 'CREATE UNIQUE INDEX tools_name ON "tools" (name);\n\n'
     (folder / "030_agents.sql").write_text(agents[:begin] + made + agents[end:])
-    (folder / "migrations" / "0002_moods.sql").write_text(ADDITIVE)
-    (folder / "migrations" / "0003_kinds.sql").write_text(REWRITE)
+    (folder / "migrations" / MOODS_FILE).write_text(ADDITIVE)
+    (folder / "migrations" / KINDS_FILE).write_text(REWRITE)
     return str(folder)
 
 
@@ -120,15 +125,15 @@ def shape_of(database):
 
 
 def test_old_hub_with_migrations_has_the_shape_of_a_fresh_one(hub, root):
-    done = migrations.upgrade(hub, Schema(3, root))
+    done = migrations.upgrade(hub, Schema(LAST, root))
     assert [step.name for step in done.steps] == ["moods", "kinds"]
     assert shape_of(hub) == shape_of(fresh(root))
-    assert migrations.version(hub) == 3
+    assert migrations.version(hub) == LAST
     assert hub.value("PRAGMA foreign_keys") == 1
 
 
 def test_rows_survive_and_references_hold(hub, root):
-    migrations.upgrade(hub, Schema(3, root))
+    migrations.upgrade(hub, Schema(LAST, root))
     assert hub.query("SELECT name, kind FROM {tools}") == [{"name": "ls", "kind": "command"}]
     assert hub.value("SELECT tool_id FROM {agent_tool_connections}") == "t1"
     assert hub.query("PRAGMA foreign_key_check") == []
@@ -144,7 +149,7 @@ def test_migrations_keep_custom_names_fields_indexes_and_triggers(hub, root):
     hub.execute("CREATE TRIGGER mine AFTER INSERT ON {tools} BEGIN INSERT INTO seen VALUES (NEW.id); END")
     hub.execute("CREATE VIEW their_view AS SELECT name FROM {tools}")
     hub.execute("CREATE TRIGGER away INSTEAD OF DELETE ON v_jobs BEGIN SELECT 1; END")
-    migrations.upgrade(hub, Schema(3, root))
+    migrations.upgrade(hub, Schema(LAST, root))
     assert hub.query("SELECT name, owner, since FROM {tools}") == [{"name": "ls", "owner": "me", "since": None}]
     assert hub.value("SELECT tbl_name FROM sqlite_master WHERE name = 'tools_owner'") == 'my "tools"'
     hub.execute("INSERT INTO {tools} (id, name, kind) VALUES ('t2', 'cat', 'command')")
@@ -154,70 +159,70 @@ def test_migrations_keep_custom_names_fields_indexes_and_triggers(hub, root):
 
 
 def test_what_was_applied_is_recorded_with_a_checksum(hub, root):
-    schema = Schema(3, root)
+    schema = Schema(LAST, root)
     migrations.upgrade(hub, schema)
     rows = hub.query("SELECT version, name, length(checksum) AS size FROM {schema_migrations} ORDER BY version")
-    assert rows == [{"version": 2, "name": "moods", "size": 64}, {"version": 3, "name": "kinds", "size": 64}]
+    assert rows == [{"version": NEXT, "name": "moods", "size": 64}, {"version": LAST, "name": "kinds", "size": 64}]
     assert migrations.tampered(hub, schema) == []
-    with open(f"{root}/migrations/0002_moods.sql", "a") as file:
+    with open(f"{root}/migrations/{MOODS_FILE}", "a") as file:
         file.write("-- a small correction\n")
-    assert migrations.tampered(hub, schema) == ["0002_moods"]
+    assert migrations.tampered(hub, schema) == [MOODS_FILE.removesuffix(".sql")]
 
 
 def test_copy_of_the_hub_is_made_first(hub, root):
-    done = migrations.upgrade(hub, Schema(3, root))
+    done = migrations.upgrade(hub, Schema(LAST, root))
     assert done.backup in backups.beside(hub.path)
-    assert "schema-1" in os.path.basename(done.backup)
+    assert f"schema-{NOW}" in os.path.basename(done.backup)
     with closing(open_hub(done.backup)) as old:
-        assert migrations.version(old) == 1
+        assert migrations.version(old) == NOW
         assert old.value("SELECT count(*) FROM {chats}") == 1
 
 
 def test_additive_step_runs_at_the_first_write(hub, root):
-    done = migrations.upgrade_at_first_write(hub, Schema(2, _without_rewrite(root)))
+    done = migrations.upgrade_at_first_write(hub, Schema(NEXT, _without_rewrite(root)))
     assert [step.name for step in done.steps] == ["moods"]
 
 
 def test_rewriting_step_waits_to_be_asked_for(hub, root):
     with pytest.raises(StorageError) as error:
-        migrations.upgrade_at_first_write(hub, Schema(3, root))
+        migrations.upgrade_at_first_write(hub, Schema(LAST, root))
     assert error.value.reason == "needs_migration"
     assert "llmctl db migrate" in error.value.hint
-    assert migrations.version(hub) == 1
+    assert migrations.version(hub) == NOW
 
 
 def test_large_hub_is_upgraded_at_a_write_without_a_copy(hub, root, monkeypatch):
     monkeypatch.setattr(migrations, "SMALL_BYTES", 1000)
-    assert migrations.upgrade_at_first_write(hub, Schema(2, _without_rewrite(root))).backup is None
+    assert migrations.upgrade_at_first_write(hub, Schema(NEXT, _without_rewrite(root))).backup is None
 
 
 def test_opening_for_writing_upgrades_and_for_reading_does_not(path, root, monkeypatch):
-    monkeypatch.setattr(ddl, "VERSION", 2)
-    schema = Schema(2, _without_rewrite(root))
+    monkeypatch.setattr(ddl, "VERSION", NEXT)
+    schema = Schema(NEXT, _without_rewrite(root))
     monkeypatch.setattr(migrations, "Schema", lambda: schema)
     with closing(open_hub(path)) as hub:
-        assert migrations.version(hub) == 1
+        assert migrations.version(hub) == NOW
     with closing(open_hub(path, "write")) as hub:
-        assert migrations.version(hub) == 2
+        assert migrations.version(hub) == NEXT
 
 
 def test_failing_step_changes_nothing_and_those_before_stay(hub, root):
-    with open(f"{root}/migrations/0003_kinds.sql", "a") as file:
+    with open(f"{root}/migrations/{KINDS_FILE}", "a") as file:
         file.write('INSERT INTO "tools" (id) VALUES (NULL);\nSELECT nonsense;\n')
     with pytest.raises((StorageError, sqlite3.IntegrityError)):
-        migrations.upgrade(hub, Schema(3, root))
-    assert migrations.version(hub) == 2
+        migrations.upgrade(hub, Schema(LAST, root))
+    assert migrations.version(hub) == NEXT
     assert hub.query("SELECT type FROM {tools}") == [{"type": "command"}]
     _repair(root)
-    migrations.upgrade(hub, Schema(3, root))
+    migrations.upgrade(hub, Schema(LAST, root))
     assert shape_of(hub) == shape_of(fresh(root))
 
 
 def test_step_that_breaks_a_reference_is_undone(hub, root):
-    with open(f"{root}/migrations/0003_kinds.sql", "a") as file:
+    with open(f"{root}/migrations/{KINDS_FILE}", "a") as file:
         file.write('DELETE FROM "tools";\n')
     with pytest.raises(StorageError, match="would leave 1 rows"):
-        migrations.upgrade(hub, Schema(3, root))
+        migrations.upgrade(hub, Schema(LAST, root))
     assert hub.value("SELECT count(*) FROM {tools}") == 1
     assert hub.value("PRAGMA foreign_keys") == 1
 
@@ -225,22 +230,22 @@ def test_step_that_breaks_a_reference_is_undone(hub, root):
 def test_reference_that_was_broken_before_does_not_stop_an_upgrade(hub, root):
     hub.execute("PRAGMA foreign_keys=OFF")
     hub.execute("UPDATE {agents} SET chat_model_id = 'gone'")
-    migrations.upgrade(hub, Schema(3, root))
-    assert migrations.version(hub) == 3
+    migrations.upgrade(hub, Schema(LAST, root))
+    assert migrations.version(hub) == LAST
 
 
 def test_field_of_the_users_with_the_name_of_a_new_column_is_named(hub, root):
     fields.add(hub, [fields.parse("chats.mood:text")])
     with pytest.raises(StorageError, match='adds a column "mood", and you have a field of that name'):
-        migrations.upgrade(hub, Schema(3, root))
-    assert migrations.version(hub) == 1
+        migrations.upgrade(hub, Schema(LAST, root))
+    assert migrations.version(hub) == NOW
     assert hub.query("SELECT messages FROM v_chats") == [{"messages": 1}]
 
 
 def test_missing_step_is_an_error_not_a_jump(hub, root):
-    os.unlink(f"{root}/migrations/0002_moods.sql")
-    with pytest.raises(StorageError, match="no way from schema 1 to 3"):
-        migrations.upgrade(hub, Schema(3, root))
+    os.unlink(f"{root}/migrations/{MOODS_FILE}")
+    with pytest.raises(StorageError, match=f"no way from schema {NOW} to {LAST}"):
+        migrations.upgrade(hub, Schema(LAST, root))
 
 
 def test_every_step_of_the_program_leads_to_its_version():
@@ -253,12 +258,12 @@ UPGRADE = textwrap.dedent("""
     from llmctl.store import ddl, migrations
     from llmctl.store.opening import open_hub
     path, root, deadly = sys.argv[1:]
-    ddl.VERSION = 3
+    ddl.VERSION += 2
     migrations.upgrade_at_first_write = lambda hub: None
     hub = open_hub(path, "write")
     if deadly:
         hub.connection.set_trace_callback(lambda sql: deadly in sql and os.kill(os.getpid(), signal.SIGKILL))
-    done = migrations.upgrade(hub, migrations.Schema(3, root))
+    done = migrations.upgrade(hub, migrations.Schema(ddl.VERSION, root))
     print(len(done.steps), bool(done.backup))
 """)
 
@@ -275,7 +280,13 @@ def start(path, root, deadly=""):
 
 @pytest.mark.parametrize(
     "moment",
-    ["ADD COLUMN mood", 'DROP TABLE "tools"', "CREATE VIEW v_usage", "PRAGMA user_version=2", "VALUES ('rebuild')"],
+    [
+        "ADD COLUMN mood",
+        'DROP TABLE "tools"',
+        "CREATE VIEW v_usage",
+        f"PRAGMA user_version={NEXT}",
+        "VALUES ('rebuild')",
+    ],
 )
 def test_upgrade_that_is_killed_goes_on_where_it_was(path, root, moment, monkeypatch):
     process = start(path, root, moment)
@@ -283,10 +294,10 @@ def test_upgrade_that_is_killed_goes_on_where_it_was(path, root, moment, monkeyp
     assert process.returncode == -signal.SIGKILL
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    monkeypatch.setattr(ddl, "VERSION", 3)
+    monkeypatch.setattr(ddl, "VERSION", LAST)
     monkeypatch.setattr(migrations, "upgrade_at_first_write", lambda hub: None)
     with closing(open_hub(path, "write")) as hub:
-        migrations.upgrade(hub, Schema(3, root))
+        migrations.upgrade(hub, Schema(LAST, root))
         assert shape_of(hub) == shape_of(fresh(root))
         assert hub.query("SELECT name, kind FROM {tools}") == [{"name": "ls", "kind": "command"}]
         assert hub.meta("upgrading") is None
@@ -299,7 +310,7 @@ def test_twenty_processes_upgrade_one_hub_at_once(path, root, monkeypatch):
     assert [process.returncode for process in processes] == [0] * 20, outputs
     assert sum(int(out.split()[0]) for out, _ in outputs) == 2
     assert sum(out.split()[1] == "True" for out, _ in outputs) == 1
-    monkeypatch.setattr(ddl, "VERSION", 3)
+    monkeypatch.setattr(ddl, "VERSION", LAST)
     with closing(open_hub(path)) as hub:
         assert shape_of(hub) == shape_of(fresh(root))
         assert hub.value("PRAGMA integrity_check") == "ok"
@@ -307,11 +318,11 @@ def test_twenty_processes_upgrade_one_hub_at_once(path, root, monkeypatch):
 
 
 def _without_rewrite(root):
-    os.unlink(f"{root}/migrations/0003_kinds.sql")
+    os.unlink(f"{root}/migrations/{KINDS_FILE}")
     shutil.copy(f"{ddl.folder()}/030_agents.sql", f"{root}/030_agents.sql")
     return root
 
 
 def _repair(root):
-    with open(f"{root}/migrations/0003_kinds.sql", "w") as file:
+    with open(f"{root}/migrations/{KINDS_FILE}", "w") as file:
         file.write(REWRITE)
