@@ -6,18 +6,14 @@ What is expected is read from the recorded body as a whole, in another and simpl
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, Fold, fold
+from llmctl.core.chat import ChatResponse, fold
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import (
     BudgetError,
@@ -28,20 +24,15 @@ from llmctl.core.errors import (
     UnavailableError,
 )
 from llmctl.core.events import Usage
-from llmctl.core.http import Endpoint
-from llmctl.core.messages import Message, Thinking
+from llmctl.core.messages import Thinking
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
 from llmctl.transport.frames import sse
 from llmctl.wire.openai_chat import WIRE
+from tests.wire import recorded
+from tests.wire.recorded import documents, is_stream
 
-FOLDER = os.environ.get("LLMCTL_RECORDINGS", "")
-CHUNKINGS = ("1", "7", "4096", "nasty")
-
-pytestmark = pytest.mark.skipif(
-    not os.path.isfile(os.path.join(FOLDER, "index.jsonl")),
-    reason="RECORDED TRAFFIC IS NOT TESTED: set LLMCTL_RECORDINGS to the folder of recordings (with index.jsonl)",
-)
+pytestmark = recorded.needs_recordings
 
 #: What hosts need that the list of providers does not name.
 DIALECTS = {
@@ -66,34 +57,15 @@ ERRORS: dict[tuple[str, int, str], tuple[type[LlmctlError], str]] = {
 }
 
 
-def exchanges() -> list[dict[str, Any]]:
-    if not os.path.isfile(os.path.join(FOLDER, "index.jsonl")):
-        return []
-    lines = Path(FOLDER, "index.jsonl").read_text(encoding="utf-8").splitlines()
-    entries = [entry for entry in map(json.loads, lines) if entry["api"] == "openai-chat"]
-    return [json.loads(Path(FOLDER, entry["path"]).read_text(encoding="utf-8")) for entry in entries]
+EXCHANGES = recorded.exchanges("openai-chat")
+PROVIDER_NAMES = recorded.providers_of(EXCHANGES)
+STREAMING = recorded.providers_of([exchange for exchange in EXCHANGES if is_stream(exchange)])
 
 
-def is_stream(exchange: dict[str, Any]) -> bool:
-    return "event-stream" in exchange["response"]["headers"].get("content-type", "")
-
-
-EXCHANGES = exchanges()
-PROVIDER_NAMES = sorted({exchange["provider"] for exchange in EXCHANGES}) or ["none"]
-STREAMING = sorted({exchange["provider"] for exchange in EXCHANGES if is_stream(exchange)}) or ["none"]
-
-
-@pytest.fixture(scope="module", params=CHUNKINGS)
+@pytest.fixture(scope="module", params=recorded.CHUNKINGS)
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The replay server as a process, cutting bodies as the parameter says."""
-    script = os.environ.get("LLMCTL_REPLAY_SERVER") or os.path.join(FOLDER, "..", "tools", "replay_server.py")
-    command = [sys.executable, script, "--corpus", FOLDER, "--port", "0", "--chunk", request.param, "--chunk-json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = re.search(r"http://\S+?:\d+", process.stdout.readline())
-        assert address is not None
-        yield address[0]
-        process.terminate()
+    with recorded.replaying(request.param) as address:
+        yield address
 
 
 def dialect_of(provider: str) -> Dialect:
@@ -105,37 +77,11 @@ def dialect_of(provider: str) -> Dialect:
 def ask(
     server: str, exchange: dict[str, Any], fault: str | None = None, timeouts: client.Timeouts | None = None
 ) -> tuple[ChatResponse, LlmctlError | None]:
-    """Ask the recorded question's stand-in; return what came and what went wrong."""
-    endpoint = Endpoint(
-        base_url=f"{server}/id/{exchange['id']}",
-        headers={"x-replay-fault": fault} if fault else {},
-        dialect=dialect_of(exchange["provider"]),
-    )
-    asked = ChatRequest("some-model", (Message.of("user", "hello"),), stream=is_stream(exchange))
-    total = Fold()
-    try:
-        with client.open(WIRE.build_request(endpoint, asked), timeouts, loopback_only=True) as answer:
-            if answer.status >= 400:
-                return total.response(), WIRE.parse_error(answer.status, answer.headers, answer.read())
-            if asked.stream:
-                events = WIRE.parse_stream(sse(answer.chunks), endpoint.dialect)
-            else:
-                events = WIRE.parse_response(answer.read(), endpoint.dialect)
-            for event in events:
-                total.add(event)
-    except LlmctlError as error:
-        return total.response(), error
-    return total.response(), None
+    dialect = dialect_of(exchange["provider"])
+    return recorded.ask(WIRE, server, exchange, dialect, fault=fault, timeouts=timeouts)
 
 
 # ---------------------------------------------------------------- what is expected, read another way
-
-
-def documents(exchange: dict[str, Any]) -> list[dict[str, Any]]:
-    body = exchange["response"]["body"]
-    if not is_stream(exchange):
-        return [json.loads(body)]
-    return [json.loads(data) for data in re.findall(r"^data: ?(\{.*\})\r?$", body, re.MULTILINE)]
 
 
 def messages(exchange: dict[str, Any]) -> list[dict[str, Any]]:
