@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmctl.cli import asking
+from llmctl.cli import asking, values
 from llmctl.cli.app import App
 from llmctl.core.jsontext import dumps, loads
 from llmctl.engine import target, unlocking
@@ -34,7 +34,7 @@ def columns(app: App, database: Database, wishes: Wishes, chat: Row | None) -> d
     app.asking = {"metadata": wishes.metadata, "field": wishes.fields, "reference": wishes.references}
     app.asking |= {"no_persist": None, "rollback": False, "tag": None}
     kept = asking.keep(app, database.fields.get("chats", {}), {})
-    options = asking.pairs(wishes.options, "-o", typed=True)
+    options = values.pairs(wishes.options, "-o", typed=True)
     found = _target(app, database, wishes) if wishes.model or wishes.connection else None
     settings = loads(old["settings"], {})
     if options:

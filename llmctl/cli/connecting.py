@@ -45,7 +45,7 @@ def more(
     header: Iterable[str] | None, option: Iterable[str] | None, data: str | None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return headers, options and data as the flags give them; ``K=`` is None: take it away."""
-    from llmctl.cli.asking import pairs
+    from llmctl.cli.values import pairs
 
     headers = {name: value or None for name, value in pairs(header or (), "--header").items()}
     return headers, pairs(option or (), "--option", typed=True), _data(data)

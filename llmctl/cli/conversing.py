@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmctl.cli import asking, files, stdin
+from llmctl.cli import asking, attaching, files, stdin
 from llmctl.cli.app import App
 from llmctl.cli.messages_in import parsed_messages
 from llmctl.cli.printing import Printer
@@ -155,10 +155,10 @@ class Conversation:
     def _ask(self) -> Ask:
         """Read what is said: words, stdin, files, messages."""
         wishes, app = self._wishes, self._app
-        names, from_stdin = asking.files(app)
-        attached = tuple(asking.read_file(name) for name in names)
+        names, from_stdin = attaching.files(app)
+        attached = tuple(attaching.read_file(name) for name in names)
         if from_stdin:
-            attached = (*attached, asking.file_of(stdin.read_bytes(app.io, app.note)))
+            attached = (*attached, attaching.file_of(stdin.read_bytes(app.io, app.note)))
         takes_stdin = False if from_stdin or wishes.messages == "-" else app.asking["stdin"]
         prompt = stdin.read_prompt(wishes.words, io=app.io, env=app.env, note=app.note, stdin=takes_stdin)
         return Ask(prompt=prompt, files=attached, system=self.system, messages=self._messages())

@@ -108,7 +108,7 @@ def leaf(path: tuple[str, ...]) -> TyperCommand:
     info = CommandInfo(name=path[-1], cls=Leaf, callback=function, context_settings=_SETTINGS, add_help_option=False)
     command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
     if hasattr(function, "__asking__"):
-        from llmctl.cli.asking import asking_options
+        from llmctl.cli.asking_flags import asking_options
 
         command.params += asking_options()
     command.params += [*output_options(getattr(function, FLAGS, None)), *global_options()]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.asking import asking
+from llmctl.cli.asking_flags import asking
 from llmctl.cli.output import answer
 
 

@@ -223,11 +223,11 @@ def query(
       llmctl db query "SELECT model, count(*) AS n FROM v_requests GROUP BY model"
       llmctl db query "SELECT * FROM v_messages WHERE chat = :chat" -p chat=fix-42 --json
     """
-    from llmctl.cli import asking
+    from llmctl.cli import values
     from llmctl.store import querying
 
     app: App = ctx.obj
-    result = querying.run(app.hub(), _sql(app, sql), asking.pairs(param or (), "--param"))
+    result = querying.run(app.hub(), _sql(app, sql), values.pairs(param or (), "--param"))
     unlimited = limit is None and not app.io.stdout_tty
     most = None if unlimited or limit == 0 else _SCREENFUL if limit is None else limit
     rows = _first(app, result.rows, most) if most is not None else result.rows

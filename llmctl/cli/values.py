@@ -1,0 +1,77 @@
+"""Values that are written as ``K=V`` and ``K:=JSON``, and how they fit custom columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from llmctl.core import clock, jsontext
+from llmctl.core.errors import UsageError
+from llmctl.core.keyshapes import mask_keys
+
+
+def pairs(given: Iterable[str], flag: str, *, typed: bool = False) -> dict[str, Any]:
+    """Read ``K=V`` and ``K:=JSON``; with ``typed`` a V that is JSON (a number, true, a list) is taken as such."""
+    found: dict[str, Any] = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip(":"):
+            raise UsageError(f'"{flag} {mask_keys(item)}" is not K=V')
+        if key.endswith(":"):
+            found[key[:-1]] = _json(value, f"{flag} {key}=")
+        else:
+            found[key] = _guessed(value) if typed else value
+    return found
+
+
+def _guessed(value: str) -> Any:
+    try:
+        return _loaded(value)
+    except ValueError:
+        return value
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return _loaded(text)
+    except ValueError as error:
+        raise UsageError(f'"{where}" holds no JSON: {error}') from error
+
+
+def _loaded(text: str) -> Any:
+    """Read JSON by its standard, which knows no NaN and no Infinity. Raises ValueError."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+    return value
+
+
+def _container(value: Any) -> str:
+    """Return an object or array as such a column holds it; SQLite would make a number of ``"7"`` there."""
+    found = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(found, dict | list):
+        raise ValueError("neither object nor array")
+    return jsontext.dumps(found)
+
+
+def column_value(name: str, value: Any, kind: str) -> Any:
+    """Return a value for a custom column of that declared type; raises UsageError where it does not fit."""
+    try:
+        match kind.upper():
+            case "INTEGER":
+                return int(value)
+            case "REAL":
+                return float(value)
+            case "BOOLEAN":
+                return {"true": 1, "1": 1, "yes": 1, "false": 0, "0": 0, "no": 0}[str(value).lower()]
+            case "JSONB":
+                return _container(value)
+            case "DATETIME":
+                return clock.stored(clock.parsed(str(value)))
+            case _:
+                return value if isinstance(value, str) else json.dumps(value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f'"{value}" is no {kind.lower()} for field "{name}"') from error
