@@ -4,12 +4,12 @@ Source: https://platform.openai.com/docs/api-reference/chat, and what those host
 """
 
 from llmctl.wire import Wire
-from llmctl.wire.openai_chat.errors import parse_error
 from llmctl.wire.openai_chat.messages import accepts
-from llmctl.wire.openai_chat.models import build_models_request, parse_models
 from llmctl.wire.openai_chat.request import build_request
 from llmctl.wire.openai_chat.response import parse_response
 from llmctl.wire.openai_chat.stream import parse_stream
+from llmctl.wire.openai_models import build_models_request, parse_models
+from llmctl.wire.refusals import parse_error
 
 WIRE = Wire(
     name="openai-chat",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.dialect import Dialect
@@ -12,6 +12,8 @@ from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
 from llmctl.wire.openai_chat.messages import encode_messages
+from llmctl.wire.strict_schema import is_strict
+from llmctl.wire.urls import url_of
 
 #: Where a host wants a level but the user named tokens: the most tokens each level stands for.
 _LEVELS = (("none", 0), ("low", 2048), ("medium", 12288))
@@ -29,13 +31,6 @@ def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
     } | dict(endpoint.headers)
     body = dumps(_body(request, endpoint.dialect)).encode("utf-8", "replace")
     return HttpRequest("POST", url, headers, body)
-
-
-def url_of(endpoint: Endpoint, path: str) -> str:
-    """Return base URL + path + query; a query that the base URL itself carries is kept."""
-    base, _, query = endpoint.base_url.partition("?")
-    query = "&".join(filter(None, (query, urlencode(endpoint.query))))
-    return base.rstrip("/") + path + (f"?{query}" if query else "")
 
 
 def _body(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
@@ -70,28 +65,8 @@ def _tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
 
 
 def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    named = {"name": "response", "schema": schema} | ({"strict": True} if _is_strict(schema) else {})
+    named = {"name": "response", "schema": schema} | ({"strict": True} if is_strict(schema) else {})
     return {"type": "json_schema", "json_schema": named}
-
-
-def _is_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict mode takes the schema: each object is closed and requires all it names.
-
-    https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
-    """
-    if isinstance(schema, list | tuple):
-        return all(_is_strict(item) for item in schema)
-    if not isinstance(schema, Mapping):
-        return True
-    properties = schema.get("properties")
-    if isinstance(properties, Mapping):
-        closed = schema.get("additionalProperties") is False
-        if not closed or set(properties) != set(schema.get("required") or ()):
-            return False
-        return all(_is_strict(value) for value in properties.values())
-    if schema.get("type") == "object":
-        return schema.get("additionalProperties") is False
-    return all(_is_strict(value) for name, value in schema.items() if name not in ("enum", "const", "default"))
 
 
 def _thinking(wanted: str | int | None, field: str | None) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import StreamEvent
-from llmctl.wire.openai_chat.errors import error_in, page_error
+from llmctl.wire.openai_chat.errors import error_in
 from llmctl.wire.openai_chat.reader import Reader
+from llmctl.wire.refusals import page_error
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:

@@ -11,8 +11,9 @@ from llmctl.core.errors import UnavailableError
 from llmctl.core.events import Finish, StreamEvent, Unreadable
 from llmctl.core.http import ServerEvent
 from llmctl.core.keyshapes import mask_keys
-from llmctl.wire.openai_chat.errors import error_in, error_of
+from llmctl.wire.openai_chat.errors import error_in
 from llmctl.wire.openai_chat.reader import Reader
+from llmctl.wire.refusals import error_of
 
 _decode = json.JSONDecoder(strict=False).decode
 

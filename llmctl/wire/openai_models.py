@@ -1,4 +1,4 @@
-"""The list of models a host offers."""
+"""The list of models that OpenAI and the hosts that copy it offer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.openai_chat.errors import error_in, page_error
-from llmctl.wire.openai_chat.request import url_of
+from llmctl.wire.refusals import error_of, page_error, stated_error
+from llmctl.wire.urls import url_of
 
 #: Our word for each fact, and the fields in which hosts state it.
 _FACTS = {
@@ -36,9 +36,12 @@ def parse_models(body: bytes) -> list[dict[str, Any]]:
     except (ValueError, RecursionError):
         raise page_error(200, body) from None
     if isinstance(listing, dict):
-        if error := error_in(listing):
+        found = listing.get("data") or listing.get("models") or []
+        if error := stated_error(listing):
             raise error
-        listing = listing.get("data") or listing.get("models") or []
+        if not found and listing.get("detail"):
+            raise error_of(listing)
+        listing = found
     if not isinstance(listing, list):
         raise UnavailableError("the answer is no list of models", reason="no_answer", status_code=200)
     return [model for entry in listing if (model := _model(entry))["id"]]
