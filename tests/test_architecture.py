@@ -24,6 +24,8 @@ HEAVY = {
     "jinja2": "formats/templates.py",
     "tabulate": "cli/tables.py",
     "keyring": "engine/key_rings.py",
+    "jsonschema_rs": "tools/schemas.py",
+    "mcp": "tools/mcp.py",
 }
 #: Asked for inside a function, where nothing of the system's will do.
 FALLBACK = {"certifi": "transport/tls.py"}
