@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Iterable
 from typing import Any
 
 from llmctl.core.dialect import Dialect
-from llmctl.core.errors import UsageError
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
+from llmctl.wire.files import base64_of, inlined, is_text, kind_of, url_of_file
 from llmctl.wire.openai_chat.thinking import replay
 
-_TEXTUAL = {
-    "application/json", "application/xml", "application/yaml", "application/x-yaml", "application/toml",
-    "application/javascript", "application/x-sh", "application/sql", "application/x-ndjson",
-}  # fmt: skip
 _AUDIO = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "x-m4a": "m4a", "x-flac": "flac"}
 
 
@@ -107,55 +102,22 @@ def _user_content(message: Message) -> str | list[dict[str, Any]]:
 
 def accepts(media_type: str, by_url: bool, dialect: Dialect) -> bool:
     """Say whether a file can be sent: text, pictures, video, audio and PDF; of these pictures and video by URL."""
-    kind, subtype = _kind(media_type)
+    kind, subtype = kind_of(media_type)
     if by_url:
         return kind in ("image", "video")
-    return _is_text(kind, subtype) or kind in ("image", "video", "audio") or subtype == "pdf"
-
-
-def _kind(media_type: str) -> tuple[str, str]:
-    kind, _, subtype = media_type.partition(";")[0].strip().lower().partition("/")
-    return kind, subtype
+    return is_text(media_type) or kind in ("image", "video", "audio") or subtype == "pdf"
 
 
 def _file(file: File) -> dict[str, Any]:
-    kind, subtype = _kind(file.media_type)
-    if _is_text(kind, subtype):
-        return {"type": "text", "text": _inlined(file)}
+    kind, subtype = kind_of(file.media_type)
+    if is_text(file.media_type):
+        return {"type": "text", "text": inlined(file)}
     if kind == "image":
-        return {"type": "image_url", "image_url": {"url": _url(file)}}
+        return {"type": "image_url", "image_url": {"url": url_of_file(file)}}
     if kind == "video":
-        return {"type": "video_url", "video_url": {"url": _url(file)}}
+        return {"type": "video_url", "video_url": {"url": url_of_file(file)}}
     if kind == "audio":
         format = _AUDIO.get(subtype, subtype)
-        return {"type": "input_audio", "input_audio": {"data": _base64(file), "format": format}}
+        return {"type": "input_audio", "input_audio": {"data": base64_of(file), "format": format}}
     name = file.name or f"file.{subtype}"
-    return {"type": "file", "file": {"filename": name, "file_data": _url(file)}}
-
-
-def _is_text(kind: str, subtype: str) -> bool:
-    return kind == "text" or f"{kind}/{subtype}" in _TEXTUAL or subtype.endswith(("+json", "+xml"))
-
-
-def _inlined(file: File) -> str:
-    text = _data(file).decode("utf-8-sig", "replace")
-    end = "" if text.endswith("\n") else "\n"
-    return f'<file name="{file.name or "attachment"}">\n{text}{end}</file>'
-
-
-def _url(file: File) -> str:
-    return file.url or f"data:{file.media_type};base64,{_base64(file)}"
-
-
-def _base64(file: File) -> str:
-    return binascii.b2a_base64(_data(file), newline=False).decode("ascii")
-
-
-def _data(file: File) -> bytes:
-    if file.data is None:
-        raise UsageError(
-            f'this connection takes no {file.media_type} by url: "{file.url}"',
-            hint="download it and attach the file",
-            reason="attachment",
-        )
-    return file.data
+    return {"type": "file", "file": {"filename": name, "file_data": url_of_file(file)}}
