@@ -11,12 +11,10 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
+from llmctl.wire.effort import level_of
 from llmctl.wire.openai_chat.messages import encode_messages
 from llmctl.wire.strict_schema import is_strict
 from llmctl.wire.urls import url_of
-
-#: Where a host wants a level but the user named tokens: the most tokens each level stands for.
-_LEVELS = (("none", 0), ("low", 2048), ("medium", 12288))
 
 
 def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
@@ -74,21 +72,17 @@ def _thinking(wanted: str | int | None, field: str | None) -> dict[str, Any]:
         return {}
     match field:
         case "reasoning_effort":
-            return {field: _level(wanted)}
+            return {field: level_of(wanted)}
         case "reasoning":
-            return {field: {"max_tokens": wanted} if isinstance(wanted, int) and wanted else {"effort": _level(wanted)}}
+            return {
+                field: {"max_tokens": wanted} if isinstance(wanted, int) and wanted else {"effort": level_of(wanted)}
+            }
         case "thinking":
-            return {field: {"type": "disabled" if _level(wanted) == "none" else "enabled"}}
+            return {field: {"type": "disabled" if level_of(wanted) == "none" else "enabled"}}
         case "enable_thinking":
-            return {field: _level(wanted) != "none"}
+            return {field: level_of(wanted) != "none"}
     raise UsageError(
         f'this connection has no setting for thinking "{wanted}"',
         hint="pass the host's own field with -o, or leave --thinking out",
         reason="thinking",
     )
-
-
-def _level(wanted: str | int) -> str:
-    if isinstance(wanted, str):
-        return wanted
-    return next((level for level, most in _LEVELS if wanted <= most), "high")

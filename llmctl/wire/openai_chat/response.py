@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import StreamEvent
+from llmctl.wire.documents import whole_object
 from llmctl.wire.openai_chat.errors import error_in
 from llmctl.wire.openai_chat.reader import Reader
-from llmctl.wire.refusals import page_error
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
@@ -20,7 +18,7 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     Raises (while iterating) the error that a 200 carries, after its usage; an :class:`UnavailableError` with the
     reason ``not_json`` for a page or half an answer, ``no_answer`` for JSON without one.
     """
-    answer = _object(body)
+    answer = whole_object(body)
     reader = Reader(dialect)
     yield from reader.read(answer, whole=True)
     if error := error_in(answer):
@@ -28,16 +26,3 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     if not reader.began and reader.finish_reason is None and not answer.get("choices"):
         raise UnavailableError("the answer holds no choices", reason="no_answer", status_code=200)
     yield reader.finish()
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    # OpenRouter puts lines of white space in front of the JSON while it waits.
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        raise page_error(200, body) from None
-    if isinstance(answer, list) and len(answer) == 1:
-        answer = answer[0]
-    if not isinstance(answer, dict):
-        raise page_error(200, body)
-    return answer

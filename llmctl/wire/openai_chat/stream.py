@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import Finish, StreamEvent, Unreadable
 from llmctl.core.http import ServerEvent
-from llmctl.core.keyshapes import mask_keys
+from llmctl.wire.documents import excerpt_of, object_of
 from llmctl.wire.openai_chat.errors import error_in
 from llmctl.wire.openai_chat.reader import Reader
 from llmctl.wire.refusals import error_of
-
-_decode = json.JSONDecoder(strict=False).decode
 
 
 def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
@@ -31,12 +27,12 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
         if data[:6] == "[DONE]":
             yield from ending.marked(reader)
             return
-        chunk = _object(data)
+        chunk = object_of(data)
         if event.event == "error":
             raise error_of(data if chunk is None else chunk)
         if chunk is None:
             if data.strip():
-                yield Unreadable(f'no JSON object: "{_excerpt(data)}"')
+                yield Unreadable(f'no JSON object: "{excerpt_of(data)}"')
             continue
         yield from reader.read(chunk)
         if error := error_in(chunk):
@@ -70,15 +66,3 @@ def _until_cut(events: Iterable[ServerEvent], ending: _Ending) -> Iterator[Serve
     except UnavailableError:
         if ending.finish is None:
             raise
-
-
-def _object(data: str) -> dict[str, Any] | None:
-    try:
-        value = _decode(data)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _excerpt(data: str) -> str:
-    return mask_keys(" ".join(data[:200].split()))[:120]
