@@ -1,0 +1,51 @@
+"""Who is asked, by whom, in the benchmarks' year: models, habits, tools."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Model(NamedTuple):
+    """A model somebody uses for a part of the year, with its price in dollars for a million tokens."""
+
+    connection: str
+    provider: str
+    name: str
+    begins: float
+    ends: float
+    input: float | None
+    output: float | None
+    cached: float | None
+    speed_ms: int
+
+
+#: At most four at a time: people change models when better ones come.
+MODELS = (
+    Model("work", "openai", "gpt-4.1", 0.0, 0.45, 2.0, 8.0, 0.5, 2600),
+    Model("work", "openai", "gpt-5", 0.45, 1.0, 1.25, 10.0, 0.125, 4200),
+    Model("sonnet", "anthropic", "claude-sonnet-4", 0.0, 0.6, 3.0, 15.0, 0.3, 3400),
+    Model("sonnet", "anthropic", "claude-sonnet-4-5", 0.6, 1.0, 3.0, 15.0, 0.3, 3100),
+    Model("flash", "gemini", "gemini-2.5-flash", 0.2, 1.0, 0.3, 2.5, 0.075, 1200),
+    Model("local", "ollama", "llama3.2:3b", 0.0, 1.0, None, None, None, 6000),
+)
+EMBEDDING = Model("embed", "openai", "text-embedding-3-small", 0.0, 1.0, 0.02, 0.0, None, 180)
+
+
+class Habit(NamedTuple):
+    """A way to ask: by whom, with which tag, from which script and folder."""
+
+    share: float
+    agent: str | None
+    tag: str | None
+    script: str | None
+    folder: str
+
+
+HABITS = (
+    Habit(0.62, None, None, None, "/home/ada/src/hub"),
+    Habit(0.18, "coder", None, None, "/home/ada/src/engine"),
+    Habit(0.08, None, "ci", "review.sh", "/srv/ci/build"),
+    Habit(0.07, "support", "tickets", "answer-tickets", "/srv/support"),
+    Habit(0.05, None, "notes", None, "/home/ada/notes"),
+)
+TOOLS = ("read_file", "run_tests", "search_web", "weather", "sql")
