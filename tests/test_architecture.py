@@ -139,7 +139,7 @@ def test_only_main_catches_everything():
         for file, tree in TREES.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler) and catches_all(node) and not passes_on(node)
-        if file != "cli/main.py"
+        if file not in ("cli/main.py", "tools/function.py")  # the latter runs the code of others
     ]
     assert not wrong
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
@@ -43,6 +43,8 @@ class Completed:
     duration_ms: int
     #: Output went past ``max_output_bytes``; what is here is its beginning.
     truncated: bool = False
+    #: Output went past ``kill_beyond_bytes``, and the program was killed for it.
+    ran_away: bool = False
 
 
 def run(
@@ -53,11 +55,15 @@ def run(
     cwd: str | None = None,
     timeout_s: float | None = None,
     max_output_bytes: int = 1_000_000,
+    kill_beyond_bytes: int | None = None,
+    on_output: Callable[[bytes], None] = lambda data: None,
 ) -> Completed:
     """Run a program, or a string in ``/bin/sh``, and wait for its end.
 
     When the time is over, or when anything breaks the wait off (a signal that became an exception too), the
-    program is killed with all that it started. Each output is kept up to ``max_output_bytes`` and read on beyond.
+    program is killed with all that it started. Each output is kept up to ``max_output_bytes`` and read on beyond;
+    ``on_output`` gets every piece of either as it comes. A program that prints more than ``kill_beyond_bytes`` in all
+    is killed.
     A child that outlives its program keeps running, but its output is not waited for. Raises NotFoundError or
     ConfigError where nothing can be started.
     """
@@ -67,9 +73,9 @@ def run(
     try:
         with _signals_held():
             process = _start(argv, env, cwd, bool(stdin))
-        talk = _Talk(process, stdin, max_output_bytes)
-        in_time = talk.until(None if timeout_s is None else begun + timeout_s)
-        if not in_time:
+        talk = _Talk(process, stdin, max_output_bytes, kill_beyond_bytes, on_output)
+        ended = talk.until(None if timeout_s is None else begun + timeout_s)
+        if not ended:
             _kill(process)
         status = process.wait()
     finally:
@@ -79,9 +85,10 @@ def run(
         exit_status=status if status >= 0 else 128 - status,
         stdout=bytes(talk.outputs[0]),
         stderr=bytes(talk.outputs[1]),
-        timed_out=not in_time,
+        timed_out=not ended and not talk.ran_away,
         duration_ms=elapsed_ms(begun),
         truncated=talk.truncated,
+        ran_away=talk.ran_away,
     )
 
 
@@ -150,15 +157,25 @@ def _leave(process: _Process) -> None:
 class _Talk:
     """Feed a program and take its output until it ends."""
 
-    def __init__(self, process: _Process, stdin: bytes, limit: int) -> None:
+    def __init__(
+        self, process: _Process, stdin: bytes, limit: int, end: int | None, on_output: Callable[[bytes], None]
+    ) -> None:
         self.outputs = (bytearray(), bytearray())
         self.truncated = False
+        self._seen = 0
+        self._end = end
+        self._on_output = on_output
         self._process = process
         self._rest = memoryview(stdin)
         self._limit = limit
 
+    @property
+    def ran_away(self) -> bool:
+        """Whether more was printed than anybody bears."""
+        return self._end is not None and self._seen > self._end
+
     def until(self, deadline: float | None) -> bool:
-        """Return True at the program's end, False when the time (``time.monotonic()``) is over before."""
+        """Return True at the program's end; False when the time (``time.monotonic()``) is over, or it ran away."""
         with selectors.DefaultSelector() as selector:
             watch = self._register(selector)
             try:
@@ -189,7 +206,7 @@ class _Talk:
                 self._drain(selector)
                 return True
             left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            if self.ran_away or (left is not None and left <= 0):
                 return False
             if not told:
                 left = min(_LOOK_S, _LOOK_S if left is None else left)
@@ -231,6 +248,9 @@ class _Talk:
             data = os.read(fd, _CHUNK_BYTES)
         except BlockingIOError:
             return True
+        if data:
+            self._seen += len(data)
+            self._on_output(data)
         room = self._limit - len(output)
         output += data[:room]
         self.truncated |= len(data) > room

@@ -1,0 +1,53 @@
+"""A tool, how freely it may be used, and what a run of it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Permission = Literal["automatic", "user-permitted", "denied"]
+
+#: What users may write for a permission.
+PERMISSIONS: Mapping[str, Permission] = {
+    "automatic": "automatic",
+    "auto": "automatic",
+    "user-permitted": "user-permitted",
+    "ask": "user-permitted",
+    "denied": "denied",
+    "deny": "denied",
+}
+
+
+class Halt(Exception):
+    """Returned or raised by a Python tool: the run ends, and ``content`` is its final answer."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__(content)
+        self.content = content
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A thing that a model or a person may run. ``id`` is None where it is not in the hub."""
+
+    name: str
+    #: Name of the module in ``llmctl.tools`` that runs it.
+    type: str
+    description: str = ""
+    #: JSON Schema of the arguments.
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    #: How to run it: the words of its type.
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run gave: text for the model, and an error where it failed."""
+
+    content: str
+    error: str | None = None
+    exit_status: int | None = None
+    #: The run ends here: ``content`` is the final answer.
+    halts: bool = False

@@ -1,0 +1,42 @@
+"""Tools that are functions of this process: for programs that use llmctl as a library. They are in no hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmctl.core.errors import LlmctlError, RejectedError, UsageError
+from llmctl.core.jsontext import dumps
+from llmctl.core.tools import Halt, Ran, Tool
+from llmctl.tools import Context, ToolType, programs
+
+
+def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
+    """Call ``tool.data["function"]`` with the arguments by name. Whatever it raises is a failure of the tool."""
+    try:
+        value = tool.data["function"](**arguments)
+    except Halt as halt:
+        value = halt
+    except LlmctlError:
+        raise
+    except Exception as error:
+        raise RejectedError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+    if isinstance(value, Halt):
+        return Ran(value.content, halts=True)
+    return Ran(programs.cut(_text(value), context.most_bytes))
+
+
+def checked(data: Mapping[str, Any]) -> dict[str, Any]:
+    raise UsageError("a function cannot be kept in the hub", hint="see the type python")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    try:
+        return value if isinstance(value, str) else dumps(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+TYPE = ToolType(run, checked)
