@@ -58,8 +58,11 @@ CREATE TABLE "requests" (
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
-  -- US dollars set aside while the request runs, where a cap is set: the most it may cost.
-  reserved_cost REAL
+  -- US dollars set aside while the request runs, where a cap is set: the most it may cost. It stays, smaller, where
+  -- an answer broke off and nobody said what it cost.
+  reserved_cost REAL,
+  -- Parts of the token counts with a price of their own, and what else was used: unit -> number.
+  usage_details JSONB CHECK (usage_details IS NULL OR json_valid(usage_details) AND typeof(usage_details) = 'text')
 );
 CREATE INDEX requests_chat_id ON "requests" (chat_id);
 CREATE INDEX requests_thread_id ON "requests" (thread_id);
@@ -68,6 +71,7 @@ CREATE INDEX requests_job_id ON "requests" (job_id);
 CREATE INDEX requests_session_id ON "requests" (session_id);
 CREATE INDEX requests_price_id ON "requests" (price_id);
 CREATE INDEX requests_created_at ON "requests" (created_at);
+CREATE INDEX requests_reserved_cost ON "requests" (reserved_cost);
 
 -- One HTTP attempt of a request, without secrets.
 CREATE TABLE "network_calls" (

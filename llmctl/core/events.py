@@ -18,6 +18,10 @@ class Usage:
     thinking_tokens: int = 0
     #: US dollars, where the provider itself says what it charged.
     cost: float | None = None
+    #: What has a price of its own, by unit. Parts of the counts above: ``cache_write_1h_tokens``,
+    #: ``input_audio_tokens``, ``output_audio_tokens``, ``cached_audio_tokens``, ``input_image_tokens``,
+    #: ``output_image_tokens``, ``cached_image_tokens``; beside them: ``web_searches``, ``images``, ``audio_seconds``.
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total_tokens(self) -> int:
