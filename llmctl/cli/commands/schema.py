@@ -20,6 +20,9 @@ from llmctl.store.introspect import Catalogue, Table
 
 _COLUMNS = [Column("kind"), Column("table"), Column("what"), Column("name"), Column("detail")]
 
+#: Formats that differ by database.
+_OF_DATABASES = ("sql", "drizzle", "typeorm")
+
 _COMPARE = "to see what should be there: llmctl --db :memory: schema show TABLE"
 
 Provider = Literal["sqlite", "postgresql", "mysql"]
@@ -56,32 +59,36 @@ def show(
 
 def emit(
     ctx: typer.Context,
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{' or '.join(EMITTERS.names())}.")],
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(EMITTERS.names())}.")],
     nodellm: Annotated[bool, typer.Option("--nodellm", help="Models under the names of @node-llm/orm.")] = False,
     provider: Annotated[Provider | None, typer.Option(help="Database of the Prisma schema.")] = None,
     prisma_major: Annotated[Literal["6", "7"] | None, typer.Option(help="Version of Prisma.")] = None,
     config: Annotated[bool, typer.Option("--config", help="The prisma.config.ts to put beside the schema.")] = False,
-    dialect: Annotated[Provider | None, typer.Option(help="Database of the SQL.")] = None,
+    dialect: Annotated[Provider | None, typer.Option(help="Database of SQL, Drizzle or TypeORM.")] = None,
     output: Annotated[str | None, typer.Option(metavar="FILE", help="Write to a file, whole or not at all.")] = None,
 ) -> None:
-    """Print the schema for another tool: Prisma or SQL.
+    """Print the schema for another tool: Prisma, SQL, Drizzle, TypeORM, TypeScript, JSON Schema.
 
     Of the hub where there is one, with its own table names and fields; else of one that is yet to be made.
     Prisma 7 wants its config beside the schema: it says where the hub is and which tables are not Prisma's.
+    TypeScript and JSON Schema describe the records that --json and export print.
 
     Examples:
       llmctl schema emit prisma --output schema.prisma
       llmctl schema emit prisma --config --output prisma.config.ts
       llmctl schema emit sql --dialect postgresql
+      llmctl schema emit drizzle --output schema.ts
     """
     app: App = ctx.obj
-    given = {"--nodellm": nodellm, "--provider": provider, "--prisma-major": prisma_major, "--config": config}
     emitter = EMITTERS.load(format)
-    _refuse(format, given if format != "prisma" else {"--dialect": dialect})
+    given = {"--nodellm": nodellm, "--provider": provider, "--prisma-major": prisma_major, "--config": config}
+    _refuse(format, {**given, "--dialect": dialect})
     catalogue, names = _catalogue(app)
     url = _url(app) if (provider or "sqlite") == "sqlite" else None
-    options: dict[str, Any] = {"dialect": dialect or "sqlite"}
-    if format == "prisma":
+    options: dict[str, Any] = {}
+    if format in _OF_DATABASES:
+        options = {"dialect": dialect or "sqlite"}
+    elif format == "prisma":
         dress = "nodellm" if nodellm else "hub"
         options = {"dress": dress, "provider": provider or "sqlite", "major": int(prisma_major or 7), "url": url}
     if config:
@@ -135,9 +142,11 @@ def _url(app: App) -> str:
 
 def _refuse(format: str, options: Mapping[str, object]) -> None:
     for name, value in options.items():
-        if value:
-            other = "sql" if format == "prisma" else "prisma"
-            raise UsageError(f'option "{name}" is not for {format}', hint=f"it belongs to: llmctl schema emit {other}")
+        owners = _OF_DATABASES if name == "--dialect" else ("prisma",)
+        if value and format not in owners:
+            raise UsageError(
+                f'option "{name}" is not for {format}', hint=f"it belongs to: llmctl schema emit {'|'.join(owners)}"
+            )
 
 
 def _deliver(app: App, text: str, output: str | None) -> None:

@@ -15,5 +15,9 @@ EMITTERS: Registry[Emitter] = Registry(
     {
         "prisma": "prisma:emit",
         "sql": "sql:emit",
+        "typescript": "typescript:emit",
+        "drizzle": "drizzle:emit",
+        "typeorm": "typeorm:emit",
+        "json-schema": "json_schema:emit",
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from llmctl.store.introspect import Column, Table
+from llmctl.store.introspect import Column, Index, Table
 
 Provider = Literal["sqlite", "postgresql", "mysql"]
 Kind = Literal["text", "integer", "bigint", "real", "decimal", "boolean", "datetime", "json", "blob"]
@@ -66,6 +66,12 @@ def short(name: str, provider: Provider) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{name[: longest - 9]}_{digest}"
+
+
+def index_name(table: Table, index: Index, provider: Provider) -> str:
+    """Return the name of an index; that of a UNIQUE constraint is SQLite's own and no other's."""
+    own = index.name.startswith("sqlite_autoindex_")
+    return short(f"{table.name}_{'_'.join(index.columns)}_key" if own else index.name, provider)
 
 
 def _is_word(default: str | None) -> bool:

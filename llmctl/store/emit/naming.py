@@ -49,9 +49,26 @@ _NODELLM = {
 #: Fields of the records' own design that cannot be a column's name.
 _FIELDS = {"refs": "references"}
 
-#: Names that Prisma or its client keep for themselves.
+#: Names that Prisma, its client, TypeScript or TypeORM keep for themselves.
 _RESERVED = frozenset(
-    ("Prisma", "PrismaClient", "BigInt", "Boolean", "Bytes", "DateTime", "Decimal", "Float", "Int", "Json", "String")
+    (
+        *(
+            "Prisma",
+            "PrismaClient",
+            "BigInt",
+            "Boolean",
+            "Bytes",
+            "DateTime",
+            "Decimal",
+            "Float",
+            "Int",
+            "Json",
+            "String",
+        ),
+        *("Array", "Buffer", "Date", "Function", "Number", "Object", "Promise", "Record", "Symbol", "Tables"),
+        *("Check", "Column", "Entity", "Index", "JoinColumn", "ManyToOne", "OneToMany", "OneToOne"),
+        *("PrimaryColumn", "PrimaryGeneratedColumn", "Relation"),
+    )
 )
 
 _WORD = re.compile(r"[A-Za-z0-9]+")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from llmctl.store.emit import naming
 from llmctl.store.emit.dialects import Provider, short
+from llmctl.store.emit.models import Relation, Schema, describe
 from llmctl.store.emit.naming import Dress
 from llmctl.store.emit.prisma_types import default, native, scalar, string
-from llmctl.store.introspect import Catalogue, Column, ForeignKey, Index, Table
+from llmctl.store.introspect import Catalogue, Column, Index, Table
 
 _ACTIONS = {
     "CASCADE": "Cascade",
@@ -33,26 +33,6 @@ class _Field(NamedTuple):
     comment: str = ""
 
 
-class _Relation(NamedTuple):
-    """A foreign key with the field it gives each of the two models."""
-
-    table: str
-    key: ForeignKey
-    name: str
-    forward: str
-    backward: str
-    many: bool
-
-
-class _Schema(NamedTuple):
-    """All that models need to know of each other."""
-
-    provider: Provider
-    models: Mapping[str, str]
-    fields: Mapping[str, Mapping[str, str]]
-    relations: tuple[_Relation, ...]
-
-
 def emit(
     catalogue: Catalogue,
     names: Mapping[str, str],
@@ -67,7 +47,7 @@ def emit(
     ``names`` maps our table names to the hub's. Prisma 6 wants the address of the database in this file: ``url``,
     or else what ``DATABASE_URL`` says.
     """
-    schema = _schema(catalogue, names, dress, provider)
+    schema = describe(catalogue, names, dress, provider)
     blocks = [_header(provider, major, url), *(_model(schema, table) for table in catalogue.tables)]
     return "\n".join(blocks)
 
@@ -80,35 +60,7 @@ def _header(provider: Provider, major: Literal[6, 7], url: str | None) -> str:
     return f'generator client {{\n  provider = "prisma-client-js"\n}}\n\ndatasource db {{\n{lines}}}\n'
 
 
-def _schema(catalogue: Catalogue, names: Mapping[str, str], dress: Dress, provider: Provider) -> _Schema:
-    models = naming.models(catalogue.tables, names, dress)
-    taken: dict[str, set[str]] = {table.name: set() for table in catalogue.tables}
-    relations = []
-    for table in catalogue.tables:
-        for key in table.foreign_keys:
-            target = catalogue.find(key.table)
-            if target:
-                relations.append(_relation(table, key, target, models, taken))
-    # Relations choose first: a column of the user's own cannot take the name of a field that NodeLLM has.
-    fields = {table.name: naming.fields(table, taken[table.name]) for table in catalogue.tables}
-    return _Schema(provider, models, fields, tuple(relations))
-
-
-def _relation(
-    table: Table, key: ForeignKey, target: Table, models: Mapping[str, str], taken: Mapping[str, set[str]]
-) -> _Relation:
-    many = key.columns != table.key and key.columns not in [i.columns for i in table.indexes if i.unique]
-    ambiguous = target == table or sum(other.table == key.table for other in table.foreign_keys) > 1
-    forward = naming.free(naming.forward(key), taken[table.name])
-    taken[table.name].add(forward)
-    backward = naming.backward(key, models[table.name], many=many, ambiguous=ambiguous)
-    backward = naming.free(backward, taken[target.name])
-    taken[target.name].add(backward)
-    name = f"{models[table.name]}{naming.pascal(forward)}" if ambiguous else ""
-    return _Relation(table.name, key, name, forward, backward, many)
-
-
-def _model(schema: _Schema, table: Table) -> str:
+def _model(schema: Schema, table: Table) -> str:
     own = [_field(schema, table, column) for column in table.columns]
     relations = [_forward(schema, table, r) for r in schema.relations if r.table == table.name]
     relations += [_backward(schema, r) for r in schema.relations if r.key.table.lower() == table.name.lower()]
@@ -117,7 +69,7 @@ def _model(schema: _Schema, table: Table) -> str:
     return f"{_comment(table.comment)}model {schema.models[table.name]} {{\n{body}}}\n"
 
 
-def _field(schema: _Schema, table: Table, column: Column) -> _Field:
+def _field(schema: Schema, table: Table, column: Column) -> _Field:
     name = schema.fields[table.name][column.name]
     kind = scalar(column, schema.provider)
     attributes = [
@@ -131,11 +83,11 @@ def _field(schema: _Schema, table: Table, column: Column) -> _Field:
     return _Field(name, kind + "?" * column.nullable, " ".join(filter(None, attributes)), column.comment)
 
 
-def _unique(index: Index, schema: _Schema) -> str:
+def _unique(index: Index, schema: Schema) -> str:
     return f"@unique({_map(index, schema)})" if index.is_plain and not index.descending else ""
 
 
-def _forward(schema: _Schema, table: Table, relation: _Relation) -> _Field:
+def _forward(schema: Schema, table: Table, relation: Relation) -> _Field:
     key = relation.key
     target = next(name for name in schema.models if name.lower() == key.table.lower())
     arguments = [
@@ -151,12 +103,12 @@ def _forward(schema: _Schema, table: Table, relation: _Relation) -> _Field:
     )
 
 
-def _backward(schema: _Schema, relation: _Relation) -> _Field:
+def _backward(schema: Schema, relation: Relation) -> _Field:
     kind = schema.models[relation.table] + ("[]" if relation.many else "?")
     return _Field(relation.backward, kind, f"@relation({string(relation.name)})" if relation.name else "")
 
 
-def _attributes(schema: _Schema, table: Table) -> Iterator[str]:
+def _attributes(schema: Schema, table: Table) -> Iterator[str]:
     fields = schema.fields[table.name]
     if len(table.key) > 1:
         yield f"@@id([{', '.join(fields[column] for column in table.key)}])"
@@ -171,7 +123,7 @@ def _attributes(schema: _Schema, table: Table) -> Iterator[str]:
         yield "@@ignore"
 
 
-def _map(index: Index, schema: _Schema) -> str:
+def _map(index: Index, schema: Schema) -> str:
     return f"map: {string(short(index.name, schema.provider))}"
 
 

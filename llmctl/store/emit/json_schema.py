@@ -1,0 +1,57 @@
+"""Emits JSON Schema (2020-12): a definition for each record, as ``--json`` and ``export`` print it.
+
+Source: https://json-schema.org/draft/2020-12
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llmctl.store.emit import naming
+from llmctl.store.emit.dialects import Kind, kind
+from llmctl.store.introspect import Catalogue, Column, Table
+
+_TYPES: Mapping[Kind, Mapping[str, Any]] = {
+    "text": {"type": "string"},
+    "integer": {"type": "integer"},
+    "bigint": {"type": "integer"},
+    "real": {"type": "number"},
+    "decimal": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "json": {"type": ["object", "array"]},
+    "blob": {"type": "string", "contentEncoding": "base64"},
+}
+_REFERENCES = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def emit(catalogue: Catalogue, names: Mapping[str, str]) -> str:
+    """Return one document; a record is named by ``#/$defs/Chat``. Fields may be added, so others are allowed."""
+    models = naming.models(catalogue.tables, names, "hub")
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Records of an llmctl hub",
+        "$defs": {models[table.name]: _record(table) for table in catalogue.tables},
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _record(table: Table) -> dict[str, Any]:
+    properties = {("references" if c.name == "refs" else c.name): _property(c) for c in table.columns}
+    own = {"description": table.comment} if table.comment else {}
+    return {**own, "type": "object", "required": list(properties), "properties": properties}
+
+
+def _property(column: Column) -> dict[str, Any]:
+    own = {"description": column.comment} if column.comment else {}
+    if column.name == "refs":
+        return own | _REFERENCES
+    found = own | dict(_TYPES[kind(column)])
+    if column.values:
+        found["enum"] = [*column.values, None] if column.nullable else list(column.values)
+    if column.nullable:
+        types = found["type"]
+        found["type"] = [*(types if isinstance(types, list) else [types]), "null"]
+    return found
