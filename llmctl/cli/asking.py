@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.cli.app import App
+from llmctl.cli.schema_in import schema_of
 from llmctl.cli.values import column_value, pairs
 from llmctl.core.errors import UsageError
 from llmctl.engine.asking import Keep, Manner
@@ -23,6 +24,8 @@ def manner(app: App, settings: Mapping[str, Any]) -> Manner:
     return Manner(
         options=pairs(flags["option"], "-o", typed=True),
         thinking=_thinking(flags["thinking"]),
+        schema=schema_of(flags["schema"]),
+        fix=_fix(flags),
         stream=not flags["no_stream"],
         timeout_s=_positive(flags["timeout"], "--timeout") or settings.get("timeout"),
         wait_s=_positive(flags["wait"] or None, "--wait") or 0.0,
@@ -54,6 +57,12 @@ def keep(
         fields={key: column_value(key, value, custom[key]) for key, value in fields.items()},
         tag=flags["tag"],
     )
+
+
+def _fix(flags: Mapping[str, Any]) -> int:
+    if flags["fix"] is not None and flags["schema"] is None:
+        raise UsageError('"--fix" needs "--schema"', hint="without a schema nothing is known to be wrong")
+    return _at_least(flags["fix"], 0, "--fix", 0)
 
 
 def _thinking(value: str | None) -> str | int | None:

@@ -28,6 +28,8 @@ def asking_options() -> list[TyperOption]:
         _many("option", "-o", "K=V", "Option of the model, such as temperature=0.2."),
         _text("thinking", None, "EFFORT", "none, low, medium, high or a number of tokens."),
         _flag("show_thinking", None, "Print the thinking to stderr."),
+        _text("schema", None, "FILE|JSON|DSL", "JSON Schema of the answer, such as 'name, age int, tags [str]'."),
+        _text("fix", None, "N", "Send an answer that does not meet the schema back, N times at most.", int),
         _flag("extract", "-x", "Print the first fenced block alone."),
         _flag("no_stream", None, "Ask for the whole answer at once."),
         _text("output", None, "FILE", "Write the answer to a file, whole or not at all."),

@@ -104,7 +104,7 @@ class Conversation:
         return turn.outcome
 
     def _show_failure(self, error: LlmctlError, outcome: Outcome, printer: Printer) -> None:
-        if not isinstance(error, InvalidOutputError):
+        if not isinstance(error, InvalidOutputError) or self._app.format.kind == "jsonl":
             printer.fail(outcome, error)
         printer.usage(outcome)
 

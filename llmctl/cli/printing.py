@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import groupby
@@ -14,13 +13,12 @@ from llmctl.cli.app import App
 from llmctl.cli.terminal import coloured, has_colour, safe_json, safe_text
 from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, StorageError
 from llmctl.core.events import TextDelta, ThinkingDelta
+from llmctl.core.fences import first_block
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps
 from llmctl.core.messages import Message, ToolResult
 from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent, Waiting
 from llmctl.engine.toolbox import parsed_arguments
-
-_FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<block>.*?)^(?P=fence)[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 class Printer:
@@ -36,7 +34,9 @@ class Printer:
         self._file: list[str] = []
         self._write: Callable[[str], object] = self._file.append if self._output else self._io.write
         #: Text goes out as it comes, unless the result is something made of the whole of it.
-        self._live = not app.format.is_json and not app.asking["extract"] and not new_messages
+        self._has_schema = app.asking["schema"] is not None
+        whole = new_messages or app.asking["extract"] or self._has_schema
+        self._live = not (app.format.is_json or whole)
         self._shows_thinking = bool(app.asking["show_thinking"])
         self._at_line_start = True
         self._thinking_open = False
@@ -71,12 +71,15 @@ class Printer:
     def finish(self, outcome: Outcome) -> None:
         """Show the end of a turn that went well. Raises InvalidOutputError where ``-x`` finds no block."""
         self.flush()
-        block = fenced_block(outcome) if self._app.asking["extract"] else None
+        extracts = self._app.asking["extract"] and not self._has_schema  # a checked value is the block's, or the whole
+        block = fenced_block(outcome) if extracts else None
         if self._app.format.is_json:
-            document = {**outcome.as_json(parsed_arguments), "data": block}
+            document = {**outcome.as_json(parsed_arguments), "data": block if extracts else outcome.data}
             self._write_json(document if self._app.format.kind == "json" else {"type": "done", **document})
         elif self._new_messages:
             self._write_json([chat_message(message) for message in outcome.new_messages])
+        elif self._has_schema:
+            self._write_json(outcome.data)
         elif block is not None:
             self._write(self._harmless(block if block.endswith("\n") or not block else block + "\n"))
         else:
@@ -164,12 +167,12 @@ class Printer:
 
 def fenced_block(outcome: Outcome) -> str:
     """Return the first fenced block of the answer; raises InvalidOutputError for none."""
-    found = _FENCE.search(outcome.response.message.text if outcome.response else "")
+    found = first_block(outcome.response.message.text if outcome.response else "")
     if found is None:
         raise InvalidOutputError(
             "the answer holds no fenced block", hint="the whole answer: llmctl chats show last", reason="no_block"
         )
-    return found["block"]
+    return found
 
 
 def chat_message(message: Message) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def pairs(given: Iterable[str], flag: str, *, typed: bool = False) -> dict[str, 
         if not equals or not key.strip(":"):
             raise UsageError(f'"{flag} {mask_keys(item)}" is not K=V')
         if key.endswith(":"):
-            found[key[:-1]] = _json(value, f"{flag} {key}=")
+            found[key[:-1]] = json_value(value, f"{flag} {key}=")
         else:
             found[key] = _guessed(value) if typed else value
     return found
@@ -32,7 +32,8 @@ def _guessed(value: str) -> Any:
         return value
 
 
-def _json(text: str, where: str) -> Any:
+def json_value(text: str, where: str) -> Any:
+    """Read JSON; raises UsageError that names ``where`` it stands."""
     try:
         return _loaded(text)
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,15 @@ class Dialect:
     thinking_field: str | None = "reasoning_effort"
     #: Field of an assistant message in which earlier thinking is given back; None where it is not wanted.
     thinking_replay_field: str | None = None
+    #: What the host takes to hold an answer to a schema: the schema, the promise of an object, or nothing. What it
+    #: does not take is said in words.
+    schema_mode: Literal["json_schema", "json_object", "none"] = "json_schema"
     #: Path of the chat operation below the base URL.
     chat_path: str = "/chat/completions"
+    #: Path of one model below the base URL, for wires that name the model and the operation in the address.
+    model_path: str = "/models/{model}"
+    #: Operation of such a model that embeds.
+    embed_operation: str = "batchEmbedContents"
     #: Path of the list of models below the base URL.
     models_path: str = "/models"
     #: Fields sent with every request.

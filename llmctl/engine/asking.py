@@ -44,6 +44,9 @@ class Manner:
 
     options: Mapping[str, Any] = field(default_factory=dict)
     thinking: str | int | None = None
+    #: JSON Schema that the answer has to meet, and how often one that does not is sent back.
+    schema: Mapping[str, Any] | None = None
+    fix: int = 0
     stream: bool = True
     #: Seconds for the whole turn; None: as long as it takes.
     timeout_s: float | None = None

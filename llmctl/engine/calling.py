@@ -202,6 +202,7 @@ class Caller:
             "options": dict(request.options),
             "thinking": request.thinking,
             "stream": request.stream,
+            **({} if request.schema is None else {"schema": dict(request.schema)}),
             "seqs": history.ranges(entry.seq for entry in entries),
         }
         return {
@@ -209,6 +210,7 @@ class Caller:
             "model": request.model,
             "connection": self._target.connection,
             "step": number,
+            "correction_rounds": None if request.schema is None else history.corrections(request.messages),
             "parameters": self._redact.request_text(dumps(parameters)),
             "script": self._origin.script,
             "folder": self._origin.folder if self._origin.ledger_folder else None,

@@ -11,6 +11,9 @@ from llmctl.core.messages import File, Message, Part, Role, Text, ToolCall, Tool
 from llmctl.store import threads
 from llmctl.store.database import Database, Row
 
+#: Key of a message's metadata: words of ours, about an answer that is sent back; the number says how often that was.
+CORRECTION = "correction"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -30,17 +33,31 @@ def load(database: Database, thread_id: str, *, upto_seq: int | None = None) -> 
     system = [row for row in [row for row in rows if row["role"] == "system"][-1:] if row["content"]]
     spoken = [row for row in rows if row["role"] != "system" and _counts(row)]
     entries = [Entry(row["seq"], _message(row, files.get(row["id"], ()))) for row in system + spoken]
-    return [entry for entry in _paired(entries) if entry.message.parts]
+    return [entry for entry in _paired(_settled(entries)) if entry.message.parts]
 
 
 def last_turns(entries: Sequence[Entry], turns: int) -> tuple[list[Entry], int]:
     """Drop whole oldest turns; return what is left and how many were dropped. The last turn is the present one."""
-    starts = [index for index, entry in enumerate(entries) if entry.message.role == "user"]
+    starts = [index for index, entry in enumerate(entries) if _begins_turn(entry.message)]
     if turns < 0 or len(starts) <= turns + 1:
         return list(entries), 0
     dropped = len(starts) - turns - 1
     system = [entry for entry in entries if entry.message.role == "system"]
     return system + list(entries[starts[dropped] :]), dropped
+
+
+def is_correction(message: Message) -> bool:
+    """Say whether a message tells the model what is wrong with its answer."""
+    return message.role == "user" and CORRECTION in message.metadata
+
+
+def corrections(messages: Iterable[Message]) -> int:
+    """Return how many answers were sent back since the user spoke last."""
+    count = 0
+    for message in messages:
+        if message.role == "user":
+            count = count + 1 if is_correction(message) else 0
+    return count
 
 
 def ranges(seqs: Iterable[int]) -> list[list[int]]:
@@ -72,6 +89,23 @@ def _message(row: Row, files: Iterable[Row]) -> Message:
     parts: tuple[Part, ...] = from_json(raw) if isinstance(raw, list) else _text(row["content"])
     role: Role = row["role"] if row["role"] in ("system", "user", "assistant", "tool") else "user"
     return Message(role, (*parts, *map(_file, files)), loads(row["metadata"], {}))
+
+
+def _begins_turn(message: Message) -> bool:
+    return message.role == "user" and not is_correction(message)
+
+
+def _ends_turn(message: Message) -> bool:
+    return message.role == "assistant" and not message.tool_calls
+
+
+def _settled(entries: Sequence[Entry]) -> list[Entry]:
+    """Leave out what was sent back until an answer was left as it is: wrong answers, and what was said about them."""
+    corrections = {index for index, entry in enumerate(entries) if is_correction(entry.message)}
+    ends = (index for index, entry in enumerate(entries) if index + 1 not in corrections and _ends_turn(entry.message))
+    last = max(ends, default=0)
+    over = {index for index in corrections if index < last}
+    return [entry for index, entry in enumerate(entries) if not {index, index + 1} & over]
 
 
 def _text(content: str | None) -> tuple[Part, ...]:

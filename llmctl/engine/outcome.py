@@ -79,6 +79,8 @@ class Outcome:
     steps: int = 0
     #: Whether any provider said how many tokens it took.
     usage_known: bool = False
+    #: The value of an answer that had to meet a schema, and does.
+    data: Any = None
     #: What the turn added to the conversation, in order.
     new_messages: list[Message] = field(default_factory=list)
 
@@ -119,7 +121,7 @@ class Outcome:
             "status": self.status,
             "content": message.text if message else None,
             "thinking": (message.thinking or None) if message else None,
-            "data": None,
+            "data": self.data,
             "tool_calls": [
                 {
                     "id": run.id,

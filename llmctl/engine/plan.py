@@ -36,4 +36,5 @@ def request_of(plan: Plan, entries: Iterable[Entry]) -> ChatRequest:
         stream=plan.manner.stream,
         options={name: value for name, value in options.items() if value is not None},
         thinking=plan.manner.thinking,
+        schema=plan.manner.schema,
     )

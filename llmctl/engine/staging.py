@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, LockedError, NotFoundError, UsageError
 from llmctl.core.ids import new_id
+from llmctl.core.jsontext import dumps
 from llmctl.core.messages import File, Message
 from llmctl.engine import holder, recovery, unfinished
 from llmctl.engine.asking import Ask
@@ -170,6 +171,7 @@ def message_writes(
         "status": "completed",
         "content": message.text,
         "content_raw": raw_parts(message),
+        "metadata": dumps(dict(message.metadata)) if message.metadata else None,
         "job_id": staged.job_id,
         "origin": "llmctl",
         **times(now),

@@ -16,7 +16,7 @@ from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError
 from llmctl.core.ids import new_id
 from llmctl.core.messages import Message
-from llmctl.engine import history, toolbox
+from llmctl.engine import correcting, history, toolbox
 from llmctl.engine.calling import Caller
 from llmctl.engine.heartbeat import Heartbeat
 from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent
@@ -41,6 +41,7 @@ class Turn:
         self._unlogged: list[Message] = []
         target = plan.target
         self.outcome = Outcome(provider=target.provider.name, model=target.model, connection=target.connection)
+        self._correction = correcting.Correction(plan.manner, self.outcome)
 
     def __enter__(self) -> Turn:
         plan = self._plan
@@ -80,9 +81,13 @@ class Turn:
             for call in response.message.tool_calls:
                 yield ToolRun(call.id, call.name, call.arguments)
             if not response.message.tool_calls:
-                self._close("completed", None)
-                return
-            if number < steps:
+                told = self._correction.needed(response, is_last=number == steps)
+                if told is None:
+                    self._close("completed", None)
+                    return
+                self._send_back(response, told)
+                yield Note(self._correction.note())
+            elif number < steps:
                 yield from self._answer_calls(response)
         raise PendingError(
             f"stopped after {steps} step{'s' if steps > 1 else ''} with tool calls unanswered",
@@ -139,6 +144,12 @@ class Turn:
         if not kept:
             self.outcome.message_id = None
         return response
+
+    def _send_back(self, response: ChatResponse, told: Message) -> None:
+        if self._plan.keep.log:
+            self._recorder.write(*correcting.writes(told, self.outcome.message_id, self._staged))
+        else:
+            self._unlogged += [response.message, told]
 
     def _answer_parked_calls(self) -> Iterator[TurnEvent]:
         """Answer what an earlier turn left unanswered, where this one says nothing new."""

@@ -45,7 +45,7 @@ DEEPSEEK = _row(
     "https://api.deepseek.com",
     "deepseek-flash",
     # A tool call that followed thinking is refused without that thinking.
-    dialect=Dialect(thinking_field="thinking", thinking_replay_field="reasoning_content"),
+    dialect=Dialect(thinking_field="thinking", thinking_replay_field="reasoning_content", schema_mode="json_object"),
     nodellm_id="deepseek",
     docs="https://api-docs.deepseek.com",
 )
@@ -116,7 +116,7 @@ ZAI = _row(
     "https://api.z.ai/api/paas/v4",
     "glm-5.3-flash",
     keys="Z_AI_API_KEY",
-    dialect=Dialect(thinking_field="thinking", thinking_replay_field="reasoning_content"),
+    dialect=Dialect(thinking_field="thinking", thinking_replay_field="reasoning_content", schema_mode="json_object"),
     docs="https://docs.z.ai/api-reference",
 )
 

@@ -60,7 +60,8 @@ def unanswered_tokens(database: Database, thread_id: str) -> tuple[int, int]:
     row = database.one(
         "SELECT coalesce(sum(r.input_tokens), 0) AS tokens_in, coalesce(sum(r.output_tokens), 0) AS tokens_out"
         " FROM {messages} m JOIN {requests} r ON r.message_id = m.id WHERE m.thread_id = :thread AND m.seq >"
-        " coalesce((SELECT max(seq) FROM {messages} WHERE thread_id = :thread AND role = 'user'), 0)",
+        " coalesce((SELECT max(seq) FROM {messages} WHERE thread_id = :thread AND role = 'user'"
+        " AND chat_id IS NOT NULL), 0)",
         {"thread": thread_id},
     )
     return (row["tokens_in"], row["tokens_out"]) if row else (0, 0)

@@ -335,3 +335,31 @@ def test_files_of_tool_results_follow_after_the_last_result() -> None:
         "tool",
         "user",
     ]
+
+
+# ---------------------------------------------------------------- schemas for hosts that take none
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+
+
+def test_host_without_schemas_is_promised_an_object_and_told_the_schema() -> None:
+    found = body(Message.of("system", "be brief"), HELLO, dialect=Dialect(schema_mode="json_object"), schema=SCHEMA)
+    assert found["response_format"] == {"type": "json_object"}
+    system = found["messages"][0]["content"]
+    assert system.startswith("be brief\n\n")
+    assert system.endswith(json.dumps(SCHEMA, separators=(",", ":")))
+
+
+def test_host_without_any_such_field_is_told_alone() -> None:
+    found = body(dialect=Dialect(schema_mode="none"), schema=SCHEMA)
+    assert "response_format" not in found
+    assert [message["role"] for message in found["messages"]] == ["system", "user"]
+    assert "JSON" in found["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(("limit", "sent_limit"), [(500, 8500), (8000, 16000), (9000, 9000)])
+def test_limit_has_room_for_a_budget_of_thinking(limit: int, sent_limit: int) -> None:
+    dialect = Dialect(thinking_field="reasoning")
+    found = body(dialect=dialect, thinking=8000, options={"max_tokens": limit})
+    assert (found["reasoning"], found["max_tokens"]) == ({"max_tokens": 8000}, sent_limit)

@@ -38,6 +38,7 @@ class EchoOptions:
     """How the answer shall be. None means that nobody said."""
 
     reply: str | None = None
+    replies: str = ""
     thinking: str = ""
     repeat: int = 1
     tool: str = ""
@@ -129,6 +130,7 @@ def _flag(value: Any) -> bool:
 #: Each option with what reads it and what it does, in the order of the help.
 OPTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "reply": (_text, "TEXT: what to say, instead of repeating the last message"),
+    "replies": (_text, "TEXT: what to say, a line for each answer; when they are used up the last one again"),
     "thinking": (_text, "TEXT: what to think first"),
     "repeat": (_count, "N: say it N times over"),
     "tool": (_text, "'NAME {JSON}': call that tool, one call a line; its result is answered as usual"),

@@ -55,7 +55,10 @@ def text_of(message: Mapping[str, Any]) -> str:
 
 
 def _text(messages: Sequence[Mapping[str, Any]], options: EchoOptions, calls: Sequence[Delta]) -> str:
-    if options.reply is not None:
+    if lines := options.replies.splitlines():
+        answers = sum(message.get("role") == "assistant" for message in messages)
+        said = lines[min(answers, len(lines) - 1)]
+    elif options.reply is not None:
         said = options.reply
     elif calls:
         return ""

@@ -11,8 +11,10 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
+from llmctl.core.messages import Message
 from llmctl.wire.effort import level_of
 from llmctl.wire.openai_chat.messages import encode_messages
+from llmctl.wire.schema_instruction import instructed
 from llmctl.wire.strict_schema import is_strict
 from llmctl.wire.urls import url_of
 
@@ -34,20 +36,39 @@ def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
 def _body(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": encode_messages(request.messages, dialect),
+        "messages": encode_messages(_messages(request, dialect), dialect),
         "stream": request.stream,
     }
     if request.stream and dialect.stream_usage:
         body["stream_options"] = {"include_usage": True}
     if request.tools:
         body["tools"] = _tools(request.tools)
-    if request.schema is not None:
-        body["response_format"] = _response_format(request.schema)
+    if request.schema is not None and dialect.schema_mode != "none":
+        body["response_format"] = _response_format(request.schema, dialect)
     fixed = ("model", "messages", "stream")
     chosen = {name: value for name, value in request.options.items() if name not in fixed}
     if "max_tokens" in chosen:
         chosen[dialect.max_tokens_field] = chosen.pop("max_tokens")
-    return body | dict(dialect.extra) | _thinking(request.thinking, dialect.thinking_field) | chosen
+    thinking = _thinking(request.thinking, dialect.thinking_field)
+    return body | dict(dialect.extra) | thinking | _with_room(chosen, thinking, dialect.max_tokens_field)
+
+
+def _with_room(chosen: dict[str, Any], thinking: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """Raise the user's limit by the budget for thinking, which counts against it and has to be below it.
+
+    https://openrouter.ai/docs/use-cases/reasoning-tokens
+    """
+    budget = (thinking.get("reasoning") or {}).get("max_tokens")
+    limit = chosen.get(field)
+    if not budget or not isinstance(limit, int) or limit > budget:
+        return chosen
+    return chosen | {field: limit + budget}
+
+
+def _messages(request: ChatRequest, dialect: Dialect) -> tuple[Message, ...]:
+    if request.schema is None or dialect.schema_mode == "json_schema":
+        return request.messages
+    return instructed(request.messages, request.schema)
 
 
 def _tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
@@ -62,7 +83,9 @@ def _tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
     ]
 
 
-def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _response_format(schema: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
+    if dialect.schema_mode == "json_object":
+        return {"type": "json_object"}
     named = {"name": "response", "schema": schema} | ({"strict": True} if is_strict(schema) else {})
     return {"type": "json_schema", "json_schema": named}
 
