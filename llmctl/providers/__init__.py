@@ -48,6 +48,7 @@ PROVIDERS: Registry[Provider] = Registry(
     "llmctl.providers",
     {
         "openai": "openai:PROVIDER",
+        "anthropic": "anthropic:PROVIDER",
         "openrouter": "compatible:OPENROUTER",
         "deepseek": "compatible:DEEPSEEK",
         "mistral": "compatible:MISTRAL",

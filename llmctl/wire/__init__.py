@@ -70,6 +70,8 @@ WIRES: Registry[Wire] = Registry(
     "llmctl.wire",
     {
         "openai-chat": "openai_chat:WIRE",
+        "openai-responses": "openai_responses:WIRE",
+        "anthropic": "anthropic:WIRE",
         "echo": "echo:WIRE",
     },
 )

@@ -38,7 +38,7 @@ def test_variables_belong_to_one_provider_each():
 
 def test_nodellm_ids_are_those_that_nodellm_knows():
     ids = {provider.nodellm_id for provider in ALL.values()} - {None}
-    assert ids == {"openai", "deepseek", "ollama", "openrouter", "xai", "mistral"}
+    assert ids == {"openai", "anthropic", "deepseek", "ollama", "openrouter", "xai", "mistral"}
     assert ids <= NODELLM_IDS
 
 

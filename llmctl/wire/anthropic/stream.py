@@ -1,0 +1,67 @@
+"""A stream of server-sent events. https://platform.claude.com/docs/en/build-with-claude/streaming
+
+The grammar is ``message_start``, blocks (``content_block_start``, ``_delta``…, ``_stop``), ``message_delta``,
+``message_stop``; only the last ends an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from llmctl.core.dialect import Dialect
+from llmctl.core.events import StreamEvent, Unreadable
+from llmctl.core.http import ServerEvent
+from llmctl.core.keyshapes import mask_keys
+from llmctl.wire.anthropic.errors import stated_error
+from llmctl.wire.anthropic.reader import Reader
+
+_decode = json.JSONDecoder(strict=False).decode
+
+
+def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield what the frames say; ``Finish`` only where ``message_stop`` came. Raises the error of an event.
+
+    Kinds of events that nobody here knows are passed over, as the API asks of its clients.
+    """
+    reader = Reader()
+    for event in events:
+        chunk = _object(event.data)
+        if chunk is None:
+            if event.data.strip():
+                yield Unreadable(f'no JSON object: "{_excerpt(event.data)}"')
+            continue
+        kind = chunk.get("type")
+        if kind == "content_block_delta":
+            yield from reader.delta(chunk.get("index"), _inner(chunk, "delta"))
+        elif kind == "content_block_start":
+            yield from reader.block(chunk.get("index"), _inner(chunk, "content_block"))
+        elif kind == "message_start":
+            yield from reader.start(_inner(chunk, "message"))
+        elif kind == "message_delta":
+            yield from reader.change(_inner(chunk, "delta"))
+            yield from reader.change(chunk)
+            yield from reader.count(chunk.get("usage"))
+        elif kind == "error" or event.event == "error":
+            raise stated_error(chunk)
+        elif kind == "message_stop":
+            yield from reader.finish()
+            return
+
+
+def _object(data: str) -> dict[str, Any] | None:
+    try:
+        value = _decode(data)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _inner(chunk: dict[str, Any], name: str) -> dict[str, Any]:
+    value = chunk.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _excerpt(data: str) -> str:
+    return mask_keys(" ".join(data[:200].split()))[:120]

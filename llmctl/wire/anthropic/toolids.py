@@ -1,0 +1,40 @@
+"""Ids of tool calls as Anthropic takes them: letters, digits, ``_`` and ``-``, and none twice in a request."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+_ID = r"[a-zA-Z0-9_-]{1,64}"
+
+
+class ToolIds:
+    """The ids of one request. Other providers use other characters, longer ids, and the same one in later turns."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._latest: dict[str, str] = {}
+
+    def of_call(self, id: str) -> str:
+        """Return the id to send for a call, another one where it was used before."""
+        plain = sent = _plain(id)
+        number = 2
+        while sent in self._taken:
+            sent = f"{plain[:56]}_{number}"
+            number += 1
+        self._taken.add(sent)
+        self._latest[id] = sent
+        return sent
+
+    def of_result(self, id: str) -> str:
+        """Return the id of the nearest call before it."""
+        return self._latest.get(id) or _plain(id)
+
+
+def tool_name(name: str) -> str:
+    """Return the name of an earlier call in the characters that are taken."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "tool"
+
+
+def _plain(id: str) -> str:
+    return id if re.fullmatch(_ID, id) else "call_" + sha256(id.encode("utf-8", "replace")).hexdigest()[:24]
