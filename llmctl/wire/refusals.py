@@ -33,7 +33,7 @@ _QUOTA = {
 _MODEL = {"model_not_found", "model_not_available", "invalid_model", "model_not_exist", "model_not_supported"}
 _FILTER = {
     "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked",
-    "data_inspection_failed", "content_moderation", "safety_check_failed",
+    "data_inspection_failed", "content_moderation", "safety_check_failed", "image_content_policy_violation",
 }  # fmt: skip
 _CONTEXT = {
     "context_length_exceeded",
@@ -41,9 +41,17 @@ _CONTEXT = {
     "context_window_exceeded",
     "string_above_max_length",
 }
-_BUSY = {"overloaded_error", "overloaded", "engine_overloaded_error", "unavailable", "insufficient_system_resource"}
+_BUSY = {
+    "overloaded_error", "overloaded", "engine_overloaded_error", "unavailable", "insufficient_system_resource",
+    "server_is_overloaded", "slow_down",
+}  # fmt: skip
 _RATE = {"rate_limit_exceeded", "rate_limit_error", "rate_limited", "ratelimitreached", "resource_exhausted"}
-_REJECTED = {"invalid_request_error", "invalid_argument", "invalid-argument", "tool_use_failed", "badrequesterror"}
+_REJECTED = {
+    "invalid_request_error", "invalid_argument", "invalid-argument", "tool_use_failed", "badrequesterror",
+    "invalid_prompt", "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url",
+    "invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error", "image_file_too_large",
+    "unsupported_image_media_type", "empty_image_file", "failed_to_download_image", "image_file_not_found",
+}  # fmt: skip
 
 _BAD_KEY = (
     r"(incorrect|invalid|missing|expired|malformed|no) api[ _-]?key|api[ _-]?key[^.]{0,40}"

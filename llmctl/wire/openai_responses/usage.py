@@ -1,0 +1,22 @@
+"""Token counts of Responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmctl.core.events import Usage
+from llmctl.wire.counts import cost_of, count_of, object_in
+
+
+def parse_usage(data: dict[str, Any]) -> Usage:
+    """Return the counts: cached tokens are a part of the input, thinking is a part of the output."""
+    sent, done = object_in(data, "input_tokens_details"), object_in(data, "output_tokens_details")
+    input_tokens, output_tokens = count_of(data, "input_tokens"), count_of(data, "output_tokens")
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_tokens=min(count_of(sent, "cached_tokens"), input_tokens),
+        cache_write_tokens=count_of(sent, "cache_write_tokens"),
+        thinking_tokens=min(count_of(done, "reasoning_tokens"), output_tokens),
+        cost=cost_of(data),
+    )
