@@ -11,7 +11,7 @@ _llmctl_spec() {
         'job') words='list show log recover' ;;
         'connection') words='add list show edit remove test models default' ;;
         'settings') words='list get set unset' ;;
-        'db') words='path status migrate check backup restore vacuum scrub query' ;;
+        'db') words='path status migrate check backup restore prune vacuum scrub query' ;;
         'schema') words='show emit check' ;;
         'thread') words='list show unlock' ;;
         'message') words='list show' ;;
@@ -57,6 +57,7 @@ _llmctl_spec() {
         'db check') flags='--quick --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db backup') flags='--force --json --jsonl' arguments='file' ;;
         'db restore') flags='--force --json --jsonl' arguments='file' ;;
+        'db prune') flags='--older-than --kind --dry-run -y --yes --vacuum --json --jsonl --csv --tsv --columns' values='--older-than:any --kind:any --columns:any' ;;
         'db vacuum') flags='--json --jsonl' ;;
         'db scrub') flags='--dry-run --json --jsonl --csv --tsv --columns' values='--columns:any' arguments='any' ;;
         'db query') flags='-p --param --limit --json --jsonl --csv --tsv --columns' values='-p:any --param:any --limit:any --columns:any' arguments='any' ;;

@@ -107,6 +107,7 @@ CATALOG: dict[str, Entry] = {
             "check": "Check the hub's integrity",
             "backup": "Copy the hub to another file, while it is in use",
             "restore": "Put a backup in the hub's place",
+            "prune": "Take old text out; the ledger's numbers stay",
             "vacuum": "Give unused space back to the file system",
             "scrub": "Replace a secret everywhere in the hub",
             "query": "Run read-only SQL",
@@ -117,7 +118,7 @@ CATALOG: dict[str, Entry] = {
         "Show, emit and check the hub's schema",
         {
             "show": "Print the tables and columns of the hub",
-            "emit": "Print the schema for another tool: Prisma or SQL",
+            "emit": "Print the schema for another tool: Prisma, SQL, TypeScript …",
             "check": "Compare a hub with the schema",
         },
     ),

@@ -180,6 +180,33 @@ def vacuum(ctx: typer.Context) -> None:
 
 
 @listing
+def prune(
+    ctx: typer.Context,
+    older_than: Annotated[str, typer.Option(metavar="T", help="Such as 90d, 4w or 2026-01-01.")],
+    kind: Annotated[
+        str, typer.Option(metavar="KINDS", help="Of streams, http, logs, renders, metrics, jobs, chats.")
+    ] = "streams,http",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    vacuum: Annotated[bool, typer.Option("--vacuum", help="Make the file smaller too.")] = False,
+) -> None:
+    """Take old text out of the hub; the ledger's numbers stay.
+
+    streams: what models sent, byte by byte (messages keep their text). http: bodies and headers of attempts. logs,
+    renders, metrics, jobs: those rows. chats: conversations that nothing was said in since, as chats delete does.
+
+    Examples:
+      llmctl db prune --older-than 90d --dry-run
+      llmctl db prune --older-than 1w --kind streams,http,logs --yes --vacuum
+    """
+    from llmctl.cli import pruning
+
+    app: App = ctx.obj
+    rows = pruning.prune(app, older_than, kind, dry_run=dry_run, yes=yes, vacuum=vacuum)
+    emit_list(app, rows, [Column("kind"), Column("rows", "number"), Column("bytes", "number")])
+
+
+@listing
 def scrub(
     ctx: typer.Context,
     source: Annotated[str, typer.Argument(metavar="-", help="The secret is read from standard input.")],
