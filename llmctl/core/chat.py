@@ -73,8 +73,8 @@ class Fold:
 
     def add(self, event: StreamEvent) -> None:
         match event:
-            case TextDelta(text):
-                self._text(text)
+            case TextDelta():
+                self._text(event)
             case ThinkingDelta():
                 self._thinking(event)
             case ToolCallDelta():
@@ -102,12 +102,19 @@ class Fold:
             unreadable=tuple(self._unreadable),
         )
 
-    def _text(self, text: str) -> None:
+    def _text(self, event: TextDelta) -> None:
+        key = ("text", self._run()) if event.index is None else ("own text", event.index)
+        block = self._blocks.setdefault(key, {"pieces": [], "metadata": {}})
+        block["pieces"].append(event.text)
+        if event.metadata:
+            block["metadata"] |= event.metadata
+
+    def _run(self) -> int:
         # Text between two tool calls is a part of its own; text after text is the same part.
         last = next(reversed(self._blocks), None)
         if last is None or last[0] != "text":
             self._text_run += 1
-        self._blocks.setdefault(("text", self._text_run), {"pieces": []})["pieces"].append(text)
+        return self._text_run
 
     def _thinking(self, event: ThinkingDelta) -> None:
         block = self._blocks.setdefault(("thinking", event.index), {"pieces": [], "signature": None, "metadata": {}})
@@ -128,8 +135,8 @@ class Fold:
 def _part(key: tuple[str, int], block: dict[str, Any]) -> Part | None:
     text = "".join(block["pieces"])
     match key[0]:
-        case "text":
-            return Text(text) if text else None
+        case "text" | "own text":
+            return Text(text, block["metadata"]) if text or block["metadata"] else None
         case "thinking":
             kept = text or block["signature"] or block["metadata"]
             return Thinking(text, block["signature"], block["metadata"]) if kept else None

@@ -38,7 +38,14 @@ class ResponseStart:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
+    """A piece of the answer. Pieces that follow each other make one part, and those of one ``index`` another.
+
+    A part of its own is for text that a provider wants back in the very piece it came in: its ``metadata`` says why.
+    """
+
     text: str
+    index: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def _with(event: Spoken, text: str) -> Spoken:
 def _only(event: Spoken, text: str) -> Spoken:
     """Return an event with that text and nothing else: id, name and signature go on at once."""
     if isinstance(event, TextDelta):
-        return TextDelta(text)
+        return TextDelta(text, index=event.index)
     if isinstance(event, ThinkingDelta):
         return ThinkingDelta(text, index=event.index)
     return ToolCallDelta(event.index, arguments=text)
@@ -59,6 +59,4 @@ def _is_bare(event: Spoken) -> bool:
 
 
 def _continues(held: Spoken, event: Spoken) -> bool:
-    if isinstance(held, TextDelta) or isinstance(event, TextDelta):
-        return type(held) is type(event)
     return type(held) is type(event) and held.index == event.index

@@ -1,0 +1,69 @@
+"""Embeddings: batchEmbedContents of AI Studio, predict and embedContent of Vertex AI.
+
+https://ai.google.dev/api/embeddings,
+https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmctl.core.embeddings import EmbedRequest, EmbedResponse
+from llmctl.core.errors import UnavailableError
+from llmctl.core.events import Usage
+from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.wire.documents import whole_object
+from llmctl.wire.gemini.address import address_of, post
+from llmctl.wire.gemini.usage import parse_usage
+from llmctl.wire.refusals import error_of
+
+#: https://ai.google.dev/gemini-api/docs/rate-limits; Vertex AI takes one at a time of its newer models.
+MOST_TEXTS = 100
+_SIZE = ("dimensions", "output_dimensionality", "outputDimensionality")
+
+
+def build_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:
+    """Return the request for one vector a text; ``dimensions`` is the common name of their size."""
+    options = {name: value for name, value in request.options.items() if name not in _SIZE}
+    size = next((request.options[name] for name in _SIZE if name in request.options), None)
+    operation = endpoint.dialect.embed_operation
+    build = _predict if operation == "predict" else _batch
+    return post(endpoint, address_of(endpoint, request.model, operation), build(request, size, options))
+
+
+def parse_response(body: bytes, request: EmbedRequest) -> EmbedResponse:
+    """Return the vectors; UnavailableError where there are not as many as texts."""
+    answer = whole_object(body)
+    if "error" in answer:
+        raise error_of(answer)
+    predictions = answer.get("predictions")
+    found = [row.get("embeddings") for row in predictions] if predictions else answer.get("embeddings")
+    found = [answer["embedding"]] if found is None and "embedding" in answer else found or []
+    vectors = tuple(tuple(map(float, one["values"])) for one in found if isinstance(one, dict) and one.get("values"))
+    if len(vectors) != len(request.texts):
+        raise UnavailableError(
+            f"the answer holds {len(vectors)} vectors for {len(request.texts)} texts",
+            reason="no_answer",
+            status_code=200,
+        )
+    return EmbedResponse(vectors, parse_usage(answer.get("usageMetadata") or {}) or _statistics(found))
+
+
+def _batch(request: EmbedRequest, size: Any, options: dict[str, Any]) -> dict[str, Any]:
+    common = {"model": f"models/{request.model.removeprefix('models/')}"} | options
+    common |= {"outputDimensionality": size} if size else {}
+    return {"requests": [common | {"content": {"parts": [{"text": text}]}} for text in request.texts]}
+
+
+def _predict(request: EmbedRequest, size: Any, options: dict[str, Any]) -> dict[str, Any]:
+    about = {name: options.pop(name) for name in ("task_type", "title") if name in options}
+    parameters = options | ({"outputDimensionality": size} if size else {})
+    instances = [{"content": text} | about for text in request.texts]
+    return {"instances": instances} | ({"parameters": parameters} if parameters else {})
+
+
+def _statistics(found: list[dict[str, Any]]) -> Usage | None:
+    """Return the tokens that Vertex AI counts text by text."""
+    counts = [(one.get("statistics") or {}).get("token_count") for one in found]
+    known = [int(count) for count in counts if isinstance(count, int | float)]
+    return Usage(input_tokens=sum(known)) if known else None

@@ -1,0 +1,101 @@
+"""Pictures: of Gemini's own models through generateContent, of Imagen through predict.
+
+https://ai.google.dev/gemini-api/docs/image-generation, https://ai.google.dev/gemini-api/docs/imagen
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
+from llmctl.core.events import Usage
+from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.core.images import ImageRequest, ImageResponse
+from llmctl.core.messages import File
+from llmctl.wire.documents import whole_object
+from llmctl.wire.gemini.address import address_of, post
+from llmctl.wire.gemini.config import split_options
+from llmctl.wire.gemini.endings import REASONS
+from llmctl.wire.gemini.files import file_part
+from llmctl.wire.gemini.usage import parse_usage
+from llmctl.wire.refusals import error_of
+
+_IMAGE_CONFIG = {"aspect_ratio": "aspectRatio", "aspectRatio": "aspectRatio"} | dict.fromkeys(
+    ("size", "image_size", "imageSize"), "imageSize"
+)
+_PARAMETERS = _IMAGE_CONFIG | {"size": "sampleImageSize", "n": "sampleCount", "negative_prompt": "negativePrompt"}
+
+
+def build_request(endpoint: Endpoint, request: ImageRequest) -> HttpRequest:
+    """Return the request. ``size`` is Google's (1K, 2K, 4K), ``aspect_ratio`` such as 16:9."""
+    imagen = request.model.removeprefix("models/").startswith("imagen")
+    body = _predict(request) if imagen else _generate(request)
+    return post(endpoint, address_of(endpoint, request.model, "predict" if imagen else "generateContent"), body)
+
+
+def parse_response(body: bytes) -> ImageResponse:
+    """Return the pictures. Raises RejectedError where they were held back, UnavailableError where there are none."""
+    answer = whole_object(body)
+    if "error" in answer:
+        raise error_of(answer)
+    images = tuple(_images(answer))
+    if not images:
+        raise _missing(answer)
+    return ImageResponse(images, _usage(answer), model=answer.get("modelVersion"))
+
+
+def _generate(request: ImageRequest) -> dict[str, Any]:
+    options = dict(request.options)
+    image = {theirs: options.pop(name) for name, theirs in _IMAGE_CONFIG.items() if name in options}
+    inside, beside = split_options(options)
+    config = {"responseModalities": ["TEXT", "IMAGE"]} | ({"imageConfig": image} if image else {}) | inside
+    parts = [{"text": request.prompt}, *map(file_part, request.files)]
+    return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config} | beside
+
+
+def _predict(request: ImageRequest) -> dict[str, Any]:
+    parameters = {_PARAMETERS.get(name, name): value for name, value in request.options.items()}
+    return {"instances": [{"prompt": request.prompt}], "parameters": {"sampleCount": 1} | parameters}
+
+
+def _images(answer: Mapping[str, Any]) -> Iterator[File]:
+    for candidate in _objects(answer.get("candidates")):
+        for part in _objects((candidate.get("content") or {}).get("parts")):
+            data = part.get("inlineData")
+            if isinstance(data, dict) and data.get("data") and not part.get("thought"):
+                yield _file(data.get("mimeType"), data["data"])
+    for prediction in _objects(answer.get("predictions")):
+        if encoded := prediction.get("bytesBase64Encoded"):
+            yield _file(prediction.get("mimeType"), encoded)
+
+
+def _file(media_type: str | None, encoded: str) -> File:
+    try:
+        return File(media_type or "image/png", data=binascii.a2b_base64(encoded))
+    except (ValueError, binascii.Error):
+        raise UnavailableError("the picture cannot be read", reason="no_answer", status_code=200) from None
+
+
+def _missing(answer: Mapping[str, Any]) -> LlmctlError:
+    """Return why there is no picture, as far as the answer says it."""
+    feedback = answer.get("promptFeedback") or {}
+    candidate = next(_objects(answer.get("candidates")), {})
+    prediction = next(_objects(answer.get("predictions")), {})
+    filtered = feedback.get("blockReason") or prediction.get("raiFilteredReason")
+    word = candidate.get("finishReason")
+    if filtered or REASONS.get(str(word)) == "content_filter":
+        said = feedback.get("blockReasonMessage") or candidate.get("finishMessage") or filtered or word
+        return RejectedError(f"the provider held the picture back: {said}", reason="content_filter", status_code=200)
+    said = f" ({word})" if word else ""
+    return UnavailableError(f"the answer holds no picture{said}", reason="no_answer", status_code=200)
+
+
+def _usage(answer: Mapping[str, Any]) -> Usage | None:
+    said = answer.get("usageMetadata")
+    return parse_usage(said) if isinstance(said, dict) else None
+
+
+def _objects(items: object) -> Iterator[dict[str, Any]]:
+    return (item for item in items if isinstance(item, dict)) if isinstance(items, Iterable) else iter(())

@@ -1,0 +1,56 @@
+"""Token counts of Gemini: thoughts beside the answer, what tools read beside the prompt.
+
+https://ai.google.dev/api/generate-content#UsageMetadata
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmctl.core.events import Usage
+
+_COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
+#: Modalities that have prices of their own, in our names of units.
+_DETAILS = (
+    ("promptTokensDetails", "input"),
+    ("toolUsePromptTokensDetails", "input"),
+    ("candidatesTokensDetails", "output"),
+    ("cacheTokensDetails", "cached"),
+)
+_PRICED = {"AUDIO": "audio", "IMAGE": "image"}
+
+
+def parse_usage(data: dict[str, Any]) -> Usage | None:
+    """Return the counts as llmctl means them: input with cached tokens, output with thinking; None for no counts.
+
+    Vertex AI sends chunks whose usage says nothing but how it is billed.
+    """
+    if not any(name in data for name in _COUNTS):
+        return None
+    thinking = _count(data.get("thoughtsTokenCount"))
+    input_tokens = _count(data.get("promptTokenCount")) + _count(data.get("toolUsePromptTokenCount"))
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=_count(data.get("candidatesTokenCount")) + thinking,
+        cached_tokens=min(_count(data.get("cachedContentTokenCount")), input_tokens),
+        thinking_tokens=thinking,
+        details=_details(data),
+    )
+
+
+def _details(data: dict[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for field, ours in _DETAILS:
+        rows = data.get(field)
+        if not isinstance(rows, list):
+            continue
+        for row in rows:
+            kind = _PRICED.get(str(row.get("modality"))) if isinstance(row, dict) else None
+            if kind and (count := _count(row.get("tokenCount"))):
+                unit = f"{ours}_{kind}_tokens"
+                found[unit] = found.get(unit, 0) + count
+    return found
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
