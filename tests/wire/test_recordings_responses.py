@@ -76,6 +76,7 @@ def expected_thinking(exchange: Exchange) -> str:
 def expected_usage(exchange: Exchange) -> Usage:
     usage = finished(exchange)["usage"]
     sent, done = usage["input_tokens_details"], usage["output_tokens_details"]
+    searches = [item["action"]["type"] for item in output(exchange, "web_search_call")].count("search")
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
     return Usage(
         input_tokens=usage["input_tokens"],
@@ -84,6 +85,7 @@ def expected_usage(exchange: Exchange) -> Usage:
         cache_write_tokens=sent.get("cache_write_tokens", 0),
         thinking_tokens=done["reasoning_tokens"],
         cost=usage.get("cost", usage["cost_in_usd_ticks"] * 1e-10 if "cost_in_usd_ticks" in usage else None),
+        details={"web_searches": searches} if searches else {},
     )
 
 

@@ -10,8 +10,8 @@ from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolRe
 from llmctl.wire.files import base64_of, inlined, is_text, kind_of, url_of_file
 from llmctl.wire.openai_responses.kept import item_of
 
-#: Key of a message's metadata: the phases of its texts, which newer models want back.
-PHASES = "phases"
+#: Drawer of a text: commentary or final answer, which newer models want to be told again.
+PHASE = "responses_phase"
 
 Item = dict[str, Any]
 
@@ -87,9 +87,8 @@ def _answer(message: Message) -> list[Item]:
     """Return the items of an answer. Reasoning that nothing followed is left out: it is refused alone."""
     items: list[Item] = []
     waiting: list[Item] = []
-    phases = _phases(message)
     for part in message.parts:
-        item = _item(part, message, phases)
+        item = _item(part, message)
         if item is None:
             continue
         waiting.append(item)
@@ -99,25 +98,16 @@ def _answer(message: Message) -> list[Item]:
     return items
 
 
-def _item(part: Any, message: Message, phases: list[Any]) -> Item | None:
+def _item(part: Any, message: Message) -> Item | None:
     match part:
         case Thinking():
             return item_of(part, message)
         case ToolCall():
             return _call(part)
-        case Text(text):
-            phase = phases.pop(0) if phases else None
-            if text.strip():
-                return {"role": "assistant", "content": text} | ({"phase": phase} if phase else {})
+        case Text(text) if text.strip():
+            phase = part.metadata.get(PHASE)
+            return {"role": "assistant", "content": text} | ({"phase": phase} if phase else {})
     return None
-
-
-def _phases(message: Message) -> list[Any]:
-    """Return the phase of each text; of texts that became one, the last phase counts."""
-    phases = message.metadata.get(PHASES)
-    phases = list(phases) if isinstance(phases, list) else []
-    texts = sum(isinstance(part, Text) for part in message.parts)
-    return phases if len(phases) == texts else [None] * (texts - 1) + phases[-1:]
 
 
 def _call(call: ToolCall) -> Item:

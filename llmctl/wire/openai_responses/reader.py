@@ -19,7 +19,7 @@ from llmctl.core.events import (
     ToolCallDelta,
     UsageReport,
 )
-from llmctl.wire.openai_responses.items import PHASES
+from llmctl.wire.openai_responses.items import PHASE
 from llmctl.wire.openai_responses.kept import ITEMS, drawer_of, mark_of, pieces_of
 from llmctl.wire.openai_responses.usage import parse_usage
 from llmctl.wire.refusals import error_of
@@ -35,7 +35,7 @@ Events = list[StreamEvent]
 class _Item:
     """How much of an item has been told."""
 
-    __slots__ = ("begun", "index", "piece", "size")
+    __slots__ = ("begun", "index", "phase", "piece", "size")
 
     def __init__(self, index: int) -> None:
         #: Number among the items of its kind.
@@ -44,6 +44,8 @@ class _Item:
         #: The piece of a reasoning item that is being told.
         self.piece: Any = None
         self.begun = False
+        #: What a message is: commentary or final answer, where the model says so.
+        self.phase: str | None = None
 
 
 class Reader:
@@ -54,7 +56,6 @@ class Reader:
         self._calls = 0
         self._start = ResponseStart()
         self._notes: dict[str, list[Any]] = {}
-        self._phases: list[Any] = []
         self._response: dict[str, Any] | None = None
         self._readers: dict[str | None, Callable[[dict[str, Any]], Events]] = {
             "response.output_text.delta": self._text_piece,
@@ -92,7 +93,7 @@ class Reader:
                 events += self._item(place, item)
         usage = response.get("usage")
         if usage and isinstance(usage, dict):
-            events.append(UsageReport(parse_usage(usage)))
+            events.append(UsageReport(parse_usage(usage, response.get("output"))))
         self._response = response
         return events
 
@@ -134,8 +135,9 @@ class Reader:
         text = event.get("delta")
         if not text or not isinstance(text, str):
             return []
-        self._known(_key(event)).size += len(text)
-        return [TextDelta(text)]
+        item = self._known(_key(event))
+        item.size += len(text)
+        return [_phased(text, item)]
 
     def _thinking_piece(self, event: dict[str, Any]) -> Events:
         text = event.get("delta")
@@ -166,7 +168,7 @@ class Reader:
             return []
         if item.get("type") == "function_call":
             return self._call(_key(event), item, whole=False)
-        self._known(_key(event))
+        self._known(_key(event)).phase = _text(item, "phase") or None
         return []
 
     def _item(self, key: Any, item: Any) -> Events:
@@ -188,16 +190,15 @@ class Reader:
         content = item.get("content")
         parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
         text = "".join(_text(part, "text") or _text(part, "refusal") for part in parts)
-        rest = text[self._known(key).size :]
-        events: Events = [TextDelta(rest)] if rest else []
+        known = self._known(key)
+        known.phase = known.phase or (_text(item, "phase") or None if not known.size else None)
+        rest = text[known.size :]
+        events: Events = [_phased(rest, known)] if rest else []
         for part in parts:
             annotations = part.get("annotations")
             events += self._note("annotations", annotations if isinstance(annotations, list) else [])
             if part.get("type") == "refusal":
                 events.append(MessageMetadata({"refusal": True}))
-        self._phases += [item.get("phase")] if text else []
-        if any(self._phases):
-            events.append(MessageMetadata({PHASES: list(self._phases)}))
         return events
 
     def _reasoning(self, key: Any, item: dict[str, Any]) -> Events:
@@ -249,6 +250,10 @@ def _key(event: dict[str, Any]) -> Any:
     """Return what tells the items of a response apart."""
     place = event.get("output_index")
     return place if isinstance(place, int) else str(event.get("item_id"))
+
+
+def _phased(text: str, item: _Item) -> TextDelta:
+    return TextDelta(text) if item.phase is None else TextDelta(text, item.index, {PHASE: item.phase})
 
 
 def _failure(response: dict[str, Any]) -> LlmctlError:
