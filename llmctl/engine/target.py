@@ -101,7 +101,7 @@ def access(target: Target, env: Env, *, home: str, on_terminal: bool = False) ->
     if target.key and target.provider.auth != "none":
         key = keys.resolve(target.key, env=env, home=home, on_terminal=on_terminal).value
         secrets.append(key)
-        headers |= _authorization(target.provider.auth, key)
+        headers |= _authorization(target.provider.auth_by_wire.get(target.wire, target.provider.auth), key)
     elif _needs_key(target):
         raise _no_key(target, env)
     return Access(
@@ -231,7 +231,8 @@ def _base_url(provider: Provider, own: str | None, env: Env) -> tuple[str, dict[
         raise ConfigError(
             f'provider "{provider.name}" needs a base URL',
             hint="set it with: llmctl connection edit NAME --base-url URL"
-            + (f", or {provider.base_env[0]}" if provider.base_env else ""),
+            + (f", or {provider.base_env[0]}" if provider.base_env else "")
+            + (f"; such as {provider.base_example}" if provider.base_example else ""),
         )
     return provider.base_url.rstrip("/"), {}, False
 

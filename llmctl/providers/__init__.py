@@ -16,11 +16,13 @@ class Provider:
     """One provider. Nothing here is executed; wires read ``dialect``, the engine reads the rest."""
 
     name: str
-    #: Empty where every user has another one (Azure, any compatible host).
+    #: Empty where every user has another one (Azure, Vertex AI, any compatible host).
     base_url: str
     wire: str = "openai-chat"
     #: How the key travels: ``Authorization: Bearer``, or the named header, or not at all.
     auth: Literal["bearer", "none"] | str = "bearer"
+    #: The same for wires beside the provider's own, where it wants the key in another way for them.
+    auth_by_wire: Mapping[str, str] = field(default_factory=dict)
     #: Environment variables that may hold the key, first set one wins.
     key_env: tuple[str, ...] = ()
     #: Environment variables that may hold another base URL, first set one wins.
@@ -41,6 +43,8 @@ class Provider:
     hosts: tuple[str, ...] = ()
     #: Path of a base URL that names a bare host: no such host answers at its root.
     root_path: str = ""
+    #: What a base URL looks like, where every user has another one.
+    base_example: str = ""
 
 
 PROVIDERS: Registry[Provider] = Registry(
@@ -49,6 +53,8 @@ PROVIDERS: Registry[Provider] = Registry(
     {
         "openai": "openai:PROVIDER",
         "anthropic": "anthropic:PROVIDER",
+        "gemini": "gemini:PROVIDER",
+        "vertex": "vertex:PROVIDER",
         "openrouter": "compatible:OPENROUTER",
         "deepseek": "compatible:DEEPSEEK",
         "mistral": "compatible:MISTRAL",

@@ -72,6 +72,7 @@ WIRES: Registry[Wire] = Registry(
         "openai-chat": "openai_chat:WIRE",
         "openai-responses": "openai_responses:WIRE",
         "anthropic": "anthropic:WIRE",
+        "gemini": "gemini:WIRE",
         "echo": "echo:WIRE",
     },
 )

@@ -23,7 +23,8 @@ def test_provider_is_complete_under_its_registered_name(name):
     assert provider.key_env
     assert provider.base_env
     assert provider.docs.startswith("https://")
-    assert name == "azure" or provider.base_url.startswith("http://localhost" if provider.local else "https://")
+    own_place = name in ("azure", "vertex")  # every user's is another one
+    assert own_place or provider.base_url.startswith("http://localhost" if provider.local else "https://")
     assert provider.default_model or provider.local or name == "azure"
 
 
@@ -38,7 +39,7 @@ def test_variables_belong_to_one_provider_each():
 
 def test_nodellm_ids_are_those_that_nodellm_knows():
     ids = {provider.nodellm_id for provider in ALL.values()} - {None}
-    assert ids == {"openai", "anthropic", "deepseek", "ollama", "openrouter", "xai", "mistral"}
+    assert ids == {"openai", "anthropic", "gemini", "deepseek", "ollama", "openrouter", "xai", "mistral"}
     assert ids <= NODELLM_IDS
 
 
@@ -62,6 +63,8 @@ def test_registry_imports_no_provider_before_it_is_asked_for():
         ("https://api.openai.com/v1", "openai"),
         ("https://API.OpenAI.com./v1/", "openai"),
         ("https://api.groq.com/openai/v1", "groq"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", "gemini"),
+        ("https://europe-west4-aiplatform.googleapis.com/v1beta1/projects/p/locations/europe-west4", "vertex"),
         ("https://api.together.ai/v1", "together"),
         ("https://myresource.openai.azure.com/openai/v1", "azure"),
         ("https://myresource.services.ai.azure.com/models?api-version=2024-05-01-preview", "azure"),
@@ -157,7 +160,7 @@ def test_dialects_hold_the_known_differences():
         "compatible",
     }
     assert {name for name, dialect in dialects.items() if dialect.finish_reason_optional} == {"compatible"}
-    assert {name for name, dialect in dialects.items() if dialect.thinking_on_top} == {"xai"}
+    assert {name for name, dialect in dialects.items() if dialect.thinking_on_top} == {"xai", "gemini", "vertex"}
     assert dialects["openai"].max_tokens_field == "max_completion_tokens"
     assert dialects["mistral"].max_tokens_field == "max_tokens"
     assert dialects["openrouter"].thinking_field == "reasoning"
