@@ -11,7 +11,7 @@ from llmctl.core.errors import ConfigError, NotFoundError
 from llmctl.core.http import Endpoint
 from llmctl.core.jsontext import loads
 from llmctl.engine import keys
-from llmctl.providers import PROVIDERS, Provider, hosts
+from llmctl.providers import PROVIDERS, Provider, hosts, wire_of
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
 from llmctl.transport.redact import redact_url
@@ -34,6 +34,8 @@ class Target:
     model: str
     base_url: str
     wire: str
+    #: The wire that the connection names; None where the model decides.
+    own_wire: str | None = None
     #: None where the provider is used without a connection in the hub.
     connection_id: str | None = None
     connection: str | None = None
@@ -89,7 +91,11 @@ def of_chat(database: Database, chat: Row, env: Env) -> Target | None:
 
 
 def with_model(target: Target, model: str | None) -> Target:
-    return replace(target, model=model) if model else target
+    """Return the target with another model, and the wire that one is asked over; None changes nothing."""
+    if not model:
+        return target
+    wire = target.own_wire or wire_of(target.provider, model, target.base_url)
+    return replace(target, model=model, wire=wire)
 
 
 def access(target: Target, env: Env, *, home: str, on_terminal: bool = False) -> Access:
@@ -185,11 +191,13 @@ def _of_row(row: Row, env: Env) -> Target:
     data = loads(row["data"], {})
     provider = _provider(row["provider"], data.get("base_url"))
     base_url, query, from_env = _base_url(provider, data.get("base_url"), env)
+    model = row["model_id"] or provider.default_model or ""
     return Target(
         provider=provider,
-        model=row["model_id"] or provider.default_model or "",
+        model=model,
         base_url=base_url,
-        wire=data.get("wire") or provider.wire,
+        wire=data.get("wire") or wire_of(provider, model, base_url),
+        own_wire=data.get("wire"),
         connection_id=row["id"],
         connection=row["name"],
         key=keys.choose(provider, base_url, data.get("key"), env, base_from_env=from_env),
@@ -202,11 +210,12 @@ def _of_row(row: Row, env: Env) -> Target:
 def _of_provider(name: str, env: Env) -> Target:
     provider = PROVIDERS.load(name)
     base_url, query, from_env = _base_url(provider, None, env)
+    model = provider.default_model or ""
     return Target(
         provider=provider,
-        model=provider.default_model or "",
+        model=model,
         base_url=base_url,
-        wire=provider.wire,
+        wire=wire_of(provider, model, base_url),
         key=keys.choose(provider, base_url, None, env, base_from_env=from_env),
         query=query,
     )

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.registry import Registry
 from llmctl.providers.hosts import host_of, is_loopback, matches, origin
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWire:
+    """Models that are asked over another wire than their provider's own."""
+
+    #: Shell pattern of model ids.
+    models: str
+    wire: str
+    #: They exist on no other wire, so that this holds behind any base URL. Elsewhere a host that is not the
+    #: provider's is asked over the wire that all hosts know.
+    only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +32,8 @@ class Provider:
     #: Empty where every user has another one (Azure, Vertex AI, any compatible host).
     base_url: str
     wire: str = "openai-chat"
+    #: The first that fits a model decides.
+    model_wires: tuple[ModelWire, ...] = ()
     #: How the key travels: ``Authorization: Bearer``, or the named header, or not at all.
     auth: Literal["bearer", "none"] | str = "bearer"
     #: The same for wires beside the provider's own, where it wants the key in another way for them.
@@ -33,6 +48,9 @@ class Provider:
     query: Mapping[str, str] = field(default_factory=dict)
     #: Model used when a connection made from the environment names none.
     default_model: str | None = None
+    #: The same for embeddings and for pictures; None where the provider has none, or none to prefer.
+    embedding_model: str | None = None
+    image_model: str | None = None
     #: A server on this machine: costs nothing, needs no key.
     local: bool = False
     #: The id NodeLLM knows this provider by, where it does (``chats.provider`` may hold no other).
@@ -87,6 +105,13 @@ def owns(provider: Provider, url: str) -> bool:
         return False
     own = host_of(provider.base_url)
     return (host == own and not provider.local) or any(matches(host, pattern) for pattern in provider.hosts)
+
+
+def wire_of(provider: Provider, model: str, base_url: str) -> str:
+    """Return the wire that a model is asked over where the user chose none."""
+    fits = (way for way in provider.model_wires if fnmatchcase(model, way.models))
+    way = next(fits, None)
+    return way.wire if way and (way.only or owns(provider, base_url)) else provider.wire
 
 
 def find_by_host(url: str) -> Provider | None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from llmctl.core.dialect import Dialect
-from llmctl.providers import Provider
+from llmctl.providers import ModelWire, Provider
+
+_CHAT, _RESPONSES = "openai-chat", "openai-responses"
+#: These exist nowhere else: https://platform.openai.com/docs/models
+_ONLY_THERE = ("*-pro", "*-pro-20*", "*codex*", "*deep-research*", "computer-use-preview*")
+#: Models that think: Chat Completions neither shows that nor takes it back, and so they think anew after each tool.
+_THINKING = ("o1*", "o3*", "o4*", "gpt-5*", "gpt-6*", "gpt-oss*")
 
 PROVIDER = Provider(
     name="openai",
@@ -13,7 +19,14 @@ PROVIDER = Provider(
     # Reasoning models refuse max_tokens; all others take both. "system" is taken by all, and turned into
     # "developer" where a model wants that.
     dialect=Dialect(max_tokens_field="max_completion_tokens"),
+    model_wires=(
+        *(ModelWire(models, _CHAT) for models in ("*-search-api*", "*-search-preview*", "*-audio*")),
+        *(ModelWire(models, _RESPONSES, only=True) for models in _ONLY_THERE),
+        *(ModelWire(models, _RESPONSES) for models in _THINKING),
+    ),
     default_model="gpt-5.6-luna",
+    embedding_model="text-embedding-3-small",
+    image_model="gpt-image-2.5-flare",
     nodellm_id="openai",
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
