@@ -61,8 +61,10 @@ _NO_MONEY = (
     r"insufficient (balance|credits?|funds)|credit balance is too low|out of credits|no credits"
     r"|used all (your )?available credits|requires more credits|payment required"
 )
+# Google says so with the status of a rate limit.
+_SPENT = r"credits? (are|is|have been|has been) (depleted|exhausted|used up)"
 _NO_MODEL = (
-    r"\bmodels?\b[^.]{0,150}?(does not exist|doesn't exist|not exist|not found|not deployed)"
+    r"\bmodels?\b(?:[^.]|\.\b){0,150}?(does not exist|doesn't exist|not exist|not found|not deployed)"
     r"|(invalid|unknown|no such) model\b|not a valid model|no endpoints found"
 )
 _TOO_LONG = (
@@ -126,7 +128,12 @@ _RULES: tuple[tuple[type[LlmctlError], str, Callable[[Fault], bool]], ...] = (
     (
         BudgetError,
         "quota",
-        lambda f: f.code == 402 or f.names(_QUOTA) or (_refused(f) and f.says(_NO_MONEY)),
+        lambda f: (
+            f.code == 402
+            or f.names(_QUOTA)
+            or (_refused(f) and f.says(_NO_MONEY))
+            or (f.code == 429 and f.says(_SPENT))
+        ),
     ),
     (RejectedError, "context_length", lambda f: f.names(_CONTEXT)),
     (RejectedError, "content_filter", lambda f: f.names(_FILTER) or (f.code == 403 and f.flagged)),
