@@ -11,11 +11,13 @@ from typing import Any
 from llmctl.core.messages import File, Message, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.wire.gemini.address import version_of
 from llmctl.wire.gemini.files import file_part
-from llmctl.wire.gemini.parts import CALL_ID, Json, encode_call, encode_text, encode_thinking
+from llmctl.wire.gemini.parts import CALL_ID, Json, encode_call, encode_text, encode_thinking, tool_name
 
 #: Stands for the signature of a call that Google did not make, or that came without one; it is refused otherwise.
 #: https://ai.google.dev/gemini-api/docs/thought-signatures (the page's FAQ)
 _UNSIGNED = "skip_thought_signature_validator"
+#: Stands for the beginning of a conversation that was cut off.
+_BEGINNING = "(earlier messages left out)"
 #: First generation that wants every step signed, and takes files inside results.
 _THIRD = (3, 0)
 
@@ -39,10 +41,20 @@ def encode_contents(messages: Sequence[Message], model: str) -> list[Json]:
         contents += results.taken()
         if message.role == "assistant":
             results.calls = {call.id: call for call in message.tool_calls}
-            contents += _content("model", _model_parts(message, third and place > present))
+            _append_model(contents, _model_parts(message, third and place > present))
         elif message.role == "user":
             contents += _content("user", _user_parts(message))
     return contents + results.taken()
+
+
+def _append_model(contents: list[Json], parts: list[Json]) -> None:
+    """Add what the model said: it never begins, and calls follow what the user or a tool said, not the model itself."""
+    if not contents:
+        contents += _content("user", [{"text": _BEGINNING}] if parts else [])
+    if contents and contents[-1]["role"] == "model":
+        contents[-1]["parts"] += parts
+    else:
+        contents += _content("model", parts)
 
 
 class _Results:
@@ -71,7 +83,7 @@ class _Results:
     def _response(self, part: ToolResult) -> Json:
         call = self.calls.get(part.call_id)
         id = call.metadata.get(CALL_ID) if call else None
-        name = part.name or (call.name if call else "")
+        name = tool_name(call.name if call else part.name)
         said = {"error" if part.is_error else "output": part.content}
         return {"functionResponse": ({"id": id} if id else {}) | {"name": name, "response": said}}
 

@@ -7,6 +7,7 @@ https://ai.google.dev/gemini-api/docs/thought-signatures
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,8 +49,14 @@ def encode_thinking(part: Thinking) -> Json | None:
 
 def encode_call(call: ToolCall) -> Json:
     id = call.metadata.get(CALL_ID)
-    said = ({"id": id} if id else {}) | {"name": call.name, "args": _arguments(call.arguments)}
+    said = ({"id": id} if id else {}) | {"name": tool_name(call.name), "args": _arguments(call.arguments)}
     return {"functionCall": said} | _signed(call.metadata)
+
+
+def tool_name(name: str) -> str:
+    """Return the name of an earlier call in the characters that are taken."""
+    plain = re.sub(r"[^a-zA-Z0-9_.:-]", "_", name)
+    return (plain if re.match("[a-zA-Z_]", plain) else f"_{plain}")[:64]
 
 
 def _signed(metadata: Mapping[str, Any]) -> Json:
