@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def parts(exchange: Exchange) -> list[dict[str, Any]]:
 
 
 def joined(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the parts without empty ones; unsigned pieces of a text, or of a thought, that follow each other as one."""
+    """Return the parts without empty ones; unsigned pieces of a text or of a thought that follow each other are one."""
     whole: list[dict[str, Any]] = []
     for part in found:
         before = whole[-1] if whole else {}
@@ -243,7 +244,7 @@ def test_recorded_groups_are_asked_step_by_step() -> None:
     """Each step's answer, and the results that the next one really sent, make contents of the recorded shape."""
     steps = 0
     for group in GROUPS.values():
-        for before, after in zip(group, group[1:], strict=False):
+        for before, after in pairwise(group):
             said = after["request"]["json"]["contents"]
             asked = [content for content in said if any("functionResponse" in part for part in content["parts"])]
             message = read(before).message
