@@ -25,6 +25,8 @@ def asking_options() -> list[TyperOption]:
         _text("model", "-m", "REF", "Connection, CONNECTION:MODEL, alias or model."),
         _text("connection", None, "NAME", "Connection to use."),
         _many("attach", "-a", "PATH|URL|-", "File to send along."),
+        _many("tool", "-T", "NAME[:PERMISSION]", "Tool that the model may use: automatic, user-permitted or denied."),
+        _many("approve", None, "NAME", "Let this tool run without asking, for this turn."),
         _many("option", "-o", "K=V", "Option of the model, such as temperature=0.2."),
         _text("thinking", None, "EFFORT", "none, low, medium, high or a number of tokens."),
         _flag("show_thinking", None, "Print the thinking to stderr."),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmctl.cli import asking, attaching, files, stdin
+from llmctl.cli import asking, attaching, files, stdin, tooling
 from llmctl.cli.app import App
 from llmctl.cli.messages_in import parsed_messages
 from llmctl.cli.printing import Printer
@@ -71,9 +71,10 @@ class Conversation:
 
     def turn(self, ask: Ask, chat: Row | None = None) -> Outcome:
         """Run one turn and show it; return what it came to. ``--fallback`` takes over where nothing was answered."""
-        printer = Printer(self._app, new_messages=bool(self._wishes.messages))
         database = self._app.hub("create")
-        plan = replace(self.plan(database, ask, chat), on_idle=printer.flush)
+        plan = self.plan(database, ask, chat)
+        printer = Printer(self._app, new_messages=bool(self._wishes.messages), has_tools=bool(plan.tools))
+        plan = replace(plan, on_idle=printer.flush)
         for other in [target.resolve(database, ref, self._app.env) for ref in self._app.asking["fallback"]]:
             turn = Turn(database, plan)
             try:
@@ -114,8 +115,8 @@ class Conversation:
         settings = chosen(database)
         manner = asking.manner(self._app, settings)
         keep = self._keep(database, settings)
-        if chat is not None:
-            manner, keep = _inherited(manner, keep, loads(chat["settings"], {}))
+        kept = loads(chat["settings"], {}) if chat else {}
+        manner, keep = _inherited(manner, keep, kept)
         return Plan(
             chat=chat,
             target=self._target(database, chat),
@@ -124,6 +125,7 @@ class Conversation:
             keep=keep,
             origin=self._origin.limited(settings.get("audit.context")),
             around=self._app.surroundings(),
+            tools=tooling.tools(self._app, database, kept.get("tools"), writable=not self._app.asking["dry_run"]),
         )
 
     def _check(self) -> None:

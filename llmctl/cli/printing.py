@@ -11,20 +11,20 @@ from typing import Any
 
 from llmctl.cli.app import App
 from llmctl.cli.terminal import coloured, has_colour, safe_json, safe_text
-from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, StorageError
+from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, PendingError, StorageError
 from llmctl.core.events import TextDelta, ThinkingDelta
 from llmctl.core.fences import first_block
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps
 from llmctl.core.messages import Message, ToolResult
-from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent, Waiting
-from llmctl.engine.toolbox import parsed_arguments
+from llmctl.engine.outcome import Note, Outcome, Pending, Started, ToolRun, TurnEvent, Waiting
+from llmctl.engine.toolcalls import parsed_arguments, shown_name
 
 
 class Printer:
     """Shows the events of one turn on stdout and stderr."""
 
-    def __init__(self, app: App, *, new_messages: bool = False) -> None:
+    def __init__(self, app: App, *, new_messages: bool = False, has_tools: bool = False) -> None:
         self._app = app
         self._io = app.io
         #: ``--messages``: the plain form is the array of what the turn added.
@@ -37,6 +37,8 @@ class Printer:
         self._has_schema = app.asking["schema"] is not None
         whole = new_messages or app.asking["extract"] or self._has_schema
         self._live = not (app.format.is_json or whole)
+        #: With tools a pipe gets the last step's text alone: it is held back until that is known. None: nothing is.
+        self._held: list[str] | None = [] if has_tools and not (self._io.stdout_tty and not self._output) else None
         self._shows_thinking = bool(app.asking["show_thinking"])
         self._at_line_start = True
         self._thinking_open = False
@@ -51,6 +53,8 @@ class Printer:
             self._json_line(event)
         elif isinstance(event, ThinkingDelta):
             self._thinking(event.text)
+        if self._held and isinstance(event, Started | ToolRun):
+            self._held.clear()  # what was said before a call is no part of the answer
         if isinstance(event, Waiting):
             self._end_line()
             self._app.note(f"{event.error.message}; trying again in {event.seconds:.1f} s")
@@ -59,7 +63,7 @@ class Printer:
         elif isinstance(event, ToolRun) and not self._app.format.is_json:
             self._end_line()
             if event.result is not None:
-                self._app.note(f"tool {event.name}: {event.status}")
+                self._app.note(f"tool {shown_name(event.name)}: {event.status}")
 
     def flush(self) -> None:
         """Let the reader see everything shown so far."""
@@ -70,7 +74,7 @@ class Printer:
 
     def finish(self, outcome: Outcome) -> None:
         """Show the end of a turn that went well. Raises InvalidOutputError where ``-x`` finds no block."""
-        self.flush()
+        self._release()
         extracts = self._app.asking["extract"] and not self._has_schema  # a checked value is the block's, or the whole
         block = fenced_block(outcome) if extracts else None
         if self._app.format.is_json:
@@ -88,7 +92,9 @@ class Printer:
 
     def fail(self, outcome: Outcome, error: LlmctlError) -> None:
         """Show the end of a turn that did not go well; the error itself is for whoever catches it."""
-        self.flush()
+        if isinstance(error, PendingError):
+            self._held = None  # there is no answer yet
+        self._release()
         if self._app.format.kind == "json" and outcome.request_id:
             self._write_json(outcome.as_json(parsed_arguments))
         elif self._app.format.kind == "jsonl" and outcome.request_id:
@@ -100,6 +106,9 @@ class Printer:
 
     def interrupted(self, outcome: Outcome, signum: int) -> None:
         """Tell a reader of JSON what came until a signal ended the turn; others have it on their screen."""
+        if signum != SIGPIPE and self._live:
+            with suppress(Signalled, LlmctlError):
+                self._release()
         if signum == SIGPIPE or not (self._app.format.is_json and outcome.request_id):
             return
         error = IncompleteError("interrupted by a signal", hint="llmctl chat -c asks again", reason="interrupted")
@@ -117,10 +126,19 @@ class Printer:
     def _text(self, text: str) -> None:
         if self._app.format.kind == "jsonl":
             self._shown.append((self._write, self._json_text({"type": "text", "text": text})))
+        elif self._held is not None:
+            self._held.append(text)
         elif self._live and text:
             self._close_thinking()
             self._shown.append((self._write, self._harmless(text)))
             self._at_line_start = text.endswith("\n")
+
+    def _release(self) -> None:
+        """Let out what was held back: it is the answer."""
+        held, self._held = self._held, None
+        if held:
+            self._text("".join(held))
+        self.flush()
 
     def _thinking(self, text: str) -> None:
         if self._shows_thinking and text:
@@ -222,6 +240,9 @@ def _line(event: TurnEvent) -> dict[str, Any] | None:
             return {"type": "start", **ids, "step": step}
         case ThinkingDelta(text) if text:
             return {"type": "thinking", "text": text}
+        case Pending(invocation_id, name, arguments):
+            call = {"name": name, "arguments": parsed_arguments(arguments)}
+            return {"type": "pending", "invocation_id": invocation_id, **call}
         case ToolRun(id, name, arguments, None):
             return {"type": "tool_call", "id": id, "name": name, "arguments": parsed_arguments(arguments)}
         case ToolRun(id, name, _, result, status):

@@ -16,7 +16,7 @@ from llmctl.engine.chat_rows import chat_changes, chat_row, file_writes, job_row
 from llmctl.engine.parts import raw_parts
 from llmctl.engine.plan import Plan
 from llmctl.engine.redaction import Redaction
-from llmctl.store import threads
+from llmctl.store import invocations, threads
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Insert, Update, Write
 
@@ -131,8 +131,8 @@ def _placed(database: Database, chat: Row | None, thread: Row | None, job_id: st
 
 def _spoken(database: Database, staged: Staged, ask: Ask, chat: Row | None) -> list[Write]:
     """Return the rows of what is said; where nothing is, what goes on with the unfinished comes first."""
-    resumed = _resumed(database, staged) if ask.goes_on else []
-    return resumed + [
+    before = _resumed(database, staged) if ask.goes_on else _left_behind(database, staged)
+    return before + [
         write
         for message in ask.spoken()
         if message.role != "system" or chat is None or message.text != chat["instructions"]
@@ -183,6 +183,16 @@ def _resumed(database: Database, staged: Staged) -> list[Write]:
     if unfinished.find(database, staged.thread_id) is None:
         raise UsageError("nothing is unfinished in this chat", hint="say something: llmctl chat -c PROMPT")
     return unfinished.leave_partial(database, staged.thread_id, clock.now())
+
+
+def _left_behind(database: Database, staged: Staged) -> list[Write]:
+    """Return what ends the calls that still wait, now that the user says something else."""
+    now = clock.now()
+    ended = {"status": "cancelled", "error": "the conversation went on without it", "finished_at": now}
+    return [
+        Update("tool_invocations", id, {**ended, "updated_at": now}, {"status": "pending"})
+        for id in invocations.left_behind(database, staged.thread_id)
+    ]
 
 
 def _free(database: Database, thread_id: str, redact: Redaction) -> None:

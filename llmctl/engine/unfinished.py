@@ -21,7 +21,7 @@ def find(database: Database, thread_id: str) -> Unfinished | None:
         return "answer"
     if last["status"] != "completed":
         return "again"
-    return "calls" if invocations.pending(database, thread_id) else None
+    return "calls" if invocations.unanswered(database, thread_id) else None
 
 
 def leave_partial(database: Database, thread_id: str, now: str) -> list[Write]:
