@@ -36,6 +36,10 @@ class Dialect:
     model_path: str = "/models/{model}"
     #: Operation of such a model that embeds.
     embed_operation: str = "batchEmbedContents"
+    #: Path of embeddings below the base URL.
+    embeddings_path: str = "/embeddings"
+    #: How pictures to begin with are sent: as a form with files, or as JSON with their addresses.
+    image_edits: Literal["form", "json"] = "form"
     #: Path of the list of models below the base URL.
     models_path: str = "/models"
     #: Fields sent with every request.

@@ -36,6 +36,7 @@ OPENROUTER = _row(
     "https://openrouter.ai/api/v1",
     "openai/gpt-5.6-luna",
     dialect=Dialect(thinking_field="reasoning", thinking_replay_field="reasoning_details"),
+    embedding_model="openai/text-embedding-3-small",
     nodellm_id="openrouter",
     docs="https://openrouter.ai/docs/api-reference/overview",
 )
@@ -56,6 +57,7 @@ MISTRAL = _row(
     "mistral-small-latest",
     # Usage comes unasked; unknown fields are refused.
     dialect=Dialect(stream_usage=False),
+    embedding_model="mistral-embed",
     nodellm_id="mistral",
     docs="https://docs.mistral.ai/api",
 )
@@ -64,7 +66,8 @@ XAI = _row(
     "xai",
     "https://api.x.ai/v1",
     "grok-4.3",
-    dialect=Dialect(thinking_on_top=True),
+    dialect=Dialect(thinking_on_top=True, image_edits="json"),
+    image_model="grok-imagine-image",
     nodellm_id="xai",
     docs="https://docs.x.ai/docs/api-reference",
 )
@@ -100,7 +103,8 @@ PERPLEXITY = _row(
     "https://api.perplexity.ai",
     "sonar",
     keys="PPLX_API_KEY",
-    dialect=Dialect(done_marker=False, models_path="/v1/models"),
+    dialect=Dialect(done_marker=False, embeddings_path="/v1/embeddings", models_path="/v1/models"),
+    embedding_model="pplx-embed-v1-0.6b",
     docs="https://docs.perplexity.ai/api-reference",
 )
 

@@ -1,7 +1,8 @@
 """A model that only repeats: in this process, offline, deterministic, and able to go wrong on demand.
 
-It answers the body of an OpenAI chat completion, so that everything between a prompt and its rows can be tried,
-tested and timed without a provider. A word counts as a token. ``help_text`` says what it can be told.
+It answers the body of an OpenAI chat completion (of embeddings and pictures, too), so that everything between a
+prompt and its rows can be tried, tested and timed without a provider. A word counts as a token. ``help_text`` says
+what it can be told.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llmctl.core.dialect import Dialect
 from llmctl.providers import Provider
 from llmctl.providers.echo.failures import KINDS, Failure
 from llmctl.providers.echo.options import BadOption, EchoOptions, help_lines, read
@@ -23,6 +25,9 @@ PROVIDER = Provider(
     wire="echo",
     auth="none",
     default_model="echo",
+    embedding_model="echo",
+    image_model="echo",
+    dialect=Dialect(image_edits="json"),
     local=True,
 )
 
@@ -49,6 +54,8 @@ def respond(body: Mapping[str, Any], attempt: int = 1, *, sleep: Sleep = time.sl
         return _refusal(_rejected("unknown_parameter", str(error), error.name))
     if options.fail is not None and options.error is None:
         return _refusal(options.fail, options.retry_after)
+    if "messages" not in body and ("input" in body or "prompt" in body):
+        return _other(body, options)
     if not _is_chat(body.get("messages")):
         return _refusal(_rejected("invalid_type", '"messages" takes a list of messages', "messages"))
     return _answer(body, options, sleep)
@@ -80,6 +87,17 @@ def _answer(body: Mapping[str, Any], options: EchoOptions, sleep: Sleep) -> Echo
     script = write(body, options)
     headers = {"content-type": kind, "x-request-id": f"req_{script.id}"}
     return EchoAnswer(200, headers, (events if streams else document)(script, options, sleep))
+
+
+def _other(body: Mapping[str, Any], options: EchoOptions) -> EchoAnswer:
+    from llmctl.providers.echo import others  # not for chats
+
+    try:
+        answer = b"" if options.empty else _PAGE if options.html else others.document(body, usage=options.usage)
+    except ValueError as error:
+        return _refusal(_rejected("invalid_value", str(error), ""))
+    kind = "text/html; charset=utf-8" if options.html else "application/json"
+    return EchoAnswer(200, {"content-type": kind, "x-request-id": "req_echo"}, iter((answer,) if answer else ()))
 
 
 def _refusal(failure: Failure, retry_after: float | None = None) -> EchoAnswer:

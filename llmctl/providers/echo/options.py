@@ -11,7 +11,8 @@ from llmctl.core.jsontext import dumps
 from llmctl.providers.echo.failures import Failure, failure
 
 _MODEL_OPTIONS = """
-    audio chat_template_kwargs enable_thinking frequency_penalty include_reasoning keep_alive logit_bias logprobs
+    audio chat_template_kwargs dimensions enable_thinking encoding_format frequency_penalty images include_reasoning
+    input keep_alive logit_bias logprobs output_format prompt quality size
     max_completion_tokens max_tokens messages metadata min_p modalities model n num_ctx parallel_tool_calls
     prediction presence_penalty prompt_cache_key reasoning reasoning_effort repeat_penalty repetition_penalty
     response_format safety_identifier seed service_tier stop store stream stream_options temperature tool_choice

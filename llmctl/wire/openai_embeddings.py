@@ -1,0 +1,89 @@
+"""Embeddings as OpenAI has them, and the hosts that copy it.
+
+https://platform.openai.com/docs/api-reference/embeddings
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+from array import array
+from collections.abc import Mapping
+from sys import byteorder
+from typing import Any
+
+from llmctl.core.embeddings import EmbedRequest, EmbedResponse
+from llmctl.core.errors import UnavailableError
+from llmctl.core.events import Usage
+from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.core.jsontext import dumps
+from llmctl.wire.counts import cost_of, count_of
+from llmctl.wire.documents import whole_object
+from llmctl.wire.refusals import error_of, stated_error
+from llmctl.wire.urls import url_of
+
+Vector = tuple[float, ...]
+
+#: Longer than any vector that somebody means: embeddings have a length of about 1.
+_LONGEST = 1e4
+
+
+def build_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:
+    """Return the request for one vector a text."""
+    headers = {"content-type": "application/json", "accept": "application/json"} | dict(endpoint.headers)
+    body = {"model": request.model, "input": list(request.texts)}
+    body |= {name: value for name, value in request.options.items() if name not in body}
+    return HttpRequest(
+        "POST", url_of(endpoint, endpoint.dialect.embeddings_path), headers, dumps(body).encode("utf-8", "replace")
+    )
+
+
+def parse_response(body: bytes, request: EmbedRequest) -> EmbedResponse:
+    """Return the vectors in the order of the texts; UnavailableError where there are not as many."""
+    answer = whole_object(body)
+    if error := stated_error(answer):
+        raise error
+    rows = answer.get("data")
+    if not isinstance(rows, list) and answer.get("detail"):
+        raise error_of(answer)
+    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    places = [row.get("index") for row in rows]
+    if sorted(map(str, places)) == sorted(map(str, range(len(rows)))):
+        rows.sort(key=lambda row: int(row["index"]))
+    vectors = tuple(vector for row in rows if (vector := _vector(row.get("embedding"))))
+    if len(vectors) != len(request.texts):
+        raise UnavailableError(
+            f"the answer holds {len(vectors)} vectors for {len(request.texts)} texts",
+            reason="no_answer",
+            status_code=200,
+        )
+    model = answer.get("model")
+    return EmbedResponse(vectors, _usage(answer.get("usage")), model if isinstance(model, str) and model else None)
+
+
+def _vector(value: Any) -> Vector:
+    """Return a vector: a list of numbers, or base64 of 32-bit floats (OpenAI) or of signed bytes (Perplexity)."""
+    if isinstance(value, list):
+        return tuple(float(number) for number in value if isinstance(number, int | float))
+    if not isinstance(value, str):
+        return ()
+    try:
+        data = binascii.a2b_base64(value)
+    except binascii.Error:
+        return ()
+    floats = _floats(data) if len(data) % 4 == 0 else ()
+    return floats if floats and math.hypot(*floats) < _LONGEST else tuple(map(float, array("b", data)))
+
+
+def _floats(data: bytes) -> Vector:
+    """Read little-endian 32-bit floats."""
+    numbers = array("f", data)
+    if byteorder == "big":
+        numbers.byteswap()
+    return tuple(numbers)
+
+
+def _usage(data: Any) -> Usage | None:
+    if not isinstance(data, Mapping) or not data:
+        return None
+    return Usage(input_tokens=count_of(data, "prompt_tokens") or count_of(data, "total_tokens"), cost=cost_of(data))
