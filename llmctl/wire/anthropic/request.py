@@ -11,10 +11,12 @@ from typing import Any
 from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
+from llmctl.core.messages import Message
 from llmctl.wire.anthropic.claude import Claude, claude
 from llmctl.wire.anthropic.messages import calls_in, encode_messages
 from llmctl.wire.anthropic.schema import reduced
 from llmctl.wire.anthropic.thinking import BINDING_BETA, thinking_fields
+from llmctl.wire.schema_instruction import instructed
 from llmctl.wire.urls import url_of
 
 VERSION = "2023-06-01"
@@ -56,7 +58,7 @@ def address(endpoint: Endpoint, path: str) -> str:
 
 def _body(request: ChatRequest, extra: Mapping[str, Any]) -> dict[str, Any]:
     model = claude(request.model)
-    system, turns = encode_messages(request.messages)
+    system, turns = encode_messages(_messages(request, model))
     chosen = {name: value for name, value in request.options.items() if name not in _FIXED}
     body: dict[str, Any] = {"model": request.model, "messages": turns, "stream": request.stream}
     if system:
@@ -69,6 +71,17 @@ def _body(request: ChatRequest, extra: Mapping[str, Any]) -> dict[str, Any]:
     body |= _tools(request, model, turns, thinks="thinking" in thinking) | dict(extra)
     body |= {"max_tokens": model.default_tokens} | thinking | _output_config(request, model, thinking, chosen) | chosen
     return _with_room(body, model)
+
+
+def _messages(request: ChatRequest, model: Claude) -> tuple[Message, ...]:
+    """Say a schema in words where neither a field nor the arguments of a tool can hold the answer to it."""
+    if request.schema is None or model.takes_schema or _is_object(request.schema):
+        return request.messages
+    return instructed(request.messages, request.schema)
+
+
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type", "object") == "object"
 
 
 def _with_room(body: dict[str, Any], model: Claude) -> dict[str, Any]:
@@ -98,7 +111,7 @@ def _output_config(
 def _tools(request: ChatRequest, model: Claude, turns: list[dict[str, Any]], *, thinks: bool) -> dict[str, Any]:
     """Return ``tools`` and ``tool_choice``. Earlier calls want their tools named, even where none is offered now."""
     offered = [_tool(tool) for tool in request.tools]
-    if request.schema is not None and not model.takes_schema:
+    if request.schema is not None and not model.takes_schema and _is_object(request.schema):
         described = "Give the final answer by calling this tool, once."
         tool = {"name": SCHEMA_TOOL, "description": described, "input_schema": _object(request.schema)}
         forced = {"type": "any"} if offered else {"type": "tool", "name": SCHEMA_TOOL}

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmctl.core.messages import Thinking
 from llmctl.wire.anthropic.claude import Claude
+from llmctl.wire.effort import level_of
 
 #: Mark of the parts that this wire read: a signature proves thinking to its maker and to nobody else.
 ORIGIN = "anthropic"
@@ -37,7 +38,7 @@ def thinking_fields(wanted: str | int | None, model: Claude, turns: Sequence[dic
     shown = {} if model.takes_budget else {"display": "summarized"}
     return {
         "thinking": {"type": "adaptive", **shown, **_binding(model, turns)},
-        "output_config": {"effort": _level(wanted)},
+        "output_config": {"effort": level_of(wanted)},
     }
 
 
@@ -76,9 +77,3 @@ def _began_without(turns: Sequence[dict[str, Any]]) -> bool:
 
 def _thinks(turn: dict[str, Any]) -> bool:
     return any(block["type"] in ("thinking", "redacted_thinking") for block in turn["content"])
-
-
-def _level(wanted: str | int) -> str:
-    if isinstance(wanted, str):
-        return wanted
-    return next((level for level in ("low", "medium") if wanted <= _BUDGETS[level]), "high")
