@@ -73,6 +73,7 @@ class App:
             home=self.home,
             spool_folder=places.state_folder(self.env),
             offline=is_set(self.env, "LLMCTL_OFFLINE") or "PYTEST_CURRENT_TEST" in self.env,
+            private_fetch=is_set(self.env, "LLMCTL_ALLOW_PRIVATE_FETCH"),
             on_terminal=self.io.stderr_tty,
         )
 

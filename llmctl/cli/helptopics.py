@@ -42,6 +42,7 @@ _ENVIRONMENT: dict[str, Mapping[str, str]] = {
         "LLMCTL_DB": "the hub (--db goes first)",
         "LLMCTL_CHAT": "the conversation that chat goes on with, for a whole shell",
         "LLMCTL_OFFLINE": "1: refuse everything beyond this machine",
+        "LLMCTL_ALLOW_PRIVATE_FETCH": "1: fetch URLs (--attach) from private addresses too",
         "LLMCTL_NO_STDIN": "1: never read standard input unasked",
     },
     "Models and keys": {

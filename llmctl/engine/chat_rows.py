@@ -10,6 +10,7 @@ from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import File
 from llmctl.engine import holder
 from llmctl.engine.asking import Origin
+from llmctl.engine.attachments import SOURCE
 from llmctl.engine.plan import Plan
 from llmctl.engine.redaction import Redaction
 from llmctl.store.database import Database, Row
@@ -128,7 +129,7 @@ def _attachment_row(attachment_id: str, file: File, content_hash: str, now: str)
         "media_type": file.media_type,
         "content_hash": content_hash,
         "content": file.data,
-        "url": file.url,
+        "url": file.url or file.metadata.get(SOURCE),
         "size": len(file.data or b""),
         **times(now),
     }

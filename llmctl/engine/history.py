@@ -113,7 +113,7 @@ def _text(content: str | None) -> tuple[Part, ...]:
 
 
 def _file(row: Row) -> File:
-    return File(row["media_type"], data=row["content"], url=row["url"], name=row["name"])
+    return File(row["media_type"], data=row["content"], url=None if row["content"] else row["url"], name=row["name"])
 
 
 def _paired(entries: Sequence[Entry]) -> list[Entry]:

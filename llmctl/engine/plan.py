@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from llmctl.core.chat import ChatRequest
+from llmctl.engine import attachments
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
 from llmctl.engine.history import Entry
 from llmctl.engine.target import Target
@@ -32,7 +33,7 @@ def request_of(plan: Plan, entries: Iterable[Entry]) -> ChatRequest:
     options = {**plan.target.options, **plan.target.alias_options, **plan.manner.options}
     return ChatRequest(
         model=plan.target.model,
-        messages=tuple(entry.message for entry in entries),
+        messages=attachments.fit((entry.message for entry in entries), plan.target)[0],
         stream=plan.manner.stream,
         options={name: value for name, value in options.items() if value is not None},
         thinking=plan.manner.thinking,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from llmctl.core.errors import ConfigError
 from llmctl.core.http import Endpoint
-from llmctl.engine import history
+from llmctl.engine import attachments, history
 from llmctl.engine.plan import Plan, request_of
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.target import Access, access
@@ -30,7 +30,7 @@ def preview(database: Database, plan: Plan) -> Preview:
     allowed = _access(plan)
     thread = threads.of_chat(database, plan.chat["id"]) if plan.chat else None
     entries = history.load(database, thread["id"]) if thread else []
-    spoken = plan.ask.spoken()
+    spoken = attachments.ready(plan.ask, plan.target, None).spoken()
     system = [message for message in spoken if message.role == "system"][-1:]
     if system:
         entries = [entry for entry in entries if entry.message.role != "system"]

@@ -66,22 +66,25 @@ def open(
     *,
     loopback_only: bool = False,
     before_read: Callable[[], None] | None = None,
+    at: str | None = None,
 ) -> Iterator[Answer]:
     """Send the request, give the answer as soon as its headers are there; leaving the block closes the socket.
 
     Redirects are not followed. With ``loopback_only`` nothing beyond this machine is reached. Proxies are taken
     from the environment, except for loopback. Any status is an answer, no error. ``before_read`` is called each
-    time the body's next bytes have to be waited for: several chunks may come of one read. Raises
+    time the body's next bytes have to be waited for: several chunks may come of one read. With ``at`` the host is
+    reached at that address alone, past any proxy, and a redirect is an answer too. Raises
     :class:`UnavailableError` with a reason of ``network timeout dns tls refused reset cut redirect offline``.
     """
     host, place = _target(request.url)
-    local = is_loopback(host)
+    local = is_loopback(at or host)
     if loopback_only and not local:
         raise final(UnavailableError(f'offline: "{host}" is beyond this machine', reason="offline"))
     attempt = _Attempt(place, timeouts or Timeouts())
-    response = attempt.send(_client(request.url[:6].lower() == "https:", not local), request)
+    response = attempt.send(_client(request.url[:6].lower() == "https:", not (local or at)), request, at)
     try:
-        _refuse_redirect(response, place)
+        if at is None:
+            _refuse_redirect(response, place)
         with _announced_reads(response, before_read):
             yield Answer(response, attempt.chunks(response))
     finally:
@@ -125,14 +128,16 @@ class _Attempt:
         self.timeouts = timeouts
         self.deadline = Deadline(timeouts.total)
 
-    def send(self, client: httpx.Client, request: HttpRequest) -> httpx.Response:
+    def send(self, client: httpx.Client, request: HttpRequest, at: str | None = None) -> httpx.Response:
         try:
+            url, headers, extensions = _pinned(request, at)
             built = client.build_request(
                 request.method,
-                request.url,
-                headers=_headers(request),
+                url,
+                headers=headers,
                 content=request.body or None,
                 timeout=self._waits(),
+                extensions=extensions,
             )
             response = client.send(built, stream=True)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
@@ -220,6 +225,15 @@ def _client(secure: bool, trust_env: bool) -> httpx.Client:
         raise ConfigError(
             "the certificate authorities cannot be read", hint="look at SSL_CERT_FILE and SSL_CERT_DIR"
         ) from None
+
+
+def _pinned(request: HttpRequest, at: str | None) -> tuple[httpx.URL, dict[str, str], dict[str, Any]]:
+    """Return URL, headers and extensions; with ``at`` the URL leads there, and host and certificate stay the name's."""
+    url, headers = httpx.URL(request.url), _headers(request)
+    if at is None:
+        return url, headers, {}
+    headers |= {"host": url.netloc.decode("ascii"), "connection": "close"}  # another name may have this address
+    return url.copy_with(host=at), headers, {"sni_hostname": url.raw_host.decode("ascii")}
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:

@@ -1,0 +1,147 @@
+"""``--attach`` through the front door: what is read, refused, fetched, stored and sent again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+
+
+@pytest.fixture
+def rows(env: Mapping[str, str]) -> Rows:
+    def query(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    return query
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"%PDF-1.4")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def parts(run: Run, *arguments: str, **more: Any) -> list[list[dict[str, Any]]]:
+    """Return the content of the user's messages, as the command would send them."""
+    done = run("chat", "-m", "echo", "--dry-run", "--json", *arguments, **more)
+    assert done.returncode == 0, done.stderr
+    messages = json.loads(done.stdout)["body"]["messages"]
+    return [message["content"] for message in messages if message["role"] == "user"]
+
+
+def test_type_is_told_by_the_content(llmctl: Run, tmp_path: Path) -> None:
+    (tmp_path / "picture.txt").write_bytes(PNG)
+    (tmp_path / "notes").write_text("grüß\n")
+    content = parts(llmctl, "-a", "picture.txt", "-a", "notes", "look")[0]
+    assert [part["type"] for part in content] == ["text", "image_url", "text"]
+    assert content[1]["image_url"]["url"].startswith("data:image/png;base64,")
+    assert content[2]["text"] == '<file name="notes">\ngrüß\n</file>'
+
+
+def test_standard_input_is_attached_by_its_name(llmctl: Run, tmp_path: Path) -> None:
+    content = parts(llmctl, "-a", "-", "what is this?", input="a log\n")[0]
+    assert content == 'what is this?\n\n<file name="attachment">\na log\n</file>'
+
+
+def test_file_alone_is_something_said(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "dot.png").write_bytes(PNG)
+    assert llmctl("chat", "-m", "echo", "-a", "dot.png").returncode == 0
+    assert rows("SELECT role, content FROM messages ORDER BY seq")[0] == ("user", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("none.png", 3, "No such file"),
+        (".", 3, "directory"),
+        ("empty", 2, "empty"),
+        ("/dev/zero", 2, "larger than 50 MB"),
+        ("binary", 5, "application/octet-stream"),
+        ("http://", 2, "no http address"),
+        ("https://user:secret@h.example/x.png", 2, "user name"),
+        ("http://127.0.0.1:1/x.pdf", 2, "no public address"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_before_any_call(
+    llmctl: Run, tmp_path: Path, env: Mapping[str, str], rows: Rows, name: str, code: int, said: str
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    done = llmctl("chat", "-m", "echo", "-a", name, "hi")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "secret" not in done.stderr
+    if Path(env["LLMCTL_DB"]).exists():
+        assert [rows(f"SELECT count(*) FROM {table}") for table in ("requests", "messages", "chats")] == [[(0,)]] * 3
+
+
+def test_file_the_model_cannot_take_has_its_reason(llmctl: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK\3\4" + bytes(30))
+    done = llmctl("chat", "-m", "echo", "--json", "-a", "a.zip", "hi")
+    error = json.loads(done.stderr)["error"]
+    assert (done.returncode, error["code"], error["reason"]) == (5, "rejected", "unsupported_media")
+    assert "a.zip" in error["message"]
+
+
+def test_url_goes_to_a_provider_that_fetches_it_itself(llmctl: Run, rows: Rows) -> None:
+    url = "https://h.example/x.png?size=2"
+    assert parts(llmctl, "-a", url, "hi")[0][1] == {"type": "image_url", "image_url": {"url": url}}
+    llmctl("chat", "-m", "echo", "--name", "x", "-a", url, "hi", check=True)
+    assert rows("SELECT url, content, media_type FROM attachments") == [(url, None, "image/png")]
+    assert parts(llmctl, "--name", "x", "again")[0][1]["image_url"]["url"] == url
+
+
+def test_url_is_fetched_where_the_provider_cannot_and_its_content_is_sent_again(
+    llmctl: Run, env: dict[str, str], rows: Rows, served: str
+) -> None:
+    allowed = env | {"LLMCTL_ALLOW_PRIVATE_FETCH": "1"}
+    llmctl("chat", "-m", "echo", "--name", "x", "-a", f"{served}/paper", "hi", env=allowed, check=True)
+    assert rows("SELECT name, url, content, media_type FROM attachments") == [
+        ("paper", f"{served}/paper", b"%PDF-1.4", "application/pdf")
+    ]
+    assert (
+        parts(llmctl, "--name", "x", "again")[0][1]["file"]["file_data"] == "data:application/pdf;base64,JVBERi0xLjQ="
+    )
+
+
+def test_dry_run_fetches_nothing(llmctl: Run) -> None:
+    assert parts(llmctl, "-a", "http://127.0.0.1:1/x.pdf", "hi")[0][1]["file"]["filename"] == "x.pdf"
+
+
+def test_earlier_file_that_cannot_travel_is_left_out_with_a_note(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "dot.png").write_bytes(PNG)
+    llmctl("chat", "-m", "echo", "--name", "x", "-a", "dot.png", "look", check=True)
+    with closing(sqlite3.connect(tmp_path / "hub.db")) as hub, hub:
+        hub.execute("UPDATE message_attachments SET media_type = 'application/x-odd', name = 'odd.bin'")
+    done = llmctl("chat", "--name", "x", "and now?")
+    assert (done.returncode, done.stdout) == (0, "and now?\n")
+    assert "left out" in done.stderr
+    assert "odd.bin" in done.stderr
+    content = parts(llmctl, "--name", "x", "again")[0]
+    assert content == 'look\n\n[the file "odd.bin" (application/x-odd) cannot be shown to you]'
+    assert rows("SELECT count(*) FROM attachments") == [(1,)]

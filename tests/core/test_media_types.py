@@ -1,0 +1,73 @@
+"""Types of files, told by what is in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmctl.core.mediatypes import UNKNOWN, by_name, media_type
+
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
+
+def iso(brand: bytes) -> bytes:
+    return b"\0\0\0\x18ftyp" + brand + bytes(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("", b"\x89PNG\r\n\x1a\n....", "image/png"),
+        ("a.txt", b"\xff\xd8\xff\xe0....", "image/jpeg"),
+        ("", b"GIF89a....", "image/gif"),
+        ("", b"RIFF\x24\0\0\0WEBPVP8 ", "image/webp"),
+        ("", b"RIFF\x24\0\0\0WAVEfmt ", "audio/wav"),
+        ("", iso(b"heic"), "image/heic"),
+        ("", iso(b"avif"), "image/avif"),
+        ("", iso(b"isom"), "video/mp4"),
+        ("", iso(b"M4A "), "audio/mp4"),
+        ("", iso(b"qt  "), "video/quicktime"),
+        ("", b"\x1aE\xdf\xa3\x9fB\x86\x81\x01B\x82\x84webm", "video/webm"),
+        ("", b"\x1aE\xdf\xa3\x9fB\x86\x81\x01B\x82\x88matroska", "video/x-matroska"),
+        ("", b"ID3\4\0\0", "audio/mpeg"),
+        ("", b"\xff\xfb\x90\x64" + bytes(50), "audio/mpeg"),
+        ("", b"\xff\xf1\x50\x80" + bytes(50), "audio/aac"),
+        ("", b"\xff\xff\xff\xff" + bytes(50), UNKNOWN),
+        ("", b"OggS\0\2", "audio/ogg"),
+        ("", b"%PDF-1.7\n%\xe2\xe3", "application/pdf"),
+        ("a.docx", b"PK\3\4....", DOCX),
+        ("a.pdf", b"PK\3\4....", "application/zip"),
+        ("", b"PK\3\4....", "application/zip"),
+        ("", b"BMW is a car", "text/plain"),
+        ("a.png", b"no picture", "text/plain"),
+        ("a.md", "grüß".encode(), "text/markdown"),
+        ("data.json", b'{"a":1}', "application/json"),
+        ("main.rs", b"fn main() {}", "text/plain"),
+        ("a.txt", "grüß".encode("latin-1"), UNKNOWN),
+        ("a.mp3", bytes(range(256)), "audio/mpeg"),
+        ("", b"\0\0\0\0", UNKNOWN),
+    ],
+)  # fmt: skip
+def test_content_tells_before_the_name(name: str, data: bytes, kind: str) -> None:
+    assert media_type(name, data) == kind
+
+
+@pytest.mark.parametrize(
+    ("said", "data", "kind"),
+    [
+        ("text/html; charset=utf-8", b"<p>hi", "text/html"),
+        ("image/png", b"%PDF-1.4", "application/pdf"),
+        ("image/png", b"not at all", "text/plain"),
+        ("text/plain", b"\xff\xfe\0\1", UNKNOWN),
+        ("audio/x-odd", b"\xff\xfe\0\1", "audio/x-odd"),
+    ],
+)
+def test_word_of_a_server_counts_where_the_content_is_silent(said: str, data: bytes, kind: str) -> None:
+    assert media_type("", data, said) == kind
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/a/b.PNG", "image/png"), ("/x.webp?size=2.5", "image/webp"), ("/get", UNKNOWN), ("/a.csv", "text/csv")],
+)
+def test_path_of_a_url_tells_by_its_ending(path: str, kind: str) -> None:
+    assert by_name(path) == kind
