@@ -169,5 +169,76 @@ CREATE TABLE "usage_hourly" (
   first_token_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(first_token_histogram) AND typeof(first_token_histogram) = 'text'),
   first_at DATETIME CHECK (first_at GLOB '????-??-??T??:??:??.???+00:00'),
   last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- HTTP attempts after the first.
+  retries INTEGER NOT NULL DEFAULT 0,
+  -- US dollars that cached tokens cost less than plain ones; NULL where no price tells.
+  cache_savings REAL,
   PRIMARY KEY (hour, provider, model, connection, agent, tag, status)
+);
+
+-- The same by UTC day, of fewer keys: a year has few rows.
+CREATE TABLE "usage_daily" (
+  day DATETIME NOT NULL CHECK (day GLOB '????-??-??T??:??:??.???+00:00'),
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  status TEXT NOT NULL,
+  requests INTEGER NOT NULL DEFAULT 0,
+  input_tokens INTEGER NOT NULL DEFAULT 0,
+  output_tokens INTEGER NOT NULL DEFAULT 0,
+  cached_tokens INTEGER NOT NULL DEFAULT 0,
+  cache_write_tokens INTEGER NOT NULL DEFAULT 0,
+  thinking_tokens INTEGER NOT NULL DEFAULT 0,
+  cost REAL NOT NULL DEFAULT 0,
+  priced_requests INTEGER NOT NULL DEFAULT 0,
+  unpriced_requests INTEGER NOT NULL DEFAULT 0,
+  duration INTEGER NOT NULL DEFAULT 0,
+  timed_requests INTEGER NOT NULL DEFAULT 0,
+  duration_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(duration_histogram) AND typeof(duration_histogram) = 'text'),
+  first_token_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(first_token_histogram) AND typeof(first_token_histogram) = 'text'),
+  first_at DATETIME CHECK (first_at GLOB '????-??-??T??:??:??.???+00:00'),
+  last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
+  retries INTEGER NOT NULL DEFAULT 0,
+  cache_savings REAL,
+  PRIMARY KEY (day, provider, model, status)
+);
+
+-- The same by UTC month, of all keys.
+CREATE TABLE "usage_monthly" (
+  month DATETIME NOT NULL CHECK (month GLOB '????-??-??T??:??:??.???+00:00'),
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  connection TEXT NOT NULL DEFAULT '',
+  agent TEXT NOT NULL DEFAULT '',
+  tag TEXT NOT NULL DEFAULT '',
+  status TEXT NOT NULL,
+  requests INTEGER NOT NULL DEFAULT 0,
+  input_tokens INTEGER NOT NULL DEFAULT 0,
+  output_tokens INTEGER NOT NULL DEFAULT 0,
+  cached_tokens INTEGER NOT NULL DEFAULT 0,
+  cache_write_tokens INTEGER NOT NULL DEFAULT 0,
+  thinking_tokens INTEGER NOT NULL DEFAULT 0,
+  cost REAL NOT NULL DEFAULT 0,
+  priced_requests INTEGER NOT NULL DEFAULT 0,
+  unpriced_requests INTEGER NOT NULL DEFAULT 0,
+  duration INTEGER NOT NULL DEFAULT 0,
+  timed_requests INTEGER NOT NULL DEFAULT 0,
+  duration_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(duration_histogram) AND typeof(duration_histogram) = 'text'),
+  first_token_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(first_token_histogram) AND typeof(first_token_histogram) = 'text'),
+  first_at DATETIME CHECK (first_at GLOB '????-??-??T??:??:??.???+00:00'),
+  last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
+  retries INTEGER NOT NULL DEFAULT 0,
+  cache_savings REAL,
+  PRIMARY KEY (month, provider, model, connection, agent, tag, status)
+);
+
+-- What happened beside requests by UTC day: messages that users saw (tool is empty), and calls of each tool.
+CREATE TABLE "activity_daily" (
+  day DATETIME NOT NULL CHECK (day GLOB '????-??-??T??:??:??.???+00:00'),
+  tool TEXT NOT NULL DEFAULT '',
+  messages INTEGER NOT NULL DEFAULT 0,
+  tool_calls INTEGER NOT NULL DEFAULT 0,
+  failed_tool_calls INTEGER NOT NULL DEFAULT 0,
+  -- Sum of milliseconds.
+  tool_duration INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (day, tool)
 );

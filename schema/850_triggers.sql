@@ -44,140 +44,111 @@ BEGIN
   UPDATE "messages" SET status = 'completed' WHERE id = NEW.id;
 END;
 
--- The roll-up. A request counts from the moment it is finished; other programs' cost 0 and duration 0 mean unknown.
+-- The roll-ups. A request counts from the moment it is finished: each of these triggers says what to add or take away.
+CREATE VIEW usage_changes AS
+SELECT
+  1 AS sign, r.id, r.created_at, r.provider, r.model, r.response_model, r.connection, r.agent, r.tag, r.status, r.origin,
+  r.input_tokens, r.output_tokens, r.cached_tokens, r.cache_write_tokens, r.thinking_tokens, r.cost, r.price_id,
+  r.duration, r.time_to_first_token
+FROM "requests" r WHERE false;
+
 CREATE TRIGGER requests_usage_insert AFTER INSERT ON "requests"
 WHEN NEW.status <> 'pending'
 BEGIN
-  INSERT INTO "usage_hourly" (
-    hour, provider, model, connection, agent, tag, status, requests,
-    input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
-    cost, priced_requests, unpriced_requests, duration, timed_requests,
-    duration_histogram, first_token_histogram, first_at, last_at
-  ) VALUES (
-    strftime('%Y-%m-%dT%H:00:00.000+00:00', NEW.created_at), lower(NEW.provider), coalesce(NEW.response_model, NEW.model),
-    coalesce(NEW.connection, ''), coalesce(NEW.agent, ''), coalesce(NEW.tag, ''), NEW.status, 1,
-    coalesce(NEW.input_tokens, 0), coalesce(NEW.output_tokens, 0), coalesce(NEW.cached_tokens, 0), coalesce(NEW.cache_write_tokens, 0), coalesce(NEW.thinking_tokens, 0),
-    coalesce(nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END), 0), nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NOT NULL, nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NULL AND (NEW.status <> 'failed' OR coalesce(NEW.input_tokens, 0) + coalesce(NEW.output_tokens, 0) > 0),
-    coalesce(NEW.duration, 0), coalesce(NEW.duration, 0) > 0,
-    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
-    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
-    NEW.created_at, NEW.created_at
-  ) ON CONFLICT (hour, provider, model, connection, agent, tag, status) DO UPDATE SET
-    requests = requests + 1,
-    input_tokens = input_tokens + excluded.input_tokens,
-    output_tokens = output_tokens + excluded.output_tokens,
-    cached_tokens = cached_tokens + excluded.cached_tokens,
-    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-    thinking_tokens = thinking_tokens + excluded.thinking_tokens,
-    cost = cost + excluded.cost,
-    priced_requests = priced_requests + excluded.priced_requests,
-    unpriced_requests = unpriced_requests + excluded.unpriced_requests,
-    duration = duration + excluded.duration,
-    timed_requests = timed_requests + excluded.timed_requests,
-    duration_histogram = CASE WHEN NEW.duration > 0 THEN json_set(
-      duration_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '"',
-      coalesce(json_extract(duration_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '"'), 0) + 1
-    ) ELSE duration_histogram END,
-    first_token_histogram = CASE WHEN NEW.time_to_first_token > 0 THEN json_set(
-      first_token_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '"',
-      coalesce(json_extract(first_token_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '"'), 0) + 1
-    ) ELSE first_token_histogram END,
-    first_at = min(first_at, excluded.first_at),
-    last_at = max(last_at, excluded.last_at);
+  INSERT INTO usage_changes VALUES (
+    1,
+    NEW.id, NEW.created_at, NEW.provider, NEW.model, NEW.response_model, NEW.connection, NEW.agent, NEW.tag,
+    NEW.status, NEW.origin, NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens,
+    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token
+  );
 END;
 
 CREATE TRIGGER requests_usage_finish AFTER UPDATE OF status ON "requests"
 WHEN OLD.status = 'pending' AND NEW.status <> 'pending'
 BEGIN
-  INSERT INTO "usage_hourly" (
-    hour, provider, model, connection, agent, tag, status, requests,
-    input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
-    cost, priced_requests, unpriced_requests, duration, timed_requests,
-    duration_histogram, first_token_histogram, first_at, last_at
-  ) VALUES (
-    strftime('%Y-%m-%dT%H:00:00.000+00:00', NEW.created_at), lower(NEW.provider), coalesce(NEW.response_model, NEW.model),
-    coalesce(NEW.connection, ''), coalesce(NEW.agent, ''), coalesce(NEW.tag, ''), NEW.status, 1,
-    coalesce(NEW.input_tokens, 0), coalesce(NEW.output_tokens, 0), coalesce(NEW.cached_tokens, 0), coalesce(NEW.cache_write_tokens, 0), coalesce(NEW.thinking_tokens, 0),
-    coalesce(nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END), 0), nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NOT NULL, nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NULL AND (NEW.status <> 'failed' OR coalesce(NEW.input_tokens, 0) + coalesce(NEW.output_tokens, 0) > 0),
-    coalesce(NEW.duration, 0), coalesce(NEW.duration, 0) > 0,
-    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
-    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
-    NEW.created_at, NEW.created_at
-  ) ON CONFLICT (hour, provider, model, connection, agent, tag, status) DO UPDATE SET
-    requests = requests + 1,
-    input_tokens = input_tokens + excluded.input_tokens,
-    output_tokens = output_tokens + excluded.output_tokens,
-    cached_tokens = cached_tokens + excluded.cached_tokens,
-    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-    thinking_tokens = thinking_tokens + excluded.thinking_tokens,
-    cost = cost + excluded.cost,
-    priced_requests = priced_requests + excluded.priced_requests,
-    unpriced_requests = unpriced_requests + excluded.unpriced_requests,
-    duration = duration + excluded.duration,
-    timed_requests = timed_requests + excluded.timed_requests,
-    duration_histogram = CASE WHEN NEW.duration > 0 THEN json_set(
-      duration_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '"',
-      coalesce(json_extract(duration_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '"'), 0) + 1
-    ) ELSE duration_histogram END,
-    first_token_histogram = CASE WHEN NEW.time_to_first_token > 0 THEN json_set(
-      first_token_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '"',
-      coalesce(json_extract(first_token_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '"'), 0) + 1
-    ) ELSE first_token_histogram END,
-    first_at = min(first_at, excluded.first_at),
-    last_at = max(last_at, excluded.last_at);
+  INSERT INTO usage_changes VALUES (
+    1,
+    NEW.id, NEW.created_at, NEW.provider, NEW.model, NEW.response_model, NEW.connection, NEW.agent, NEW.tag,
+    NEW.status, NEW.origin, NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens,
+    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token
+  );
 END;
 
 CREATE TRIGGER requests_usage_correct AFTER UPDATE OF
   status, provider, model, response_model, connection, agent, tag, created_at,
-  input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens, cost, duration, time_to_first_token
+  input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
+  cost, price_id, duration, time_to_first_token
 ON "requests"
 WHEN OLD.status <> 'pending'
 BEGIN
-  UPDATE "usage_hourly" SET
-    requests = requests - 1,
-    input_tokens = input_tokens - coalesce(OLD.input_tokens, 0),
-    output_tokens = output_tokens - coalesce(OLD.output_tokens, 0),
-    cached_tokens = cached_tokens - coalesce(OLD.cached_tokens, 0),
-    cache_write_tokens = cache_write_tokens - coalesce(OLD.cache_write_tokens, 0),
-    thinking_tokens = thinking_tokens - coalesce(OLD.thinking_tokens, 0),
-    cost = cost - coalesce(nullif(OLD.cost, CASE OLD.origin WHEN 'orm' THEN 0 END), 0),
-    priced_requests = priced_requests - (nullif(OLD.cost, CASE OLD.origin WHEN 'orm' THEN 0 END) IS NOT NULL),
-    unpriced_requests = unpriced_requests - (nullif(OLD.cost, CASE OLD.origin WHEN 'orm' THEN 0 END) IS NULL AND (OLD.status <> 'failed' OR coalesce(OLD.input_tokens, 0) + coalesce(OLD.output_tokens, 0) > 0)),
-    duration = duration - coalesce(OLD.duration, 0),
-    timed_requests = timed_requests - (coalesce(OLD.duration, 0) > 0),
-    duration_histogram = CASE WHEN OLD.duration > 0 THEN json_set(
-      duration_histogram, '$."' || CAST(CAST(printf('%.1e', OLD.duration) AS REAL) AS INTEGER) || '"',
-      json_extract(duration_histogram, '$."' || CAST(CAST(printf('%.1e', OLD.duration) AS REAL) AS INTEGER) || '"') - 1
-    ) ELSE duration_histogram END,
-    first_token_histogram = CASE WHEN OLD.time_to_first_token > 0 THEN json_set(
-      first_token_histogram, '$."' || CAST(CAST(printf('%.1e', OLD.time_to_first_token) AS REAL) AS INTEGER) || '"',
-      json_extract(first_token_histogram, '$."' || CAST(CAST(printf('%.1e', OLD.time_to_first_token) AS REAL) AS INTEGER) || '"') - 1
-    ) ELSE first_token_histogram END
-  WHERE (hour, provider, model, connection, agent, tag, status) = (
-    strftime('%Y-%m-%dT%H:00:00.000+00:00', OLD.created_at), lower(OLD.provider), coalesce(OLD.response_model, OLD.model),
-    coalesce(OLD.connection, ''), coalesce(OLD.agent, ''), coalesce(OLD.tag, ''), OLD.status
+  INSERT INTO usage_changes VALUES (
+    -1,
+    OLD.id, OLD.created_at, OLD.provider, OLD.model, OLD.response_model, OLD.connection, OLD.agent, OLD.tag,
+    OLD.status, OLD.origin, OLD.input_tokens, OLD.output_tokens, OLD.cached_tokens, OLD.cache_write_tokens,
+    OLD.thinking_tokens, OLD.cost, OLD.price_id, OLD.duration, OLD.time_to_first_token
   );
-  DELETE FROM "usage_hourly" WHERE requests = 0 AND (hour, provider, model, connection, agent, tag, status) = (
-    strftime('%Y-%m-%dT%H:00:00.000+00:00', OLD.created_at), lower(OLD.provider), coalesce(OLD.response_model, OLD.model),
-    coalesce(OLD.connection, ''), coalesce(OLD.agent, ''), coalesce(OLD.tag, ''), OLD.status
-  );
+  INSERT INTO usage_changes SELECT
+    1,
+    NEW.id, NEW.created_at, NEW.provider, NEW.model, NEW.response_model, NEW.connection, NEW.agent, NEW.tag,
+    NEW.status, NEW.origin, NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens,
+    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token
+  WHERE NEW.status <> 'pending';
+END;
 
+-- What a request adds to the sums. Other programs' cost 0 and duration 0 mean unknown; a cache saves what its tokens
+-- would have cost more as plain input, less what writing it cost more.
+CREATE VIEW usage_deltas AS
+SELECT
+  1 AS sign, h.first_at AS created_at, h.provider, h.model, h.connection, h.agent, h.tag, h.status,
+  h.input_tokens, h.output_tokens, h.cached_tokens, h.cache_write_tokens, h.thinking_tokens,
+  h.cost, h.priced_requests, h.unpriced_requests, h.duration, h.timed_requests, h.retries, h.cache_savings,
+  '' AS duration_bucket, '' AS first_token_bucket
+FROM "usage_hourly" h WHERE false;
+
+CREATE TRIGGER usage_changes_read INSTEAD OF INSERT ON usage_changes
+BEGIN
+  INSERT INTO usage_deltas VALUES (
+    NEW.sign, NEW.created_at, lower(NEW.provider), coalesce(NEW.response_model, NEW.model),
+    coalesce(NEW.connection, ''), coalesce(NEW.agent, ''), coalesce(NEW.tag, ''), NEW.status,
+    NEW.sign * coalesce(NEW.input_tokens, 0),
+    NEW.sign * coalesce(NEW.output_tokens, 0),
+    NEW.sign * coalesce(NEW.cached_tokens, 0),
+    NEW.sign * coalesce(NEW.cache_write_tokens, 0),
+    NEW.sign * coalesce(NEW.thinking_tokens, 0),
+    NEW.sign * coalesce(nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END), 0),
+    NEW.sign * (nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NOT NULL),
+    NEW.sign * (nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NULL
+      AND (NEW.status <> 'failed' OR coalesce(NEW.input_tokens, 0) + coalesce(NEW.output_tokens, 0) > 0)),
+    NEW.sign * coalesce(NEW.duration, 0),
+    NEW.sign * (coalesce(NEW.duration, 0) > 0),
+    NEW.sign * coalesce((SELECT max(n.attempt) - 1 FROM "network_calls" n WHERE n.request_id = NEW.id), 0),
+    NEW.sign * (
+      SELECT
+        CASE WHEN NEW.cached_tokens > 0 THEN NEW.cached_tokens * (p.input_per_million - p.cached_per_million) / 1e6 ELSE 0 END
+        - coalesce(NEW.cache_write_tokens * (p.cache_write_per_million - p.input_per_million) / 1e6, 0)
+      FROM "model_prices" p WHERE p.id = NEW.price_id
+    ),
+    CASE WHEN NEW.duration > 0 THEN CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '' END,
+    CASE WHEN NEW.time_to_first_token > 0 THEN CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '' END
+  );
+END;
+
+CREATE TRIGGER usage_deltas_add INSTEAD OF INSERT ON usage_deltas
+BEGIN
   INSERT INTO "usage_hourly" (
     hour, provider, model, connection, agent, tag, status, requests,
     input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
-    cost, priced_requests, unpriced_requests, duration, timed_requests,
+    cost, priced_requests, unpriced_requests, duration, timed_requests, retries, cache_savings,
     duration_histogram, first_token_histogram, first_at, last_at
   ) VALUES (
-    strftime('%Y-%m-%dT%H:00:00.000+00:00', NEW.created_at), lower(NEW.provider), coalesce(NEW.response_model, NEW.model),
-    coalesce(NEW.connection, ''), coalesce(NEW.agent, ''), coalesce(NEW.tag, ''), NEW.status, 1,
-    coalesce(NEW.input_tokens, 0), coalesce(NEW.output_tokens, 0), coalesce(NEW.cached_tokens, 0), coalesce(NEW.cache_write_tokens, 0), coalesce(NEW.thinking_tokens, 0),
-    coalesce(nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END), 0), nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NOT NULL, nullif(NEW.cost, CASE NEW.origin WHEN 'orm' THEN 0 END) IS NULL AND (NEW.status <> 'failed' OR coalesce(NEW.input_tokens, 0) + coalesce(NEW.output_tokens, 0) > 0),
-    coalesce(NEW.duration, 0), coalesce(NEW.duration, 0) > 0,
-    CASE WHEN NEW.duration > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
-    CASE WHEN NEW.time_to_first_token > 0 THEN json_object(CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '', 1) ELSE '{}' END,
+    substr(NEW.created_at, 1, 13) || ':00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status, NEW.sign,
+    NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens, NEW.thinking_tokens,
+    NEW.cost, NEW.priced_requests, NEW.unpriced_requests, NEW.duration, NEW.timed_requests, NEW.retries, NEW.cache_savings,
+    CASE WHEN NEW.duration_bucket IS NULL THEN '{}' ELSE json_object(NEW.duration_bucket, NEW.sign) END,
+    CASE WHEN NEW.first_token_bucket IS NULL THEN '{}' ELSE json_object(NEW.first_token_bucket, NEW.sign) END,
     NEW.created_at, NEW.created_at
   ) ON CONFLICT (hour, provider, model, connection, agent, tag, status) DO UPDATE SET
-    requests = requests + 1,
+    requests = requests + excluded.requests,
     input_tokens = input_tokens + excluded.input_tokens,
     output_tokens = output_tokens + excluded.output_tokens,
     cached_tokens = cached_tokens + excluded.cached_tokens,
@@ -188,14 +159,149 @@ BEGIN
     unpriced_requests = unpriced_requests + excluded.unpriced_requests,
     duration = duration + excluded.duration,
     timed_requests = timed_requests + excluded.timed_requests,
-    duration_histogram = CASE WHEN NEW.duration > 0 THEN json_set(
-      duration_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '"',
-      coalesce(json_extract(duration_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '"'), 0) + 1
-    ) ELSE duration_histogram END,
-    first_token_histogram = CASE WHEN NEW.time_to_first_token > 0 THEN json_set(
-      first_token_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '"',
-      coalesce(json_extract(first_token_histogram, '$."' || CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '"'), 0) + 1
-    ) ELSE first_token_histogram END,
+    retries = retries + excluded.retries,
+    cache_savings = coalesce(cache_savings + excluded.cache_savings, cache_savings, excluded.cache_savings),
+    duration_histogram = CASE WHEN NEW.duration_bucket IS NULL THEN duration_histogram ELSE json_set(
+      duration_histogram, '$."' || NEW.duration_bucket || '"',
+      coalesce(json_extract(duration_histogram, '$."' || NEW.duration_bucket || '"'), 0) + NEW.sign
+    ) END,
+    first_token_histogram = CASE WHEN NEW.first_token_bucket IS NULL THEN first_token_histogram ELSE json_set(
+      first_token_histogram, '$."' || NEW.first_token_bucket || '"',
+      coalesce(json_extract(first_token_histogram, '$."' || NEW.first_token_bucket || '"'), 0) + NEW.sign
+    ) END,
     first_at = min(first_at, excluded.first_at),
     last_at = max(last_at, excluded.last_at);
+  DELETE FROM "usage_hourly"
+  WHERE NEW.sign < 0 AND requests = 0 AND (hour, provider, model, connection, agent, tag, status) = (substr(NEW.created_at, 1, 13) || ':00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status);
+
+  INSERT INTO "usage_daily" (
+    day, provider, model, status, requests,
+    input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
+    cost, priced_requests, unpriced_requests, duration, timed_requests, retries, cache_savings,
+    duration_histogram, first_token_histogram, first_at, last_at
+  ) VALUES (
+    substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.status, NEW.sign,
+    NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens, NEW.thinking_tokens,
+    NEW.cost, NEW.priced_requests, NEW.unpriced_requests, NEW.duration, NEW.timed_requests, NEW.retries, NEW.cache_savings,
+    CASE WHEN NEW.duration_bucket IS NULL THEN '{}' ELSE json_object(NEW.duration_bucket, NEW.sign) END,
+    CASE WHEN NEW.first_token_bucket IS NULL THEN '{}' ELSE json_object(NEW.first_token_bucket, NEW.sign) END,
+    NEW.created_at, NEW.created_at
+  ) ON CONFLICT (day, provider, model, status) DO UPDATE SET
+    requests = requests + excluded.requests,
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+    thinking_tokens = thinking_tokens + excluded.thinking_tokens,
+    cost = cost + excluded.cost,
+    priced_requests = priced_requests + excluded.priced_requests,
+    unpriced_requests = unpriced_requests + excluded.unpriced_requests,
+    duration = duration + excluded.duration,
+    timed_requests = timed_requests + excluded.timed_requests,
+    retries = retries + excluded.retries,
+    cache_savings = coalesce(cache_savings + excluded.cache_savings, cache_savings, excluded.cache_savings),
+    duration_histogram = CASE WHEN NEW.duration_bucket IS NULL THEN duration_histogram ELSE json_set(
+      duration_histogram, '$."' || NEW.duration_bucket || '"',
+      coalesce(json_extract(duration_histogram, '$."' || NEW.duration_bucket || '"'), 0) + NEW.sign
+    ) END,
+    first_token_histogram = CASE WHEN NEW.first_token_bucket IS NULL THEN first_token_histogram ELSE json_set(
+      first_token_histogram, '$."' || NEW.first_token_bucket || '"',
+      coalesce(json_extract(first_token_histogram, '$."' || NEW.first_token_bucket || '"'), 0) + NEW.sign
+    ) END,
+    first_at = min(first_at, excluded.first_at),
+    last_at = max(last_at, excluded.last_at);
+  DELETE FROM "usage_daily"
+  WHERE NEW.sign < 0 AND requests = 0 AND (day, provider, model, status) = (substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.status);
+
+  INSERT INTO "usage_monthly" (
+    month, provider, model, connection, agent, tag, status, requests,
+    input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
+    cost, priced_requests, unpriced_requests, duration, timed_requests, retries, cache_savings,
+    duration_histogram, first_token_histogram, first_at, last_at
+  ) VALUES (
+    substr(NEW.created_at, 1, 7) || '-01T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status, NEW.sign,
+    NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens, NEW.thinking_tokens,
+    NEW.cost, NEW.priced_requests, NEW.unpriced_requests, NEW.duration, NEW.timed_requests, NEW.retries, NEW.cache_savings,
+    CASE WHEN NEW.duration_bucket IS NULL THEN '{}' ELSE json_object(NEW.duration_bucket, NEW.sign) END,
+    CASE WHEN NEW.first_token_bucket IS NULL THEN '{}' ELSE json_object(NEW.first_token_bucket, NEW.sign) END,
+    NEW.created_at, NEW.created_at
+  ) ON CONFLICT (month, provider, model, connection, agent, tag, status) DO UPDATE SET
+    requests = requests + excluded.requests,
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+    thinking_tokens = thinking_tokens + excluded.thinking_tokens,
+    cost = cost + excluded.cost,
+    priced_requests = priced_requests + excluded.priced_requests,
+    unpriced_requests = unpriced_requests + excluded.unpriced_requests,
+    duration = duration + excluded.duration,
+    timed_requests = timed_requests + excluded.timed_requests,
+    retries = retries + excluded.retries,
+    cache_savings = coalesce(cache_savings + excluded.cache_savings, cache_savings, excluded.cache_savings),
+    duration_histogram = CASE WHEN NEW.duration_bucket IS NULL THEN duration_histogram ELSE json_set(
+      duration_histogram, '$."' || NEW.duration_bucket || '"',
+      coalesce(json_extract(duration_histogram, '$."' || NEW.duration_bucket || '"'), 0) + NEW.sign
+    ) END,
+    first_token_histogram = CASE WHEN NEW.first_token_bucket IS NULL THEN first_token_histogram ELSE json_set(
+      first_token_histogram, '$."' || NEW.first_token_bucket || '"',
+      coalesce(json_extract(first_token_histogram, '$."' || NEW.first_token_bucket || '"'), 0) + NEW.sign
+    ) END,
+    first_at = min(first_at, excluded.first_at),
+    last_at = max(last_at, excluded.last_at);
+  DELETE FROM "usage_monthly"
+  WHERE NEW.sign < 0 AND requests = 0 AND (month, provider, model, connection, agent, tag, status) = (substr(NEW.created_at, 1, 7) || '-01T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status);
+END;
+
+-- What happened beside requests. Messages count as long as users see them, or saw them when their chat was deleted.
+CREATE TRIGGER messages_activity_insert AFTER INSERT ON "messages"
+WHEN NEW.chat_id IS NOT NULL
+BEGIN
+  INSERT INTO "activity_daily" (day, messages) VALUES (substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', 1)
+  ON CONFLICT (day, tool) DO UPDATE SET messages = messages + 1;
+END;
+
+CREATE TRIGGER messages_activity_update AFTER UPDATE OF chat_id, created_at ON "messages"
+WHEN (OLD.chat_id IS NULL, substr(OLD.created_at, 1, 10)) <> (NEW.chat_id IS NULL, substr(NEW.created_at, 1, 10))
+BEGIN
+  INSERT INTO "activity_daily" (day, messages)
+  VALUES (substr(OLD.created_at, 1, 10) || 'T00:00:00.000+00:00', -(OLD.chat_id IS NOT NULL))
+  ON CONFLICT (day, tool) DO UPDATE SET messages = messages + excluded.messages;
+  INSERT INTO "activity_daily" (day, messages)
+  VALUES (substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.chat_id IS NOT NULL)
+  ON CONFLICT (day, tool) DO UPDATE SET messages = messages + excluded.messages;
+END;
+
+-- A placeholder that never became an answer was no message.
+CREATE TRIGGER messages_activity_delete AFTER DELETE ON "messages"
+WHEN OLD.status = 'pending' AND OLD.chat_id IS NOT NULL
+BEGIN
+  UPDATE "activity_daily" SET messages = messages - 1
+  WHERE day = substr(OLD.created_at, 1, 10) || 'T00:00:00.000+00:00' AND tool = '';
+END;
+
+CREATE TRIGGER tool_invocations_activity_insert AFTER INSERT ON "tool_invocations"
+BEGIN
+  INSERT INTO "activity_daily" (day, tool, tool_calls, failed_tool_calls, tool_duration) VALUES (
+    substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.name, 1, NEW.status = 'failed', coalesce(NEW.duration, 0)
+  ) ON CONFLICT (day, tool) DO UPDATE SET
+    tool_calls = tool_calls + 1,
+    failed_tool_calls = failed_tool_calls + excluded.failed_tool_calls,
+    tool_duration = tool_duration + excluded.tool_duration;
+END;
+
+CREATE TRIGGER tool_invocations_activity_update AFTER UPDATE OF name, status, duration, created_at ON "tool_invocations"
+BEGIN
+  INSERT INTO "activity_daily" (day, tool, tool_calls, failed_tool_calls, tool_duration) VALUES (
+    substr(OLD.created_at, 1, 10) || 'T00:00:00.000+00:00', OLD.name, -1, -(OLD.status = 'failed'), -coalesce(OLD.duration, 0)
+  ) ON CONFLICT (day, tool) DO UPDATE SET
+    tool_calls = tool_calls - 1,
+    failed_tool_calls = failed_tool_calls + excluded.failed_tool_calls,
+    tool_duration = tool_duration + excluded.tool_duration;
+  INSERT INTO "activity_daily" (day, tool, tool_calls, failed_tool_calls, tool_duration) VALUES (
+    substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.name, 1, NEW.status = 'failed', coalesce(NEW.duration, 0)
+  ) ON CONFLICT (day, tool) DO UPDATE SET
+    tool_calls = tool_calls + 1,
+    failed_tool_calls = failed_tool_calls + excluded.failed_tool_calls,
+    tool_duration = tool_duration + excluded.tool_duration;
 END;

@@ -126,13 +126,13 @@ def _listed(lines: Mapping[str, str]) -> str:
 
 
 def _views() -> dict[str, str]:
-    """Return the documented views: in ``schema/`` each has its description on the lines above it."""
+    """Return the documented views, ``v_...``: in ``schema/`` each has its description on the lines above it."""
     from llmctl.store.ddl import statements
 
     found = {}
     for statement in statements():
         above, view, below = statement.partition("CREATE VIEW ")
-        if view:
+        if view and below.startswith("v_"):
             lines = above.strip().rpartition("\n\n")[2].splitlines()
             comment = " ".join(line.removeprefix("--").strip() for line in lines)
             found[below.split()[0]] = comment.rstrip(".")

@@ -1,9 +1,13 @@
-"""Messages that people see and calls of tools, counted for ``stats``: the ledger knows nothing of them."""
+"""Messages that people see and calls of tools, counted for ``stats``: the ledger knows nothing of them.
+
+Everything is counted from the roll-up by day, which keeps what was deleted; a chat, an agent, a connection, the parts
+of a day at the ends of a range and another zone's days from what is there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from llmctl.store.database import Database
 from llmctl.store.groups import TIMES, Grouping
@@ -17,42 +21,72 @@ _CALLS_OF_CHATS = (
     "{tool_invocations} i LEFT JOIN {messages} m ON m.id = i.message_id"
     " LEFT JOIN {message_threads} t ON t.id = m.thread_id LEFT JOIN {chats} c ON c.id = t.chat_id"
 )
+_MESSAGE_SUMS = {"messages": "count(*)"}
+_CALL_SUMS = {
+    "tool_calls": "count(*)",
+    "failed_tool_calls": "coalesce(sum(i.status = 'failed'), 0)",
+    "tool_duration": "coalesce(sum(i.duration), 0)",
+}
 
 
 class _Counted(NamedTuple):
-    """What to count, from which table; ``keys`` are expressions, ``time`` and ``chat`` columns."""
+    """What to count, from which table; ``keys`` are expressions, ``time`` and ``chat`` columns.
 
-    name: Literal["messages", "tool_calls"]
+    ``rolled_up`` are the keys' expressions over the roll-up, None where it cannot tell.
+    """
+
+    sums: dict[str, str]
     table: str
     keys: tuple[str, ...]
     time: str
     chat: str
     condition: str
+    rolled_up: tuple[str, ...] | None
 
 
 def count(database: Database, scope: Scope, grouping: Grouping, groups: Groups) -> None:
-    """Set ``messages`` and ``tool_calls`` of the groups where the keys tell them; add groups that only have these."""
-    found = {counted.name: _counts(database, scope, counted) for counted in _countable(scope, grouping)}
-    for counts in found.values():
-        for key in counts:
+    """Set the activity of the groups where the keys tell it; add groups that have nothing else."""
+    for counted in _countable(scope, grouping):
+        found = _counts(database, scope, counted)
+        for key in found:
             groups.setdefault(key, Tally())
-    for name, counts in found.items():
         for key, tally in groups.items():
-            setattr(tally, name, counts.get(key, 0))
+            tally.activity |= dict.fromkeys(counted.sums, 0) | found.get(key, {})
 
 
 def _countable(scope: Scope, grouping: Grouping) -> Iterator[_Counted]:
-    of_chats = scope.agent is not None or scope.connection is not None or bool(scope.chat_id)
-    of_chats = of_chats or bool(set(grouping.keys) - {*TIMES, "tool"})
+    of_party = scope.agent is not None or scope.connection is not None or bool(scope.chat_id)
+    of_chats = of_party or bool(set(grouping.keys) - {*TIMES, "tool"})
+    daily = None if of_chats else grouping.activity
     if grouping.messages is not None:
         table = _MESSAGES_OF_CHATS if of_chats else _MESSAGES
-        yield _Counted("messages", table, grouping.messages, "m.created_at", "m.chat_id", "m.chat_id IS NOT NULL")
+        where = "m.chat_id IS NOT NULL"
+        yield _Counted(_MESSAGE_SUMS, table, grouping.messages, "m.created_at", "m.chat_id", where, daily)
     if grouping.calls is not None:
         table = _CALLS_OF_CHATS if of_chats else _CALLS
-        yield _Counted("tool_calls", table, grouping.calls, "i.created_at", "t.chat_id", "true")
+        yield _Counted(_CALL_SUMS, table, grouping.calls, "i.created_at", "t.chat_id", "true", daily)
 
 
-def _counts(database: Database, scope: Scope, counted: _Counted) -> dict[tuple[Any, ...], int]:
+def _counts(database: Database, scope: Scope, counted: _Counted) -> dict[tuple[Any, ...], dict[str, int]]:
+    found: dict[tuple[Any, ...], dict[str, int]] = {}
+    for unit, part in scope.parts(["day"] if counted.rolled_up is not None else []):
+        sql = _from_rows(part, counted) if unit is None else _from_roll_up(part, counted)
+        for row in database.rows(sql, part._asdict()):
+            key = tuple(row[f"k{index}"] for index in range(len(counted.keys)))
+            sums = found.setdefault(key, dict.fromkeys(counted.sums, 0))
+            for name in sums:
+                sums[name] += row[name]
+    return found
+
+
+def _from_roll_up(scope: Scope, counted: _Counted) -> str:
+    sums = {name: f"coalesce(sum(a.{name}), 0)" for name in counted.sums}
+    first = next(iter(counted.sums))
+    conditions = [f"a.{first} <> 0", *scope.between("a.day")]
+    return _select("{activity_daily} a", sums, counted.rolled_up or (), conditions)
+
+
+def _from_rows(scope: Scope, counted: _Counted) -> str:
     conditions = [counted.condition, *scope.between(counted.time)]
     if scope.chat_id is not None:
         conditions.append(f"{counted.chat} = :chat_id")
@@ -60,8 +94,11 @@ def _counts(database: Database, scope: Scope, counted: _Counted) -> dict[tuple[A
         conditions.append("c.type = 'agent' AND c.source_id = :agent_id")
     if scope.connection is not None:
         conditions.append("c.type <> 'agent' AND c.source_id = :connection_id")
-    keys = "".join(f"{text} AS k{index}, " for index, text in enumerate(counted.keys))
-    order = ", ".join(f"k{index}" for index in range(len(counted.keys)))
-    sql = f"SELECT {keys}count(*) AS count FROM {counted.table} WHERE {' AND '.join(conditions)}"
-    rows = database.rows(sql + (f" GROUP BY {order}" if order else ""), scope._asdict())
-    return {tuple(row[f"k{index}"] for index in range(len(counted.keys))): row["count"] for row in rows}
+    return _select(counted.table, counted.sums, counted.keys, conditions)
+
+
+def _select(table: str, sums: dict[str, str], keys: tuple[str, ...], conditions: list[str]) -> str:
+    chosen = [f"{text} AS k{index}" for index, text in enumerate(keys)]
+    chosen += [f"{text} AS {name}" for name, text in sums.items()]
+    order = f" GROUP BY {', '.join(f'k{index}' for index in range(len(keys)))}" if keys else ""
+    return f"SELECT {', '.join(chosen)} FROM {table} WHERE {' AND '.join(conditions)}{order}"

@@ -22,8 +22,14 @@ TABLES = (
     *("tools", "agents", "agent_tool_connections"),
     *("chats", "message_threads", "messages", "rendered_conversation_threads"),
     *("attachments", "message_attachments", "agent_sessions", "tool_invocations", "permission_rules"),
-    *("requests", "network_calls", "response_streams", "stream_chunks", "usage_hourly"),
+    *("requests", "network_calls", "response_streams", "stream_chunks"),
+    *("usage_hourly", "usage_daily", "usage_monthly", "activity_daily"),
 )
+
+#: Sums of the ledger, by the unit of time they are kept by; triggers keep them.
+ROLL_UPS = {"hour": "usage_hourly", "day": "usage_daily", "month": "usage_monthly"}
+#: Tables that only triggers write.
+KEPT = (*ROLL_UPS.values(), "activity_daily")
 
 _QUOTED = re.compile(r'"([a-z_]+)"')
 _SLOT = re.compile(r"\{([a-z_]+)\}")

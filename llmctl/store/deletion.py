@@ -67,10 +67,23 @@ _ERASE = (
       AND id NOT IN (SELECT text_log_id FROM {{tool_invocations}} WHERE text_log_id IN {_LOGS})
     """,
 )
-#: Made pending again, a request is taken out of the roll-up by its trigger; a pending one counts nowhere.
+#: Taken from the sums before the rows go, which by themselves stay counted.
+_FORGET_ACTIVITY = (
+    f"UPDATE {{messages}} SET chat_id = NULL WHERE id IN {_MESSAGES} AND chat_id IS NOT NULL",
+    f"""
+    INSERT INTO {{activity_daily}} (day, tool, tool_calls, failed_tool_calls, tool_duration)
+    SELECT substr(created_at, 1, 10) || 'T00:00:00.000+00:00', name,
+      -count(*), -sum(status = 'failed'), -sum(coalesce(duration, 0))
+    FROM {{tool_invocations}} WHERE message_id IN {_MESSAGES} GROUP BY 1, 2
+    ON CONFLICT (day, tool) DO UPDATE SET tool_calls = tool_calls + excluded.tool_calls,
+      failed_tool_calls = failed_tool_calls + excluded.failed_tool_calls,
+      tool_duration = tool_duration + excluded.tool_duration
+    """,
+    "DELETE FROM {activity_daily} WHERE messages = 0 AND tool_calls = 0",
+)
+#: Made pending again, a request is taken out of the roll-ups by its trigger; a pending one counts nowhere.
 _FORGET_USAGE = (
     f"UPDATE {{requests}} SET status = 'pending' WHERE id IN {_REQUESTS} AND status <> 'pending'",
-    "DELETE FROM {usage_hourly} WHERE status = 'pending'",
     f"DELETE FROM {{network_calls}} WHERE request_id IN {_REQUESTS}",
     f"DELETE FROM {{requests}} WHERE id IN {_REQUESTS}",
 )
@@ -90,7 +103,7 @@ def delete(database: Database, chat_id: str, *, with_usage: bool = False) -> tup
     values = {"chat": chat_id, "now": clock.now()}
     with database.transaction(durable=True):
         forks = tuple(row["chat_id"] for row in database.rows(_FORKS, (chat_id,)))
-        for statement in _COLLECT:
+        for statement in (*_COLLECT, *(_FORGET_ACTIVITY if with_usage else ())):
             database.execute(statement, values)
         for statement in (*_ERASE, *(_FORGET_USAGE if with_usage else ())):
             database.execute(statement, values)

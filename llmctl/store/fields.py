@@ -26,7 +26,7 @@ _CHECKS: Mapping[str, str] = {
     "JSONB": " CHECK ({0} IS NULL OR json_valid({0}) AND typeof({0}) = 'text')",
 }
 #: Tables that the program fills on its own account.
-_CLOSED = ("stream_chunks", "usage_hourly")
+_CLOSED = ("stream_chunks", *ddl.KEPT)
 #: What the column ``refs`` is called in JSON and in Prisma.
 _RESERVED = ("references",)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")

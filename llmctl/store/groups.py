@@ -11,21 +11,20 @@ from llmctl.core.errors import UsageError
 from llmctl.core.registry import unknown
 from llmctl.store.database import Database
 from llmctl.store.ddl import quoted
+from llmctl.store.scope import Unit
 
 TIMES = ("hour", "day", "month")
 _LENGTHS = {"hour": 13, "day": 10, "month": 7}
 
-_ROLLED_UP = {
-    "hour": "r.hour",
-    "day": "substr(r.hour, 1, 10)",
-    "month": "substr(r.hour, 1, 7)",
-    "provider": "r.provider",
-    "model": "r.model",
-    "connection": "nullif(r.connection, '')",
-    "agent": "nullif(r.agent, '')",
-    "tag": "nullif(r.tag, '')",
-    "status": "r.status",
+#: The keys that every roll-up has, and those that the one by day does without.
+_ALWAYS = {"provider": "r.provider", "model": "r.model", "status": "r.status"}
+_PARTIES = {name: f"nullif(r.{name}, '')" for name in ("connection", "agent", "tag")}
+_ROLLED_UP: dict[Unit, dict[str, str]] = {
+    "month": {"month": "substr(r.month, 1, 7)", **_ALWAYS, **_PARTIES},
+    "day": {"day": "substr(r.day, 1, 10)", "month": "substr(r.day, 1, 7)", **_ALWAYS},
+    "hour": {"hour": "r.hour", "day": "substr(r.hour, 1, 10)", "month": "substr(r.hour, 1, 7)", **_ALWAYS, **_PARTIES},
 }
+_ACTIVITY = {"day": "substr(a.day, 1, 10)", "month": "substr(a.day, 1, 7)", "tool": "nullif(a.tool, '')"}
 _ROWS = {
     "provider": "lower(r.provider)",
     "model": "coalesce(r.response_model, r.model)",
@@ -47,15 +46,16 @@ _KEYS = (
 
 
 class Grouping(NamedTuple):
-    """Keys to group by. ``rows``, ``rolled_up``, ``messages`` and ``calls`` are SQL expressions, one for each key;
-    the last three are None where these cannot be told by all of the keys.
+    """Keys to group by, and SQL expressions, one for each key: over requests, their roll-ups (the longest unit first;
+    without those that cannot tell), messages, tool calls, and the roll-up of both. None: these keys do not tell.
     """
 
     keys: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
-    rolled_up: tuple[str, ...] | None = ()
+    rolled_up: Mapping[Unit, tuple[str, ...]] = {"month": (), "day": (), "hour": ()}
     messages: tuple[str, ...] | None = ()
     calls: tuple[str, ...] | None = ()
+    activity: tuple[str, ...] | None = ()
 
 
 def names(database: Database) -> list[str]:
@@ -80,10 +80,26 @@ def grouping(database: Database, keys: Sequence[str], zone: tzinfo | None = None
     by_call = {key: _time("i.created_at", key, zone) for key in TIMES} | of_chats
     by_call |= {"chat": "t.chat_id", "tool": "i.name"}
     rows = {key: _time("r.created_at", key, zone) for key in TIMES} | own | of_chats | _ROWS
-    rolled_up = {key: text for key, text in _ROLLED_UP.items() if zone is None or key not in TIMES}
     return Grouping(
-        tuple(keys), _all(rows, keys) or (), _all(rolled_up, keys), _all(by_message, keys), _all(by_call, keys)
+        tuple(keys),
+        _all(rows, keys) or (),
+        _rolled_up(keys, zone),
+        _all(by_message, keys),
+        _all(by_call, keys),
+        _all(_ACTIVITY, keys) if _is_utc(keys, zone) else None,
     )
+
+
+def _rolled_up(keys: Sequence[str], zone: tzinfo | None) -> Mapping[Unit, tuple[str, ...]]:
+    if not _is_utc(keys, zone):
+        return {}
+    found = {unit: _all(expressions, keys) for unit, expressions in _ROLLED_UP.items()}
+    return {unit: expressions for unit, expressions in found.items() if expressions is not None}
+
+
+def _is_utc(keys: Sequence[str], zone: tzinfo | None) -> bool:
+    """Tell whether the roll-ups, which know the clocks of UTC, can be asked."""
+    return zone is None or not set(keys) & set(TIMES)
 
 
 def _unknown(key: str, known: list[str]) -> UsageError:

@@ -1,24 +1,29 @@
 """``stats``: what was asked, answered, used and paid, of one chat or of everything.
 
-One chat is counted from the ledger's rows. Everything is counted from the roll-up, so that it does not slow down
-as history grows; only the parts of an hour at the ends of a time range are counted from rows.
+One chat is counted from the ledger's rows. Everything is counted from the roll-ups, so that it does not slow down
+as history grows: whole months, then the days and hours at the ends of a range, then rows for parts of an hour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
-from llmctl.core import clock
 from llmctl.store import activity
 from llmctl.store.database import Database, Row
+from llmctl.store.ddl import ROLL_UPS
 from llmctl.store.groups import TIMES, Grouping
-from llmctl.store.scope import Scope
+from llmctl.store.scope import Scope, Unit
 from llmctl.store.tally import Groups, Tally
 
 # What another program wrote as cost 0 or duration 0 is unknown.
 _COST = "nullif(r.cost, CASE r.origin WHEN 'orm' THEN 0 END)"
+#: Dollars that a cache saved, as the roll-ups count them (``schema/850_triggers.sql``).
+_SAVED = """(
+  SELECT
+    CASE WHEN r.cached_tokens > 0 THEN r.cached_tokens * (p.input_per_million - p.cached_per_million) / 1e6 ELSE 0 END
+    - coalesce(r.cache_write_tokens * (p.cache_write_per_million - p.input_per_million) / 1e6, 0)
+  FROM {model_prices} p WHERE p.id = r.price_id)"""
 _FROM_ROWS = {
     "requests": "count(*)",
     "failed_requests": "sum(r.status = 'failed')",
@@ -33,6 +38,8 @@ _FROM_ROWS = {
     " (r.status <> 'failed' OR coalesce(r.input_tokens, 0) + coalesce(r.output_tokens, 0) > 0))",
     "duration": "sum(r.duration)",
     "timed_requests": "sum(coalesce(r.duration, 0) > 0)",
+    "retries": "sum((SELECT max(n.attempt) - 1 FROM {network_calls} n WHERE n.request_id = r.id))",
+    "cache_savings": f"sum({_SAVED})",
     "first_at": "min(r.created_at)",
     "last_at": "max(r.created_at)",
     "durations": "group_concat(CASE WHEN r.duration > 0 THEN r.duration END)",
@@ -42,9 +49,8 @@ _FROM_ROLL_UP = {name: f"sum(r.{name})" for name in _FROM_ROWS} | {
     "failed_requests": "sum(CASE r.status WHEN 'failed' THEN r.requests ELSE 0 END)",
     "first_at": "min(r.first_at)",
     "last_at": "max(r.last_at)",
-    # The members of JSON objects, one after the other: SQLite takes three times as long to part them.
-    "durations": "group_concat(nullif(substr(r.duration_histogram, 2, length(r.duration_histogram) - 2), ''))",
-    "first_tokens": "group_concat(nullif(substr(r.first_token_histogram, 2, length(r.first_token_histogram) - 2), ''))",
+    "durations": "group_concat(nullif(r.duration_histogram, '{}'))",
+    "first_tokens": "group_concat(nullif(r.first_token_histogram, '{}'))",
 }
 _REQUESTS = "{requests} r"
 _REQUESTS_OF_CHATS = "{requests} r LEFT JOIN {chats} c ON c.id = r.chat_id"
@@ -63,7 +69,7 @@ def chat_stats(database: Database, chat_id: str) -> Row:
 
 def is_named(database: Database, column: Literal["agent", "connection"], name: str) -> bool:
     """Tell whether the ledger knows an agent or a connection of that name, there or gone."""
-    return database.value(f"SELECT 1 FROM {{usage_hourly}} WHERE {column} = ? LIMIT 1", (name,)) is not None
+    return database.value(f"SELECT 1 FROM {{usage_monthly}} WHERE {column} = ? LIMIT 1", (name,)) is not None
 
 
 def grouped(database: Database, scope: Scope, grouping: Grouping) -> tuple[list[Row], Row]:
@@ -119,20 +125,12 @@ class _Source(NamedTuple):
 
 
 def _sources(scope: Scope, grouping: Grouping) -> Iterator[_Source]:
-    """Yield where to count: the roll-up for whole hours, rows for the rest."""
-    if scope.chat_id is not None or grouping.rolled_up is None:
-        yield _rows(scope, grouping)
-        return
-    since = _next_hour(scope.since) if scope.since else None
-    until = _hour(scope.until) if scope.until else None
-    if since and until and since >= until:
-        yield _rows(scope, grouping)
-        return
-    if since != scope.since:
-        yield _rows(scope._replace(until=since), grouping)
-    yield _roll_up(scope._replace(since=since, until=until), grouping.rolled_up)
-    if until != scope.until:
-        yield _rows(scope._replace(since=until), grouping)
+    """Yield where to count: the roll-ups for whole months, days and hours, rows for the rest."""
+    units: list[Unit] = [] if scope.chat_id is not None else list(grouping.rolled_up)
+    if (scope.agent or scope.connection) and "day" in units:
+        units.remove("day")
+    for unit, part in scope.parts(units):
+        yield _rows(part, grouping) if unit is None else _roll_up(part, unit, grouping.rolled_up[unit])
 
 
 def _rows(scope: Scope, grouping: Grouping) -> _Source:
@@ -142,9 +140,9 @@ def _rows(scope: Scope, grouping: Grouping) -> _Source:
     return _Source(table, _FROM_ROWS, grouping.rows, f"r.status <> 'pending'{where}", values)
 
 
-def _roll_up(scope: Scope, keys: tuple[str, ...]) -> _Source:
-    where, values = _where(scope, "r.hour", ("agent", "connection"))
-    return _Source("{usage_hourly} r", _FROM_ROLL_UP, keys, f"r.status <> 'pending'{where}", values)
+def _roll_up(scope: Scope, unit: Unit, keys: tuple[str, ...]) -> _Source:
+    where, values = _where(scope, f"r.{unit}", ("agent", "connection"))
+    return _Source(f"{{{ROLL_UPS[unit]}}} r", _FROM_ROLL_UP, keys, f"r.status <> 'pending'{where}", values)
 
 
 def _where(scope: Scope, time: str, columns: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
@@ -171,13 +169,3 @@ def _name_chats(database: Database, rows: list[Row]) -> None:
         row["chat_id"] = row["chat"]
         if row["chat"] is not None:
             row["chat"] = database.value("SELECT name FROM {chats} WHERE id = ?", (row["chat"],)) or row["chat"]
-
-
-def _hour(time: str) -> str:
-    return f"{time[:13]}:00:00.000+00:00"
-
-
-def _next_hour(time: str) -> str:
-    """Return the first full hour at or after a time."""
-    start = _hour(time)
-    return start if start == time else clock.stored(clock.parsed(start) + timedelta(hours=1))

@@ -12,7 +12,7 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.store import backups, shape
+from llmctl.store import backups, ddl, shape
 from llmctl.store.database import Database
 from llmctl.store.ddl import quoted
 from llmctl.store.opening import MEMORY
@@ -104,14 +104,14 @@ class _Table:
 
 
 def _tables(database: Database) -> list[_Table]:
-    """Return every ordinary table of the file; the roll-up last, since triggers keep it in step with the ledger."""
+    """Return every ordinary table of the file; the roll-ups last, since triggers keep them in step with the ledger."""
     connection = database.connection
     logical = {physical: name for name, physical in database.names.items()}
     virtual = [t.name for t in shape.things(connection) if t.sql.upper().startswith("CREATE VIRTUAL")]
     names = [t.name for t in shape.things(connection) if t.kind == "table" and t.name not in virtual]
     own = [name for name in names if not any(name.startswith(f"{other}_") for other in virtual)]
     tables = [_Table(connection, name, logical.get(name, name)) for name in own if not name.startswith("sqlite_")]
-    return sorted(tables, key=lambda table: table.logical == "usage_hourly")
+    return sorted(tables, key=lambda table: table.logical in ddl.KEPT)
 
 
 def _has_rowid(connection: sqlite3.Connection, name: str) -> bool:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
-from math import ceil
-from typing import Any
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Any, TypeVar
+
+from llmctl.core.jsontext import loads
 
 _SUMS = (
     *("requests", "failed_requests", "input_tokens", "output_tokens"),
     *("cached_tokens", "cache_write_tokens", "thinking_tokens"),
-    *("cost", "priced_requests", "unpriced_requests", "duration", "timed_requests"),
+    *("cost", "priced_requests", "unpriced_requests", "duration", "timed_requests", "retries"),
 )
+Key = TypeVar("Key")
+_ACTIVITY = ("messages", "tool_calls", "failed_tool_calls", "tool_duration")
 
 
 class Tally:
@@ -19,13 +24,15 @@ class Tally:
 
     def __init__(self) -> None:
         self.sums: dict[str, Any] = dict.fromkeys(_SUMS, 0)
-        self.durations: Counter[int] = Counter()
-        self.first_tokens: Counter[int] = Counter()
+        #: None where no price tells.
+        self.cache_savings: float | None = None
+        #: Milliseconds -> how many requests took so long.
+        self.durations: dict[int, int] = {}
+        self.first_tokens: dict[int, int] = {}
         self.first_at: str | None = None
         self.last_at: str | None = None
-        #: None where they cannot be told for this group.
-        self.messages: int | None = None
-        self.tool_calls: int | None = None
+        #: Messages, tool calls and what these took: None where they cannot be told for this group.
+        self.activity: dict[str, int | None] = dict.fromkeys(_ACTIVITY)
 
     def add(self, sums: Mapping[str, Any]) -> None:
         """Add a row of sums, with ``first_at``, ``last_at`` and the texts of ``durations`` and ``first_tokens``."""
@@ -33,17 +40,19 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Add what another tally adds up to."""
-        times = {"first_at": other.first_at, "last_at": other.last_at}
-        self._add({**other.sums, **times}, other.durations, other.first_tokens)
+        more = {"first_at": other.first_at, "last_at": other.last_at, "cache_savings": other.cache_savings}
+        self._add({**other.sums, **more}, other.durations, other.first_tokens)
 
     def figures(self) -> dict[str, Any]:
         """Return the fields of ``stats --json``; what is unknown is None, never 0."""
-        sums = self.sums
+        sums, activity = self.sums, self.activity
+        p50, p95 = percentiles(self.durations, (0.5, 0.95))
+        first_p50, first_p95 = percentiles(self.first_tokens, (0.5, 0.95))
         return {
             "requests": sums["requests"],
             "failed_requests": sums["failed_requests"],
-            "messages": self.messages,
-            "tool_calls": self.tool_calls,
+            "messages": activity["messages"],
+            "tool_calls": activity["tool_calls"],
             "input_tokens": sums["input_tokens"],
             "output_tokens": sums["output_tokens"],
             "total_tokens": sums["input_tokens"] + sums["output_tokens"],
@@ -55,18 +64,25 @@ class Tally:
             "unpriced_requests": sums["unpriced_requests"],
             "duration_ms": sums["duration"],
             "avg_duration_ms": round(sums["duration"] / sums["timed_requests"]) if sums["timed_requests"] else None,
-            "p50_duration_ms": percentile(self.durations, 0.5),
-            "p95_duration_ms": percentile(self.durations, 0.95),
-            "p50_time_to_first_token_ms": percentile(self.first_tokens, 0.5),
+            "p50_duration_ms": p50,
+            "p95_duration_ms": p95,
+            "p50_time_to_first_token_ms": first_p50,
             "first_at": self.first_at,
             "last_at": self.last_at,
+            "p95_time_to_first_token_ms": first_p95,
+            "retries": sums["retries"],
+            "failed_tool_calls": activity["failed_tool_calls"],
+            "tool_duration_ms": activity["tool_duration"],
+            "cache_savings": None if self.cache_savings is None else round(self.cache_savings, 12),
         }
 
     def _add(self, sums: Mapping[str, Any], durations: Mapping[int, int], first_tokens: Mapping[int, int]) -> None:
         for name in _SUMS:
             self.sums[name] += sums[name] or 0
-        self.durations.update(durations)
-        self.first_tokens.update(first_tokens)
+        _pour(durations, self.durations)
+        _pour(first_tokens, self.first_tokens)
+        if sums["cache_savings"] is not None:
+            self.cache_savings = (self.cache_savings or 0.0) + sums["cache_savings"]
         self.first_at = min(filter(None, (self.first_at, sums["first_at"])), default=None)
         self.last_at = max(filter(None, (self.last_at, sums["last_at"])), default=None)
 
@@ -75,23 +91,28 @@ class Tally:
 Groups = dict[tuple[Any, ...], Tally]
 
 
-def counted(text: str | None) -> Counter[int]:
-    """Count values that a query put into one text: ``600,1100,600``, or with their number ``"600":2,"1100":1``.
+def counted(text: str | None) -> dict[int, int]:
+    """Count values that a query put into one text: ``600,1100,600``, or with their number ``{"600":2},{"1100":1}``."""
+    found = loads(f"[{text}]") if text else []
+    if not found or isinstance(found[0], int):
+        return dict(Counter(found))
+    counts: dict[str, int] = {}
+    for histogram in found:
+        _pour(histogram, counts)
+    return {int(value): count for value, count in counts.items()}
 
-    The same few pieces come again and again; counting them as text is the quick part.
-    """
-    found: Counter[int] = Counter()
-    for piece, times in Counter(text.split(",")).items() if text else ():
-        value, _, count = piece.partition(":")
-        found[int(value.strip('"'))] += int(count or 1) * times
-    return found
+
+def percentiles(counts: Mapping[int, int], shares: Iterable[float]) -> list[int | None]:
+    """Return for each share the smallest value that so many of all do not exceed (nearest rank); None for no value."""
+    values = sorted(value for value, count in counts.items() if count > 0)
+    ranks = list(accumulate(counts[value] for value in values))
+    return [values[bisect_left(ranks, share * ranks[-1])] if ranks else None for share in shares]
 
 
-def percentile(counts: Mapping[int, int], share: float) -> int | None:
-    """Return the smallest value that at least this share of all does not exceed (nearest rank); None for no value."""
-    rank = ceil(share * sum(counts.values()))
-    for value in sorted(counts):
-        rank -= counts[value]
-        if rank <= 0 < counts[value]:
-            return value
-    return None
+def _pour(counts: Mapping[Key, int], into: dict[Key, int]) -> None:
+    """Add counts to others."""
+    if not into:
+        into.update(counts)
+        return
+    for key, count in counts.items():
+        into[key] = into.get(key, 0) + count

@@ -19,7 +19,8 @@ FIELDS = [
     *("chat_id", "requests", "failed_requests", "messages", "tool_calls", "input_tokens", "output_tokens"),
     *("total_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens", "cost", "unpriced_requests"),
     *("duration_ms", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
-    *("first_at", "last_at"),
+    *("first_at", "last_at", "p95_time_to_first_token_ms"),
+    *("retries", "failed_tool_calls", "tool_duration_ms", "cache_savings"),
 ]
 
 
@@ -64,6 +65,11 @@ def test_json_has_the_documented_fields_in_their_order(hub: Rows, llmctl: Run) -
         "p50_time_to_first_token_ms": 210,
         "first_at": "2026-10-05T12:00:03.000+00:00",
         "last_at": "2026-10-06T10:00:01.000+00:00",
+        "p95_time_to_first_token_ms": 210,
+        "retries": 0,
+        "failed_tool_calls": 0,
+        "tool_duration_ms": 0,
+        "cache_savings": None,
     }
     assert parsed(llmctl("stats", "--json")) == found | {"chat_id": None}
 
@@ -74,7 +80,7 @@ def test_no_request_is_zeros_and_nulls(llmctl: Run, env: Mapping[str, str]) -> N
     assert list(found) == FIELDS
     assert {name for name, value in found.items() if value is None} == {
         *("chat_id", "cost", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
-        *("first_at", "last_at"),
+        *("first_at", "last_at", "p95_time_to_first_token_ms", "cache_savings"),
     }
     assert llmctl("stats").returncode == 0
     assert parsed(llmctl("stats", "--json", "--group-by", "model")) == {"groups": [], "total": found}

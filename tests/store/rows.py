@@ -23,7 +23,7 @@ RENAMED = {
         *("user_settings", "metrics", "text_logs", "jobs", "model_connections", "tools", "agents", "chats"),
         *("message_threads", "messages", "rendered_conversation_threads", "attachments", "message_attachments"),
         *("agent_sessions", "tool_invocations", "requests", "network_calls", "response_streams", "stream_chunks"),
-        "usage_hourly",
+        *("usage_hourly", "usage_daily", "usage_monthly", "activity_daily"),
     )
 }
 

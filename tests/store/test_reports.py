@@ -9,17 +9,19 @@ import pytest
 
 from llmctl.core import clock, periods
 from llmctl.core.errors import UsageError
-from llmctl.store import fields, groups, reports
+from llmctl.store import ddl, fields, groups, reports
 from llmctl.store.scope import Scope
-from llmctl.store.tally import percentile
+from llmctl.store.tally import percentiles
 from tests.store.rows import START, Rows, hub  # noqa: F401
 
 NONE = dict.fromkeys(("cost", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"))
+NONE |= dict.fromkeys(("p95_time_to_first_token_ms", "cache_savings"))
 FIELDS = [
     *("chat_id", "requests", "failed_requests", "messages", "tool_calls", "input_tokens", "output_tokens"),
     *("total_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens", "cost", "unpriced_requests"),
     *("duration_ms", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
-    *("first_at", "last_at"),
+    *("first_at", "last_at", "p95_time_to_first_token_ms"),
+    *("retries", "failed_tool_calls", "tool_duration_ms", "cache_savings"),
 ]
 
 
@@ -30,13 +32,16 @@ def rows(hub):  # noqa: F811
 
 @pytest.fixture
 def history(rows):
-    """400 requests of every kind over ten days, in two chats and without one."""
+    """400 requests of every kind, most within ten days, some up to 100 days later, in two chats and without one."""
     rng = random.Random(7)
+    prices = {"input_per_million": 3.0, "provider": "openai", "model": "m1", "source": "test"}
+    known = rows.insert("model_prices", **prices, cached_per_million=0.5, cache_write_per_million=4.0)
+    vague = rows.insert("model_prices", **prices)
     chats = [rows.chat("a"), rows.chat("b"), None]
     for _ in range(400):
         chat = rng.choice(chats)
         status = rng.choice(["completed", "completed", "failed", "incomplete", "interrupted", "pending"])
-        at = clock.later(START, rng.uniform(0, 10 * 86400))
+        at = clock.later(START, rng.uniform(0, rng.choice([10, 10, 100]) * 86400))
         origin = rng.choice(["llmctl", "orm"])
         request = {
             "provider": rng.choice(["openai", "OpenAI", "anthropic"]),
@@ -51,14 +56,24 @@ def history(rows):
             "input_tokens": rng.choice([None, 0, 10, 1000]),
             "output_tokens": rng.choice([None, 0, 7]),
             "cached_tokens": rng.choice([None, 3]),
+            "cache_write_tokens": rng.choice([None, 5]),
+            "price_id": rng.choice([None, known, vague]),
             "thinking_tokens": rng.choice([None, 2]),
             "cost": rng.choice([None, 0.0, 0.125]),
             "duration": rng.choice([None, 0, 3, 15, 99, 104, 1049, 1051, 99499, rng.randint(1, 600_000)]),
             "time_to_first_token": rng.choice([None, 250, rng.randint(1, 3000)]),
         }
-        rows.insert("requests", chat_id=chat["id"] if chat else None, at=at, **request)
+        id = rows.insert("requests", chat_id=chat["id"] if chat else None, at=at, **request | {"status": "pending"})
+        for attempt in range(1, rng.choice([1, 1, 2, 4])):
+            rows.insert("network_calls", request_id=id, attempt=attempt, endpoint="x", method="POST")
+        rows.database.execute("UPDATE {requests} SET status = ? WHERE id = ?", (status, id))
         if chat and status != "pending":
-            rows.message(chat, "user", "x", at=at, chat_id=rng.choice([chat["id"], None]))
+            message = rows.message(chat, "user", "x", at=at, chat_id=rng.choice([chat["id"], None]))
+            if rng.random() < 0.3:
+                run = {"tool_call_id": "c", "name": rng.choice("xy"), "arguments": "{}", "status": "running"}
+                call = rows.insert("tool_invocations", message_id=message, at=at, **run)
+                end = (rng.choice(["completed", "failed"]), rng.randint(1, 90), call)
+                rows.database.execute("UPDATE {tool_invocations} SET status = ?, duration = ? WHERE id = ?", end)
     return chats
 
 
@@ -79,7 +94,7 @@ def expected(rows, within=lambda row: True):
         "output_tokens": sum(row["output_tokens"] or 0 for row in every),
         "total_tokens": sum(tokens),
         "cached_tokens": sum(row["cached_tokens"] or 0 for row in every),
-        "cache_write_tokens": 0,
+        "cache_write_tokens": sum(row["cache_write_tokens"] or 0 for row in every),
         "thinking_tokens": sum(row["thinking_tokens"] or 0 for row in every),
         "cost": sum(known) if known else None,
         "unpriced_requests": sum(
@@ -93,7 +108,31 @@ def expected(rows, within=lambda row: True):
         "p50_time_to_first_token_ms": rank(first, 0.5),
         "first_at": min((row["created_at"] for row in every), default=None),
         "last_at": max((row["created_at"] for row in every), default=None),
+        "p95_time_to_first_token_ms": rank(first, 0.95),
+        "retries": retries(rows, every),
+        "cache_savings": savings(rows, every),
     }
+
+
+def retries(rows, requests):
+    sql = "SELECT request_id, max(attempt) - 1 AS retries FROM {network_calls} GROUP BY request_id"
+    known = {row["request_id"]: row["retries"] for row in rows.database.rows(sql)}
+    return sum(known.get(row["id"], 0) for row in requests)
+
+
+def savings(rows, requests):
+    """What cached tokens cost less than plain ones, less what writing them cost more; by hand."""
+    cached = {row["id"]: row["cached_per_million"] for row in rows.database.rows("SELECT * FROM {model_prices}")}
+    found = []
+    for row in requests:
+        if row["price_id"] is None:
+            continue
+        rate = cached[row["price_id"]]
+        if rate is not None:
+            found.append(((row["cached_tokens"] or 0) * 2.5 - (row["cache_write_tokens"] or 0) * 1.0) / 1e6)
+        elif not row["cached_tokens"]:
+            found.append(0.0)
+    return pytest.approx(sum(found), abs=1e-9) if found else None
 
 
 def rank(values, share):
@@ -309,17 +348,55 @@ def test_unknown_keys_are_a_usage_error_that_lists_what_there_is(rows, keys):
 
 
 def test_stats_scan_the_roll_up_and_no_history(rows):
-    for source in reports._sources(Scope(), groups.grouping(rows.database, ["model"])):
-        assert source.table == "{usage_hourly} r"
+    wanted = {"model": "{usage_monthly} r", "model,day": "{usage_daily} r", "agent,day": "{usage_hourly} r"}
+    for keys, table in wanted.items():
+        sources = reports._sources(Scope(), groups.grouping(rows.database, keys.split(",")))
+        assert [source.table for source in sources] == [table]
+
+
+def test_a_range_is_cut_into_months_days_hours_and_the_rest(rows):
+    scope = Scope(since="2026-01-30T22:30:00.000+00:00", until="2026-03-02T01:15:00.000+00:00")
+    found = [(unit, part.since[:16], part.until[:16]) for unit, part in scope.parts(["month", "day", "hour"])]
+    assert found == [
+        (None, "2026-01-30T22:30", "2026-01-30T23:00"),
+        ("hour", "2026-01-30T23:00", "2026-01-31T00:00"),
+        ("day", "2026-01-31T00:00", "2026-02-01T00:00"),
+        ("month", "2026-02-01T00:00", "2026-03-01T00:00"),
+        ("day", "2026-03-01T00:00", "2026-03-02T00:00"),
+        ("hour", "2026-03-02T00:00", "2026-03-02T01:00"),
+        (None, "2026-03-02T01:00", "2026-03-02T01:15"),
+    ]
+
+
+def test_every_roll_up_has_the_same_sums(rows, history):
+    rows.database.execute("UPDATE {requests} SET cost = coalesce(cost, 0) + 1, model = 'm3' WHERE model = 'm1'")
+    sums = "sum(requests) AS n, round(sum(cost), 9) AS cost, sum(retries) AS retries, sum(duration) AS duration"
+    found = [rows.database.one(f"SELECT {sums} FROM {{{table}}}") for table in ddl.ROLL_UPS.values()]
+    assert found[0]["n"] == rows.database.value("SELECT count(*) FROM {requests} WHERE status <> 'pending'")
+    assert found[1:] == [found[0]] * 2
+    same(reports.total(rows.database, Scope()), expected(rows))
+    whole = Scope(since=START, until=clock.later(START, 80 * 86400 + 12345))
+    in_range = expected(rows, lambda row: whole.since <= row["created_at"] < whole.until)
+    same(reports.total(rows.database, whole), in_range)
+
+
+def test_tool_time_is_what_the_calls_took(rows, history):
+    calls = rows.database.query("SELECT name, status, duration FROM {tool_invocations}")
+    found, total = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["tool"]))
+    assert total["tool_calls"] == len(calls)
+    for group in found:
+        mine = [call for call in calls if call["name"] == group["tool"]]
+        assert group["tool_calls"] == len(mine)
+        assert group["tool_duration_ms"] == sum(call["duration"] for call in mine)
+        assert group["failed_tool_calls"] == sum(call["status"] == "failed" for call in mine)
 
 
 def test_percentiles_are_the_nearest_rank():
-    assert percentile({}, 0.5) is None
-    assert percentile({7: 1}, 0.95) == 7
-    assert percentile({600: 1, 700: 1, 1100: 1}, 0.5) == 700
-    assert percentile({600: 1, 700: 1, 1100: 1}, 0.95) == 1100
-    assert percentile({1: 10, 2: 10}, 0.5) == 1
-    assert percentile({1: 10, 5: 0, 2: 11}, 0.5) == 2
+    assert percentiles({}, (0.5, 0.95)) == [None, None]
+    assert percentiles({7: 1}, (0.5, 0.95)) == [7, 7]
+    assert percentiles({600: 1, 700: 1, 1100: 1}, (0.5, 0.95)) == [700, 1100]
+    assert percentiles({1: 10, 2: 10}, (0.5,)) == [1]
+    assert percentiles({1: 10, 5: 0, 2: 11}, (0.5,)) == [2]
 
 
 def test_a_moment_is_stored_time():

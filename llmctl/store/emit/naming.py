@@ -36,6 +36,9 @@ _HUB = {
     "model_prices": "ModelPrice",
     "model_aliases": "ModelAlias",
     "usage_hourly": "UsageHourly",
+    "usage_daily": "UsageDaily",
+    "usage_monthly": "UsageMonthly",
+    "activity_daily": "ActivityDaily",
     "hub_meta": "HubMeta",
     "schema_migrations": "SchemaMigration",
 }

@@ -1,0 +1,81 @@
+"""A hub that schema 1 made, as it lies about on people's disks: the first write brings it to the present."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from llmctl.core.jsontext import loads
+from llmctl.store import ddl, reports, search
+from llmctl.store.opening import open_hub
+from llmctl.store.scope import Scope
+from llmctl.store.writes import Insert
+from tests.store.test_migrations import fresh, shape_of
+
+OLD = (Path(__file__).parent / "fixtures" / "hub_1.sql").read_text()
+SOURCES = ("jobs", "chats", "message_threads", "messages", "tool_invocations", "requests", "network_calls")
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = str(tmp_path / "hub.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(OLD)
+    return path
+
+
+@pytest.fixture
+def hub(path):
+    with closing(open_hub(path, "write")) as database:
+        yield database
+
+
+def test_reading_leaves_an_old_hub_as_it_is(path):
+    with closing(open_hub(path)) as hub:
+        assert hub.value("PRAGMA user_version") == 1
+
+
+def test_an_old_hub_has_the_shape_of_a_fresh_one_after_the_first_write(hub):
+    assert hub.value("PRAGMA user_version") == ddl.VERSION
+    with closing(fresh(ddl.folder()).connection) as connection:
+        new = type(hub)(connection, ":memory:")
+        assert shape_of(hub) == shape_of(new)
+
+
+def test_sums_of_an_upgraded_hub_are_those_of_one_that_counted_from_the_start(hub, tmp_path):
+    with closing(open_hub(str(tmp_path / "fresh.db"), "create")) as other:
+        other.execute("PRAGMA foreign_keys=OFF")
+        for table in SOURCES:
+            # As in life: a request is finished after its attempts.
+            rows = hub.query(f"SELECT * FROM {{{table}}} ORDER BY rowid")
+            later = {"status": "pending"} if table == "requests" else {}
+            other.commit(*(Insert(table, row | later) for row in rows))
+        for row in hub.rows("SELECT id, status FROM {requests}"):
+            other.execute("UPDATE {requests} SET status = :status WHERE id = :id", row)
+        for table in ddl.KEPT:
+            columns = [row["name"] for row in hub.query(f"PRAGMA table_info({{{table}}})")]
+            order = f"SELECT {', '.join(columns)} FROM {{{table}}} ORDER BY 1, 2, 3, 4, 5, 6"
+            assert counted(hub, order) == counted(other, order), table
+
+
+def counted(hub, sql):
+    """Return rows with their histograms as values: these are in no order."""
+    return [
+        {name: loads(value) if "histogram" in name else value for name, value in row.items()} for row in hub.rows(sql)
+    ]
+
+
+def test_an_upgraded_hub_goes_on_counting(hub):
+    before = reports.total(hub, Scope())
+    assert (before["requests"], before["retries"], before["tool_calls"]) == (7, 2, 1)
+    row = {"id": "r", "provider": "anthropic", "model": "sonnet", "created_at": "2026-09-01T09:41:00.000+00:00"}
+    hub.commit(Insert("requests", row | {"duration": 1060, "input_tokens": 5, "status": "incomplete"}))
+    after = reports.total(hub, Scope())
+    assert (after["requests"], after["input_tokens"]) == (8, before["input_tokens"] + 5)
+    assert hub.value("SELECT sum(requests) FROM {usage_daily} WHERE day LIKE '2026-09-01%'") == 3
+
+
+def test_an_upgraded_hub_can_be_searched_at_once(hub):
+    found = search.search(hub, "build red?", search.Filter(), None)
+    assert [row["chat"] for row in found] == ["fix-42"]
