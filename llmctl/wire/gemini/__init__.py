@@ -5,8 +5,9 @@ https://docs.cloud.google.com/vertex-ai/generative-ai/docs/reference/rest, and w
 """
 
 from llmctl.wire import Embeddings, Images, Wire
-from llmctl.wire.gemini import embeddings, images
+from llmctl.wire.gemini.embeddings import MOST_TEXTS, build_embed_request, parse_vectors
 from llmctl.wire.gemini.files import accepts
+from llmctl.wire.gemini.images import build_image_request, parse_images
 from llmctl.wire.gemini.models import build_models_request, parse_models
 from llmctl.wire.gemini.request import build_request
 from llmctl.wire.gemini.response import parse_response
@@ -22,6 +23,6 @@ WIRE = Wire(
     build_models_request=build_models_request,
     parse_models=parse_models,
     accepts=accepts,
-    embeddings=Embeddings(embeddings.build_request, embeddings.parse_response, most_texts=embeddings.MOST_TEXTS),
-    images=Images(images.build_request, images.parse_response),
+    embeddings=Embeddings(build_embed_request, parse_vectors, most_texts=MOST_TEXTS),
+    images=Images(build_image_request, parse_images),
 )

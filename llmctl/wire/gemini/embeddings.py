@@ -15,14 +15,14 @@ from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.wire.documents import whole_object
 from llmctl.wire.gemini.address import address_of, post
 from llmctl.wire.gemini.usage import parse_usage
-from llmctl.wire.refusals import error_of
+from llmctl.wire.refusals import stated_error
 
 #: https://ai.google.dev/gemini-api/docs/rate-limits; Vertex AI takes one at a time of its newer models.
 MOST_TEXTS = 100
 _SIZE = ("dimensions", "output_dimensionality", "outputDimensionality")
 
 
-def build_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:
+def build_embed_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:
     """Return the request for one vector a text; ``dimensions`` is the common name of their size."""
     options = {name: value for name, value in request.options.items() if name not in _SIZE}
     size = next((request.options[name] for name in _SIZE if name in request.options), None)
@@ -31,11 +31,11 @@ def build_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:
     return post(endpoint, address_of(endpoint, request.model, operation), build(request, size, options))
 
 
-def parse_response(body: bytes, request: EmbedRequest) -> EmbedResponse:
+def parse_vectors(body: bytes, request: EmbedRequest) -> EmbedResponse:
     """Return the vectors; UnavailableError where there are not as many as texts."""
     answer = whole_object(body)
-    if "error" in answer:
-        raise error_of(answer)
+    if error := stated_error(answer):
+        raise error
     predictions = answer.get("predictions")
     found = [row.get("embeddings") for row in predictions] if predictions else answer.get("embeddings")
     found = [answer["embedding"]] if found is None and "embedding" in answer else found or []

@@ -20,7 +20,7 @@ from llmctl.wire.gemini.config import split_options
 from llmctl.wire.gemini.endings import REASONS
 from llmctl.wire.gemini.files import file_part
 from llmctl.wire.gemini.usage import parse_usage
-from llmctl.wire.refusals import error_of
+from llmctl.wire.refusals import stated_error
 
 _IMAGE_CONFIG = {"aspect_ratio": "aspectRatio", "aspectRatio": "aspectRatio"} | dict.fromkeys(
     ("size", "image_size", "imageSize"), "imageSize"
@@ -28,18 +28,18 @@ _IMAGE_CONFIG = {"aspect_ratio": "aspectRatio", "aspectRatio": "aspectRatio"} | 
 _PARAMETERS = _IMAGE_CONFIG | {"size": "sampleImageSize", "n": "sampleCount", "negative_prompt": "negativePrompt"}
 
 
-def build_request(endpoint: Endpoint, request: ImageRequest) -> HttpRequest:
+def build_image_request(endpoint: Endpoint, request: ImageRequest) -> HttpRequest:
     """Return the request. ``size`` is Google's (1K, 2K, 4K), ``aspect_ratio`` such as 16:9."""
     imagen = request.model.removeprefix("models/").startswith("imagen")
     body = _predict(request) if imagen else _generate(request)
     return post(endpoint, address_of(endpoint, request.model, "predict" if imagen else "generateContent"), body)
 
 
-def parse_response(body: bytes) -> ImageResponse:
+def parse_images(body: bytes) -> ImageResponse:
     """Return the pictures. Raises RejectedError where they were held back, UnavailableError where there are none."""
     answer = whole_object(body)
-    if "error" in answer:
-        raise error_of(answer)
+    if error := stated_error(answer):
+        raise error
     images = tuple(_images(answer))
     if not images:
         raise _missing(answer)

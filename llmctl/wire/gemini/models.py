@@ -7,7 +7,7 @@ from typing import Any
 
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.wire.documents import whole_object
-from llmctl.wire.refusals import error_of
+from llmctl.wire.refusals import stated_error
 from llmctl.wire.urls import url_of
 
 #: Models of one page: all there are.
@@ -37,8 +37,8 @@ def parse_models(body: bytes) -> list[dict[str, Any]]:
     max_output_tokens description type``. Raises for a page or an error in a 200.
     """
     answer = whole_object(body)
-    if "error" in answer:
-        raise error_of(answer)
+    if error := stated_error(answer):
+        raise error
     found = answer.get("models") or answer.get("publisherModels") or []
     return [_model(entry) for entry in found if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
 

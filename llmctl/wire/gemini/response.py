@@ -10,7 +10,7 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import StreamEvent
 from llmctl.wire.gemini.reader import Reader
-from llmctl.wire.refusals import error_of, page_error
+from llmctl.wire.refusals import page_error, stated_error
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
@@ -24,8 +24,8 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     answered = False
     for chunk in _chunks(body):
         yield from reader.read(chunk)
-        if "error" in chunk:
-            raise error_of(chunk)
+        if error := stated_error(chunk):
+            raise error
         answered = answered or bool(chunk.get("candidates"))
     if not answered and reader.finish_reason is None:
         raise UnavailableError("the answer holds no candidates", reason="no_answer", status_code=200)

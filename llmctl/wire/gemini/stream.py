@@ -13,7 +13,7 @@ from llmctl.core.events import Finish, StreamEvent, Unreadable
 from llmctl.core.http import ServerEvent
 from llmctl.wire.documents import excerpt_of, object_of
 from llmctl.wire.gemini.reader import Reader
-from llmctl.wire.refusals import error_of
+from llmctl.wire.refusals import error_of, stated_error
 
 
 def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
@@ -34,8 +34,8 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
                 yield Unreadable(f'no JSON object: "{excerpt_of(event.data)}"')
             continue
         yield from reader.read(chunk)
-        if "error" in chunk:
-            raise error_of(chunk)
+        if error := stated_error(chunk):
+            raise error
         if reader.finish_reason is not None and (found := reader.finish()) != finish:
             finish = found
             yield found
