@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from llmctl.wire import WIRES
 TIMEOUT_S = 20.0
 
 _MOST_BYTES = 20_000_000
+_DATE = r"-(\d{8}|latest|0)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def check(database: Database, target: Target, around: Surroundings, *, keep: boo
     """
     listing = models(database, target, around, keep=keep)
     ids = [str(model["id"]) for model in listing.models]
-    if target.model and ids and target.provider.auth == "bearer" and not _is_listed(target.model, ids):
+    if target.model and ids and target.provider.auth != "api-key" and not _is_listed(target.model, ids):
         error = unknown("model", target.model, ids, error=NotFoundError)
         error.reason = "model_not_found"
         raise error
@@ -77,8 +79,17 @@ def check(database: Database, target: Target, around: Surroundings, *, keep: boo
 
 
 def _is_listed(model: str, ids: list[str]) -> bool:
-    """Say whether a list has a model; hosts add a tag of their own (``llama3:latest``, ``org/model:free``)."""
-    return any(id == model or id.partition(":")[0] == model or model.partition(":")[0] == id for id in ids)
+    """Say whether a list has a model; hosts add a tag of their own (``llama3:latest``, ``org/model:free``).
+
+    Anthropic lists dated models and takes them without the date, or with ``-latest`` or ``-0`` in its place.
+    """
+    return any(
+        id == model
+        or id.partition(":")[0] == model
+        or model.partition(":")[0] == id
+        or re.sub(_DATE, "", id) == re.sub(_DATE, "", model)
+        for id in ids
+    )
 
 
 def _read(chunks: Iterator[bytes]) -> bytes:

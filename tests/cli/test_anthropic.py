@@ -139,3 +139,14 @@ def test_models_are_listed(server: FakeServer, llmctl: Run) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["id"] == anthropic.MODEL
     assert server.requests[-1].path == "/v1/models?limit=1000"
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [("claude-haiku-4-5", 0), (anthropic.MODEL, 0), ("claude-haiku-4-5-latest", 0), ("claude-haiko", 3)],
+)
+def test_connection_is_tested_with_dated_models(server: FakeServer, llmctl: Run, model: str, code: int) -> None:
+    server.answer(lambda request: anthropic.json_reply(200, {"data": [{"type": "model", "id": anthropic.MODEL}]}))
+    assert llmctl("connection", "add", "anthropic", "--model", model).returncode == 0
+    done = llmctl("connection", "test", "anthropic")
+    assert done.returncode == code, done.stderr
