@@ -26,6 +26,7 @@ HEAVY = {
     "keyring": "engine/key_rings.py",
     "jsonschema_rs": "tools/schemas.py",
     "mcp": "tools/mcp.py",
+    "genai_prices": "engine/price_list.py",
 }
 #: Asked for inside a function, where nothing of the system's will do.
 FALLBACK = {"certifi": "transport/tls.py"}

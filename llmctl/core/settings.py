@@ -36,6 +36,8 @@ _ALL = (
     Setting("timeout", "number", None, "seconds for a whole turn, as --timeout", least=0.001),
     Setting("retries", "whole number", 2, "attempts after the first one that failed, as --retries", least=0),
     Setting("max_steps", "whole number", 20, "requests in one turn, as --max-steps", least=1),
+    Setting("budget.day", "number", None, "US dollars that requests of one day (UTC) may cost together", least=0),
+    Setting("budget.month", "number", None, "US dollars that requests of one month (UTC) may cost together", least=0),
     Setting(
         "audit.context",
         "list",
@@ -44,6 +46,8 @@ _ALL = (
         choices=("script", "folder", "git", "host"),
     ),
     Setting("stream.keep", "boolean", True, "keep what models stream, byte by byte, after the answer is finished"),
+    Setting("pending.expiry", "number", 7, "days that a tool call waits for approval, then it is denied", least=0),
+    Setting("permission.expiry", "number", 30, "days that always and never are remembered", least=0),
     Setting("theme", "text", "system", "colours of user interfaces", ("system", "light", "dark"), is_column=True),
     Setting("sidebar_open", "boolean", True, "whether user interfaces show their sidebar", is_column=True),
     Setting("last_page", "text", "", "where user interfaces were left", is_column=True),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmctl.core.messages import File, Message, Text
+from llmctl.engine.caps import Caps
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Manner:
     max_steps: int = 20
     #: How many earlier turns are sent; None: all.
     history: int | None = None
+    #: What it may cost.
+    caps: Caps = field(default_factory=Caps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,4 @@ class Surroundings:
     spool_folder: str | None = None
     #: Refuse every host beyond loopback.
     offline: bool = False
-    #: Let URLs that we fetch ourselves lead to private addresses.
-    private_fetch: bool = False
     on_terminal: bool = False

@@ -11,13 +11,14 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatRequest
-from llmctl.core.errors import IncompleteError, LlmctlError, RejectedError, UnavailableError
+from llmctl.core.errors import BudgetError, IncompleteError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
-from llmctl.core.messages import File, Message
-from llmctl.engine import decoding, history
+from llmctl.engine import bodies, decoding, history
 from llmctl.engine.asking import Manner, Origin, Surroundings
+from llmctl.engine.budgets import Reservation
+from llmctl.engine.metering import Meter
 from llmctl.engine.outcome import Waiting
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
@@ -46,7 +47,9 @@ class Caller:
         origin: Origin,
         around: Surroundings,
         redact: Redaction,
+        meter: Meter,
     ) -> None:
+        self._meter = meter
         self._recorder = recorder
         self._target = target
         self._endpoint = endpoint
@@ -58,10 +61,21 @@ class Caller:
         self._deadline = None if manner.timeout_s is None else time.monotonic() + manner.timeout_s
 
     def begin(self, request: ChatRequest, entries: Sequence[history.Entry], number: int) -> Step:
-        """Commit the intention; nothing is sent yet."""
+        """Commit the intention; nothing is sent yet. Raises BudgetError where it might cost more than a cap allows."""
+        reservation = self._meter.reservation(request, lambda: self._body(request, 0))
+        try:
+            return self._begin(request, entries, number, reservation)
+        except BudgetError:
+            if not self._meter.release_dead():
+                raise
+        return self._begin(request, entries, number, reservation)
+
+    def _begin(
+        self, request: ChatRequest, entries: Sequence[history.Entry], number: int, reservation: Reservation | None
+    ) -> Step:
         format = {"wire": self._target.wire, "provider": self._target.provider.name, "stream": request.stream}
         return self._recorder.begin(
-            request_row=self._request_row(request, entries, number),
+            request_row=self._request_row(request, entries, number, reservation),
             message_row={
                 "type": "chatModel",
                 "source_id": self._target.connection_id,
@@ -69,6 +83,7 @@ class Caller:
                 "provider": self._target.provider.name,
             },
             stream_row={"source_id": self._target.connection_id, "format": dumps(format)},
+            reservation=reservation,
         )
 
     def events(self, request: ChatRequest, entries: Sequence[history.Entry]) -> Iterator[StreamEvent | Waiting]:
@@ -197,13 +212,16 @@ class Caller:
     def _dialect(self) -> Any:
         return self._endpoint.dialect
 
-    def _request_row(self, request: ChatRequest, entries: Sequence[history.Entry], number: int) -> dict[str, Any]:
+    def _request_row(
+        self, request: ChatRequest, entries: Sequence[history.Entry], number: int, reservation: Reservation | None
+    ) -> dict[str, Any]:
         parameters = {
             "options": dict(request.options),
             "thinking": request.thinking,
             "stream": request.stream,
             **({} if request.schema is None else {"schema": dict(request.schema)}),
             "seqs": history.ranges(entry.seq for entry in entries),
+            **({"bound": reservation.bound.tokens()} if reservation else {}),
         }
         return {
             "provider": self._target.provider.name,
@@ -216,6 +234,7 @@ class Caller:
             "folder": self._origin.folder if self._origin.ledger_folder else None,
             "git_commit": self._origin.git_commit,
             "host": self._origin.host,
+            **(reservation.columns() if reservation else {}),
         }
 
     def _call_row(
@@ -235,10 +254,13 @@ class Caller:
 
     def _kept_body(self, request: ChatRequest, entries: Sequence[history.Entry]) -> tuple[str, int]:
         """Return the body without what an earlier call of the thread carried: else it would grow with the square."""
-        omitted = _already_sent([entry.message for entry in entries])
-        messages = tuple(_without_files(message) for message in request.messages[omitted:])
-        slim = self._wire.build_request(self._endpoint, replace(request, messages=messages))
-        return slim.body.decode("utf-8", "replace"), omitted
+        omitted = bodies.already_sent([entry.message for entry in entries])
+        return self._body(request, omitted).decode("utf-8", "replace"), omitted
+
+    def _body(self, request: ChatRequest, omitted: int) -> bytes:
+        """Return the body without its first messages and the content of files."""
+        messages = tuple(bodies.without_files(message) for message in request.messages[omitted:])
+        return self._wire.build_request(self._endpoint, replace(request, messages=messages)).body
 
 
 _DELIVERIES = (TextDelta, ThinkingDelta, ToolCallDelta)
@@ -267,15 +289,3 @@ def _read(answer: Answer) -> bytes:
         if sum(map(len, pieces)) > _MOST_ERROR_BYTES:
             break
     return b"".join(pieces)
-
-
-def _already_sent(messages: Sequence[Message]) -> int:
-    """Return how many messages the call before this one carried: all before the last answer, and that answer."""
-    answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
-    return answers[-1] + 1 if answers else 0
-
-
-def _without_files(message: Message) -> Message:
-    """Leave out the content of files: it is in ``attachments``."""
-    parts = tuple(replace(part, data=b"") if isinstance(part, File) and part.data else part for part in message.parts)
-    return replace(message, parts=parts)

@@ -84,8 +84,8 @@ class Outcome:
     #: What the turn added to the conversation, in order.
     new_messages: list[Message] = field(default_factory=list)
 
-    def add(self, response: ChatResponse) -> None:
-        """Count a step in."""
+    def add(self, response: ChatResponse, cost: float | None) -> None:
+        """Count a step in, and what it cost in US dollars; None where nobody knows."""
         self.response = response
         self.model = response.model or self.model
         usage = response.usage or Usage()
@@ -93,8 +93,8 @@ class Outcome:
         self.new_messages.append(response.message)
         for name in _TOKENS:
             self.usage[name] += getattr(usage, name)
-        if usage.cost is not None:
-            self.cost = (self.cost or 0.0) + usage.cost
+        if cost is not None:
+            self.cost = round((self.cost or 0.0) + cost, 12)
 
     def answered(self, run: ToolRun) -> ToolRun:
         """Put a call's result in the place of the call that waits for it; return it."""

@@ -36,6 +36,7 @@ def usage_columns(usage: Usage | None) -> dict[str, Any]:
         "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "thinking_tokens": usage.thinking_tokens,
+        "usage_details": dumps(dict(usage.details)) if usage.details else None,
         "cost": usage.cost,
     }
 

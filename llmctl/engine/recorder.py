@@ -17,6 +17,7 @@ from llmctl.core.ids import new_id
 from llmctl.core.interrupt import uninterrupted
 from llmctl.engine import rows
 from llmctl.engine.asking import Keep, Surroundings
+from llmctl.engine.budgets import Reservation
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.staging import Staged
 from llmctl.engine.steps import Call, Ending, Step
@@ -54,19 +55,29 @@ class Recorder:
         self.step: Step | None = None
 
     def begin(
-        self, request_row: Mapping[str, Any], message_row: Mapping[str, Any], stream_row: Mapping[str, Any]
+        self,
+        request_row: Mapping[str, Any],
+        message_row: Mapping[str, Any],
+        stream_row: Mapping[str, Any],
+        reservation: Reservation | None = None,
     ) -> Step:
-        """Commit placeholder, request and stream in one transaction; return the running step."""
+        """Commit placeholder, request and stream in one transaction; return the running step.
+
+        Raises BudgetError where what it may cost does not fit under a cap: then nothing is written.
+        """
         seq, now = self._staged.next()
-        step = self.step = Step(new_id(), new_id(), new_id(), seq)
+        step = self.step = Step(new_id(), new_id(), new_id(), seq, reservation=reservation)
         common = {"created_at": now, "updated_at": now}
         message, request, stream = rows.begun(step, self._staged)
-        self._write(
+        writes = (
             Insert("messages", {**message, **message_row, **common}),
             Insert("requests", {**request, "tag": self._keep.tag, **request_row, **common}),
             Insert("response_streams", {**stream, **stream_row, **common}),
-            durable=True,
         )
+        if reservation is None:
+            self._write(*writes, durable=True)
+        else:
+            self._write_under(reservation, writes)
         return step
 
     def begin_call(self, row: Mapping[str, Any]) -> Call:
@@ -120,19 +131,25 @@ class Recorder:
         return brought
 
     def finish(
-        self, status: str, totals: Mapping[str, Any], *, error: LlmctlError | None = None, also: Iterable[Write] = ()
+        self,
+        status: str,
+        totals: Mapping[str, Any],
+        *,
+        billed: Mapping[str, Any],
+        error: LlmctlError | None = None,
+        also: Iterable[Write] = (),
     ) -> tuple[ChatResponse, bool]:
         """Fold the stream into message, request and stream; return the response and whether its message stays.
 
-        ``status`` is that of the request; ``also`` is written in the same transaction. A message without parts goes,
-        so does a failed one with ``rollback``.
+        ``status`` is that of the request; ``billed`` is what it cost, as its columns; ``also`` is written in the same
+        transaction. A message without parts goes, so does a failed one with ``rollback``.
         """
         step = self.step
         assert step
         response = step.fold.response()
         keeps = status == "completed" or (bool(response.message.parts) and not self._keep.rollback)
         with uninterrupted():
-            ending = Ending(status, response, keeps, totals, error)
+            ending = Ending(status, response, keeps, totals, error, billed)
             self._write(*self._endings(step, ending), *also, durable=True)
             self.step = None
         return response, keeps
@@ -209,6 +226,22 @@ class Recorder:
             if not self._sent:
                 raise
             self._spool(kept, problem)
+
+    def _write_under(self, reservation: Reservation, writes: Sequence[Write]) -> None:
+        """Begin a request where it fits under the caps; a hub that cannot tell lets none begin."""
+        taken = False
+        try:
+            if self.storage_error:
+                raise self.storage_error
+            with self._database.transaction(durable=True):
+                reservation.take(self._database)
+                taken = True
+                self._write(*map(legible, writes))
+        except LlmctlError:
+            self.step = None
+            if taken:
+                reservation.give_back()
+            raise
 
     def _commit(self, writes: Sequence[Write], durable: bool) -> None:
         try:

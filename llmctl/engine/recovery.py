@@ -8,7 +8,7 @@ from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.keyshapes import REDACTED
-from llmctl.engine import decoding, holder, rows
+from llmctl.engine import decoding, holder, rows, unsettled
 from llmctl.engine.parts import usage_columns
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.steps import Ending
@@ -18,6 +18,9 @@ from llmctl.store.writes import Delete, Update, Write, legible
 
 _NOTHING = Redaction()
 _WORDS = "the process died before the answer was complete"
+
+#: Said of a tool that ran in a process that died. It is not run again by itself.
+TOOL_DIED = "the process that ran it died before it was complete; whether it had an effect is not known"
 
 
 def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> int:
@@ -41,7 +44,7 @@ def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> i
 def recover_all(database: Database) -> list[Row]:
     """Recover every running job whose holder is dead; return those jobs as they were."""
     running = database.query("SELECT * FROM {jobs} WHERE status = 'running' ORDER BY created_at")
-    dead = [job for job in running if not holder.is_alive(job)]
+    dead = [job for job in running if not holder.is_alive(job) and not holder.command_is_alive(job)]
     for job in dead:
         recover_job(database, job)
     return dead
@@ -58,7 +61,7 @@ def _step_writes(database: Database, request: Row, payload: dict[str, Any], reda
     if stream:
         results = rows.result_messages(ending, request["message_id"], redact)
         writes += _stream_writes(database, stream, _output(raw, response, redact), results, now)
-    writes.append(legible(Update("requests", request["id"], _request_columns(request, response, now))))
+    writes.append(legible(Update("requests", request["id"], _request_columns(database, request, response, now))))
     return writes + rows.unkept(request["id"], payload.get("without", ()))
 
 
@@ -91,7 +94,7 @@ def _stream_writes(database: Database, stream: Row, output: str, results: str, n
     return [Update("response_streams", stream["id"], changes), Delete("stream_chunks", {"stream_id": stream["id"]})]
 
 
-def _request_columns(request: Row, response: ChatResponse, now: str) -> dict[str, Any]:
+def _request_columns(database: Database, request: Row, response: ChatResponse, now: str) -> dict[str, Any]:
     elapsed = clock.parsed(now) - clock.parsed(request["created_at"])
     return {
         "status": "interrupted",
@@ -104,11 +107,13 @@ def _request_columns(request: Row, response: ChatResponse, now: str) -> dict[str
         "finish_reason": response.finish_reason,
         "updated_at": now,
         **usage_columns(response.usage),
+        **unsettled.columns(database, request, response),
     }
 
 
 def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
-    finished = {"status": "failed", "error": _WORDS, "finished_at": now, "updated_at": now}
+    words = "its process died before it ended" if job["type"] == "command" else _WORDS
+    finished = {"status": "failed", "error": words, "finished_at": now, "updated_at": now}
     calls = database.query("SELECT id FROM {network_calls} WHERE job_id = ? AND status = 'pending'", (job["id"],))
     invocations = database.query(
         "SELECT id FROM {tool_invocations} WHERE job_id = ? AND status = 'running'", (job["id"],)
@@ -117,7 +122,7 @@ def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
     return [
         *(Update("network_calls", row["id"], {"status": "error", "error": _WORDS, "updated_at": now}) for row in calls),
         *(
-            Update("tool_invocations", row["id"], {"status": "failed", "error": _WORDS, "finished_at": now})
+            Update("tool_invocations", row["id"], {"status": "failed", "error": TOOL_DIED, "finished_at": now})
             for row in invocations
         ),
         *(Update("message_threads", row["id"], {"locking_job_id": None, "updated_at": now}) for row in held),

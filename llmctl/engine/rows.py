@@ -88,6 +88,7 @@ def request_columns(step: Step, ending: Ending, redact: Redaction) -> Columns:
         "error_reason": error.reason if error else None,
         "error": _error_text(error, redact),
         **usage_columns(response.usage),
+        **ending.billed,
     }
 
 

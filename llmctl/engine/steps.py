@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core.chat import ChatResponse, Fold
 from llmctl.core.errors import LlmctlError
+
+if TYPE_CHECKING:
+    from llmctl.engine.budgets import Reservation
 
 
 @dataclass(slots=True)
@@ -35,6 +38,8 @@ class Step:
     #: Events read so far, and whether one of them was shown.
     events: int = 0
     delivered: bool = False
+    #: What is set aside for it, where a cap is set.
+    reservation: Reservation | None = None
 
     def struck(self, secrets: int) -> None:
         """Note that so many secrets were struck out of the answer."""
@@ -65,3 +70,5 @@ class Ending:
     #: Sums of the turn, for the message.
     totals: Mapping[str, Any]
     error: LlmctlError | None
+    #: What it cost, as columns of the request.
+    billed: Mapping[str, Any] = field(default_factory=dict)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -17,9 +16,10 @@ from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError
 from llmctl.core.ids import new_id
 from llmctl.core.messages import Message
-from llmctl.engine import attachments, correcting, history, toolbox
+from llmctl.engine import correcting, history, toolbox
 from llmctl.engine.calling import Caller
 from llmctl.engine.heartbeat import Heartbeat
+from llmctl.engine.metering import Meter
 from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent
 from llmctl.engine.plan import Plan, request_of
 from llmctl.engine.recorder import Recorder
@@ -45,9 +45,7 @@ class Turn:
         self._correction = correcting.Correction(plan.manner, self.outcome)
 
     def __enter__(self) -> Turn:
-        plan = self._plan = replace(
-            self._plan, ask=attachments.ready(self._plan.ask, self._plan.target, self._plan.around)
-        )
+        plan = self._plan
         # The key first: without it nothing is worth writing down.
         allowed = access(plan.target, plan.around.env, home=plan.around.home, on_terminal=plan.around.on_terminal)
         job_id = new_id()
@@ -64,8 +62,9 @@ class Turn:
         plan, redact = self._plan, Redaction(allowed.secrets)
         self._staged = stage(self._database, plan, redact, job_id)
         self._recorder = Recorder(self._database, self._staged, plan.keep, plan.around, redact, plan.on_idle)
+        self._meter = Meter(self._database, plan.target, plan.manner.caps)
         self._caller = Caller(
-            self._recorder, plan.target, allowed.endpoint, plan.manner, plan.origin, plan.around, redact
+            self._recorder, plan.target, allowed.endpoint, plan.manner, plan.origin, plan.around, redact, self._meter
         )
         self._heartbeat = Heartbeat(self._database.path, self._staged.job_id)
         if plan.keep.log:
@@ -117,9 +116,6 @@ class Turn:
             if dropped and number == 1:
                 yield Note(f"left out the oldest {dropped} turn{'s' if dropped > 1 else ''}, as --history says")
         history.require_prompt(entries)
-        left = attachments.fit((entry.message for entry in entries), self._plan.target)[1] if number == 1 else []
-        if left:
-            yield Note(f"left out what this model does not take: {', '.join(left)}")
         request = request_of(self._plan, entries)
         step = self._caller.begin(request, entries, number)
         self.outcome.steps = number
@@ -140,12 +136,13 @@ class Turn:
         step = self._recorder.step
         assert step
         response = step.fold.response()
-        self.outcome.add(response)
+        bill = self._meter.bill(step, response, error)
+        self.outcome.add(response, bill.charge.cost)
         if step.delivered and self.outcome.time_to_first_token_ms is None:
             self.outcome.time_to_first_token_ms = step.time_to_first_token_ms
         calls = response.message.tool_calls if status == "completed" else ()
         runs = toolbox.call_writes(step.message_id, calls, self._staged, self.outcome.steps)
-        response, kept = self._recorder.finish(status, self._totals(), error=error, also=runs)
+        response, kept = self._recorder.finish(status, self._totals(), billed=bill.columns(), error=error, also=runs)
         self.outcome.tool_runs += [ToolRun(call.id, call.name, call.arguments) for call in calls]
         if not kept:
             self.outcome.message_id = None

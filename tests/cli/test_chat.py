@@ -53,7 +53,7 @@ def test_json_holds_every_documented_field(llmctl: Run) -> None:
     assert (found["content"], found["status"], found["finish_reason"]) == ("one two", "completed", "stop")
     assert found["usage"]["input_tokens"] == found["usage"]["output_tokens"] == 2
     assert found["usage"]["total_tokens"] == 4
-    assert found["cost"] is None
+    assert found["cost"] == 0
     assert found["duration_ms"] > 0
 
 

@@ -1,0 +1,113 @@
+"""The costs of a turn's requests: set aside before one begins, told when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from llmctl.core.chat import ChatRequest, ChatResponse
+from llmctl.core.errors import LlmctlError
+from llmctl.core.messages import File, Message
+from llmctl.engine import bounds, budgets, costs
+from llmctl.engine.budgets import Bound, Reservation
+from llmctl.engine.caps import Caps
+from llmctl.engine.costs import Charge
+from llmctl.engine.pricing import Price, most
+from llmctl.engine.steps import Step
+from llmctl.engine.target import Target
+from llmctl.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a request cost. ``held``: what stays set aside where it ran under a cap and nobody says what it cost."""
+
+    charge: Charge
+    was_capped: bool = False
+    held: float | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of ``requests``."""
+        return self.charge.columns() | ({"reserved_cost": self.held} if self.was_capped else {})
+
+
+class Meter:
+    """Tells what the requests of a turn cost, and keeps them under its caps."""
+
+    def __init__(self, database: Database, target: Target, caps: Caps) -> None:
+        self._database = database
+        self._target = target
+        self._caps = caps
+        self._seller = costs.seller_of(target)
+        self._asked: ChatRequest | None = None
+        self._began = datetime.now(UTC)
+
+    def reservation(self, request: ChatRequest, body: Callable[[], bytes]) -> Reservation | None:
+        """Return what has to be set aside for a request that begins now; None without a cap.
+
+        ``body`` is what will be sent, without the content of files. Raises BudgetError where a cap is set and the
+        price is not known.
+        """
+        self._asked, self._began = request, datetime.now(UTC)
+        if not self._caps:
+            return None
+        price = costs.price_for(self._database, self._seller, (request.model,), moment=self._began)
+        if price is None:
+            if self._seller.is_free:
+                return None
+            raise budgets.unknown_price(self._target.provider.name, request.model)
+        files = tuple(_files(request.messages))
+        sent = body()
+        tokens_in = bounds.input_tokens(sent, files, price.context_window)
+        tokens_out = bounds.output_tokens(sent, price.context_window, price.max_output_tokens)
+        cost, of_input = (self._most(price, tokens_in, tokens, bool(files)) for tokens in (tokens_out, 0))
+        if cost is None or of_input is None:
+            raise budgets.unknown_price(self._target.provider.name, request.model)
+        return Reservation(self._caps, Bound(tokens_in, tokens_out, cost, of_input), price)
+
+    def release_dead(self) -> bool:
+        """Free what dead processes set aside; say whether there was any."""
+        return budgets.release_dead(self._database)
+
+    def bill(self, step: Step, response: ChatResponse, error: LlmctlError | None) -> Bill:
+        """Return what a step cost, and settle what was set aside for it."""
+        options = self._asked.options if self._asked else {}
+        charge = costs.charge(
+            self._database,
+            self._seller,
+            response.usage,
+            (response.model, self._asked.model if self._asked else self._target.model),
+            moment=self._began,
+            context=costs.context_of(options),
+        )
+        if step.reservation is None:
+            return Bill(charge)
+        held = None if charge.cost is not None else self._maybe(step, response, error)
+        step.reservation.settle(charge.cost, held)
+        return Bill(charge, True, held)
+
+    def _maybe(self, step: Step, response: ChatResponse, error: LlmctlError | None) -> float | None:
+        """Return what a request without usage may have cost: its input and what came; None where it was refused."""
+        reservation = step.reservation
+        refused = step.status_code is not None and not 200 <= step.status_code < 300
+        never_there = step.status_code is None and error is not None and error.reason != "timeout"
+        if reservation is None or refused or never_there:
+            return None
+        return self._most(reservation.price, reservation.bound.input_tokens, came(response), with_files=True)
+
+    def _most(self, price: Price, tokens_in: int, tokens_out: int, with_files: bool) -> float | None:
+        context = costs.context_of(self._asked.options if self._asked else {})
+        return most(price, tokens_in, tokens_out, with_files=with_files, context=context, moment=self._began)
+
+
+def came(response: ChatResponse) -> int:
+    """Return the most tokens that the text, thinking and calls of a response can be."""
+    message = response.message
+    calls = (call.name + call.arguments for call in message.tool_calls)
+    return len("".join((message.text, message.thinking, *calls)).encode("utf-8", "replace"))
+
+
+def _files(messages: tuple[Message, ...]) -> Iterator[File]:
+    yield from (part for message in messages for part in message.parts if isinstance(part, File))
