@@ -288,6 +288,12 @@ def test_parallel_results_share_a_turn_and_come_first() -> None:
     ]
 
 
+def test_results_come_first_whatever_was_said_before_them() -> None:
+    result = Message("tool", (ToolResult("toolu_1", "weather", "rain"),))
+    found = turns(HELLO, Message("assistant", (CALL,)), Message.of("user", "wait"), result)
+    assert [block["type"] for block in found[2][1]] == ["tool_result", "text"]
+
+
 def test_system_messages_anywhere_make_the_system_text() -> None:
     found = body(Message.of("system", "one"), HELLO, Message.of("assistant", "a"), Message.of("system", "two"), HELLO)
     assert found["system"] == "one\n\ntwo"

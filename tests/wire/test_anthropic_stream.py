@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -160,9 +161,11 @@ def test_citations_are_kept_with_the_message() -> None:
 def test_work_of_the_providers_own_tools_is_kept_whole() -> None:
     search = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
     result = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"url": "https://h"}]}
+    citation = {"type": "web_search_result_location", "url": "https://h"}
     found = read(
         START,
         *HELLO,
+        *block(4, {"type": "text", "text": ""}, {"type": "citations_delta", "citation": citation}, said("!")),
         *block(1, search, part('{"query":'), part('"x"}')),
         *block(2, result),
         *block(3, {"type": "compaction", "content": None}, {"type": "compaction_delta", "content": "summary"}),
@@ -170,11 +173,12 @@ def test_work_of_the_providers_own_tools_is_kept_whole() -> None:
     )
     assert found.message.metadata["anthropic_content"] == [
         {"type": "text", "text": "Hello"},
+        {"type": "text", "text": "!", "citations": [citation]},
         search | {"input": {"query": "x"}},
         result,
         {"type": "compaction", "content": "summary"},
     ]
-    assert (found.message.text, found.message.tool_calls) == ("Hello", ())
+    assert (found.message.text, found.message.tool_calls) == ("Hello!", ())
     assert (found.finish_reason, found.raw_finish_reason) == ("other", "pause_turn")
 
 
@@ -261,6 +265,14 @@ def test_stream_without_its_last_event_is_incomplete() -> None:
     complete = [START, *HELLO, *ended("end_turn")]
     for length in range(len(complete)):
         assert read(*complete[:length]).finish_reason is None
+
+
+def test_nothing_is_waited_for_after_the_last_event() -> None:
+    def frames() -> Iterator[ServerEvent]:
+        yield from (ServerEvent(json.dumps(frame)) for frame in (START, *HELLO, *ended("end_turn")))
+        raise UnavailableError("the connection broke", reason="cut")
+
+    assert fold(WIRE.parse_stream(frames(), Dialect())).finish_reason == "stop"
 
 
 def test_undecodable_event_is_told_and_nothing_else_is_lost() -> None:
