@@ -117,4 +117,6 @@ class Surroundings:
     spool_folder: str | None = None
     #: Refuse every host beyond loopback.
     offline: bool = False
+    #: Let URLs that we fetch ourselves lead to private addresses.
+    private_fetch: bool = False
     on_terminal: bool = False

@@ -19,9 +19,6 @@ from llmctl.store.writes import Delete, Update, Write, legible
 _NOTHING = Redaction()
 _WORDS = "the process died before the answer was complete"
 
-#: Said of a tool that ran in a process that died. It is not run again by itself.
-TOOL_DIED = "the process that ran it died before it was complete; whether it had an effect is not known"
-
 
 def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> int:
     """Finish everything that the dead holder ``job`` left pending; return the number of calls that it left.
@@ -44,7 +41,7 @@ def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> i
 def recover_all(database: Database) -> list[Row]:
     """Recover every running job whose holder is dead; return those jobs as they were."""
     running = database.query("SELECT * FROM {jobs} WHERE status = 'running' ORDER BY created_at")
-    dead = [job for job in running if not holder.is_alive(job) and not holder.command_is_alive(job)]
+    dead = [job for job in running if not holder.is_alive(job)]
     for job in dead:
         recover_job(database, job)
     return dead
@@ -112,8 +109,7 @@ def _request_columns(database: Database, request: Row, response: ChatResponse, n
 
 
 def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
-    words = "its process died before it ended" if job["type"] == "command" else _WORDS
-    finished = {"status": "failed", "error": words, "finished_at": now, "updated_at": now}
+    finished = {"status": "failed", "error": _WORDS, "finished_at": now, "updated_at": now}
     calls = database.query("SELECT id FROM {network_calls} WHERE job_id = ? AND status = 'pending'", (job["id"],))
     invocations = database.query(
         "SELECT id FROM {tool_invocations} WHERE job_id = ? AND status = 'running'", (job["id"],)
@@ -122,7 +118,7 @@ def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
     return [
         *(Update("network_calls", row["id"], {"status": "error", "error": _WORDS, "updated_at": now}) for row in calls),
         *(
-            Update("tool_invocations", row["id"], {"status": "failed", "error": TOOL_DIED, "finished_at": now})
+            Update("tool_invocations", row["id"], {"status": "failed", "error": _WORDS, "finished_at": now})
             for row in invocations
         ),
         *(Update("message_threads", row["id"], {"locking_job_id": None, "updated_at": now}) for row in held),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +17,7 @@ from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError
 from llmctl.core.ids import new_id
 from llmctl.core.messages import Message
-from llmctl.engine import correcting, history, toolbox
+from llmctl.engine import attachments, correcting, history, toolbox
 from llmctl.engine.calling import Caller
 from llmctl.engine.heartbeat import Heartbeat
 from llmctl.engine.metering import Meter
@@ -45,7 +46,9 @@ class Turn:
         self._correction = correcting.Correction(plan.manner, self.outcome)
 
     def __enter__(self) -> Turn:
-        plan = self._plan
+        plan = self._plan = replace(
+            self._plan, ask=attachments.ready(self._plan.ask, self._plan.target, self._plan.around)
+        )
         # The key first: without it nothing is worth writing down.
         allowed = access(plan.target, plan.around.env, home=plan.around.home, on_terminal=plan.around.on_terminal)
         job_id = new_id()
@@ -116,6 +119,9 @@ class Turn:
             if dropped and number == 1:
                 yield Note(f"left out the oldest {dropped} turn{'s' if dropped > 1 else ''}, as --history says")
         history.require_prompt(entries)
+        left = attachments.fit((entry.message for entry in entries), self._plan.target)[1] if number == 1 else []
+        if left:
+            yield Note(f"left out what this model does not take: {', '.join(left)}")
         request = request_of(self._plan, entries)
         step = self._caller.begin(request, entries, number)
         self.outcome.steps = number
