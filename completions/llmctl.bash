@@ -5,17 +5,17 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat chats stats request job init connection settings completion help doctor db schema' ;;
+        '') words='chat chats stats request job export import init connection settings completion help doctor db schema' ;;
         'chats') words='list show new edit search rename fork render unlock delete' ;;
         'request') words='list show curl replay' ;;
-        'job') words='list show log recover' ;;
+        'job') words='list show log run wait cancel retry recover' ;;
         'connection') words='add list show edit remove test models default' ;;
         'settings') words='list get set unset' ;;
         'db') words='path status migrate check backup restore prune vacuum scrub query' ;;
         'schema') words='show emit check' ;;
         'thread') words='list show unlock' ;;
         'message') words='list show' ;;
-        'chat') flags='-c --continue --chat --name -s --system --system-file -i --interactive -n --no-log --messages -m --model --connection -a --attach -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --json --jsonl' values='--chat:hub/chat --name:any -s:any --system:any --system-file:file --messages:file -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --timeout:any --retries:any --fallback:any --wait:any' arguments='any' more='1' ;;
+        'chat') flags='-c --continue --chat --name -s --system --system-file -i --interactive -n --no-log --messages -m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --json --jsonl' values='--chat:hub/chat --name:any -s:any --system:any --system-file:file --messages:file -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --timeout:any --retries:any --fallback:any --wait:any' arguments='any' more='1' ;;
         'chats list') flags='--limit --since --where -m --model --agent --connection --folder --json --jsonl --csv --tsv --columns' values='--limit:any --since:any --where:any -m:hub/model --model:hub/model --agent:any --connection:hub/connection --folder:file --columns:any' ;;
         'chats show') flags='--raw --all --json --jsonl --columns' values='--columns:any' arguments='hub/chat' ;;
         'chats new') flags='--description -s --system -m --model --connection -o --option --metadata --field --reference --json --jsonl --columns' values='--description:any -s:any --system:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --metadata:any --field:any --reference:any --columns:any' arguments='any' ;;
@@ -31,10 +31,16 @@ _llmctl_spec() {
         'request show') flags='--http --stream --reparse --json --jsonl --columns' values='--columns:any' arguments='hub/request' ;;
         'request curl') arguments='hub/request' ;;
         'request replay') flags='-m --model --json --jsonl' values='-m:hub/model --model:hub/model' arguments='hub/request' ;;
-        'job list') flags='--status --type --limit --json --jsonl --csv --tsv --columns' values='--status:any --type:any --limit:any --columns:any' ;;
+        'job list') flags='--status --type --name --by-name --limit --json --jsonl --csv --tsv --columns' values='--status:any --type:any --name:any --limit:any --columns:any' ;;
         'job show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/job' ;;
         'job log') flags='-f --follow' arguments='hub/job' ;;
+        'job run') flags='--name --once-per --skip-if-running --timeout --shell --detach' values='--name:any --once-per:any --timeout:any' arguments='any' more='1' ;;
+        'job wait') flags='--timeout --json --jsonl --columns' values='--timeout:any --columns:any' arguments='hub/job' ;;
+        'job cancel') arguments='hub/job' ;;
+        'job retry') flags='-m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --json --jsonl' values='-m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --timeout:any --retries:any --fallback:any --wait:any' arguments='hub/job' ;;
         'job recover') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
+        'export') flags='--chat --all --since -f --format --output --mask-personal' values='--chat:hub/chat --since:any -f:any --format:any --output:file' ;;
+        'import') flags='-f --format --dry-run --json --jsonl' values='-f:any --format:any' arguments='file' ;;
         'init') flags='--table --field --adopt --detect --no-detect --prisma --no-prisma --prisma-provider --prisma-major --json --jsonl' values='--table:any --field:any --prisma:file --prisma-provider:words/sqlite|postgresql|mysql --prisma-major:words/6|7' ;;
         'connection add') flags='--provider -m --model --type --base-url --wire --key-env --key-command --key-file --key-keyring --key-stdin --no-key-stdin --header -o --option --data --description --default --json --jsonl --columns' values='--provider:any -m:hub/model --model:hub/model --type:words/chat|embedding|image|audio|moderation --base-url:any --wire:any --key-env:any --key-command:any --key-file:file --key-keyring:any --header:any -o:any --option:any --data:any --description:any --columns:any' arguments='any' ;;
         'connection list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
@@ -49,7 +55,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|chats|stats|request|job|init|connection|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
+        'help') flags='--all' arguments='words/chat|chats|stats|request|job|export|import|init|connection|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

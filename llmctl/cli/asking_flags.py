@@ -50,6 +50,7 @@ def asking_options() -> list[TyperOption]:
         _text("wait", None, "S", "Seconds to wait for another job on the chat.", float),
         _stdin(),
         _flag("dry_run", None, "Print the request without its key; send nothing."),
+        _flag("detach", None, "Leave the turn to a job of its own and print its id."),
     ]
 
 
@@ -83,3 +84,11 @@ def _option(name: str, short: str | None, **more: Any) -> TyperOption:
 
 def _keep_value(ctx: Any, option: Any, value: Any) -> None:
     ctx.obj.asking[option.name] = list(value) if isinstance(value, list | tuple) else value
+
+
+def defaults() -> dict[str, Any]:
+    """Return the values of these flags where none is given."""
+    return {
+        str(option.name): [] if option.multiple else False if option.is_flag and option.name != "stdin" else None
+        for option in asking_options()
+    }

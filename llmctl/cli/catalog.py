@@ -66,7 +66,29 @@ CATALOG: dict[str, Entry] = {
             "list": "List jobs, the newest first",
             "show": "Show a job",
             "log": "Print the log of a job",
+            "run": "Run a command as a job",
+            "wait": "Wait for a job to end",
+            "cancel": "End a job",
+            "retry": "Run a command once more, or go on with a turn",
             "recover": "Finish the turns of processes that died",
+        },
+    ),
+    "export": Entry(LOOK_BACK, "Write out conversations, or the whole hub"),
+    "import": Entry(LOOK_BACK, "Take in conversations: of another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI"),
+    "tool": Entry(
+        SET_UP,
+        "Manage tools and decide on their calls",
+        {
+            "add": "Add a tool",
+            "list": "List tools",
+            "show": "Show a tool, and the rules that are remembered of it",
+            "edit": "Change a tool, or what is remembered of it",
+            "remove": "Remove a tool",
+            "invoke": "Run a tool yourself, the same way a model does",
+            "invocations": "List runs of tools, the newest first; with an id show that one",
+            "pending": "List the calls that wait for your decision, the oldest first",
+            "approve": "Let a call run that waits: this tool with these arguments, nothing else",
+            "deny": "Refuse a call that waits. The model is told, and goes on without it",
         },
     ),
     "init": Entry(SET_UP, "Make or upgrade the hub and find connections"),
@@ -143,7 +165,8 @@ def target(path: tuple[str, ...]) -> tuple[str, str]:
     """Return the module and the function behind a command such as ``("chats", "list")``."""
     name = path[-1].replace("-", "_")
     own = iskeyword(name) or hasattr(builtins, name)
-    return f"llmctl.cli.commands.{path[0]}", f"{name}_" if own else name
+    module = f"{path[0]}_" if iskeyword(path[0]) else path[0]
+    return f"llmctl.cli.commands.{module}", f"{name}_" if own else name
 
 
 def leaves() -> list[tuple[str, ...]]:

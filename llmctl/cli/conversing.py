@@ -58,6 +58,9 @@ class Conversation:
 
     def run(self) -> None:
         """Ask once, or keep the conversation open."""
+        if self._app.asking["detach"]:
+            self._detach()
+            return
         ask = self._ask()
         if not self._says_something(ask) and not (self._goes_on and self._is_unfinished()):
             self._open()
@@ -68,6 +71,17 @@ class Conversation:
         self.turn(ask)
         if self._wishes.interactive:
             self._open()
+
+    def _detach(self) -> None:
+        wishes = self._wishes
+        if wishes.no_log or wishes.interactive:
+            flag = "--no-log" if wishes.no_log else "--interactive"
+            raise UsageError(f'"--detach" and "{flag}" exclude each other')
+        if not wishes.words and not self._goes_on and self._app.io.stdin_tty:
+            raise UsageError("nothing to ask", hint="say it: llmctl chat --detach PROMPT")
+        from llmctl.cli import working
+
+        working.detach_self(self._app, wishes.name or "chat")
 
     def turn(self, ask: Ask, chat: Row | None = None) -> Outcome:
         """Run one turn and show it; return what it came to. ``--fallback`` takes over where nothing was answered."""

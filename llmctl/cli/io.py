@@ -47,6 +47,13 @@ class Streams:
         except OSError as error:
             raise _undelivered(error) from error
 
+    def say_bytes(self, data: bytes) -> None:
+        """Write bytes to stderr as they are."""
+        with suppress(OSError):
+            self.stderr.flush()
+            self.stderr.buffer.write(data)
+            self.stderr.flush()
+
     def say(self, text: str) -> None:
         """Write to stderr. Nobody is left to hear of it where that fails."""
         with suppress(OSError):

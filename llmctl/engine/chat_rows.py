@@ -13,6 +13,7 @@ from llmctl.engine.asking import Origin
 from llmctl.engine.attachments import SOURCE
 from llmctl.engine.plan import Plan
 from llmctl.engine.redaction import Redaction
+from llmctl.store import jobs
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Insert, Write
 
@@ -33,6 +34,7 @@ def chat_row(chat_id: str, plan: Plan, redact: Redaction, now: str) -> dict[str,
         "thinking": plan.manner.thinking,
         "without": sorted(keep.without),
         "provider": target.provider.name,
+        "tools": plan.tools.kept(),
     }
     return {
         "id": chat_id,
@@ -65,7 +67,7 @@ def chat_changes(chat: Row, plan: Plan, now: str) -> dict[str, Any]:
     return changes
 
 
-def job_row(place: Place, plan: Plan, now: str) -> dict[str, Any]:
+def job_row(database: Database, place: Place, plan: Plan, now: str) -> dict[str, Any]:
     """Return the running job of a turn, held by this process."""
     payload: dict[str, Any] = {"chat_id": place.chat_id, "thread_id": place.thread_id}
     if plan.keep.rollback:
@@ -78,6 +80,7 @@ def job_row(place: Place, plan: Plan, now: str) -> dict[str, Any]:
         "type": "turn",
         "status": "running",
         "payload": dumps(payload),
+        "parent_id": jobs.known(database, plan.around.env.get(holder.JOB_VARIABLE)),
         **holder.current()._asdict(),
         "lease_expires_at": holder.lease(),
         "started_at": now,

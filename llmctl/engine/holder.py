@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
+from llmctl.core.jsontext import loads
 
 #: Seconds that a holder on another machine is trusted without a sign of life.
 LEASE_S = 60.0
 #: Seconds between signs of life.
 BEAT_S = 20.0
+
+
+#: Variable by which a command knows its job; what llmctl does in it becomes the job's child.
+JOB_VARIABLE = "LLMCTL_JOB"
 
 
 class Holder(NamedTuple):
@@ -27,7 +32,7 @@ class Holder(NamedTuple):
 def current() -> Holder:
     """Return the identity of this process."""
     pid = os.getpid()
-    return Holder(_host(), pid, _read("/proc/sys/kernel/random/boot_id"), _start_time(pid))
+    return Holder(_host(), pid, _read("/proc/sys/kernel/random/boot_id"), start_time(pid))
 
 
 def lease(now: float | None = None) -> str:
@@ -46,7 +51,21 @@ def is_alive(job: Mapping[str, Any]) -> bool:
         return bool(job["lease_expires_at"]) and str(job["lease_expires_at"]) > clock.now()
     if job["boot_id"] != _read("/proc/sys/kernel/random/boot_id"):
         return False
-    return _runs(job["pid"]) and _start_time(job["pid"]) == job["process_started_at"]
+    return _runs(job["pid"]) and start_time(job["pid"]) == job["process_started_at"]
+
+
+def command_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``pid`` and ``process_started_at`` of the command that a running job runs, or nothing."""
+    if job["type"] != "command" or job["status"] != "running":
+        return {}
+    found = loads(job["result"], {})
+    return found if isinstance(found, dict) and "pid" in found else {}
+
+
+def command_is_alive(job: Mapping[str, Any]) -> bool:
+    """Say whether the command of a job lives, though the llmctl that watched over it may be gone."""
+    command = command_of(job)
+    return bool(command) and is_alive({**job, **command})
 
 
 def _host() -> str:
@@ -72,7 +91,7 @@ def _state(pid: int) -> str | None:
     return fields[0] if fields else None
 
 
-def _start_time(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """Return the process's start in clock ticks since boot (field 22 of proc(5) stat), where there is /proc."""
     fields = _stat(pid)
     return fields[19] if fields else None

@@ -71,7 +71,7 @@ def set_up(
 
 def refuse_live(database: Database, doing: str) -> None:
     """Raise LockedError while a turn runs on the hub: what is done would pull the ground away from under it."""
-    running = database.query("SELECT * FROM {jobs} WHERE status = 'running' ORDER BY created_at")
+    running = database.query("SELECT * FROM {jobs} WHERE status = 'running' AND type <> 'command' ORDER BY created_at")
     alive = next((job for job in running if holder.is_alive(job)), None)
     if alive is not None:
         host = str(alive["host"]).partition("/")[0]

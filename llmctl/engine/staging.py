@@ -89,7 +89,7 @@ def _stage(database: Database, plan: Plan, redact: Redaction, job_id: str) -> St
         Update("chats", chat["id"], chat_changes(chat, plan, now))
         if chat
         else Insert("chats", chat_row(staged.chat_id, plan, redact, now)),
-        Insert("jobs", job_row(staged, plan, now)),
+        Insert("jobs", job_row(database, staged, plan, now)),
         *([] if thread else [_thread_insert(staged, now)]),
         Update("message_threads", staged.thread_id, locked),
         *_spoken(database, staged, plan.ask, chat),
@@ -148,7 +148,7 @@ def _unlogged(database: Database, plan: Plan, job_id: str) -> Staged:
     chat = plan.chat
     thread = threads.of_chat(database, chat["id"]) if chat else None
     staged = Staged(chat["id"] if chat else new_id(), thread["id"] if thread else "", job_id, 0, "")
-    row = job_row(staged, plan, clock.now()) | {"name": "chat", "payload": "{}"}
+    row = job_row(database, staged, plan, clock.now()) | {"name": "chat", "payload": "{}"}
     database.commit(Insert("jobs", row))
     return staged
 

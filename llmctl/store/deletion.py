@@ -32,6 +32,11 @@ _COLLECT = (
       UNION SELECT id FROM {jobs} WHERE instr(payload, :chat) OR instr(refs, :chat)
     ) WHERE job_id IS NOT NULL
     """,
+    # A command that a turn was run by: its log has the answer.
+    """
+    INSERT OR IGNORE INTO temp.doomed SELECT 'job', j.parent_id
+    FROM temp.doomed d JOIN {jobs} j ON j.id = d.id WHERE d.kind = 'job' AND j.parent_id IS NOT NULL
+    """,
     """
     INSERT OR IGNORE INTO temp.doomed SELECT 'log', text_log_id FROM (
       SELECT i.text_log_id FROM temp.doomed d JOIN {tool_invocations} i ON i.message_id = d.id WHERE d.kind = 'message'

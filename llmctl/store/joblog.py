@@ -12,6 +12,7 @@ STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 
 _LIST = """
 SELECT * FROM {jobs} WHERE (:status IS NULL OR status = :status) AND (:type IS NULL OR type = :type)
+  AND (:name IS NULL OR name = :name)
 ORDER BY created_at DESC, rowid DESC LIMIT :limit
 """
 #: A log is a row and its continuations.
@@ -22,10 +23,12 @@ WHERE (id = :log OR series_id = :log) AND position >= :after ORDER BY position
 _HELD = "SELECT id, chat_id FROM {message_threads} WHERE locking_job_id = ?"
 
 
-def listed(database: Database, status: str | None, type: str | None, limit: int | None) -> Iterator[Row]:
+def listed(
+    database: Database, status: str | None, type: str | None, name: str | None, limit: int | None
+) -> Iterator[Row]:
     """Yield jobs as records, newest first."""
     shape = Shape(database, "jobs")
-    values = {"status": status, "type": type, "limit": -1 if limit is None else limit}
+    values = {"status": status, "type": type, "name": name, "limit": -1 if limit is None else limit}
     return (shape.record(row) for row in database.rows(_LIST, values))
 
 

@@ -8,7 +8,8 @@ import typer
 
 from llmctl.cli import flags, looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_record, listing, record
+from llmctl.cli.asking_flags import asking
+from llmctl.cli.output import Column, answer, emit_list, emit_record, listing, record
 from llmctl.store import joblog
 
 _COLUMNS = [
@@ -35,6 +36,17 @@ _COLUMNS = [
     Column("updated_at", "time", shown=False),
 ]
 
+_NAMES = [
+    Column("name"),
+    Column("last_status", "status"),
+    Column("last_at", "time", header="last run"),
+    Column("last_success_at", "time", header="last success"),
+    Column("runs", "number"),
+    Column("failed", "number"),
+    Column("last_exit_code", "number", shown=False),
+    Column("last_error"),
+]
+
 Ref = Annotated[str, typer.Argument(metavar="REF", help="Job: id, or its beginning.")]
 
 
@@ -45,16 +57,26 @@ def list_(
         str | None, typer.Option(metavar="S", help="pending, running, completed, failed or cancelled.")
     ] = None,
     type: Annotated[str | None, typer.Option(metavar="T", help="Of this type, such as turn.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="N", help="Of this name.")] = None,
+    by_name: Annotated[
+        bool, typer.Option("--by-name", help="How the commands of each name fared: last run, last success, failures.")
+    ] = False,
     limit: flags.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List jobs, the newest first.
 
     Examples:
       llmctl job list --status running
+      llmctl job list --by-name
     """
     app: App = ctx.obj
     database = app.hub()
-    rows = joblog.listed(database, looking.one_of(status, joblog.STATUSES, "status"), type, looking.limit(limit))
+    if by_name:
+        from llmctl.store import jobs
+
+        emit_list(app, jobs.by_name(database, name), _NAMES)
+        return
+    rows = joblog.listed(database, looking.one_of(status, joblog.STATUSES, "status"), type, name, looking.limit(limit))
     emit_list(app, rows, looking.with_fields(database, "jobs", _COLUMNS))
 
 
@@ -67,12 +89,12 @@ def show(ctx: typer.Context, ref: Ref) -> None:
     Examples:
       llmctl job show 4a15aa97
     """
-    from llmctl.engine import holder
+    from llmctl.engine import jobs
 
     app: App = ctx.obj
     database = app.hub()
     row = joblog.get(database, ref)
-    document = joblog.record(database, row) | {"alive": holder.is_alive(row)}
+    document = joblog.record(database, row) | {"alive": jobs.is_alive(row)}
     kinds = {column.name: column.kind for column in _COLUMNS} | {"holds": "json", "alive": "bool"}
     emit_record(app, document, [Column(name, kinds.get(name, "text")) for name in document])
 
@@ -91,6 +113,97 @@ def log(
 
     app: App = ctx.obj
     following.write_log(app, app.hub(), joblog.get(app.hub(), ref)["id"], follow=follow)
+
+
+def run(
+    ctx: typer.Context,
+    command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What to run.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="N", help="What it is called; else the program's name.")] = None,
+    once_per: Annotated[
+        str | None, typer.Option(metavar="PERIOD", help="Not again in an hour, day, week, month, year it went well in.")
+    ] = None,
+    skip_if_running: Annotated[
+        bool, typer.Option("--skip-if-running", help="Not while one of that name runs.")
+    ] = False,
+    timeout: Annotated[float | None, typer.Option(metavar="S", help="Stop it after so many seconds.")] = None,
+    shell: Annotated[bool, typer.Option("--shell", help="COMMAND is a line for /bin/sh.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it to a process of its own; print the id.")] = False,
+    claimed: Annotated[str | None, typer.Option("--as", hidden=True)] = None,
+) -> None:
+    """Run a command as a job: with a log, an exit code and a place in the hub.
+
+    Its output goes where it would have gone, and into the job's log. Its exit status is ours; a skipped run is 0
+    with the reason on stderr, one stopped by --timeout 6. A signal to us goes on to it.
+
+    Examples:
+      llmctl job run --name backup --once-per day --skip-if-running -- rsync -a src/ dst/
+      llmctl job run --shell --timeout 60 -- 'make test | tail -n 20'
+    """
+    from llmctl.cli import working
+
+    app: App = ctx.obj
+    if claimed is not None:
+        raise typer.Exit(working.run_claimed(app, claimed))
+    work = working.work_of(
+        app, command or (), name, shell=shell, timeout=timeout, once_per=once_per, skip_if_running=skip_if_running
+    )
+    if detach:
+        working.detach(app, work)
+    else:
+        raise typer.Exit(working.run(app, work))
+
+
+@record
+def wait(
+    ctx: typer.Context,
+    ref: Ref,
+    timeout: Annotated[float | None, typer.Option(metavar="S", help="Wait no longer; then exit code 8.")] = None,
+) -> None:
+    """Wait for a job to end, and leave with its exit code.
+
+    Examples:
+      llmctl job wait "$(llmctl job run --detach -- make)"
+      llmctl job wait 4a15aa97 --timeout 60
+    """
+    from llmctl.cli import working
+
+    app: App = ctx.obj
+    job = working.waited(app, ref, timeout)
+    document = joblog.record(app.hub(), job)
+    emit_record(app, document, [Column(name, "json" if name == "holds" else "text") for name in document])
+    raise typer.Exit(working.exit_code(job))
+
+
+def cancel(ctx: typer.Context, ref: Ref) -> None:
+    """End a job: what runs is asked to end, and what it did so far is kept.
+
+    Examples:
+      llmctl job cancel 4a15aa97
+    """
+    from llmctl.engine import joblife
+
+    app: App = ctx.obj
+    database = app.hub("write")
+    job = joblog.get(database, ref)
+    how = joblife.cancel(database, job)
+    words = {"cancelled": "was cancelled before it began", "ended": "has ended", "recovered": "was dead already"}
+    app.note(f"the job {job['id'][:8]} {words[how]}")
+
+
+@answer
+@asking
+def retry(ctx: typer.Context, ref: Ref) -> None:
+    """Run a command that ended once more, or go on with the chat of a turn that broke off.
+
+    A command gets a job of its own, whose parent is the one that is tried again.
+
+    Examples:
+      llmctl job retry 4a15aa97
+    """
+    from llmctl.cli import working
+
+    app: App = ctx.obj
+    raise typer.Exit(working.retry(app, joblog.get(app.hub("write"), ref)))
 
 
 @listing

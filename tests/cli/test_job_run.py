@@ -1,0 +1,192 @@
+"""``llmctl job run|wait|cancel|retry`` and ``--detach``: commands with a row, a log and an exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run
+
+SLEEPER = "import time, sys; print('up', flush=True); time.sleep(60)"
+
+
+def jobs(llmctl: Run, *arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(llmctl("job", "list", "--json", *arguments).stdout)
+    return found
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Return what a condition comes to; something of another process's making is waited for."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("never came")
+
+
+def lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def background(env: Mapping[str, str]) -> Any:
+    """Start llmctl and go on; what is left of it is killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "llmctl", *arguments]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, env=dict(env), stdout=pipe, stderr=pipe, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_command_passes_output_and_exit_status_on_and_leaves_a_log(llmctl: Run) -> None:
+    done = llmctl(
+        "job", "run", "--name", "build", "--", "sh", "-c", "cat; echo out; echo err >&2; exit 7", input="in\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, "in\nout\n", "err\n")
+    (job,) = jobs(llmctl)
+    assert (job["name"], job["type"], job["status"], job["exit_code"]) == ("build", "command", "failed", 7)
+    assert sorted(llmctl("job", "log", job["id"]).stdout.split()) == ["err", "in", "out"]
+
+
+def test_command_that_cannot_be_started_is_a_failed_job(llmctl: Run) -> None:
+    assert llmctl("job", "run", "--", "no-such-program").returncode == 3
+    assert jobs(llmctl)[0]["error"] == 'no program "no-such-program"'
+
+
+def test_key_on_the_command_line_is_not_kept(llmctl: Run, env: Mapping[str, str]) -> None:
+    key = "sk-proj-" + "a1B2" * 10
+    llmctl("job", "run", "--", "true", f"--key={key}", check=True)
+    assert key not in json.dumps(jobs(llmctl))
+
+
+def test_once_a_day_is_once_and_a_failure_does_not_count(llmctl: Run) -> None:
+    for command, code in (("false", 1), ("true", 0)):
+        assert llmctl("job", "run", "--name", "n", "--once-per", "day", "--", command).returncode == code
+    skipped = llmctl("job", "run", "--name", "n", "--once-per", "day", "--", "false")
+    assert skipped.returncode == 0
+    assert 'skipped: "n" ended well today' in skipped.stderr
+    assert llmctl("job", "run", "--name", "other", "--once-per", "day", "--", "false").returncode == 1
+    assert llmctl("job", "run", "--once-per", "fortnight", "--", "true").returncode == 2
+
+
+def test_running_one_is_not_started_twice_even_if_its_llmctl_was_killed(llmctl: Run, background: Any) -> None:
+    first = background("job", "run", "--name", "n", "--", sys.executable, "-c", SLEEPER)
+    assert first.stdout.readline() == "up\n"
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    skipped = llmctl("job", "run", "--name", "n", "--skip-if-running", "--", "false")
+    assert (skipped.returncode, 'skipped: "n" is running since' in skipped.stderr) == (0, True)
+    assert llmctl("job", "recover", "--json").stdout.strip() == "[]"
+    assert llmctl("job", "cancel", jobs(llmctl)[0]["id"]).returncode == 0
+    assert jobs(llmctl)[0]["status"] == "failed"
+    assert llmctl("job", "run", "--name", "n", "--skip-if-running", "--", "true").returncode == 0
+
+
+def test_time_out_stops_the_command_and_all_it_started(llmctl: Run, tmp_path: Any) -> None:
+    mark = tmp_path / "mark"
+    script = f"trap 'echo asked; exit 0' TERM; (sleep 60; touch {mark}) & wait"
+    done = llmctl("job", "run", "--timeout", "0.3", "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (6, "asked\n")
+    assert jobs(llmctl)[0]["error"].startswith("no end within 0.3 s")
+
+
+def test_signal_goes_on_to_the_command_and_the_job_is_cancelled(llmctl: Run, background: Any) -> None:
+    script = "trap 'echo heard; exit 0' INT; echo up; while :; do sleep 0.05; done"
+    process = background("job", "run", "--", "sh", "-c", script)
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (-signal.SIGINT, "heard\n")
+    assert jobs(llmctl)[0]["status"] == "cancelled"
+
+
+def test_detached_turn_is_waited_for_by_another_process(llmctl: Run) -> None:
+    done = llmctl("chat", "-m", "echo", "--detach", "--name", "later", "some words", input="and more")
+    job_id = done.stdout.strip()
+    assert len(job_id) == 36
+    waited = llmctl("job", "wait", job_id, "--json")
+    assert (waited.returncode, json.loads(waited.stdout)["status"]) == (0, "completed")
+    assert llmctl("job", "log", job_id).stdout == "some words\n\nand more\n"
+    turn = next(job for job in jobs(llmctl, "--type", "turn"))
+    assert turn["parent_id"] == job_id
+    assert "some words" in llmctl("chats", "show", "later").stdout
+
+
+def test_exit_code_of_a_detached_turn_is_that_of_the_turn(llmctl: Run) -> None:
+    job_id = llmctl("chat", "-m", "echo", "--detach", "-o", "cut=1", "one two").stdout.strip()
+    assert llmctl("job", "wait", job_id).returncode == 12
+
+
+def test_deleted_chat_leaves_nothing_in_the_job_that_ran_it(llmctl: Run, env: Mapping[str, str]) -> None:
+    secret = "pomegranate juice"
+    job_id = llmctl("chat", "-m", "echo", "--detach", "--name", "later", secret).stdout.strip()
+    llmctl("job", "wait", job_id, check=True)
+    llmctl("chats", "delete", "later", "--yes", check=True)
+    with open(env["LLMCTL_DB"], "rb") as file:
+        assert secret.encode() not in file.read()
+
+
+def test_waiting_in_vain_is_pending_and_what_is_cancelled_is_told(llmctl: Run) -> None:
+    job_id = llmctl("job", "run", "--detach", "--", sys.executable, "-c", SLEEPER).stdout.strip()
+    assert llmctl("job", "wait", job_id, "--timeout", "0.1").returncode == 8
+    until(lambda: "up" in llmctl("job", "log", job_id).stdout)
+    assert llmctl("job", "cancel", job_id).returncode == 0
+    assert llmctl("job", "wait", job_id).returncode == 1
+    assert llmctl("job", "cancel", job_id).returncode == 2
+    pid = jobs(llmctl)[0]["pid"]
+    until(lambda: not lives(pid))
+
+
+def test_retried_command_is_a_further_attempt(llmctl: Run) -> None:
+    llmctl("job", "run", "--name", "n", "--", "false")
+    first = jobs(llmctl)[0]
+    assert llmctl("job", "retry", first["id"]).returncode == 1
+    again = jobs(llmctl)[0]
+    assert (again["attempts"], again["parent_id"]) == (2, first["id"])
+
+
+def test_retried_turn_goes_on_with_its_chat(llmctl: Run) -> None:
+    llmctl("chat", "-m", "echo", "--name", "c", "-o", "fail=503", "--retries", "0", "hello")
+    llmctl("chats", "edit", "c", "-o", "fail=null", check=True)
+    done = llmctl("job", "retry", jobs(llmctl, "--status", "failed")[0]["id"])
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+
+
+def test_names_tell_their_last_success(llmctl: Run) -> None:
+    for command in ("true", "false"):
+        llmctl("job", "run", "--name", "n", "--", command)
+    (row,) = jobs(llmctl, "--by-name")
+    assert (row["name"], row["runs"], row["failed"], row["last_status"]) == ("n", 2, 1, "failed")
+    assert row["last_success_at"] < row["last_at"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["job", "run"],
+        ["job", "run", "--timeout", "0", "--", "true"],
+        ["chat", "-m", "echo", "--detach", "--no-log", "hi"],
+        ["chat", "-m", "echo", "--detach", "-i", "hi"],
+    ],
+)
+def test_bad_wishes_are_usage_errors(llmctl: Run, arguments: list[str]) -> None:
+    assert llmctl(*arguments).returncode == 2
