@@ -19,6 +19,9 @@ from llmctl.store.writes import Delete, Update, Write, legible
 _NOTHING = Redaction()
 _WORDS = "the process died before the answer was complete"
 
+#: Said of a tool that ran in a process that died. It is not run again by itself.
+TOOL_DIED = "the process that ran it died before it was complete; whether it had an effect is not known"
+
 
 def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> int:
     """Finish everything that the dead holder ``job`` left pending; return the number of calls that it left.
@@ -118,7 +121,7 @@ def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
     return [
         *(Update("network_calls", row["id"], {"status": "error", "error": _WORDS, "updated_at": now}) for row in calls),
         *(
-            Update("tool_invocations", row["id"], {"status": "failed", "error": _WORDS, "finished_at": now})
+            Update("tool_invocations", row["id"], {"status": "failed", "error": TOOL_DIED, "finished_at": now})
             for row in invocations
         ),
         *(Update("message_threads", row["id"], {"locking_job_id": None, "updated_at": now}) for row in held),
