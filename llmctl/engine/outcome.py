@@ -9,7 +9,7 @@ from typing import Any
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import LlmctlError
 from llmctl.core.events import StreamEvent, Usage
-from llmctl.core.messages import Message, ToolResult
+from llmctl.core.messages import Message
 
 _TOKENS = (
     *("input_tokens", "output_tokens", "total_tokens"),
@@ -49,13 +49,22 @@ class ToolRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A tool call waits for a person's decision. ``arguments`` is JSON text."""
+
+    invocation_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something the user should know beside the answer."""
 
     text: str
 
 
-TurnEvent = StreamEvent | Started | Waiting | ToolRun | Note
+TurnEvent = StreamEvent | Started | Waiting | ToolRun | Pending | Note
 
 
 @dataclass(slots=True)
@@ -96,10 +105,8 @@ class Outcome:
         if cost is not None:
             self.cost = round((self.cost or 0.0) + cost, 12)
 
-    def answered(self, run: ToolRun) -> ToolRun:
+    def ran(self, run: ToolRun) -> ToolRun:
         """Put a call's result in the place of the call that waits for it; return it."""
-        result = ToolResult(run.id, run.name, run.result or "", run.status == "failed")
-        self.new_messages.append(Message("tool", (result,)))
         waiting = next(
             (i for i, known in enumerate(self.tool_runs) if known.id == run.id and known.result is None), None
         )

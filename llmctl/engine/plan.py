@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmctl.core.chat import ChatRequest
 from llmctl.engine import attachments
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
+from llmctl.engine.grants import Tools
 from llmctl.engine.history import Entry
 from llmctl.engine.target import Target
 from llmctl.store.database import Row
@@ -24,6 +25,7 @@ class Plan:
     keep: Keep
     origin: Origin
     around: Surroundings
+    tools: Tools = field(default_factory=Tools)
     #: Called before each wait for more: what was yielded should be visible by then.
     on_idle: Callable[[], None] = lambda: None
 
@@ -37,5 +39,6 @@ def request_of(plan: Plan, entries: Iterable[Entry]) -> ChatRequest:
         stream=plan.manner.stream,
         options={name: value for name, value in options.items() if value is not None},
         thinking=plan.manner.thinking,
+        tools=plan.tools.specs(),
         schema=plan.manner.schema,
     )

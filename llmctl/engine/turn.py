@@ -9,26 +9,32 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError
+from llmctl.core.events import TextDelta
 from llmctl.core.ids import new_id
 from llmctl.core.messages import Message
-from llmctl.engine import attachments, correcting, history, toolbox
+from llmctl.engine import attachments, correcting, grants, history, toolcalls
 from llmctl.engine.calling import Caller
 from llmctl.engine.heartbeat import Heartbeat
 from llmctl.engine.metering import Meter
-from llmctl.engine.outcome import Note, Outcome, Started, ToolRun, TurnEvent
+from llmctl.engine.outcome import Note, Outcome, Started, TurnEvent
 from llmctl.engine.plan import Plan, request_of
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.staging import abandon, stage
+from llmctl.engine.staging import abandon, message_writes, stage
 from llmctl.engine.target import Access, access
 from llmctl.store import invocations, threads
-from llmctl.store.database import Database
+from llmctl.store.database import Database, Row
+from llmctl.store.writes import Insert
+
+if TYPE_CHECKING:
+    from llmctl.engine.toolbox import Toolbox
 
 
 class Turn:
@@ -39,6 +45,8 @@ class Turn:
         self._plan = plan
         self._started = time.monotonic()
         self._closed = False
+        #: The calls of the last step, as rows.
+        self._calls: list[Row] = []
         #: Messages of this turn that are in no hub (nothing is logged).
         self._unlogged: list[Message] = []
         target = plan.target
@@ -63,7 +71,10 @@ class Turn:
 
     def _begin(self, allowed: Access, job_id: str) -> None:
         plan, redact = self._plan, Redaction(allowed.secrets)
+        self._secrets = allowed.secrets
         self._staged = stage(self._database, plan, redact, job_id)
+        if plan.keep.log and plan.ask.goes_on:
+            plan = self._plan = replace(plan, tools=grants.resumed(self._database, self._staged.thread_id, plan.tools))
         self._recorder = Recorder(self._database, self._staged, plan.keep, plan.around, redact, plan.on_idle)
         self._meter = Meter(self._database, plan.target, plan.manner.caps)
         self._caller = Caller(
@@ -80,11 +91,11 @@ class Turn:
     def events(self) -> Iterator[TurnEvent]:
         """Yield what happens, as it happens; every piece of text is in the hub before it is yielded."""
         steps = self._plan.manner.max_steps
-        yield from self._answer_parked_calls()
+        if (yield from self._answer_parked_calls()):
+            return
         for number in range(1, steps + 1):
             response = yield from self._step(number)
-            for call in response.message.tool_calls:
-                yield ToolRun(call.id, call.name, call.arguments)
+            yield from map(toolcalls.run_of, self._calls)
             if not response.message.tool_calls:
                 told = self._correction.needed(response, is_last=number == steps)
                 if told is None:
@@ -92,8 +103,8 @@ class Turn:
                     return
                 self._send_back(response, told)
                 yield Note(self._correction.note())
-            elif number < steps:
-                yield from self._answer_calls(response)
+            elif number < steps and (yield from self._answer_calls(response)):
+                return
         raise PendingError(
             f"stopped after {steps} step{'s' if steps > 1 else ''} with tool calls unanswered",
             hint="allow more with --max-steps"
@@ -106,6 +117,7 @@ class Turn:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._heartbeat.stop()
+        self._close_tools()
         if not self._closed:
             self._break_off(error)
         problem = self._recorder.storage_error
@@ -147,9 +159,10 @@ class Turn:
         if step.delivered and self.outcome.time_to_first_token_ms is None:
             self.outcome.time_to_first_token_ms = step.time_to_first_token_ms
         calls = response.message.tool_calls if status == "completed" else ()
-        runs = toolbox.call_writes(step.message_id, calls, self._staged, self.outcome.steps)
+        self._calls = toolcalls.call_rows(step.message_id, calls, self._staged, self.outcome.steps, self._plan.tools)
+        runs = [Insert("tool_invocations", row) for row in self._calls]
         response, kept = self._recorder.finish(status, self._totals(), billed=bill.columns(), error=error, also=runs)
-        self.outcome.tool_runs += [ToolRun(call.id, call.name, call.arguments) for call in calls]
+        self.outcome.tool_runs += map(toolcalls.run_of, self._calls)
         if not kept:
             self.outcome.message_id = None
         return response
@@ -160,27 +173,50 @@ class Turn:
         else:
             self._unlogged += [response.message, told]
 
-    def _answer_parked_calls(self) -> Iterator[TurnEvent]:
-        """Answer what an earlier turn left unanswered, where this one says nothing new."""
-        if self._plan.keep.log and self._plan.ask.goes_on:
-            yield from self._answer_pending()
+    def _answer_parked_calls(self) -> Generator[TurnEvent, None, bool]:
+        """Answer what an earlier turn left unanswered, where this one says nothing new; True: a tool ended the turn."""
+        if not (self._plan.keep.log and self._plan.ask.goes_on):
+            return False
+        rows = invocations.unanswered(self._database, self._staged.thread_id)
+        return (yield from self._answer(rows)) if rows else False
 
-    def _answer_calls(self, response: ChatResponse) -> Iterator[TurnEvent]:
-        """Answer the calls of the step that just ended."""
-        if self._plan.keep.log:
-            yield from self._answer_pending()
-            return
-        self._unlogged.append(response.message)
-        for call in response.message.tool_calls:
-            part = toolbox.unavailable(call.id, call.name)
-            self._unlogged.append(Message("tool", (part,)))
-            yield self.outcome.answered(ToolRun(call.id, call.name, call.arguments, part.content, "failed"))
+    def _answer_calls(self, response: ChatResponse) -> Generator[TurnEvent, None, bool]:
+        """Answer the calls of the step that just ended; True: a tool ended the turn."""
+        if not self._plan.keep.log:
+            self._unlogged.append(response.message)
+        return (yield from self._answer(self._calls))
 
-    def _answer_pending(self) -> Iterator[TurnEvent]:
-        for invocation in invocations.pending(self._database, self._staged.thread_id):
-            run, writes = toolbox.answer(invocation, self._staged)
-            self._recorder.write(*writes)
-            yield self.outcome.answered(run)
+    def _answer(self, rows: list[Row]) -> Generator[TurnEvent, None, bool]:
+        yield from self._toolbox.answer(rows)
+        told = self._toolbox.take_told()
+        if not self._plan.keep.log:
+            self._unlogged += told
+        if self._toolbox.final is None:
+            return False
+        yield from self._end_with(self._toolbox.final)
+        return True
+
+    def _end_with(self, text: str) -> Iterator[TurnEvent]:
+        """Finish the turn with a tool's answer instead of the model's."""
+        message = Message.of("assistant", text)
+        answer = message_writes(self._staged, message)[0]
+        assert isinstance(answer, Insert)
+        self._recorder.write(Insert(answer.table, {**answer.row, **self._totals()}))
+        self.outcome.message_id = answer.row["id"] if self._plan.keep.log else None
+        self.outcome.response = ChatResponse(message, finish_reason="stop")
+        self.outcome.new_messages.append(message)
+        yield TextDelta(text)
+        self._close("completed", None)
+
+    @cached_property
+    def _toolbox(self) -> Toolbox:
+        from llmctl.engine.toolbox import Toolbox  # threads and processes: only for those who have a call
+
+        return Toolbox(self._database, self._plan, self._staged, self._recorder, self.outcome, self._secrets)
+
+    def _close_tools(self) -> None:
+        if "_toolbox" in self.__dict__:
+            self._toolbox.close()
 
     def _totals(self) -> dict[str, Any]:
         usage = self.outcome.usage

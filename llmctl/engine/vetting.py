@@ -32,6 +32,8 @@ class Call:
     arguments: dict[str, Any] = field(default_factory=dict)
     decision: dict[str, Any] | None = None
     ending: Ending | None = None
+    #: What its run raised.
+    problem: LlmctlError | None = None
     #: The result is in the thread.
     is_told: bool = False
 
