@@ -51,6 +51,7 @@ def call_rows(message_id: str, calls: Iterable[ToolCall], staged: Staged, step: 
                 "name": call.name,
                 "arguments": call.arguments,
                 "parameters": _parameters(call.arguments),
+                "thought_signature": call.metadata.get("thought_signature"),
                 "status": "pending",
                 "step": step,
                 "job_id": staged.job_id,

@@ -85,9 +85,10 @@ def test_calls_are_rows_and_their_results_go_back_together(
     )
     done = llmctl("chat", "weather?", "--json")
     assert done.returncode == 0, done.stderr
-    assert rows(env, "SELECT tool_call_id, name, arguments FROM tool_invocations ORDER BY name DESC") == [
-        ("call_resp-1_0", "weather", '{"city":"Berlin"}'),
-        ("call_9", "clock", "{}"),
+    columns = "tool_call_id, name, arguments, thought_signature"
+    assert rows(env, f"SELECT {columns} FROM tool_invocations ORDER BY name DESC") == [
+        ("call_resp-1_0", "weather", '{"city":"Berlin"}', "c2ln"),
+        ("call_9", "clock", "{}", None),
     ]
     _, answer, result = server.requests[1].json["contents"]
     assert answer["parts"] == [call("weather", {"city": "Berlin"}, "c2ln"), call("clock", {}, id="call_9")]

@@ -252,6 +252,13 @@ def test_usage_that_says_nothing_takes_nothing_back() -> None:
     assert read(answer({"text": "a"}, reason="STOP")).usage is None
 
 
+@pytest.mark.parametrize(("model", "searches"), [("gemini-3.5-flash", 2), ("gemini-2.5-flash", 1)])
+def test_searches_are_counted_as_they_are_billed(model: str, searches: int) -> None:
+    found = answer({"text": "a"}, reason="STOP", groundingMetadata={"webSearchQueries": ["", "q", "r"]})
+    usage = whole(found | {"modelVersion": model, "usageMetadata": COUNTS}).usage
+    assert usage == Usage(5, 3, details={"web_searches": searches})
+
+
 def test_citations_are_kept_and_grow() -> None:
     response = read(
         answer({"text": "a"}, groundingMetadata={"webSearchQueries": ["q"]}),

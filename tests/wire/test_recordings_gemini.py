@@ -88,12 +88,16 @@ def expected_usage(exchange: Exchange) -> Usage:
     ] + [("cached", row["modality"].lower(), row["tokenCount"]) for row in usage.get("cacheTokensDetails", [])]
     input_tokens = usage["promptTokenCount"] + usage.get("toolUsePromptTokenCount", 0)
     thinking = usage.get("thoughtsTokenCount", 0)
+    grounded = [candidate.get("groundingMetadata", {}) for candidate in candidates(exchange)]
+    queries = [query for one in grounded for query in one.get("webSearchQueries", []) if query]
+    each = "gemini-3" in documents(exchange)[0].get("modelVersion", "")
+    searches = {"web_searches": len(queries) if each else 1} if queries else {}
     return Usage(
         input_tokens=input_tokens,
         output_tokens=usage["totalTokenCount"] - input_tokens,
         cached_tokens=usage.get("cachedContentTokenCount", 0),
         thinking_tokens=thinking,
-        details={f"{side}_{kind}_tokens": count for side, kind, count in rows if kind in ("audio", "image")},
+        details=searches | {f"{side}_{kind}_tokens": count for side, kind, count in rows if kind in ("audio", "image")},
     )
 
 

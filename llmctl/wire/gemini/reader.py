@@ -24,7 +24,7 @@ from llmctl.core.jsontext import dumps
 from llmctl.wire.documents import excerpt_of
 from llmctl.wire.gemini.endings import REASONS, broken, is_reason
 from llmctl.wire.gemini.parts import CALL_ID, SIGNATURE, thought_metadata
-from llmctl.wire.gemini.usage import parse_usage
+from llmctl.wire.gemini.usage import parse_usage, searches_of
 
 #: What stands beside the content and belongs to the message.
 _NOTES = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
@@ -60,7 +60,8 @@ class Reader:
         usage = answer.get("usageMetadata")
         if usage and usage != self._usage and isinstance(usage, dict):
             self._usage = usage
-            if counts := parse_usage(usage):
+            grounding = self._said.get("groundingMetadata")
+            if counts := parse_usage(usage, searches_of(grounding, self._model or "") if grounding else 0):
                 events.append(UsageReport(counts))
         return events
 

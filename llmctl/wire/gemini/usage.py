@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.events import Usage
+from llmctl.wire.gemini.address import version_of
 
 _COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
 #: Modalities that have prices of their own, in our names of units.
@@ -20,10 +21,10 @@ _DETAILS = (
 _PRICED = {"AUDIO": "audio", "IMAGE": "image"}
 
 
-def parse_usage(data: dict[str, Any]) -> Usage | None:
+def parse_usage(data: dict[str, Any], searches: int = 0) -> Usage | None:
     """Return the counts as llmctl means them: input with cached tokens, output with thinking; None for no counts.
 
-    Vertex AI sends chunks whose usage says nothing but how it is billed.
+    Vertex AI sends chunks whose usage says nothing but how it is billed. ``searches`` come on top of the tokens.
     """
     if not any(name in data for name in _COUNTS):
         return None
@@ -34,8 +35,18 @@ def parse_usage(data: dict[str, Any]) -> Usage | None:
         output_tokens=_count(data.get("candidatesTokenCount")) + thinking,
         cached_tokens=min(_count(data.get("cachedContentTokenCount")), input_tokens),
         thinking_tokens=thinking,
-        details=_details(data),
+        details=_details(data) | ({"web_searches": searches} if searches else {}),
     )
+
+
+def searches_of(grounding: dict[str, Any], model: str) -> int:
+    """Return the searches that are billed: each since the third generation, before it one for all of a prompt.
+
+    https://ai.google.dev/gemini-api/docs/google-search
+    """
+    queries = grounding.get("webSearchQueries")
+    count = sum(map(bool, queries)) if isinstance(queries, list) else 0
+    return count if version_of(model) >= (3, 0) else min(count, 1)
 
 
 def _details(data: dict[str, Any]) -> dict[str, float]:
