@@ -111,6 +111,10 @@ def leaf(path: tuple[str, ...]) -> TyperCommand:
         from llmctl.cli.asking_flags import asking_options
 
         command.params += asking_options()
+    if hasattr(function, "__describing__"):
+        from llmctl.cli.toolflags import tool_options
+
+        command.params += tool_options()
     command.params += [*output_options(getattr(function, FLAGS, None)), *global_options()]
     assert isinstance(command, TyperCommand)
     return command
