@@ -81,7 +81,7 @@ def _messages(request: ChatRequest, model: Claude) -> tuple[Message, ...]:
 
 
 def _is_object(schema: Mapping[str, Any]) -> bool:
-    return schema.get("type", "object") == "object"
+    return bool(schema.get("type", "object") == "object")
 
 
 def _with_room(body: dict[str, Any], model: Claude) -> dict[str, Any]:

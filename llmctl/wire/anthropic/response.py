@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from llmctl.core.dialect import Dialect
@@ -10,7 +9,7 @@ from llmctl.core.errors import UnavailableError
 from llmctl.core.events import StreamEvent
 from llmctl.wire.anthropic.errors import stated_error
 from llmctl.wire.anthropic.reader import Reader
-from llmctl.wire.refusals import page_error
+from llmctl.wire.documents import whole_object
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
@@ -19,12 +18,7 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     Raises (while iterating) the error that a 200 carries; an :class:`UnavailableError` with the reason ``not_json``
     for a page or half an answer, ``no_answer`` for JSON without one.
     """
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        raise page_error(200, body) from None
-    if not isinstance(answer, dict):
-        raise page_error(200, body)
+    answer = whole_object(body)
     if answer.get("type") == "error" or answer.get("error"):
         raise stated_error(answer)
     reader = Reader()

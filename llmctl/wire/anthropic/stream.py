@@ -6,18 +6,15 @@ The grammar is ``message_start``, blocks (``content_block_start``, ``_delta``…
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.events import StreamEvent, Unreadable
 from llmctl.core.http import ServerEvent
-from llmctl.core.keyshapes import mask_keys
 from llmctl.wire.anthropic.errors import stated_error
 from llmctl.wire.anthropic.reader import Reader
-
-_decode = json.JSONDecoder(strict=False).decode
+from llmctl.wire.documents import excerpt_of, object_of
 
 
 def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
@@ -27,10 +24,10 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
     """
     reader = Reader()
     for event in events:
-        chunk = _object(event.data)
+        chunk = object_of(event.data)
         if chunk is None:
             if event.data.strip():
-                yield Unreadable(f'no JSON object: "{_excerpt(event.data)}"')
+                yield Unreadable(f'no JSON object: "{excerpt_of(event.data)}"')
             continue
         kind = chunk.get("type")
         if kind == "content_block_delta":
@@ -50,18 +47,6 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
             return
 
 
-def _object(data: str) -> dict[str, Any] | None:
-    try:
-        value = _decode(data)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _inner(chunk: dict[str, Any], name: str) -> dict[str, Any]:
     value = chunk.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _excerpt(data: str) -> str:
-    return mask_keys(" ".join(data[:200].split()))[:120]

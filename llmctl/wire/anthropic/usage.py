@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.events import Usage
+from llmctl.wire.counts import count_of, object_in
 
 #: What one run of a model counts in ``iterations``; others (compaction, an adviser) are not in the sums above them.
 _COUNTED_ABOVE = "message"
@@ -19,13 +20,12 @@ def parse_usage(data: Mapping[str, Any]) -> Usage | None:
     if data.get("input_tokens") is None and data.get("output_tokens") is None:
         return None
     runs = [data, *_beside(data)]
-    cached = sum(_count(run, "cache_read_input_tokens") for run in runs)
+    cached = sum(count_of(run, "cache_read_input_tokens") for run in runs)
     written = sum(_written(run) for run in runs)
-    output_tokens = sum(_count(run, "output_tokens") for run in runs)
-    details = data.get("output_tokens_details")
-    thinking = _count(details, "thinking_tokens") if isinstance(details, dict) else 0
+    output_tokens = sum(count_of(run, "output_tokens") for run in runs)
+    thinking = count_of(object_in(data, "output_tokens_details"), "thinking_tokens")
     return Usage(
-        input_tokens=sum(_count(run, "input_tokens") for run in runs) + cached + written,
+        input_tokens=sum(count_of(run, "input_tokens") for run in runs) + cached + written,
         output_tokens=output_tokens,
         cached_tokens=cached,
         cache_write_tokens=written,
@@ -36,10 +36,9 @@ def parse_usage(data: Mapping[str, Any]) -> Usage | None:
 
 def _details(data: Mapping[str, Any], runs: list[Mapping[str, Any]], written: int) -> dict[str, float]:
     """Return what has a price of its own: tokens cached for an hour cost more, searches cost beside the tokens."""
-    server = data.get("server_tool_use")
     found = {
         "cache_write_1h_tokens": min(sum(_lasting(run, "1h") for run in runs), written),
-        "web_searches": _count(server, "web_search_requests") if isinstance(server, dict) else 0,
+        "web_searches": count_of(object_in(data, "server_tool_use"), "web_search_requests"),
     }
     return {name: float(count) for name, count in found.items() if count}
 
@@ -52,15 +51,8 @@ def _beside(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _written(run: Mapping[str, Any]) -> int:
     """Return the tokens written to the cache; their sum and their split by lifetime say the same."""
-    return _count(run, "cache_creation_input_tokens") or _lasting(run, "5m") + _lasting(run, "1h")
+    return count_of(run, "cache_creation_input_tokens") or _lasting(run, "5m") + _lasting(run, "1h")
 
 
 def _lasting(run: Mapping[str, Any], lifetime: str) -> int:
-    split = run.get("cache_creation")
-    return _count(split, f"ephemeral_{lifetime}_input_tokens") if isinstance(split, dict) else 0
-
-
-def _count(data: Mapping[str, Any], name: str) -> int:
-    value = data.get(name)
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
-    return int(value) if usable else 0  # type: ignore[arg-type]
+    return count_of(object_in(run, "cache_creation"), f"ephemeral_{lifetime}_input_tokens")
