@@ -35,16 +35,21 @@ _SHAPES = (
     ("AKIA", r"[A-Z0-9]{16}\b"),
     ("eyJ", r"[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
 )
+#: The same by a character that each of them has: it is found sooner than a word, and most texts lack it.
+_MARKED = tuple(
+    (mark, tuple(shape for shape in _SHAPES if next((m for m in "-_" if m in shape[0]), shape[0][0]) == mark))
+    for mark in "-_Aye"
+)
 # Sixteen characters, or fewer with a digit: "bearer authentication" is prose.
 _BEARER = r"([Bb]earer\s{1,4})(?:[\w.~+/=-]{16,}|(?=[\w.~+/=-]{0,48}[0-9])[\w.~+/=-]{6,})"
 
 
 def mask_keys(text: str) -> str:
     """Replace whatever looks like a provider's key, or follows ``Bearer``, by ``[redacted]``."""
-    for prefix, rest in _SHAPES:
-        if prefix in text:
-            # Not within a word that merely ends in the prefix ("task-", "disk-").
-            text = re.sub(f"{re.escape(prefix)}(?<![A-Za-z0-9]{re.escape(prefix)}){rest}", REDACTED, text)
+    found = [shape for mark, shapes in _MARKED if mark in text for shape in shapes if shape[0] in text]
+    for prefix, rest in found:
+        # Not within a word that merely ends in the prefix ("task-", "disk-").
+        text = re.sub(f"{re.escape(prefix)}(?<![A-Za-z0-9]{re.escape(prefix)}){rest}", REDACTED, text)
     if "earer" in text:
         text = re.sub(_BEARER, rf"\1{REDACTED}", text)
     return text

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from llmctl.core.jsontext import dumps
 from llmctl.formats.conversations import Message, body, file, remark
+from llmctl.formats.exports import Conversation
 
 _FENCES = re.compile(r"^ {0,3}(`{3,})", re.MULTILINE)
 
@@ -17,6 +18,16 @@ def conversation(messages: Iterable[Message]) -> Iterator[str]:
     for message in messages:
         said = remark(message)
         yield f"{between}## {message['role'].capitalize()}{f' ({said})' if said else ''}\n\n{_section(message)}"
+        between = "\n"
+
+
+def conversations(found: Iterable[Conversation]) -> Iterator[str]:
+    """Yield every conversation under its title, its messages one level below."""
+    between = ""
+    for one in found:
+        about = ", ".join(word for word in (one.chat["created_at"], one.chat["model"], one.chat["id"]) if word)
+        yield f"{between}# {' '.join(one.title.split())}\n\n{about}\n\n"
+        yield from conversation(one.messages)
         between = "\n"
 
 

@@ -43,13 +43,14 @@ def legible(write: Write) -> Write:
     """Return a write without halves of surrogate pairs, which no database takes: U+FFFD stands for them."""
     match write:
         case Insert(table, row):
-            return Insert(table, _legible(row))
+            return Insert(table, legible_row(row))
         case Update(table, id, changes, where):
-            return Update(table, id, _legible(changes), where)
+            return Update(table, id, legible_row(changes), where)
     return write
 
 
-def _legible(values: Mapping[str, Any]) -> dict[str, Any]:
+def legible_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row's values in the same way."""
     return {
         name: value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         if isinstance(value, str)

@@ -1,0 +1,173 @@
+"""Conversations in JSON: a document a line, an array of documents, or one; plain or in a zip archive."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import IO, Any
+
+from llmctl.core.bundle import Broken
+from llmctl.core.errors import RejectedError
+from llmctl.core.history import History, Passed
+from llmctl.formats.imports import IMPORTS, Format
+
+Item = History | Passed | Broken
+Read = Callable[[], Iterator[Item]]
+
+_PIECE = 1 << 16
+#: A document that does not end by then is none.
+_LONGEST = 1 << 28
+_KNOWN = 'llmctl\'s jsonl, the exports of ChatGPT and Claude, and lines of {"messages": [...]} are'
+
+
+def of_archive(stream: IO[bytes], path: str, format: str | None) -> tuple[str, Read]:
+    """Return the format of the conversations in an archive, and what reads them."""
+    try:
+        archive = zipfile.ZipFile(stream)
+    except zipfile.BadZipFile as error:
+        raise RejectedError(f'"{path}" is a broken archive: {error}') from error
+    members = sorted(name for name in archive.namelist() if _holds_conversations(name))
+    if not members:
+        raise RejectedError(f'"{path}" is an archive without conversations.json', hint=f"{_KNOWN} known")
+    found = [of_text(b"", archive.open(name), f"{path}/{name}", format) for name in members]
+    return found[0][0], lambda: chain.from_iterable(read() for _, read in found)
+
+
+def of_text(first: bytes, stream: IO[bytes], name: str, format: str | None) -> tuple[str, Read]:
+    """Return the format of JSON documents, and what reads them; ``first`` is what was read of them already."""
+    documents = _documents(first, stream)
+    try:
+        number, document = next(documents)
+    except StopIteration:
+        raise RejectedError(f'"{name}" is empty') from None
+    if isinstance(document, Broken) and format is None:
+        raise RejectedError(f'"{name}" is of no format that is known here', hint=f"{_KNOWN} known")
+    found = format or _format_of(document)
+    if found is None:
+        raise RejectedError(f'"{name}" holds JSON of no format that is known here', hint=f"{_KNOWN} known")
+    if found not in IMPORTS:
+        raise RejectedError(f'"{name}" is no "{found}"')
+    reader = IMPORTS.load(found)
+    return found, lambda: _read(chain([(number, document)], documents), reader)
+
+
+def _holds_conversations(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return last.startswith("conversations") and last.endswith(".json")
+
+
+def _format_of(document: Any) -> str | None:
+    return next((name for name in IMPORTS.names() if IMPORTS.load(name).fits(document)), None)
+
+
+def _read(documents: Iterator[tuple[int, Any]], reader: Format) -> Iterator[Item]:
+    for number, document in documents:
+        if isinstance(document, Broken):
+            yield document
+        elif not reader.fits(document):
+            yield Broken(number, "no conversation of this format")
+        else:
+            try:
+                yield from list(reader.read(document))  # all of it, or nothing
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+                yield Broken(number, f"a conversation that cannot be read: {type(error).__name__} {error}")
+
+
+def _documents(first: bytes, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    """Yield each document with its number: of its line, or in its array."""
+    while not first.strip():
+        first = stream.readline()
+        if not first:
+            return
+    start = first.decode("utf-8-sig", "replace").lstrip()
+    if start.startswith("[") or not _is_whole(start):
+        yield from enumerate(_array(first, stream), 1)
+    else:
+        yield from _lines(first, stream)
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return not line.startswith("{") or '"' in line
+    return True
+
+
+def _lines(first: bytes, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(chain([first], stream), 1):
+        if line.isspace():
+            continue
+        try:
+            yield number, json.loads(line.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            yield number, Broken(number, "no UTF-8")
+        except (ValueError, RecursionError) as error:
+            yield number, Broken(number, f"no JSON: {error}")
+
+
+def _array(first: bytes, stream: IO[bytes]) -> Iterator[Any]:
+    """Yield the items of an array (or one document over several lines) without holding more than one."""
+    decode = json.JSONDecoder().raw_decode
+    text = _Text(first, stream)
+    in_array = text.skip("[")
+    number = 0
+    while not text.is_at("]") and not text.is_over():
+        number += 1
+        try:
+            yield text.take(decode)
+        except (ValueError, RecursionError) as error:
+            yield Broken(number, f"no JSON: {error}")
+            return
+        if not in_array:
+            return
+        text.skip(",")
+
+
+class _Text:
+    """Text that is read as far as it is needed."""
+
+    def __init__(self, first: bytes, stream: IO[bytes]) -> None:
+        from codecs import getincrementaldecoder
+
+        self._decoder = getincrementaldecoder("utf-8-sig")("replace")
+        self._stream = stream
+        self._text = self._decoder.decode(first)
+        self._ended = False
+
+    def skip(self, character: str) -> bool:
+        """Pass over white space and the character, if it comes next."""
+        found = self.is_at(character)
+        if found:
+            self._text = self._text[1:]
+        return found
+
+    def is_at(self, character: str) -> bool:
+        return not self.is_over() and self._text[0] == character
+
+    def is_over(self) -> bool:
+        self._text = self._text.lstrip()
+        while not self._text and self._more(_PIECE):
+            self._text = self._text.lstrip()
+        return not self._text
+
+    def take(self, decode: Callable[[str], tuple[Any, int]]) -> Any:
+        """Return the next document; twice as much is read each time it is not whole yet."""
+        self.is_over()
+        while True:
+            try:
+                found, end = decode(self._text)
+            except ValueError:
+                if len(self._text) > _LONGEST or not self._more(max(_PIECE, len(self._text))):
+                    raise
+            else:
+                self._text = self._text[end:]
+                return found
+
+    def _more(self, size: int) -> bool:
+        data = b"" if self._ended else self._stream.read(size)
+        self._ended = not data
+        self._text += self._decoder.decode(data, not data)
+        return bool(data)

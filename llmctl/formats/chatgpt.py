@@ -1,0 +1,116 @@
+"""ChatGPT's data export: ``conversations.json``, an array of trees of messages.
+
+https://help.openai.com/en/articles/7260999-how-do-i-export-my-chatgpt-history-and-data
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmctl.core import clock
+from llmctl.core.history import Entry, History, Passed
+from llmctl.core.messages import Part, Text, Thinking, ToolCall, ToolResult
+from llmctl.formats.imports import Format
+from llmctl.formats.trees import branches
+
+SOURCE = "chatgpt"
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+def fits(item: Any) -> bool:
+    """Tell whether a document is a conversation of this kind."""
+    return isinstance(item, dict) and isinstance(item.get("mapping"), dict) and "current_node" in item
+
+
+def read(item: Mapping[str, Any]) -> Iterator[History | Passed]:
+    """Yield the branch that was open last, then the others as forks of it."""
+    nodes = {id: node for id, node in item["mapping"].items() if isinstance(node, dict)}
+    parents = {id: node.get("parent") for id, node in nodes.items()}
+    id = str(item.get("conversation_id") or item.get("id"))
+    files = 0
+    for number, (path, shared) in enumerate(branches(parents, item.get("current_node"))):
+        entries = [entry for node in path if (entry := _entry(nodes[node].get("message")))]
+        same = sum(1 for node in path[:shared] if _entry(nodes[node].get("message")))
+        if number and same == len(entries):
+            continue  # the branch holds nothing of its own
+        yield History(
+            SOURCE,
+            id if not number else f"{id}/{path[-1]}",
+            entries,
+            item.get("title") or None,
+            _time(item.get("create_time")),
+            _time(item.get("update_time")),
+            next((entry.model for entry in reversed(entries) if entry.model), None),
+            "openai",
+            parent_id=id if number else None,
+            shared=same if number else 0,
+        )
+        files += sum(_files(nodes[node].get("message")) for node in path[0 if not number else shared :])
+    if files:
+        yield Passed(files, "files, which conversations.json names but does not hold")
+
+
+def _entry(message: Any) -> Entry | None:
+    if not isinstance(message, dict):
+        return None
+    role = (message.get("author") or {}).get("role")
+    parts = tuple(_parts(message, role))
+    if role not in _ROLES or not parts:
+        return None
+    metadata = message.get("metadata") or {}
+    return Entry(
+        role,
+        parts,
+        str(message.get("id")),
+        _time(message.get("create_time")),
+        metadata.get("model_slug") if role == "assistant" else None,
+        "openai" if role == "assistant" else None,
+        complete=message.get("status") != "in_progress",
+    )
+
+
+def _parts(message: Mapping[str, Any], role: str | None) -> Iterator[Part]:
+    content = message.get("content") or {}
+    text = _text(content)
+    recipient = message.get("recipient") or "all"
+    if role == "assistant" and recipient != "all":
+        yield ToolCall(str(message.get("id")), recipient, text)
+    elif role == "tool" and text:
+        yield ToolResult("", str((message.get("author") or {}).get("name") or "tool"), text)
+    elif role == "assistant" and content.get("content_type") in ("thoughts", "reasoning_recap") and text:
+        yield Thinking(text)
+    elif text:
+        yield Text(text)
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    """Return what a content says, of whatever type: its text, its parts, its thoughts."""
+    match content.get("content_type"):
+        case "text" | "multimodal_text":
+            return "\n".join(filter(None, map(_piece, content.get("parts") or ())))
+        case "thoughts":
+            return "\n\n".join(str(one.get("content") or one.get("summary") or "") for one in content["thoughts"])
+        case "user_editable_context":
+            return "\n\n".join(filter(None, (content.get("user_profile"), content.get("user_instructions"))))
+        case _:
+            known = ("text", "result", "content", "model_set_context")
+            return next((str(content[name]) for name in known if content.get(name)), "")
+
+
+def _piece(piece: Any) -> str:
+    if isinstance(piece, dict):
+        return str(piece.get("text") or f"[file: {piece.get('asset_pointer') or piece.get('content_type')}]")
+    return str(piece)
+
+
+def _files(message: Any) -> int:
+    pieces = ((message or {}).get("content") or {}).get("parts") or ()
+    return sum(1 for piece in pieces if isinstance(piece, dict) and piece.get("asset_pointer"))
+
+
+def _time(seconds: Any) -> str | None:
+    return clock.at(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+
+
+FORMAT = Format(fits, read)

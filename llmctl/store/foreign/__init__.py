@@ -1,0 +1,1 @@
+"""Other programs' SQLite databases, read as conversations."""
