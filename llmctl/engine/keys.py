@@ -33,11 +33,8 @@ _READERS: Registry[Reader] = Registry(
 
 #: Well-known variables of providers that have no file here, so that their keys stay at home too.
 _OTHERS = {
-    "ANTHROPIC_API_KEY": "anthropic",
     "AWS_BEARER_TOKEN_BEDROCK": "bedrock",
     "COHERE_API_KEY": "cohere",
-    "GEMINI_API_KEY": "gemini",
-    "GOOGLE_API_KEY": "gemini",
 }
 
 

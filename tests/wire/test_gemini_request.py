@@ -247,6 +247,9 @@ def test_text_by_address_only_is_refused() -> None:
     [
         ("image/webp", False, True),
         ("image/webp", True, True),
+        ("image/gif", False, False),
+        ("image/svg+xml", False, True),
+        ("image/svg+xml", True, False),
         ("application/pdf", True, True),
         ("video/mp4", True, True),
         ("audio/mpeg", False, True),

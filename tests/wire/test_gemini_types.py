@@ -143,3 +143,13 @@ def test_embeddings_and_pictures_are_what_google_publishes() -> None:
     body = json.loads(WIRE.images.build_request(Endpoint("https://h"), drawing).body)
     pydantic.TypeAdapter(list[types.Content]).validate_python(body["contents"])
     types.GenerateContentConfig.model_validate(body["generationConfig"])
+
+
+@pytest.mark.parametrize("name", ["openai-chat", "openai-responses", "anthropic"])
+@pytest.mark.parametrize("messages", [TOOLS[:3], THOUGHT])
+def test_other_wires_are_sent_nothing_of_google(name: str, messages: tuple[Message, ...]) -> None:
+    request = WIRES.load(name).build_request(Endpoint("https://h"), ChatRequest("m", messages))
+    sent = request.body.decode()
+    assert "hello" in sent
+    for word in ("gemini", "thought", "executableCode", SIGNATURE):
+        assert word not in sent
