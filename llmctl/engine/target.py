@@ -69,7 +69,7 @@ def resolve(database: Database, reference: str | None, env: Env) -> Target:
 
 def of_connection(database: Database, name: str, env: Env) -> Target:
     """Return the target of ``--connection NAME`` (a REF of a connection); raise NotFoundError for none."""
-    return _of_row(refs.get(database, "model_connections", name, kind="connection"), env)
+    return of_row(refs.get(database, "model_connections", name, kind="connection"), env)
 
 
 def of_chat(database: Database, chat: Row, env: Env) -> Target | None:
@@ -85,9 +85,9 @@ def of_chat(database: Database, chat: Row, env: Env) -> Target | None:
                 hint="choose another with -m REF, for good with: llmctl chats edit CHAT --connection NAME",
                 reason="no_connection",
             )
-        return with_model(_of_row(row, env), chat["model"])
+        return with_model(of_row(row, env), chat["model"])
     name = loads(chat["settings"], {}).get("provider") or (chat["provider"] or "").lower()
-    return with_model(_of_provider(name, env), chat["model"]) if name in PROVIDERS else None
+    return with_model(of_provider(name, env), chat["model"]) if name in PROVIDERS else None
 
 
 def with_model(target: Target, model: str | None) -> Target:
@@ -119,14 +119,14 @@ def access(target: Target, env: Env, *, home: str, on_terminal: bool = False) ->
 def _named(database: Database, reference: str, env: Env, through: tuple[str, ...] = ()) -> Target:
     row = refs.find(database, "model_connections", reference, kind="connection")
     if row is not None:
-        return _of_row(row, env)
+        return of_row(row, env)
     head, colon, model = reference.partition(":")
     if colon and model:
         row = database.one("SELECT * FROM {model_connections} WHERE name = ?", (head,))
         if row is not None:
-            return with_model(_of_row(row, env), model)
+            return with_model(of_row(row, env), model)
         if head in PROVIDERS:
-            return with_model(_of_provider(head, env), model)
+            return with_model(of_provider(head, env), model)
     return _alias(database, reference, env, through) or _by_model_id(database, reference, env)
 
 
@@ -145,7 +145,7 @@ def _by_model_id(database: Database, model: str, env: Env) -> Target:
         "SELECT * FROM {model_connections} WHERE model_id = ? AND type = 'chat' ORDER BY created_at LIMIT 1", (model,)
     )
     if row is not None:
-        return _of_row(row, env)
+        return of_row(row, env)
     return with_model(_from_environment(database, env), model)
 
 
@@ -161,7 +161,7 @@ def _from_environment(database: Database, env: Env) -> Target:
         " ORDER BY name <> :name, created_at LIMIT 1",
         {"name": provider.lower()},
     )
-    target = _of_row(row, env) if row else _of_provider(provider.lower(), env)
+    target = of_row(row, env) if row else of_provider(provider.lower(), env)
     return with_model(target, model)
 
 
@@ -175,7 +175,7 @@ def _default(database: Database, env: Env) -> Target:
         "SELECT * FROM {model_connections} WHERE provider <> 'echo' AND type = 'chat'"
         " ORDER BY created_at, rowid LIMIT 1"
     )
-    return _of_row(row, env) if row else _keyed(env)
+    return of_row(row, env) if row else _keyed(env)
 
 
 def _keyed(env: Env) -> Target:
@@ -183,11 +183,12 @@ def _keyed(env: Env) -> Target:
     for name in PROVIDERS.names():
         provider = PROVIDERS.load(name)
         if provider.default_model and not provider.local and keys.first_set(provider.key_env, env):
-            return _of_provider(name, env)
+            return of_provider(name, env)
     raise ConfigError("no connection to a model", hint=THREE_WAYS, reason="no_connection")
 
 
-def _of_row(row: Row, env: Env) -> Target:
+def of_row(row: Row, env: Env) -> Target:
+    """Return the target of a connection."""
     data = loads(row["data"], {})
     provider = _provider(row["provider"], data.get("base_url"))
     base_url, query, from_env = _base_url(provider, data.get("base_url"), env)
@@ -207,7 +208,8 @@ def _of_row(row: Row, env: Env) -> Target:
     )
 
 
-def _of_provider(name: str, env: Env) -> Target:
+def of_provider(name: str, env: Env) -> Target:
+    """Return the target of a provider without a connection."""
     provider = PROVIDERS.load(name)
     base_url, query, from_env = _base_url(provider, None, env)
     model = provider.default_model or ""
