@@ -107,6 +107,11 @@ def tell_missing(app: App, row: Row) -> None:
     """Say what a new connection still lacks."""
     name = row["name"]
     state = key_state(app, row)
+    try:
+        target.of_connection(app.hub(), row["id"], app.env)
+    except ConfigError as error:  # no place to go yet: no key is missed before that
+        app.note(f"{error.message}; {error.hint}")
+        state = {"key_found": None, "key_note": None}
     if not state["key_found"] and state["key_note"]:
         app.note(f"{state['key_note']}; pipe one in: llmctl connection edit {name} --key-stdin")
     if row["model_id"] is None:

@@ -180,7 +180,9 @@ def test_quota_is_waited_for_as_long_as_google_says(server: FakeServer, llmctl: 
 
 def test_vertex_takes_a_token_from_a_command(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
     base = f"{server.url}beta1/projects/p/locations/global"
-    assert llmctl("connection", "add", "vertex").returncode == 0
+    added = llmctl("connection", "add", "vertex")
+    assert (added.returncode, "such as https://aiplatform" in added.stderr) == (0, True)
+    assert "--key-stdin" not in added.stderr
     lost = llmctl("chat", "-m", "vertex", "hello")
     assert lost.returncode == 4
     assert "projects/PROJECT/locations" in lost.stderr
