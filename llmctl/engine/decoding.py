@@ -21,7 +21,8 @@ def events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[St
     """Yield what an answer with a status of success says, as it comes.
 
     Whether it is a stream or one document is told by its first byte: some hosts answer a request for a stream
-    with one document, and captive portals answer anything with a page. Raises UnavailableError for the latter and
+    with one document, and captive portals answer anything with a page. A document is a line of its own where
+    streams are lines. Raises UnavailableError for the latter and
     for an empty answer. A character that the host sent in two halves is whole.
     """
     return hold_back(_events(chunks, wire, dialect), _without_half, lambda half: "\ufffd")
@@ -31,7 +32,7 @@ def _events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[S
     first, rest = _peeked(chunks)
     if not first:
         raise UnavailableError("the server sent an empty answer", reason="empty")
-    if first in b"{[<":
+    if first in (b"[<" if wire.framing == "ndjson" else b"{[<"):
         yield from wire.parse_response(b"".join(rest), dialect)
     else:
         framed = frames.ndjson(rest) if wire.framing == "ndjson" else frames.sse(rest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.dialect import Dialect
-from llmctl.providers import Provider
+from llmctl.providers import ModelWire, Provider
 
 
 def _row(
@@ -152,9 +152,12 @@ OLLAMA = _server(
     "ollama",
     11434,
     hosts=("ollama.com",),
+    # Behind its usual port (or --wire ollama) it is asked over its own API: the OpenAI door ignores the options of
+    # a model (num_ctx), and drops the beginning of a long prompt without a word.
+    model_wires=(ModelWire("*", "ollama"),),
     dialect=Dialect(thinking_replay_field="reasoning"),
     nodellm_id="ollama",
-    docs="https://docs.ollama.com/api/openai-compatibility",
+    docs="https://docs.ollama.com/api",
 )
 
 LMSTUDIO = _server(

@@ -73,6 +73,7 @@ WIRES: Registry[Wire] = Registry(
         "openai-responses": "openai_responses:WIRE",
         "anthropic": "anthropic:WIRE",
         "gemini": "gemini:WIRE",
+        "ollama": "ollama:WIRE",
         "echo": "echo:WIRE",
     },
 )

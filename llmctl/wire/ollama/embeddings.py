@@ -1,0 +1,37 @@
+"""Embeddings. https://docs.ollama.com/api/embed"""
+
+from __future__ import annotations
+
+from llmctl.core.embeddings import EmbedRequest, EmbedResponse
+from llmctl.core.errors import UnavailableError
+from llmctl.core.events import Usage
+from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.wire.counts import count_of
+from llmctl.wire.documents import whole_object
+from llmctl.wire.ollama.address import post
+from llmctl.wire.ollama.errors import stated_error
+from llmctl.wire.ollama.request import split_options
+
+
+def build_embed_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:
+    """Return the request for one vector a text; a text longer than the context is refused instead of cut."""
+    body = {"model": request.model, "input": list(request.texts), "truncate": False}
+    return post(endpoint, "/embed", body | split_options(request.options))
+
+
+def parse_vectors(body: bytes, request: EmbedRequest) -> EmbedResponse:
+    """Return the vectors in the order of the texts; UnavailableError where there are not as many."""
+    answer = whole_object(body)
+    if answer.get("error"):
+        raise stated_error(answer)
+    rows = answer.get("embeddings")
+    vectors = tuple(tuple(map(float, row)) for row in rows or () if isinstance(row, list) and row)
+    if len(vectors) != len(request.texts):
+        raise UnavailableError(
+            f"the answer holds {len(vectors)} vectors for {len(request.texts)} texts",
+            reason="no_answer",
+            status_code=200,
+        )
+    usage = Usage(count_of(answer, "prompt_eval_count")) if "prompt_eval_count" in answer else None
+    model = answer.get("model")
+    return EmbedResponse(vectors, usage, model if isinstance(model, str) and model else None)

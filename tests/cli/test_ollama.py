@@ -1,0 +1,71 @@
+"""Ollama's own API through the front door: lines of JSON from a loopback stand-in."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run
+from tests.fakes.openai_server import FakeServer, Reply, Step, json_reply
+
+
+def lines(*messages: dict[str, Any] | None, last: dict[str, Any] | None = None) -> Reply:
+    """Return a streamed answer, a line for each message, and the last one with its counts."""
+    told = [
+        {"model": "qwen3:8b", "message": {"role": "assistant", **(message or {})}, "done": False}
+        for message in messages
+    ]
+    told.append(last or {"model": "qwen3:8b", "message": {"role": "assistant", "content": ""}, "done": True,
+                         "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 3})  # fmt: skip
+    steps: tuple[Step, ...] = tuple(json.dumps(line).encode() + b"\n" for line in told)
+    return Reply(200, {"content-type": "application/x-ndjson"}, steps, chunked=True)
+
+
+@pytest.fixture
+def server(env: dict[str, str], llmctl: Run) -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        flags = ("--provider", "ollama", "--wire", "ollama", "--model", "qwen3:8b", "--base-url", running.url)
+        assert llmctl("connection", "add", "local", *flags, "--default").returncode == 0
+        yield running
+
+
+def test_turn_is_streamed_and_stored(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+    server.answer(lines({"thinking": "let me see"}, {"content": "It "}, {"content": "rains."}))
+    done = llmctl("chat", "weather?", "-o", "num_ctx=32768", "--thinking", "low", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["content"], found["thinking"], found["model"]) == ("It rains.", "let me see", "qwen3:8b")
+    assert (found["usage"]["input_tokens"], found["usage"]["output_tokens"]) == (7, 3)
+    asked = server.requests[0]
+    assert (asked.path, asked.json["options"], asked.json["think"]) == ("/api/chat", {"num_ctx": 32768}, "low")
+    with sqlite3.connect(env["LLMCTL_DB"]) as hub:
+        assert hub.execute("SELECT status, input_tokens, output_tokens FROM requests").fetchall() == [
+            ("completed", 7, 3)
+        ]
+
+
+def test_whole_answer_and_its_error_are_read_too(server: FakeServer, llmctl: Run) -> None:
+    message = {"role": "assistant", "content": "whole"}
+    server.answer(json_reply(200, {"model": "qwen3:8b", "message": message, "done": True, "done_reason": "stop"}))
+    assert llmctl("chat", "--no-stream", "hi").stdout == "whole\n"
+    server.answer(json_reply(404, {"error": "model 'qwen3:8b' not found"}))
+    done = llmctl("chat", "hi")
+    assert done.returncode == 3
+    assert "ollama pull qwen3:8b" in done.stderr
+
+
+def test_error_in_a_line_has_the_exit_code_of_its_class(server: FakeServer, llmctl: Run) -> None:
+    server.answer(lines({"content": "It ra"}, last={"error": "the model runner stopped"}))
+    done = llmctl("chat", "weather?")
+    assert (done.returncode, done.stdout.strip()) == (6, "It ra")
+
+
+def test_models_come_from_the_tags(server: FakeServer, llmctl: Run) -> None:
+    server.answer(json_reply(200, {"models": [{"name": "qwen3:8b", "model": "qwen3:8b", "size": 5}]}))
+    done = llmctl("connection", "models", "local", "--json")
+    assert [model["id"] for model in json.loads(done.stdout)] == ["qwen3:8b"]
+    assert server.requests[-1].path == "/api/tags"
