@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llmctl.core.errors import RejectedError, UnavailableError
 from llmctl.core.jsontext import dumps
 from llmctl.core.tools import Ran
 from llmctl.tools import Context, process
+from llmctl.tools.talking import Guest
 
 #: Bytes after which a program that goes on printing is ended.
 _RUNAWAY_BYTES = 16_000_000
 _MOST_ERROR_CHARACTERS = 2_000
 
 
-def run(
-    argv: str | Sequence[str], context: Context, *, stdin: bytes = b"", folder: str | None = None, most: int = 0
-) -> process.Completed:
+#: Bytes of an answer that a child of ours gives, which is JSON and so of no use when it is cut.
+_MOST_ANSWER_BYTES = 8_000_000
+#: Seconds that a child gets to end by itself when its time is over.
+_GRACE_S = 0.5
+
+
+def run(argv: str | Sequence[str], context: Context, *, stdin: bytes = b"") -> process.Completed:
     """Run a program within its limits. Raises UnavailableError where its time is over, RejectedError for a flood."""
-    done = process.run(
-        argv,
-        env=context.env,
-        stdin=stdin,
-        cwd=folder or context.folder,
-        timeout_s=context.timeout_s,
-        max_output_bytes=max(most, context.most_bytes),
-        kill_beyond_bytes=_RUNAWAY_BYTES,
-        on_output=context.log,
+    return _in_bounds(
+        process.run(
+            argv,
+            env=context.env,
+            stdin=stdin,
+            cwd=context.folder,
+            timeout_s=context.timeout_s,
+            max_output_bytes=context.most_bytes + 1,
+            kill_beyond_bytes=_RUNAWAY_BYTES,
+            on_output=context.log,
+        ),
+        context,
     )
+
+
+def run_child(argv: Sequence[str], context: Context, arguments: Mapping[str, Any]) -> tuple[Any, str]:
+    """Run a program of ours that calls code of the user's; return what it answers and what it complains of.
+
+    The answer is the JSON on stdout, None where it gave none; what the code prints goes to the log.
+    """
+    done = _in_bounds(
+        process.run(
+            argv,
+            env=context.env,
+            stdin=as_stdin(arguments),
+            cwd=context.folder,
+            timeout_s=context.timeout_s,
+            max_output_bytes=_MOST_ANSWER_BYTES,
+            kill_beyond_bytes=_RUNAWAY_BYTES,
+            guest=Guest(context.log, grace_s=_GRACE_S),
+        ),
+        context,
+    )
+    complaint = text_of(done.stderr).strip()[-_MOST_ERROR_CHARACTERS:]
+    try:
+        return json.loads(done.stdout), complaint
+    except ValueError:
+        return None, complaint or f"exit status {done.exit_status}"
+
+
+def returned(answer: tuple[Any, str], context: Context, *, may_halt: bool) -> Ran:
+    """Return what the answer of such a program gives: ``result``, ``printed``, ``halt`` or ``error``."""
+    found, complaint = answer
+    if not isinstance(found, dict):
+        return Ran(complaint, complaint.splitlines()[-1] if complaint else "it gave no answer")
+    if "error" in found:
+        return Ran(found["error"], found["error"])
+    if "halt" in found:
+        return Ran(str(found["halt"]), halts=True)
+    value = found.get("result", found.get("printed"))
+    if may_halt and isinstance(value, dict) and value.get("halt") is True:
+        return Ran(str(value.get("content")), halts=True)
+    text = "" if value is None else value if isinstance(value, str) else dumps(value)
+    return Ran(cut(text.removesuffix("\n"), context.most_bytes))
+
+
+def _in_bounds(done: process.Completed, context: Context) -> process.Completed:
     if done.timed_out:
         raise UnavailableError(f"no result within {context.timeout_s:g} s", reason="timeout")
     if done.ran_away:

@@ -1,0 +1,31 @@
+"""Tools that are JavaScript files, run by node: an exported function, or a script that reads stdin and prints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.tools import Ran, Tool
+from llmctl.tools import Context, ToolType, programs
+from llmctl.tools.children import __file__ as _children
+
+_CHILD = os.path.join(os.path.dirname(_children), "call_javascript.mjs")
+
+
+def checked(data: Mapping[str, Any]) -> dict[str, Any]:
+    if not data.get("file"):
+        raise UsageError("a tool of type nextJsScript is a JavaScript file", hint="--file weather.mjs")
+    if not os.path.isfile(data["file"]):
+        raise NotFoundError(f'no file "{data["file"]}"')
+    return dict(data)
+
+
+def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
+    argv = ["node", _CHILD, tool.data["file"], *([tool.data["function"]] if tool.data.get("function") else [])]
+    answer = programs.run_child(argv, context, arguments)
+    return programs.returned(answer, context, may_halt=bool(tool.data.get("halt")))
+
+
+TYPE = ToolType(run, checked)
