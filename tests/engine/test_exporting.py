@@ -1,0 +1,143 @@
+"""What leaves a hub, and what does not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextlib import closing
+
+import pytest
+
+from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.jsontext import dumps
+from llmctl.core.personalshapes import mask_personal
+from llmctl.engine import exporting
+from llmctl.engine.exporting import Wish
+from llmctl.formats.exports import EXPORTS
+from llmctl.store.opening import MEMORY, open_hub
+from tests.engine.transfer_stage import exported, imported
+from tests.store.rows import Rows
+
+KEY = "sk-proj-abc123def456ghi789"
+
+
+@pytest.fixture
+def rows():
+    with closing(open_hub(MEMORY, "create")) as database:
+        yield Rows(database)
+
+
+def test_nothing_chosen_is_a_bad_call(rows):
+    with pytest.raises(UsageError, match="nothing to export"):
+        exporting.chosen(rows.database, Wish())
+    with pytest.raises(UsageError):
+        exporting.chosen(rows.database, Wish(chats=["a"], everything=True))
+    with pytest.raises(NotFoundError):
+        exporting.chosen(rows.database, Wish(chats=["nobody"]))
+
+
+def test_since_takes_conversations_with_something_new(rows):
+    rows.chat("old")
+    later = rows.tick(3600)
+    rows.chat("new")
+    text = exported(rows.database, Wish(since=later))
+    assert '"name":"new"' in text
+    assert '"name":"old"' not in text
+
+
+@pytest.mark.parametrize("format", EXPORTS.names())
+def test_keys_never_leave(rows, format):
+    chat = rows.chat("one", description=f"about {KEY}")
+    rows.turn(chat, f"my key is {KEY}", f"so {KEY} it is", parameters=dumps({"key": KEY}))
+    rows.connection("work", data=dumps({"headers": {"X-Api-Key": "hunter2hunter2"}, "key": "env:KEY"}))
+    wish = Wish(everything=True, format=format)
+    text = exported(rows.database, wish)
+    assert KEY not in text
+    assert "hunter2" not in text
+    assert wish.clean.changed >= 2
+
+
+def test_personal_data_leaves_unless_it_is_masked(rows):
+    said = "ada@example.org, +49 (30) 1234567, DE89 3704 0044 0532 0130 00, 4111 1111 1111 1111; 12 of 1234567890123"
+    chat = rows.chat("one")
+    rows.attach(
+        rows.message(chat, "user", said, metadata=dumps({"from": "ada@example.org", "n": 4111111111111111})), b"x"
+    )
+    assert "ada@example.org" in exported(rows.database)
+    text = exported(rows.database, Wish(everything=True, mask_personal=True))
+    assert "[e-mail], [phone], [iban], [card]; 12 of 1234567890123" in text
+    assert '"metadata":{"from":"[e-mail]","n":4111111111111111}' in text
+    assert "base64" not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-10-05T12:00:00.000+00:00",
+        "3f2a9c1e-0123-4567-89ab-0123456789ab",
+        "version 1.2.3, 10 000 rows, 127.0.0.1:8080",
+        "4111111111111112",
+        "DE88370400440532013000",
+        "user@localhost",
+    ],
+)
+def test_what_is_no_personal_data_stays(text):
+    assert mask_personal(text) == text
+
+
+def test_html_does_nothing_whatever_is_said(rows):
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>\n```html\n</code></pre><script>x</script>\n```"
+    chat = rows.chat("</title><script>alert(2)</script>", description="<b>")
+    rows.turn(chat, evil, '"><svg onload=alert(3)>')
+    rows.tool_turn(chat, result="<iframe src=javascript:alert(4)>", arguments='{"a":"</pre><script>"}')
+    page = exported(rows.database, Wish(chats=["last"], format="html"))
+    for tag in ("<script", "<img", "<svg", "<iframe", "<b>"):
+        assert tag not in page
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert "default-src 'none'" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_openai_lines_are_what_the_api_takes(rows):
+    chat = rows.chat("one")
+    rows.message(chat, "system", "be brief")
+    rows.tool_turn(chat)
+    rows.running(chat, [b"x"])
+    line = exported(rows.database, Wish(chats=["one"], format="openai"))
+    assert [message["role"] for message in json.loads(line)["messages"]] == [
+        *("system", "user", "assistant", "tool", "assistant"),
+    ]
+    call, result = json.loads(line)["messages"][2:4]
+    assert call["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Paris"}'}
+    assert result == {"role": "tool", "tool_call_id": call["tool_calls"][0]["id"], "content": "sunny"}
+
+
+@pytest.mark.parametrize("format", ["openai", "sharegpt"])
+def test_what_is_written_for_training_can_be_read_again(rows, format):
+    chat = rows.chat("one")
+    rows.turn(chat, "hello", "hi")
+    rows.tool_turn(chat)
+    text = exported(rows.database, Wish(chats=["one"], format=format))
+    with closing(open_hub(MEMORY, "create")) as other:
+        imported(other, text)
+        again = exported(other, Wish(chats=["last"], format=format))
+    del_id = [{name: value for name, value in json.loads(line).items() if name != "id"} for line in (text, again)]
+    assert del_id[0] == del_id[1]
+
+
+def test_csv_holds_texts_as_they_are(rows):
+    rows.turn(rows.chat("one"), 'a "quoted",\nline', "=1+1")
+    found = list(csv.DictReader(io.StringIO(exported(rows.database, Wish(chats=["one"], format="csv")), newline="")))
+    assert [row["content"] for row in found] == ['a "quoted",\nline', "=1+1"]
+    assert found[1]["model"] == "gpt-5"
+
+
+def test_markdown_has_a_title_and_every_message(rows):
+    rows.turn(rows.chat("one"), "hello", "hi")
+    text = exported(rows.database, Wish(chats=["one"], format="markdown"))
+    assert text.startswith("# one\n")
+    assert "## User\n\nhello\n" in text
+    assert "## Assistant (gpt-5)\n\nhi\n" in text
