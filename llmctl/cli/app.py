@@ -14,6 +14,7 @@ from llmctl.core.errors import ConfigError, LlmctlError
 
 if TYPE_CHECKING:
     from llmctl.engine.asking import Origin, Surroundings
+    from llmctl.engine.caps import Purse
     from llmctl.store.database import Database, Mode
 
 
@@ -33,6 +34,8 @@ class App:
         self.format = OutputFormat()
         #: The flags that ``chat``, ``run`` and ``agent run`` share, by name.
         self.asking: dict[str, Any] = {}
+        #: What ``--max-cost`` lets this run spend, once somebody asked.
+        self.purse: Purse | None = None
         self._hub: Database | None = None
         self._mode: Mode = "read"
 

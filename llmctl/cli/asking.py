@@ -10,6 +10,7 @@ from llmctl.cli.schema_in import schema_of
 from llmctl.cli.values import column_value, pairs
 from llmctl.core.errors import UsageError
 from llmctl.engine.asking import Keep, Manner
+from llmctl.engine.caps import Caps, Purse, caps
 
 _EFFORTS = ("none", "low", "medium", "high")
 #: More seconds than anybody waits, and fewer than the system's clocks overflow at.
@@ -32,6 +33,7 @@ def manner(app: App, settings: Mapping[str, Any]) -> Manner:
         retries=_at_least(flags["retries"], 0, "--retries", settings.get("retries", defaults.retries)),
         max_steps=_at_least(flags["max_steps"], 1, "--max-steps", settings.get("max_steps", defaults.max_steps)),
         history=None if flags["history"] is None else _at_least(flags["history"], 0, "--history", 0),
+        caps=_caps(app, settings),
     )
 
 
@@ -79,6 +81,16 @@ def _kinds(value: str | None) -> frozenset[str]:
         if kind not in _KINDS:
             raise UsageError(f'"--no-persist {kind}" is unknown', hint=f"there are {', '.join(_KINDS)}")
     return frozenset(kinds)
+
+
+def _caps(app: App, settings: Mapping[str, Any]) -> Caps:
+    """Return the caps; ``--max-cost`` is one purse for everything that the command asks."""
+    limit = app.asking.get("max_cost")
+    if limit is not None and app.purse is None:
+        if not 0 <= limit < float("inf"):
+            raise UsageError(f'"--max-cost {limit:g}" is no number of dollars of 0 or more')
+        app.purse = Purse(limit)
+    return caps(settings, app.purse)
 
 
 def _positive(value: float | None, flag: str) -> float | None:

@@ -106,6 +106,17 @@ CATALOG: dict[str, Entry] = {
             "default": "Show or choose the connection that is used when none is named",
         },
     ),
+    "model": Entry(
+        SET_UP,
+        "Look up models, what they cost, and names of your own for them",
+        {
+            "list": "List models with what they take, can do and cost",
+            "show": "Show what is known of a model",
+            "price": "Show what a model cost and costs, or set it",
+            "reprice": "Tell again what requests cost that nobody could price",
+            "alias": "Give a model a name of your own, with options; list and remove such names",
+        },
+    ),
     "settings": Entry(
         SET_UP,
         "Read and change settings",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.errors import BudgetError
-from llmctl.engine import holder, recovery
+from llmctl.engine import holder
 from llmctl.engine.caps import Caps
 from llmctl.engine.pricing import Price
 from llmctl.store import budgets
@@ -105,11 +105,13 @@ def unknown_price(provider: str, model: str) -> BudgetError:
 
 def dollars(amount: float) -> str:
     """Return an amount with as many digits as it takes to see it."""
-    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}" if amount >= 0.001 else f"${amount:.2g}"
+    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}" if amount >= 0.001 else f"${amount:.8f}"
 
 
 def release_dead(database: Database) -> bool:
     """Finish the requests of dead processes that have something set aside; say whether there were such."""
+    from llmctl.engine import recovery  # which counts what is set aside here
+
     dead = [job for job in budgets.holders(database) if not holder.is_alive(job)]
     for job in dead:
         recovery.recover_job(database, job)

@@ -155,10 +155,9 @@ def _valid(rows: Sequence[Row], models: Sequence[str], when: str, source: str | 
 
 
 def _looked_up(database: Database, provider: str, model: str, source: str) -> list[Row]:
-    from llmctl.engine import price_list  # 160 ms: once for a model
+    from llmctl.engine import model_table  # 200 ms: once for a model
 
-    found = price_list.find(provider, model)
-    rows = [dict(row) for row in found.rows] if found else []
+    rows = model_table.rows(provider, model)
     try:
         return prices.remember(database, provider, model, source, rows)
     except StorageError:  # a hub that takes nothing: the price still counts

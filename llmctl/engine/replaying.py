@@ -9,10 +9,12 @@ from llmctl.core.errors import NotFoundError
 from llmctl.core.jsontext import dumps
 from llmctl.engine import rebuilding, target
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
+from llmctl.engine.caps import caps
 from llmctl.engine.outcome import Outcome, TurnEvent
 from llmctl.engine.plan import Plan
 from llmctl.engine.turn import Turn
 from llmctl.store.database import Database, Row
+from llmctl.store.settings import chosen
 from llmctl.store.writes import Update
 
 
@@ -38,7 +40,13 @@ class Replay:
                 chat=None,
                 target=_target(database, request, model, around),
                 ask=Ask(messages=asked.messages),
-                manner=Manner(options=asked.options, thinking=asked.thinking, stream=asked.stream, max_steps=1),
+                manner=Manner(
+                    options=asked.options,
+                    thinking=asked.thinking,
+                    stream=asked.stream,
+                    max_steps=1,
+                    caps=caps(chosen(database)),
+                ),
                 keep=Keep(log=False, tag=request["tag"]),
                 origin=origin,
                 around=around,

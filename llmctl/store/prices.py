@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmctl.core import clock
@@ -21,6 +21,15 @@ UNKNOWN = '{"unknown":true}'
 _RATES = ("input", "output", "cached", "cache_write", "thinking")
 _COLUMNS = tuple(f"{name}_per_million" for name in _RATES)
 _CONTENT = (*_COLUMNS, "details", "valid_from")
+
+# A cost without a row it was priced by is a provider's own word, or that of a server that costs nothing.
+_TO_PRICE = """
+SELECT * FROM {requests}
+WHERE status <> 'pending' AND coalesce(input_tokens, output_tokens) IS NOT NULL
+  AND (cost IS NULL OR (origin = 'orm' AND cost = 0) OR (:everything AND price_id IS NOT NULL))
+  AND created_at >= :since AND (created_at, id) > (:after, :last)
+ORDER BY created_at, id LIMIT :size
+"""
 
 
 def of_models(database: Database, provider: str, models: Sequence[str]) -> list[Row]:
@@ -73,6 +82,14 @@ def override(database: Database, provider: str, model: str, content: Mapping[str
     row = get(database, id)
     assert row is not None
     return row
+
+
+def batches(database: Database, *, since: str | None, everything: bool, size: int) -> Iterator[list[Row]]:
+    """Yield requests whose cost is to be told again, the oldest first, some at a time."""
+    values: dict[str, Any] = {"since": since or "", "everything": everything, "size": size, "after": "", "last": ""}
+    while rows := database.query(_TO_PRICE, values):
+        yield rows
+        values |= {"after": rows[-1]["created_at"], "last": rows[-1]["id"]}
 
 
 def _add(database: Database, provider: str, model: str, source: str, content: Mapping[str, Any], now: str) -> str:
