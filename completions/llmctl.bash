@@ -5,7 +5,7 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat chats stats request job export import tool init connection model settings completion help doctor db schema' ;;
+        '') words='chat run chats stats request job export import tool init connection model settings completion help doctor db schema' ;;
         'chats') words='list show new edit search rename fork render unlock delete' ;;
         'request') words='list show curl replay' ;;
         'job') words='list show log run wait cancel retry recover' ;;
@@ -17,7 +17,8 @@ _llmctl_spec() {
         'schema') words='show emit check' ;;
         'thread') words='list show unlock' ;;
         'message') words='list show' ;;
-        'chat') flags='-c --continue --chat --name -s --system --system-file -i --interactive -n --no-log --messages -m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --max-cost --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --detach --json --jsonl' values='--chat:hub/chat --name:any -s:any --system:any --system-file:file --messages:file -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --fallback:any --wait:any' arguments='any' more='1' ;;
+        'chat') flags='-c --continue --chat --name -s --system --system-file -t --template -p --param -i --interactive -n --no-log --messages -m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --max-cost --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --detach --json --jsonl' values='--chat:hub/chat --name:any -s:any --system:any --system-file:file -t:any --template:any -p:any --param:any --messages:file -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --fallback:any --wait:any' arguments='any' more='1' ;;
+        'run') flags='-p --param -c --continue --chat -n --no-log -m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --max-cost --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --detach --json --jsonl' values='-p:any --param:any --chat:hub/chat -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --fallback:any --wait:any' arguments='file any' more='1' ;;
         'chats list') flags='--limit --since --where -m --model --agent --connection --folder --json --jsonl --csv --tsv --columns' values='--limit:any --since:any --where:any -m:hub/model --model:hub/model --agent:any --connection:hub/connection --folder:file --columns:any' ;;
         'chats show') flags='--raw --all --json --jsonl --columns' values='--columns:any' arguments='hub/chat' ;;
         'chats new') flags='--description -s --system -m --model --connection -o --option --metadata --field --reference --json --jsonl --columns' values='--description:any -s:any --system:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --metadata:any --field:any --reference:any --columns:any' arguments='any' ;;
@@ -72,7 +73,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|chats|stats|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|chats|stats|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

@@ -88,7 +88,8 @@ class App:
 
     def converse(self, **wishes: Any) -> None:
         """Run ``chat`` with its own flags (the fields of ``Wishes``): the engine is not for its help."""
-        from llmctl.cli.conversing import Conversation, Wishes
+        from llmctl.cli.conversing import Conversation
+        from llmctl.cli.saying import Wishes
 
         Conversation(self, Wishes(**wishes)).run()
 

@@ -32,6 +32,7 @@ class Entry(NamedTuple):
 
 CATALOG: dict[str, Entry] = {
     "chat": Entry(TALK, "Talk to a model: one-shot, piped, continued or interactive"),
+    "run": Entry(TALK, "Run a prompt file: a prompt with its model, options and schema in TOML"),
     "chats": Entry(
         LOOK_BACK,
         "Manage conversations",

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from llmctl.cli import asking, attaching, files, stdin, tooling
+from llmctl.cli import asking, files, saying, tooling
 from llmctl.cli.app import App
-from llmctl.cli.messages_in import parsed_messages
 from llmctl.cli.printing import Printer
+from llmctl.cli.saying import Wishes
 from llmctl.cli.terminal import ago
-from llmctl.core.errors import InvalidOutputError, LlmctlError, NotFoundError, UsageError
+from llmctl.core.errors import InvalidOutputError, LlmctlError, UsageError
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps, loads
-from llmctl.core.messages import Message
 from llmctl.engine import falling_back, selection, target, unfinished
 from llmctl.engine.asking import Ask, Keep, Manner
 from llmctl.engine.outcome import Outcome
@@ -26,23 +25,11 @@ from llmctl.store import threads
 from llmctl.store.database import Database, Row
 from llmctl.store.settings import chosen
 
+if TYPE_CHECKING:
+    from llmctl.cli.prompt_files import PromptFile
+
 #: Verbs of ``chats`` that a hurried user may type behind ``chat``.
 _VERBS = ("list", "show", "new", "edit", "search", "rename", "fork", "render", "unlock", "delete")
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """The flags of ``chat`` alone."""
-
-    words: tuple[str, ...] = ()
-    continue_: bool = False
-    chat: str | None = None
-    name: str | None = None
-    system: str | None = None
-    system_file: str | None = None
-    interactive: bool = False
-    no_log: bool = False
-    messages: str | None = None
 
 
 class Conversation:
@@ -50,18 +37,20 @@ class Conversation:
 
     def __init__(self, app: App, wishes: Wishes) -> None:
         self._app = app
-        self._wishes = wishes
+        self._file = _prompt_file(app, wishes)
+        self._wishes = replace(wishes, no_log=wishes.no_log or bool(self._file and self._file.definition.no_log))
         self._check()
         self._origin = app.origin()
         self._outcome: Outcome | None = None
-        self.system = self._system()
+        self.system = saying.system_of(self._wishes)
 
     def run(self) -> None:
         """Ask once, or keep the conversation open."""
         if self._app.asking["detach"]:
             self._detach()
             return
-        ask = self._ask()
+        ask = saying.ask(self._app, self._wishes, self._file, self.system)
+        self.system = ask.system
         if not self._says_something(ask) and not (self._goes_on and self._is_unfinished()):
             self._open()
             return
@@ -150,7 +139,13 @@ class Conversation:
         if wishes.system is not None and wishes.system_file:
             raise UsageError('"--system" and "--system-file" exclude each other')
         words = wishes.words
-        if len(words) == 2 and words[0] in _VERBS and " " not in words[1] and "--" not in self._app.arguments:
+        if (
+            not self._file
+            and len(words) == 2
+            and words[0] in _VERBS
+            and " " not in words[1]
+            and "--" not in self._app.arguments
+        ):
             verb, what = words
             raise UsageError(
                 f'"chat {verb} {what}" may be a prompt or a command',
@@ -167,40 +162,6 @@ class Conversation:
     def _goes_on(self) -> bool:
         wishes = self._wishes
         return bool(wishes.continue_ or wishes.chat or wishes.name or self._app.env.get("LLMCTL_CHAT"))
-
-    def _ask(self) -> Ask:
-        """Read what is said: words, stdin, files, messages."""
-        wishes, app = self._wishes, self._app
-        names, from_stdin = attaching.files(app)
-        attached = tuple(attaching.read_file(name) for name in names)
-        if from_stdin:
-            attached = (*attached, attaching.file_of(stdin.read_bytes(app.io, app.note)))
-        takes_stdin = False if from_stdin or wishes.messages == "-" else app.asking["stdin"]
-        prompt = stdin.read_prompt(wishes.words, io=app.io, env=app.env, note=app.note, stdin=takes_stdin)
-        return Ask(prompt=prompt, files=attached, system=self.system, messages=self._messages())
-
-    def _system(self) -> str | None:
-        if not self._wishes.system_file:
-            return self._wishes.system
-        try:
-            with open(self._wishes.system_file, encoding="utf-8") as file:
-                return file.read().rstrip("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise NotFoundError(f'cannot read "{self._wishes.system_file}": {_why(error)}') from error
-
-    def _messages(self) -> tuple[Message, ...]:
-        source = self._wishes.messages
-        if not source:
-            return ()
-        if source == "-":
-            text = stdin.read_text(self._app.io, self._app.note)
-        else:
-            try:
-                with open(source, encoding="utf-8") as file:
-                    text = file.read()
-            except (OSError, UnicodeDecodeError) as error:
-                raise NotFoundError(f'cannot read "{source}": {_why(error)}') from error
-        return parsed_messages(text, source)
 
     def _says_something(self, ask: Ask) -> bool:
         return bool(ask.prompt or ask.files or ask.messages)
@@ -284,6 +245,14 @@ class Conversation:
         return own or target.resolve(database, None, self._app.env)
 
 
+def _prompt_file(app: App, wishes: Wishes) -> PromptFile | None:
+    if wishes.file is None and wishes.template is None and not wishes.params:
+        return None
+    from llmctl.cli import prompt_files  # only for those who have one
+
+    return prompt_files.opened(app, wishes.file, wishes.template, wishes.params)
+
+
 def _inherited(manner: Manner, keep: Keep, settings: dict[str, Any]) -> tuple[Manner, Keep]:
     """Fill in what the chat keeps of its first turn where no flag says otherwise."""
     manner = replace(
@@ -292,7 +261,3 @@ def _inherited(manner: Manner, keep: Keep, settings: dict[str, Any]) -> tuple[Ma
         thinking=manner.thinking if manner.thinking is not None else settings.get("thinking"),
     )
     return manner, replace(keep, without=keep.without or frozenset(settings.get("without", ())))
-
-
-def _why(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"

@@ -89,15 +89,44 @@ Examples:
 """
 
 _PROMPT_FILES = """\
-A prompt that is used again can stand in files, so that a repository carries it: the instructions in one
-that --system-file names, the rest in one that is piped in.
+A prompt file is TOML: a prompt with all that belongs to it. llmctl run FILE [ARG]... runs it; chat -t NAME
+takes it from $XDG_CONFIG_HOME/llmctl/prompts/NAME.toml (or a path). With the first line
 
-Prompt files proper (TOML with model, system, prompt and options, for llmctl run FILE and chat -t NAME)
-are not part of this version.
+  #!/usr/bin/env -S llmctl run
+
+an executable file is a program that a repository can carry.
+
+Keys, all of them optional:
+  description     what it is for
+  system, prompt  templates (below); instructions is another name for system
+  params          a table of the templates' parameters: NAME = DEFAULT, or
+                  NAME = { description = "...", default = "..." }; without a default it has to be given
+  model           what --model takes; or connection
+  options         a table, as with -o
+  schema, fix     a file beside this one, the short form ("name, age int, tags [str]"), or a table
+  extract         true: the first fenced block alone
+  thinking        none, low, medium, high or a number of tokens
+  tools           names, or NAME:denied; a file may narrow what a tool may do, never grant it
+  attach          files beside or below this one, or URLs
+  fallback max_cost max_steps history timeout retries tag metadata no_stream no_log
+                  what the flags of these names take
+
+Flags go before the file. Templates are jinja2, in its sandbox, over the parameters (-p NAME=VALUE, or
+-p NAME:=JSON), the arguments (args, a list) and standard input (stdin, empty where there is none). Arguments
+and input that no template names follow the prompt, as in chat. What is missing is an error that names it.
+
+Example:
+  description = "Translate"
+  system = "Translate into {{ language }}. Answer with the translation alone."
+  options = { temperature = 0 }
+
+  [params]
+  language = "English"
 
 Examples:
-  llmctl chat --system-file prompts/changelog.txt "summarise for users" < log.txt
-  llmctl chat --system-file prompts/review.txt -m sonnet - < prompts/checklist.txt
+  echo "guten Morgen" | llmctl run translate.toml
+  llmctl run translate.toml -p language=French "good morning"
+  llmctl chat -t translate -p language=Latin --dry-run "good morning"
 """
 
 

@@ -23,6 +23,12 @@ def chat(
     ] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = None,
     system_file: Annotated[str | None, typer.Option(metavar="FILE", help="File with the system prompt.")] = None,
+    template: Annotated[
+        str | None, typer.Option("--template", "-t", metavar="NAME", help="Prompt file to fill in (see help topics).")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", metavar="K=V", help="Value of a parameter of the prompt file.")
+    ] = None,
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Keep the conversation open.")] = False,
     no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Keep no text, only the ledger row.")] = False,
     messages: Annotated[
@@ -48,6 +54,8 @@ def chat(
         name=name,
         system=system,
         system_file=system_file,
+        template=template,
+        params=tuple(param or ()),
         interactive=interactive,
         no_log=no_log,
         messages=messages,

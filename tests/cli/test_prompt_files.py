@@ -1,0 +1,226 @@
+"""``run FILE`` and ``chat -t NAME``: what a prompt file says, what the command line puts in, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmctl.cli.helptopics import text as topic
+from llmctl.engine import definitions
+from tests.conftest import Run
+
+ROOT = Path(__file__).parents[2]
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a prompt file beside the tests' folder of work; return its name."""
+
+    def to(text: str, name: str = "p.toml") -> str:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        return name
+
+    return to
+
+
+def sent(run: Run, *arguments: str, **more: Any) -> dict[str, Any]:
+    """Return the body of the request that the command would send."""
+    done = run(*arguments, "-m", "echo", "--dry-run", "--json", **more)
+    assert done.returncode == 0, done.stderr
+    body: dict[str, Any] = json.loads(done.stdout)["body"]
+    return body
+
+
+def prompts(run: Run, *arguments: str, **more: Any) -> list[tuple[str, str]]:
+    return [(message["role"], message["content"]) for message in sent(run, *arguments, **more)["messages"]]
+
+
+GREET = """
+system = "You speak {{ language }}."
+prompt = \"\"\"
+Greet {{ args | join(' and ') }} in {{ language }}.
+{% if stdin %}
+They said: {{ stdin }}
+{% endif %}
+\"\"\"
+
+[params]
+language = "English"
+"""
+
+
+def test_templates_are_filled_in_with_parameters_arguments_and_stdin(llmctl: Run, write: Write) -> None:
+    file = write(GREET)
+    assert prompts(llmctl, "run", file, "Ann", "Bob", "-p", "language=Latin", input="ave\n") == [
+        ("system", "You speak Latin."),
+        ("user", "Greet Ann and Bob in Latin.\nThey said: ave"),
+    ]
+    assert prompts(llmctl, "run", file, "Ann")[1] == ("user", "Greet Ann in English.")
+
+
+def test_what_no_template_names_follows_the_prompt(llmctl: Run, write: Write) -> None:
+    file = write('prompt = "Review this."')
+    assert prompts(llmctl, "run", file, "be", "kind", input="a diff\n") == [
+        ("user", "Review this.\n\nbe kind\n\na diff")
+    ]
+    assert prompts(llmctl, "run", write('system = "brief"'), "why?") == [("system", "brief"), ("user", "why?")]
+
+
+def test_parameter_may_be_json(llmctl: Run, write: Write) -> None:
+    file = write('prompt = "{% for w in words %}[{{ w }}]{% endfor %}"')
+    assert prompts(llmctl, "run", file, "-p", 'words:=["a","b"]') == [("user", "[a][b]")]
+
+
+def test_answer_is_kept_like_any_other(llmctl: Run, write: Write) -> None:
+    assert llmctl("run", write('model = "echo"\nprompt = "hello"')).stdout == "hello\n"
+    assert llmctl("run", write('prompt = "more"'), "-c", "--chat", "last", "-m", "echo").stdout == "more\n"
+    assert llmctl("chats", "list").stdout.count("\n") == 1
+
+
+def test_file_fills_in_for_flags_that_are_not_given(llmctl: Run, write: Write) -> None:
+    file = write(
+        """
+        prompt = "hi"
+        model = "nobody:nothing"
+        thinking = 2000
+        schema = "a int"
+        no_stream = true
+        options = { temperature = 0.5, seed = 7 }
+        """
+    )
+    body = sent(llmctl, "run", file, "-o", "temperature=1", "--thinking", "high")
+    assert (body["temperature"], body["seed"], body["stream"]) == (1, 7, False)
+    assert body["reasoning_effort"] == "high"
+    assert body["response_format"]["json_schema"]["schema"]["required"] == ["a"]
+    assert sent(llmctl, "run", file, "--schema", "b")["response_format"]["json_schema"]["schema"]["required"] == ["b"]
+    assert sent(llmctl, "run", file)["reasoning_effort"] == "low"
+
+
+def test_schema_extract_and_fix_of_a_file_hold(llmctl: Run, write: Write, tmp_path: Path) -> None:
+    write('{"type": "object", "required": ["a"]}', "lib/answer.json")
+    file = write('prompt = "hi"\nmodel = "echo"\nschema = "answer.json"\nfix = 1', "lib/p.toml")
+    replies = "replies:=" + json.dumps('{}\n{"a": 1}')
+    done = llmctl("run", file, "-o", replies)
+    assert (done.returncode, done.stdout) == (0, '{"a":1}\n')
+    table = write('prompt = "hi"\nmodel = "echo"\n[schema]\ntype = "object"\nrequired = ["b"]')
+    assert llmctl("run", table, "-o", 'reply={"a":1}').returncode == 11
+
+
+def test_no_log_of_a_file_keeps_no_text(llmctl: Run, write: Write, env: Mapping[str, str]) -> None:
+    assert llmctl("run", write('prompt = "a secret"\nno_log = true\nmodel = "echo"')).stdout == "a secret\n"
+    assert llmctl("chats", "list").stdout == ""
+
+
+def test_attachment_is_looked_for_beside_the_file(llmctl: Run, write: Write) -> None:
+    write("the rules", "lib/rules.txt")
+    file = write('prompt = "apply"\nattach = ["rules.txt"]', "lib/p.toml")
+    assert "the rules" in prompts(llmctl, "run", file)[0][1]
+
+
+def test_template_is_found_by_its_name(llmctl: Run, write: Write, env: dict[str, str], tmp_path: Path) -> None:
+    write(GREET, "config/llmctl/prompts/greet.toml")
+    there = env | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    found = prompts(llmctl, "chat", "-t", "greet", "-p", "language=Latin", "Ann", env=there)
+    assert found[1] == ("user", "Greet Ann in Latin.")
+    assert prompts(llmctl, "chat", "-t", "greet", "-s", "else", "Ann", env=there)[0] == ("system", "else")
+    done = llmctl("chat", "-t", "gret", "hi", env=there)
+    assert done.returncode == 3
+    assert "did you mean greet?" in done.stderr
+
+
+def test_verb_behind_run_is_an_argument(llmctl: Run, write: Write) -> None:
+    assert prompts(llmctl, "run", write('prompt = "{{ args[1] }}"'), "list", "foo") == [("user", "foo")]
+
+
+def test_file_with_a_first_line_is_a_program(env: Mapping[str, str], tmp_path: Path) -> None:
+    llmctl = tmp_path / "bin" / "llmctl"
+    llmctl.parent.mkdir()
+    llmctl.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m llmctl "$@"\n')
+    program = tmp_path / "greet"
+    program.write_text('#!/usr/bin/env -S llmctl run\nmodel = "echo"\nprompt = "{{ args[0] }}: {{ stdin }}"\n')
+    for file in (llmctl, program):
+        file.chmod(0o755)
+    path = f"{llmctl.parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [str(program), "Ann", "--jsonl"], input="hi\n", env={**env, "PATH": path, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout.splitlines()[-1])["content"] == "Ann: hi"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "code", "said"),
+    [
+        (None, (), 3, "No such file"),
+        ("prompt = ", (), 2, "is no TOML"),
+        ('promt = "x"', (), 2, "did you mean prompt?"),
+        ("prompt = 1", (), 2, '"prompt" takes a text'),
+        ('fix = "x"', (), 2, '"fix" takes a whole number'),
+        ("fix = true", (), 2, '"fix" takes a whole number'),
+        ("tools = [1]", (), 2, '"tools" takes a list of texts'),
+        ('system = "a"\ninstructions = "b"', (), 2, "they mean the same"),
+        ('tools = ["shell:automatic"]', (), 2, "-T shell:automatic"),
+        ('approve = ["shell"]', (), 2, 'no key "approve"'),
+        ('prompt = "x"\nattach = ["../secret"]', (), 2, "outside of its folder"),
+        ('prompt = "x"\nattach = ["/etc/passwd"]', (), 2, "outside of its folder"),
+        ('prompt = "{{ language }}"', (), 2, "-p language=VALUE"),
+        ('prompt = "{{ args[1] }}"', ("one",), 2, "needs argument 2"),
+        ('prompt = "{{ x"', (), 2, "is no template"),
+        ('prompt = "{{ 1 / 0 }}"', (), 2, "division by zero"),
+        ('prompt = "{{ x.y }}"', ("-p", "x:={}"), 2, "no attribute"),
+        ('prompt = "{{ language }}"', ("-p", "lang=x"), 2, "did you mean language?"),
+        ('prompt = "x"', ("-p", "args=x"), 2, 'no parameter "args"'),
+        ('prompt = "x"\n[params]\nn = { description = "how many" }', (), 2, "(how many)"),
+        ('prompt = "x"\n[params]\nargs = 1', (), 2, 'named "args"'),
+        ('prompt = "x"\n[params]\nn = { defualt = 1 }', (), 2, '"default" and "description"'),
+        ('system = "x"', (), 2, "no prompt"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_before_any_call(
+    llmctl: Run,
+    write: Write,
+    env: Mapping[str, str],
+    text: str | None,
+    arguments: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    file = write(text) if text is not None else "none.toml"
+    done = llmctl("run", file, "-m", "echo", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ args.__init__.__globals__ }}",
+        "{% include '/etc/passwd' %}",
+        "{% for i in range(10000000) %}x{% endfor %}",
+    ],
+)
+def test_template_cannot_leave_its_sandbox(llmctl: Run, write: Write, template: str) -> None:
+    done = llmctl("run", write(f'prompt = """{template}"""'), "-m", "echo", "x")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_parameter_without_a_prompt_file_is_refused(llmctl: Run) -> None:
+    done = llmctl("chat", "-m", "echo", "-p", "a=1", "hi")
+    assert done.returncode == 2
+    assert "prompt file" in done.stderr
+
+
+def test_help_names_every_key() -> None:
+    words = topic("prompt-files").replace(",", " ").split()
+    assert [key for key in definitions.known_keys() if key not in {*words, "name", "agents"}] == []
