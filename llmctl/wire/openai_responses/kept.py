@@ -26,7 +26,8 @@ def pieces_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def drawer_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of a reasoning item beside its text and signature."""
-    kept = {name: value for name, value in item.items() if name != "encrypted_content"}
+    # A null, such as the status often is, is refused when it comes back.
+    kept = {name: value for name, value in item.items() if name != "encrypted_content" and value is not None}
     if len(pieces_of(item)) == 1:
         for name in ("summary", "content"):
             if _list(kept, name):
