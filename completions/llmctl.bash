@@ -5,7 +5,7 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat run chats stats request job export import tool init connection model settings completion help doctor db schema' ;;
+        '') words='chat run embed image chats stats request job export import tool init connection model settings completion help doctor db schema' ;;
         'chats') words='list show new edit search rename fork render unlock delete' ;;
         'request') words='list show curl replay' ;;
         'job') words='list show log run wait cancel retry recover' ;;
@@ -16,9 +16,14 @@ _llmctl_spec() {
         'db') words='path status migrate check backup restore prune vacuum scrub query' ;;
         'schema') words='show emit check' ;;
         'thread') words='list show unlock' ;;
-        'message') words='list show' ;;
+        'message') words='list show add' ;;
+        'metric') words='add list query export' ;;
+        'log') words='add list show tail' ;;
+        'ref') words='set unset list' ;;
         'chat') flags='-c --continue --chat --name -s --system --system-file -t --template -p --param -i --interactive -n --no-log --messages -m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --max-cost --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --detach --json --jsonl' values='--chat:hub/chat --name:any -s:any --system:any --system-file:file -t:any --template:any -p:any --param:any --messages:file -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --fallback:any --wait:any' arguments='any' more='1' ;;
         'run') flags='-p --param -c --continue --chat -n --no-log -m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --max-cost --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --detach --json --jsonl' values='-p:any --param:any --chat:hub/chat -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --fallback:any --wait:any' arguments='file any' more='1' ;;
+        'embed') flags='-a --file --lines -m --model --connection -o --option --batch --output --tag -n --no-log --max-cost --timeout --retries -u --usage --stdin --no-stdin --json --jsonl' values='-a:file --file:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --batch:any --output:file --tag:any --max-cost:any --timeout:any --retries:any' arguments='any' more='1' ;;
+        'image') flags='--output -a --attach -m --model --connection -o --option --tag -n --no-log --max-cost --timeout --retries -u --usage --stdin --no-stdin --json --jsonl' values='--output:file -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --tag:any --max-cost:any --timeout:any --retries:any' arguments='any' more='1' ;;
         'chats list') flags='--limit --since --where -m --model --agent --connection --folder --json --jsonl --csv --tsv --columns' values='--limit:any --since:any --where:any -m:hub/model --model:hub/model --agent:any --connection:hub/connection --folder:file --columns:any' ;;
         'chats show') flags='--raw --all --json --jsonl --columns' values='--columns:any' arguments='hub/chat' ;;
         'chats new') flags='--description -s --system -m --model --connection -o --option --metadata --field --reference --json --jsonl --columns' values='--description:any -s:any --system:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --metadata:any --field:any --reference:any --columns:any' arguments='any' ;;
@@ -26,7 +31,7 @@ _llmctl_spec() {
         'chats search') flags='--role -m --model --since --chat --fts --limit --json --jsonl --csv --tsv --columns' values='--role:any -m:hub/model --model:hub/model --since:any --chat:hub/chat --limit:any --columns:any' arguments='any' more='1' ;;
         'chats rename') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/chat any' ;;
         'chats fork') flags='--at --name --json --jsonl --columns' values='--at:hub/message --name:any --columns:any' arguments='hub/chat' ;;
-        'chats render') flags='--format --save --reason --json --jsonl --columns' values='--format:any --reason:any --columns:any' arguments='hub/chat' ;;
+        'chats render') flags='--format --save --reason --list --snapshot --diff --json --jsonl --columns' values='--format:any --reason:any --snapshot:any --diff:any --columns:any' arguments='hub/chat' ;;
         'chats unlock') flags='--force' arguments='hub/chat' ;;
         'chats delete') flags='--with-usage -y --yes' arguments='hub/chat' more='1' ;;
         'stats') flags='--chat --agent --connection --since --until --in --group-by --tz --plot --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --agent:any --connection:hub/connection --since:any --until:any --in:any --group-by:any --tz:any --columns:any' ;;
@@ -73,7 +78,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|run|chats|stats|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|embed|image|chats|stats|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;
@@ -93,6 +98,18 @@ _llmctl_spec() {
         'thread unlock') flags='--force' arguments='hub/thread' ;;
         'message list') flags='--chat --limit --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --limit:any --columns:any' ;;
         'message show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/message' ;;
+        'message add') flags='--chat --role -m --model --reference --json --jsonl --columns' values='--chat:hub/chat --role:any -m:hub/model --model:hub/model --reference:any --columns:any' arguments='any' more='1' ;;
+        'metric add') flags='-d --dimension --at --reference --json --jsonl --columns' values='-d:any --dimension:any --at:any --reference:any --columns:any' arguments='any any' ;;
+        'metric list') flags='--since --until --in --where --limit --json --jsonl --csv --tsv --columns' values='--since:any --until:any --in:any --where:any --limit:any --columns:any' arguments='any' ;;
+        'metric query') flags='--bucket --by --aggregate --since --until --in --where --json --jsonl --csv --tsv --columns' values='--bucket:any --by:any --aggregate:any --since:any --until:any --in:any --where:any --columns:any' arguments='any' ;;
+        'metric export') flags='--ledger --no-ledger' arguments='any' ;;
+        'log add') flags='--to --reference --json --jsonl --columns' values='--to:any --reference:any --columns:any' arguments='any' more='1' ;;
+        'log list') flags='--limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:any' ;;
+        'log show') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
+        'log tail') flags='-n --lines -f --follow' values='-n:any --lines:any' arguments='any' ;;
+        'ref set') flags='--any --json --jsonl --columns' values='--columns:any' arguments='any any' more='1' ;;
+        'ref unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' more='1' ;;
+        'ref list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' arguments='any' ;;
     esac
     flags+=" --db --quiet --debug -V --version -h --help" values+=" --db:file"
 }

@@ -298,6 +298,8 @@ BEGIN
     tool_calls = tool_calls - 1,
     failed_tool_calls = failed_tool_calls + excluded.failed_tool_calls,
     tool_duration = tool_duration + excluded.tool_duration;
+  DELETE FROM "activity_daily"
+  WHERE day = substr(OLD.created_at, 1, 10) || 'T00:00:00.000+00:00' AND tool = OLD.name AND tool_calls = 0;
   INSERT INTO "activity_daily" (day, tool, tool_calls, failed_tool_calls, tool_duration) VALUES (
     substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.name, 1, NEW.status = 'failed', coalesce(NEW.duration, 0)
   ) ON CONFLICT (day, tool) DO UPDATE SET

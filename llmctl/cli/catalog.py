@@ -23,7 +23,7 @@ PANELS = (TALK, LOOK_BACK, SET_UP, MAINTAIN, PLUMBING)
 
 
 class Entry(NamedTuple):
-    """A command, or a group of them (``subcommands``: name to help)."""
+    """A command, or a group of them (``subcommands``: name to help; ``session new`` is below ``session``)."""
 
     panel: str
     help: str
@@ -33,6 +33,8 @@ class Entry(NamedTuple):
 CATALOG: dict[str, Entry] = {
     "chat": Entry(TALK, "Talk to a model: one-shot, piped, continued or interactive"),
     "run": Entry(TALK, "Run a prompt file: a prompt with its model, options and schema in TOML"),
+    "embed": Entry(TALK, "Turn texts into vectors"),
+    "image": Entry(TALK, "Draw a picture, or change one"),
     "chats": Entry(
         LOOK_BACK,
         "Manage conversations",
@@ -44,7 +46,7 @@ CATALOG: dict[str, Entry] = {
             "search": "Find messages by their words",
             "rename": "Give a conversation another name",
             "fork": "Copy a conversation up to a message, to go on differently",
-            "render": "Write out a whole thread, or keep a snapshot of it",
+            "render": "Write out a whole thread; keep, list and compare snapshots of it",
             "unlock": "Free a conversation that a dead process holds",
             "delete": "Delete a conversation and every copy of its text",
         },
@@ -167,24 +169,72 @@ CATALOG: dict[str, Entry] = {
     ),
     "message": Entry(
         PLUMBING,
-        "Look at single messages",
-        {"list": "List messages", "show": "Show a message"},
+        "Look at single messages and add some",
+        {
+            "list": "List messages",
+            "show": "Show a message",
+            "add": "Add a message to a conversation without asking a model",
+        },
+    ),
+    "metric": Entry(
+        PLUMBING,
+        "Keep numbers over time and look at them",
+        {
+            "add": "Keep a number that was measured",
+            "list": "List metrics, the newest first",
+            "query": "Aggregate a metric over time and dimensions",
+            "export": "Print metrics as OpenMetrics text, for Prometheus and its kin",
+        },
+    ),
+    "log": Entry(
+        PLUMBING,
+        "Keep text that grows and look at it",
+        {
+            "add": "Write a log, or go on with one",
+            "list": "List logs, the newest first",
+            "show": "Print a log",
+            "tail": "Print the end of a log",
+        },
+    ),
+    "ref": Entry(
+        PLUMBING,
+        "Let records point to others",
+        {
+            "set": "Let a record point to others",
+            "unset": "Remove references of a record",
+            "list": "List what a record points to, and what points to it",
+        },
     ),
 }
 
 
 def target(path: tuple[str, ...]) -> tuple[str, str]:
     """Return the module and the function behind a command such as ``("chats", "list")``."""
-    name = path[-1].replace("-", "_")
+    name = "_".join(path[1:] or path).replace("-", "_")
     own = iskeyword(name) or hasattr(builtins, name)
     module = f"{path[0]}_" if iskeyword(path[0]) else path[0]
     return f"llmctl.cli.commands.{module}", f"{name}_" if own else name
 
 
+def below(path: tuple[str, ...]) -> dict[str, str]:
+    """Return the words that may follow a group (the root is the empty path), with their helps."""
+    if not path:
+        return {name: entry.help for name, entry in CATALOG.items()}
+    lead = "".join(f"{word} " for word in path[1:])
+    found = CATALOG[path[0]].subcommands.items()
+    return {
+        name.removeprefix(lead): text
+        for name, text in found
+        if name.startswith(lead) and " " not in name.removeprefix(lead)
+    }
+
+
+def is_group(path: tuple[str, ...]) -> bool:
+    """Tell whether a path needs a further word; ``agent session`` is one where ``agent session new`` is a command."""
+    return path[0] in CATALOG and bool(below(path))
+
+
 def leaves() -> list[tuple[str, ...]]:
     """Return the path of every command that can be run, in the catalogue's order."""
-    return [
-        path
-        for name, entry in CATALOG.items()
-        for path in ([(name, sub) for sub in entry.subcommands] if entry.subcommands else [(name,)])
-    ]
+    paths = [(name, *sub.split()) for name, entry in CATALOG.items() for sub in entry.subcommands or [""]]
+    return [path for path in paths if (len(path) > 1 and not is_group(path)) or not CATALOG[path[0]].subcommands]

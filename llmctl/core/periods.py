@@ -40,6 +40,12 @@ def moment(text: str, *, now: datetime | None = None, zone: tzinfo = UTC) -> str
         ) from None
 
 
+def seconds(text: str) -> float | None:
+    """Return how long ``90s 30m 2h 7d 4w`` are; None for other text."""
+    found = _RELATIVE.fullmatch(text.strip().lower())
+    return float(found[1]) * _SECONDS[found[2]] if found else None
+
+
 def span(text: str, *, now: datetime | None = None, zone: tzinfo = UTC) -> Span:
     """Return what a calendar word means in a time zone: a day, a week (from Monday), a month or a year."""
     word = text.strip().lower()

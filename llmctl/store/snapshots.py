@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from llmctl.core import clock
+from llmctl.core.errors import NotFoundError
 from llmctl.core.ids import new_id
 from llmctl.core.jsontext import dumps
+from llmctl.store import refs
 from llmctl.store.database import Database, Row
 from llmctl.store.records import Shape
 from llmctl.store.writes import Insert
@@ -34,6 +36,14 @@ def of_id(database: Database, id: str) -> Row:
     """Return the snapshot of that id as a record."""
     row = database.one("SELECT * FROM {rendered_conversation_threads} WHERE id = ?", (id,))
     assert row is not None
+    return Shape(database, "rendered_conversation_threads").record(row)
+
+
+def get(database: Database, ref: str, thread_id: str) -> Row:
+    """Return the snapshot of a thread that a REF means, as a record."""
+    row = refs.get(database, "rendered_conversation_threads", ref, kind="snapshot")
+    if row["thread_id"] != thread_id:
+        raise NotFoundError(f'the snapshot "{ref}" is of another chat', hint="see: llmctl chats render REF --list")
     return Shape(database, "rendered_conversation_threads").record(row)
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from llmctl.engine import holder
 from llmctl.store.opening import open_hub
 from tests.conftest import Run
 from tests.store.rows import Rows, event
@@ -50,3 +51,32 @@ def test_show_has_what_came_of_a_running_answer(hub: Rows, llmctl: Run) -> None:
     found = json.loads(llmctl("message", "show", running["message"], "--json").stdout)
     assert (found["status"], found["content"]) == ("pending", "Hello")
     assert llmctl("message", "list", "--columns", "content").stdout == "Hello\n"
+
+
+def test_add_puts_a_message_at_the_end(hub: Rows, llmctl: Run) -> None:
+    hub.turn(hub.chat("fix"), "a", "b")
+    done = llmctl("message", "add", "--role", "assistant", "-m", "gpt-5", "--json", input="It was the cache.\n")
+    added = json.loads(done.stdout)
+    assert (added["seq"], added["role"], added["type"], added["model_id"]) == (3, "assistant", "chatModel", "gpt-5")
+    assert (added["content"], added["origin"], added["status"]) == ("It was the cache.", "llmctl", "completed")
+    asked = llmctl("message", "add", "and", "now?", "--reference", "x=y", "--json", "--chat", "fix")
+    assert json.loads(asked.stdout)["references"] == {"x": "y"}
+    shown = json.loads(llmctl("chats", "show", "fix", "--json").stdout)
+    assert [message["content"] for message in shown["messages"]] == ["a", "b", "It was the cache.", "and now?"]
+    assert llmctl("chats", "search", "cache", "--columns", "role").stdout == "assistant\n"
+
+
+def test_add_is_answered_by_the_next_turn(llmctl: Run) -> None:
+    llmctl("chats", "new", "fix", "-m", "echo")
+    llmctl("message", "add", "what did I say?", "--chat", "fix")
+    assert llmctl("chat", "--chat", "fix", "-c").stdout.strip() == "what did I say?"
+
+
+def test_add_refuses_nothing_said_and_a_thread_in_use(hub: Rows, llmctl: Run) -> None:
+    chat = hub.chat("fix")
+    assert llmctl("message", "add", "--chat", "fix").returncode == 2
+    assert llmctl("message", "add", "--chat", "fix", "--role", "tool", "x").returncode == 2
+    assert llmctl("message", "add", "--chat", "fix", "-m", "gpt-5", "x").returncode == 2
+    job = hub.insert("jobs", name="chat", type="turn", status="running", **holder.current()._asdict())
+    hub.database.execute("UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?", (job, chat["thread_id"]))
+    assert llmctl("message", "add", "--chat", "fix", "x").returncode == 9

@@ -230,25 +230,22 @@ def render(
     format: Annotated[str, typer.Option(metavar="F", help="text, markdown or json.")] = "text",
     save: Annotated[bool, typer.Option("--save", help="Keep it as a snapshot.")] = False,
     reason: Annotated[str | None, typer.Option(metavar="T", help="Why it is kept.")] = None,
+    kept: Annotated[bool, typer.Option("--list", help="List the snapshots there are.")] = False,
+    snapshot: Annotated[str | None, typer.Option(metavar="ID", help="Write out this snapshot.")] = None,
+    diff: Annotated[
+        str | None, typer.Option(metavar="ID[,ID]", help="Compare a snapshot with another one, or with now.")
+    ] = None,
 ) -> None:
-    """Write out a whole thread, or keep a snapshot of it.
+    """Write out a whole thread; keep, list and compare snapshots of it.
 
     Examples:
       llmctl chats render fix-42 --format markdown > fix-42.md
       llmctl chats render last --save --reason "before the refactoring"
+      llmctl chats render last --diff 4a15aa97
     """
     from llmctl.cli import rendering
 
-    app: App = ctx.obj
-    if reason is not None and not save:
-        raise UsageError('"--reason" needs "--save"')
-    database = app.hub("write" if save else "read")
-    thread = looking.thread_of(database, looking.chat(database, ref))
-    if save:
-        kept = rendering.keep(database, thread["id"], reason)
-        emit_made(app, kept, f"kept {len(kept['messages'])} messages as {kept['id'][:8]}")
-    else:
-        rendering.write(app, database, thread["id"], "json" if app.format.is_json else format)
+    rendering.render(ctx.obj, ref, rendering.Wishes(format, save, reason, kept, snapshot, diff))
 
 
 def unlock(

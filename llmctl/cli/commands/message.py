@@ -8,7 +8,7 @@ import typer
 
 from llmctl.cli import flags, looking, showing
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_record, listing, record
+from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
 from llmctl.store import ledger, messages, streams
 from llmctl.store.records import Shape
 
@@ -82,6 +82,34 @@ def show(
         "stream": Shape(database, "response_streams").record(stream) if stream else None,
     }
     emit_record(app, document, [Column(name, _KINDS.get(name, "text")) for name in document])
+
+
+@record
+def add(
+    ctx: typer.Context,
+    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT...]", help="What it says; - is stdin.")] = None,
+    chat: Annotated[str, typer.Option(metavar="REF", help="To this chat.")] = "last",
+    role: Annotated[str, typer.Option(metavar="ROLE", help="Said by: system, user or assistant.")] = "user",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="ID", help="Of an answer: by which model.")
+    ] = None,
+    reference: flags.Reference = None,
+) -> None:
+    """Add a message to a conversation without asking a model.
+
+    Nothing can be added to a chat that a turn runs in (exit 9). After a user message, llmctl chat -c asks for an
+    answer.
+
+    Examples:
+      llmctl message add --chat fix-42 --role assistant "It was the cache."
+      git log -1 | llmctl message add --chat fix-42
+    """
+    from llmctl.cli import adding
+
+    app: App = ctx.obj
+    wish = adding.Wish(chat, looking.one_of(role, adding.ROLES, "role") or "", model, reference or ())
+    row = adding.message(app, text or (), wish)
+    emit_made(app, row, f"added the message {row['id'][:8]}")
 
 
 _KINDS = {column.name: column.kind for column in _COLUMNS} | {
