@@ -42,7 +42,7 @@ def test_nothing_of_a_hub_is_lost(full, tmp_path):
         usage = "SELECT * FROM {usage_hourly} ORDER BY 1, 2, 3, 4, 5, 6, 7"
         assert other.query(usage) == database.query(usage)
         assert other.value("SELECT count(*) FROM message_search WHERE message_search MATCH 'gone'") == 1
-        assert [row for row in other.connection.execute("PRAGMA foreign_key_check")] == []
+        assert not list(other.connection.execute("PRAGMA foreign_key_check"))
 
 
 @pytest.mark.parametrize("name", ["first", "fork"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llmctl.store import ddl
+
 from llmctl.store.ddl import KEPT
 
 
@@ -127,6 +129,6 @@ LEFT = (
     ),
     Part("network_calls", "{network_calls} t WHERE t.request_id IS NULL", "t.created_at, t.id"),
 )
-#: Sums of the ledger: they follow from the requests by themselves.
-DERIVED = KEPT
+#: Sums of other tables: they follow from these by themselves.
+DERIVED = ddl.KEPT
 SHARED_TABLES = frozenset(part.table for part in SHARED)

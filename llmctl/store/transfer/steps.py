@@ -16,8 +16,6 @@ from llmctl.store.transfer.plan import SHARED_TABLES
 _ROWS = 5_000
 #: Bytes of text after which it does, too.
 _BYTES = 32 << 20
-#: Rows after which index and roll-up wait for the end of the transaction.
-_BULK = 500
 #: Pages of the cache and of the log while many rows come: 48 MB, 16 MB.
 _PRAGMAS = {"cache_size": -48 << 10, "wal_autocheckpoint": 4 << 10}
 
@@ -58,7 +56,7 @@ class _Step:
         self._endless = endless
         self._open = ExitStack()
         self._bulk = Bulk(database)
-        self._rows = self._bytes = self._total = 0
+        self._rows = self._bytes = 0
         self._inside = False
         self.merger = Merger(database, self._bulk.flush)
 
@@ -68,10 +66,7 @@ class _Step:
             self._begin()
         self._inside = self._inside or record.table == "chats"
         self._rows += 1
-        self._total += 1
         self._bytes += _size(record)
-        if self._total == _BULK:
-            self._bulk.begin()
         told(record, self.merger.put(record))
 
     def _is_beginning(self, record: Record) -> bool:
@@ -88,8 +83,7 @@ class _Step:
     def _begin(self) -> None:
         self._open.enter_context(self._database.transaction())
         self._rows = self._bytes = 0
-        if self._total >= _BULK:
-            self._bulk.begin()
+        self._bulk.begin()
 
     def _end(self) -> None:
         self._bulk.end()

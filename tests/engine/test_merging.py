@@ -1,0 +1,255 @@
+"""Another hub's rows come into one that is in use: nothing doubled, nothing lost, nothing half."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+import pytest
+
+from llmctl.core.errors import RejectedError, UsageError
+from llmctl.core.jsontext import dumps
+from llmctl.engine.exporting import Wish
+from llmctl.store import ddl, upkeep
+from llmctl.store.transfer import steps
+from llmctl.store.transfer.plan import DERIVED
+from tests.engine.transfer_stage import counts, exported, fill, imported, imported_file, new_hub
+from tests.store.rows import RENAMED, Rows
+
+
+@pytest.fixture
+def hubs(tmp_path):
+    """A hub with everything, and another one in use."""
+    with closing(new_hub(tmp_path / "theirs.db")) as theirs, closing(new_hub(tmp_path / "ours.db", RENAMED)) as ours:
+        fill(theirs)
+        rows = Rows(ours)
+        rows.turn(rows.chat("ours"), "hello", "hi")
+        yield theirs, ours
+
+
+def sound(database):
+    return [finding.problem for finding in upkeep.check(database) if finding.problem and "stuck" not in finding.name]
+
+
+@pytest.mark.parametrize("way", ["lines", "file"])
+def test_a_second_import_changes_nothing(hubs, way):
+    theirs, ours = hubs
+
+    def bring():
+        return imported(ours, exported(theirs)) if way == "lines" else imported_file(ours, theirs.path)
+
+    first, before = bring(), exported(ours)
+    second = bring()
+    assert first.rows["imported"]["chats"] == 3
+    assert not second.rows["imported"]
+    assert not second.rows["updated"]
+    assert exported(ours) == before
+    assert not sound(ours)
+
+
+def test_the_newer_row_wins_on_either_side(hubs):
+    theirs, ours = hubs
+    text = exported(theirs)
+    imported(ours, text)
+    ours.execute(
+        "UPDATE {chats} SET description = 'mine', updated_at = '2030-01-01T00:00:00.000+00:00' WHERE name = 'fork'"
+    )
+    theirs.execute("UPDATE {chats} SET description = 'theirs', updated_at = '2029-01-01T00:00:00.000+00:00'")
+    report = imported(ours, exported(theirs))
+    found = {row["name"]: row["description"] for row in ours.query("SELECT name, description FROM {chats}")}
+    assert found == {"ours": None, "fork": "mine", "first": "theirs", None: "theirs"}
+    assert report.rows["updated"] == {"chats": 2}
+
+
+def test_an_answer_that_was_running_is_brought_to_its_end(hubs):
+    theirs, ours = hubs
+    imported(ours, exported(theirs))
+    later = "2030-01-01T00:00:00.000+00:00"
+    theirs.execute(
+        "UPDATE {messages} SET content = 'done', status = 'completed', updated_at = ? WHERE status = 'pending'",
+        (later,),
+    )
+    theirs.execute(
+        "UPDATE {requests} SET status = 'completed', output_tokens = 9, updated_at = ? WHERE status = 'pending'",
+        (later,),
+    )
+    theirs.execute(
+        "UPDATE {response_streams} SET status = 'completed', raw_output = 'x', updated_at = ? WHERE status = 'pending'",
+        (later,),
+    )
+    theirs.execute("DELETE FROM {stream_chunks}")
+    imported(ours, exported(theirs))
+    assert ours.value("SELECT count(*) FROM {messages} WHERE content = 'done'") == 1
+    assert counts(ours, "stream_chunks") == [0]
+    assert ours.value("SELECT sum(requests) FROM {usage_hourly}") == ours.value("SELECT count(*) FROM {requests}")
+    assert not sound(ours)
+
+
+def test_what_a_finished_message_says_stays(hubs):
+    theirs, ours = hubs
+    imported(ours, exported(theirs))
+    text = exported(theirs).replace('"content":"that"', '"content":"forged"').replace("2026-10-05", "2027-10-05")
+    imported(ours, text)
+    assert ours.value("SELECT count(*) FROM {messages} WHERE content = 'forged'") == 0
+
+
+def test_a_conversation_that_went_on_in_two_hubs_keeps_both_ends(hubs):
+    theirs, ours = hubs
+    imported(ours, exported(theirs))
+    chat = ours.one(
+        "SELECT c.id, t.id AS thread_id FROM {chats} c JOIN {message_threads} t ON t.chat_id = c.id WHERE name = 'fork'"
+    )
+    Rows(ours, "2026-10-06T00:00:00.000+00:00").message(chat, "user", "here")
+    Rows(theirs, "2026-10-06T00:00:00.000+00:00").message(chat, "user", "there")
+    for _ in range(2):
+        imported(ours, exported(theirs))
+        said = ours.query("SELECT content FROM {messages} WHERE thread_id = ? ORDER BY seq", (chat["thread_id"],))
+        assert [row["content"] for row in said] == ["go on", "gone on", "here", "there"]
+
+
+def test_names_that_are_taken_get_a_number(hubs):
+    theirs, ours = hubs
+    rows = Rows(ours)
+    rows.chat("first")
+    rows.connection("work", provider="anthropic")
+    for _ in range(2):
+        imported(ours, exported(theirs))
+    assert counts(ours, "chats") == [5]
+    assert {row["name"] for row in ours.query("SELECT name FROM {chats}")} == {"ours", "first", "first-2", "fork", None}
+    names = {row["name"]: row["provider"] for row in ours.query("SELECT name, provider FROM {model_connections}")}
+    assert names == {"echo": "echo", "work": "anthropic", "work-2": "openai"}
+
+
+def test_a_connection_of_the_same_name_and_meaning_is_the_same(hubs):
+    theirs, ours = hubs
+    same = Rows(ours).connection("work", model_id="gpt-5", data=dumps({"key": "env:OPENAI_API_KEY", "headers": {}}))
+    imported(ours, exported(theirs))
+    assert ours.value("SELECT source_id FROM {chats} WHERE name = 'first'") == same
+    assert counts(ours, "model_connections") == [2]
+
+
+def test_settings_of_a_hub_in_use_stay(hubs):
+    theirs, ours = hubs
+    theirs.execute("UPDATE {user_settings} SET theme = 'dark'")
+    report = imported(ours, exported(theirs))
+    assert ours.value("SELECT theme FROM {user_settings}") == "system"
+    assert [problem["why"] for problem in report.problems] == ["user_settings: this hub has settings of its own"]
+
+
+def test_a_dry_run_tells_and_changes_nothing(hubs):
+    theirs, ours = hubs
+    before = exported(ours)
+    report = imported(ours, exported(theirs), dry_run=True)
+    assert report.document()["conversations"] == 3
+    assert exported(ours) == before
+    assert "user_id" not in {row["name"] for row in ours.query("PRAGMA table_info({chats})")}
+
+
+def test_a_broken_line_costs_that_line_only(hubs):
+    theirs, ours = hubs
+    lines = exported(theirs).splitlines()
+    place = next(n for n, line in enumerate(lines) if '"table":"metrics"' in line)
+    lines[place] = lines[place][:40]
+    lines += [
+        "nothing",
+        '{"table":"sqlite_master","row":{"sql":"x"}}',
+        '{"table":"chats","row":{"id":"x","created_at":"now"}}',
+    ]
+    lines += [
+        '{"table":"messages","row":{"id":"y","thread_id":"gone","role":"user"}}',
+        "[1]",
+        '{"table":"chats","row":[]}',
+    ]
+    report = imported(ours, "\n".join(lines))
+    assert report.rows["imported"]["chats"] == 3
+    assert counts(ours, "metrics") == [0]
+    told = {problem["line"]: problem["why"] for problem in report.problems}
+    assert told[place + 1].startswith("no JSON")
+    assert 'no table "sqlite_master"' in told.values()
+    assert 'messages: it belongs to thread_id "gone", which is not there' in told.values()
+    assert len(told) >= 7
+
+
+def test_a_fork_before_its_parent_is_linked_in_the_end(hubs):
+    theirs, ours = hubs
+    header, *lines = exported(theirs).splitlines()
+    parent = theirs.value("SELECT id FROM {message_threads} WHERE parent_id IS NULL")
+    lines.sort(key=lambda line: f'"id":"{parent}"' in line and '"message_threads"' in line)
+    assert imported(ours, "\n".join([header, *lines[:20], *lines[20:], *lines])).left_out == {}
+    assert ours.value("SELECT count(*) FROM {message_threads} WHERE parent_id IS NOT NULL") == 1
+
+
+def test_transactions_end_between_conversations(hubs, monkeypatch):
+    """What breaks off leaves whole conversations; a second import brings the rest."""
+    theirs, ours = hubs
+    rows = Rows(theirs)
+    for number in range(6):
+        rows.turn(rows.chat(f"chat {number}"), "hello", "hi")
+    monkeypatch.setattr(steps, "_ROWS", 3)
+    lines = exported(theirs).splitlines(keepends=True)
+
+    for cut in range(5, len(lines), 7):
+
+        def broken(cut=cut):
+            yield from lines[1:cut]
+            raise UsageError("the line dropped")
+
+        from llmctl.formats import jsonl
+
+        with pytest.raises(UsageError):
+            steps.merge(ours, jsonl.records(line.encode() for line in broken()), lambda record, outcome: None)
+        for chat in ours.query("SELECT id, name FROM {chats} WHERE name LIKE 'chat %'"):
+            assert ours.value("SELECT count(*) FROM {messages} WHERE chat_id = ?", (chat["id"],)) == 2
+            assert ours.value("SELECT count(*) FROM {requests} WHERE chat_id = ?", (chat["id"],)) == 1
+        assert not sound(ours)
+    imported(ours, "".join(lines))
+    assert counts(ours, "chats") == [10]
+    wish = Wish(chats=["chat 5"])
+    assert exported(ours, wish) == exported(theirs, wish)
+
+
+def test_sums_are_the_same_row_by_row_and_all_at_once(hubs):
+    theirs, ours = hubs
+    rows = Rows(theirs)
+    chat = rows.chat("many")
+    for number in range(40):
+        rows.insert(
+            "requests", chat_id=chat["id"], provider="OpenAI", model="gpt-5", status=["completed", "failed"][number % 2],
+            cost=None if number % 3 else number / 7, duration=number * 137, time_to_first_token=number * 11 or None,
+            input_tokens=number or None, tag=f"t{number % 2}", origin=["llmctl", "orm"][number % 5 == 0], at=rows.tick(600),
+        )  # fmt: skip
+    for table in ("requests", *DERIVED):
+        ours.execute(f"DELETE FROM {{{table}}}")
+    before = ours.query(TRIGGERS)
+    imported(ours, exported(theirs))
+    assert ours.query(TRIGGERS) == before
+    for table in ddl.ROLL_UPS.values():
+        rows_of = f"SELECT * FROM {{{table}}} ORDER BY 1, 2, 3, 4, 5, 6, 7"
+        for mine, wanted in zip(ours.query(rows_of), theirs.query(rows_of), strict=True):
+            for name in ("duration_histogram", "first_token_histogram"):
+                assert json.loads(mine.pop(name)) == json.loads(wanted.pop(name))
+            for name in ("cost", "cache_savings"):
+                assert mine.pop(name) == pytest.approx(wanted.pop(name))
+            assert mine == wanted
+
+
+TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+
+
+def test_what_is_newer_than_the_program_is_refused(hubs):
+    _, ours = hubs
+    with pytest.raises(RejectedError, match="version"):
+        imported(ours, '{"format":"llmctl","version":99,"schema":9,"fields":{}}\n')
+
+
+def test_a_hub_is_not_imported_into_itself(hubs):
+    _, ours = hubs
+    with pytest.raises(UsageError, match="this hub"):
+        imported_file(ours, ours.path)
+
+
+def test_connections_that_run_commands_are_named(hubs):
+    theirs, ours = hubs
+    Rows(theirs).connection("odd", data=dumps({"key": "command:cat /etc/passwd"}))
+    report = imported(ours, exported(theirs))
+    assert [what for what in report.left_out if '"odd"' in what]
