@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.conftest import Run
 from tests.fakes import anthropic_server as anthropic
+from tests.fakes import openai_server as openai
 from tests.fakes.openai_server import CUT, FakeServer
 
 KEY = "sk-ant-test-0123456789abcdef"
@@ -90,6 +92,42 @@ def test_call_is_a_row_and_its_result_goes_back(server: FakeServer, llmctl: Run,
     ]
     assert [block["tool_use_id"] for block in result["content"]] == ["toolu_1"]
     assert json.loads(done.stdout)["usage"]["input_tokens"] == 480
+
+
+def test_conversation_begun_elsewhere_goes_on_here(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+    id = "call:1|" + "x" * 80
+    call = {"index": 0, "id": id, "function": {"name": "fs.read", "arguments": '{"path":"a"}'}}
+    with FakeServer() as other:
+        other.answer(
+            openai.Reply(
+                200,
+                {"content-type": "text/event-stream"},
+                (
+                    openai.thought("theirs"),
+                    chunk({"tool_calls": [call]}),
+                    chunk({}, "tool_calls"),
+                    openai.event("[DONE]"),
+                ),
+                chunked=True,
+            ),
+            openai.stream("the end"),
+        )
+        assert llmctl("connection", "add", "work", "--base-url", other.url, "--model", "gpt").returncode == 0
+        assert llmctl("chat", "-m", "work", "first").returncode == 0
+    server.answer(anthropic.stream(anthropic.text(0, "gladly"), anthropic.end()))
+    done = llmctl("chat", "-c", "-m", "anthropic:claude-haiku-4-5", "second")
+    assert (done.returncode, done.stdout) == (0, "gladly\n"), done.stderr
+    asked = server.requests[0].json
+    assert [turn["role"] for turn in asked["messages"]] == ["user", "assistant", "user", "assistant", "user"]
+    (called,), (answered,) = asked["messages"][1]["content"], asked["messages"][2]["content"]
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", called["id"])
+    assert (called["name"], called["input"], answered["tool_use_id"]) == ("fs_read", {"path": "a"}, called["id"])
+    assert [tool["name"] for tool in asked["tools"]] == ["fs_read"]
+
+
+def chunk(delta: dict[str, Any], reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    return openai.event({"id": "c", "model": "gpt", "choices": [choice]})
 
 
 def test_overload_is_waited_for(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from llmctl.core.chat import ChatResponse, fold
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.events import StreamEvent, Usage
+from llmctl.core.http import ServerEvent
 from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.transport.frames import ndjson
 from llmctl.wire import WIRES
@@ -82,6 +84,14 @@ def test_reason_of_the_end_is_told_in_our_words(raw_reason: str | None, reason: 
 def test_stream_without_its_last_line_is_incomplete() -> None:
     assert read(*HELLO).finish_reason is None
     assert read(*HELLO, line() | {"done": "yes"}).finish_reason is None
+
+
+def test_nothing_is_waited_for_after_the_last_line() -> None:
+    def frames() -> Iterator[ServerEvent]:
+        yield from ndjson([raw(*HELLO, end())])
+        raise UnavailableError("the connection broke", reason="cut")
+
+    assert fold(WIRE.parse_stream(frames(), Dialect())).finish_reason == "stop"
 
 
 def test_counts_that_nobody_said_are_none() -> None:
