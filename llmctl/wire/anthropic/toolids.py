@@ -14,14 +14,14 @@ class ToolIds:
     def __init__(self) -> None:
         self._taken: set[str] = set()
         self._latest: dict[str, str] = {}
+        self._uses: dict[str, int] = {}
 
     def of_call(self, id: str) -> str:
         """Return the id to send for a call, another one where it was used before."""
         plain = sent = _plain(id)
-        number = 2
         while sent in self._taken:
+            self._uses[plain] = number = self._uses.get(plain, 1) + 1
             sent = f"{plain[:56]}_{number}"
-            number += 1
         self._taken.add(sent)
         self._latest[id] = sent
         return sent
