@@ -1,4 +1,8 @@
-"""The most tokens that a request can come to, told from what is sent. Never less than what is billed."""
+"""The most tokens that a request can come to, told from what is sent. Never less than what is billed.
+
+Held against recorded traffic: only what a provider adds on its own (searches, stored conversations, other models)
+came to more. Options that ask for that are named by :func:`unbounded`.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,17 @@ _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutpu
 _ANSWERS = ("n", "candidateCount", "best_of")
 #: Where in a body they stand, beside the body itself.
 _PLACES = ("generationConfig", "options")
+
+#: Options by which a provider adds tokens that nobody here sends, or lets another model answer.
+_OPEN_ENDED = (
+    *("tools", "plugins", "web_search_options", "search_parameters", "mcp_servers", "container", "background"),
+    *("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content", "models", "route"),
+)
+
+
+def unbounded(options: Mapping[str, Any]) -> str | None:
+    """Return the option that makes it impossible to tell what a request may come to, or None."""
+    return next((name for name in _OPEN_ENDED if options.get(name)), None)
 
 
 def input_tokens(body: bytes, files: Iterable[File], window: int | None) -> int:

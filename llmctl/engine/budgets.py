@@ -103,6 +103,15 @@ def unknown_price(provider: str, model: str) -> BudgetError:
     )
 
 
+def unbounded(option: str) -> BudgetError:
+    """Return the refusal of a request under a cap whose cost nobody here can bound."""
+    return BudgetError(
+        f'not sent: a cap is set, and with the option "{option}" nobody can tell what it may cost',
+        hint=f"leave it out (-o {option}:=null), or ask without --max-cost, budget.day and budget.month",
+        reason="unbounded",
+    )
+
+
 def dollars(amount: float) -> str:
     """Return an amount with as many digits as it takes to see it."""
     return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}" if amount >= 0.001 else f"${amount:.8f}"

@@ -58,6 +58,8 @@ class Meter:
             if self._seller.is_free:
                 return None
             raise budgets.unknown_price(self._target.provider.name, request.model)
+        if option := bounds.unbounded(request.options):
+            raise budgets.unbounded(option)
         files = tuple(_files(request.messages))
         sent = body()
         tokens_in = bounds.input_tokens(sent, files, price.context_window)
