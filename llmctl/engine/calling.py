@@ -16,15 +16,14 @@ from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDe
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
 from llmctl.engine import bodies, decoding, history
-from llmctl.engine.asking import Manner, Origin, Surroundings
 from llmctl.engine.budgets import Reservation
 from llmctl.engine.metering import Meter
 from llmctl.engine.outcome import Waiting
+from llmctl.engine.plan import Plan
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.sending import Answer, send
 from llmctl.engine.steps import Call, Step
-from llmctl.engine.target import Target
 from llmctl.transport.retry import Policy
 from llmctl.wire import WIRES
 
@@ -38,26 +37,18 @@ _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 class Caller:
     """Calls one target, step by step."""
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        target: Target,
-        endpoint: Endpoint,
-        manner: Manner,
-        origin: Origin,
-        around: Surroundings,
-        redact: Redaction,
-        meter: Meter,
-    ) -> None:
+    def __init__(self, recorder: Recorder, plan: Plan, endpoint: Endpoint, redact: Redaction, meter: Meter) -> None:
         self._meter = meter
         self._recorder = recorder
-        self._target = target
+        self._party = plan.party
+        self._logs = plan.keep.log
+        self._target = plan.target
         self._endpoint = endpoint
-        self._manner = manner
-        self._origin = origin
-        self._around = around
+        self._manner = manner = plan.manner
+        self._origin = plan.origin
+        self._around = plan.around
         self._redact = redact
-        self._wire = WIRES.load(target.wire)
+        self._wire = WIRES.load(plan.target.wire)
         self._deadline = None if manner.timeout_s is None else time.monotonic() + manner.timeout_s
 
     def begin(self, request: ChatRequest, entries: Sequence[history.Entry], number: int) -> Step:
@@ -77,8 +68,8 @@ class Caller:
         return self._recorder.begin(
             request_row=self._request_row(request, entries, number, reservation),
             message_row={
-                "type": "chatModel",
-                "source_id": self._target.connection_id,
+                "type": "agent" if self._party else "chatModel",
+                "source_id": self._party.id if self._party else self._target.connection_id,
                 "model_id": request.model,
                 "provider": self._target.provider.name,
             },
@@ -212,6 +203,13 @@ class Caller:
     def _dialect(self) -> Any:
         return self._endpoint.dialect
 
+    def _of_party(self) -> dict[str, Any]:
+        party = self._party
+        if party is None:
+            return {}
+        session_id = party.session_id if self._logs or party.is_resumed else None
+        return {"agent": party.name, "agent_version": party.version, "session_id": session_id}
+
     def _request_row(
         self, request: ChatRequest, entries: Sequence[history.Entry], number: int, reservation: Reservation | None
     ) -> dict[str, Any]:
@@ -220,6 +218,7 @@ class Caller:
             "thinking": request.thinking,
             "stream": request.stream,
             **({} if request.schema is None else {"schema": dict(request.schema)}),
+            **({"tools": [tool.name for tool in request.tools]} if request.tools else {}),
             "seqs": history.ranges(entry.seq for entry in entries),
             **({"bound": reservation.bound.tokens()} if reservation else {}),
         }
@@ -227,6 +226,7 @@ class Caller:
             "provider": self._target.provider.name,
             "model": request.model,
             "connection": self._target.connection,
+            **self._of_party(),
             "step": number,
             "correction_rounds": None if request.schema is None else history.corrections(request.messages),
             "parameters": self._redact.request_text(dumps(parameters)),

@@ -50,8 +50,7 @@ def invoke(
 
 def _vetted(database: Database, tool: Tool, call: Call) -> LlmctlError | None:
     """Take the arguments in and look at the hub's own rules; what a person runs, the person permits."""
-    value = toolcalls.parsed_arguments(call.row["arguments"])
-    wrong = vetting.problems(tool, value)
+    call.arguments, wrong = vetting.read_arguments(tool, call.row["arguments"])
     if wrong:
         text = f"Invalid tool arguments: {'; '.join(wrong)}"
         call.ending = Ending("failed", text, f"invalid arguments: {'; '.join(wrong)}")
@@ -60,9 +59,8 @@ def _vetted(database: Database, tool: Tool, call: Call) -> LlmctlError | None:
             hint=f"see: llmctl tool show {tool.name}",
             reason="arguments",
         )
-    call.arguments = value
     held = rules.holding(database, tool.id, chat_id=None, agent_id=None) if tool.id else []
-    verdict = permissions.judge(Grant(tool, "automatic"), value, held, ())
+    verdict = permissions.judge(Grant(tool, "automatic"), call.arguments, held, ())
     call.decision = verdict.as_decision(clock.now()) | ({"by": "user"} if verdict.effect == "allow" else {})
     if verdict.effect == "allow":
         return None

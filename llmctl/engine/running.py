@@ -9,10 +9,11 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from llmctl.core.errors import LlmctlError, UnavailableError
+from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.interrupt import deaf
 from llmctl.core.tools import Ran, Tool
 from llmctl.tools import TYPES, Context
+from llmctl.tools.programs import seconds
 
 #: Tools at work at once; others wait their turn.
 MOST_AT_ONCE = 16
@@ -105,7 +106,7 @@ class Running:
         now = time.monotonic()
         late = [run for run in self._runs.values() if now > run.begun + _limit(run) + _GRACE_S]
         for run in late:
-            run.result = UnavailableError(f"no result within {_limit(run):g} s", reason="timeout")
+            run.result = UnavailableError(f"no result within {seconds(_limit(run))}", reason="timeout")
             del self._runs[run.id]
         return [Ended(run) for run in late]
 
@@ -115,6 +116,8 @@ class Running:
             result: Any = TYPES.load(run.tool.type).run(run.tool, run.arguments, run.context)
         except LlmctlError as error:
             result = error
+        except OSError as error:  # what the system refuses is no bug of ours
+            result = RejectedError((error.strerror or str(error)).lower())
         except BaseException as error:
             self._reports.put((run, error))
             raise

@@ -88,14 +88,8 @@ class Vetting:
 
     def _read(self, call: Call, tool: Tool) -> str | None:
         """Take the arguments in; return what is wrong with them."""
-        text = call.row["arguments"]
-        if len(text) > MOST_ARGUMENTS:
-            return f"they are longer than {MOST_ARGUMENTS} characters"
-        value = toolcalls.parsed_arguments(text) if text.strip() else {}
-        found = problems(tool, value)
-        if not found:
-            call.arguments = value
-        return "; ".join(found) or None
+        call.arguments, wrong = read_arguments(tool, call.row["arguments"])
+        return "; ".join(wrong) or None
 
     def _decided(self, call: Call) -> Verdict | None:
         """Return what a person decided from another shell, if it is about this very call; or that it is too late."""
@@ -136,18 +130,21 @@ class Vetting:
         remember(self._database, tool.id, effect, chat_id=self._chat_id, agent_id=self._tools.agent_id, arguments={})
 
 
-def problems(tool: Tool, value: Any) -> list[str]:
-    """Return what is wrong with arguments, a line each; nothing runs before this is empty."""
+def read_arguments(tool: Tool, text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the arguments in a JSON text and what is wrong with them, a line each; nothing runs unless it is empty."""
+    if len(text) > MOST_ARGUMENTS:
+        return {}, [f"they are longer than {MOST_ARGUMENTS} characters"]
+    value = toolcalls.parsed_arguments(text) if text.strip() else {}
     if not isinstance(value, dict):
-        return ["this is no JSON object"]
+        return {}, ["this is no JSON object"]
     if not tool.schema:
-        return []
+        return value, []
     from llmctl.tools import schemas  # the validator: only where there is a call
 
     try:
-        return schemas.errors(tool.schema, value)
+        return value, schemas.errors(tool.schema, value)
     except LlmctlError as error:
-        return [error.message]
+        return value, [error.message]
 
 
 def remember(

@@ -37,11 +37,14 @@ class Confinement:
             descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise _unreadable(path, error) from None
-        with open(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise RejectedError(f'"{path}" is no regular file')
             self._require_opened(descriptor, path)
-            return file.read(most_bytes + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read(most_bytes + 1)
+        finally:
+            os.close(descriptor)
 
     def entries(self, path: str) -> list[str]:
         """Return the names in a folder, sorted; folders end in ``/``."""

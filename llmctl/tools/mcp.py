@@ -29,8 +29,8 @@ try:
 except ImportError:
     raise ConfigError("MCP needs its SDK", hint="pip install 'llmctl[mcp]'", reason="no_mcp") from None
 
-#: https://www.jsonrpc.org/specification, as the SDK numbers its own time-out.
-_TIMED_OUT = -32001
+#: https://www.jsonrpc.org/specification, as the SDK numbers its own failures.
+_TIMED_OUT, _CLOSED = -32001, -32000
 _MOST_COMPLAINT = 2_000
 #: Pages of a server's list of tools.
 _MOST_PAGES = 50
@@ -115,13 +115,13 @@ class Server:
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, MCPError) and error.code == _TIMED_OUT:
-            return UnavailableError(f"no result within {timeout_s or 0:g} s", reason="timeout")
+            return UnavailableError(f"no result within {programs.seconds(timeout_s or 0)}", reason="timeout")
         if isinstance(error, FileNotFoundError):
             return ConfigError(f'no program "{error.filename}"', hint="is it installed and on PATH?")
         self._complaints.seek(0)
         complaint = " ".join(self._complaints.read().split())[-_MOST_COMPLAINT:]
         said = str(error) or type(error).__name__
-        kind = RejectedError if isinstance(error, MCPError) and error.code > -32099 else UnavailableError
+        kind = RejectedError if isinstance(error, MCPError) and error.code != _CLOSED else UnavailableError
         return kind(f"the MCP server failed: {said}" + (f" ({complaint})" if complaint else ""), reason="tool_failed")
 
 

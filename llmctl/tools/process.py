@@ -57,8 +57,7 @@ def run(
 
     When the time is over, or when anything breaks the wait off (a signal that became an exception too), the
     program is killed with all that it started. Each output is kept up to ``max_output_bytes`` and read on beyond;
-    ``on_output`` gets every piece of either as it comes. A program that prints more than ``kill_beyond_bytes`` in all
-    is killed.
+    ``on_output`` gets every piece as it comes. A program that prints more than ``kill_beyond_bytes`` is killed.
     A child that outlives its program keeps running, but its output is not waited for. Raises NotFoundError or
     ConfigError where nothing can be started.
     """

@@ -83,7 +83,7 @@ def returned(answer: tuple[Any, str], context: Context, *, may_halt: bool) -> Ra
 
 def _in_bounds(done: process.Completed, context: Context) -> process.Completed:
     if done.timed_out:
-        raise UnavailableError(f"no result within {context.timeout_s:g} s", reason="timeout")
+        raise UnavailableError(f"no result within {seconds(context.timeout_s)}", reason="timeout")
     if done.ran_away:
         raise RejectedError(f"ended: it printed more than {_RUNAWAY_BYTES // 1_000_000} MB", reason="output")
     return done
@@ -105,6 +105,11 @@ def cut(text: str, most_bytes: int) -> str:
     if len(raw) <= most_bytes:
         return text
     return raw[:most_bytes].decode("utf-8", "ignore") + f"\n[cut after {most_bytes} bytes]"
+
+
+def seconds(number: float) -> str:
+    """Return a time as people say it: ``60 s``, ``0.5 s``."""
+    return f"{max(0.1, round(number, 1)):g} s"
 
 
 def text_of(data: bytes) -> str:

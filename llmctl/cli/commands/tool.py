@@ -139,7 +139,7 @@ def edit(
     from llmctl.engine.toolmaking import changed
 
     app: App = ctx.obj
-    database = app.hub("write")
+    database = app.hub("create")
     old = _found(app, ref)
     changes = changed(wish(app, name), old)
     row = tools.update(database, old["id"], changes) if changes else old
@@ -268,7 +268,7 @@ def _found(app: App, ref: str) -> Any:
     """Return a tool that is to be changed; a built-in one is put into the hub for that."""
     from llmctl.engine.grants import tool_of
 
-    return tools.get(app.hub("write"), str(tool_of(app.hub("write"), ref).id))
+    return tools.get(app.hub("create"), str(tool_of(app.hub("create"), ref).id))
 
 
 def _kind(name: str) -> Any:

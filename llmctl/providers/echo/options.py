@@ -134,7 +134,7 @@ OPTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "replies": (_text, "TEXT: what to say, a line for each answer; when they are used up the last one again"),
     "thinking": (_text, "TEXT: what to think first"),
     "repeat": (_count, "N: say it N times over"),
-    "tool": (_text, "'NAME {JSON}': call that tool, one call a line; its result is answered as usual"),
+    "tool": (_text, "'NAME {JSON}': call that tool, one call a line, an empty line before the next step; then answer"),
     "delay": (_seconds, "SECONDS: wait before each word"),
     "stall": (_seconds, "SECONDS: wait once, after as many words as `after` says"),
     "after": (_count, "N: words before the stall; 0 if not given, before the first byte"),

@@ -12,6 +12,7 @@ from llmctl.providers.echo.options import EchoOptions
 NOTHING_SAID = "You have said nothing that I could repeat."
 
 _WORD = re.compile(r"\s*\S+(?:\s+\Z)?")
+_STEP = re.compile(r"\n\s*\n")
 
 Delta = dict[str, Any]
 
@@ -80,11 +81,14 @@ def _deltas(text: str, options: EchoOptions, calls: Sequence[Delta]) -> list[Del
 
 
 def _calls(messages: Sequence[Mapping[str, Any]], options: EchoOptions) -> list[Delta]:
-    """Return the calls asked for, unless the last message already holds a result. Ids go on counting."""
-    if messages and messages[-1].get("role") == "tool":
+    """Return the calls of this step, none where all steps are over. Ids go on counting."""
+    said = max((place for place, message in enumerate(messages) if message.get("role") == "user"), default=0)
+    step = sum(bool(message.get("tool_calls")) for message in messages[said:])
+    steps = _STEP.split(options.tool.strip())
+    if step >= len(steps):
         return []
     earlier = sum(len(message.get("tool_calls") or ()) for message in messages)
-    lines = [line.strip() for line in options.tool.splitlines() if line.strip()]
+    lines = [line.strip() for line in steps[step].splitlines() if line.strip()]
     calls = []
     for number, line in enumerate(lines, start=earlier + 1):
         name, _, arguments = line.partition(" ")
