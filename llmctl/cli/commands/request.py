@@ -159,11 +159,13 @@ def replay(
       llmctl request replay 3f2a9c1e
       llmctl request replay 3f2a9c1e -m sonnet --json
     """
+    from llmctl.cli.asking_flags import defaults
+    from llmctl.cli.asking_flags import defaults
     from llmctl.cli.printing import Printer
     from llmctl.engine.replaying import Replay
 
     app: App = ctx.obj
-    app.asking = {"extract": False, "output": None, "show_thinking": False, "usage": False}
+    app.asking = defaults()
     database = app.hub("write")
     printer = Printer(app)
     row = ledger.get(database, ref)

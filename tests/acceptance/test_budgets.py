@@ -1,0 +1,202 @@
+"""Caps that hold: over steps, processes, deaths; and what a request that was not sent leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from llmctl.core import clock
+from llmctl.core.ids import new_id
+from tests.acceptance.hubs import Hub
+from tests.acceptance.processes import Llmctl
+from tests.fakes.openai_server import FakeServer, json_reply, stream
+
+pytestmark = pytest.mark.slow
+
+#: Dollars for a token in, and for a token out: whole numbers of them are easy to read.
+IN, OUT = 0.001, 0.01
+#: The answers of the fake server take 7 tokens in and 2 out.
+COST = 7 * IN + 2 * OUT
+
+
+@pytest.fixture(autouse=True)
+def priced(hub: Hub) -> None:
+    """Give the fake model a price, with a window that keeps the bound of the input small."""
+    price(hub, "fake-1")
+
+
+def price(hub: Hub, model: str, provider: str = "openai", window: int = 10) -> None:
+    now = clock.now()
+    with closing(sqlite3.connect(hub.path, isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO model_prices (id, provider, model, source, input_per_million, output_per_million, details,"
+            " created_at, updated_at) VALUES (?, ?, ?, 'user', ?, ?, ?, ?, ?)",
+            (new_id(), provider, model, IN * 1e6, OUT * 1e6, json.dumps({"context_window": window}), now, now),
+        )
+
+
+def ledger(hub: Hub) -> list[tuple[Any, ...]]:
+    rows = hub.rows("SELECT status, cost, reserved_cost FROM requests ORDER BY created_at")
+    return [(row["status"], row["cost"], row["reserved_cost"]) for row in rows]
+
+
+def test_answer_is_priced_with_the_row_it_was_priced_by(llmctl, hub):
+    done = llmctl("chat", "hi there", "--json", "-u")
+    assert done.json["cost"] == pytest.approx(7 * IN + 3 * OUT)
+    assert f"${done.json['cost']:.4f}" in done.err
+    found = hub.one("SELECT r.cost, p.source, p.model FROM requests r JOIN model_prices p ON p.id = r.price_id")
+    assert found == {"cost": done.json["cost"], "source": "user", "model": "fake-1"}
+    assert llmctl("stats", "--json").json["unpriced_requests"] == 0
+
+
+def test_cost_of_the_provider_wins(llmctl, hub, server):
+    choices = [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0.5}
+    server.answer(json_reply(200, {"id": "1", "model": "fake-1", "choices": choices, "usage": usage}))
+    assert llmctl("chat", "hi", "--no-stream", "--json").json["cost"] == 0.5
+    assert hub.one("SELECT cost, price_id FROM requests") == {"cost": 0.5, "price_id": None}
+    llmctl("model", "reprice", "--all")
+    assert hub.value("SELECT cost FROM requests") == 0.5
+
+
+def test_request_that_might_cost_too_much_is_not_sent_and_can_be_gone_on_with(llmctl, hub, server):
+    done = llmctl("chat", "hi", "--max-cost", "0.05", "-o", "max_tokens=16", "--json")
+    assert (done.code, done.error["reason"], server.requests) == (7, "max_cost", [])
+    assert "16 out" in done.error["message"]
+    assert ledger(hub) == []
+    assert hub.spoken == [("user", "completed", "hi")]
+    assert hub.is_free()
+    assert llmctl("chat", "-c", "--max-cost", "0.2", "-o", "max_tokens=16").code == 0
+    assert [said[2] for said in hub.spoken] == ["hi", "echo: hi"]
+
+
+def test_refusal_names_the_answer_that_would_fit(llmctl):
+    done = llmctl("chat", "hi", "--max-cost", "0.5", "-o", "max_tokens=100", "--json")
+    assert "max_tokens=49" in done.error["hint"]
+    assert llmctl("chat", "hi", "--max-cost", "0.5", "-o", "max_tokens=49").code == 0
+
+
+def test_unknown_price_under_a_cap_is_refused_unless_it_costs_nothing(llmctl, server):
+    done = llmctl("chat", "hi", "-m", "fake:mystery", "--max-cost", "5", "--json")
+    assert (done.code, done.error["reason"], server.requests) == (7, "unknown_price", [])
+    assert "model price openai:mystery" in done.error["hint"]
+    assert llmctl("chat", "hi", "-m", "echo", "--max-cost", "0").code == 0
+
+
+def test_what_nobody_can_bound_is_refused_under_a_cap(llmctl, server):
+    done = llmctl("chat", "hi", "--max-cost", "5", "-o", "web_search_options:={}", "-o", "plugins:=[1]", "--json")
+    assert (done.code, done.error["reason"], server.requests) == (7, "unbounded", [])
+
+
+def test_budget_counts_what_others_spent(llmctl, hub, server):
+    llmctl("settings", "set", "budget.day", "0.15")
+    codes = [llmctl("chat", "a b", "-o", "max_tokens=6").code for _ in range(4)]
+    spent = hub.value("SELECT sum(cost) FROM requests")
+    assert codes == [0, 0, 0, 7]
+    assert spent == pytest.approx(3 * (7 * IN + 3 * OUT))
+    done = llmctl("chat", "more", "-o", "max_tokens=6", "--json")
+    assert done.error["reason"] == "budget_day"
+    llmctl("settings", "unset", "budget.day")
+    llmctl("settings", "set", "budget.month", "0.1")
+    assert llmctl("chat", "more", "-o", "max_tokens=6", "--json").error["reason"] == "budget_month"
+
+
+def test_20_processes_at_once_never_pass_the_budget(llmctl, hub, server):
+    most = 10 * IN + 4 * OUT
+    llmctl("settings", "set", "budget.day", str(5.5 * most))
+    with ThreadPoolExecutor(20) as pool:
+        runs = list(pool.map(lambda number: llmctl("chat", f"n{number}", "-o", "max_tokens=4"), range(20)))
+    codes = sorted(run.code for run in runs)
+    spent = hub.value("SELECT sum(cost) FROM requests")
+    assert set(codes) == {0, 7}
+    assert codes.count(0) >= 5
+    assert len(server.requests) == codes.count(0)
+    assert spent <= 5.5 * most
+    assert hub.value("SELECT sum(cost) FROM usage_hourly") == pytest.approx(spent)
+    assert all(reserved is None for _, _, reserved in ledger(hub))
+    hub.check()
+
+
+def test_running_request_holds_its_share_until_it_ends(llmctl, hub, server):
+    llmctl("settings", "set", "budget.day", "0.1")
+    server.answer(stream("one two", hold=1))
+    first = llmctl.start("chat", "hi", "-o", "max_tokens=6")
+    first.until("one")
+    assert ledger(hub) == [("pending", None, pytest.approx(0.07))]
+    assert llmctl("chat", "no", "-o", "max_tokens=6").code == 7
+    server.release()
+    first.until("two")
+    assert first.end().code == 0
+    assert ledger(hub) == [("completed", pytest.approx(COST), None)]
+    assert llmctl("chat", "yes", "-o", "max_tokens=6").code == 0
+
+
+def test_share_of_a_dead_process_is_freed_but_for_what_it_may_have_cost(llmctl, hub, server):
+    llmctl("settings", "set", "budget.day", "0.13")
+    server.answer(stream("one two", hold=1))
+    first = llmctl.start("chat", "hi", "-o", "max_tokens=6")
+    first.until("one")
+    first.kill()
+    assert llmctl("chat", "again", "-o", "max_tokens=6").code == 0
+    dead, second = ledger(hub)
+    assert dead == ("interrupted", None, pytest.approx(10 * IN + len("one") * OUT))
+    assert second == ("completed", pytest.approx(COST), None)
+
+
+def test_interrupted_request_counts_what_it_may_have_cost(llmctl, hub, server):
+    llmctl("settings", "set", "budget.day", "1")
+    server.answer(stream("one two", hold=1))
+    run = llmctl.start("chat", "hi", "-o", "max_tokens=50")
+    run.until("one")
+    run.kill(signal.SIGINT)
+    assert ledger(hub) == [("interrupted", None, pytest.approx(10 * IN + len("one") * OUT))]
+
+
+def test_refused_request_costs_nothing(llmctl, hub, server):
+    llmctl("settings", "set", "budget.day", "1")
+    server.answer(json_reply(400, {"error": {"message": "no"}}))
+    assert llmctl("chat", "hi", "-o", "max_tokens=50").code == 5
+    assert ledger(hub) == [("failed", None, None)]
+
+
+def test_replay_keeps_to_the_budget(llmctl, hub, server):
+    assert llmctl("chat", "hi", "-o", "max_tokens=6").code == 0
+    llmctl("settings", "set", "budget.day", "0.05")
+    found = hub.value("SELECT id FROM requests")
+    assert llmctl("request", "replay", found).code == 7
+
+
+def test_unlogged_turn_is_priced_and_capped(llmctl, hub):
+    assert llmctl("chat", "hi", "-n", "--max-cost", "0.2", "-o", "max_tokens=6").code == 0
+    assert ledger(hub) == [("completed", pytest.approx(COST), None)]
+
+
+def test_unknown_price_is_looked_for_once(llmctl: Llmctl, hub: Hub, server: FakeServer):
+    hub.connect("other", server.url, model="mystery-1", key="env:FAKE_KEY")
+    hub.rows("DELETE FROM model_prices RETURNING id")
+    probe = (
+        "import sys; from llmctl.cli.main import run; from llmctl.cli.io import process_streams; import os;"
+        "code = run(['chat', '-m', 'other', 'hi'], os.environ, process_streams());"
+        "sys.stderr.write('loaded' if 'genai_prices' in sys.modules else 'kept')"
+    )
+    seen = [
+        subprocess.run([sys.executable, "-c", probe], env=llmctl.env, capture_output=True, text=True, stdin=-3).stderr
+        for _ in range(2)
+    ]
+    assert [text[-6:].strip() for text in seen] == ["loaded", "kept"]
+    rows = hub.rows("SELECT model, details FROM model_prices ORDER BY model")
+    assert [(row["model"], row["details"]) for row in rows] == [
+        ("fake-1", '{"unknown":true}'),
+        ("mystery-1", '{"unknown":true}'),
+    ]
+    hub.rows("UPDATE model_prices SET source = 'genai-prices 0.0.0' RETURNING id")
+    third = subprocess.run([sys.executable, "-c", probe], env=llmctl.env, capture_output=True, text=True, stdin=-3)
+    assert third.stderr.endswith("loaded")
