@@ -16,6 +16,7 @@ from llmctl.engine.budgets import Bound
 from llmctl.engine.errands import Errand, Question
 from llmctl.engine.exchange import Exchange
 from llmctl.engine.pricing import Price, most
+from llmctl.providers.hosts import host_of
 from llmctl.wire import WIRES, Images
 
 #: More than any model needs for one: gpt-image-1 takes 6,240 for its largest.
@@ -56,7 +57,10 @@ def _kept(way: Images, exchange: Exchange, request: ImageRequest, http: HttpRequ
 def _whole(image: File, errand: Errand) -> File:
     if image.data is not None or image.url is None:
         return image
-    found = fetching.fetch(image.url, errand.around)
+    # A server of the user's own may give addresses below itself; no other private one is fetched.
+    own = host_of(image.url) == host_of(errand.target.base_url)
+    around = replace(errand.around, private_fetch=True) if own else errand.around
+    found = fetching.fetch(image.url, around)
     return replace(image, data=found.data, media_type=found.media_type)
 
 
