@@ -31,7 +31,7 @@ from llmctl.wire import WIRES
 _MOST_ERROR_BYTES = 1_000_000
 
 #: Options that bound the answer: reaching one of these is what the user asked for.
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict")
 
 
 class Caller:

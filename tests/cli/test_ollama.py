@@ -64,6 +64,13 @@ def test_error_in_a_line_has_the_exit_code_of_its_class(server: FakeServer, llmc
     assert (done.returncode, done.stdout.strip()) == (6, "It ra")
 
 
+def test_limit_of_the_user_in_the_servers_own_word_is_no_break(server: FakeServer, llmctl: Run) -> None:
+    last = {"model": "qwen3:8b", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "length"}
+    server.answer(lines({"content": "one two"}, last=last), lines({"content": "one two"}, last=last))
+    assert llmctl("chat", "count", "-o", "num_predict=2").returncode == 0
+    assert llmctl("chat", "count").returncode == 12
+
+
 def test_models_come_from_the_tags(server: FakeServer, llmctl: Run) -> None:
     server.answer(json_reply(200, {"models": [{"name": "qwen3:8b", "model": "qwen3:8b", "size": 5}]}))
     done = llmctl("connection", "models", "local", "--json")
