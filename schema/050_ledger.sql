@@ -181,8 +181,8 @@ CREATE TABLE "usage_daily" (
   day DATETIME NOT NULL CHECK (day GLOB '????-??-??T??:??:??.???+00:00'),
   provider TEXT NOT NULL,
   model TEXT NOT NULL,
-  status TEXT NOT NULL,
   requests INTEGER NOT NULL DEFAULT 0,
+  failed_requests INTEGER NOT NULL DEFAULT 0,
   input_tokens INTEGER NOT NULL DEFAULT 0,
   output_tokens INTEGER NOT NULL DEFAULT 0,
   cached_tokens INTEGER NOT NULL DEFAULT 0,
@@ -199,7 +199,7 @@ CREATE TABLE "usage_daily" (
   last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
   retries INTEGER NOT NULL DEFAULT 0,
   cache_savings REAL,
-  PRIMARY KEY (day, provider, model, status)
+  PRIMARY KEY (day, provider, model)
 );
 
 -- The same by UTC month, of all keys.

@@ -175,19 +175,20 @@ BEGIN
   WHERE NEW.sign < 0 AND requests = 0 AND (hour, provider, model, connection, agent, tag, status) = (substr(NEW.created_at, 1, 13) || ':00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status);
 
   INSERT INTO "usage_daily" (
-    day, provider, model, status, requests,
+    day, provider, model, requests, failed_requests,
     input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
     cost, priced_requests, unpriced_requests, duration, timed_requests, retries, cache_savings,
     duration_histogram, first_token_histogram, first_at, last_at
   ) VALUES (
-    substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.status, NEW.sign,
+    substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.sign, NEW.sign * (NEW.status = 'failed'),
     NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens, NEW.thinking_tokens,
     NEW.cost, NEW.priced_requests, NEW.unpriced_requests, NEW.duration, NEW.timed_requests, NEW.retries, NEW.cache_savings,
     CASE WHEN NEW.duration_bucket IS NULL THEN '{}' ELSE json_object(NEW.duration_bucket, NEW.sign) END,
     CASE WHEN NEW.first_token_bucket IS NULL THEN '{}' ELSE json_object(NEW.first_token_bucket, NEW.sign) END,
     NEW.created_at, NEW.created_at
-  ) ON CONFLICT (day, provider, model, status) DO UPDATE SET
+  ) ON CONFLICT (day, provider, model) DO UPDATE SET
     requests = requests + excluded.requests,
+    failed_requests = failed_requests + excluded.failed_requests,
     input_tokens = input_tokens + excluded.input_tokens,
     output_tokens = output_tokens + excluded.output_tokens,
     cached_tokens = cached_tokens + excluded.cached_tokens,
@@ -211,7 +212,7 @@ BEGIN
     first_at = min(first_at, excluded.first_at),
     last_at = max(last_at, excluded.last_at);
   DELETE FROM "usage_daily"
-  WHERE NEW.sign < 0 AND requests = 0 AND (day, provider, model, status) = (substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.status);
+  WHERE NEW.sign < 0 AND requests = 0 AND (day, provider, model) = (substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.provider, NEW.model);
 
   INSERT INTO "usage_monthly" (
     month, provider, model, connection, agent, tag, status, requests,

@@ -21,6 +21,11 @@ _CALLS_OF_CHATS = (
     "{tool_invocations} i LEFT JOIN {messages} m ON m.id = i.message_id"
     " LEFT JOIN {message_threads} t ON t.id = m.thread_id LEFT JOIN {chats} c ON c.id = t.chat_id"
 )
+#: From the chats on: their calls are few among all.
+_CALLS_OF_PARTY = (
+    "{chats} c JOIN {message_threads} t ON t.chat_id = c.id"
+    " JOIN {messages} m ON m.thread_id = t.id JOIN {tool_invocations} i ON i.message_id = m.id"
+)
 _MESSAGE_SUMS = {"messages": "count(*)"}
 _CALL_SUMS = {
     "tool_calls": "count(*)",
@@ -63,7 +68,7 @@ def _countable(scope: Scope, grouping: Grouping) -> Iterator[_Counted]:
         where = "m.chat_id IS NOT NULL"
         yield _Counted(_MESSAGE_SUMS, table, grouping.messages, "m.created_at", "m.chat_id", where, daily)
     if grouping.calls is not None:
-        table = _CALLS_OF_CHATS if of_chats else _CALLS
+        table = _CALLS_OF_PARTY if of_party else _CALLS_OF_CHATS if of_chats else _CALLS
         yield _Counted(_CALL_SUMS, table, grouping.calls, "i.created_at", "t.chat_id", "true", daily)
 
 

@@ -17,12 +17,12 @@ TIMES = ("hour", "day", "month")
 _LENGTHS = {"hour": 13, "day": 10, "month": 7}
 
 #: The keys that every roll-up has, and those that the one by day does without.
-_ALWAYS = {"provider": "r.provider", "model": "r.model", "status": "r.status"}
-_PARTIES = {name: f"nullif(r.{name}, '')" for name in ("connection", "agent", "tag")}
+_ALWAYS = {"provider": "r.provider", "model": "r.model"}
+_FINER = {name: f"nullif(r.{name}, '')" for name in ("connection", "agent", "tag")} | {"status": "r.status"}
 _ROLLED_UP: dict[Unit, dict[str, str]] = {
-    "month": {"month": "substr(r.month, 1, 7)", **_ALWAYS, **_PARTIES},
+    "month": {"month": "substr(r.month, 1, 7)", **_ALWAYS, **_FINER},
     "day": {"day": "substr(r.day, 1, 10)", "month": "substr(r.day, 1, 7)", **_ALWAYS},
-    "hour": {"hour": "r.hour", "day": "substr(r.hour, 1, 10)", "month": "substr(r.hour, 1, 7)", **_ALWAYS, **_PARTIES},
+    "hour": {"hour": "r.hour", "day": "substr(r.hour, 1, 10)", "month": "substr(r.hour, 1, 7)", **_ALWAYS, **_FINER},
 }
 _ACTIVITY = {"day": "substr(a.day, 1, 10)", "month": "substr(a.day, 1, 7)", "tool": "nullif(a.tool, '')"}
 _ROWS = {

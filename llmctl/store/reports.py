@@ -59,7 +59,7 @@ _CALLED = " LEFT JOIN (SELECT DISTINCT message_id, name FROM {tool_invocations})
 
 def total(database: Database, scope: Scope) -> Row:
     """Return the figures of everything in scope."""
-    return {"chat_id": scope.chat_id} | _total(database, scope, _tallies(database, scope, Grouping())).figures()
+    return {"chat_id": scope.chat_id} | _total(database, scope).figures()
 
 
 def chat_stats(database: Database, chat_id: str) -> Row:
@@ -79,8 +79,7 @@ def grouped(database: Database, scope: Scope, grouping: Grouping) -> tuple[list[
     where the keys say nothing of them (a message has no provider).
     """
     groups = _tallies(database, scope, grouping)
-    whole = groups if "tool" not in grouping.keys else _tallies(database, scope, Grouping())
-    summary = _total(database, scope, whole)
+    summary = _total(database, scope)
     activity.count(database, scope, grouping, groups)
     ordered = sorted(groups.items(), key=lambda item: _order(grouping, *item))
     rows = [dict(zip(grouping.keys, key, strict=True)) | {"chat_id": scope.chat_id} | t.figures() for key, t in ordered]
@@ -89,10 +88,8 @@ def grouped(database: Database, scope: Scope, grouping: Grouping) -> tuple[list[
     return rows, {"chat_id": scope.chat_id} | summary.figures()
 
 
-def _total(database: Database, scope: Scope, groups: Groups) -> Tally:
-    whole = Tally()
-    for tally in groups.values():
-        whole.merge(tally)
+def _total(database: Database, scope: Scope) -> Tally:
+    whole = _tallies(database, scope, Grouping()).get((), Tally())
     activity.count(database, scope, Grouping(), {(): whole})
     return whole
 
@@ -142,7 +139,8 @@ def _rows(scope: Scope, grouping: Grouping) -> _Source:
 
 def _roll_up(scope: Scope, unit: Unit, keys: tuple[str, ...]) -> _Source:
     where, values = _where(scope, f"r.{unit}", ("agent", "connection"))
-    return _Source(f"{{{ROLL_UPS[unit]}}} r", _FROM_ROLL_UP, keys, f"r.status <> 'pending'{where}", values)
+    sums = _FROM_ROLL_UP | ({"failed_requests": "sum(r.failed_requests)"} if unit == "day" else {})
+    return _Source(f"{{{ROLL_UPS[unit]}}} r", sums, keys, f"true{where}", values)
 
 
 def _where(scope: Scope, time: str, columns: tuple[str, ...]) -> tuple[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any
 
 from llmctl.core.jsontext import loads
 
@@ -15,7 +15,6 @@ _SUMS = (
     *("cached_tokens", "cache_write_tokens", "thinking_tokens"),
     *("cost", "priced_requests", "unpriced_requests", "duration", "timed_requests", "retries"),
 )
-Key = TypeVar("Key")
 _ACTIVITY = ("messages", "tool_calls", "failed_tool_calls", "tool_duration")
 
 
@@ -26,9 +25,10 @@ class Tally:
         self.sums: dict[str, Any] = dict.fromkeys(_SUMS, 0)
         #: None where no price tells.
         self.cache_savings: float | None = None
-        #: Milliseconds -> how many requests took so long.
-        self.durations: dict[int, int] = {}
-        self.first_tokens: dict[int, int] = {}
+        #: Milliseconds -> how many requests took so long. The keys are text, as the roll-ups have them: thousands of
+        #: groups have a hundred each.
+        self.durations: dict[str, int] = {}
+        self.first_tokens: dict[str, int] = {}
         self.first_at: str | None = None
         self.last_at: str | None = None
         #: Messages, tool calls and what these took: None where they cannot be told for this group.
@@ -36,12 +36,14 @@ class Tally:
 
     def add(self, sums: Mapping[str, Any]) -> None:
         """Add a row of sums, with ``first_at``, ``last_at`` and the texts of ``durations`` and ``first_tokens``."""
-        self._add(sums, counted(sums["durations"]), counted(sums["first_tokens"]))
-
-    def merge(self, other: Tally) -> None:
-        """Add what another tally adds up to."""
-        more = {"first_at": other.first_at, "last_at": other.last_at, "cache_savings": other.cache_savings}
-        self._add({**other.sums, **more}, other.durations, other.first_tokens)
+        for name in _SUMS:
+            self.sums[name] += sums[name] or 0
+        _pour(counted(sums["durations"]), self.durations)
+        _pour(counted(sums["first_tokens"]), self.first_tokens)
+        if sums["cache_savings"] is not None:
+            self.cache_savings = (self.cache_savings or 0.0) + sums["cache_savings"]
+        self.first_at = min(filter(None, (self.first_at, sums["first_at"])), default=None)
+        self.last_at = max(filter(None, (self.last_at, sums["last_at"])), default=None)
 
     def figures(self) -> dict[str, Any]:
         """Return the fields of ``stats --json``; what is unknown is None, never 0."""
@@ -76,40 +78,35 @@ class Tally:
             "cache_savings": None if self.cache_savings is None else round(self.cache_savings, 12),
         }
 
-    def _add(self, sums: Mapping[str, Any], durations: Mapping[int, int], first_tokens: Mapping[int, int]) -> None:
-        for name in _SUMS:
-            self.sums[name] += sums[name] or 0
-        _pour(durations, self.durations)
-        _pour(first_tokens, self.first_tokens)
-        if sums["cache_savings"] is not None:
-            self.cache_savings = (self.cache_savings or 0.0) + sums["cache_savings"]
-        self.first_at = min(filter(None, (self.first_at, sums["first_at"])), default=None)
-        self.last_at = max(filter(None, (self.last_at, sums["last_at"])), default=None)
-
 
 #: The values of the keys -> what the group adds up to.
 Groups = dict[tuple[Any, ...], Tally]
 
 
-def counted(text: str | None) -> dict[int, int]:
+def counted(text: str | None) -> dict[str, int]:
     """Count values that a query put into one text: ``600,1100,600``, or with their number ``{"600":2},{"1100":1}``."""
-    found = loads(f"[{text}]") if text else []
-    if not found or isinstance(found[0], int):
-        return dict(Counter(found))
-    counts: dict[str, int] = {}
-    for histogram in found:
-        _pour(histogram, counts)
-    return {int(value): count for value, count in counts.items()}
+    if not text:
+        return {}
+    if text[0] != "{":
+        return Counter(text.split(","))
+    first, *others = loads(f"[{text}]")
+    for histogram in others:
+        _pour(histogram, first)
+    counts: dict[str, int] = first
+    return counts
 
 
-def percentiles(counts: Mapping[int, int], shares: Iterable[float]) -> list[int | None]:
+def percentiles(counts: Mapping[str, int], shares: Iterable[float]) -> list[int | None]:
     """Return for each share the smallest value that so many of all do not exceed (nearest rank); None for no value."""
-    values = sorted(value for value, count in counts.items() if count > 0)
-    ranks = list(accumulate(counts[value] for value in values))
-    return [values[bisect_left(ranks, share * ranks[-1])] if ranks else None for share in shares]
+    values = sorted(counts, key=int)
+    ranks = list(accumulate(map(counts.__getitem__, values)))
+    if not ranks or not ranks[-1]:
+        return [None for _ in shares]
+    # A value that nothing has any more is of the rank of the one before: the first of a rank is found.
+    return [int(values[bisect_left(ranks, share * ranks[-1])]) for share in shares]
 
 
-def _pour(counts: Mapping[Key, int], into: dict[Key, int]) -> None:
+def _pour(counts: Mapping[str, int], into: dict[str, int]) -> None:
     """Add counts to others."""
     if not into:
         into.update(counts)

@@ -21,8 +21,8 @@ CREATE TABLE "usage_daily" (
   day DATETIME NOT NULL CHECK (day GLOB '????-??-??T??:??:??.???+00:00'),
   provider TEXT NOT NULL,
   model TEXT NOT NULL,
-  status TEXT NOT NULL,
   requests INTEGER NOT NULL DEFAULT 0,
+  failed_requests INTEGER NOT NULL DEFAULT 0,
   input_tokens INTEGER NOT NULL DEFAULT 0,
   output_tokens INTEGER NOT NULL DEFAULT 0,
   cached_tokens INTEGER NOT NULL DEFAULT 0,
@@ -39,7 +39,7 @@ CREATE TABLE "usage_daily" (
   last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
   retries INTEGER NOT NULL DEFAULT 0,
   cache_savings REAL,
-  PRIMARY KEY (day, provider, model, status)
+  PRIMARY KEY (day, provider, model)
 );
 CREATE TABLE "usage_monthly" (
   month DATETIME NOT NULL CHECK (month GLOB '????-??-??T??:??:??.???+00:00'),
@@ -78,34 +78,34 @@ CREATE TABLE "activity_daily" (
   PRIMARY KEY (day, tool)
 );
 INSERT INTO "usage_daily" (
-  day, provider, model, status,
-  requests, input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
+  day, provider, model,
+  requests, failed_requests, input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
   cost, priced_requests, unpriced_requests, duration, timed_requests, first_at, last_at, retries
 )
 SELECT
-  substr(hour, 1, 10) || 'T00:00:00.000+00:00', provider, model, status,
-  sum(requests), sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(thinking_tokens),
+  substr(hour, 1, 10) || 'T00:00:00.000+00:00', provider, model,
+  sum(requests), sum(CASE status WHEN 'failed' THEN requests ELSE 0 END), sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(thinking_tokens),
   sum(cost), sum(priced_requests), sum(unpriced_requests), sum(duration), sum(timed_requests), min(first_at), max(last_at), sum(retries)
 FROM "usage_hourly" WHERE status <> 'pending'
-GROUP BY 1, provider, model, status;
-INSERT INTO "usage_daily" (day, provider, model, status, duration_histogram)
-SELECT day, provider, model, status, json_group_object(bucket, count)
+GROUP BY 1, provider, model;
+INSERT INTO "usage_daily" (day, provider, model, duration_histogram)
+SELECT day, provider, model, json_group_object(bucket, count)
 FROM (
-  SELECT substr(h.hour, 1, 10) || 'T00:00:00.000+00:00' AS day, h.provider, h.model, h.status, e.key AS bucket, sum(e.value) AS count
+  SELECT substr(h.hour, 1, 10) || 'T00:00:00.000+00:00' AS day, h.provider, h.model, e.key AS bucket, sum(e.value) AS count
   FROM "usage_hourly" h, json_each(h.duration_histogram) e WHERE h.status <> 'pending' AND e.value <> 0
-  GROUP BY 1, h.provider, h.model, h.status, e.key
+  GROUP BY 1, h.provider, h.model, e.key
 )
-WHERE true GROUP BY day, provider, model, status
-ON CONFLICT (day, provider, model, status) DO UPDATE SET duration_histogram = excluded.duration_histogram;
-INSERT INTO "usage_daily" (day, provider, model, status, first_token_histogram)
-SELECT day, provider, model, status, json_group_object(bucket, count)
+WHERE true GROUP BY day, provider, model
+ON CONFLICT (day, provider, model) DO UPDATE SET duration_histogram = excluded.duration_histogram;
+INSERT INTO "usage_daily" (day, provider, model, first_token_histogram)
+SELECT day, provider, model, json_group_object(bucket, count)
 FROM (
-  SELECT substr(h.hour, 1, 10) || 'T00:00:00.000+00:00' AS day, h.provider, h.model, h.status, e.key AS bucket, sum(e.value) AS count
+  SELECT substr(h.hour, 1, 10) || 'T00:00:00.000+00:00' AS day, h.provider, h.model, e.key AS bucket, sum(e.value) AS count
   FROM "usage_hourly" h, json_each(h.first_token_histogram) e WHERE h.status <> 'pending' AND e.value <> 0
-  GROUP BY 1, h.provider, h.model, h.status, e.key
+  GROUP BY 1, h.provider, h.model, e.key
 )
-WHERE true GROUP BY day, provider, model, status
-ON CONFLICT (day, provider, model, status) DO UPDATE SET first_token_histogram = excluded.first_token_histogram;
+WHERE true GROUP BY day, provider, model
+ON CONFLICT (day, provider, model) DO UPDATE SET first_token_histogram = excluded.first_token_histogram;
 INSERT INTO "usage_monthly" (
   month, provider, model, connection, agent, tag, status,
   requests, input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
@@ -143,3 +143,5 @@ INSERT INTO "activity_daily" (day, tool, tool_calls, failed_tool_calls, tool_dur
 SELECT
   substr(created_at, 1, 10) || 'T00:00:00.000+00:00', name, count(*), sum(status = 'failed'), sum(coalesce(duration, 0))
 FROM "tool_invocations" GROUP BY 1, 2;
+ALTER TABLE "agents" ADD COLUMN settings JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(settings) AND typeof(settings) = 'text');
+ALTER TABLE "agent_sessions" ADD COLUMN definition JSONB CHECK (definition IS NULL OR json_valid(definition) AND typeof(definition) = 'text');

@@ -393,10 +393,11 @@ def test_tool_time_is_what_the_calls_took(rows, history):
 
 def test_percentiles_are_the_nearest_rank():
     assert percentiles({}, (0.5, 0.95)) == [None, None]
-    assert percentiles({7: 1}, (0.5, 0.95)) == [7, 7]
-    assert percentiles({600: 1, 700: 1, 1100: 1}, (0.5, 0.95)) == [700, 1100]
-    assert percentiles({1: 10, 2: 10}, (0.5,)) == [1]
-    assert percentiles({1: 10, 5: 0, 2: 11}, (0.5,)) == [2]
+    assert percentiles({"7": 0}, (0.5,)) == [None]
+    assert percentiles({"7": 1}, (0.5, 0.95)) == [7, 7]
+    assert percentiles({"600": 1, "1100": 1, "700": 1}, (0.5, 0.95)) == [700, 1100]
+    assert percentiles({"1": 10, "2": 10}, (0.5,)) == [1]
+    assert percentiles({"0": 0, "1": 10, "5": 0, "2": 11}, (0.5,)) == [2]
 
 
 def test_a_moment_is_stored_time():
