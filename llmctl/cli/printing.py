@@ -138,6 +138,7 @@ class Printer:
         held, self._held = self._held, None
         if held:
             self._text("".join(held))
+        self._close_thinking()
         self.flush()
 
     def _thinking(self, text: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from llmctl.core.dialect import Dialect
 from llmctl.core.errors import RejectedError, UsageError
 from llmctl.core.mediatypes import UNKNOWN
 from llmctl.core.messages import File, Message, Part, Text
 from llmctl.engine import fetching
 from llmctl.engine.asking import Ask, Surroundings
 from llmctl.engine.target import Target
-from llmctl.wire import WIRES
+from llmctl.wire import WIRES, Wire
 
 #: Key of a file's metadata: the URL that we fetched it from.
 SOURCE = "source"
@@ -30,8 +31,26 @@ def ready(ask: Ask, target: Target, around: Surroundings | None) -> Ask:
 
 def fit(messages: Iterable[Message], target: Target) -> tuple[tuple[Message, ...], list[str]]:
     """Return the messages without the files that this model cannot take, and the names of those."""
+    return fit_for(messages, WIRES.load(target.wire), target.provider.dialect)
+
+
+def fit_for(messages: Iterable[Message], wire: Wire, dialect: Dialect) -> tuple[tuple[Message, ...], list[str]]:
+    """Do as :func:`fit` does, for whatever speaks a wire in this dialect."""
     left: list[str] = []
-    return tuple(_fit(message, target, left) for message in messages), left
+
+    def shown(part: Part) -> Part:
+        if not isinstance(part, File) or wire.accepts(part.media_type, part.data is None, dialect):
+            return part
+        left.append(_name(part))
+        return Text(f'[the file "{_name(part)}" ({part.media_type}) cannot be shown to you]')
+
+    found = tuple(
+        replace(message, parts=tuple(map(shown, message.parts)))
+        if any(isinstance(part, File) for part in message.parts)
+        else message
+        for message in messages
+    )
+    return found, left
 
 
 def _ready(file: File, target: Target, around: Surroundings | None) -> File:
@@ -54,19 +73,6 @@ def _fetched(file: File, around: Surroundings) -> File:
     if not found.data:
         raise UsageError(f'"{file.url}" is empty')
     return File(found.media_type, data=found.data, name=found.name, metadata={SOURCE: file.url})
-
-
-def _fit(message: Message, target: Target, left: list[str]) -> Message:
-    if not any(isinstance(part, File) for part in message.parts):
-        return message
-    return replace(message, parts=tuple(_part(part, target, left) for part in message.parts))
-
-
-def _part(part: Part, target: Target, left: list[str]) -> Part:
-    if not isinstance(part, File) or _travels(part, target):
-        return part
-    left.append(_name(part))
-    return Text(f'[the file "{_name(part)}" ({part.media_type}) cannot be shown to you]')
 
 
 def _travels(file: File, target: Target) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -12,7 +12,7 @@ from llmctl.core.errors import NotFoundError
 from llmctl.core.http import Endpoint
 from llmctl.core.jsontext import loads
 from llmctl.core.messages import Message
-from llmctl.engine import history
+from llmctl.engine import attachments, history
 from llmctl.providers import PROVIDERS, Provider
 from llmctl.store import ledger, streams, threads
 from llmctl.store.database import Database, Row
@@ -76,7 +76,8 @@ def _body(database: Database, request: Row, call: Row) -> bytes:
     format = loads(stream["format"], {}) if stream else {}
     wire = WIRES.load(format.get("wire", provider.wire))
     endpoint = Endpoint(provider.base_url, dialect=provider.dialect)
-    return wire.build_request(endpoint, asked).body
+    messages = attachments.fit_for(asked.messages, wire, provider.dialect)[0]
+    return wire.build_request(endpoint, replace(asked, messages=messages)).body
 
 
 def _messages(database: Database, request: Row, seqs: list[list[int]]) -> tuple[Message, ...]:

@@ -145,3 +145,18 @@ def test_earlier_file_that_cannot_travel_is_left_out_with_a_note(llmctl: Run, tm
     content = parts(llmctl, "--name", "x", "again")[0]
     assert content == 'look\n\n[the file "odd.bin" (application/x-odd) cannot be shown to you]'
     assert rows("SELECT count(*) FROM attachments") == [(1,)]
+
+
+def test_request_is_built_again_as_it_was_sent_without_the_file_left_out(
+    llmctl: Run, tmp_path: Path, rows: Rows
+) -> None:
+    (tmp_path / "dot.png").write_bytes(PNG)
+    llmctl("chat", "-m", "echo", "--name", "x", "-a", "dot.png", "look", check=True)
+    with closing(sqlite3.connect(tmp_path / "hub.db")) as hub, hub:
+        hub.execute("UPDATE message_attachments SET media_type = 'application/x-odd'")
+    llmctl("chat", "--name", "x", "and now?", check=True)
+    (request,) = rows("SELECT id FROM requests ORDER BY created_at DESC LIMIT 1")
+    done = llmctl("request", "curl", request[0])
+    assert done.returncode == 0
+    assert "cannot be shown to you" in done.stdout
+    assert "differs" not in done.stderr

@@ -38,12 +38,14 @@ def chat(
     """Talk to a model: one-shot, piped, continued or interactive.
 
     The answer goes to stdout, everything else to stderr. What is piped in follows the prompt. Without a prompt a
-    terminal opens a conversation; with -c the last one is gone on with, or finished where it broke off.
+    terminal opens a conversation; with -c the last one is gone on with, or finished where it broke off. With
+    --schema stdout holds JSON that was checked, or nothing (exit 11); the first fenced block will do.
 
     Examples:
       llmctl chat -m echo "hello there"
       git diff | llmctl chat "review this"
       llmctl chat -c "and in one sentence?"
+      llmctl chat --schema "name, age int" "invent a person"
       llmctl chat --name fix-42 --json "what was the error?"
     """
     app: App = ctx.obj

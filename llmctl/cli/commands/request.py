@@ -160,7 +160,6 @@ def replay(
       llmctl request replay 3f2a9c1e -m sonnet --json
     """
     from llmctl.cli.asking_flags import defaults
-    from llmctl.cli.asking_flags import defaults
     from llmctl.cli.printing import Printer
     from llmctl.engine.replaying import Replay
 
