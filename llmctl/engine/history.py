@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from llmctl.core.errors import RejectedError
 from llmctl.core.jsontext import loads
-from llmctl.core.messages import File, Message, Part, Role, Text, ToolCall, ToolResult, from_json
+from llmctl.core.messages import File, Message, Part, Role, Text, Thinking, ToolCall, ToolResult, from_json
 from llmctl.store import threads
 from llmctl.store.database import Database, Row
 
@@ -23,16 +23,19 @@ class Entry:
     message: Message
 
 
-def load(database: Database, thread_id: str, *, upto_seq: int | None = None) -> list[Entry]:
+def load(
+    database: Database, thread_id: str, *, upto_seq: int | None = None, provider: str | None = None
+) -> list[Entry]:
     """Return what the model has to know, in order: full fidelity, without what is unfinished or unanswered.
 
-    The last system row comes first and alone. A partial answer counts while it is part of the chat.
+    The last system row comes first and alone. A partial answer counts while it is part of the chat. Where the
+    ``provider`` is named, answers of others come without what only those can read.
     """
     rows = threads.messages(database, thread_id, upto_seq=upto_seq)
     files = threads.attachments(database, thread_id)
     system = [row for row in [row for row in rows if row["role"] == "system"][-1:] if row["content"]]
     spoken = [row for row in rows if row["role"] != "system" and _counts(row)]
-    entries = [Entry(row["seq"], _message(row, files.get(row["id"], ()))) for row in system + spoken]
+    entries = [Entry(row["seq"], _message(row, files.get(row["id"], ()), provider)) for row in system + spoken]
     return [entry for entry in _paired(_settled(entries)) if entry.message.parts]
 
 
@@ -84,11 +87,20 @@ def _counts(row: Row) -> bool:
     return True
 
 
-def _message(row: Row, files: Iterable[Row]) -> Message:
+def _message(row: Row, files: Iterable[Row], provider: str | None = None) -> Message:
     raw = loads(row["content_raw"]) if row["content_raw"] and row["origin"] != "orm" else None
     parts: tuple[Part, ...] = from_json(raw) if isinstance(raw, list) else _text(row["content"])
+    if provider and row["provider"] and row["provider"].lower() != provider.lower():
+        parts = tuple(map(_readable, parts))
     role: Role = row["role"] if row["role"] in ("system", "user", "assistant", "tool") else "user"
     return Message(role, (*parts, *map(_file, files)), loads(row["metadata"], {}))
+
+
+def _readable(part: Part) -> Part:
+    """Take the drawer and the signature away: a host refuses what another one encrypted or signed."""
+    if isinstance(part, Thinking):
+        return replace(part, signature=None, metadata={})
+    return replace(part, metadata={}) if isinstance(part, Text | ToolCall) and part.metadata else part
 
 
 def _begins_turn(message: Message) -> bool:

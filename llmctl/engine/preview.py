@@ -29,7 +29,8 @@ def preview(database: Database, plan: Plan) -> Preview:
     """Build the first request of a turn and strike out its secrets; a missing key is no error here."""
     allowed = _access(plan)
     thread = threads.of_chat(database, plan.chat["id"]) if plan.chat else None
-    entries = history.load(database, thread["id"]) if thread else []
+    provider = plan.target.provider.name
+    entries = history.load(database, thread["id"], provider=provider) if thread else []
     spoken = attachments.ready(plan.ask, plan.target, None).spoken()
     system = [message for message in spoken if message.role == "system"][-1:]
     if system:

@@ -86,7 +86,9 @@ def _messages(database: Database, request: Row, seqs: list[list[int]]) -> tuple[
     known = {row["seq"]: row for row in rows}
     if not places or any(place not in known for place in places):
         raise NotFoundError("the messages of the request are not in the hub", hint="they were deleted, or not kept")
-    loaded = history.load(database, request["thread_id"], upto_seq=max(places))
+    loaded = history.load(
+        database, request["thread_id"], upto_seq=max(places), provider=request["provider"]
+    )
     sent = {entry.seq: entry.message for entry in loaded}
     files = threads.attachments(database, request["thread_id"])
     # A partial answer that was asked for again has left the history since.

@@ -144,7 +144,9 @@ class Turn:
         return self._finish_step("completed", None)
 
     def _entries(self) -> list[history.Entry]:
-        entries = history.load(self._database, self._staged.thread_id)
+        entries = history.load(
+            self._database, self._staged.thread_id, provider=self._plan.target.provider.name
+        )
         if not self._plan.keep.log and self._plan.ask.goes_on:
             while entries and entries[-1].message.role == "assistant":  # the broken answer that is asked for again
                 entries.pop()
