@@ -1,0 +1,224 @@
+"""Tools across processes, deaths and crowds: what ran ran once, what did not says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmctl.core import clock
+from tests.acceptance.hubs import Hub
+from tests.acceptance.processes import Llmctl, wait_until
+from tests.fakes.openai_server import FakeServer, Reply, ending, event, refusal, stream
+
+
+def add(llmctl: Llmctl, name: str, script: str) -> None:
+    done = llmctl("tool", "add", name, "--command", f"sh -c '{script}'", "--cwd", llmctl.home)
+    assert done.code == 0, done.err
+
+
+def calls(*names: str) -> tuple[str, str]:
+    return "-o", "tool=" + "\n".join(names)
+
+
+def runs(hub: Hub) -> list[tuple[str, str]]:
+    return [(row["name"], row["status"]) for row in hub.rows("SELECT * FROM tool_invocations ORDER BY rowid")]
+
+
+def log_of(hub: Hub, name: str) -> str:
+    sql = (
+        "SELECT t.text FROM tool_invocations i JOIN text_logs t ON i.text_log_id IN (t.id, t.series_id)"
+        " WHERE i.name = ? ORDER BY t.position"
+    )
+    return "".join(row["text"] for row in hub.rows(sql, name))
+
+
+@pytest.fixture
+def slow(llmctl: Llmctl) -> Iterator[Path]:
+    """A tool that says that it began, and then takes long; the file that it leaves its mark in."""
+    add(llmctl, "slow", "echo $$ >> slow.pids; echo begun; sleep 60; echo ended")
+    pids = Path(llmctl.home) / "slow.pids"
+    yield pids
+    for pid in pids.read_text().split() if pids.exists() else ():
+        with suppress(ProcessLookupError):
+            os.killpg(int(pid), signal.SIGKILL)
+
+
+def test_a_turn_across_four_processes(llmctl: Llmctl, hub: Hub, slow: Path) -> None:
+    add(llmctl, "quick", "echo x >> quick.ran; echo quick")
+    first = llmctl("chat", "-m", "echo", "-T", "quick", "-T", "slow", *calls("quick", "slow"), "hello")
+    assert (first.code, first.out) == (8, "")
+    waiting = llmctl("tool", "pending", "--json").json
+    assert [row["name"] for row in waiting] == ["quick", "slow"]
+    assert llmctl("tool", "approve", *(row["id"][:8] for row in waiting)).code == 0
+    third = llmctl.start("chat", "--chat", "last")
+    wait_until(lambda: log_of(hub, "slow") == "begun\n" and runs(hub)[0] == ("quick", "completed"))
+    third.kill()
+    fourth = llmctl("chat", "--chat", "last", "--json")
+    assert fourth.code == 0, fourth.err
+    assert fourth.json["content"] == "hello"
+    assert runs(hub) == [("quick", "completed"), ("slow", "failed")]
+    assert (Path(llmctl.home) / "quick.ran").read_text() == "x\n"
+    assert len(slow.read_text().split()) == 1
+    assert log_of(hub, "slow") == "begun\n"
+    (told,) = (row["content_raw"] for row in hub.messages if row["role"] == "tool" and "slow" in row["content_raw"])
+    assert "whether it had an effect is not known" in told
+    assert hub.is_free()
+    hub.check()
+
+
+def test_two_who_go_on_at_once_run_it_once(llmctl: Llmctl, hub: Hub) -> None:
+    add(llmctl, "once", "echo x >> once.ran; sleep 0.3")
+    llmctl("chat", "-m", "echo", "-T", "once", *calls("once"), "hello")
+    invocation_id = llmctl("tool", "pending", "--columns", "id").out.strip()
+    approvals = [llmctl.start("tool", "approve", invocation_id, "--continue") for _ in range(3)]
+    codes = sorted(approval.end().code for approval in approvals)
+    assert codes[0] == 0
+    assert set(codes[1:]) <= {2, 9}
+    assert (Path(llmctl.home) / "once.ran").read_text() == "x\n"
+    assert runs(hub) == [("once", "completed")]
+
+
+def test_two_who_continue_an_approved_call_run_it_once(llmctl: Llmctl, hub: Hub) -> None:
+    add(llmctl, "once", "echo x >> once.ran; sleep 0.3")
+    llmctl("chat", "-m", "echo", "-T", "once", *calls("once"), "hello")
+    llmctl("tool", "approve", llmctl("tool", "pending", "--columns", "id").out.strip())
+    chats = [llmctl.start("chat", "--chat", "last", "--wait", "20") for _ in range(3)]
+    codes = sorted(chat.end().code for chat in chats)
+    assert codes == [0, 2, 2]
+    assert (Path(llmctl.home) / "once.ran").read_text() == "x\n"
+
+
+def test_ctrl_c_ends_the_tool_and_says_so(llmctl: Llmctl, hub: Hub, slow: Path) -> None:
+    running = llmctl.start("chat", "-m", "echo", "-T", "slow:auto", *calls("slow"), "hello")
+    wait_until(lambda: log_of(hub, "slow") == "begun\n")
+    assert running.kill(signal.SIGINT).code == -signal.SIGINT
+    row = hub.one("SELECT * FROM tool_invocations")
+    assert (row["status"], row["error"]) == ("cancelled", "interrupted")
+    pid = int(slow.read_text())
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert hub.is_free()
+    assert llmctl("chat", "--chat", "last").out == "hello\n"
+    assert runs(hub) == [("slow", "cancelled")]
+
+
+def test_a_run_by_a_person_that_dies_is_found_out(llmctl: Llmctl, hub: Hub, slow: Path) -> None:
+    running = llmctl.start("tool", "invoke", "slow")
+    wait_until(lambda: log_of(hub, "slow") == "begun\n")
+    running.kill()
+    assert runs(hub) == [("slow", "running")]
+    assert llmctl("job", "recover").code == 0
+    assert runs(hub) == [("slow", "failed")]
+
+
+@pytest.mark.slow
+def test_a_thousand_instant_calls_lose_no_row(llmctl: Llmctl, hub: Hub) -> None:
+    done = llmctl(
+        "chat",
+        "-m",
+        "echo",
+        "-T",
+        "time:auto",
+        *calls(*["time"] * 500 + ["list_files"] * 500),
+        "hello",
+        "--json",
+        "-T",
+        "list_files:auto",
+    )
+    assert done.code == 0, done.err
+    assert runs(hub) == [("time", "completed")] * 500 + [("list_files", "completed")] * 500
+    rows = hub.rows(
+        "SELECT i.id, m.source_id FROM tool_invocations i JOIN messages m ON m.source_id = i.id ORDER BY m.seq"
+    )
+    assert len(rows) == 1000
+    assert [row["id"] for row in rows] == [
+        row["id"] for row in hub.rows("SELECT id FROM tool_invocations ORDER BY rowid")
+    ]
+    assert not hub.rows("SELECT 1 FROM tool_invocations WHERE result IS NULL OR duration IS NULL")
+    hub.check()
+
+
+def test_four_tools_take_about_as_long_as_one(llmctl: Llmctl, hub: Hub) -> None:
+    add(llmctl, "nap", "sleep 1")
+    tools = "nap\nnap\nnap\nnap\n\nnap"
+    assert llmctl("chat", "-m", "echo", "-T", "nap:auto", "-o", f"tool={tools}", "hello").code == 0
+    spans = []
+    for step in (1, 2):
+        sql = "SELECT min(started_at) AS begun, max(finished_at) AS ended FROM tool_invocations WHERE step = ?"
+        row = hub.one(sql, step)
+        spans.append((clock.parsed(row["ended"]) - clock.parsed(row["begun"])).total_seconds())
+    assert spans[0] < 2 * spans[1]
+
+
+def calling(*wanted: dict[str, Any]) -> Reply:
+    """Return a streamed answer that calls tools."""
+    deltas = [
+        event(
+            {"id": "c", "model": "fake-1", "choices": [{"index": 0, "delta": {"tool_calls": [{"index": n, **call}]}}]}
+        )
+        for n, call in enumerate(wanted)
+    ]
+    finish = event(
+        {"id": "c", "model": "fake-1", "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    )
+    steps = (*deltas, finish, *ending("x")[1:])
+    return Reply(200, {"content-type": "text/event-stream"}, steps, chunked=True)
+
+
+def call(id: str, name: str, **arguments: Any) -> dict[str, Any]:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+
+
+def test_a_failure_after_a_tool_keeps_what_was_done_and_paid(llmctl: Llmctl, hub: Hub, server: FakeServer) -> None:
+    server.answer(calling(call("call_1", "time")), refusal(400, "no more"))
+    done = llmctl("chat", "-T", "time:auto", "hello")
+    assert done.code == 5
+    assert runs(hub) == [("time", "completed")]
+    requests = hub.rows("SELECT status, input_tokens FROM requests ORDER BY rowid")
+    assert [(row["status"], row["input_tokens"]) for row in requests] == [("completed", 7), ("failed", None)]
+    server.answer(stream("the end"))
+    assert llmctl("chat", "--chat", "last").out == "the end\n"
+
+
+def test_ids_that_a_provider_uses_again_keep_their_results(llmctl: Llmctl, hub: Hub, server: FakeServer) -> None:
+    add(llmctl, "late", "sleep 0.3; echo late")
+    add(llmctl, "soon", "echo soon")
+    server.answer(
+        calling(call("call_0", "late"), call("call_0", "soon")), calling(call("call_0", "soon")), stream("ok")
+    )
+    done = llmctl("chat", "-T", "late:auto", "-T", "soon:auto", "hello")
+    assert done.out == "ok\n", done.err
+    found = hub.rows("SELECT tool_call_id, provider_call_id, result FROM tool_invocations ORDER BY rowid")
+    assert [tuple(row.values()) for row in found] == [
+        ("call_0", "call_0", "late"),
+        ("call_0#2", "call_0", "soon"),
+        ("call_0", "call_0", "soon"),
+    ]
+    sent = server.requests[2].json["messages"]
+    assert [message["content"] for message in sent if message["role"] == "tool"] == ["late", "soon", "soon"]
+
+
+def test_what_waits_is_gone_on_with_by_a_new_turn_in_order(llmctl: Llmctl, hub: Hub) -> None:
+    """A later call that ended first is told after the earlier one that waited."""
+    add(llmctl, "first", "echo first")
+    add(llmctl, "second", "echo second")
+    llmctl("chat", "-m", "echo", "-T", "first", "-T", "second:auto", *calls("first", "second"), "hello")
+    assert [row["role"] for row in hub.messages] == ["user", "assistant"]
+    llmctl("tool", "approve", llmctl("tool", "pending", "--columns", "id").out.strip(), "--continue")
+    results = [json.loads(row["content_raw"])[0]["content"] for row in hub.messages if row["role"] == "tool"]
+    assert results == ["first", "second"]
+
+
+def test_cron_never_hangs_at_a_permission(llmctl: Llmctl, hub: Hub) -> None:
+    """Without a terminal of its own, whatever stdin is."""
+    for stdin in (subprocess.DEVNULL, "y\ny\n"):
+        done = llmctl("chat", "-m", "echo", "-T", "time", *calls("time"), "hello", stdin=stdin, start_new_session=True)
+        assert done.code == 8
+    assert runs(hub) == [("time", "pending")] * 2
