@@ -40,6 +40,7 @@ class _Chat:
         self._times = _rising([entry.at for entry in self.entries], history.created_at or otherwise)
         self.created_at = history.created_at or (self._times[0] if self._times else otherwise)
         self.updated_at = max(history.updated_at or "", self._times[-1] if self._times else "", self.created_at)
+        self._is_timed = bool(history.created_at or history.updated_at or any(entry.at for entry in self.entries))
         self._results = {
             part.call_id: part for entry in self.entries for part in entry.parts if isinstance(part, ToolResult)
         }
@@ -66,8 +67,7 @@ class _Chat:
             "chat_id": self.id,
             "parent_id": parent,
             "parent_seq": history.shared if parent else None,
-            "created_at": self.created_at,
-            "updated_at": self.created_at,
+            **self._times_of(self.created_at),
         }
 
     def message(self, place: int, entry: Entry) -> Iterator[Record]:
@@ -171,7 +171,7 @@ class _Chat:
         content = file.data if file.data is not None else (file.url or file.name or "").encode()
         digest = sha256(content).hexdigest()
         id = derived("content", "attachment", digest)
-        times = {"created_at": at, "updated_at": at}
+        times = self._times_of(at)
         row = {"id": id, "name": file.name, "media_type": file.media_type, "content_hash": digest, "url": file.url}
         yield Record("attachments", row | {"content": file.data, "size": len(file.data or b"")} | times)
         link = {"id": derived("content", "link", f"{message_id}/{position}"), "message_id": message_id}
@@ -188,7 +188,11 @@ class _Chat:
         return id if _UUID.fullmatch(id) else derived(self.history.source, kind, id)
 
     def _stamp(self, created_at: str, updated_at: str | None = None) -> dict[str, Any]:
-        return {**_IMPORTED, "created_at": created_at, "updated_at": updated_at or created_at}
+        return _IMPORTED | self._times_of(created_at, updated_at)
+
+    def _times_of(self, created_at: str, updated_at: str | None = None) -> dict[str, Any]:
+        """Return both times; where none is known nothing says that this is newer than what is here."""
+        return {"created_at": created_at} | ({"updated_at": updated_at or created_at} if self._is_timed else {})
 
 
 def derived(source: str, kind: str, id: str) -> str:

@@ -214,10 +214,19 @@ def test_sums_are_the_same_row_by_row_and_all_at_once(hubs):
     chat = rows.chat("many")
     for number in range(40):
         rows.insert(
-            "requests", chat_id=chat["id"], provider="OpenAI", model="gpt-5", status=["completed", "failed"][number % 2],
-            cost=None if number % 3 else number / 7, duration=number * 137, time_to_first_token=number * 11 or None,
-            input_tokens=number or None, tag=f"t{number % 2}", origin=["llmctl", "orm"][number % 5 == 0], at=rows.tick(600),
-        )  # fmt: skip
+            "requests",
+            at=rows.tick(600),
+            chat_id=chat["id"],
+            provider="OpenAI",
+            model="gpt-5",
+            status=["completed", "failed"][number % 2],
+            cost=None if number % 3 else number / 7,
+            duration=number * 137,
+            time_to_first_token=number * 11 or None,
+            input_tokens=number or None,
+            tag=f"t{number % 2}",
+            origin=["llmctl", "orm"][number % 5 == 0],
+        )
     for table in ("requests", *DERIVED):
         ours.execute(f"DELETE FROM {{{table}}}")
     before = ours.query(TRIGGERS)

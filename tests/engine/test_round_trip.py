@@ -84,7 +84,7 @@ def test_an_export_is_of_one_moment(full):
 
 _TEXTS = st.text(max_size=40) | st.sampled_from(["\0", "a\0b", "\ufeff", "\u2028\x85\r\n", "\U0010fffd", "'\"\\"])
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXTS,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
     max_leaves=8,
 )

@@ -69,11 +69,14 @@ class _Logs:
         return found
 
     def _turns(self, thread_id: str, *, begun: bool) -> Iterator[Entry]:
+        """Yield what each turn added: its chain goes back to the beginning, over what an older llm kept too."""
         assert self._parts is not None
         sql = "SELECT * FROM turns WHERE thread_id = ? ORDER BY id"
-        for number, turn in enumerate(self._connection.execute(sql, (thread_id,)).fetchall()):
-            since = turn["parent_message_hash"] if begun or number else None
-            yield from self._turn(turn, self._parts.messages(since, turn["tip_message_hash"]))
+        before = None
+        for turn in self._connection.execute(sql, (thread_id,)).fetchall():
+            chain = self._parts.messages(before, turn["tip_message_hash"])
+            yield from self._turn(turn, _last_asked(chain) if begun and before is None else chain)
+            before = turn["tip_message_hash"]
 
     def _turn(self, turn: Row, messages: list[tuple[str, list[dict[str, Any]]]]) -> Iterator[Entry]:
         last = max((place for place, (role, _) in enumerate(messages) if role == "assistant"), default=None)
@@ -86,6 +89,12 @@ class _Logs:
                 turn["model"] if role == "assistant" else None,
                 usage=usage(turn) if place == last else None,
             )
+
+
+def _last_asked(chain: list[tuple[str, list[dict[str, Any]]]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the end of a chain from the last question on."""
+    asked = max((place for place, (role, _) in enumerate(chain) if role == "user"), default=0)
+    return chain[asked:]
 
 
 def _parts(one: Mapping[str, Any]) -> Iterator[Part]:

@@ -12,7 +12,8 @@ from llmctl.store.database import Database
 from llmctl.store.transfer.rollups import RollUps
 
 #: What is done for each row that comes: indexing, counting, adding to the sums.
-_TRIGGERS = ("message_search_insert", "requests_usage_insert", "usage_deltas_add")
+_TRIGGERS = ("message_search_insert", "requests_usage_insert")
+_ADDS = "usage_deltas_add"
 _INDEX = "INSERT INTO message_search (rowid, content) SELECT rowid, content FROM {messages} WHERE rowid > ?"
 _COUNT = "INSERT INTO usage_changes SELECT 1, COLUMNS FROM {requests} WHERE rowid > ? AND status <> 'pending'"
 _COLLECT = """
@@ -28,17 +29,22 @@ class Bulk:
         self._database = database
         self._roll_ups = RollUps(database)
         self._made: list[str] = []
+        self._collects = False
         self._messages = self._requests = 0
 
     def begin(self) -> None:
         """Let index and roll-ups wait from now on."""
         sql = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?"
-        self._made = [made for name in _TRIGGERS if (made := self._database.value(sql, (name,)))]
-        for name in _TRIGGERS:
+        columns = self._columns("usage_deltas")
+        self._collects = self._roll_ups.fit(columns)
+        names = (*_TRIGGERS, _ADDS) if self._collects else _TRIGGERS
+        self._made = [made for name in names if (made := self._database.value(sql, (name,)))]
+        for name in names:
             self._database.execute(f"DROP TRIGGER IF EXISTS {name}")
-        self._database.execute("CREATE TEMP TABLE llmctl_deltas AS SELECT * FROM usage_deltas")
-        values = ", ".join(f"NEW.{name}" for name in self._columns("usage_deltas"))
-        self._database.connection.execute(_COLLECT.replace("COLUMNS", values))
+        if self._collects:
+            self._database.execute("CREATE TEMP TABLE llmctl_deltas AS SELECT * FROM usage_deltas")
+            values = ", ".join(f"NEW.{name}" for name in columns)
+            self._database.connection.execute(_COLLECT.replace("COLUMNS", values))
         self._mark()
 
     def flush(self) -> None:
@@ -50,13 +56,15 @@ class Bulk:
         if self._requests != before[1]:
             columns = self._columns("usage_changes")[1:]
             self._database.execute(_COUNT.replace("COLUMNS", ", ".join(columns)), before[1:])
-        self._roll_ups.add_all()
+        if self._collects:
+            self._roll_ups.add_all()
 
     def end(self) -> None:
         """Take in what waits, and let the triggers do it again."""
         self.flush()
-        self._database.execute("DROP TRIGGER llmctl_collect")
-        self._database.execute("DROP TABLE llmctl_deltas")
+        if self._collects:
+            self._database.execute("DROP TRIGGER llmctl_collect")
+            self._database.execute("DROP TABLE llmctl_deltas")
         for sql in self._made:
             self._database.connection.execute(sql)
 

@@ -16,6 +16,9 @@ from llmctl.store.transfer.links import Links
 from llmctl.store.transfer.plan import DERIVED
 from llmctl.store.writes import legible_row as legible
 
+#: What Python says of values that SQLite cannot hold.
+_UNFIT = (OverflowError, UnicodeError)
+
 #: A finished message stays as it is, whoever says otherwise.
 _FROZEN = ("role", "content", "content_raw", "reasoning", "thinking_text", "thinking_signature")
 
@@ -27,6 +30,7 @@ class Merger:
         """``settle`` is called before a row changes that may have come just now: see :mod:`.bulk`."""
         self.database = database
         self._settle = settle
+        self._is_settled = True
         self.links = Links(database)
         self._layouts = Layouts(database)
         self._statements: dict[str, _Statements | None] = {}
@@ -46,10 +50,11 @@ class Merger:
         row = self.links.translated(record.table, record.row)
         unknown = row.keys() - statements.known
         try:
-            outcome = self._write(record.table, statements, row)
-        except UnicodeEncodeError:
-            return self.put(record._replace(row=legible(row)))
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError) as error:
+            try:
+                outcome = self._write(record.table, statements, row)
+            except UnicodeEncodeError:
+                outcome = self._write(record.table, statements, legible(row))
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, *_UNFIT) as error:
             return Outcome("skipped", f"{record.table}: {error}")
         if outcome.fate == "updated":
             rules.settle(self.database, record.table, row)
@@ -84,10 +89,13 @@ class Merger:
         execute = self.database.connection.execute
         values = [row.get(name) for name in statements.columns]
         if execute(statements.insert, values).rowcount:
+            self._is_settled = False
             return Outcome("imported")
         if statements.update is None:
             return Outcome("unchanged")
-        self._settle()
+        if not self._is_settled:
+            self._settle()
+            self._is_settled = True
         if not execute(statements.update, values).rowcount:
             return Outcome("unchanged")
         return Outcome("updated")
@@ -118,12 +126,14 @@ class _Statements:
 
     def _update(self, name: str, marks: list[str], table: str) -> str:
         places = dict(zip(self.columns, marks, strict=True))
+        # A row without a time is never newer.
+        time = f"?{self.columns.index('updated_at') + 1}"
         changes = ", ".join(
             f"{quoted(column)} = {_kept(column, mark) if table == 'messages' else mark}"
             for column, mark in places.items()
             if column != "id"
         )
-        return f"UPDATE {name} SET {changes} WHERE id = {places['id']} AND updated_at < {places['updated_at']}"
+        return f"UPDATE {name} SET {changes} WHERE id = {places['id']} AND updated_at < {time}"
 
 
 def _mark(column: Mapping[str, Any], place: int) -> str:

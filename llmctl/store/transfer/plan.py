@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from llmctl.store import ddl
 
-from llmctl.store.ddl import KEPT
-
 
 class Part(NamedTuple):
     """Rows of one table: what follows FROM, where ``t`` is the table, and their order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from llmctl.core.jsontext import dumps, loads
@@ -16,6 +17,8 @@ _UNITS = {
 }
 _HISTOGRAM = "_histogram"
 _EARLIEST, _LATEST = "first_at", "last_at"
+#: Sums that are no column of ``usage_deltas``.
+_OF_SIGNS = {"requests": "sign", "failed_requests": "sign * (status = 'failed')"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,14 @@ class RollUps:
         self._database = database
         self._known = [_described(database, unit, table) for unit, table in ddl.ROLL_UPS.items()]
 
+    def fit(self, columns: Collection[str]) -> bool:
+        """Tell whether all that is kept follows from what requests add, in these columns."""
+        known = {*columns, *_OF_SIGNS, *_UNITS, _EARLIEST, _LATEST}
+        return all(
+            {*roll_up.keys, *roll_up.sums} <= known and {_bucket(name) for name in roll_up.histograms} <= known
+            for roll_up in self._known
+        )
+
     def add_all(self) -> None:
         """Add what was collected, and forget it."""
         if self._database.value("SELECT 1 FROM llmctl_deltas LIMIT 1"):
@@ -55,9 +66,7 @@ class RollUps:
 
     def _add(self, roll_up: _RollUp) -> None:
         sums = ", ".join(
-            f"sum({'sign' if name == 'requests' else name}) AS {name}"
-            for name in roll_up.sums
-            if name not in (_EARLIEST, _LATEST)
+            f"sum({_OF_SIGNS.get(name, name)}) AS {name}" for name in roll_up.sums if name not in (_EARLIEST, _LATEST)
         )
         times = f"min(created_at) AS {_EARLIEST}, max(created_at) AS {_LATEST}"
         counts = {name: self._counts(roll_up, name) for name in roll_up.histograms}
@@ -67,7 +76,7 @@ class RollUps:
             self._put(roll_up, row | {name: found.get(key, {}) for name, found in counts.items()})
 
     def _counts(self, roll_up: _RollUp, histogram: str) -> dict[tuple[str, ...], dict[str, int]]:
-        bucket = histogram.removesuffix(_HISTOGRAM) + "_bucket"
+        bucket = _bucket(histogram)
         found: dict[tuple[str, ...], dict[str, int]] = {}
         for row in self._database.rows(
             f"SELECT {roll_up.key_sql}, {bucket} AS bucket, sum(sign) AS number FROM llmctl_deltas"
@@ -87,6 +96,10 @@ class RollUps:
         else:
             marks = ", ".join(f":{name}" for name in values)
             self._database.execute(f"INSERT INTO {{{roll_up.table}}} ({', '.join(values)}) VALUES ({marks})", values)
+
+
+def _bucket(histogram: str) -> str:
+    return histogram.removesuffix(_HISTOGRAM) + "_bucket"
 
 
 def _described(database: Database, unit: str, table: str) -> _RollUp:

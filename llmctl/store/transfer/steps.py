@@ -90,7 +90,11 @@ class _Step:
         self._open.close()
 
     def __enter__(self) -> _Step:
-        self._begin()
+        try:
+            self._begin()
+        except BaseException as error:
+            self._open.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
