@@ -87,3 +87,18 @@ def test_reasoning_comes_back_from_the_hub_unchanged(llmctl, env):
         said = server.requests[2].messages
         assert said[1] == ("assistant", "it is 4")
         assert b"gAAA" not in server.requests[2].body
+
+
+def test_what_one_host_encrypted_is_not_sent_to_another(llmctl):
+    reasoning = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAA"}
+    with FakeServer() as server:
+        server.answer(response_stream(reasoning, text="it is 4"), *[response_stream(text="sure")] * 2)
+        for name in ("one", "two"):
+            wire = ("--wire", "openai-responses", "-m", "think")
+            llmctl("connection", "add", name, "--base-url", server.url, *wire, check=True)
+        llmctl("chat", "-m", "one", "--name", "n", "what is 2+2?", check=True)
+        llmctl("chat", "-m", "two", "--name", "n", "sure?", check=True)
+        llmctl("chat", "-m", "one", "--name", "n", "really?", check=True)
+    second, third = (request.json["input"] for request in server.requests[1:])
+    assert second[1:] == [{"role": "assistant", "content": "it is 4"}, {"role": "user", "content": "sure?"}]
+    assert third[1] == reasoning
