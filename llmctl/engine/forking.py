@@ -106,15 +106,25 @@ def _copies(database: Database, rows: list[Row], chat_id: str, thread_id: str) -
         return []
     links = messages.links(database, rows[0]["thread_id"])
     calls = messages.invocations(database, rows[0]["thread_id"])
+    ids = {call["id"]: new_id() for of_message in calls.values() for call in of_message}
     writes: list[Write] = []
     for row in rows:
         id = new_id()
-        writes.append(Insert("messages", _copy(row, id, chat_id, thread_id)))
+        source = {"source_id": ids.get(row["source_id"], row["source_id"])}  # a result says which call it is of
+        writes.append(Insert("messages", _copy(row, id, chat_id, thread_id) | source))
         for link in links.get(row["id"], ()):
             writes.append(Insert("message_attachments", {**link, "id": new_id(), "message_id": id}))
         for call in calls.get(row["id"], ()):
-            writes.append(Insert("tool_invocations", {**call, "id": new_id(), "message_id": id, "job_id": None}))
+            copy = {**call, "id": ids[call["id"]], "message_id": id, "job_id": None}
+            writes.append(Insert("tool_invocations", copy | _undecided(call)))
     return writes
+
+
+def _undecided(call: Row) -> Row:
+    """Return what a copy of a call that has not ended is: it is decided and run in the chat that it came from."""
+    if call["status"] not in ("pending", "running"):
+        return {}
+    return {"status": "cancelled", "error": "the conversation was forked before this was decided"}
 
 
 def _copy(row: Row, id: str, chat_id: str, thread_id: str) -> Row:

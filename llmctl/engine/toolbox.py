@@ -46,6 +46,7 @@ class Toolbox:
             secrets=secrets,
             timeout_s=plan.manner.timeout_s,
             keeps_rows=plan.keep.log,
+            keeps_logs=plan.keep.log and "tool-calls" not in plan.keep.without,
         )
         self._told: list[Message] = []
         #: The final answer that a tool gave.

@@ -40,6 +40,7 @@ class Workbench:
         secrets: Iterable[str] = (),
         timeout_s: float | None = None,
         keeps_rows: bool = True,
+        keeps_logs: bool = True,
     ) -> None:
         self._database = database
         self._job_id = job_id
@@ -48,6 +49,7 @@ class Workbench:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._timeout_s = timeout_s
         self._keeps_rows = keeps_rows
+        self._keeps_logs = keeps_logs
         self._lender = Lender(around, database.path)
         self._running = Running()
         self._logs: dict[str, ToolLog] = {}
@@ -100,7 +102,8 @@ class Workbench:
         wait_s = PIECE_S if self._logs else _LOOK_S
         for report in self._running.reports(wait_s) if len(self._running) else ():
             if isinstance(report, Output):
-                self._log(report.run.id).add(report.data)
+                if self._keeps_logs:
+                    self._log(report.run.id).add(report.data)
             else:
                 writes += self._ended(by_id[report.run.id], report.run)
         return writes + [write for log in self._logs.values() if log.due() for write in log.writes()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
@@ -10,6 +11,9 @@ from llmctl.core.errors import DeniedError, InvalidOutputError, RejectedError, U
 from llmctl.core.tools import Ran
 from llmctl.tools import Context, Fetched
 from llmctl.tools.programs import cut
+
+#: A name or an address; what is escaped in one may be read as something else.
+_HOST = re.compile(r"[\w.:-]+")
 
 
 def require_host(url: str, allowed: Iterable[str], reaches: Callable[[str], bool], tool: str) -> None:
@@ -30,12 +34,18 @@ def _host(url: str) -> str:
     """Return the host of a URL. Raises for what two readers might read in two ways."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host, _ = parts.hostname or "", parts.port
     except ValueError:
-        host = ""
-    if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc or set(url) & set("\\ \t\r\n"):
-        raise InvalidOutputError(f'"{url[:200]}" is no http address')
+        raise _no_address(url) from None
+    if not _HOST.fullmatch(host) or parts.scheme not in ("http", "https"):
+        raise _no_address(url)
+    if "@" in parts.netloc or set(url) & set("\\ \t\r\n"):
+        raise _no_address(url)
     return host
+
+
+def _no_address(url: str) -> InvalidOutputError:
+    return InvalidOutputError(f'"{url[:200]}" is no http address')
 
 
 def answered(answer: Fetched, context: Context) -> Ran:
