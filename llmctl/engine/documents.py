@@ -9,7 +9,7 @@ from itertools import chain
 from typing import IO, Any
 
 from llmctl.core.bundle import Broken
-from llmctl.core.errors import RejectedError
+from llmctl.core.errors import UsageError
 from llmctl.core.history import History, Passed
 from llmctl.formats.imports import IMPORTS, Format
 
@@ -27,10 +27,10 @@ def of_archive(stream: IO[bytes], path: str, format: str | None) -> tuple[str, R
     try:
         archive = zipfile.ZipFile(stream)
     except zipfile.BadZipFile as error:
-        raise RejectedError(f'"{path}" is a broken archive: {error}') from error
+        raise UsageError(f'"{path}" is a broken archive: {error}') from error
     members = sorted(name for name in archive.namelist() if _holds_conversations(name))
     if not members:
-        raise RejectedError(f'"{path}" is an archive without conversations.json', hint=f"{_KNOWN} known")
+        raise UsageError(f'"{path}" is an archive without conversations.json', hint=f"{_KNOWN} known")
     found = [of_text(b"", archive.open(name), f"{path}/{name}", format) for name in members]
     return found[0][0], lambda: chain.from_iterable(read() for _, read in found)
 
@@ -41,14 +41,14 @@ def of_text(first: bytes, stream: IO[bytes], name: str, format: str | None) -> t
     try:
         number, document = next(documents)
     except StopIteration:
-        raise RejectedError(f'"{name}" is empty') from None
+        raise UsageError(f'"{name}" is empty') from None
     if isinstance(document, Broken) and format is None:
-        raise RejectedError(f'"{name}" is of no format that is known here', hint=f"{_KNOWN} known")
+        raise UsageError(f'"{name}" is of no format that is known here', hint=f"{_KNOWN} known")
     found = format or _format_of(document)
     if found is None:
-        raise RejectedError(f'"{name}" holds JSON of no format that is known here', hint=f"{_KNOWN} known")
+        raise UsageError(f'"{name}" holds JSON of no format that is known here', hint=f"{_KNOWN} known")
     if found not in IMPORTS:
-        raise RejectedError(f'"{name}" is no "{found}"')
+        raise UsageError(f'"{name}" is no "{found}"')
     reader = IMPORTS.load(found)
     return found, lambda: _read(chain([(number, document)], documents), reader)
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from llmctl.core import clock
 from llmctl.core.bundle import Broken, Header, Record
-from llmctl.core.errors import NotFoundError, RejectedError, UsageError
+from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.history import History, Passed
 from llmctl.engine import documents, orm_hubs
 from llmctl.formats import jsonl
@@ -67,7 +67,7 @@ def is_same_file(one: str, other: str) -> bool:
 
 
 def from_file(path: str, format: str | None = None) -> Source:
-    """Open a file; raise NotFoundError where there is none, RejectedError for what is no known format."""
+    """Open a file; raise NotFoundError where there is none, UsageError for what is no known format."""
     _check(format)
     try:
         stream = open(path, "rb")  # noqa: SIM115
@@ -115,7 +115,7 @@ def _peek(stream: Any) -> bytes:
 def _of_database(path: str, format: str | None, time: str) -> Source:
     found = kinds.kind(path)
     if format not in (None, found):
-        raise RejectedError(f'"{path}" is no "{format}": it is a database of "{found}"')
+        raise UsageError(f'"{path}" is no "{format}": it is a database of "{found}"')
     readers = {kinds.HUB: _hub, kinds.LLM: _llm, kinds.NODE_LLM: orm_hubs.records}
     source = Source(found, lambda: readers[found](path), time=time, path=path)
     source.size = 0
@@ -140,7 +140,7 @@ def _llm(path: str) -> Iterator[Item]:
         try:
             yield from llm_logs.read(connection)
         except (sqlite3.OperationalError, json.JSONDecodeError) as error:
-            raise RejectedError(f'"{path}" is no log of llm that is known here: {error}') from error
+            raise UsageError(f'"{path}" is no log of llm that is known here: {error}') from error
 
 
 def _of_archive(stream: IO[bytes], path: str, format: str | None, time: str) -> Source:
@@ -162,6 +162,6 @@ def _of_text(stream: IO[bytes], name: str, format: str | None, time: str, path: 
         jsonl.header(text)  # refuses what is newer before anything is touched
         return Source(LOSSLESS, read, time=time, path=path)
     if format == LOSSLESS:
-        raise RejectedError(f'"{name}" does not begin like an export of llmctl')
+        raise UsageError(f'"{name}" does not begin like an export of llmctl')
     found, documents_in = documents.of_text(first, stream, name, format)
     return Source(found, documents_in, time=time, path=path)

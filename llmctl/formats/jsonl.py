@@ -16,7 +16,7 @@ from typing import Any
 
 from llmctl.core.bundle import FORMAT, VERSION, Broken, Header, Layout, Record, Row
 from llmctl.core.cleaning import Clean, is_free_text
-from llmctl.core.errors import RejectedError
+from llmctl.core.errors import UsageError
 from llmctl.core.jsontext import dumps
 
 #: Documents nested deeper than this stay text: readers have limits.
@@ -90,15 +90,15 @@ def is_header(line: str) -> bool:
 
 
 def header(line: str) -> Header:
-    """Read the first line; raise RejectedError for a version that is newer than this program."""
+    """Read the first line; raise UsageError for a version that is newer than this program."""
     first = json.loads(line)
     if not isinstance(first["version"], int) or first["version"] > VERSION:
-        raise RejectedError(
+        raise UsageError(
             f'the export has version "{first["version"]}", this program reads up to {VERSION}', hint="upgrade llmctl"
         )
     fields = first.get("fields") or {}
     if not all(isinstance(columns, dict) for columns in fields.values()):
-        raise RejectedError("the first line of the export names no fields")
+        raise UsageError("the first line of the export names no fields")
     return Header(int(first.get("schema") or 0), fields)
 
 

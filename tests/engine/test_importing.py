@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from llmctl.core.errors import NotFoundError, RejectedError, UsageError
+from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.engine import sources
 from llmctl.store import messages, upkeep
 from llmctl.store.opening import MEMORY, open_hub
@@ -144,7 +144,7 @@ def test_an_array_that_breaks_off_keeps_what_came_before(hub):
     ],
 )
 def test_what_is_no_known_format_is_refused(hub, text):
-    with pytest.raises(RejectedError):
+    with pytest.raises(UsageError):
         imported(hub, text)
     assert counts(hub, *TABLES) == [0] * len(TABLES)
 
@@ -155,7 +155,7 @@ def test_a_format_that_does_not_fit_is_refused(hub, tmp_path):
     with pytest.raises(UsageError, match="no format"):
         sources.from_file(str(path), "word")
     for format in ("jsonl", "hub", "llm"):
-        with pytest.raises(RejectedError):
+        with pytest.raises(UsageError):
             sources.from_file(str(path), format)
     with pytest.raises(NotFoundError):
         sources.from_file(str(tmp_path / "gone"))
@@ -165,7 +165,7 @@ def test_another_programs_database_is_refused(hub, tmp_path):
     path = tmp_path / "other.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE messages (id, text)")
-    with pytest.raises(RejectedError, match="no program that is known"):
+    with pytest.raises(UsageError, match="no program that is known"):
         imported_file(hub, path)
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(Exception, match="cannot read"):
@@ -311,6 +311,6 @@ def test_a_log_with_a_table_that_is_not_as_known_is_refused(tmp_path):
         tmp_path, "CREATE TABLE conversations (id); CREATE TABLE responses (id); INSERT INTO conversations VALUES (1)"
     )
     with closing(new_hub(tmp_path / "hub.db")) as hub:
-        with pytest.raises(RejectedError, match="no log of llm"):
+        with pytest.raises(UsageError, match="no log of llm"):
             imported_file(hub, path)
         assert counts(hub, "chats") == [0]

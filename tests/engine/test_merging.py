@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from llmctl.core.errors import RejectedError, UsageError
+from llmctl.core.errors import UsageError
 from llmctl.core.jsontext import dumps
 from llmctl.engine.exporting import Wish
 from llmctl.store import ddl, upkeep
@@ -247,7 +247,7 @@ TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY 
 
 def test_what_is_newer_than_the_program_is_refused(hubs):
     _, ours = hubs
-    with pytest.raises(RejectedError, match="version"):
+    with pytest.raises(UsageError, match="version"):
         imported(ours, '{"format":"llmctl","version":99,"schema":9,"fields":{}}\n')
 
 

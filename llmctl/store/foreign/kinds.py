@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from llmctl.core.errors import RejectedError, StorageError
+from llmctl.core.errors import UsageError, StorageError
 from llmctl.store import orm
 
 HUB, LLM, NODE_LLM = "hub", "llm", "node-llm"
@@ -27,7 +27,7 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
 
 
 def kind(path: str) -> str:
-    """Return what a database is; raise RejectedError for one that we do not know."""
+    """Return what a database is; raise UsageError for one that we do not know."""
     with opened(path) as connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "hub_meta" in tables and connection.execute("PRAGMA user_version").fetchone()[0]:
@@ -37,7 +37,7 @@ def kind(path: str) -> str:
         connection.row_factory = None
         if orm.find(connection, {}):
             return NODE_LLM
-    raise RejectedError(
+    raise UsageError(
         f'"{path}" is a database, but of no program that is known here',
         hint="there are hubs of llmctl, logs of llm, and databases of @node-llm/orm",
     )

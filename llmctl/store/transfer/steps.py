@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from itertools import chain
 
 from llmctl.core.bundle import Outcome, Record
 from llmctl.store.database import Database
@@ -14,10 +14,10 @@ from llmctl.store.transfer.plan import SHARED_TABLES
 
 #: Rows after which a transaction ends, as soon as a conversation does.
 _ROWS = 5_000
-#: Bytes of text after which it does, too.
-_BYTES = 32 << 20
-#: Pages of the cache and of the log while many rows come: 48 MB, 16 MB.
-_PRAGMAS = {"cache_size": -48 << 10, "wal_autocheckpoint": 4 << 10}
+#: Bytes of text after which it does, too; and after which a conversation is no longer read in before it is written.
+_BYTES = 24 << 20
+#: Pages of the cache and of the log while many rows come: 32 MB, 16 MB.
+_PRAGMAS = {"cache_size": -32 << 10, "wal_autocheckpoint": 4 << 10}
 
 #: Takes each record and what became of it.
 Told = Callable[[Record, Outcome], None]
@@ -30,44 +30,67 @@ class _Undone(Exception):
 def merge(database: Database, records: Iterable[Record], told: Told, *, dry_run: bool = False) -> int:
     """Put records into a hub; return how many references stay left out, because their rows never came.
 
-    A transaction ends between two conversations only. What ``records`` raises ends the import: what was committed
-    stays, the conversation it was in goes. With ``dry_run`` all is one transaction, and rolled back.
+    A transaction ends between two conversations only, and none waits for the source, unless a conversation is larger
+    than memory should be. What ``records`` raises ends the import: what was committed stays. With ``dry_run`` all is
+    one transaction, and rolled back.
     """
+    bulk = Bulk(database)
+    merger = Merger(database, bulk.flush)
     lost = 0
-    with _set_up_for_many(database):
-        step = _Step(database, endless=dry_run)
-        try:
-            with step:
-                for record in records:
-                    step.put(record, told)
-                lost = step.merger.finish()
+    with _set_up_for_many(database), suppress(_Undone):
+        for batch in [records] if dry_run else _Batches(records):
+            with database.transaction():
+                bulk.begin()
+                for record in batch:
+                    told(record, merger.put(record))
+                lost = merger.finish() if dry_run else 0
+                bulk.end()
                 if dry_run:
                     raise _Undone
-        except _Undone:
-            database.forget_names()
-    return lost
+    if dry_run:
+        database.forget_names()
+        return lost
+    with database.transaction():
+        return merger.finish()
 
 
-class _Step:
-    """The transaction that is open, and when the next one begins."""
+class _Batches:
+    """Cuts records into whole conversations, several small ones together. Each batch is used up before the next."""
 
-    def __init__(self, database: Database, *, endless: bool) -> None:
-        self._database = database
-        self._endless = endless
-        self._open = ExitStack()
-        self._bulk = Bulk(database)
-        self._rows = self._bytes = 0
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = iter(records)
+        self._next: Record | None = None
         self._inside = False
-        self.merger = Merger(database, self._bulk.flush)
 
-    def put(self, record: Record, told: Told) -> None:
-        if self._is_full() and self._is_beginning(record):
-            self._end()
-            self._begin()
+    def __iter__(self) -> Iterator[Iterable[Record]]:
+        self._next = next(self._records, None)
+        while self._next is not None:
+            yield self._batch()
+
+    def _batch(self) -> Iterable[Record]:
+        """Return the next conversations as they were read; of a huge one the rest is read as it is written."""
+        found: list[Record] = []
+        size = 0
+        while self._next is not None:
+            full = len(found) >= _ROWS or size >= _BYTES
+            if full and self._is_beginning(self._next):
+                return found
+            if size >= _BYTES or len(found) >= 10 * _ROWS:
+                return chain(found, self._rest())
+            size += _size(self._next)
+            found.append(self._taken())
+        return found
+
+    def _rest(self) -> Iterator[Record]:
+        while self._next is not None and not self._is_beginning(self._next):
+            yield self._taken()
+
+    def _taken(self) -> Record:
+        record = self._next
+        assert record is not None
         self._inside = self._inside or record.table == "chats"
-        self._rows += 1
-        self._bytes += _size(record)
-        told(record, self.merger.put(record))
+        self._next = next(self._records, None)
+        return record
 
     def _is_beginning(self, record: Record) -> bool:
         """Tell whether a conversation begins here, or a row that belongs to none: before them, or after all."""
@@ -76,32 +99,6 @@ class _Step:
         if record.table == "requests":
             return record.row.get("chat_id") is None
         return not self._inside and record.table in SHARED_TABLES
-
-    def _is_full(self) -> bool:
-        return not self._endless and (self._rows >= _ROWS or self._bytes >= _BYTES)
-
-    def _begin(self) -> None:
-        self._open.enter_context(self._database.transaction())
-        self._rows = self._bytes = 0
-        self._bulk.begin()
-
-    def _end(self) -> None:
-        self._bulk.end()
-        self._open.close()
-
-    def __enter__(self) -> _Step:
-        try:
-            self._begin()
-        except BaseException as error:
-            self._open.__exit__(type(error), error, error.__traceback__)
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        if kind is None:
-            self._end()
-        else:
-            self._open.__exit__(kind, error, traceback)
 
 
 def _size(record: Record) -> int:
