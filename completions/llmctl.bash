@@ -5,7 +5,9 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat run embed image chats stats request job export import tool init connection model settings completion help doctor db schema' ;;
+        '') words='chat run embed image agent chats stats request job export import tool init connection model settings completion help doctor db schema' ;;
+        'agent') words='create apply list show edit remove attach detach run sessions session' ;;
+        'agent session') words='new show diff delete' ;;
         'chats') words='list show new edit search rename fork render unlock delete' ;;
         'request') words='list show curl replay' ;;
         'job') words='list show log run wait cancel retry recover' ;;
@@ -24,7 +26,21 @@ _llmctl_spec() {
         'run') flags='-p --param -c --continue --chat -n --no-log -m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --max-cost --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --detach --json --jsonl' values='-p:any --param:any --chat:hub/chat -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --fallback:any --wait:any' arguments='file any' more='1' ;;
         'embed') flags='-a --file --lines -m --model --connection -o --option --batch --output --tag -n --no-log --max-cost --timeout --retries -u --usage --stdin --no-stdin --json --jsonl' values='-a:file --file:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --batch:any --output:file --tag:any --max-cost:any --timeout:any --retries:any' arguments='any' more='1' ;;
         'image') flags='--output -a --attach -m --model --connection -o --option --tag -n --no-log --max-cost --timeout --retries -u --usage --stdin --no-stdin --json --jsonl' values='--output:file -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --tag:any --max-cost:any --timeout:any --retries:any' arguments='any' more='1' ;;
-        'chats list') flags='--limit --since --where -m --model --agent --connection --folder --json --jsonl --csv --tsv --columns' values='--limit:any --since:any --where:any -m:hub/model --model:hub/model --agent:any --connection:hub/connection --folder:file --columns:any' ;;
+        'agent create') flags='--connection -m --model --instructions -T --tool --agent -o --option --thinking --description --json --jsonl --columns' values='--connection:hub/connection -m:hub/model --model:hub/model --instructions:any -T:any --tool:any --agent:hub/agent -o:any --option:any --thinking:any --description:any --columns:any' arguments='any' ;;
+        'agent apply') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' arguments='file' more='1' ;;
+        'agent list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
+        'agent show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/agent' ;;
+        'agent edit') flags='--name --connection -m --model --instructions -T --tool --agent -o --option --thinking --description --json --jsonl --columns' values='--name:any --connection:hub/connection -m:hub/model --model:hub/model --instructions:any -T:any --tool:any --agent:hub/agent -o:any --option:any --thinking:any --description:any --columns:any' arguments='hub/agent' ;;
+        'agent remove') flags='-y --yes' arguments='hub/agent' ;;
+        'agent attach') flags='--permission --json --jsonl --columns' values='--permission:any --columns:any' arguments='hub/agent any' more='1' ;;
+        'agent detach') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/agent hub/tool' more='1' ;;
+        'agent run') flags='--session -c --continue --name --force -i --interactive -n --no-log -m --model --connection -a --attach -T --tool --approve -o --option --thinking --show-thinking --schema --fix -x --extract --no-stream --output -u --usage --metadata --field --reference --tag --no-persist --rollback --history --max-steps --max-cost --timeout --retries --fallback --wait --stdin --no-stdin --dry-run --detach --json --jsonl' values='--session:hub/session --name:any -m:hub/model --model:hub/model --connection:hub/connection -a:file --attach:file -T:any --tool:any --approve:any -o:any --option:any --thinking:any --schema:file --fix:any --output:file --metadata:any --field:any --reference:any --tag:any --no-persist:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --fallback:any --wait:any' arguments='hub/agent any' more='1' ;;
+        'agent sessions') flags='--limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:any' arguments='hub/agent' ;;
+        'agent session new') flags='--name --metadata --field --json --jsonl --columns' values='--name:any --metadata:any --field:any --columns:any' arguments='hub/agent' ;;
+        'agent session show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/session' ;;
+        'agent session diff') flags='--json --jsonl' arguments='hub/session' ;;
+        'agent session delete') flags='--with-usage -y --yes' arguments='hub/session' ;;
+        'chats list') flags='--limit --since --where -m --model --agent --connection --folder --json --jsonl --csv --tsv --columns' values='--limit:any --since:any --where:any -m:hub/model --model:hub/model --agent:hub/agent --connection:hub/connection --folder:file --columns:any' ;;
         'chats show') flags='--raw --all --json --jsonl --columns' values='--columns:any' arguments='hub/chat' ;;
         'chats new') flags='--description -s --system -m --model --connection -o --option --metadata --field --reference --json --jsonl --columns' values='--description:any -s:any --system:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --metadata:any --field:any --reference:any --columns:any' arguments='any' ;;
         'chats edit') flags='--name --description -s --system -m --model --connection -o --option --metadata --field --reference --json --jsonl --columns' values='--name:any --description:any -s:any --system:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --metadata:any --field:any --reference:any --columns:any' arguments='hub/chat' ;;
@@ -34,7 +50,7 @@ _llmctl_spec() {
         'chats render') flags='--format --save --reason --list --snapshot --diff --json --jsonl --columns' values='--format:any --reason:any --snapshot:any --diff:any --columns:any' arguments='hub/chat' ;;
         'chats unlock') flags='--force' arguments='hub/chat' ;;
         'chats delete') flags='--with-usage -y --yes' arguments='hub/chat' more='1' ;;
-        'stats') flags='--chat --agent --connection --since --until --in --group-by --tz --plot --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --agent:any --connection:hub/connection --since:any --until:any --in:any --group-by:any --tz:any --columns:any' ;;
+        'stats') flags='--chat --agent --connection --since --until --in --group-by --tz --plot --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --agent:hub/agent --connection:hub/connection --since:any --until:any --in:any --group-by:any --tz:any --columns:any' ;;
         'request list') flags='--chat --status --failed -m --model --provider --since --limit --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --status:any -m:hub/model --model:hub/model --provider:any --since:any --limit:any --columns:any' ;;
         'request show') flags='--http --stream --reparse --json --jsonl --columns' values='--columns:any' arguments='hub/request' ;;
         'request curl') arguments='hub/request' ;;
@@ -51,14 +67,14 @@ _llmctl_spec() {
         'import') flags='-f --format --dry-run --json --jsonl' values='-f:any --format:any' arguments='file' ;;
         'tool add') flags='--type --mcp --builtin --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--type:any --mcp:any --builtin:any --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:any' arguments='any' ;;
         'tool list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'tool show') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
-        'tool edit') flags='--name --allow --deny --chat --forget --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--name:any --allow:any --deny:any --chat:hub/chat --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:any' arguments='any' ;;
-        'tool remove') arguments='any' ;;
-        'tool invoke') flags='--args --arg --timeout --json --jsonl' values='--args:any --arg:any --timeout:any' arguments='any' ;;
-        'tool invocations') flags='--status --tool --chat --limit --json --jsonl --csv --tsv --columns' values='--status:any --tool:any --chat:hub/chat --limit:any --columns:any' arguments='any' ;;
+        'tool show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/tool' ;;
+        'tool edit') flags='--name --allow --deny --chat --forget --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--name:any --allow:any --deny:any --chat:hub/chat --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:any' arguments='hub/tool' ;;
+        'tool remove') arguments='hub/tool' ;;
+        'tool invoke') flags='--args --arg --timeout --json --jsonl' values='--args:any --arg:any --timeout:any' arguments='hub/tool' ;;
+        'tool invocations') flags='--status --tool --chat --limit --json --jsonl --csv --tsv --columns' values='--status:any --tool:hub/tool --chat:hub/chat --limit:any --columns:any' arguments='hub/tool' ;;
         'tool pending') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'tool approve') flags='-c --continue --always --because --json --jsonl' values='--because:any' arguments='any' more='1' ;;
-        'tool deny') flags='--because -c --continue --never --json --jsonl' values='--because:any' arguments='any' more='1' ;;
+        'tool approve') flags='-c --continue --always --because --json --jsonl' values='--because:any' arguments='hub/tool' more='1' ;;
+        'tool deny') flags='--because -c --continue --never --json --jsonl' values='--because:any' arguments='hub/tool' more='1' ;;
         'init') flags='--table --field --adopt --detect --no-detect --prisma --no-prisma --prisma-provider --prisma-major --json --jsonl' values='--table:any --field:any --prisma:file --prisma-provider:words/sqlite|postgresql|mysql --prisma-major:words/6|7' ;;
         'connection add') flags='--provider -m --model --type --base-url --wire --key-env --key-command --key-file --key-keyring --key-stdin --no-key-stdin --header -o --option --data --description --default --json --jsonl --columns' values='--provider:any -m:hub/model --model:hub/model --type:words/chat|embedding|image|audio|moderation --base-url:any --wire:any --key-env:any --key-command:any --key-file:file --key-keyring:any --header:any -o:any --option:any --data:any --description:any --columns:any' arguments='any' ;;
         'connection list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
@@ -78,7 +94,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|run|embed|image|chats|stats|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|embed|image|agent|chats|stats|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

@@ -33,7 +33,9 @@ CREATE TABLE "agents" (
   -- Fingerprint of the definition.
   version_hash TEXT,
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
-  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- What else the definition says: model, thinking, max_steps, agents it may ask, the class it was written as.
+  settings JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(settings) AND typeof(settings) = 'text')
 );
 CREATE UNIQUE INDEX agents_name ON "agents" (name);
 CREATE INDEX agents_chat_model_id ON "agents" (chat_model_id);

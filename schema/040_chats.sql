@@ -159,7 +159,9 @@ CREATE TABLE "agent_sessions" (
   chat_id TEXT NOT NULL REFERENCES "chats" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   metadata JSONB CHECK (metadata IS NULL OR json_valid(metadata) AND typeof(metadata) = 'text'),
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
-  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- The agent's definition as it was in the last turn.
+  definition JSONB CHECK (definition IS NULL OR json_valid(definition) AND typeof(definition) = 'text')
 );
 CREATE UNIQUE INDEX agent_sessions_chat_id ON "agent_sessions" (chat_id);
 CREATE INDEX agent_sessions_agent_class ON "agent_sessions" (agent_class);

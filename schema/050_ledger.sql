@@ -72,6 +72,8 @@ CREATE INDEX requests_session_id ON "requests" (session_id);
 CREATE INDEX requests_price_id ON "requests" (price_id);
 CREATE INDEX requests_created_at ON "requests" (created_at);
 CREATE INDEX requests_reserved_cost ON "requests" (reserved_cost);
+CREATE INDEX requests_cost ON "requests" (cost);
+CREATE INDEX requests_duration ON "requests" (duration);
 
 -- One HTTP attempt of a request, without secrets.
 CREATE TABLE "network_calls" (

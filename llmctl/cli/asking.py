@@ -24,7 +24,7 @@ def manner(app: App, settings: Mapping[str, Any]) -> Manner:
     defaults = Manner()
     return Manner(
         options=pairs(flags["option"], "-o", typed=True),
-        thinking=_thinking(flags["thinking"]),
+        thinking=thinking_of(flags["thinking"]),
         schema=schema_of(flags["schema"]),
         fix=_fix(flags),
         stream=not flags["no_stream"],
@@ -67,7 +67,8 @@ def _fix(flags: Mapping[str, Any]) -> int:
     return _at_least(flags["fix"], 0, "--fix", 0)
 
 
-def _thinking(value: str | None) -> str | int | None:
+def thinking_of(value: str | None) -> str | int | None:
+    """Return what ``--thinking`` means: an effort, or a number of tokens."""
     if value is None or value in _EFFORTS:
         return value
     if value.isdecimal():

@@ -35,6 +35,27 @@ CATALOG: dict[str, Entry] = {
     "run": Entry(TALK, "Run a prompt file: a prompt with its model, options and schema in TOML"),
     "embed": Entry(TALK, "Turn texts into vectors"),
     "image": Entry(TALK, "Draw a picture, or change one"),
+    "agent": Entry(
+        TALK,
+        "Manage agents and talk to them, in sessions that go on",
+        {
+            "create": "Make an agent",
+            "apply": "Bring agents into the hub as their files say",
+            "list": "List agents",
+            "show": "Show an agent",
+            "edit": "Change an agent; its sessions go on with what it is then",
+            "remove": "Remove an agent; its sessions keep their history",
+            "attach": "Let an agent use tools, or change how freely it may",
+            "detach": "Take tools from an agent",
+            "run": "Talk to an agent, in a new session or in one that is gone on with",
+            "sessions": "List sessions, the newest first",
+            "session": "Begin, show, compare and delete sessions",
+            "session new": "Begin a session of an agent, with what it should know",
+            "session show": "Show a session",
+            "session diff": "Show what changed in an agent's definition since the session's last turn",
+            "session delete": "Delete a session with its chat and every copy of its text",
+        },
+    ),
     "chats": Entry(
         LOOK_BACK,
         "Manage conversations",
@@ -69,10 +90,10 @@ CATALOG: dict[str, Entry] = {
             "list": "List jobs, the newest first",
             "show": "Show a job",
             "log": "Print the log of a job",
-            "run": "Run a command as a job",
-            "wait": "Wait for a job to end",
-            "cancel": "End a job",
-            "retry": "Run a command once more, or go on with a turn",
+            "run": "Run a command as a job: with a log, an exit code and a place in the hub",
+            "wait": "Wait for a job to end, and leave with its exit code",
+            "cancel": "End a job: what runs is asked to end, and what it did so far is kept",
+            "retry": "Run a command that ended once more, or go on with the chat of a turn that broke off",
             "recover": "Finish the turns of processes that died",
         },
     ),
@@ -86,7 +107,7 @@ CATALOG: dict[str, Entry] = {
             "list": "List tools",
             "show": "Show a tool, and the rules that are remembered of it",
             "edit": "Change a tool, or what is remembered of it",
-            "remove": "Remove a tool",
+            "remove": "Remove a tool. Its runs stay",
             "invoke": "Run a tool yourself, the same way a model does",
             "invocations": "List runs of tools, the newest first; with an id show that one",
             "pending": "List the calls that wait for your decision, the oldest first",
@@ -143,7 +164,7 @@ CATALOG: dict[str, Entry] = {
             "check": "Check the hub's integrity",
             "backup": "Copy the hub to another file, while it is in use",
             "restore": "Put a backup in the hub's place",
-            "prune": "Take old text out; the ledger's numbers stay",
+            "prune": "Take old text out of the hub; the ledger's numbers stay",
             "vacuum": "Give unused space back to the file system",
             "scrub": "Replace a secret everywhere in the hub",
             "query": "Run read-only SQL",
@@ -154,7 +175,7 @@ CATALOG: dict[str, Entry] = {
         "Show, emit and check the hub's schema",
         {
             "show": "Print the tables and columns of the hub",
-            "emit": "Print the schema for another tool: Prisma, SQL, TypeScript …",
+            "emit": "Print the schema for another tool: Prisma, SQL, Drizzle, TypeORM, TypeScript, JSON Schema",
             "check": "Compare a hub with the schema",
         },
     ),
@@ -209,10 +230,14 @@ CATALOG: dict[str, Entry] = {
 
 
 def target(path: tuple[str, ...]) -> tuple[str, str]:
-    """Return the module and the function behind a command such as ``("chats", "list")``."""
-    name = "_".join(path[1:] or path).replace("-", "_")
+    """Return the module and the function behind a command such as ``("chats", "list")``.
+
+    ``agent session new`` is ``new`` of ``agent_session.py``.
+    """
+    name = path[-1].replace("-", "_")
     own = iskeyword(name) or hasattr(builtins, name)
-    module = f"{path[0]}_" if iskeyword(path[0]) else path[0]
+    module = "_".join(path[:-1] or path)
+    module = f"{module}_" if iskeyword(module) else module
     return f"llmctl.cli.commands.{module}", f"{name}_" if own else name
 
 

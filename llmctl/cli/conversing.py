@@ -26,6 +26,7 @@ from llmctl.store.database import Database, Row
 from llmctl.store.settings import chosen
 
 if TYPE_CHECKING:
+    from llmctl.cli.agenting import Agent
     from llmctl.cli.prompt_files import PromptFile
 
 #: Verbs of ``chats`` that a hurried user may type behind ``chat``.
@@ -115,21 +116,34 @@ class Conversation:
     def plan(self, database: Database, ask: Ask, chat: Row | None = None) -> Plan:
         """Put together what a turn needs: what the flags say comes before what the chat keeps."""
         chat = chat or self.chat(database)
+        agent = self._agent(database, chat)
+        if agent:
+            agent.fill_in(self._app)
         settings = chosen(database)
         manner = asking.manner(self._app, settings)
         keep = self._keep(database, settings)
         kept = loads(chat["settings"], {}) if chat else {}
         manner, keep = _inherited(manner, keep, kept)
-        return Plan(
+        plan = Plan(
             chat=chat,
-            target=self._target(database, chat),
-            ask=ask,
-            manner=manner,
+            target=self._target(database, chat, agent),
+            ask=agent.ask(ask) if agent else ask,
+            manner=agent.manner(manner) if agent else manner,
             keep=keep,
             origin=self._origin.limited(settings.get("audit.context")),
             around=self._app.surroundings(),
-            tools=tooling.tools(self._app, database, kept.get("tools"), writable=not self._app.asking["dry_run"]),
+            party=agent.party if agent else None,
         )
+        writable = not self._app.asking["dry_run"]
+        tools = agent.tools(self._app, database, plan) if agent else None
+        return replace(plan, tools=tools or tooling.tools(self._app, database, kept.get("tools"), writable=writable))
+
+    def _agent(self, database: Database, chat: Row | None) -> Agent | None:
+        if self._wishes.agent is None and (chat is None or chat["type"] != "agent"):
+            return None
+        from llmctl.cli import agenting  # only for those who talk to one
+
+        return agenting.chosen(self._app, database, self._wishes, chat)
 
     def _check(self) -> None:
         wishes = self._wishes
@@ -161,7 +175,8 @@ class Conversation:
     @property
     def _goes_on(self) -> bool:
         wishes = self._wishes
-        return bool(wishes.continue_ or wishes.chat or wishes.name or self._app.env.get("LLMCTL_CHAT"))
+        named = wishes.chat or wishes.name or wishes.session
+        return bool(wishes.continue_ or named or (not wishes.agent and self._app.env.get("LLMCTL_CHAT")))
 
     def _says_something(self, ask: Ask) -> bool:
         return bool(ask.prompt or ask.files or ask.messages)
@@ -209,6 +224,10 @@ class Conversation:
     def chat(self, database: Database, *, announce: bool = True) -> Row | None:
         """Return the chat to go on with, or None for a new one."""
         wishes = self._wishes
+        if wishes.agent is not None:
+            from llmctl.cli import agenting
+
+            return agenting.chat_of(self._app, database, wishes)
         if wishes.chat:
             return selection.by_reference(database, wishes.chat)
         if wishes.name:
@@ -234,13 +253,15 @@ class Conversation:
         custom = database.fields.get("chats", {})
         return asking.keep(self._app, custom, settings, name=self._wishes.name, log=not self._wishes.no_log)
 
-    def _target(self, database: Database, chat: Row | None) -> target.Target:
+    def _target(self, database: Database, chat: Row | None, agent: Agent | None) -> target.Target:
         """Return what to talk to: flag, then the chat's own, then environment and settings."""
         model, connection = self._app.asking["model"], self._app.asking["connection"]
         if connection:
             return target.with_model(target.of_connection(database, connection, self._app.env), model)
         if model:
             return target.resolve(database, model, self._app.env)
+        if agent:
+            return agent.target(self._app, database)
         own = target.of_chat(database, chat, self._app.env) if chat else None
         return own or target.resolve(database, None, self._app.env)
 

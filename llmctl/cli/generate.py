@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from llmctl.cli import helptext
-from llmctl.cli.catalog import CATALOG, PLUMBING
+from llmctl.cli.catalog import CATALOG, PLUMBING, below
 from llmctl.cli.helptopics import EXIT_CODE_HELP
 from llmctl.cli.shells import bash, fish, zsh
 from llmctl.cli.shells.spec import specs
@@ -48,7 +48,7 @@ def _command_rows() -> Iterator[str]:
     yield "|---|---|"
     for name, entry in CATALOG.items():
         if entry.panel != PLUMBING:
-            subcommands = f" `{' '.join(entry.subcommands)}`" if entry.subcommands else ""
+            subcommands = f" `{' '.join(below((name,)))}`" if entry.subcommands else ""
             yield f"| `{name}`{subcommands} | {entry.help} |"
 
 

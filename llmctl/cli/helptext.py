@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import fill
 
 from llmctl import __version__
-from llmctl.cli.catalog import CATALOG, PANELS, PLUMBING
+from llmctl.cli.catalog import CATALOG, PANELS, PLUMBING, below
 
 _TITLE = f"llmctl {__version__}: every prompt, answer, request and token in one SQLite file you own"
 _USAGE = "Usage: llmctl [--db PATH] [--quiet] [--debug] [--version] COMMAND [ARGS]..."
@@ -61,10 +61,10 @@ def short(state: str) -> str:
 def group(path: tuple[str, ...]) -> str:
     """Return the help of a group."""
     name = " ".join(path)
-    entry = CATALOG[path[0]]
-    commands = _listed("Commands", entry.subcommands)
+    commands = _listed("Commands", below(path))
+    about = below(path[:-1])[path[-1]]
     more = f"More: llmctl {name} COMMAND --help\n"
-    return "\n".join([f"Usage: llmctl {name} COMMAND [ARGS]...\n", f"  {entry.help}\n", commands, more + GLOBAL_FOOTER])
+    return "\n".join([f"Usage: llmctl {name} COMMAND [ARGS]...\n", f"  {about}\n", commands, more + GLOBAL_FOOTER])
 
 
 def _panel(panel: str, everything: bool) -> str:

@@ -67,7 +67,7 @@ class Group(TyperGroup):
             rich_markup_mode=None,
         )
         self._path = path
-        self._helps: Mapping[str, Any] = catalog.CATALOG[path[0]].subcommands if path else catalog.CATALOG
+        self._helps: Mapping[str, str] = catalog.below(path)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self._helps)
@@ -76,8 +76,7 @@ class Group(TyperGroup):
         if cmd_name not in self._helps:
             return None
         path = (*self._path, cmd_name)
-        is_group = not self._path and catalog.CATALOG[cmd_name].subcommands
-        return Group(path) if is_group else leaf(path)
+        return Group(path) if catalog.is_group(path) else leaf(path)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self._helps and not args[0].startswith("-"):

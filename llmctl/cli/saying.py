@@ -33,6 +33,10 @@ class Wishes:
     file: str | None = None
     template: str | None = None
     params: tuple[str, ...] = ()
+    #: An agent by its REF or its file, and the session to go on with.
+    agent: str | None = None
+    session: str | None = None
+    force: bool = False
 
 
 def ask(app: App, wishes: Wishes, file: PromptFile | None, system: str | None) -> Ask:

@@ -15,7 +15,7 @@ from llmctl.engine.plan import Plan
 from llmctl.engine.redaction import Redaction
 from llmctl.store import jobs
 from llmctl.store.database import Database, Row
-from llmctl.store.writes import Insert, Write
+from llmctl.store.writes import Insert, Update, Write
 
 
 class Place(Protocol):
@@ -29,22 +29,22 @@ class Place(Protocol):
 def chat_row(chat_id: str, plan: Plan, redact: Redaction, now: str) -> dict[str, Any]:
     """Return a new chat: what later turns keep of this one stands in ``settings``."""
     keep, target = plan.keep, plan.target
-    settings = {
-        "options": _kept_options({**target.alias_options, **plan.manner.options}, redact),
-        "thinking": plan.manner.thinking,
-        "without": sorted(keep.without),
-        "provider": target.provider.name,
-        "tools": plan.tools.kept(),
-    }
+    settings: dict[str, Any] = {"without": sorted(keep.without), "provider": target.provider.name}
+    if plan.party is None:  # of an agent the definition counts, as it is in each turn
+        settings |= {
+            "options": _kept_options({**target.alias_options, **plan.manner.options}, redact),
+            "thinking": plan.manner.thinking,
+            "tools": plan.tools.kept(),
+        }
     return {
         "id": chat_id,
         "name": keep.name,
-        "type": "chatModel",
-        "source_id": target.connection_id,
+        "type": "agent" if plan.party else "chatModel",
+        "source_id": plan.party.id if plan.party else target.connection_id,
         "model": target.model,
         "provider": target.provider.nodellm_id,
         "instructions": plan.ask.instructions,
-        "metadata": dumps(dict(keep.metadata)) if keep.metadata else None,
+        "metadata": dumps(dict(keep.metadata)) if keep.metadata and not plan.party else None,
         "refs": dumps(dict(keep.references)),
         "settings": dumps({name: value for name, value in settings.items() if value}),
         "origin": "llmctl",
@@ -60,11 +60,27 @@ def chat_changes(chat: Row, plan: Plan, now: str) -> dict[str, Any]:
     changes: dict[str, Any] = {**keep.fields, **_last_turn(plan.origin, now), "updated_at": now}
     if plan.ask.instructions is not None:
         changes["instructions"] = plan.ask.instructions
-    if keep.metadata:
+    if keep.metadata and not plan.party:
         changes["metadata"] = dumps({**loads(chat["metadata"], {}), **keep.metadata})
     if keep.references:
         changes["refs"] = dumps({**loads(chat["refs"], {}), **keep.references})
     return changes
+
+
+def session_writes(plan: Plan, chat_id: str, session: Row | None, now: str) -> list[Write]:
+    """Return what a turn keeps of its agent's session: what it knows, and the definition it ran with."""
+    party = plan.party
+    if party is None:
+        return []
+    definition = dumps(dict(party.definition))
+    if session is None:
+        metadata = dumps(dict(party.metadata)) if party.metadata else None
+        row = {"id": party.session_id, "agent_class": party.name, "chat_id": chat_id, "metadata": metadata}
+        return [Insert("agent_sessions", {**row, "definition": definition, **times(now)})]
+    changes = {"agent_class": party.name, "definition": definition, "updated_at": now}
+    if plan.keep.metadata:  # on top of what it is by now
+        changes["metadata"] = dumps({**loads(session["metadata"], {}), **plan.keep.metadata})
+    return [Update("agent_sessions", session["id"], changes)]
 
 
 def job_row(database: Database, place: Place, plan: Plan, now: str) -> dict[str, Any]:

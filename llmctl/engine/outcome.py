@@ -73,6 +73,7 @@ class Outcome:
 
     chat_id: str | None = None
     thread_id: str | None = None
+    session_id: str | None = None
     message_id: str | None = None
     request_id: str | None = None
     status: str = "pending"
@@ -124,7 +125,7 @@ class Outcome:
             "thread_id": self.thread_id,
             "message_id": self.message_id,
             "request_id": self.request_id,
-            "session_id": None,
+            "session_id": self.session_id,
             "status": self.status,
             "content": message.text if message else None,
             "thinking": (message.thinking or None) if message else None,

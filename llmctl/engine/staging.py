@@ -12,7 +12,7 @@ from llmctl.core.jsontext import dumps
 from llmctl.core.messages import File, Message
 from llmctl.engine import holder, recovery, unfinished
 from llmctl.engine.asking import Ask
-from llmctl.engine.chat_rows import chat_changes, chat_row, file_writes, job_row, times
+from llmctl.engine.chat_rows import chat_changes, chat_row, file_writes, job_row, session_writes, times
 from llmctl.engine.parts import raw_parts
 from llmctl.engine.plan import Plan
 from llmctl.engine.redaction import Redaction
@@ -90,11 +90,17 @@ def _stage(database: Database, plan: Plan, redact: Redaction, job_id: str) -> St
         if chat
         else Insert("chats", chat_row(staged.chat_id, plan, redact, now)),
         Insert("jobs", job_row(database, staged, plan, now)),
+        *session_writes(plan, staged.chat_id, _session(database, plan), now),
         *([] if thread else [_thread_insert(staged, now)]),
         Update("message_threads", staged.thread_id, locked),
         *_spoken(database, staged, plan.ask, chat),
     )
     return staged
+
+
+def _session(database: Database, plan: Plan) -> Row | None:
+    sql = "SELECT * FROM {agent_sessions} WHERE id = ?"
+    return database.one(sql, (plan.party.session_id,)) if plan.party and plan.party.is_resumed else None
 
 
 def _as_it_is_now(database: Database, plan: Plan) -> Row | None:

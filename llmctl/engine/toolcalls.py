@@ -118,7 +118,8 @@ def shown_name(name: str) -> str:
 
 def fingerprint(tool: Tool | None, arguments: str) -> str:
     """Return what a decision is about: if one letter of it changes, nobody has decided anything."""
-    about = [tool.type, dict(tool.data)] if tool else None
+    # A function of this process is known by its name only.
+    about = [tool.type, dict(tool.data) if tool.type != "function" else tool.name] if tool else None
     return sha256(dumps([about, arguments]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

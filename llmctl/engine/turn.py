@@ -77,13 +77,12 @@ class Turn:
             plan = self._plan = replace(plan, tools=grants.resumed(self._database, self._staged.thread_id, plan.tools))
         self._recorder = Recorder(self._database, self._staged, plan.keep, plan.around, redact, plan.on_idle)
         self._meter = Meter(self._database, plan.target, plan.manner.caps)
-        self._caller = Caller(
-            self._recorder, plan.target, allowed.endpoint, plan.manner, plan.origin, plan.around, redact, self._meter
-        )
+        self._caller = Caller(self._recorder, plan, allowed.endpoint, redact, self._meter)
         self._heartbeat = Heartbeat(self._database.path, self._staged.job_id)
         if plan.keep.log:
             self.outcome.chat_id = self._staged.chat_id
             self.outcome.thread_id = self._staged.thread_id
+            self.outcome.session_id = plan.party.session_id if plan.party else None
         else:
             self._unlogged += plan.ask.spoken()
         self._earlier = threads.unanswered_tokens(self._database, self._staged.thread_id)

@@ -9,11 +9,14 @@ import sqlite3
 _NAMED = {
     "chat": ("chats", "coalesce(model, '')"),
     "connection": ("model_connections", "trim(provider || ' ' || coalesce(model_id, ''))"),
+    "agent": ("agents", "coalesce(description, '')"),
+    "tool": ("tools", "type"),
     "alias": ("model_aliases", "'alias'"),
 }
 #: Kind -> table, what to say beside the id. These are known by their ids.
 _NUMBERED = {
     "chat": ("chats", "coalesce(name, description, model, '')"),
+    "session": ("agent_sessions", "agent_class"),
     "request": ("requests", "status || ' ' || model"),
     "job": ("jobs", "status || ' ' || name"),
     "thread": ("message_threads", "''"),

@@ -2,6 +2,8 @@
 ALTER TABLE "requests" ADD COLUMN reserved_cost REAL;
 ALTER TABLE "requests" ADD COLUMN usage_details JSONB CHECK (usage_details IS NULL OR json_valid(usage_details) AND typeof(usage_details) = 'text');
 CREATE INDEX requests_reserved_cost ON "requests" (reserved_cost);
+CREATE INDEX requests_cost ON "requests" (cost);
+CREATE INDEX requests_duration ON "requests" (duration);
 
 -- The roll-ups by day and month, from that by hour.
 ALTER TABLE "usage_hourly" ADD COLUMN retries INTEGER NOT NULL DEFAULT 0;

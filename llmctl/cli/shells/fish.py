@@ -21,7 +21,7 @@ function __llmctl_path --description 'The command that stands on the line, witho
             set skip 1
         else if not string match -q -- '-*' $word
             set -a found $word
-            if test (count $found) = 2; or not contains -- $word $groups
+            if not contains -- (string join ' ' -- $found) $groups
                 break
             end
         end
@@ -71,7 +71,9 @@ def script(specs: Iterable[Spec]) -> str:
             for values in dict.fromkeys(values for _, values in spec.arguments)
             if values
         ]
-    head = _HEAD.replace("{groups}", " ".join(path[0] for path in groups if path))
+    head = _HEAD.replace(
+        "{groups}", " ".join(_quoted(" ".join(path)) if path[1:] else path[0] for path in groups if path)
+    )
     return head + "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,9 @@ _HUB = {
     "JOB": "job",
     "THREAD": "thread",
     "MESSAGE": "message",
+    "AGENT": "agent",
+    "SESSION": "session",
+    "TOOL": "tool",
 }
 _FILES = ("PATH", "FILE", "FOLDER", "DB")
 #: What ``REF`` names, by the group it stands in.
@@ -64,9 +67,8 @@ def global_flags() -> tuple[Flag, ...]:
 
 def names(path: tuple[str, ...]) -> dict[str, str]:
     """Return the commands below a group (or the root) with their helps; what is plumbing stays unmentioned."""
-    if path:
-        return dict(catalog.CATALOG[path[0]].subcommands)
-    return {name: entry.help for name, entry in catalog.CATALOG.items() if entry.panel != catalog.PLUMBING}
+    found = catalog.below(path)
+    return {name: text for name, text in found.items() if path or catalog.CATALOG[name].panel != catalog.PLUMBING}
 
 
 def _spec(path: tuple[str, ...]) -> Spec:

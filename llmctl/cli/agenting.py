@@ -1,0 +1,124 @@
+"""The agent of a turn as the command line names it: by name, by file, or by the chat that is gone on with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmctl.cli import tooling
+from llmctl.cli.app import App
+from llmctl.cli.saying import Wishes
+from llmctl.cli.values import pairs
+from llmctl.core.errors import NotFoundError
+from llmctl.engine import agentfiles, agents, grants, subagents
+from llmctl.engine.asking import Ask, Manner
+from llmctl.engine.definitions import Definition
+from llmctl.engine.grants import Tools
+from llmctl.engine.party import Party
+from llmctl.engine.plan import Plan
+from llmctl.engine.subagents import Asker
+from llmctl.engine.target import Target
+from llmctl.store import agents as rows
+from llmctl.store.database import Database, Row
+
+#: Flags that an agent's definition may say too, and where nobody gave one.
+_VALUES = ("schema", "fix", "thinking", "max_cost", "max_steps", "history", "timeout", "retries")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent that is talked to."""
+
+    row: Row
+    definition: Definition
+    party: Party
+
+    def fill_in(self, app: App) -> None:
+        """Let the definition say what no flag does."""
+        definition = self.definition
+        given = {name: getattr(definition, name) for name in _VALUES}
+        if isinstance(given["thinking"], int):
+            given["thinking"] = str(given["thinking"])
+        app.asking |= {name: value for name, value in given.items() if app.asking.get(name) is None}
+        app.asking["fallback"] = app.asking["fallback"] or list(definition.fallback)
+        app.asking["tag"] = app.asking["tag"] or definition.tag
+        app.asking["no_stream"] = app.asking["no_stream"] or definition.no_stream
+
+    def target(self, app: App, database: Database) -> Target:
+        return agents.target_of(database, self.definition, app.env)
+
+    def manner(self, manner: Manner) -> Manner:
+        return replace(manner, options={**self.definition.options, **manner.options})
+
+    def ask(self, ask: Ask) -> Ask:
+        """Return what is said with the instructions as they are now, unless a flag says others."""
+        if ask.system is not None:
+            return ask
+        return replace(ask, system=agents.instructions(self.definition, self.party.metadata))
+
+    def tools(self, app: App, database: Database, plan: Plan) -> Tools:
+        """Return its tools, those of the flags, and the agents that it may ask."""
+        own = tooling.tools(app, database, _permissions(self.definition), writable=not app.asking["dry_run"])
+        asker = Asker(database.path, plan.manner, plan.keep, plan.origin, plan.around, self.party.depth)
+        asked = subagents.granted(database, self.definition.agents, asker)
+        return replace(own.and_also(asked), agent_id=self.row["id"], agent=self.row["name"])
+
+
+def chosen(app: App, database: Database, wishes: Wishes, chat: Row | None) -> Agent | None:
+    """Return the agent of ``agent run``, or that of the chat, or None for a chat with a model."""
+    row = _row(app, database, wishes.agent) if wishes.agent is not None else agents.of_chat(database, chat)
+    if row is None:
+        return None
+    if wishes.agent is None:
+        row = agentfiles.renewed(database, row, app.env, app.note, writable=not app.asking["dry_run"])
+    return _agent(app, database, row, rows.session_of_chat(database, chat["id"]) if chat else None)
+
+
+def chat_of(app: App, database: Database, wishes: Wishes) -> Row | None:
+    """Return the chat of the session that ``agent run`` goes on with; None for a new session."""
+    row = _row(app, database, str(wishes.agent))
+    session = _session(database, wishes, row)
+    return database.one("SELECT * FROM {chats} WHERE id = ?", (session["chat_id"],)) if session else None
+
+
+def _agent(app: App, database: Database, row: Row, session: Row | None) -> Agent:
+    definition = agents.definition_of(database, row)
+    metadata: Mapping[str, Any] = pairs(app.asking["metadata"], "--metadata")
+    party = agents.party(database, row, definition, session, metadata=metadata)
+    if session is not None:
+        last = rows.last_version(database, session["id"])
+        if last and last != party.version:
+            app.note(
+                f'the agent "{row["name"]}" changed since the last turn of this session; '
+                f"see: llmctl agent session diff {session['id'][:8]}"
+            )
+    return Agent(row, definition, party)
+
+
+def _row(app: App, database: Database, ref: str) -> Row:
+    writable = not app.asking["dry_run"]
+    if not agentfiles.is_file(ref):
+        return agentfiles.renewed(database, rows.get(database, ref), app.env, app.note, writable=writable)
+    path = os.path.realpath(ref)
+    return agentfiles.apply(database, agentfiles.read(path), app.env, source=path)
+
+
+def _session(database: Database, wishes: Wishes, row: Row) -> Row | None:
+    if wishes.session:
+        session = rows.session(database, wishes.session)
+        agents.require_own(session, row, force=wishes.force)
+        return session
+    if not wishes.continue_:
+        return None
+    newest = rows.newest_session(database, row["id"])
+    if newest is None:
+        raise NotFoundError(
+            f'the agent "{row["name"]}" has no session to continue', hint=f"begin one: llmctl agent run {row['name']} …"
+        )
+    return newest
+
+
+def _permissions(definition: Definition) -> dict[str, Any]:
+    return dict(map(grants.parsed, definition.tools))

@@ -1,0 +1,25 @@
+"""Who a turn is with beside the model: an agent, and the session that ties it to a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """The agent that a turn is with, and the session it belongs to."""
+
+    id: str
+    name: str
+    version: str
+    session_id: str
+    #: The definition in full, kept with the session to tell what changed.
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    #: What the session knows; the instructions may name it.
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: The session is in the hub already.
+    is_resumed: bool = False
+    #: How many agents asked before this one.
+    depth: int = 0
