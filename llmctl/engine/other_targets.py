@@ -25,11 +25,11 @@ def resolve(database: Database, kind: Kind, reference: str | None, connection: s
     """
     if connection:
         named = target.of_connection(database, connection, env)
-        return _checked(_fit(database, kind, target.with_model(named, reference), reference), kind)
+        return _fit(database, kind, target.with_model(named, reference), reference)
     reference = reference or env.get(f"LLMCTL_{kind.upper()}_MODEL")
     if reference:
-        return _checked(_fit(database, kind, target.resolve(database, reference, env), reference), kind)
-    return _checked(_unnamed(database, kind, env), kind)
+        return _fit(database, kind, target.resolve(database, reference, env), reference)
+    return _unnamed(database, kind, env)
 
 
 def _unnamed(database: Database, kind: Kind, env: Env) -> Target:
@@ -38,18 +38,18 @@ def _unnamed(database: Database, kind: Kind, env: Env) -> Target:
     if provider:
         return target.with_model(_of_provider(database, kind, provider.lower(), env), model)
     row = _connection(database, kind)
-    found = target.of_row(row, env) if row else _built_in(database, kind, env)
+    found = _fit(database, kind, target.of_row(row, env), model) if row else _built_in(database, kind, env)
     return target.with_model(found, model)
 
 
-def _connection(database: Database, kind: Kind, provider: str | None = None) -> Row | None:
+def _connection(database: Database, kind: str, provider: str | None = None) -> Row | None:
     """Return the oldest connection of a type, of a provider where one is named."""
     sql = "SELECT * FROM {model_connections} WHERE type = ? AND lower(provider) = coalesce(?, lower(provider))"
     return database.one(f"{sql} ORDER BY created_at, rowid LIMIT 1", (kind, provider))
 
 
 def _of_provider(database: Database, kind: Kind, provider: str, env: Env) -> Target:
-    row = _connection(database, kind, provider) or _connection(database, "chat", provider)  # type: ignore[arg-type]
+    row = _connection(database, kind, provider) or _connection(database, "chat", provider)
     found = target.of_row(row, env) if row else target.of_provider(provider, env)
     return _fit(database, kind, found, None)
 
@@ -82,24 +82,24 @@ def _default(database: Database, env: Env) -> Target | None:
 
 
 def _fit(database: Database, kind: Kind, found: Target, reference: str | None) -> Target:
-    """Take model and options of a chat's connection away, unless the model was named."""
+    """Return the target with the model that is meant: the named one, that of a connection of the type, the usual one.
+
+    A connection for chats that is named, with a provider of which nothing is known, lends its model, too.
+    """
     row = database.one("SELECT * FROM {model_connections} WHERE id = ?", (found.connection_id,))
-    if row is not None and row["type"] == kind:
-        return found
     own = (row["model_id"] if row else None) or found.provider.default_model or ""
-    is_named = reference is not None and (found.model != own or reference.endswith(own))
-    model = found.model if is_named and found.model else _model_of(found.provider, kind)
-    if not model:
+    is_named = bool(reference and found.model) and (found.model != own or str(reference).endswith(own))
+    if row is not None and row["type"] == kind:
+        return found if row["model_id"] or is_named else _with_usual_model(found, kind)
+    lends = reference and found.model and _model_of(found.provider, kind) is None
+    return replace(found if is_named or lends else _with_usual_model(found, kind), options={})
+
+
+def _with_usual_model(found: Target, kind: Kind) -> Target:
+    model = _model_of(found.provider, kind)
+    if model is None:
         raise _no_model(found, kind)
-    return replace(target.with_model(found, model), options={})
-
-
-def _checked(found: Target, kind: Kind) -> Target:
-    return found if found.model else target.with_model(found, _model_of(found.provider, kind) or _raised(found, kind))
-
-
-def _raised(found: Target, kind: Kind) -> str:
-    raise _no_model(found, kind)
+    return target.with_model(found, model)
 
 
 def _model_of(provider: Provider, kind: Kind) -> str | None:

@@ -156,6 +156,7 @@ OLLAMA = _server(
     # a model (num_ctx), and drops the beginning of a long prompt without a word.
     model_wires=(ModelWire("*", "ollama"),),
     dialect=Dialect(thinking_replay_field="reasoning"),
+    embedding_model="nomic-embed-text",
     nodellm_id="ollama",
     docs="https://docs.ollama.com/api",
 )

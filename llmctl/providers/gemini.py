@@ -16,6 +16,8 @@ PROVIDER = Provider(
     # This is of the copy of Chat Completions: --wire openai-chat --base-url …/v1beta/openai
     dialect=Dialect(thinking_on_top=True, thinking_replay_field="extra_content"),
     default_model="gemini-3.8-flash",
+    embedding_model="gemini-embedding-001",
+    image_model="gemini-2.5-flash-image",
     nodellm_id="gemini",
     docs="https://ai.google.dev/api",
 )

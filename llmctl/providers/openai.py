@@ -26,7 +26,7 @@ PROVIDER = Provider(
     ),
     default_model="gpt-5.6-luna",
     embedding_model="text-embedding-3-small",
-    image_model="gpt-image-2.5-flare",
+    image_model="gpt-image-1.5",
     nodellm_id="openai",
     docs="https://platform.openai.com/docs/api-reference/chat",
 )

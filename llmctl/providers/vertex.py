@@ -28,5 +28,7 @@ PROVIDER = Provider(
         thinking_replay_field="extra_content",
     ),
     default_model="gemini-3.8-flash",
+    embedding_model="gemini-embedding-001",
+    image_model="gemini-2.5-flash-image",
     docs="https://docs.cloud.google.com/vertex-ai/generative-ai/docs/reference/rest",
 )

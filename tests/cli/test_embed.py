@@ -224,21 +224,25 @@ def test_connection_of_the_type_answers_unnamed_with_its_options(llmctl, server)
         *("-o", "dimensions=5"),
         check=True,
     )
+    llmctl("connection", "add", "usual", "--provider", "openai", "--type", "embedding", check=True)
+    llmctl("connection", "add", "own", "--base-url", server.url, "-m", "nomic", check=True)
     llmctl("embed", "x", check=True)
     llmctl("embed", "x", "-m", "openai", check=True)
     llmctl("embed", "x", "--connection", "openai", "-m", "small", check=True)
+    llmctl("embed", "x", "-m", "usual", check=True)
+    llmctl("embed", "x", "-m", "own", check=True)
     assert [{name: request.json[name] for name in request.json if name != "input"} for request in server.requests] == [
         {"model": "big", "dimensions": 5},
         {"model": "text-embedding-3-small"},
         {"model": "small"},
+        {"model": "text-embedding-3-small"},
+        {"model": "nomic"},
     ]
 
 
 def test_host_without_embeddings_says_so(llmctl, env):
     env["ANTHROPIC_API_KEY"] = "sk-ant-api03-abcdefghijklmnop1234"
-    done = llmctl("embed", "x", "-m", "anthropic", env=env)
-    assert done.returncode == 2
-    assert "anthropic" in done.stderr
-    done = llmctl("embed", "x", "-m", "anthropic:m1", env=env)
-    assert done.returncode == 2
-    assert "no embeddings" in done.stderr
+    for reference, says in (("anthropic", "no embeddings"), (None, "name one")):
+        done = llmctl("embed", "x", *(("-m", reference) if reference else ()), env=env)
+        assert done.returncode == 2
+        assert says in done.stderr

@@ -43,7 +43,7 @@ def test_picture_is_written_and_counted(llmctl, server, env, tmp_path):
     assert (tmp_path / "l.png").read_bytes() == PNG
     assert server.requests[0].path == "/v1/images/generations"
     assert server.requests[0].json == {
-        "model": "gpt-image-2.5-flare",
+        "model": "gpt-image-1.5",
         "prompt": "a lighthouse\n\nat night",
         "size": "1024x1024",
     }
