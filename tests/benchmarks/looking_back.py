@@ -138,9 +138,7 @@ def sizes(hub: str, folder: Path) -> None:
         turns = connection.execute("SELECT count(*) FROM messages WHERE role = 'user'").fetchone()[0]
         text = connection.execute("SELECT sum(length(CAST(content AS BLOB))) FROM messages").fetchone()[0]
     size = os.path.getsize(hub)
-    print(
-        f"\n{hub}: {size / 1e6:,.0f} MB; a turn (of two requests) {size / turns:,.0f} bytes, {text / turns:,.0f} of text"
-    )
+    print(f"\n{hub}: {size / 1e6:,.0f} MB; {size / turns:,.0f} bytes a turn (2 requests), {text / turns:,.0f} of text")
     env = clean_env(folder) | {"LLMCTL_DB": str(folder / "turns.db")}
     prose = Prose()
     _spent(("chat", "-m", "echo", "--name", "size", "hi"), env)
