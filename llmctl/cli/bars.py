@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from llmctl.cli import terminal
 from llmctl.cli.app import App
+from llmctl.core.money import dollars
 from llmctl.store.database import Row
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -26,7 +27,7 @@ def drawn(app: App, rows: Sequence[Row], keys: Sequence[str]) -> str:
 
 
 def _words(row: Row) -> str:
-    cost = f", ${row['cost']:.4f}" if row["cost"] is not None else ""
+    cost = f", {dollars(row['cost'])}" if row["cost"] is not None else ""
     return f"{row['total_tokens']:,} tokens{cost}"
 
 

@@ -11,6 +11,7 @@ from llmctl.cli.app import App
 from llmctl.cli.output import emit_json
 from llmctl.cli.values import pairs
 from llmctl.core.errors import LlmctlError, UsageError
+from llmctl.core.money import dollars
 from llmctl.engine import other_targets
 from llmctl.engine.asking import Keep, Manner
 from llmctl.engine.caps import Purse, caps
@@ -88,7 +89,7 @@ def usage_line(account: Account) -> str:
     usage = account.usage
     parts = [f"{usage.input_tokens} in", f"{usage.output_tokens} out"] if account.usage_known else []
     if account.cost is not None:
-        parts.append(f"${account.cost:.4f}")
+        parts.append(dollars(account.cost))
     return ", ".join([*parts, f"{account.duration_ms / 1000:.1f} s", account.model])
 
 

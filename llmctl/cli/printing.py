@@ -17,6 +17,7 @@ from llmctl.core.fences import first_block
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps
 from llmctl.core.messages import Message, ToolResult
+from llmctl.core.money import dollars
 from llmctl.engine.outcome import Note, Outcome, Pending, Started, ToolRun, TurnEvent, Waiting
 from llmctl.engine.toolcalls import parsed_arguments, shown_name
 
@@ -212,7 +213,7 @@ def usage_line(outcome: Outcome) -> str:
     usage = outcome.usage
     parts = [f"{usage['input_tokens']} in", f"{usage['output_tokens']} out"] if outcome.usage_known else []
     if outcome.cost is not None:
-        parts.append(f"${outcome.cost:.4f}")
+        parts.append(dollars(outcome.cost))
     parts += [f"{outcome.duration_ms / 1000:.1f} s", outcome.model]
     if outcome.chat_id:
         parts.append(f"chat {outcome.chat_id[:8]}")

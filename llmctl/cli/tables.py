@@ -10,6 +10,7 @@ import tabulate
 
 from llmctl.cli import terminal
 from llmctl.cli.output import Column, Kind, Row, plain
+from llmctl.core.money import dollars
 
 if TYPE_CHECKING:
     from llmctl.cli.app import App
@@ -95,7 +96,7 @@ _FORMS: Mapping[Kind, Callable[[Any], str]] = {
     "id": lambda value: str(value)[:8],
     "time": terminal.ago,
     "number": lambda value: f"{value:,}" if isinstance(value, int) else str(value),
-    "cost": lambda value: f"${value:.4f}",
+    "cost": dollars,
     "duration": _duration,
     "bool": lambda value: "yes" if value else "no",
 }

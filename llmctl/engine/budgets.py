@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.errors import BudgetError
+from llmctl.core.money import dollars
 from llmctl.engine import holder
 from llmctl.engine.caps import Caps
 from llmctl.engine.pricing import Price
@@ -110,11 +111,6 @@ def unbounded(option: str) -> BudgetError:
         hint=f"leave it out (-o {option}:=null), or ask without --max-cost, budget.day and budget.month",
         reason="unbounded",
     )
-
-
-def dollars(amount: float) -> str:
-    """Return an amount with as many digits as it takes to see it."""
-    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}" if amount >= 0.001 else f"${amount:.8f}"
 
 
 def release_dead(database: Database) -> bool:
