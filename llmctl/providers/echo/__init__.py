@@ -73,6 +73,7 @@ def help_text() -> str:
             f"Kinds of failure: {', '.join(KINDS)}.",
             "Words of thinking and of a tool call count like those of the answer. max_tokens is obeyed, the other",
             "options of models are taken without effect, any other name is refused with status 400.",
+            "`embed` gets vectors of 16 numbers (or `dimensions`), `image` pictures of one colour (`size`, `n`).",
         )
     )
 
