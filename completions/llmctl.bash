@@ -73,8 +73,8 @@ _llmctl_spec() {
         'tool invoke') flags='--args --arg --timeout --json --jsonl' values='--args:any --arg:any --timeout:any' arguments='hub/tool' ;;
         'tool invocations') flags='--status --tool --chat --limit --json --jsonl --csv --tsv --columns' values='--status:any --tool:hub/tool --chat:hub/chat --limit:any --columns:any' arguments='hub/tool' ;;
         'tool pending') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'tool approve') flags='-c --continue --always --because --json --jsonl' values='--because:any' arguments='hub/tool' more='1' ;;
-        'tool deny') flags='--because -c --continue --never --json --jsonl' values='--because:any' arguments='hub/tool' more='1' ;;
+        'tool approve') flags='-c --continue --detach --always --because --json --jsonl' values='--because:any' arguments='hub/tool' more='1' ;;
+        'tool deny') flags='--because -c --continue --detach --never --json --jsonl' values='--because:any' arguments='hub/tool' more='1' ;;
         'init') flags='--table --field --adopt --detect --no-detect --prisma --no-prisma --prisma-provider --prisma-major --json --jsonl' values='--table:any --field:any --prisma:file --prisma-provider:words/sqlite|postgresql|mysql --prisma-major:words/6|7' ;;
         'connection add') flags='--provider -m --model --type --base-url --wire --key-env --key-command --key-file --key-keyring --key-stdin --no-key-stdin --header -o --option --data --description --default --json --jsonl --columns' values='--provider:any -m:hub/model --model:hub/model --type:words/chat|embedding|image|audio|moderation --base-url:any --wire:any --key-env:any --key-command:any --key-file:file --key-keyring:any --header:any -o:any --option:any --data:any --description:any --columns:any' arguments='any' ;;
         'connection list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;

@@ -6,7 +6,13 @@ from llmctl.cli.app import App
 from llmctl.cli.asking_flags import defaults
 
 
-def go_on(app: App, chat_id: str) -> None:
-    """Finish the unfinished turn of a chat, as ``llmctl chat --chat REF`` does without a prompt."""
+def go_on(app: App, chat_id: str, *, detach: bool = False) -> None:
+    """Finish the unfinished turn of a chat, as ``llmctl chat --chat REF`` does; ``detach``: in a job of its own."""
+    if detach:
+        from llmctl.cli import working
+
+        words = [*working.SELF, "--db", app.hub_path, "chat", "--chat", chat_id, "--no-stdin"]
+        working.detach(app, working.work_of(app, words, "chat"))
+        return
     app.asking = {**defaults(), "stdin": False}
     app.converse(chat=chat_id)

@@ -49,22 +49,32 @@ def shown(app: App, ref: str) -> Row:
     }
 
 
-def approve(app: App, refs: list[str], because: str | None, *, always: bool, continues: bool) -> None:
+def approve(app: App, refs: list[str], because: str | None, *, always: bool, continues: bool, detach: bool) -> None:
     def decide(database: Database, row: Row) -> None:
         deciding.approve(database, row, because=because, always=always)
 
-    _decide(app, refs, decide, "approved", continues)
+    _decide(app, refs, decide, "approved", continues=continues, detach=detach)
 
 
-def deny(app: App, refs: list[str], because: str | None, *, never: bool, continues: bool) -> None:
+def deny(app: App, refs: list[str], because: str | None, *, never: bool, continues: bool, detach: bool) -> None:
     def decide(database: Database, row: Row) -> None:
         deciding.deny(database, row, because=because, never=never)
 
-    _decide(app, refs, decide, "denied", continues)
+    _decide(app, refs, decide, "denied", continues=continues, detach=detach)
 
 
-def _decide(app: App, refs: list[str], decide: Callable[[Database, Row], None], word: str, continues: bool) -> None:
+def _decide(
+    app: App,
+    refs: list[str],
+    decide: Callable[[Database, Row], None],
+    word: str,
+    *,
+    continues: bool,
+    detach: bool,
+) -> None:
     """Decide on each; then go on with their chats, or show the calls as they are now."""
+    if detach and not continues:
+        raise UsageError('"--detach" needs "--continue"')
     database = app.hub("write")
     rows = [invocations.get(database, ref) for ref in refs]
     chats = dict.fromkeys(deciding.chat_of(database, row) for row in rows)
@@ -73,7 +83,7 @@ def _decide(app: App, refs: list[str], decide: Callable[[Database, Row], None], 
         app.note(f"{word} {row['name']} {row['id'][:8]}")
     if continues:
         for chat_id in chats:
-            go_on(app, chat_id)
+            go_on(app, chat_id, detach=detach)
         return
     for row in rows:
         now = invocations.record(Shape(database, "tool_invocations"), invocations.get(database, row["id"]))

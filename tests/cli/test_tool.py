@@ -8,7 +8,7 @@ import pty
 import sqlite3
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -429,7 +429,28 @@ def test_a_rule_on_arguments_allows_what_it_names(llmctl: Run, env: Mapping[str,
     assert runs(env, "status", "result")[0] == ("completed", "text\n")
 
 
-def at_terminal(env: Mapping[str, str], folder: Path, *typed: bytes, calls: str = "time") -> tuple[int, str]:
+def test_going_on_can_be_left_to_a_job(llmctl: Run, env: Mapping[str, str]) -> None:
+    ask(llmctl, "time", "-T", "time")
+    invocation_id = llmctl("tool", "pending", "--columns", "id").stdout.strip()
+    done = llmctl("tool", "approve", invocation_id, "--continue", "--detach")
+    assert done.returncode == 0, done.stderr
+    assert llmctl("job", "wait", done.stdout.strip()).returncode == 0
+    assert runs(env) == [("time", "completed")]
+
+
+def test_who_denies_first_is_heard_by_who_is_asked_later(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+    def typed() -> bytes:
+        llmctl("tool", "deny", llmctl("tool", "pending", "--columns", "id").stdout.strip(), check=True)
+        return b"y\n"
+
+    code, _ = at_terminal(env, tmp_path, typed)
+    assert code == 0
+    assert runs(env, "status", "started_at") == [("denied", None)]
+
+
+def at_terminal(
+    env: Mapping[str, str], folder: Path, *typed: bytes | Callable[[], bytes], calls: str = "time"
+) -> tuple[int, str]:
     """Chat with a controlling terminal at which a person types, stdin a pipe; return the exit code and the screen."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -440,7 +461,7 @@ def at_terminal(env: Mapping[str, str], folder: Path, *typed: bytes, calls: str 
     for line in typed:
         while not screen.rstrip().endswith(b"[q]uit:"):
             screen += os.read(terminal, 1000)
-        os.write(terminal, line)
+        os.write(terminal, line if isinstance(line, bytes) else line())
         screen += b"|"
     try:
         while piece := os.read(terminal, 1000):

@@ -50,6 +50,8 @@ _WAITING = [
 ]
 
 Ref = Annotated[str, typer.Argument(metavar="REF", help="Tool: name, id, or its beginning.")]
+Continue = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the turn.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Go on in a job of its own; print its id.")]
 Refs = Annotated[list[str], typer.Argument(metavar="ID...", help="Calls: ids, or their beginnings.")]
 
 
@@ -230,7 +232,8 @@ def pending(ctx: typer.Context) -> None:
 def approve(
     ctx: typer.Context,
     refs: Refs,
-    continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the turn.")] = False,
+    continue_: Continue = False,
+    detach: Detach = False,
     always: Annotated[bool, typer.Option("--always", help="From now on, in this chat or of this agent.")] = False,
     because: Annotated[str | None, typer.Option(metavar="T", help="Why; kept with the run.")] = None,
 ) -> None:
@@ -243,7 +246,7 @@ def approve(
     """
     from llmctl.cli.toolruns import approve as decide
 
-    decide(ctx.obj, refs, because, always=always, continues=continue_)
+    decide(ctx.obj, refs, because, always=always, continues=continue_, detach=detach)
 
 
 @answer
@@ -251,7 +254,8 @@ def deny(
     ctx: typer.Context,
     refs: Refs,
     because: Annotated[str | None, typer.Option(metavar="T", help="Why; the model is told.")] = None,
-    continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the turn.")] = False,
+    continue_: Continue = False,
+    detach: Detach = False,
     never: Annotated[bool, typer.Option("--never", help="From now on, in this chat or of this agent.")] = False,
 ) -> None:
     """Refuse a call that waits. The model is told, and goes on without it.
@@ -261,7 +265,7 @@ def deny(
     """
     from llmctl.cli.toolruns import deny as decide
 
-    decide(ctx.obj, refs, because, never=never, continues=continue_)
+    decide(ctx.obj, refs, because, never=never, continues=continue_, detach=detach)
 
 
 def _found(app: App, ref: str) -> Any:
