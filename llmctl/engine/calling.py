@@ -15,7 +15,7 @@ from llmctl.core.errors import BudgetError, IncompleteError, LlmctlError, Reject
 from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
-from llmctl.engine import bodies, decoding, history
+from llmctl.engine import bodies, decoding, history, near_models
 from llmctl.engine.budgets import Reservation
 from llmctl.engine.metering import Meter
 from llmctl.engine.outcome import Waiting
@@ -103,7 +103,8 @@ class Caller:
             step.status_code = answer.status
             if not 200 <= answer.status < 300:
                 call.body = _read(answer)
-                raise self._harmless(self._wire.parse_error(answer.status, answer.headers, call.body))
+                refusal = self._wire.parse_error(answer.status, answer.headers, call.body)
+                raise self._harmless(near_models.hinted(refusal, self._target))
             received = _Received(answer)
             try:
                 events = decoding.events(self._recorder.record(received, call), self._wire, self._dialect)

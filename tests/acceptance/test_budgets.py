@@ -200,3 +200,10 @@ def test_unknown_price_is_looked_for_once(llmctl: Llmctl, hub: Hub, server: Fake
     hub.rows("UPDATE model_prices SET source = 'genai-prices 0.0.0' RETURNING id")
     third = subprocess.run([sys.executable, "-c", probe], env=llmctl.env, capture_output=True, text=True, stdin=-3)
     assert third.stderr.endswith("loaded")
+
+
+def test_unknown_model_brings_near_names(llmctl, server):
+    server.answer(json_reply(404, {"error": {"message": "The model does not exist", "code": "model_not_found"}}))
+    done = llmctl("chat", "hi", "-m", "fake:gtp-4o-mini", "--json")
+    assert (done.code, done.error["reason"]) == (3, "model_not_found")
+    assert "gpt-4o-mini" in done.error["hint"]
