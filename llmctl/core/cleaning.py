@@ -10,9 +10,27 @@ from llmctl.core.keyshapes import mask_keys
 #: Nothing shorter is a key; and nothing shorter an address or a number worth hiding.
 _SHORTEST_KEY, _SHORTEST_PERSONAL = 13, 5
 
+#: Folders, scripts and names come again and again: that many short texts are looked at once only.
+_SHORT, _MOST_REMEMBERED = 100, 5_000
 _FIXED = frozenset(
-    "id status role type origin content_hash body_hash version_hash finish_reason"
-    " provider model response_model media_type method effect permission".split()
+    [
+        "id",
+        "status",
+        "role",
+        "type",
+        "origin",
+        "content_hash",
+        "body_hash",
+        "version_hash",
+        "finish_reason",
+        "provider",
+        "model",
+        "response_model",
+        "media_type",
+        "method",
+        "effect",
+        "permission",
+    ]
 )
 
 
@@ -29,10 +47,13 @@ class Clean:
         #: Texts below this length are left alone.
         self.shortest = _SHORTEST_PERSONAL if personal else _SHORTEST_KEY
         self.changed = 0
+        self._innocent: set[str] = set()
 
     def text(self, text: str) -> str:
         """Return a text without what looks like a key (and without personal data, if asked for)."""
         if len(text) < self.shortest:
+            return text
+        if text in self._innocent:
             return text
         found = mask_keys(text)
         if self.personal:
@@ -41,6 +62,8 @@ class Clean:
             found = mask_personal(found)
         if found is not text and found != text:
             self.changed += 1
+        elif len(text) < _SHORT and len(self._innocent) < _MOST_REMEMBERED:
+            self._innocent.add(text)
         return found
 
     def document(self, text: str) -> str:

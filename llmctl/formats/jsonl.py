@@ -11,6 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from json.encoder import encode_basestring
+from math import isfinite
 from operator import is_
 from typing import Any
 
@@ -140,11 +141,15 @@ def _value(value: Any) -> str:
     return _WRITERS[type(value)](value)
 
 
+def _real(value: float) -> str:
+    return repr(value) if isfinite(value) else dumps(value)
+
+
 def _bytes(value: bytes) -> str:
     return f'{{"base64":"{b64encode(value).decode()}"}}'
 
 
-_WRITERS: Mapping[type, Callable[[Any], str]] = {str: encode_basestring, int: repr, float: dumps, bytes: _bytes}
+_WRITERS: Mapping[type, Callable[[Any], str]] = {str: encode_basestring, int: repr, float: _real, bytes: _bytes}
 
 
 def _boolean(value: Any) -> str:

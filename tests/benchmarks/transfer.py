@@ -52,19 +52,23 @@ def run(what: str, messages: int, hub: str, *arguments: str) -> None:
     """Run llmctl on a hub, and print how long it took."""
     environment = {**os.environ, "LLMCTL_DB": hub}
     began = time.perf_counter()
-    memory = maximum(environment, "-m", "llmctl", "--quiet", *arguments)
+    memory, cpu = used(environment, "-m", "llmctl", "--quiet", *arguments)
     seconds = time.perf_counter() - began
-    print(f"{what:14} {messages / seconds:9,.0f} messages/s  {seconds:7.1f} s  {memory:5.0f} MB", flush=True)
+    print(
+        f"{what:14} {messages / seconds:9,.0f} messages/s  {seconds:7.1f} s  {cpu:7.1f} s of CPU  {memory:5.0f} MB",
+        flush=True,
+    )
 
 
-def maximum(environment: Mapping[str, str], *arguments: str) -> float:
-    """Run Python, and return the most memory it had, in MB."""
+def used(environment: Mapping[str, str], *arguments: str) -> tuple[float, float]:
+    """Run Python, and return the most memory it had, in MB, and its CPU time in seconds."""
     process = subprocess.Popen([PYTHON, *arguments], env=dict(environment))
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"exit code {process.returncode}")
-    return used.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+    megabytes = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+    return megabytes, usage.ru_utime + usage.ru_stime
 
 
 def count(hub: str) -> int:

@@ -94,6 +94,8 @@ LEDGER = _ledger(
     "s.message_id IN (SELECT m.id FROM {message_threads} h JOIN {messages} m ON m.thread_id = h.id"
     " WHERE h.chat_id = :chat)",
 )
+#: The same where every stream has a request.
+OF_REQUESTS = tuple(part for part in LEDGER if "s.request_id IS NULL" not in part.source)
 #: What belongs to no conversation: their chats were deleted, or they never had one.
 LEFT = (
     Part("message_threads", "{message_threads} t WHERE t.chat_id IS NULL", "t.created_at, t.id"),

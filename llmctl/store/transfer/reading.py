@@ -16,7 +16,7 @@ from llmctl.store.database import Database
 from llmctl.store.records import Shape
 from llmctl.store.transfer.choosing import Chosen
 from llmctl.store.transfer.layouts import Layouts
-from llmctl.store.transfer.plan import LEDGER, LEFT, OF_CHAT, OF_THREAD, SHARED, STRAY, THREADS, Part
+from llmctl.store.transfer.plan import LEDGER, LEFT, OF_CHAT, OF_REQUESTS, OF_THREAD, SHARED, STRAY, THREADS, Part
 
 
 class Reader:
@@ -74,9 +74,10 @@ class Reader:
         return Part("chats", f"{{chats}} t WHERE {self._chosen.condition}", "t.created_at, t.id")
 
     def _conversations(self) -> Iterator[Row]:
-        strays = bool(self._database.value("SELECT 1 FROM {messages} WHERE thread_id IS NULL LIMIT 1"))
+        strays = self._is_any("{messages} WHERE thread_id IS NULL")
+        lone = self._is_any("{response_streams} WHERE request_id IS NULL")
         of_chat = self._present((*OF_CHAT, STRAY) if strays else OF_CHAT)
-        of_thread, ledger = self._present(OF_THREAD), self._present(LEDGER)
+        of_thread, ledger = self._present(OF_THREAD), self._present(LEDGER if lone else OF_REQUESTS)
         for chat in self._part(self._chats(), self._chosen.parameters):
             yield chat
             key: dict[str, Any] = {"chat": chat.values[0]}
@@ -93,12 +94,11 @@ class Reader:
     def _present(self, parts: tuple[Part, ...]) -> list[Part]:
         """Return those parts whose table has any row: a query for each conversation is too many for none."""
         tables = {part.table for part in parts}
-        present = {
-            table
-            for table in tables
-            if self._layouts.find(table) and self._database.value(f"SELECT 1 FROM {{{table}}} LIMIT 1")
-        }
+        present = {table for table in tables if self._layouts.find(table) and self._is_any(f"{{{table}}}")}
         return [part for part in parts if part.table in present]
+
+    def _is_any(self, source: str) -> bool:
+        return bool(self._database.value(f"SELECT 1 FROM {source} LIMIT 1"))
 
     def _part(self, part: Part, parameters: Any) -> Iterator[Row]:
         layout = self._layouts.find(part.table)
