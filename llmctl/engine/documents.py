@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import IO, Any
@@ -17,6 +19,9 @@ Item = History | Passed | Broken
 Read = Callable[[], Iterator[Item]]
 
 _PIECE = 1 << 16
+#: Bytes that tell how a text begins, and those that may stand before it.
+_HEAD, _BLANK = 64, b"\xef\xbb\xbf \t\r\n"
+_SPACE = re.compile(r"[ \t\r\n]*")
 #: A document that does not end by then is none.
 _LONGEST = 1 << 28
 _KNOWN = 'llmctl\'s jsonl, the exports of ChatGPT and Claude, and lines of {"messages": [...]} are'
@@ -75,9 +80,17 @@ def _read(documents: Iterator[tuple[int, Any]], reader: Format) -> Iterator[Item
                 yield Broken(number, f"a conversation that cannot be read: {type(error).__name__} {error}")
 
 
+def is_array(stream: Any) -> bool:
+    """Tell whether an array comes next. It may well be a single line, larger than memory."""
+    return bool(stream.peek(_HEAD)[:_HEAD].lstrip(_BLANK).startswith(b"["))
+
+
 def _documents(first: bytes, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     """Yield each document with its number: of its line, or in its array."""
-    while not first.strip():
+    if not first.strip(_BLANK) and is_array(stream):
+        yield from enumerate(_array(b"", stream), 1)
+        return
+    while not first.strip(_BLANK):
         first = stream.readline()
         if not first:
             return
@@ -89,10 +102,11 @@ def _documents(first: bytes, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
 
 
 def _is_whole(line: str) -> bool:
+    """Tell whether a document ends with its line, be it broken: one that goes on breaks off where something follows."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):
-        return not line.startswith("{") or '"' in line
+        return not line.rstrip().endswith(("{", "[", ",", ":"))
     return True
 
 
@@ -130,44 +144,44 @@ class _Text:
     """Text that is read as far as it is needed."""
 
     def __init__(self, first: bytes, stream: IO[bytes]) -> None:
-        from codecs import getincrementaldecoder
-
         self._decoder = getincrementaldecoder("utf-8-sig")("replace")
         self._stream = stream
         self._text = self._decoder.decode(first)
+        self._at = 0
         self._ended = False
 
     def skip(self, character: str) -> bool:
         """Pass over white space and the character, if it comes next."""
         found = self.is_at(character)
-        if found:
-            self._text = self._text[1:]
+        self._at += found
         return found
 
     def is_at(self, character: str) -> bool:
-        return not self.is_over() and self._text[0] == character
+        return not self.is_over() and self._text[self._at] == character
 
     def is_over(self) -> bool:
-        self._text = self._text.lstrip()
-        while not self._text and self._more(_PIECE):
-            self._text = self._text.lstrip()
-        return not self._text
+        while True:
+            space = _SPACE.match(self._text, self._at)
+            self._at = space.end() if space else self._at
+            if self._at < len(self._text) or not self._more(_PIECE):
+                return self._at == len(self._text)
 
-    def take(self, decode: Callable[[str], tuple[Any, int]]) -> Any:
+    def take(self, decode: Callable[[str, int], tuple[Any, int]]) -> Any:
         """Return the next document; twice as much is read each time it is not whole yet."""
         self.is_over()
         while True:
             try:
-                found, end = decode(self._text)
+                found, self._at = decode(self._text, self._at)
             except ValueError:
-                if len(self._text) > _LONGEST or not self._more(max(_PIECE, len(self._text))):
+                rest = len(self._text) - self._at
+                if rest > _LONGEST or not self._more(max(_PIECE, rest)):
                     raise
             else:
-                self._text = self._text[end:]
                 return found
 
     def _more(self, size: int) -> bool:
         data = b"" if self._ended else self._stream.read(size)
         self._ended = not data
-        self._text += self._decoder.decode(data, not data)
+        self._text = self._text[self._at :] + self._decoder.decode(data, not data)
+        self._at = 0
         return bool(data)

@@ -85,7 +85,11 @@ def from_stream(stream: IO[bytes], format: str | None = None) -> Source:
         return _of_text(stream, "-", format, clock.now(), None)
     with tempfile.NamedTemporaryFile(prefix="llmctl-import-", delete=False) as file:
         shutil.copyfileobj(stream, file)
-    source = from_file(file.name, format)
+    try:
+        source = from_file(file.name, format)
+    except BaseException:
+        os.unlink(file.name)
+        raise
     source.resources.callback(os.unlink, file.name)
     return source
 
@@ -149,7 +153,7 @@ def _of_archive(stream: IO[bytes], path: str, format: str | None, time: str) -> 
 
 
 def _of_text(stream: IO[bytes], name: str, format: str | None, time: str, path: str | None) -> Source:
-    first = stream.readline()
+    first = b"" if documents.is_array(stream) else stream.readline()
     while first.isspace():
         first = stream.readline()
     text = first.decode("utf-8-sig", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import zipfile
@@ -10,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.engine import sources
+from llmctl.engine import importing, sources
 from llmctl.store import messages, upkeep
 from llmctl.store.opening import MEMORY, open_hub
 from tests.engine.transfer_stage import counts, exported, imported, imported_file, new_hub
@@ -102,6 +103,28 @@ def test_a_large_array_is_read_piece_by_piece(hub):
     assert imported(hub, json.dumps(many, ensure_ascii=False, indent=1)).document()["conversations"] == 40
 
 
+def test_an_array_on_one_line_is_never_in_memory_whole(hub):
+    class Endless(io.RawIOBase):
+        """Gives as much as is asked for, and remembers how much that was at once."""
+
+        most = 0
+        text = io.BytesIO(
+            json.dumps([CLAUDE | {"uuid": str(number), "name": "x" * 20_000} for number in range(100)]).encode()
+        )
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            self.most = max(self.most, len(buffer))
+            return self.text.readinto(buffer)
+
+    stream = Endless()
+    report = importing.run(hub, sources.from_stream(io.BufferedReader(stream)))
+    assert report.document()["conversations"] == 100
+    assert stream.most <= 1 << 17
+
+
 def test_half_a_surrogate_pair_costs_a_character_only(hub):
     imported(hub, '{"messages":[{"role":"user","content":"a\\ud83d b"}]}')
     assert hub.value("SELECT content FROM {messages}") == "a\ufffd b"
@@ -118,6 +141,17 @@ def test_a_broken_document_costs_that_document_only(hub):
     report = imported(hub, "\n".join(lines))
     assert counts(hub, "chats") == [2]
     assert [problem["line"] for problem in report.problems] == [2, 3, 4]
+
+
+def test_one_document_may_have_many_lines(hub):
+    assert imported(hub, json.dumps(OPENAI, indent=2)).document()["conversations"] == 1
+
+
+def test_the_first_line_may_be_the_broken_one(hub):
+    stream = io.BufferedReader(io.BytesIO(b'{"messages": "cut o\n' + json.dumps(OPENAI).encode()))
+    report = importing.run(hub, sources.from_stream(stream, "openai"))
+    assert counts(hub, "chats") == [1]
+    assert [problem["line"] for problem in report.problems] == [1]
 
 
 def test_an_array_that_breaks_off_keeps_what_came_before(hub):
