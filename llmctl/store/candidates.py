@@ -20,6 +20,7 @@ _NUMBERED = {
     "request": ("requests", "status || ' ' || model"),
     "job": ("jobs", "status || ' ' || name"),
     "thread": ("message_threads", "''"),
+    "invocation": ("tool_invocations", "status || ' ' || name"),
     "message": ("messages", "role || ' ' || coalesce(substr(content, 1, 40), '')"),
 }
 _MODELS = """

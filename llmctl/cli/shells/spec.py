@@ -19,10 +19,13 @@ _HUB = {
     "AGENT": "agent",
     "SESSION": "session",
     "TOOL": "tool",
+    "INVOCATION": "invocation",
 }
 _FILES = ("PATH", "FILE", "FOLDER", "DB")
 #: What ``REF`` names, by the group it stands in.
 _GROUPS = {"chats": "chat"}
+#: What ``ID`` names there, where that is something else.
+_IDS = {"tool": "invocation"}
 
 
 class Values(NamedTuple):
@@ -103,6 +106,8 @@ def _hub_kind(word: str, param: Any, group: str) -> str | None:
     """Return what a metavar names; ``REF`` and ``ID`` are what their option or their group is called after."""
     if param.param_type_name == "option" and word in ("REF", "ID", "NAME"):
         return _HUB.get(param.name.upper())
+    if word == "ID" and group in _IDS:
+        return _IDS[group]
     if word in ("REF", "ID"):
         return _HUB.get(_GROUPS.get(group, group).upper())
     return _HUB.get(word)
