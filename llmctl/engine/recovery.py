@@ -44,7 +44,7 @@ def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> i
 def recover_all(database: Database) -> list[Row]:
     """Recover every running job whose holder is dead; return those jobs as they were."""
     running = database.query("SELECT * FROM {jobs} WHERE status = 'running' ORDER BY created_at")
-    dead = [job for job in running if not holder.is_alive(job)]
+    dead = [job for job in running if not holder.is_alive(job) and not holder.command_is_alive(job)]
     for job in dead:
         recover_job(database, job)
     return dead
@@ -112,7 +112,8 @@ def _request_columns(database: Database, request: Row, response: ChatResponse, n
 
 
 def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
-    finished = {"status": "failed", "error": _WORDS, "finished_at": now, "updated_at": now}
+    words = "its process died before it ended" if job["type"] == "command" else _WORDS
+    finished = {"status": "failed", "error": words, "finished_at": now, "updated_at": now}
     calls = database.query("SELECT id FROM {network_calls} WHERE job_id = ? AND status = 'pending'", (job["id"],))
     invocations = database.query(
         "SELECT id FROM {tool_invocations} WHERE job_id = ? AND status = 'running'", (job["id"],)
