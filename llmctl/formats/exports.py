@@ -37,6 +37,7 @@ EXPORTS: Registry[Export] = Registry(
         "openai": "openai:conversations",
         "sharegpt": "sharegpt:conversations",
     },
+    group="llmctl.exports",
 )
 
 

@@ -28,4 +28,6 @@ IMPORTS: Registry[Format] = Registry(
         "openai": "openai_in:FORMAT",
         "sharegpt": "sharegpt_in:FORMAT",
     },
+    group="llmctl.imports",
+    wanted=Format,
 )

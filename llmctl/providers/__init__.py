@@ -93,6 +93,8 @@ PROVIDERS: Registry[Provider] = Registry(
         "compatible": "compatible:COMPATIBLE",
         "echo": "echo:PROVIDER",
     },
+    group="llmctl.providers",
+    wanted=Provider,
 )
 
 

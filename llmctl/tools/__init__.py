@@ -126,4 +126,6 @@ TYPES: Registry[ToolType] = Registry(
         "builtin": "builtin:TYPE",
         "function": "function:TYPE",
     },
+    group="llmctl.tools",
+    wanted=ToolType,
 )

@@ -76,4 +76,6 @@ WIRES: Registry[Wire] = Registry(
         "ollama": "ollama:WIRE",
         "echo": "echo:WIRE",
     },
+    group="llmctl.wires",
+    wanted=Wire,
 )

@@ -20,4 +20,5 @@ EMITTERS: Registry[Emitter] = Registry(
         "typeorm": "typeorm:emit",
         "json-schema": "json_schema:emit",
     },
+    group="llmctl.emitters",
 )
