@@ -78,7 +78,7 @@ def grouped(database: Database, scope: Scope, grouping: Grouping) -> tuple[list[
     Times ascend; otherwise the group with the most tokens comes first. ``messages`` and ``tool_calls`` are None
     where the keys say nothing of them (a message has no provider).
     """
-    groups = _tallies(database, scope, grouping)
+    groups = tallies(database, scope, grouping)
     summary = _total(database, scope)
     activity.count(database, scope, grouping, groups)
     ordered = sorted(groups.items(), key=lambda item: _order(grouping, *item))
@@ -89,12 +89,13 @@ def grouped(database: Database, scope: Scope, grouping: Grouping) -> tuple[list[
 
 
 def _total(database: Database, scope: Scope) -> Tally:
-    whole = _tallies(database, scope, Grouping()).get((), Tally())
+    whole = tallies(database, scope, Grouping()).get((), Tally())
     activity.count(database, scope, Grouping(), {(): whole})
     return whole
 
 
-def _tallies(database: Database, scope: Scope, grouping: Grouping) -> Groups:
+def tallies(database: Database, scope: Scope, grouping: Grouping) -> Groups:
+    """Return what each group adds up to, to be merged and read further; nothing but requests is counted."""
     groups: Groups = {}
     for source in _sources(scope, grouping):
         source.add_to(groups, database)

@@ -40,10 +40,15 @@ class Tally:
             self.sums[name] += sums[name] or 0
         _pour(counted(sums["durations"]), self.durations)
         _pour(counted(sums["first_tokens"]), self.first_tokens)
-        if sums["cache_savings"] is not None:
-            self.cache_savings = (self.cache_savings or 0.0) + sums["cache_savings"]
-        self.first_at = min(filter(None, (self.first_at, sums["first_at"])), default=None)
-        self.last_at = max(filter(None, (self.last_at, sums["last_at"])), default=None)
+        self._add(sums["cache_savings"], sums["first_at"], sums["last_at"])
+
+    def merge(self, other: Tally) -> None:
+        """Add what another tally adds up to."""
+        for name in _SUMS:
+            self.sums[name] += other.sums[name]
+        _pour(other.durations, self.durations)
+        _pour(other.first_tokens, self.first_tokens)
+        self._add(other.cache_savings, other.first_at, other.last_at)
 
     def figures(self) -> dict[str, Any]:
         """Return the fields of ``stats --json``; what is unknown is None, never 0."""
@@ -77,6 +82,12 @@ class Tally:
             "tool_duration_ms": activity["tool_duration"],
             "cache_savings": None if self.cache_savings is None else round(self.cache_savings, 12),
         }
+
+    def _add(self, cache_savings: float | None, first_at: str | None, last_at: str | None) -> None:
+        if cache_savings is not None:
+            self.cache_savings = (self.cache_savings or 0.0) + cache_savings
+        self.first_at = min(filter(None, (self.first_at, first_at)), default=None)
+        self.last_at = max(filter(None, (self.last_at, last_at)), default=None)
 
 
 #: The values of the keys -> what the group adds up to.
