@@ -23,8 +23,8 @@ h2 { font-size: .85rem; margin: 0 0 .4rem; text-transform: uppercase; letter-spa
 .said { white-space: pre-wrap; }
 pre { background: var(--code); border: 1px solid var(--line); border-radius: .3rem; padding: .6rem .7rem;
   overflow-x: auto; font: .875rem/1.45 ui-monospace, monospace; margin: .5rem 0; white-space: pre; }
+h2 span { text-transform: none; letter-spacing: 0; font-weight: normal; }
 summary { cursor: pointer; color: var(--faint); }
-nav ol { columns: 18rem; padding-left: 1.6rem; }
 """
 
 _HEAD = f"""<!doctype html>
@@ -48,7 +48,7 @@ _CHAT = """\
 {% if chat.description %}<br>{{ chat.description }}{% endif %}</p>
 {% for message in messages %}
 <article class="{{ message.role }}" id="message-{{ message.id }}">
-<h2>{{ message.role }}{% if message.remark %} · {{ message.remark }}{% endif %}</h2>
+<h2>{{ message.role }}{% if message.remark %}<span> · {{ message.remark }}</span>{% endif %}</h2>
 {% if message.thinking %}
 <details><summary>thinking</summary><div class="said">{{ message.thinking }}</div></details>
 {% endif %}

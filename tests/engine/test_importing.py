@@ -143,6 +143,14 @@ def test_a_broken_document_costs_that_document_only(hub):
     assert [problem["line"] for problem in report.problems] == [2, 3, 4]
 
 
+def test_a_conversation_that_breaks_in_a_branch_stays_out_whole(hub):
+    item = json.loads(json.dumps(CHATGPT))
+    item["mapping"]["a1"]["message"]["author"] = "somebody"
+    report = imported(hub, json.dumps([item, CHATGPT | {"conversation_id": "other", "title": "Whole"}]))
+    assert {row["name"] for row in hub.query("SELECT name FROM {chats}")} == {"Whole", "Whole-2"}
+    assert report.problem_count == 1
+
+
 def test_one_document_may_have_many_lines(hub):
     assert imported(hub, json.dumps(OPENAI, indent=2)).document()["conversations"] == 1
 

@@ -89,8 +89,10 @@ def test_what_a_finished_message_says_stays(hubs):
     theirs, ours = hubs
     imported(ours, exported(theirs))
     text = exported(theirs).replace('"content":"that"', '"content":"forged"').replace("2026-10-05", "2027-10-05")
-    imported(ours, text)
+    report = imported(ours, text)
     assert ours.value("SELECT count(*) FROM {messages} WHERE content = 'forged'") == 0
+    assert ours.value("SELECT count(*) FROM {messages} WHERE content = 'that' AND updated_at > '2027'") == 1
+    assert not [problem for problem in report.problems if "finished" in problem["why"]]
 
 
 def test_a_conversation_that_went_on_in_two_hubs_keeps_both_ends(hubs):
@@ -208,20 +210,21 @@ def test_transactions_end_between_conversations(hubs, monkeypatch):
     assert exported(ours, wish) == exported(theirs, wish)
 
 
-def test_sums_are_the_same_row_by_row_and_all_at_once(hubs):
+def test_sums_are_the_same_row_by_row_and_all_at_once(hubs, monkeypatch):
     theirs, ours = hubs
     rows = Rows(theirs)
-    chat = rows.chat("many")
+    chats = [rows.chat(f"many {number}") for number in range(4)]
+    monkeypatch.setattr(steps, "_ROWS", 5)
     for number in range(40):
         rows.insert(
             "requests",
-            at=rows.tick(600),
-            chat_id=chat["id"],
+            at=rows.tick(60),
+            chat_id=chats[number % 4]["id"],
             provider="OpenAI",
             model="gpt-5",
             status=["completed", "failed"][number % 2],
             cost=None if number % 3 else number / 7,
-            duration=number * 137,
+            duration=number % 7 * 137,
             time_to_first_token=number * 11 or None,
             input_tokens=number or None,
             tag=f"t{number % 2}",
