@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from llmctl.cli import places
 from llmctl.cli.io import Streams
 from llmctl.cli.output import OutputFormat
+from llmctl.core import places
 from llmctl.core.errors import ConfigError, LlmctlError
 
 if TYPE_CHECKING:

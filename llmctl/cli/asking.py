@@ -7,7 +7,8 @@ from typing import Any
 
 from llmctl.cli.app import App
 from llmctl.cli.schema_in import schema_of
-from llmctl.cli.values import column_value, pairs
+from llmctl.cli.values import pairs
+from llmctl.core.columns import column_value
 from llmctl.core.errors import UsageError
 from llmctl.engine.asking import Keep, Manner
 from llmctl.engine.caps import Caps, Purse, caps

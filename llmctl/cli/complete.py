@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from llmctl.cli.places import hub_path
+from llmctl.core.places import hub_path
 
 
 def main(arguments: tuple[str, ...]) -> None:

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmctl.cli import places
 from llmctl.cli.app import App
-from llmctl.core import jsontext
+from llmctl.core import jsontext, places
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, UsageError
 from llmctl.engine import keys, target
 from llmctl.store import connections, opening, settings

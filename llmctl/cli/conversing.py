@@ -17,7 +17,7 @@ from llmctl.core.errors import InvalidOutputError, LlmctlError, UsageError
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps, loads
 from llmctl.engine import falling_back, selection, target, unfinished
-from llmctl.engine.asking import Ask, Keep, Manner
+from llmctl.engine.asking import Ask, Keep, inherited
 from llmctl.engine.outcome import Outcome
 from llmctl.engine.plan import Plan
 from llmctl.engine.turn import Turn
@@ -123,7 +123,7 @@ class Conversation:
         manner = asking.manner(self._app, settings)
         keep = self._keep(database, settings)
         kept = loads(chat["settings"], {}) if chat else {}
-        manner, keep = _inherited(manner, keep, kept)
+        manner, keep = inherited(manner, keep, kept)
         plan = Plan(
             chat=chat,
             target=self._target(database, chat, agent),
@@ -272,13 +272,3 @@ def _prompt_file(app: App, wishes: Wishes) -> PromptFile | None:
     from llmctl.cli import prompt_files  # only for those who have one
 
     return prompt_files.opened(app, wishes.file, wishes.template, wishes.params)
-
-
-def _inherited(manner: Manner, keep: Keep, settings: dict[str, Any]) -> tuple[Manner, Keep]:
-    """Fill in what the chat keeps of its first turn where no flag says otherwise."""
-    manner = replace(
-        manner,
-        options={**settings.get("options", {}), **manner.options},
-        thinking=manner.thinking if manner.thinking is not None else settings.get("thinking"),
-    )
-    return manner, replace(keep, without=keep.without or frozenset(settings.get("without", ())))

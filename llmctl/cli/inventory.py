@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from llmctl.cli import places as xdg
 from llmctl.cli.app import App
+from llmctl.core import places as xdg
 from llmctl.core.errors import LlmctlError
 from llmctl.store import backups, spool
 from llmctl.store.opening import MEMORY

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmctl.cli import places, stdin
+from llmctl.cli import stdin
 from llmctl.cli.app import App
 from llmctl.cli.values import pairs
+from llmctl.core import places
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.jsontext import dumps
 from llmctl.core.registry import unknown

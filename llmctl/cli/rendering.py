@@ -8,8 +8,8 @@ from llmctl.cli import looking
 from llmctl.cli.app import App
 from llmctl.cli.looking import harmless
 from llmctl.cli.output import Column, emit_json, emit_list, emit_made
-from llmctl.cli.showing import conversation
 from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.engine.reading import conversation
 from llmctl.formats import conversations
 from llmctl.store import snapshots
 from llmctl.store.database import Database

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from llmctl.cli.app import App
 from llmctl.cli.looking import called, harmless, paint
 from llmctl.cli.output import Column, emit_record
 from llmctl.core import jsontext
+from llmctl.engine.reading import conversation
 from llmctl.formats import text
-from llmctl.store import messages, reports, threads
+from llmctl.store import reports, threads
 from llmctl.store.database import Database, Row
 from llmctl.store.records import Shape
 
@@ -38,22 +39,6 @@ def show_messages(app: App, found: list[Row], *, raw: bool = False, results: boo
         pieces = text.conversation(safe, lambda line: paint(app, line, "bold"), results=results)
     for piece in pieces:
         app.io.write(piece)
-
-
-def conversation(database: Database, thread_id: str, *, steps: bool) -> list[Row]:
-    """Return a thread's messages, those that are still being written with what came so far."""
-    return list(so_far(database, messages.conversation(database, thread_id, steps=steps)))
-
-
-def so_far(database: Database, found: Iterable[Row]) -> Iterator[Row]:
-    """Yield messages, those that are still being written with what came so far."""
-    for row in found:
-        if row["status"] == "pending":
-            from llmctl.engine import reparse  # 10 ms of wires and providers
-
-            yield from reparse.complete(database, [row])
-        else:
-            yield row
 
 
 def _title(chat: Row) -> str:

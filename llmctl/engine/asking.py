@@ -120,3 +120,13 @@ class Surroundings:
     #: Let URLs that we fetch ourselves lead to private addresses.
     private_fetch: bool = False
     on_terminal: bool = False
+
+
+def inherited(manner: Manner, keep: Keep, settings: Mapping[str, Any]) -> tuple[Manner, Keep]:
+    """Fill in what the chat keeps of its first turn where nothing else was said."""
+    manner = replace(
+        manner,
+        options={**settings.get("options", {}), **manner.options},
+        thinking=manner.thinking if manner.thinking is not None else settings.get("thinking"),
+    )
+    return manner, replace(keep, without=keep.without or frozenset(settings.get("without", ())))

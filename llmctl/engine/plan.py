@@ -10,6 +10,7 @@ from llmctl.engine import attachments
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
 from llmctl.engine.grants import Tools
 from llmctl.engine.history import Entry
+from llmctl.engine.hooks import Hooks
 from llmctl.engine.party import Party
 from llmctl.engine.target import Target
 from llmctl.store.database import Row
@@ -29,6 +30,8 @@ class Plan:
     tools: Tools = field(default_factory=Tools)
     #: The agent that is talked to, if it is one.
     party: Party | None = None
+    #: What the program around us hears and changes.
+    hooks: Hooks = field(default_factory=Hooks)
     #: Called before each wait for more: what was yielded should be visible by then.
     on_idle: Callable[[], None] = lambda: None
 

@@ -134,18 +134,21 @@ class Turn:
         if left:
             yield Note(f"left out what this model does not take: {', '.join(left)}")
         request = request_of(self._plan, entries)
-        step = self._caller.begin(request, entries, number)
+        asked = self._plan.hooks.asked(request)
+        # Messages that a hook changed stand in no row: the whole body is kept then.
+        sent = entries if asked.messages is request.messages else []
+        step = self._caller.begin(asked, sent, number)
         self.outcome.steps = number
         self.outcome.request_id = step.request_id
         self.outcome.message_id = step.message_id if self._plan.keep.log else None
         yield Started(self.outcome.chat_id, self.outcome.thread_id, self.outcome.message_id, step.request_id, number)
-        yield from self._caller.events(request, entries)
-        return self._finish_step("completed", None)
+        yield from self._caller.events(asked, sent)
+        response = self._finish_step("completed", None)
+        self._plan.hooks.answered(response)
+        return response
 
     def _entries(self) -> list[history.Entry]:
-        entries = history.load(
-            self._database, self._staged.thread_id, provider=self._plan.target.provider.name
-        )
+        entries = history.load(self._database, self._staged.thread_id, provider=self._plan.target.provider.name)
         if not self._plan.keep.log and self._plan.ask.goes_on:
             while entries and entries[-1].message.role == "assistant":  # the broken answer that is asked for again
                 entries.pop()

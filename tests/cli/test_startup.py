@@ -60,7 +60,8 @@ def test_completion_of_names_loads_sqlite_only(tmp_path):
         "llmctl.entry",
         "llmctl.cli",
         "llmctl.cli.complete",
-        "llmctl.cli.places",
+        "llmctl.core",
+        "llmctl.core.places",
         "llmctl.store",
         "llmctl.store.candidates",
     }

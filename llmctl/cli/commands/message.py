@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking, showing
+from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.engine import reading
 from llmctl.store import ledger, messages, streams
 from llmctl.store.records import Shape
 
@@ -59,7 +60,7 @@ def list_(
     database = app.hub()
     thread_id = looking.thread_of(database, looking.chat(database, chat))["id"] if chat is not None else None
     rows = messages.listed(database, thread_id, looking.limit(limit))
-    emit_list(app, showing.so_far(database, rows), looking.with_fields(database, "messages", _COLUMNS))
+    emit_list(app, reading.so_far(database, rows), looking.with_fields(database, "messages", _COLUMNS))
 
 
 @record
@@ -75,7 +76,7 @@ def show(
     """
     app: App = ctx.obj
     database = app.hub()
-    row = next(showing.so_far(database, [messages.one(database, ref)]))
+    row = next(reading.so_far(database, [messages.one(database, ref)]))
     stream = streams.of_message(database, row["id"])
     document = row | {
         "requests": ledger.of_message(database, row["id"]),

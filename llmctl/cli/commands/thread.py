@@ -9,6 +9,7 @@ import typer
 from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_record, listing, record
+from llmctl.engine import reading
 from llmctl.store import snapshots, threadlist
 
 _COLUMNS = [
@@ -58,7 +59,7 @@ def show(ctx: typer.Context, ref: Ref) -> None:
     app: App = ctx.obj
     database = app.hub()
     thread = threadlist.get(database, ref)
-    found = showing.conversation(database, thread["id"], steps=True)
+    found = reading.conversation(database, thread["id"], steps=True)
     if app.format.is_json or app.format.columns:
         document = thread | {"messages": found, "snapshots": snapshots.of_thread(database, thread["id"])}
         emit_record(app, document, [Column(name, "json") for name in document])
