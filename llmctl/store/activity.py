@@ -51,12 +51,19 @@ class _Counted(NamedTuple):
 
 def count(database: Database, scope: Scope, grouping: Grouping, groups: Groups) -> None:
     """Set the activity of the groups where the keys tell it; add groups that have nothing else."""
+    if not is_rolled_up(database):
+        grouping = grouping._replace(activity=None)
     for counted in _countable(scope, grouping):
         found = _counts(database, scope, counted)
         for key in found:
             groups.setdefault(key, Tally())
         for key, tally in groups.items():
             tally.activity |= dict.fromkeys(counted.sums, 0) | found.get(key, {})
+
+
+def is_rolled_up(database: Database) -> bool:
+    """Tell whether the hub has the roll-ups of schema 2: an older one gets them when it is written to."""
+    return bool(database.value("PRAGMA user_version") > 1)
 
 
 def _countable(scope: Scope, grouping: Grouping) -> Iterator[_Counted]:

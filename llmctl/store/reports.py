@@ -52,6 +52,8 @@ _FROM_ROLL_UP = {name: f"sum(r.{name})" for name in _FROM_ROWS} | {
     "durations": "group_concat(nullif(r.duration_histogram, '{}'))",
     "first_tokens": "group_concat(nullif(r.first_token_histogram, '{}'))",
 }
+#: What schema 1 did not sum up.
+_UNKNOWN_ONCE = {"retries": "0", "cache_savings": "NULL"}
 _REQUESTS = "{requests} r"
 _REQUESTS_OF_CHATS = "{requests} r LEFT JOIN {chats} c ON c.id = r.chat_id"
 _CALLED = " LEFT JOIN (SELECT DISTINCT message_id, name FROM {tool_invocations}) i ON i.message_id = r.message_id"
@@ -69,7 +71,8 @@ def chat_stats(database: Database, chat_id: str) -> Row:
 
 def is_named(database: Database, column: Literal["agent", "connection"], name: str) -> bool:
     """Tell whether the ledger knows an agent or a connection of that name, there or gone."""
-    return database.value(f"SELECT 1 FROM {{usage_monthly}} WHERE {column} = ? LIMIT 1", (name,)) is not None
+    table = ROLL_UPS["month" if activity.is_rolled_up(database) else "hour"]
+    return database.value(f"SELECT 1 FROM {{{table}}} WHERE {column} = ? LIMIT 1", (name,)) is not None
 
 
 def grouped(database: Database, scope: Scope, grouping: Grouping) -> tuple[list[Row], Row]:
@@ -97,7 +100,7 @@ def _total(database: Database, scope: Scope) -> Tally:
 def tallies(database: Database, scope: Scope, grouping: Grouping) -> Groups:
     """Return what each group adds up to, to be merged and read further; nothing but requests is counted."""
     groups: Groups = {}
-    for source in _sources(scope, grouping):
+    for source in _sources(scope, grouping, old=not activity.is_rolled_up(database)):
         source.add_to(groups, database)
     return groups
 
@@ -106,7 +109,7 @@ class _Source(NamedTuple):
     """A table to count from: its own sums and keys."""
 
     table: str
-    sums: Mapping[str, str]
+    sums: dict[str, str]
     keys: tuple[str, ...]
     where: str
     values: Mapping[str, Any]
@@ -122,13 +125,19 @@ class _Source(NamedTuple):
                 groups.setdefault(_key(row, width), Tally()).add(row)
 
 
-def _sources(scope: Scope, grouping: Grouping) -> Iterator[_Source]:
-    """Yield where to count: the roll-ups for whole months, days and hours, rows for the rest."""
-    units: list[Unit] = [] if scope.chat_id is not None else list(grouping.rolled_up)
-    if (scope.agent or scope.connection) and "day" in units:
-        units.remove("day")
+def _sources(scope: Scope, grouping: Grouping, *, old: bool = False) -> Iterator[_Source]:
+    """Yield where to count: the roll-ups for whole months, days and hours, rows for the rest.
+
+    An ``old`` hub, of schema 1, has only that by hour until it is written to.
+    """
+    without = {"month", "day"} if old else {"day"} if scope.agent or scope.connection else set()
+    units = [unit for unit in grouping.rolled_up if unit not in without and scope.chat_id is None]
     for unit, part in scope.parts(units):
-        yield _rows(part, grouping) if unit is None else _roll_up(part, unit, grouping.rolled_up[unit])
+        if unit is None:
+            yield _rows(part, grouping)
+        else:
+            source = _roll_up(part, unit, grouping.rolled_up[unit])
+            yield source._replace(sums=source.sums | _UNKNOWN_ONCE) if old else source
 
 
 def _rows(scope: Scope, grouping: Grouping) -> _Source:

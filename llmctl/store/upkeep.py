@@ -44,7 +44,7 @@ _STUCK = (
 )
 _UNCOUNTED = """
 SELECT (SELECT count(*) FROM {requests} WHERE status <> 'pending')
-  - (SELECT coalesce(sum(requests), 0) FROM {usage_monthly})
+  - (SELECT coalesce(sum(requests), 0) FROM {usage_hourly})
 """
 
 
@@ -182,7 +182,7 @@ def _usage(database: Database) -> Finding:
     missing = database.value(_UNCOUNTED)
     if missing <= 0:
         return Finding("usage")
-    return Finding("usage", f"{missing} requests are missing from the sums by month")
+    return Finding("usage", f"{missing} requests are missing from the hourly sums")
 
 
 def _migrations(database: Database) -> Finding:

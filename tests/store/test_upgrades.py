@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmctl.core.jsontext import loads
-from llmctl.store import ddl, reports, search
+from llmctl.store import ddl, groups, reports, search
 from llmctl.store.opening import open_hub
 from llmctl.store.scope import Scope
 from llmctl.store.writes import Insert
@@ -34,6 +34,25 @@ def hub(path):
 def test_reading_leaves_an_old_hub_as_it_is(path):
     with closing(open_hub(path)) as hub:
         assert hub.value("PRAGMA user_version") == 1
+
+
+def test_an_old_hub_can_be_read_before_it_is_upgraded(path):
+    scopes = [
+        Scope(),
+        Scope(agent="coder", agent_id=None),
+        Scope(since="2026-08-30T22:00:04.000+00:00", until="2026-09-01T09:39:00.000+00:00"),
+    ]
+
+    def looked():
+        with closing(open_hub(path)) as hub:
+            found = [reports.total(hub, scope) for scope in scopes]
+            for keys in (["model", "day"], ["tag"], ["tool"], ["status", "month"]):
+                found += reports.grouped(hub, Scope(), groups.grouping(hub, keys))[0]
+            return [row | {"retries": None} for row in found], reports.is_named(hub, "agent", "coder")
+
+    before = looked()
+    open_hub(path, "write").close()
+    assert before == looked()
 
 
 def test_an_old_hub_has_the_shape_of_a_fresh_one_after_the_first_write(hub):

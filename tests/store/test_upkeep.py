@@ -94,7 +94,7 @@ def test_check_gives_another_programs_placeholder_ten_minutes(hub):
 def test_check_finds_a_ledger_that_was_not_counted(hub):
     hub.execute("DROP TRIGGER requests_usage_insert")
     hub.commit(Insert("requests", {"id": "r1", "provider": "echo", "model": "echo"} | ORIGIN))
-    assert problems(hub)["usage"] == "1 requests are missing from the sums by month"
+    assert problems(hub)["usage"] == "1 requests are missing from the hourly sums"
 
 
 def test_check_finds_a_damaged_page(hub, path):
