@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -69,21 +70,13 @@ class RollUps:
             f"sum({_OF_SIGNS.get(name, name)}) AS {name}" for name in roll_up.sums if name not in (_EARLIEST, _LATEST)
         )
         times = f"min(created_at) AS {_EARLIEST}, max(created_at) AS {_LATEST}"
-        counts = {name: self._counts(roll_up, name) for name in roll_up.histograms}
-        select = f"SELECT {roll_up.key_sql}, {sums}, {times} FROM llmctl_deltas GROUP BY {roll_up.groups}"
+        # Only what is new is collected: each bucket that is named counts 1.
+        buckets = ", ".join(f"group_concat({_bucket(name)}) AS {name}" for name in roll_up.histograms)
+        select = f"SELECT {roll_up.key_sql}, {sums}, {times}, {buckets} FROM llmctl_deltas GROUP BY {roll_up.groups}"
         for row in self._database.query(select):
-            key = tuple(row[name] for name in roll_up.keys)
-            self._put(roll_up, row | {name: found.get(key, {}) for name, found in counts.items()})
-
-    def _counts(self, roll_up: _RollUp, histogram: str) -> dict[tuple[str, ...], dict[str, int]]:
-        bucket = _bucket(histogram)
-        found: dict[tuple[str, ...], dict[str, int]] = {}
-        for row in self._database.rows(
-            f"SELECT {roll_up.key_sql}, {bucket} AS bucket, sum(sign) AS number FROM llmctl_deltas"
-            f" WHERE {bucket} IS NOT NULL GROUP BY {roll_up.groups}, {bucket} ORDER BY min(rowid)"
-        ):
-            found.setdefault(tuple(row[name] for name in roll_up.keys), {})[row["bucket"]] = row["number"]
-        return found
+            for name in roll_up.histograms:
+                row[name] = dict(Counter(row[name].split(","))) if row[name] else {}
+            self._put(roll_up, row)
 
     def _put(self, roll_up: _RollUp, sums: Row) -> None:
         where = " AND ".join(f"{name} = :{name}" for name in roll_up.keys)
