@@ -94,8 +94,8 @@ class Unreadable:
 class Finish:
     """The answer is complete: the terminal event came. Its absence means that the stream was cut.
 
-    ``reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``other``; ``raw`` is the
-    provider's own word.
+    ``reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``incomplete`` (the provider itself
+    says that there should be more), ``other``; ``raw`` is the provider's own word.
     """
 
     reason: str

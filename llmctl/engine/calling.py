@@ -165,6 +165,10 @@ class Caller:
             )
         if response.finish_reason == "content_filter":
             raise RejectedError("the provider's content filter stopped the answer", reason="content_filter")
+        if response.finish_reason == "incomplete":
+            raise IncompleteError(
+                f'the provider ended the answer before its end: "{response.raw_finish_reason}"', reason="ended_early"
+            )
         if response.finish_reason == "length" and not any(self._option(name) for name in _LIMITS):
             raise IncompleteError(
                 "the answer was cut at the model's length limit", hint="raise it with -o max_tokens=N", reason="length"

@@ -179,7 +179,7 @@ def test_work_of_the_providers_own_tools_is_kept_whole() -> None:
         {"type": "compaction", "content": "summary"},
     ]
     assert (found.message.text, found.message.tool_calls) == ("Hello!", ())
-    assert (found.finish_reason, found.raw_finish_reason) == ("other", "pause_turn")
+    assert (found.finish_reason, found.raw_finish_reason) == ("incomplete", "pause_turn")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_work_of_the_providers_own_tools_is_kept_whole() -> None:
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
         ("refusal", "content_filter"),
-        ("pause_turn", "other"),
+        ("pause_turn", "incomplete"),
         ("something_new", "other"),
     ],
 )

@@ -77,6 +77,7 @@ def test_who_answers_is_taken_from_the_first_chunk_that_says() -> None:
         ("tool_calls", "tool_calls"),
         ("function_call", "tool_calls"),
         ("content_filter", "content_filter"),
+        ("sensitive", "content_filter"),
         ("eos", "other"),
     ],
 )

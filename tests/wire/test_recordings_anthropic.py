@@ -32,7 +32,7 @@ REASONS = {
     "stop_sequence": "stop",
     "tool_use": "tool_calls",
     "max_tokens": "length",
-    "pause_turn": "other",
+    "pause_turn": "incomplete",
 }
 ERRORS: dict[int, tuple[type[LlmctlError], str]] = {
     400: (RejectedError, "context_length"),

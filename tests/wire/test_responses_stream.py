@@ -198,8 +198,8 @@ def test_usage_counts_cached_and_thinking_as_parts() -> None:
     [
         ({"reason": "max_output_tokens"}, "length"),
         ({"reason": "content_filter"}, "content_filter"),
-        ({"reason": "something"}, "other"),
-        (None, "other"),
+        ({"reason": "something"}, "incomplete"),
+        (None, "incomplete"),
     ],
 )
 def test_incomplete_response_says_why(details: Any, reason: str) -> None:

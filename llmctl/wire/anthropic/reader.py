@@ -29,6 +29,7 @@ _REASONS = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
+    "pause_turn": "incomplete",  # Tools of the provider took long: what came goes back, and the model goes on.
 }
 _MARK = {"wire": ORIGIN}
 _PLAIN = {"text", "tool_use", "thinking", "redacted_thinking"}

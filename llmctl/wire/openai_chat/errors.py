@@ -19,7 +19,7 @@ def error_in(answer: Mapping[str, Any]) -> LlmctlError | None:
             continue
         if choice.get("error"):
             return error_of(choice)
-        if choice.get("finish_reason") in ("error", "insufficient_system_resource"):
+        if choice.get("finish_reason") in ("error", "insufficient_system_resource", "network_error"):
             return error_of({"error": {"message": "the provider broke the answer off", "type": "server_error"}})
     if not choices and "choices" not in answer and answer.get("detail"):
         return error_of(answer)

@@ -27,6 +27,7 @@ _REASONS = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
+    "sensitive": "content_filter",  # Z.ai
 }
 #: Lists beside a message's text; they grow from chunk to chunk.
 _NOTES = ("annotations", "executed_tools", "images")

@@ -110,7 +110,7 @@ class Reader:
         details = response.get("incomplete_details")
         if status == "incomplete" or details:
             raw = details.get("reason") if isinstance(details, dict) else None
-            return Finish(_REASONS.get(str(raw), "other"), raw or status)
+            return Finish(_REASONS.get(str(raw), "incomplete"), raw or status)
         return Finish("tool_calls" if self._calls else "stop", status)
 
     def _started(self, event: dict[str, Any]) -> Events:
