@@ -209,7 +209,7 @@ def test_init_gives_tables_names_on_a_hub_in_use_and_nobody_repeats_them(llmctl,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--table", "chat=x"], "there are agent_sessions"),
+        (["--table", "chat=x"], "agent_sessions, "),
         (["--table", "chats"], "LOGICAL=PHYSICAL"),
         (["--table", "chats=v_jobs"], "taken"),
         (["--table", "chats=x", "--table", "chats=y"], "two names"),

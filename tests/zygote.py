@@ -1,0 +1,171 @@
+"""Processes of llmctl that begin where its modules are loaded already: real ones, forked instead of started.
+
+``python -m tests.zygote SOCKET`` waits for requests, one a connection: JSON with argv, env and cwd, and the three
+descriptors of the process. It forks, and answers with the exit status (negative: the signal), as ``subprocess`` has it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+#: What every command loads, and what most do.
+_PRELOADED = (
+    *("llmctl.cli.main", "llmctl.cli.lazy", "llmctl.cli.tables", "llmctl.cli.conversing", "llmctl.cli.looking"),
+    *("llmctl.engine.turn", "llmctl.wire.openai_chat", "llmctl.providers.echo", "llmctl.store.writer"),
+)
+_MOST_BYTES = 1 << 20
+
+
+def serve(path: str) -> None:
+    """Fork a process for each request, until the socket's folder is gone or stdin ends."""
+    for name in _PRELOADED:
+        __import__(name)
+    with socket.socket(socket.AF_UNIX) as door, selectors.DefaultSelector() as selector:
+        door.bind(path)
+        door.listen(64)
+        selector.register(door, selectors.EVENT_READ)
+        selector.register(sys.stdin, selectors.EVENT_READ)
+        print("ready", flush=True)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is sys.stdin:
+                    return
+                if key.fileobj is door:
+                    _begin(door.accept()[0], selector)
+                else:
+                    _end(key, selector)
+
+
+def _begin(connection: socket.socket, selector: selectors.BaseSelector) -> None:
+    data, fds, _, _ = socket.recv_fds(connection, _MOST_BYTES, 3)
+    while not data.endswith(b"\n"):
+        data += connection.recv(_MOST_BYTES)
+    pid = os.fork()
+    if pid == 0:
+        selector.close()
+        connection.close()
+        _become(json.loads(data), fds)
+    for fd in fds:
+        os.close(fd)
+    selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, connection))
+
+
+def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
+    """Be llmctl; this does not return."""
+    for fd, wanted in zip(fds, (0, 1, 2), strict=True):
+        os.dup2(fd, wanted)
+    os.closerange(3, 256)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    sys.argv = ["llmctl", *request["argv"]]
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    from llmctl.entry import main
+
+    try:
+        main()
+    finally:
+        os._exit(70)
+
+
+def _end(key: selectors.SelectorKey, selector: selectors.BaseSelector) -> None:
+    pid, connection = key.data
+    selector.unregister(key.fileobj)
+    os.close(key.fd)
+    _, status = os.waitpid(pid, 0)
+    with suppress(OSError):
+        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    connection.close()
+
+
+class Zygote:
+    """The process that forks, and how to ask it."""
+
+    def __init__(self, folder: str) -> None:
+        self._path = f"{folder}/zygote"
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        command = [sys.executable, "-m", "tests.zygote", self._path]
+        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+        assert self._server.stdout
+        assert self._server.stdout.readline() == b"ready\n"
+
+    def run(
+        self, argv: Sequence[str], *, input: str | None, env: Mapping[str, str], cwd: str, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``llmctl ARGV`` to its end, as ``subprocess.run(text=True, capture_output=True)`` would."""
+        stdin, to_child = os.pipe()
+        from_out, stdout = os.pipe()
+        from_err, stderr = os.pipe()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self._path)
+            request = json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd}).encode() + b"\n"
+            sent = socket.send_fds(connection, [request], [stdin, stdout, stderr])
+            connection.sendall(request[sent:])
+            for fd in (stdin, stdout, stderr):
+                os.close(fd)
+            outputs = _talk((input or "").encode(), to_child, (from_out, from_err), time.monotonic() + timeout)
+            connection.settimeout(timeout)
+            code = int(connection.recv(16))
+        texts = [io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read() for data in outputs]
+        return subprocess.CompletedProcess(["llmctl", *argv], code, *texts)
+
+    def stop(self) -> None:
+        assert self._server.stdin
+        assert self._server.stdout
+        self._server.stdin.close()
+        self._server.wait()
+        self._server.stdout.close()
+
+
+def _talk(data: bytes, to_child: int, from_child: Sequence[int], deadline: float) -> list[bytes]:
+    """Write the input and read both outputs until they end; raise TimeoutError where that takes too long."""
+    outputs: dict[int, bytearray] = {fd: bytearray() for fd in from_child}
+    rest = memoryview(data)
+    os.set_blocking(to_child, False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(to_child, selectors.EVENT_WRITE)
+        for fd in from_child:
+            selector.register(fd, selectors.EVENT_READ)
+        while selector.get_map():
+            if time.monotonic() > deadline:
+                raise TimeoutError("llmctl did not end")
+            for key, _ in selector.select(1):
+                if key.fd == to_child:
+                    rest = _write(to_child, rest)
+                    is_open = bool(rest)
+                else:
+                    piece = os.read(key.fd, 65536)
+                    outputs[key.fd] += piece
+                    is_open = bool(piece)
+                if not is_open:
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+    return [bytes(outputs[fd]) for fd in from_child]
+
+
+def _write(fd: int, rest: memoryview) -> memoryview:
+    try:
+        return rest[os.write(fd, rest[:65536]) :] if rest else rest
+    except BlockingIOError:
+        return rest
+    except BrokenPipeError:
+        return rest[:0]
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
