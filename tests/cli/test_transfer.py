@@ -103,7 +103,8 @@ def test_a_kill_in_the_middle_leaves_whole_conversations(env, tmp_path):
     process.wait()
     with closing(sqlite3.connect(env["LLMCTL_DB"])) as hub:
         said = hub.execute(
-            "SELECT count(m.id) FROM chats c LEFT JOIN messages m ON m.chat_id = c.id WHERE c.name LIKE 'chat %' GROUP BY c.id"
+            "SELECT count(m.id) FROM chats c LEFT JOIN messages m ON m.chat_id = c.id"
+            " WHERE c.name LIKE 'chat %' GROUP BY c.id"
         ).fetchall()
         assert set(said) == {(2,)}
         assert 0 < len(said) < 2200

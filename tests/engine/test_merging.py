@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -265,3 +267,18 @@ def test_connections_that_run_commands_are_named(hubs):
     Rows(theirs).connection("odd", data=dumps({"key": "command:cat /etc/passwd"}))
     report = imported(ours, exported(theirs))
     assert [what for what in report.left_out if '"odd"' in what]
+
+
+def test_a_hub_of_an_earlier_version_comes_in_and_stays_as_it_is(tmp_path):
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.executescript((Path(__file__).parent.parent / "store" / "fixtures" / "hub_1.sql").read_text())
+        chats = connection.execute("SELECT count(*) FROM chats").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    with closing(new_hub(tmp_path / "ours.db")) as ours:
+        report = imported_file(ours, old)
+        assert counts(ours, "chats") == [chats]
+        assert not report.problem_count
+        assert not sound(ours)
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == version < ddl.VERSION

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from llmctl.core.errors import UsageError, StorageError
+from llmctl.core.errors import StorageError, UsageError
 from llmctl.store import orm
 
 HUB, LLM, NODE_LLM = "hub", "llm", "node-llm"

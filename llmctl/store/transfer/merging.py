@@ -48,7 +48,6 @@ class Merger:
         if refusal is not None:
             return refusal
         row = self.links.translated(record.table, record.row)
-        unknown = row.keys() - statements.known
         try:
             try:
                 outcome = self._write(record.table, statements, row)
@@ -58,8 +57,9 @@ class Merger:
             return Outcome("skipped", f"{record.table}: {error}")
         if outcome.fate == "updated":
             rules.settle(self.database, record.table, row)
-        if unknown and outcome.why is None:
-            return outcome._replace(why=f"{record.table}: no column {', '.join(sorted(unknown))}")
+        if outcome.why is None and not statements.known.issuperset(row):
+            unknown = sorted(row.keys() - statements.known)
+            return outcome._replace(why=f"{record.table}: no column {', '.join(unknown)}")
         return outcome
 
     def finish(self) -> int:
