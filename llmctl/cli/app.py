@@ -68,17 +68,9 @@ class App:
 
     def surroundings(self) -> Surroundings:
         """Return what this process lends to the engine."""
-        from llmctl.cli.stdin import is_set
         from llmctl.engine.asking import Surroundings
 
-        return Surroundings(
-            env=self.env,
-            home=self.home,
-            spool_folder=places.state_folder(self.env),
-            offline=is_set(self.env, "LLMCTL_OFFLINE") or "PYTEST_CURRENT_TEST" in self.env,
-            private_fetch=is_set(self.env, "LLMCTL_ALLOW_PRIVATE_FETCH"),
-            on_terminal=self.io.stderr_tty,
-        )
+        return Surroundings.of(self.env, on_terminal=self.io.stderr_tty)
 
     def origin(self) -> Origin:
         """Return where this run was asked for."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from llmctl.cli import looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_json, emit_list, emit_record
 from llmctl.core import periods
-from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.store import groups, refs, reports
+from llmctl.core.errors import UsageError
+from llmctl.engine import counting
+from llmctl.store import groups, reports
 from llmctl.store.database import Database, Row
 from llmctl.store.scope import Scope
 
@@ -64,7 +65,8 @@ def show(app: App, wishes: Wishes) -> None:
     span = _span(wishes, zone or UTC)
     keys = _keys(wishes)
     database = app.hub()
-    scope = _scope(database, wishes, *span)
+    chat_id = looking.chat_id(database, wishes.chat)
+    scope = counting.scope(database, chat_id, wishes.agent, wishes.connection, *span)
     if keys:
         _show_groups(app, database, scope, keys, zone, wishes)
         return
@@ -127,27 +129,6 @@ def _span(wishes: Wishes, zone: tzinfo) -> tuple[str | None, str | None]:
     if wishes.since is not None or wishes.until is not None:
         raise UsageError('"--in" excludes "--since" and "--until"')
     return periods.span(wishes.period, zone=zone)
-
-
-def _scope(database: Database, wishes: Wishes, since: str | None, until: str | None) -> Scope:
-    agent, agent_id = _party(database, "agents", "agent", wishes.agent)
-    connection, connection_id = _party(database, "model_connections", "connection", wishes.connection)
-    chat_id = looking.chat_id(database, wishes.chat)
-    return Scope(chat_id, agent, agent_id, connection, connection_id, since, until)
-
-
-def _party(
-    database: Database, table: str, kind: Literal["agent", "connection"], ref: str | None
-) -> tuple[str | None, str | None]:
-    """Return name and id of an agent or connection; of one that is gone the ledger still has the name."""
-    if ref is None:
-        return None, None
-    row = refs.find(database, table, ref, kind=kind)
-    if row is not None:
-        return row["name"], row["id"]
-    if reports.is_named(database, kind, ref):
-        return ref, None
-    raise NotFoundError(f'no {kind} "{ref}"', hint=f"see: llmctl {kind} list")
 
 
 def _range(scope: Scope, figures: Any) -> str:

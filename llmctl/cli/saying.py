@@ -11,6 +11,7 @@ from llmctl.cli.messages_in import parsed_messages
 from llmctl.core.errors import NotFoundError
 from llmctl.core.messages import Message
 from llmctl.engine.asking import Ask
+from llmctl.engine.attaching import file_of, read_file
 
 if TYPE_CHECKING:
     from llmctl.cli.prompt_files import PromptFile
@@ -42,9 +43,9 @@ class Wishes:
 def ask(app: App, wishes: Wishes, file: PromptFile | None, system: str | None) -> Ask:
     """Read what is said. ``system`` goes before the system prompt of the file."""
     names, from_stdin = attaching.files(app)
-    attached = tuple(attaching.read_file(name) for name in names)
+    attached = tuple(read_file(name) for name in names)
     if from_stdin:
-        attached = (*attached, attaching.file_of(stdin.read_bytes(app.io, app.note)))
+        attached = (*attached, file_of(stdin.read_bytes(app.io, app.note)))
     takes_stdin = False if from_stdin or wishes.messages == "-" else app.asking["stdin"]
     if file:
         own, prompt = file.rendered(wishes.words, takes_stdin)

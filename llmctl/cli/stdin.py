@@ -9,11 +9,11 @@ from typing import Literal
 
 from llmctl.cli.io import Streams
 from llmctl.core.errors import UsageError
+from llmctl.core.switches import is_set
 
 Note = Callable[[str], None]
 
 _SILENCE_S = 3.0
-_OFF = ("", "0", "false", "no", "off")
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox", "fish"))
 
 _LEFT_ALONE = (
@@ -69,11 +69,6 @@ def clean(text: str, what: str, note: Note) -> str:
         return text
     note(f"{what} is not valid UTF-8; what could not be read became U+FFFD")
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def is_set(env: Mapping[str, str], name: str) -> bool:
-    """Tell whether a yes-or-no variable says yes: it is there and none of ``0 false no off``."""
-    return env.get(name, "").lower() not in _OFF
 
 
 def _is_wanted(io: Streams, env: Mapping[str, str], stdin: bool | None, note: Note) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llmctl.core import places
 from llmctl.core.messages import File, Message, Text
+from llmctl.core.switches import is_set
 from llmctl.engine.caps import Caps
 
 
@@ -120,6 +122,18 @@ class Surroundings:
     #: Let URLs that we fetch ourselves lead to private addresses.
     private_fetch: bool = False
     on_terminal: bool = False
+
+    @classmethod
+    def of(cls, env: Mapping[str, str], *, on_terminal: bool = False) -> Surroundings:
+        """Return what a process with this environment lends."""
+        return cls(
+            env=env,
+            home=env.get("HOME", ""),
+            spool_folder=places.state_folder(env),
+            offline=is_set(env, "LLMCTL_OFFLINE") or "PYTEST_CURRENT_TEST" in env,
+            private_fetch=is_set(env, "LLMCTL_ALLOW_PRIVATE_FETCH"),
+            on_terminal=on_terminal,
+        )
 
 
 def inherited(manner: Manner, keep: Keep, settings: Mapping[str, Any]) -> tuple[Manner, Keep]:
