@@ -34,6 +34,8 @@ class Agent:
     row: Row
     definition: Definition
     party: Party
+    #: What ``-p`` says for this turn alone.
+    params: Mapping[str, Any]
 
     def fill_in(self, app: App) -> None:
         """Let the definition say what no flag does."""
@@ -56,7 +58,7 @@ class Agent:
         """Return what is said with the instructions as they are now, unless a flag says others."""
         if ask.system is not None:
             return ask
-        return replace(ask, system=agents.instructions(self.definition, self.party.metadata))
+        return replace(ask, system=agents.instructions(self.definition, {**self.party.metadata, **self.params}))
 
     def tools(self, app: App, database: Database, plan: Plan) -> Tools:
         """Return its tools, those of the flags, and the agents that it may ask."""
@@ -73,7 +75,9 @@ def chosen(app: App, database: Database, wishes: Wishes, chat: Row | None) -> Ag
         return None
     if wishes.agent is None:
         row = agentfiles.renewed(database, row, app.env, app.note, writable=not app.asking["dry_run"])
-    return _agent(app, database, row, rows.session_of_chat(database, chat["id"]) if chat else None)
+    return _agent(
+        app, database, row, rows.session_of_chat(database, chat["id"]) if chat else None, pairs(wishes.params, "-p")
+    )
 
 
 def chat_of(app: App, database: Database, wishes: Wishes) -> Row | None:
@@ -83,7 +87,7 @@ def chat_of(app: App, database: Database, wishes: Wishes) -> Row | None:
     return database.one("SELECT * FROM {chats} WHERE id = ?", (session["chat_id"],)) if session else None
 
 
-def _agent(app: App, database: Database, row: Row, session: Row | None) -> Agent:
+def _agent(app: App, database: Database, row: Row, session: Row | None, params: Mapping[str, Any]) -> Agent:
     definition = agents.definition_of(database, row)
     metadata: Mapping[str, Any] = pairs(app.asking["metadata"], "--metadata")
     party = agents.party(database, row, definition, session, metadata=metadata)
@@ -94,7 +98,7 @@ def _agent(app: App, database: Database, row: Row, session: Row | None) -> Agent
                 f'the agent "{row["name"]}" changed since the last turn of this session; '
                 f"see: llmctl agent session diff {session['id'][:8]}"
             )
-    return Agent(row, definition, party)
+    return Agent(row, definition, party, params)
 
 
 def _row(app: App, database: Database, ref: str) -> Row:

@@ -267,7 +267,7 @@ class Conversation:
 
 
 def _prompt_file(app: App, wishes: Wishes) -> PromptFile | None:
-    if wishes.file is None and wishes.template is None and not wishes.params:
+    if wishes.agent is not None or (wishes.file is None and wishes.template is None and not wishes.params):
         return None
     from llmctl.cli import prompt_files  # only for those who have one
 

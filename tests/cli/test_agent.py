@@ -55,6 +55,14 @@ def test_session_is_continued_with_instructions_over_its_metadata(llmctl: Run, h
     }
 
 
+def test_value_for_one_turn_is_not_kept(llmctl: Run, helper: str) -> None:
+    words = ("agent", "run", helper, "--metadata", "user=ann", "-p", "team=now", "hello", "--json")
+    session = parsed(llmctl(*words))["session_id"]
+    system = rows(llmctl, "SELECT content FROM messages WHERE role = 'system'")
+    assert system == [{"content": "You help ann of now."}]
+    assert parsed(llmctl("agent", "session", "show", session, "--json"))["metadata"] == {"user": "ann"}
+
+
 def test_missing_metadata_is_named_and_nothing_is_sent(llmctl: Run, helper: str) -> None:
     done = llmctl("agent", "run", helper, "hello")
     assert done.returncode == 2

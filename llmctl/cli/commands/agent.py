@@ -213,6 +213,10 @@ def run(
     session: Annotated[str | None, typer.Option(metavar="REF", help="Go on with this session.")] = None,
     continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with its newest session.")] = False,
     name: Annotated[str | None, typer.Option(metavar="N", help="Name of the new session's chat.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="K=V", help="Value for the instructions in this turn alone."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Even if the session is another agent's.")] = False,
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Keep the conversation open.")] = False,
     no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Keep no text, only the ledger row.")] = False,
@@ -230,6 +234,7 @@ def run(
     app.converse(
         words=tuple(prompt or ()),
         agent=agent,
+        params=tuple(param or ()),
         session=session,
         continue_=continue_,
         name=name,
