@@ -5,7 +5,7 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat run embed image agent chats stats request job export import tool init connection model settings completion help doctor db schema' ;;
+        '') words='chat run embed image agent chats stats report request job export import tool init connection model settings completion help doctor db schema' ;;
         'agent') words='create apply list show edit remove attach detach run sessions session' ;;
         'agent session') words='new show diff delete' ;;
         'chats') words='list show new edit search rename fork render unlock delete' ;;
@@ -51,6 +51,7 @@ _llmctl_spec() {
         'chats unlock') flags='--force' arguments='hub/chat' ;;
         'chats delete') flags='--with-usage -y --yes' arguments='hub/chat' more='1' ;;
         'stats') flags='--chat --agent --connection --since --until --in --group-by --tz --plot --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --agent:hub/agent --connection:hub/connection --since:any --until:any --in:any --group-by:any --tz:any --columns:any' ;;
+        'report') flags='--output --since --until --in --tz --chat --no-chats --serve --port' values='--output:file --since:any --until:any --in:any --tz:any --chat:hub/chat --port:any' ;;
         'request list') flags='--chat --status --failed -m --model --provider --since --limit --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --status:any -m:hub/model --model:hub/model --provider:any --since:any --limit:any --columns:any' ;;
         'request show') flags='--http --stream --reparse --json --jsonl --columns' values='--columns:any' arguments='hub/request' ;;
         'request curl') arguments='hub/request' ;;
@@ -94,7 +95,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|run|embed|image|agent|chats|stats|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|embed|image|agent|chats|stats|report|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

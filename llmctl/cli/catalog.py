@@ -73,6 +73,7 @@ CATALOG: dict[str, Entry] = {
         },
     ),
     "stats": Entry(LOOK_BACK, "Show tokens, cost, latency and errors, of a chat or of everything"),
+    "report": Entry(LOOK_BACK, "Draw a dashboard: cost, tokens, latency, errors, tools and chats, as one HTML file"),
     "request": Entry(
         LOOK_BACK,
         "Look into the ledger of requests",

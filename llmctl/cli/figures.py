@@ -62,7 +62,7 @@ class Wishes(NamedTuple):
 def show(app: App, wishes: Wishes) -> None:
     """Count, and write it: one record, or a row for each group."""
     zone = periods.time_zone(wishes.tz) if wishes.tz else None
-    span = _span(wishes, zone or UTC)
+    span = span_of(wishes.since, wishes.until, wishes.period, zone or UTC)
     keys = _keys(wishes)
     database = app.hub()
     chat_id = looking.chat_id(database, wishes.chat)
@@ -118,17 +118,16 @@ def _keys(wishes: Wishes) -> list[str]:
     return keys
 
 
-def _span(wishes: Wishes, zone: tzinfo) -> tuple[str | None, str | None]:
-    if wishes.period is None:
-        since, until = (
-            periods.moment(text, zone=zone) if text is not None else None for text in (wishes.since, wishes.until)
-        )
-        if since and until and since > until:
-            raise UsageError(f'"--since {wishes.since}" is later than "--until {wishes.until}"')
-        return since, until
-    if wishes.since is not None or wishes.until is not None:
-        raise UsageError('"--in" excludes "--since" and "--until"')
-    return periods.span(wishes.period, zone=zone)
+def span_of(since: str | None, until: str | None, period: str | None, zone: tzinfo) -> tuple[str | None, str | None]:
+    """Return the stored times that ``--since --until --in`` mean; raise UsageError for what cannot be meant."""
+    if period is not None:
+        if since is not None or until is not None:
+            raise UsageError('"--in" excludes "--since" and "--until"')
+        return periods.span(period, zone=zone)
+    begin, end = (periods.moment(text, zone=zone) if text is not None else None for text in (since, until))
+    if begin and end and begin > end:
+        raise UsageError(f'"--since {since}" is later than "--until {until}"')
+    return begin, end
 
 
 def _range(scope: Scope, figures: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import Any, Literal, NamedTuple
 
 #: The fields of ``stats --json``.
@@ -25,7 +26,8 @@ class Range:
 
     since: str | None
     until: str | None
-    zone: str
+    zone: tzinfo | None
+    zone_name: str
     unit: Unit
     written_at: str
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Any
@@ -96,7 +96,7 @@ def _range(wish: Wish, whole: Tally, now: str) -> Range:
     since, until = wish.since or whole.first_at or now, min(wish.until or now, now)
     days = (clock.parsed(until) - clock.parsed(since)).total_seconds() / 86400
     unit: Unit = "hour" if days <= 2 else "day" if days <= _MANY_DAYS else "month"
-    return Range(wish.since, wish.until, wish.zone_name, unit, now)
+    return Range(wish.since, wish.until, wish.zone, wish.zone_name, unit, now)
 
 
 def _tallies(database: Database, wish: Wish, keys: Sequence[str]) -> Groups:
@@ -165,11 +165,15 @@ def _days(database: Database, wish: Wish, range: Range, whole: Tally) -> dict[st
 
 def _single_ones(database: Database, wish: Wish, requests: int) -> dict[str, Any]:
     clean = Clean()
-    slowest, dearest = (
-        dashboard.top(database, wish.scope, measure, requests, _TOP) for measure in ("duration", "cost")
-    )
+    slowest = dashboard.top(database, wish.scope, "duration", requests, _TOP)
+    dearest = dashboard.top(database, wish.scope, "cost", requests, _TOP)
     reasons = dashboard.failures(database, wish.scope, _LOOKED_AT)
-    told = {"slowest": slowest, "dearest": dearest, "reasons": reasons, "chats": _chats(database, wish)}
+    told: dict[str, Sequence[Row]] = {
+        "slowest": slowest,
+        "dearest": dearest,
+        "reasons": reasons,
+        "chats": _chats(database, wish),
+    }
     return {name: [clean.value(row) for row in rows] for name, rows in told.items()} | {
         "reasons_of": _LOOKED_AT if requests > _LOOKED_AT else None
     }
@@ -187,7 +191,10 @@ def _numbers(counts: Mapping[str, int]) -> dict[int, int]:
 
 
 def _without_texts(found: Dashboard) -> Dashboard:
-    drop: Callable[[Sequence[Row]], list[Row]] = lambda rows: [  # noqa: E731
-        {**row, "chat": None, "chat_id": None, "example": None} for row in rows
-    ]
-    return replace(found, slowest=drop(found.slowest), dearest=drop(found.dearest), reasons=drop(found.reasons))
+    return replace(
+        found, slowest=_wordless(found.slowest), dearest=_wordless(found.dearest), reasons=_wordless(found.reasons)
+    )
+
+
+def _wordless(rows: Sequence[Row]) -> list[Row]:
+    return [{**row, "chat": None, "chat_id": None, "example": None} for row in rows]

@@ -18,11 +18,15 @@ def conversations(found: Iterable[Conversation]) -> Iterator[str]:
     """Yield the page piece by piece, a section for each conversation."""
     yield from templates.page("head", {})
     for conversation in found:
-        shown = [_shown(message) for message in conversation.messages]
-        yield from templates.page(
-            "chat", {"chat": dict(conversation.chat), "title": conversation.title, "messages": shown}
-        )
+        yield from section(conversation)
     yield from templates.page("foot", {})
+
+
+def section(conversation: Conversation) -> Iterator[str]:
+    """Yield one conversation, as a part of a page."""
+    shown = [_shown(message) for message in conversation.messages]
+    values = {"chat": dict(conversation.chat), "title": conversation.title, "messages": shown}
+    yield from templates.page("chat", values)
 
 
 def blocks(text: str) -> Iterator[tuple[bool, str]]:

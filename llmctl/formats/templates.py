@@ -7,9 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateSyntaxError,
+    UndefinedError,
+    meta,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmctl.core.errors import LlmctlError, UsageError
@@ -52,7 +63,22 @@ def render(text: str, values: Mapping[str, Any], source: str) -> str:
 
 def page(name: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Yield a page of HTML piece by piece: one of ours, filled with values, everything in them escaped."""
-    yield from _ENVIRONMENT.overlay(autoescape=True).from_string(PAGES[name]).generate(**values)
+    yield from _page(name).generate(**values)
+
+
+def document(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one of the report's templates, filled with values, everything in them escaped."""
+    yield from _documents().get_template(name).generate(**values)
+
+
+@cache
+def _page(name: str) -> Template:
+    return _ENVIRONMENT.overlay(autoescape=True).from_string(PAGES[name])
+
+
+@cache
+def _documents() -> Environment:
+    return _ENVIRONMENT.overlay(autoescape=True, loader=FileSystemLoader(Path(__file__).with_name("report")))
 
 
 def _broken(error: TemplateSyntaxError, source: str) -> LlmctlError:
