@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-from llmctl.core.errors import UsageError
+from llmctl.core import places
+from llmctl.core.errors import DeniedError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.tools import Tool
 from llmctl.engine import keys
@@ -33,7 +36,7 @@ class Lender:
 
     def __init__(self, around: Surroundings, hub_path: str) -> None:
         self._around = around
-        self._private = _private(hub_path)
+        self._private = _private(hub_path, around.env)
         self.sessions = Sessions()
         #: Values that must not be stored or shown, whatever a tool prints.
         self.secrets: set[str] = set()
@@ -44,7 +47,7 @@ class Lender:
         return Context(
             env=self._environment(tool),
             folder=self._folder(tool),
-            fetch=self._fetch,
+            fetch=partial(self._fetch, tool),
             timeout_s=limit if remaining_s is None else max(0.001, min(limit, remaining_s)),
             most_bytes=int(tool.data.get("output") or MOST_OUTPUT_BYTES),
             log=log,
@@ -79,11 +82,12 @@ class Lender:
         self.secrets.add(value)
         return value
 
-    def _fetch(self, request: HttpRequest, *, timeout_s: float, most_bytes: int) -> Answered:
+    def _fetch(self, tool: Tool, request: HttpRequest, *, timeout_s: float, most_bytes: int) -> Answered:
         from llmctl.transport import client
 
         timeouts = client.Timeouts(first_byte=timeout_s, idle=timeout_s, total=timeout_s)
-        with client.open(request, timeouts, loopback_only=self._around.offline) as answer:
+        address = _address(tool, request.url)
+        with client.open(request, timeouts, loopback_only=self._around.offline, at=address) as answer:
             return Answered(answer.status, answer.headers, _read(answer.chunks, most_bytes))
 
 
@@ -98,6 +102,24 @@ def check_limits(data: Mapping[str, Any]) -> None:
         raise UsageError('"env" of a tool is a list of names, or an object of names and values')
 
 
+def _address(tool: Tool, url: str) -> str | None:
+    """Return the address to connect to: a public one, or any (None) of a host that the tool names letter by letter.
+
+    A pattern is no word for the user's own network: a name that fits it may stand for any address.
+    """
+    from llmctl.transport import guard
+
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if host in {str(rule).lower() for rule in tool.data.get("hosts") or ()}:
+        return None
+    try:
+        return guard.addresses(host, parts.port or (443 if parts.scheme == "https" else 80))[0]
+    except UsageError as error:
+        hint = f"allow it by its own name: llmctl tool edit {tool.name} --host {host}"
+        raise DeniedError(error.message, hint=hint, reason="confined") from None
+
+
 def _read(chunks: Any, most_bytes: int) -> bytes:
     """Read a body as far as it is wanted, and one byte more: that tells that there is more."""
     body = bytearray()
@@ -108,8 +130,9 @@ def _read(chunks: Any, most_bytes: int) -> bytes:
     return bytes(body[: most_bytes + 1])
 
 
-def _private(hub_path: str) -> tuple[str, ...]:
-    """Return what belongs to llmctl itself: the hub's file and its companions, its keys."""
+def _private(hub_path: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what belongs to llmctl itself: the hub with its companions and copies, keys, what waits to be stored."""
     real = os.path.realpath(hub_path)
-    beside = os.path.join(os.path.dirname(real), "keys")
-    return (real, f"{real}-wal", f"{real}-shm", beside)
+    data, state = places.data_folder(env), places.state_folder(env)
+    keys_of_ours = {os.path.join(folder, "keys") for folder in (os.path.dirname(real), data) if folder}
+    return (real, *(os.path.realpath(path) for path in (*keys_of_ours, state) if path))

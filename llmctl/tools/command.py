@@ -6,6 +6,7 @@ No shell reads them unless the tool says so; then every argument is quoted for i
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from llmctl.core.errors import InvalidOutputError, UsageError
 from llmctl.core.tools import Ran, Tool
 from llmctl.tools import Context, ToolType, programs, templates
+
+#: What may begin with "-" and is no flag. Not all that Python takes for a number: ``-inf`` are three flags.
+_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
 _PASSING = ("stdin", "flags", "none")
 
@@ -57,7 +61,7 @@ def _words(template: list[str], arguments: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for word in template:
         filled = templates.fill(word, arguments)
-        if word.startswith("{") and filled.startswith("-") and "--" not in words and not _is_number(filled):
+        if word.startswith("{") and filled.startswith("-") and "--" not in words and not _NUMBER.fullmatch(filled):
             raise InvalidOutputError(f'an argument may not begin with "-": "{filled[:80]}"')
         words.append(filled)
     return words
@@ -90,14 +94,6 @@ def _halting(tool: Tool, ran: Ran) -> Ran:
 
 def _is_words(command: Any) -> bool:
     return isinstance(command, list) and all(isinstance(word, str) for word in command) and bool(command[0].strip())
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 TYPE = ToolType(run, checked)

@@ -61,7 +61,7 @@ class Confinement:
     def _require(self, real: str, asked: str) -> None:
         if not any(_is_in(real, folder) for folder in self._folders):
             raise DeniedError(f'"{asked}" is outside of the folders that this tool may read', reason="confined")
-        if any(_is_in(real, private) for private in self._private):
+        if any(_belongs_to(real, private) for private in self._private):
             raise DeniedError(f'"{asked}" belongs to llmctl itself', reason="confined")
 
     def _require_opened(self, descriptor: int, asked: str) -> None:
@@ -72,6 +72,11 @@ class Confinement:
 
 def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _belongs_to(path: str, private: str) -> bool:
+    """Say whether a path is a private one, in it, or a companion or copy beside it: ``hub.db-wal``, ``hub.db.bak``."""
+    return path.startswith(private) and path[len(private) : len(private) + 1] in ("", "/", "-", ".")
 
 
 def _unreadable(path: str, error: OSError) -> LlmctlError:

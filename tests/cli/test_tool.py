@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Run
+from tests.fakes.openai_server import FakeServer, Reply
 
 PYTHON_TOOL = '''
 def weather(city: str, days: int = 1, tags: list[str] | None = None) -> dict:
@@ -528,6 +529,44 @@ def test_the_hub_and_its_keys_are_nobodys_business(llmctl: Run, env: Mapping[str
     assert [call["status"] for call in json.loads(done.stdout)["tool_calls"]] == ["denied"] * 3
 
 
+def test_what_belongs_to_llmctl_elsewhere_is_not_read_either(
+    llmctl: Run, env: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Keys stand in the data folder wherever the hub is; copies of the hub beside it."""
+    data, state = tmp_path / "data", tmp_path / "state"
+    places = [data / "llmctl/keys/openai", state / "llmctl/x.spool", Path(f"{env['LLMCTL_DB']}.1.bak")]
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("secret")
+    own = {**env, "XDG_DATA_HOME": str(data), "XDG_STATE_HOME": str(state)}
+    llmctl("tool", "add", "read", "--builtin", "read_file", "--folder", "/", check=True)
+    done = ask(llmctl, "\n".join(f'read {{"path": "{p}"}}' for p in places), "-T", "read:auto", "--json", env=own)
+    assert [call["status"] for call in json.loads(done.stdout)["tool_calls"]] == ["denied"] * 3
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "status"),
+    [
+        ("127.*", "http://127.0.0.1:{port}/", "denied"),
+        ("*", "http://localhost:{port}/", "denied"),
+        ("*", "http://[::ffff:127.0.0.1]:{port}/", "denied"),
+        ("*", "http://169.254.169.254/", "denied"),
+        ("127.0.0.1", "http://127.0.0.1:{port}/", "completed"),
+    ],
+)
+def test_a_pattern_of_hosts_leads_into_no_private_network(
+    llmctl: Run, env: Mapping[str, str], host: str, url: str, status: str
+) -> None:
+    own = {name: value for name, value in env.items() if name != "PYTEST_CURRENT_TEST"}
+    with FakeServer() as server:
+        server.answer(Reply(200, {"content-type": "text/plain"}, (b"inside",), length=6))
+        llmctl("tool", "add", "get", "--builtin", "fetch_url", "--host", host, check=True)
+        done = ask(llmctl, f'get {{"url": "{url.format(port=server.port)}"}}', "-T", "get:auto", "--json", env=own)
+    (call,) = json.loads(done.stdout)["tool_calls"]
+    assert call["status"] == status, call
+    assert len(server.requests) == (status == "completed")
+
+
 def test_no_key_reaches_a_program_or_comes_back(llmctl: Run, env: Mapping[str, str]) -> None:
     secret = "sk-proj-" + "Ab3" * 15
     llmctl("tool", "add", "env", "--command", "env", check=True)
@@ -553,6 +592,8 @@ def test_no_key_reaches_a_program_or_comes_back(llmctl: Run, env: Mapping[str, s
 def test_arguments_become_no_flags_and_no_shell(llmctl: Run, tmp_path: Path) -> None:
     llmctl("tool", "add", "show", "--command", "cat {file}", "--cwd", str(tmp_path), check=True)
     llmctl("tool", "add", "sh", "--command", "echo {word}", "--shell", check=True)
+    inf = ask(llmctl, 'show {"file": "-inf"}', "-T", "show:auto", "--json")
+    assert 'may not begin with "-"' in json.loads(inf.stdout)["tool_calls"][0]["result"]
     calls = ['show {"file": "--help"}', 'sh {"word": "$(touch owned); touch owned `touch owned`"}']
     done = ask(llmctl, "\n".join(calls), "-T", "show:auto", "-T", "sh:auto", "--json")
     first, second = (call["result"] for call in json.loads(done.stdout)["tool_calls"])
