@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.zygote import Zygote
+from tests import zygote
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,28 +25,21 @@ def env(tmp_path: Path) -> dict[str, str]:
     return kept | {"HOME": str(home), "LLMCTL_DB": str(tmp_path / "hub.db"), "NO_COLOR": "1"}
 
 
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    """Where processes of llmctl come from without the half second that its modules take under load."""
-    with tempfile.TemporaryDirectory(prefix="llmctl-") as folder:  # short: a socket's path has to be
-        running = Zygote(folder)
-        yield running
-        running.stop()
-
-
 @pytest.fixture
-def llmctl(env: Mapping[str, str], tmp_path: Path, zygote: Zygote) -> Run:
+def llmctl(env: Mapping[str, str], tmp_path: Path) -> Run:
     """Run llmctl as a process: ``llmctl("chat", "-m", "echo", "hi", input="...", env={...})``."""
 
     def run(
         *arguments: str, input: str | None = "", env: Mapping[str, str] = env, check: bool = False, **more: object
     ) -> subprocess.CompletedProcess[str]:
         cwd = str(more.pop("cwd", tmp_path))
-        if not more and not _starts_anew(env):
-            done = zygote.run(arguments, input=input, env=env, cwd=cwd, timeout=60)
+        if not more and zygote.takes(env, arguments):
+            given = None if input is None else input.encode()
+            done = zygote.shared().run(arguments, input=given, env=env, cwd=cwd, timeout=60)
+            found = subprocess.CompletedProcess(done.args, done.returncode, _text(done.stdout), _text(done.stderr))
             if check:
-                done.check_returncode()
-            return done
+                found.check_returncode()
+            return found
         return subprocess.run(
             [sys.executable, "-m", "llmctl", *arguments],
             input=input,
@@ -62,7 +55,5 @@ def llmctl(env: Mapping[str, str], tmp_path: Path, zygote: Zygote) -> Run:
     return run
 
 
-def _starts_anew(env: Mapping[str, str]) -> bool:
-    """Tell whether an environment says something that Python reads when it starts."""
-    own = {name for name in env if name.startswith(("PYTHON", "LC_", "LANG"))}
-    return any(env[name] != os.environ.get(name) for name in own)
+def _text(data: bytes) -> str:
+    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()

@@ -6,17 +6,20 @@ descriptors of the process. It forks, and answers with the exit status (negative
 
 from __future__ import annotations
 
-import io
+import atexit
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 #: What every command loads, and what most do.
@@ -105,10 +108,10 @@ class Zygote:
         assert self._server.stdout.readline() == b"ready\n"
 
     def run(
-        self, argv: Sequence[str], *, input: str | None, env: Mapping[str, str], cwd: str, timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Run ``llmctl ARGV`` to its end, as ``subprocess.run(text=True, capture_output=True)`` would."""
-        stdin, to_child = os.pipe()
+        self, argv: Sequence[str], *, input: bytes | None, env: Mapping[str, str], cwd: str, timeout: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run ``llmctl ARGV`` to its end, as ``subprocess.run(capture_output=True)`` would; None is /dev/null."""
+        stdin, to_child = (os.open(os.devnull, os.O_RDONLY), -1) if input is None else os.pipe()
         from_out, stdout = os.pipe()
         from_err, stderr = os.pipe()
         with socket.socket(socket.AF_UNIX) as connection:
@@ -118,11 +121,10 @@ class Zygote:
             connection.sendall(request[sent:])
             for fd in (stdin, stdout, stderr):
                 os.close(fd)
-            outputs = _talk((input or "").encode(), to_child, (from_out, from_err), time.monotonic() + timeout)
+            outputs = _talk(input or b"", to_child, (from_out, from_err), time.monotonic() + timeout)
             connection.settimeout(timeout)
             code = int(connection.recv(16))
-        texts = [io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read() for data in outputs]
-        return subprocess.CompletedProcess(["llmctl", *argv], code, *texts)
+        return subprocess.CompletedProcess(["llmctl", *argv], code, *outputs)
 
     def stop(self) -> None:
         assert self._server.stdin
@@ -132,13 +134,31 @@ class Zygote:
         self._server.stdout.close()
 
 
+@cache
+def shared() -> Zygote:
+    """Return the one of this test process; it ends with it."""
+    folder = tempfile.mkdtemp(prefix="llmctl-")  # short: a socket's path has to be
+    running = Zygote(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(running.stop)
+    return running
+
+
+def takes(env: Mapping[str, str], argv: Sequence[str | bytes]) -> bool:
+    """Tell whether a process can be forked: Python reads some of its environment when it starts."""
+    own = {name for name in env if name.startswith(("PYTHON", "LC_", "LANG")) and name != "PYTHONPATH"}
+    plain = all(isinstance(word, str) and word.isprintable() for word in argv)
+    return plain and all(env[name] == os.environ.get(name) for name in own)
+
+
 def _talk(data: bytes, to_child: int, from_child: Sequence[int], deadline: float) -> list[bytes]:
     """Write the input and read both outputs until they end; raise TimeoutError where that takes too long."""
     outputs: dict[int, bytearray] = {fd: bytearray() for fd in from_child}
     rest = memoryview(data)
-    os.set_blocking(to_child, False)
     with selectors.DefaultSelector() as selector:
-        selector.register(to_child, selectors.EVENT_WRITE)
+        if to_child >= 0:
+            os.set_blocking(to_child, False)
+            selector.register(to_child, selectors.EVENT_WRITE)
         for fd in from_child:
             selector.register(fd, selectors.EVENT_READ)
         while selector.get_map():

@@ -42,6 +42,8 @@ def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except BaseException as error:
+        if isinstance(error.__cause__, Signalled):  # Python wraps what is raised while a class is made
+            raise error.__cause__ from error
         return _report(error, app, arguments)
 
 

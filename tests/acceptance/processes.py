@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests import zygote
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LLMCTL = [sys.executable, "-m", "llmctl"]
 #: Longer than anything here takes; a process that hangs fails its test instead of the whole run.
@@ -57,6 +59,9 @@ class Llmctl:
 
     def __call__(self, *words: str | bytes, stdin: Any = subprocess.DEVNULL, **more: Any) -> Done:
         """Run to the end. ``stdin`` may be text or bytes."""
+        is_plain = stdin == subprocess.DEVNULL or isinstance(stdin, str | bytes)
+        if is_plain and not more and zygote.takes(self.env, words):
+            return self._forked([str(word) for word in words], stdin)
         if isinstance(stdin, str | bytes):
             more["input"] = stdin.encode() if isinstance(stdin, str) else stdin
         else:
@@ -64,6 +69,11 @@ class Llmctl:
         done = subprocess.run(
             [*LLMCTL, *words], env=self.env, capture_output=True, timeout=PATIENCE_S, cwd=self.home, **more
         )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def _forked(self, words: list[str], stdin: Any) -> Done:
+        given = stdin.encode() if isinstance(stdin, str) else stdin if isinstance(stdin, bytes) else None
+        done = zygote.shared().run(words, input=given, env=self.env, cwd=self.home, timeout=PATIENCE_S)
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def shell(self, script: str, **more: Any) -> Done:

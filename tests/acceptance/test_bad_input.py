@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from llmctl.store import ddl
+
 from tests.acceptance.hubs import Hub
 from tests.acceptance.processes import Done, Llmctl
 from tests.fakes.openai_server import FakeServer, delta, document, event, refusal, stream
@@ -301,7 +303,11 @@ NO_HUBS = [
     NoHub("zeros", written(b"\0" * 5000), 13, NOT_SQLITE, "--db or LLMCTL_DB"),
     NoHub("other database", other_database, 13, '"{}" is a database, but not a hub', "llmctl init --adopt"),
     NoHub(
-        "newer", newer, 13, 'the hub "{}" was written by a newer llmctl (schema 999, this program knows 1)', "upgrade"
+        "newer",
+        newer,
+        13,
+        f'the hub "{{}}" was written by a newer llmctl (schema 999, this program knows {ddl.VERSION})',
+        "upgrade",
     ),
     NoHub("cut off", lambda path: os.truncate(path, 8192), 13, 'the hub "{}" is damaged', "llmctl db restore"),
     NoHub("damaged", damaged, 13, 'the hub "{}" is damaged', "llmctl db restore"),
