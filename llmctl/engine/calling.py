@@ -12,7 +12,7 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.chat import ChatRequest
 from llmctl.core.errors import BudgetError, IncompleteError, LlmctlError, RejectedError, UnavailableError
-from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
+from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta, Unreadable
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
 from llmctl.engine import bodies, decoding, history, near_models
@@ -109,7 +109,7 @@ class Caller:
             try:
                 events = decoding.events(self._recorder.record(received, call), self._wire, self._dialect)
                 for event in self._redact.events(events, step.struck):
-                    step.events += 1
+                    step.events += not isinstance(event, Unreadable)
                     step.fold.add(event)
                     if isinstance(event, _DELIVERIES):
                         self._delivered(step)
@@ -155,6 +155,8 @@ class Caller:
     def _judge(self, step: Step) -> None:
         """Raise where the stream ended, but not as a complete answer ends."""
         response = step.fold.response()
+        if response.finish_reason is None and not step.events and response.unreadable:
+            raise UnavailableError(f"the answer cannot be read: {response.unreadable[0]}", reason="not_json")
         if response.finish_reason is None and not step.events:
             raise UnavailableError("the answer was cut before its first event", reason="empty")
         if response.finish_reason is None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from llmctl.core.chat import ChatRequest
+from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.errors import NotFoundError
 from llmctl.core.http import Endpoint
-from llmctl.core.jsontext import loads
+from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import Message
-from llmctl.engine import attachments, history
+from llmctl.engine import attachments, bodies, grants, history
 from llmctl.providers import PROVIDERS, Provider
 from llmctl.store import ledger, streams, threads
 from llmctl.store.database import Database, Row
@@ -51,7 +53,15 @@ def chat_request(database: Database, request: Row) -> ChatRequest:
         options=parameters.get("options") or {},
         thinking=parameters.get("thinking"),
         schema=parameters.get("schema"),
+        tools=tuple(_specs(database, parameters.get("tools") or ())),
     )
+
+
+def _specs(database: Database, names: Iterable[str]) -> Iterator[ToolSpec]:
+    """Yield the tools as they are now, without those that are gone."""
+    for name in names:
+        with suppress(NotFoundError):
+            yield from grants.Tools(grants.resolve(database, {name: "automatic"}, writable=False)).specs()
 
 
 def provider_of(request: Row) -> Provider:
@@ -77,7 +87,29 @@ def _body(database: Database, request: Row, call: Row) -> bytes:
     wire = WIRES.load(format.get("wire", provider.wire))
     endpoint = Endpoint(provider.base_url, dialect=provider.dialect)
     messages = attachments.fit_for(asked.messages, wire, provider.dialect)[0]
-    return wire.build_request(endpoint, replace(asked, messages=messages)).body
+    whole = wire.build_request(endpoint, replace(asked, messages=messages)).body
+    if not kept or sha256(whole).hexdigest() == call["body_hash"]:
+        return whole
+    rest = tuple(map(bodies.without_files, messages[call["omitted_messages"] or 0 :]))
+    return _completed(kept, wire.build_request(endpoint, replace(asked, messages=rest)).body, whole)
+
+
+def _completed(kept: bytes, rest: bytes, whole: bytes) -> bytes:
+    """Put what stands in other rows into the body that was kept, which alone has the tools as they were.
+
+    ``rest`` and ``whole`` are built alike, ``rest`` without what was left out of ``kept``.
+    """
+    try:
+        found, partly, all = json.loads(kept), json.loads(rest), json.loads(whole)
+    except ValueError:
+        return whole
+    names, before = list(found), -1
+    for name in all:
+        if name not in found:
+            names.insert(before + 1, name)
+        before = names.index(name)
+    missing = {name: value for name, value in all.items() if partly.get(name) != value}
+    return dumps({name: missing.get(name, found.get(name)) for name in names}).encode("utf-8", "replace")
 
 
 def _messages(database: Database, request: Row, seqs: list[list[int]]) -> tuple[Message, ...]:
@@ -86,9 +118,7 @@ def _messages(database: Database, request: Row, seqs: list[list[int]]) -> tuple[
     known = {row["seq"]: row for row in rows}
     if not places or any(place not in known for place in places):
         raise NotFoundError("the messages of the request are not in the hub", hint="they were deleted, or not kept")
-    loaded = history.load(
-        database, request["thread_id"], upto_seq=max(places), provider=request["provider"]
-    )
+    loaded = history.load(database, request["thread_id"], upto_seq=max(places), provider=request["provider"])
     sent = {entry.seq: entry.message for entry in loaded}
     files = threads.attachments(database, request["thread_id"])
     # A partial answer that was asked for again has left the history since.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from llmctl.core.errors import NotFoundError
+from llmctl.core.errors import NotFoundError, PendingError
 from llmctl.core.jsontext import dumps
-from llmctl.engine import rebuilding, target
+from llmctl.engine import grants, rebuilding, target
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
 from llmctl.engine.caps import caps
 from llmctl.engine.outcome import Outcome, TurnEvent
@@ -43,6 +43,7 @@ class Replay:
                 manner=Manner(
                     options=asked.options,
                     thinking=asked.thinking,
+                    schema=asked.schema,
                     stream=asked.stream,
                     max_steps=1,
                     caps=caps(chosen(database)),
@@ -50,6 +51,7 @@ class Replay:
                 keep=Keep(log=False, tag=request["tag"]),
                 origin=origin,
                 around=around,
+                tools=_tools(database, request),
                 on_idle=on_idle,
             ),
         )
@@ -63,10 +65,19 @@ class Replay:
         try:
             with self._turn:
                 yield from self._turn.events()
+        except PendingError as error:
+            error.hint = "a replay runs no tools; --json shows what the model would call"
+            raise
         finally:
             if self.outcome.request_id:
                 refs = dumps({"replay_of": self._replayed})
                 self._database.commit(Update("requests", self.outcome.request_id, {"refs": refs}))
+
+
+def _tools(database: Database, request: Row) -> grants.Tools:
+    """Return the tools that the model was told of, as they are now; raise NotFoundError where one is gone."""
+    names = rebuilding.parameters_of(request).get("tools") or ()
+    return grants.Tools(grants.resolve(database, dict.fromkeys(names, "user-permitted")))
 
 
 def _target(database: Database, request: Row, model: str | None, around: Surroundings) -> target.Target:
