@@ -9,6 +9,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "llmctl"
 GROUND = {"wire", "providers", "transport", "tools", "store", "formats"}
+#: What programs import: modules beside the rooms. What tools' own processes open comes first.
+DOOR = ["agent", "middleware", "errors", "chat", "hub", "planning", "pool", "response", "session", "streaming"]
 #: What each room may import. Modules beside the rooms are the door; everyone may ask the package for its version.
 ROOMS = {
     "core": set[str](),
@@ -16,7 +18,13 @@ ROOMS = {
     "cli": {"core", "engine", "store", "formats", "providers", "entry"},
     "entry": {"cli"},
     "__main__": {"entry"},
-} | {name: {"core"} for name in GROUND}
+    "__init__": set(DOOR),
+    **{name: {"core"} for name in GROUND},
+    **{name: {"core", "engine", "store", "formats", "providers", *DOOR} for name in DOOR},
+    "agent": {"core", "middleware"},
+    "middleware": {"core", "engine"},
+    "errors": {"core"},
+}
 #: A heavy library stands at the top of exactly one file, so that lazy means: that file is not opened.
 HEAVY = {
     "httpx": "transport/client.py",
@@ -33,7 +41,7 @@ HEAVY = {
 #: Asked for inside a function, where nothing of the system's will do.
 FALLBACK = {"certifi": "transport/tls.py"}
 PROCESSES = "tools/process.py"
-EDGE = ("cli", "entry", "__main__")
+EDGE = ("cli", "entry", "__main__", "hub")
 #: They call code of others, which may raise anything, and say what became of it.
 FOREIGN = ("tools/function.py", "core/plugins.py", "engine/hooks.py")
 #: Programs of their own, started by tools: they run the code of others.

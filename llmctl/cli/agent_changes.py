@@ -50,7 +50,7 @@ def edit(app: App, ref: str, wishes: Wishes) -> Row:
     """Change an agent and return its record. One that a file counts for is changed there."""
     database = app.hub("write")
     row = rows.get(database, ref)
-    if row["source_file"] and os.path.exists(row["source_file"]):
+    if row["source_file"] and agentfiles.is_there(row["source_file"]):
         raise UsageError(
             f'the agent "{row["name"]}" is what "{row["source_file"]}" says', hint="change the file; it is read anew"
         )
@@ -63,7 +63,7 @@ def apply(app: App, files: Sequence[str]) -> list[Row]:
     found = []
     for name in files:
         path = os.path.realpath(name)
-        row = agentfiles.apply(database, agentfiles.read(path), app.env, source=path, force=True)
+        row = agentfiles.apply(database, agentfiles.read(path, app.env), app.env, source=path, force=True)
         app.note(f'the agent "{row["name"]}" is as "{name}" says')
         found.append(rows.record(database, row))
     return found
@@ -98,7 +98,7 @@ def new_session(app: App, ref: str, name: str | None, metadata: list[str], field
     database = app.hub("create")
     if agentfiles.is_file(ref):
         path = os.path.realpath(ref)
-        row = agentfiles.apply(database, agentfiles.read(path), app.env, source=path)
+        row = agentfiles.apply(database, agentfiles.read(path, app.env), app.env, source=path)
     else:
         row = rows.get(database, ref)
     target = agents.target_of(database, agents.definition_of(database, row), app.env)
@@ -120,8 +120,8 @@ def show_diff(app: App, ref: str) -> None:
     row = agents.of_chat(database, chat)
     assert row is not None
     path = row["source_file"]
-    is_there = path and os.path.exists(path)
-    definition = agentfiles.read(path) if is_there else agents.definition_of(database, row)
+    is_there = path and agentfiles.is_there(path)
+    definition = agentfiles.read(path, app.env) if is_there else agents.definition_of(database, row)
     now = agents.document(database, _with_permissions(database, definition, row) if is_there else definition)
     before = session["definition"] or {}
     if app.format.is_json:

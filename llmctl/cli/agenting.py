@@ -106,7 +106,7 @@ def _row(app: App, database: Database, ref: str) -> Row:
     if not agentfiles.is_file(ref):
         return agentfiles.renewed(database, rows.get(database, ref), app.env, app.note, writable=writable)
     path = os.path.realpath(ref)
-    return agentfiles.apply(database, agentfiles.read(path), app.env, source=path)
+    return agentfiles.apply(database, agentfiles.read(path, app.env), app.env, source=path)
 
 
 def _session(database: Database, wishes: Wishes, row: Row) -> Row | None:

@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.jsontext import dumps
 from llmctl.core.tools import PERMISSIONS
-from llmctl.engine import agents, definitions, grants
+from llmctl.engine import agents, definitions, grants, python_agents
 from llmctl.engine.definitions import Definition
 from llmctl.engine.target import Env
 from llmctl.store import agents as rows
+from llmctl.store import tools
 from llmctl.store.database import Database, Row
 
 Note = Callable[[str], None]
 
+#: What stands for a file where the agent is a class of a running program.
+_MODULE = "python:"
+
 
 def is_file(ref: str) -> bool:
     """Tell whether a word on the command line means a file and not a name."""
-    return ref.endswith((".toml", ".py")) or os.sep in ref
+    return ref.endswith((".toml", ".py")) or os.sep in ref or python_agents.place(ref)[1] is not None
 
 
-def read(path: str) -> Definition:
-    """Return the definition in a TOML file; without a name it is called after the file."""
+def is_there(source: str) -> bool:
+    """Tell whether the file that an agent was read from still is there."""
+    return os.path.exists(python_agents.place(source)[0])
+
+
+def read(path: str, env: Env) -> Definition:
+    """Return the definition in a TOML file, or of a class in ``FILE.py`` or ``FILE.py:Class``.
+
+    Without a name it is called after the file, or the class.
+    """
+    if python_agents.place(path)[0].endswith(".py"):
+        return python_agents.read(path, env)
+    return _toml(path)
+
+
+def _toml(path: str) -> Definition:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -56,20 +76,44 @@ def apply(
         agent_id = known["id"] if known else rows.add(database, values)
         if known:
             rows.update(database, agent_id, values)
+        for tool in definition.own_tools:
+            _keep_tool(database, tool)
         _give_tools(database, agent_id, definition.tools)
         stamp(database, agent_id)
     return rows.get(database, agent_id)
 
 
+def keep_class(database: Database, definition: Definition, env: Env, *, module: str, file: str | None = None) -> Row:
+    """Make the agent of a Python class that is running, or bring the one of that name to it; return its row.
+
+    Its functions stay with the program. An agent that somebody made otherwise is refused; one that was read from the
+    class's own ``file`` is what that file says.
+    """
+    known = rows.find_named(database, str(definition.name))
+    source = f"{_MODULE}{module}"
+    if known is not None:
+        path = python_agents.place(known["source_file"] or "")[0]
+        if file and path == os.path.realpath(file):
+            return known
+        if (known["source_file"] or "").startswith(_MODULE):
+            source = known["source_file"]
+        else:
+            raise UsageError(
+                f'there is an agent "{definition.name}" already, and it is no Python class',
+                hint='give the class another name: name = "…"',
+            )
+    return apply(database, definition, env, source=source)
+
+
 def renewed(database: Database, row: Row, env: Env, note: Note, *, writable: bool = True) -> Row:
     """Return an agent's row as its file says now; one without a file, or whose file is gone, as it is."""
     path = row["source_file"]
-    if not path or not writable:
+    if not path or not writable or path.startswith(_MODULE):
         return row
-    if not os.path.exists(path):
+    if not is_there(path):
         note(f'"{path}", which the agent "{row["name"]}" was read from, is gone; going on with what the hub knows')
         return row
-    definition = read(path)
+    definition = read(path, env)
     if definition.name != row["name"]:
         return row
     again = apply(database, definition, env, source=path)
@@ -84,6 +128,23 @@ def stamp(database: Database, agent_id: str) -> None:
     version = agents.fingerprint(agents.document(database, agents.definition_of(database, row)))
     if version != row["version_hash"]:
         rows.update(database, agent_id, {"version_hash": version})
+
+
+def _keep_tool(database: Database, tool: Mapping[str, Any]) -> None:
+    """Put a tool of the file's own into the hub, or bring it to what the file says now."""
+    columns = {**tool, "schema": dumps(tool["schema"]), "data": dumps(tool["data"])}
+    known = tools.named(database, tool["name"])
+    if known is None:
+        tools.add(database, columns)
+        return
+    file = tool["data"]["file"]
+    if known["type"] != "python" or known["data"].get("file") != file:
+        raise UsageError(
+            f'there is a tool "{tool["name"]}" already, and it is not of "{file}"',
+            hint='give the file\'s another name: @tool(name="…")',
+        )
+    if any(known[name] != tool[name] for name in ("description", "schema", "data")):
+        tools.update(database, known["id"], {name: columns[name] for name in ("description", "schema", "data")})
 
 
 def _give_tools(database: Database, agent_id: str, wanted: tuple[str, ...]) -> None:

@@ -101,10 +101,14 @@ def target_of(database: Database, definition: Definition, env: Env) -> Target:
     return target.resolve(database, definition.model, env)
 
 
-def document(database: Database, definition: Definition) -> dict[str, Any]:
-    """Return a definition in full, with what its tools are: what the fingerprint is made of."""
+def document(database: Database, definition: Definition, functions: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a definition in full, with what its tools are: what the fingerprint is made of.
+
+    ``functions`` are those of a program, by name, with their source.
+    """
     names = [text.partition(":")[0] for text in definition.tools]
-    rows = {name: tools.find(database, name) for name in names}
+    own = {tool["name"]: tool for tool in definition.own_tools}
+    rows = {name: own.get(name) or tools.find(database, name) for name in names}
     found = {
         "name": definition.name,
         "connection": definition.connection,
@@ -117,6 +121,7 @@ def document(database: Database, definition: Definition) -> dict[str, Any]:
         }
         if len(rows) == len(names)
         else dict.fromkeys(definition.tools),
+        "functions": functions,
     }
     plain: dict[str, Any] = json.loads(dumps({name: value for name, value in found.items() if value}))
     return plain
@@ -136,9 +141,10 @@ def party(
     *,
     metadata: Mapping[str, Any] | None = None,
     depth: int = 0,
+    functions: Mapping[str, Any] | None = None,
 ) -> Party:
     """Return the agent of a turn, in a session of its own or in one that is resumed."""
-    full = document(database, definition)
+    full = document(database, definition, functions)
     known = (session or {}).get("metadata") or {}
     return Party(
         id=row["id"],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llmctl.core.errors import LlmctlError, UsageError
@@ -58,6 +58,8 @@ class Definition:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     no_stream: bool = False
     no_log: bool = False
+    #: Tools that stand in the file itself, as records of ``tools``; only a Python file has them.
+    own_tools: tuple[Mapping[str, Any], ...] = ()
 
 
 _TEXTS = ("name", "description", "model", "connection", "system", "instructions", "prompt", "tag")
@@ -79,22 +81,32 @@ def parse(text: str, source: str) -> Definition:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f'"{source}" is no TOML: {error}') from error
+    definition = of_values(found, source)
+    for tool in definition.tools:
+        _check_tool(tool, source)
+    return definition
+
+
+def of_values(found: dict[str, Any], source: str) -> Definition:
+    """Return the definition of such values. Raises UsageError for unknown keys and values of the wrong kind."""
     for key, value in found.items():
         _check(key, value, source)
     if "instructions" in found:
         if "system" in found:
             raise UsageError(f'"{source}" has both "system" and "instructions"', hint="they mean the same")
         found["system"] = found.pop("instructions")
-    for tool in found.get("tools", ()):
-        _check_tool(tool, source)
     found["params"] = {name: _param(name, value, source) for name, value in found.get("params", {}).items()}
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
     return Definition(source=source, **values)
 
 
+def with_own_tools(definition: Definition, tools: Iterable[Mapping[str, Any]]) -> Definition:
+    return replace(definition, own_tools=tuple(tools))
+
+
 def known_keys() -> tuple[str, ...]:
     """Return the keys that a file may have, in the order of the help."""
-    return tuple(one.name for one in fields(Definition) if one.name != "source")
+    return tuple(one.name for one in fields(Definition) if one.name not in ("source", "own_tools"))
 
 
 def _check(key: str, value: Any, source: str) -> None:

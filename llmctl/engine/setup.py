@@ -127,6 +127,15 @@ def _shape(database: Database, wish: Wish, report: Report, note: Note) -> None:
         note(f'added the field "{one.table}.{one.name}" ({one.type}{", indexed" if one.index else ""})')
 
 
+def reshape(database: Database, names: Mapping[str, str], specs: Sequence[str]) -> None:
+    """Give tables these names and add these fields (``TABLE.NAME:TYPE``), where that is not so already."""
+    _shape(database, Wish(tables=names, fields=[fields.parse(spec) for spec in specs]), Report(database.path), _silent)
+
+
+def _silent(text: str) -> None:
+    """Tell nobody."""
+
+
 def _connect(database: Database, wish: Wish, env: Env, report: Report, note: Note) -> None:
     found = connecting.add_found(database, detect.detect(env)) if wish.detect else []
     for way, is_new in found:

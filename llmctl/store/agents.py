@@ -8,6 +8,7 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
 from llmctl.core.ids import new_id
+from llmctl.core.jsontext import dumps
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
 from llmctl.store.records import Shape
@@ -164,6 +165,16 @@ def begin_session(database: Database, chat: Mapping[str, Any], agent_class: str,
         durable=True,
     )
     return session_id
+
+
+def change_metadata(database: Database, session_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Change some of a session's metadata and return all of it; None takes a key away."""
+    with database.transaction(durable=True):
+        known = session_record(database, session_id)["metadata"] or {}
+        found = {name: value for name, value in {**known, **changes}.items() if value is not None}
+        metadata = dumps(found) if found else None
+        database.commit(Update("agent_sessions", session_id, {"metadata": metadata, "updated_at": clock.now()}))
+    return found
 
 
 def last_version(database: Database, session_id: str) -> str | None:

@@ -57,6 +57,18 @@ def run(database: Database, sql: str, parameters: Mapping[str, Any]) -> Result:
     return Result(columns, _rows(cursor, columns, database.path))
 
 
+def rows(database: Database, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+    """Run one SELECT as :func:`run` does and return its rows; the connection is as before then."""
+    connection = database.connection
+    try:
+        return list(run(database, sql, parameters).rows)
+    finally:
+        connection.set_authorizer(None)
+        connection.set_progress_handler(None, 0)
+        connection.execute("PRAGMA query_only=0")
+        connection.execute("PRAGMA trusted_schema=1")
+
+
 def _rows(cursor: sqlite3.Cursor, columns: list[str], path: str) -> Iterator[Row]:
     while True:
         with _explained(path), uninterrupted():

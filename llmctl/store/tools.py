@@ -35,6 +35,12 @@ def find(database: Database, ref: str) -> Row | None:
     return Shape(database, TABLE).record(row) if row else None
 
 
+def named(database: Database, name: str) -> Row | None:
+    """Return the tool of exactly that name as a record, or None."""
+    row = database.one("SELECT * FROM {tools} WHERE name = ?", (name,))
+    return Shape(database, TABLE).record(row) if row else None
+
+
 def of_ids(database: Database, ids: list[str]) -> list[Row]:
     """Return the tools of these ids, in their order; those that are gone are left out."""
     found = {row["id"]: row for id in ids for row in database.query("SELECT * FROM {tools} WHERE id = ?", (id,))}

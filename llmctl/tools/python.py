@@ -36,8 +36,13 @@ def discover(name: str, data: Mapping[str, Any], context: Context) -> list[Disco
     return [Discovered(name or found["name"], found["description"], found["schema"], data)]
 
 
+def agent(path: str, name: str | None, context: Context) -> tuple[Any, str]:
+    """Ask a file for what its agent's class says of itself; return that, or None, and what it complains of."""
+    return programs.run_child(_argv("agent", {"file": path, "class": name}), context, {})
+
+
 def _argv(action: str, data: Mapping[str, Any]) -> list[str]:
-    source = {word: data[word] for word in ("file", "module", "function") if data.get(word)}
+    source = {word: data[word] for word in ("file", "module", "function", "class") if data.get(word)}
     # -P: the folder of our own script is no place to import from.
     return [data.get("python") or sys.executable, "-P", _CHILD, action, dumps(source), _PACKAGES]
 

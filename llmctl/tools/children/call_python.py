@@ -1,10 +1,13 @@
 """Calls a function of the user's: ``call_python.py call|describe {"file"|"module", "function"} FALLBACK_PATH``.
 
+``agent {"file", "class"}`` tells what an agent's class says of itself.
+
 Arguments come as JSON on stdin, the result goes as JSON to stdout; what the function prints goes to stderr.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -22,13 +25,17 @@ def main() -> None:
     results = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what is printed is no result
     sys.path.append(fallback)
-    function = find(source)
-    answer = describe(function) if action == "describe" else call(function, json.load(sys.stdin))
+    module = load(source)
+    if action == "agent":
+        answer = agent(module, source.get("class"))
+    else:
+        function = getattr(module, source.get("function") or only(module))
+        answer = describe(function) if action == "describe" else call(function, json.load(sys.stdin))
     json.dump(answer, results, default=str)
     results.close()
 
 
-def find(source: dict[str, Any]) -> Any:
+def load(source: dict[str, Any]) -> Any:
     if source.get("file"):
         path = source["file"]
         sys.path.insert(0, os.path.dirname(path))
@@ -41,8 +48,7 @@ def find(source: dict[str, Any]) -> Any:
     else:
         sys.path.insert(0, os.getcwd())
         module = importlib.import_module(source["module"])
-    name = source.get("function") or only(module)
-    return getattr(module, name)
+    return module
 
 
 def only(module: Any) -> str:
@@ -93,6 +99,51 @@ def describe(function: Any) -> dict[str, Any]:
             properties[name]["default"] = parameter.default
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     return {"name": function.__name__, "description": text.partition("\n\n")[0], "schema": schema}
+
+
+def agent(module: Any, name: str | None) -> dict[str, Any]:
+    """Return the keys of an agent's file, and under ``own_tools`` the functions that stand in it."""
+    kinds: dict[str, Any] = {
+        key: value
+        for key, value in vars(module).items()
+        if inspect.isclass(value) and hasattr(value, "agent_name") and value.__module__ == module.__name__
+    }
+    if name not in kinds and (name is not None or len(kinds) != 1):
+        sys.exit(f"it has the classes {', '.join(kinds)}" if kinds else "it has no class that derives from Agent")
+    kind = kinds[name] if name is not None else next(iter(kinds.values()))
+    if not kind.has_fixed_instructions():
+        sys.exit("its instructions are a function, which only a program can call; a template does here")
+    said = kind.words()
+    if hasattr(said.get("schema"), "model_json_schema"):
+        said["schema"] = said["schema"].model_json_schema()
+    if kind.instructions:
+        said["instructions"] = kind.instructions
+    named = [one for one in kind.tools if isinstance(one, str)]
+    own = [own_tool(module, one) for one in kind.tools if not isinstance(one, str)]
+    return {**said, "tools": named, "own_tools": own}
+
+
+def own_tool(module: Any, function: Any) -> dict[str, Any]:
+    """Return a tool of an agent's with the name that its file has for it."""
+    place = next((key for key, value in vars(module).items() if value is function), None)
+    if place is None:
+        sys.exit(f"its tool {getattr(function, '__name__', function)!r} has no name in the file itself")
+    found = describe(function)
+    said = {word: getattr(function, word, None) for word in ("name", "description", "schema", "timeout")}
+    found |= {word: value for word, value in said.items() if value is not None}
+    more = {"permission": getattr(function, "permission", "automatic"), "timeout": said["timeout"]}
+    return {**found, **more, "function": place, "source": source_hash(function)}
+
+
+def source_hash(function: Any) -> str:
+    """Return the fingerprint of a function's source; of one whose source is nowhere, that of its code."""
+    function = inspect.unwrap(function)
+    try:
+        text = inspect.getsource(function).encode()
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        text = code.co_code if code else repr(function).encode()
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def schema_of(hint: Any) -> dict[str, Any]:

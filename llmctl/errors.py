@@ -1,0 +1,37 @@
+"""Everything that llmctl raises, for programs that use it as a library: one family, caught as ``LlmctlError``."""
+
+from __future__ import annotations
+
+from llmctl.core.errors import (
+    EXIT_CODES,
+    BudgetError,
+    ConfigError,
+    DeniedError,
+    IncompleteError,
+    InvalidOutputError,
+    LlmctlError,
+    LockedError,
+    NotFoundError,
+    PendingError,
+    RejectedError,
+    StorageError,
+    UnavailableError,
+    UsageError,
+)
+
+__all__ = [
+    "EXIT_CODES",
+    "BudgetError",
+    "ConfigError",
+    "DeniedError",
+    "IncompleteError",
+    "InvalidOutputError",
+    "LlmctlError",
+    "LockedError",
+    "NotFoundError",
+    "PendingError",
+    "RejectedError",
+    "StorageError",
+    "UnavailableError",
+    "UsageError",
+]
