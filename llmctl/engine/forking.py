@@ -116,7 +116,8 @@ def _copies(database: Database, rows: list[Row], chat_id: str, thread_id: str) -
             writes.append(Insert("message_attachments", {**link, "id": new_id(), "message_id": id}))
         for call in calls.get(row["id"], ()):
             copy = {**call, "id": ids[call["id"]], "message_id": id, "job_id": None}
-            writes.append(Insert("tool_invocations", copy | _undecided(call)))
+            # It ran once: its time is that of the chat it ran in.
+            writes.append(Insert("tool_invocations", copy | {"duration": None} | _undecided(call)))
     return writes
 
 
