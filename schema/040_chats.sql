@@ -201,7 +201,9 @@ CREATE TABLE "tool_invocations" (
   -- Who wrote the row: llmctl, import, or orm (another program).
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
-  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- The run ends here: the result is its final answer.
+  halts BOOLEAN NOT NULL DEFAULT false CHECK (halts IN (0, 1))
 );
 CREATE UNIQUE INDEX tool_invocations_message_call ON "tool_invocations" (message_id, tool_call_id);
 CREATE INDEX tool_invocations_tool_id ON "tool_invocations" (tool_id);

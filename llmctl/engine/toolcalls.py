@@ -90,7 +90,7 @@ def ending_of(row: Row) -> Ending | None:
         case _:
             text = failed_text(row["name"], error or TOOL_DIED)
     status = row["status"] if row["status"] != "running" else "failed"
-    return Ending(status, text, error, row.get("exit_status"))
+    return Ending(status, text, error, row.get("exit_status"), halts=bool(row.get("halts")))
 
 
 def failed_text(name: str, error: str) -> str:

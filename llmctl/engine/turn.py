@@ -182,7 +182,12 @@ class Turn:
         if not (self._plan.keep.log and self._plan.ask.goes_on):
             return False
         rows = invocations.unanswered(self._database, self._staged.thread_id)
-        return (yield from self._answer(rows)) if rows else False
+        if rows and (yield from self._answer(rows)):
+            return True
+        final = invocations.final_answer(self._database, self._staged.thread_id)
+        if final is not None:
+            yield from self._end_with(final)
+        return final is not None
 
     def _answer_calls(self, response: ChatResponse) -> Generator[TurnEvent, None, bool]:
         """Answer the calls of the step that just ended; True: a tool ended the turn."""

@@ -88,6 +88,7 @@ class Workbench:
             "result": call.ending.text,
             "error": call.ending.error,
             "exit_status": call.ending.exit_status,
+            "halts": int(call.ending.halts),
             "finished_at": now,
             "updated_at": now,
         }

@@ -67,6 +67,13 @@ def unanswered(database: Database, thread_id: str) -> list[Row]:
     return database.query(_UNANSWERED, {"thread": thread_id})
 
 
+def final_answer(database: Database, thread_id: str) -> str | None:
+    """Return the result of a call that ended the present turn, where nobody has come to write that answer down."""
+    sql = f"SELECT i.result {_OF_TURN} AND i.halts ORDER BY m.seq, i.rowid LIMIT 1"
+    found: str | None = database.value(sql, {"thread": thread_id})
+    return found
+
+
 def left_behind(database: Database, thread_id: str) -> list[str]:
     """Return the ids of calls that wait although the user goes on to something else."""
     return [row["id"] for row in database.query(_LEFT_BEHIND, (thread_id,))]

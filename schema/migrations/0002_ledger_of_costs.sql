@@ -147,3 +147,4 @@ SELECT
 FROM "tool_invocations" GROUP BY 1, 2;
 ALTER TABLE "agents" ADD COLUMN settings JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(settings) AND typeof(settings) = 'text');
 ALTER TABLE "agent_sessions" ADD COLUMN definition JSONB CHECK (definition IS NULL OR json_valid(definition) AND typeof(definition) = 'text');
+ALTER TABLE "tool_invocations" ADD COLUMN halts BOOLEAN NOT NULL DEFAULT false CHECK (halts IN (0, 1));

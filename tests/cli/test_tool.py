@@ -343,6 +343,27 @@ def test_halt_of_a_python_tool_ends_the_run(llmctl: Run, tmp_path: Path) -> None
 # --- permissions --------------------------------------------------------------------------------------------------
 
 
+def test_final_answer_of_a_tool_counts_though_another_call_waited(llmctl: Run, env: Mapping[str, str]) -> None:
+    last = """echo '{"halt": true, "content": "the last word"}'"""
+    llmctl("tool", "add", "last", "--command", last, "--halt", check=True)
+    assert ask(llmctl, "last\ntime", "-T", "last:auto", "-T", "time").returncode == 8
+    (waiting,) = rows(env, "SELECT id FROM tool_invocations WHERE status = 'pending'")
+    done = llmctl("tool", "approve", waiting[0], "--continue")
+    assert (done.returncode, done.stdout) == (0, "the last word\n")
+    assert len(rows(env, "SELECT 1 FROM requests")) == 1
+
+
+def test_final_answer_of_a_tool_is_told_after_a_death_before_it_was(llmctl: Run, env: Mapping[str, str]) -> None:
+    last = """echo '{"halt": true, "content": "the last word"}'"""
+    llmctl("tool", "add", "last", "--command", last, "--halt", check=True)
+    assert ask(llmctl, "last", "-T", "last:auto").stdout == "the last word\n"
+    with closing(sqlite3.connect(env["LLMCTL_DB"])) as hub:  # as kill -9 between the two commits leaves it
+        hub.execute("DELETE FROM messages WHERE role = 'assistant' AND chat_id IS NOT NULL")
+        hub.commit()
+    assert llmctl("chat", "--chat", "last").stdout == "the last word\n"
+    assert len(rows(env, "SELECT 1 FROM requests")) == 1
+
+
 def test_nobody_to_ask_is_exit_8_with_the_command_to_paste(llmctl: Run, env: Mapping[str, str]) -> None:
     done = ask(llmctl, 'time {"zone": "Europe/Rome"}', "-T", "time")
     assert (done.returncode, done.stdout) == (8, "")
