@@ -167,23 +167,26 @@ def _single_ones(database: Database, wish: Wish, requests: int) -> dict[str, Any
     clean = Clean()
     slowest = dashboard.top(database, wish.scope, "duration", requests, _TOP)
     dearest = dashboard.top(database, wish.scope, "cost", requests, _TOP)
-    reasons = dashboard.failures(database, wish.scope, _LOOKED_AT)
     told: dict[str, Sequence[Row]] = {
         "slowest": slowest,
         "dearest": dearest,
-        "reasons": reasons,
-        "chats": _chats(database, wish),
+        "reasons": dashboard.failures(database, wish.scope, _LOOKED_AT),
+        "chats": _chats(database, wish, [row["chat_id"] for row in (*dearest, *slowest) if row["chat_id"]]),
     }
     return {name: [clean.value(row) for row in rows] for name, rows in told.items()} | {
         "reasons_of": _LOOKED_AT if requests > _LOOKED_AT else None
     }
 
 
-def _chats(database: Database, wish: Wish) -> list[Row]:
+def _chats(database: Database, wish: Wish, named: Sequence[str]) -> list[Row]:
+    """Return the chats that were asked for, or else the newest and those of the requests that are shown."""
     if not wish.names:
         return []
-    ids = dashboard.newest_chats(database, wish.scope, wish.newest) if wish.chats is None else wish.chats
-    return list(dashboard.described(database, ids))
+    if wish.chats is not None:
+        return list(dashboard.described(database, wish.chats))
+    ids = dict.fromkeys([*dashboard.newest_chats(database, wish.scope, wish.newest), *named])
+    found = dashboard.described(database, list(ids))
+    return sorted(found, key=lambda row: str(row["last_turn_at"] or row["created_at"]), reverse=True)
 
 
 def _numbers(counts: Mapping[str, int]) -> dict[int, int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmctl.core.cleaning import Clean
 from llmctl.formats.exports import Conversation
+from llmctl.formats.report import tables
 from llmctl.store import chats, messages, threads
 from llmctl.store.database import Database, Row
 
@@ -17,7 +18,7 @@ class Room:
     """How many characters there is room for: of one text, and of a whole thread."""
 
     text: int = 20_000
-    thread: int = 200_000
+    thread: int = 100_000
 
 
 def conversations(database: Database, ids: Iterable[str], room: Room) -> Iterator[Conversation]:
@@ -28,7 +29,7 @@ def conversations(database: Database, ids: Iterable[str], room: Room) -> Iterato
         thread = threads.of_chat(database, id)
         found = messages.conversation(database, thread["id"], steps=True) if thread else []
         kept = [clean.value(row) for row in _within(_so_far(database, found), room)]
-        yield Conversation(clean.value(chat), kept)
+        yield Conversation(clean.value({**chat, "name": tables.title(chat)}), kept)
 
 
 def _so_far(database: Database, found: Iterable[Row]) -> Iterator[Row]:

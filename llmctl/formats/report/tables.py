@@ -10,8 +10,9 @@ from typing import NamedTuple
 from llmctl.core.dashboard import Dashboard, Figures, Group, Row
 from llmctl.formats.report import words
 
-#: Rows of a breakdown; what is beyond is folded away.
+#: Rows of a breakdown, and of a list; what is beyond is folded away.
 _SHOWN = 8
+_LISTED = 15
 
 
 class Cell(NamedTuple):
@@ -151,12 +152,11 @@ def tools(groups: Sequence[Group]) -> Table:
     rows = [_tool(group, most) for group in groups]
     header = ["tool", "calls", "failed", "share", "time", "a call"]
     empty = "No tool was called."
-    return Table("tool-table", "Tools", header, rows[: _SHOWN * 2], more=rows[_SHOWN * 2 :], empty=empty)
+    return Table("tool-table", "Tools", header, rows[:_LISTED], more=rows[_LISTED:], empty=empty)
 
 
 def chats(found: Sequence[Row], link: Callable[[Row], str | None], zone: tzinfo | None) -> Table:
     """Return chats with their numbers, in the order they have."""
-    most = max((row["cost"] or 0 for row in found), default=0) or 1
     rows = [
         [
             Cell(title(row), href=link({"chat_id": row["id"]}), title=row["preview"]),
@@ -165,12 +165,13 @@ def chats(found: Sequence[Row], link: Callable[[Row], str | None], zone: tzinfo 
             Cell(words.when(row["last_turn_at"] or row["created_at"], zone)),
             Cell(words.number(row["message_count"])),
             Cell(words.compact((row["input_tokens"] or 0) + (row["output_tokens"] or 0))),
-            Cell(words.money(row["cost"]), 100 * (row["cost"] or 0) / most),
+            Cell(words.money(row["cost"])),
         ]
         for row in found
     ]
     header = ["chat", "with", "model", "last turn", "messages", "tokens", "cost"]
-    return Table("chat-table", "Chats", header, rows, right=4, empty="No chat in this range.")
+    empty = "No chat in this range."
+    return Table("chat-table", "Chats", header, rows[:_LISTED], right=4, more=rows[_LISTED:], empty=empty)
 
 
 def title(chat: Row) -> str:
