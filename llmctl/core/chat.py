@@ -141,7 +141,8 @@ def _part(key: tuple[str, int], block: dict[str, Any]) -> Part | None:
             kept = text or block["signature"] or block["metadata"]
             return Thinking(text, block["signature"], block["metadata"]) if kept else None
         case _:
-            return ToolCall(block["id"], block["name"], text or "{}", block["metadata"])
+            # Without an id a call and its result would not find each other.
+            return ToolCall(block["id"] or f"call_{key[1]}", block["name"], text or "{}", block["metadata"])
 
 
 def fold(events: Iterable[StreamEvent]) -> ChatResponse:

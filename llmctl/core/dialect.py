@@ -27,6 +27,8 @@ class Dialect:
     thinking_field: str | None = "reasoning_effort"
     #: Field of an assistant message in which earlier thinking is given back; None where it is not wanted.
     thinking_replay_field: str | None = None
+    #: Ids of tool calls that the host takes, as an expression; others are spelled anew.
+    tool_call_ids: str = r"(?s).+"
     #: What the host takes to hold an answer to a schema: the schema, the promise of an object, or nothing. What it
     #: does not take is said in words.
     schema_mode: Literal["json_schema", "json_object", "none"] = "json_schema"

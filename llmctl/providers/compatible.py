@@ -9,6 +9,7 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.providers import ModelWire, Provider
+from llmctl.providers.openai import OPENAI_IDS
 
 
 def _row(
@@ -55,8 +56,8 @@ MISTRAL = _row(
     "mistral",
     "https://api.mistral.ai/v1",
     "mistral-small-latest",
-    # Usage comes unasked; unknown fields are refused.
-    dialect=Dialect(stream_usage=False),
+    # Usage comes unasked; unknown fields are refused, and so are ids of calls that are not like its own.
+    dialect=Dialect(stream_usage=False, tool_call_ids="[a-zA-Z0-9]{9}"),
     embedding_model="mistral-embed",
     nodellm_id="mistral",
     docs="https://docs.mistral.ai/api",
@@ -134,7 +135,7 @@ AZURE = _row(
     auth="api-key",
     hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
     root_path="/openai/v1",
-    dialect=Dialect(max_tokens_field="max_completion_tokens"),
+    dialect=Dialect(max_tokens_field="max_completion_tokens", tool_call_ids=OPENAI_IDS),
     docs="https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
 )
 

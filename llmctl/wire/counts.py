@@ -7,6 +7,7 @@ from typing import Any
 
 #: xAI counts in units of 1e-10 dollars.
 _USD_PER_TICK = 1e-10
+_TOO_MANY = 1e15
 
 
 def cost_of(data: Mapping[str, Any]) -> float | None:
@@ -23,7 +24,8 @@ def cost_of(data: Mapping[str, Any]) -> float | None:
 
 
 def number_of(value: object) -> float | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    """Return a number that can be meant: none below 0, or beyond what all computers have ever written."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _TOO_MANY
     return value if usable else None  # type: ignore[return-value]
 
 

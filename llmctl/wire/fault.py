@@ -16,7 +16,7 @@ _LONGEST = 500
 # Patterns are text: compiled when something went wrong, not at start-up.
 _TITLE = r"(?i)<(title|h1)[^>]*>([^<]{1,200})"
 # Control characters, line ends, and marks that turn the direction of writing: a terminal would obey them.
-_UNSAFE = "[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+"
+_UNSAFE = "[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+"
 _WAIT = r"(?i)(?:retry|try again) in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))?"
 _MESSAGES = ("message", "msg", "detail", "details", "error_description")
 _CODES = ("code", "type", "status", "error_type", "reason")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatResponse, fold
+from llmctl.core.chat import ChatRequest, ChatResponse, fold
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import BudgetError, ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.events import Finish, StreamEvent, TextDelta, ThinkingDelta, Unreadable, Usage
-from llmctl.core.http import ServerEvent
+from llmctl.core.http import Endpoint, ServerEvent
 from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.wire import WIRES
 
@@ -344,6 +344,10 @@ def test_answer_that_stopped_at_once_is_an_answer() -> None:
         {"type": "content_block_start", "index": [], "content_block": "x"} | {"index": "a"},
         {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": None, "citations": 7}},
         {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "input": [1]}},
+        {"type": "content_block_start", "index": {}, "content_block": {"type": {}, "citations": 1.5}},
+        {"type": "content_block_delta", "index": [], "delta": {"type": "citations_delta", "citation": {"a": 1}}},
+        {"type": "content_block_delta", "index": 9, "delta": {"type": "citations_delta", "citation": {"a": 1}}},
+        {"type": "message_delta", "delta": {"stop_reason": []}, "usage": {"output_tokens": 10**30}},
         {"type": "message_start", "message": []},
         {"type": "message_delta", "delta": None, "usage": 3},
     ],
@@ -352,6 +356,21 @@ def test_misshapen_events_do_no_harm(frame: dict[str, Any]) -> None:
     found = read(START, frame, *HELLO, *ended("end_turn"))
     assert found.message.text.endswith("Hello")
     assert found.finish_reason in ("stop", "tool_calls")
+    assert found.usage is not None
+    assert found.usage.output_tokens < 10**9
+
+
+def test_piece_without_a_beginning_is_not_given_back() -> None:
+    search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    stray = {"type": "content_block_delta", "index": 9, "delta": {"type": "input_json_delta", "partial_json": "{}"}}
+    answer = read(START, *block(1, search), stray, *HELLO, *ended("end_turn")).message
+    sent = json.loads(WIRE.build_request(Endpoint("https://h"), ChatRequest("claude-x", (answer,))).body)
+    assert [block["type"] for block in sent["messages"][1]["content"]] == ["server_tool_use", "text"]
+
+
+def test_call_without_an_id_gets_one() -> None:
+    called = block(0, {"type": "tool_use", "name": "t", "input": {}})
+    assert [call.id for call in read(START, *called, *ended("tool_use")).message.tool_calls] == ["call_0"]
 
 
 # ---------------------------------------------------------------- refusals

@@ -12,6 +12,7 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, from_json, to_json
+from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("openai-chat")
@@ -363,3 +364,22 @@ def test_limit_has_room_for_a_budget_of_thinking(limit: int, sent_limit: int) ->
     dialect = Dialect(thinking_field="reasoning")
     found = body(dialect=dialect, thinking=8000, options={"max_tokens": limit})
     assert (found["reasoning"], found["max_tokens"]) == ({"max_tokens": 8000}, sent_limit)
+
+
+def test_calls_of_other_hosts_are_spelled_as_this_one_takes_them() -> None:
+    call = ToolCall("toolu_" + "x" * 60, "fs.read:all", "{}")
+    result = Message("tool", (ToolResult(call.id, call.name, "ok"),))
+    for takes, most in ((".{1,40}", 40), ("[a-zA-Z0-9]{9}", 9)):
+        _, made, answered = sent(HELLO, Message("assistant", (call,)), result, tool_call_ids=takes)
+        asked = made["tool_calls"][0]
+        assert asked["function"]["name"] == "fs_read_all"
+        assert asked["id"] == answered["tool_call_id"]
+        assert len(asked["id"]) <= most
+    assert sent(HELLO, Message("assistant", (call,)), result)[1]["tool_calls"][0]["id"] == call.id
+
+
+@pytest.mark.parametrize(("provider", "id"), [("openai", "x" * 41), ("azure", "x" * 41), ("mistral", "call_1")])
+def test_ids_that_a_provider_refuses_are_not_sent_to_it(provider: str, id: str) -> None:
+    dialect = PROVIDERS.load(provider).dialect
+    made = body(HELLO, Message("assistant", (ToolCall(id, "t", "{}"),)), dialect=dialect)["messages"][1]
+    assert made["tool_calls"][0]["id"] not in (id, "")

@@ -298,3 +298,10 @@ def test_text_by_url_alone_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(UsageError) as caught:
         build(Message("user", (File("text/plain", url="https://h/x.txt"),)))
     assert caught.value.hint
+
+
+def test_calls_of_other_hosts_are_spelled_as_this_one_takes_them() -> None:
+    call = ToolCall("x" * 65, "fs.read", "{}")
+    _, made, answered = items(HELLO, Message("assistant", (call,)), Message("tool", (ToolResult(call.id, "", "ok"),)))
+    assert (made["name"], len(made["call_id"]) <= 64) == ("fs_read", True)
+    assert made["call_id"] == answered["call_id"]

@@ -340,3 +340,9 @@ def test_items_of_any_shape_never_break_the_reader(output: list[Any], usage: Any
     document = {"output": output, "usage": usage, "error": error, "status": status}
     with suppress(LlmctlError):
         whole(document)
+
+
+def test_reasoning_of_odd_pieces_is_read_as_far_as_it_can_be() -> None:
+    item = {"type": "reasoning", "id": "rs", "summary": [7, {"text": "so"}, None], "content": 3}
+    body = json.dumps({"status": "completed", "output": [item]}).encode()
+    assert fold(WIRE.parse_response(body, Dialect())).message.thinking == "so"

@@ -5,19 +5,20 @@ https://platform.claude.com/docs/en/api/messages
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from llmctl.core.messages import File, Message, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.wire.anthropic.files import file_block
 from llmctl.wire.anthropic.thinking import replayed
-from llmctl.wire.anthropic.toolids import ToolIds, tool_name
+from llmctl.wire.anthropic.toolids import ToolIds
+from llmctl.wire.calls import arguments_object, fitting_name
 
 #: Where a message keeps the blocks of an answer that its parts cannot say: what the provider's own tools did.
 KEPT = "anthropic_content"
 #: A conversation begins with the user; where its beginning was cut off, this stands for it.
 _BEGINNING = "(earlier messages left out)"
+_LONGEST_NAME = 128
 
 Block = dict[str, Any]
 
@@ -106,12 +107,13 @@ def _as_it_came(kept: list[Any], message: Message, ids: ToolIds) -> list[Block]:
     calls = {call.id: call for call in message.tool_calls}
     blocks: list[Block] = []
     for block in kept:
-        if not isinstance(block, dict) or (block.get("type") == "text" and not str(block.get("text")).strip()):
+        kind = block.get("type") if isinstance(block, dict) else None
+        if not isinstance(kind, str) or (kind == "text" and not str(block.get("text")).strip()):
             continue
-        if block.get("type") != "tool_use":
+        if kind != "tool_use":
             blocks.append(block)
         elif call := calls.get(str(block.get("id"))):
-            blocks.append(block | {"id": ids.of_call(call.id)})
+            blocks.append(block | _call(call, ids))
     return blocks
 
 
@@ -119,20 +121,9 @@ def _call(call: ToolCall, ids: ToolIds) -> Block:
     return {
         "type": "tool_use",
         "id": ids.of_call(call.id),
-        "name": tool_name(call.name),
-        "input": _input(call.arguments),
+        "name": fitting_name(call.name, _LONGEST_NAME),
+        "input": arguments_object(call.arguments),
     }
-
-
-def _input(arguments: str) -> dict[str, Any]:
-    """Return the arguments as the object that is wanted; text that is none stays readable for the model."""
-    value: Any = arguments or "{}"
-    while isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {"arguments": arguments}
-    return value if isinstance(value, dict) else {"arguments": value}
 
 
 def _text(text: str) -> Block:

@@ -41,8 +41,8 @@ class Reader:
     """The state of one answer. Blocks are gathered whole besides: what parts cannot say goes back as it came."""
 
     def __init__(self) -> None:
-        self._blocks: dict[Any, dict[str, Any]] = {}
-        self._pieces: dict[Any, list[str]] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._pieces: dict[int, list[str]] = {}
         self._usage: dict[str, Any] = {}
         self._citations: list[Any] = []
         self._called = False
@@ -59,7 +59,7 @@ class Reader:
         start = ResponseStart(model if isinstance(model, str) else None, id if isinstance(id, str) else None)
         return [start, *self.count(message.get("usage"))]
 
-    def block(self, index: Any, block: dict[str, Any]) -> list[StreamEvent]:
+    def block(self, index: int, block: dict[str, Any]) -> list[StreamEvent]:
         """Read a block, or the beginning of one."""
         self._blocks[index] = dict(block)
         match block.get("type"):
@@ -70,12 +70,12 @@ class Reader:
                 return self._thought(index, _string(block, "thinking"), _string(block, "signature"))
             case "redacted_thinking":
                 mark = _MARK | {"redacted": _string(block, "data")}
-                return [ThinkingDelta("", None, self._place(index), mark)]
+                return [ThinkingDelta("", None, index, mark)]
             case "tool_use":
                 return self._call(index, block)
         return []
 
-    def delta(self, index: Any, delta: dict[str, Any]) -> list[StreamEvent]:
+    def delta(self, index: int, delta: dict[str, Any]) -> list[StreamEvent]:
         """Read a piece of a block. Kinds that nobody here knows are passed over."""
         match delta.get("type"):
             case "text_delta":
@@ -121,54 +121,58 @@ class Reader:
             reason = "tool_calls"
         elif reason == "tool_calls" and self._answered and not self._called:
             reason = "stop"
-        others = any(block.get("type") not in _PLAIN for block in self._blocks.values())
-        kept: list[StreamEvent] = [MessageMetadata({KEPT: self._whole()})] if others else []
+        whole = self._whole()
+        others = any(block["type"] not in _PLAIN for block in whole)
+        kept: list[StreamEvent] = [MessageMetadata({KEPT: whole})] if others else []
         return [*kept, Finish(reason, self.stop_reason)]
 
-    def _thought(self, index: Any, text: str, signature: str) -> list[StreamEvent]:
-        return [ThinkingDelta(text, signature or None, self._place(index), _MARK)] if text or signature else []
+    def _thought(self, index: int, text: str, signature: str) -> list[StreamEvent]:
+        return [ThinkingDelta(text, signature or None, index, _MARK)] if text or signature else []
 
-    def _call(self, index: Any, block: dict[str, Any]) -> list[StreamEvent]:
+    def _call(self, index: int, block: dict[str, Any]) -> list[StreamEvent]:
         given = block.get("input")
         arguments = dumps(given) if given else ""
         if block.get("name") == SCHEMA_TOOL:
             self._answered = True
             return [TextDelta(arguments)] if arguments else []
         self._called = True
-        return [ToolCallDelta(self._place(index), _string(block, "id"), _string(block, "name"), arguments)]
+        return [ToolCallDelta(index, _string(block, "id"), _string(block, "name"), arguments)]
 
-    def _arguments(self, index: Any, piece: str) -> list[StreamEvent]:
+    def _arguments(self, index: int, piece: str) -> list[StreamEvent]:
         self._more(index, piece)
         block = self._known(index)
         if not piece or block.get("type") != "tool_use":
             return []
         if block.get("name") == SCHEMA_TOOL:
             return [TextDelta(piece)]
-        return [ToolCallDelta(self._place(index), arguments=piece)]
+        return [ToolCallDelta(index, arguments=piece)]
 
-    def _cited(self, index: Any, citations: Any) -> list[StreamEvent]:
+    def _cited(self, index: int, citations: Any) -> list[StreamEvent]:
         given = citations if isinstance(citations, list) else []
         found = [citation for citation in given if isinstance(citation, dict)]
         if not found:
             return []
         if (block := self._known(index)).get("citations") is not citations:
-            block["citations"] = [*(block.get("citations") or ()), *found]
+            before = block.get("citations")
+            block["citations"] = [*(before if isinstance(before, list) else ()), *found]
         self._citations = [*self._citations, *found]
         return [MessageMetadata({"citations": self._citations})]
 
-    def _known(self, index: Any) -> dict[str, Any]:
+    def _known(self, index: int) -> dict[str, Any]:
         return self._blocks.setdefault(index, {})
 
-    def _more(self, index: Any, piece: str) -> None:
+    def _more(self, index: int, piece: str) -> None:
         self._pieces.setdefault(index, []).append(piece)
 
-    def _place(self, index: Any) -> int:
-        return index if isinstance(index, int) else 0
-
     def _whole(self) -> list[dict[str, Any]]:
-        return [block | self._gathered(index, block) for index, block in self._blocks.items()]
+        """Return the blocks; what never began, or began without a type, is none."""
+        return [
+            block | self._gathered(index, block)
+            for index, block in self._blocks.items()
+            if isinstance(block.get("type"), str)
+        ]
 
-    def _gathered(self, index: Any, block: dict[str, Any]) -> dict[str, Any]:
+    def _gathered(self, index: int, block: dict[str, Any]) -> dict[str, Any]:
         """Return what the pieces of a block come to, under the name of its field."""
         said = "".join(self._pieces.get(index, ()))
         kind = str(block.get("type"))

@@ -31,9 +31,9 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
             continue
         kind = chunk.get("type")
         if kind == "content_block_delta":
-            yield from reader.delta(chunk.get("index"), _inner(chunk, "delta"))
+            yield from reader.delta(_place(chunk), _inner(chunk, "delta"))
         elif kind == "content_block_start":
-            yield from reader.block(chunk.get("index"), _inner(chunk, "content_block"))
+            yield from reader.block(_place(chunk), _inner(chunk, "content_block"))
         elif kind == "message_start":
             yield from reader.start(_inner(chunk, "message"))
         elif kind == "message_delta":
@@ -45,6 +45,11 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
         elif kind == "message_stop":
             yield from reader.finish()
             return
+
+
+def _place(chunk: dict[str, Any]) -> int:
+    index = chunk.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _inner(chunk: dict[str, Any], name: str) -> dict[str, Any]:

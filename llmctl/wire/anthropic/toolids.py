@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from hashlib import sha256
+from llmctl.wire.calls import fitting_id
 
 _ID = r"[a-zA-Z0-9_-]{1,64}"
 
@@ -18,7 +17,7 @@ class ToolIds:
 
     def of_call(self, id: str) -> str:
         """Return the id to send for a call, another one where it was used before."""
-        plain = sent = _plain(id)
+        plain = sent = fitting_id(id, _ID)
         while sent in self._taken:
             self._uses[plain] = number = self._uses.get(plain, 1) + 1
             sent = f"{plain[:56]}_{number}"
@@ -28,13 +27,4 @@ class ToolIds:
 
     def of_result(self, id: str) -> str:
         """Return the id of the nearest call before it."""
-        return self._latest.get(id) or _plain(id)
-
-
-def tool_name(name: str) -> str:
-    """Return the name of an earlier call in the characters that are taken."""
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "tool"
-
-
-def _plain(id: str) -> str:
-    return id if re.fullmatch(_ID, id) else "call_" + sha256(id.encode("utf-8", "replace")).hexdigest()[:24]
+        return self._latest.get(id) or fitting_id(id, _ID)

@@ -6,6 +6,7 @@ https://ai.google.dev/api/generate-content#FinishReason
 from __future__ import annotations
 
 from llmctl.core.errors import IncompleteError
+from llmctl.wire.fault import clean
 
 REASONS = {
     "STOP": "stop",
@@ -46,4 +47,4 @@ def broken(word: str | None, message: str | None, *, said_nothing: bool) -> Inco
     if reason is None:
         return None
     text = f"the provider gave no usable answer ({word})" + (f": {message}" if message else "")
-    return IncompleteError(text, reason=reason, status_code=200)
+    return IncompleteError(clean(text), reason=reason, status_code=200)

@@ -6,12 +6,12 @@ https://ai.google.dev/gemini-api/docs/thought-signatures
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.messages import Text, Thinking, ToolCall
+from llmctl.wire.calls import arguments_object
 
 #: Mark of thinking that this wire read; what others thought is not sent to Google.
 ORIGIN = "gemini"
@@ -49,7 +49,7 @@ def encode_thinking(part: Thinking) -> Json | None:
 
 def encode_call(call: ToolCall) -> Json:
     id = call.metadata.get(CALL_ID)
-    said = ({"id": id} if id else {}) | {"name": tool_name(call.name), "args": _arguments(call.arguments)}
+    said = ({"id": id} if id else {}) | {"name": tool_name(call.name), "args": arguments_object(call.arguments)}
     return {"functionCall": said} | _signed(call.metadata)
 
 
@@ -69,14 +69,3 @@ def _compatible_signature(metadata: Mapping[str, Any]) -> Any:
     extra = metadata.get("extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None
     return google.get("thought_signature") if isinstance(google, dict) else None
-
-
-def _arguments(text: str) -> Json:
-    """Return the arguments as the object that is wanted; text that is none stays readable for the model."""
-    value: Any = text or "{}"
-    while isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {"arguments": text}
-    return value if isinstance(value, dict) else {"arguments": value}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.events import Usage
+from llmctl.wire.counts import count_of
 from llmctl.wire.gemini.address import version_of
 
 _COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
@@ -28,12 +29,12 @@ def parse_usage(data: dict[str, Any], searches: int = 0) -> Usage | None:
     """
     if not any(name in data for name in _COUNTS):
         return None
-    thinking = _count(data.get("thoughtsTokenCount"))
-    input_tokens = _count(data.get("promptTokenCount")) + _count(data.get("toolUsePromptTokenCount"))
+    thinking = count_of(data, "thoughtsTokenCount")
+    input_tokens = count_of(data, "promptTokenCount") + count_of(data, "toolUsePromptTokenCount")
     return Usage(
         input_tokens=input_tokens,
-        output_tokens=_count(data.get("candidatesTokenCount")) + thinking,
-        cached_tokens=min(_count(data.get("cachedContentTokenCount")), input_tokens),
+        output_tokens=count_of(data, "candidatesTokenCount") + thinking,
+        cached_tokens=min(count_of(data, "cachedContentTokenCount"), input_tokens),
         thinking_tokens=thinking,
         details=_details(data) | ({"web_searches": searches} if searches else {}),
     )
@@ -57,11 +58,7 @@ def _details(data: dict[str, Any]) -> dict[str, float]:
             continue
         for row in rows:
             kind = _PRICED.get(str(row.get("modality"))) if isinstance(row, dict) else None
-            if kind and (count := _count(row.get("tokenCount"))):
+            if kind and (count := count_of(row, "tokenCount")):
                 unit = f"{ours}_{kind}_tokens"
                 found[unit] = found.get(unit, 0) + count
     return found
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

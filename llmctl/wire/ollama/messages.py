@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
+from llmctl.wire.calls import arguments_object
 from llmctl.wire.files import base64_of, inlined, is_text, kind_of
 
 #: Mark of the thinking that this wire read; what other providers' models thought is not given back.
@@ -69,17 +69,7 @@ def _assistant(message: Message) -> dict[str, Any] | None:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": call.name, "arguments": _arguments(call.arguments)}}
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    value: Any = text or "{}"
-    while isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {"arguments": text}
-    return value if isinstance(value, dict) else {"arguments": value}
+    return {"type": "function", "function": {"name": call.name, "arguments": arguments_object(call.arguments)}}
 
 
 def _result(part: ToolResult) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
+from llmctl.wire.calls import fitting_id, fitting_name
 from llmctl.wire.files import base64_of, inlined, is_text, kind_of, url_of_file
 from llmctl.wire.openai_chat.thinking import replay
 
@@ -26,7 +27,7 @@ def encode_messages(messages: Iterable[Message], dialect: Dialect) -> list[dict[
             encoded.append({"role": "user", "content": files})
             files = []
         if message.role == "tool":
-            encoded += _results(message)
+            encoded += _results(message, dialect)
             files += [_file(part) for part in message.parts if isinstance(part, File)]
         elif one := _encode(message, dialect):
             encoded.append(one)
@@ -42,9 +43,9 @@ def _encode(message: Message, dialect: Dialect) -> dict[str, Any] | None:
     return {"role": "user", "content": content} if content else None
 
 
-def _results(message: Message) -> list[dict[str, Any]]:
+def _results(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
     return [
-        {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
+        {"role": "tool", "tool_call_id": fitting_id(part.call_id, dialect.tool_call_ids), "content": part.content}
         for part in message.parts
         if isinstance(part, ToolResult)
     ]
@@ -53,7 +54,7 @@ def _results(message: Message) -> list[dict[str, Any]]:
 def _assistant(message: Message, dialect: Dialect) -> dict[str, Any] | None:
     field = dialect.thinking_replay_field
     text = message.text
-    calls = [_call(call, field) for call in message.tool_calls]
+    calls = [_call(call, dialect) for call in message.tool_calls]
     if not text.strip() and not calls:
         return None
     thinking = [part for part in message.parts if isinstance(part, Thinking)]
@@ -65,13 +66,13 @@ def _assistant(message: Message, dialect: Dialect) -> dict[str, Any] | None:
     )
 
 
-def _call(call: ToolCall, replay_field: str | None) -> dict[str, Any]:
+def _call(call: ToolCall, dialect: Dialect) -> dict[str, Any]:
     encoded: dict[str, Any] = {
-        "id": call.id,
+        "id": fitting_id(call.id, dialect.tool_call_ids),
         "type": "function",
-        "function": {"name": call.name, "arguments": call.arguments or "{}"},
+        "function": {"name": fitting_name(call.name), "arguments": call.arguments or "{}"},
     }
-    if replay_field == "extra_content" and "extra_content" in call.metadata:
+    if dialect.thinking_replay_field == "extra_content" and "extra_content" in call.metadata:
         encoded["extra_content"] = call.metadata["extra_content"]
     return encoded
 

@@ -7,11 +7,14 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
+from llmctl.wire.calls import fitting_id, fitting_name
 from llmctl.wire.files import base64_of, inlined, is_text, kind_of, url_of_file
 from llmctl.wire.openai_responses.kept import item_of
 
 #: Drawer of a text: commentary or final answer, which newer models want to be told again.
 PHASE = "responses_phase"
+#: Ids of calls: longer ones are refused.
+_CALL_ID = r"(?s).{1,64}"
 
 Item = dict[str, Any]
 
@@ -80,7 +83,7 @@ def _file(file: File) -> Item:
 
 
 def _result(part: ToolResult) -> Item:
-    return {"type": "function_call_output", "call_id": part.call_id, "output": part.content}
+    return {"type": "function_call_output", "call_id": fitting_id(part.call_id, _CALL_ID), "output": part.content}
 
 
 def _answer(message: Message) -> list[Item]:
@@ -113,4 +116,5 @@ def _item(part: Any, message: Message) -> Item | None:
 def _call(call: ToolCall) -> Item:
     extra = call.metadata.get("responses_call")
     own = dict(extra) if isinstance(extra, Mapping) else {}
-    return {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments or "{}"} | own
+    id, name = fitting_id(call.id, _CALL_ID), fitting_name(call.name)
+    return {"type": "function_call", "call_id": id, "name": name, "arguments": call.arguments or "{}"} | own

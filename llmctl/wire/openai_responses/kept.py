@@ -20,8 +20,7 @@ ITEMS = "items"
 
 def pieces_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pieces of text in a reasoning item: its summary, and the reasoning itself where a host shows it."""
-    found = [*_list(item, "summary"), *_list(item, "content")]
-    return [piece for piece in found if isinstance(piece, dict) and isinstance(piece.get("text"), str)]
+    return _texts([*_list(item, "summary"), *_list(item, "content")])
 
 
 def drawer_of(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,8 +29,9 @@ def drawer_of(item: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in item.items() if name != "encrypted_content" and value is not None}
     if len(pieces_of(item)) == 1:
         for name in ("summary", "content"):
-            if _list(kept, name):
-                kept[name] = [{key: value for key, value in kept[name][0].items() if key != "text"}]
+            pieces = _texts(_list(kept, name))
+            if pieces:
+                kept[name] = [{key: value for key, value in pieces[0].items() if key != "text"}]
     return {_ITEM: kept}
 
 
@@ -55,6 +55,10 @@ def item_of(part: Thinking, message: Message) -> dict[str, Any] | None:
     whole = {name: [_filled(piece, part.text) for piece in _list(kept, name)] for name in ("summary", "content")}
     whole = {name: pieces for name, pieces in whole.items() if pieces or name == "summary"}
     return {**kept, **whole} | ({"encrypted_content": part.signature} if part.signature else {})
+
+
+def _texts(pieces: list[Any]) -> list[dict[str, Any]]:
+    return [piece for piece in pieces if isinstance(piece, dict) and isinstance(piece.get("text"), str)]
 
 
 def _filled(piece: Any, text: str) -> Any:
