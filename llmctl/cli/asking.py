@@ -26,6 +26,7 @@ def manner(app: App, settings: Mapping[str, Any]) -> Manner:
     return Manner(
         options=pairs(flags["option"], "-o", typed=True),
         thinking=thinking_of(flags["thinking"]),
+        shows_thinking=flags["show_thinking"],
         schema=schema_of(flags["schema"]),
         fix=_fix(flags),
         stream=not flags["no_stream"],

@@ -42,6 +42,8 @@ class ChatRequest:
     tools: tuple[ToolSpec, ...] = ()
     #: ``none``, ``low``, ``medium``, ``high`` or a number of tokens; None leaves it to the provider.
     thinking: str | int | None = None
+    #: Somebody wants to read the thinking: some providers put it into words only where they are asked to.
+    shows_thinking: bool = False
     #: JSON Schema that the answer has to meet.
     schema: Mapping[str, Any] | None = None
 

@@ -47,6 +47,7 @@ class Manner:
 
     options: Mapping[str, Any] = field(default_factory=dict)
     thinking: str | int | None = None
+    shows_thinking: bool = False
     #: JSON Schema that the answer has to meet, and how often one that does not is sent back.
     schema: Mapping[str, Any] | None = None
     fix: int = 0

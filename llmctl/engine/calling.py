@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatRequest
@@ -16,8 +16,6 @@ from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDe
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
 from llmctl.engine import bodies, decoding, history, near_models
-from llmctl.engine.budgets import Reservation
-from llmctl.engine.metering import Meter
 from llmctl.engine.outcome import Waiting
 from llmctl.engine.plan import Plan
 from llmctl.engine.recorder import Recorder
@@ -26,6 +24,10 @@ from llmctl.engine.sending import Answer, send
 from llmctl.engine.steps import Call, Step
 from llmctl.transport.retry import Policy
 from llmctl.wire import WIRES
+
+if TYPE_CHECKING:
+    from llmctl.engine.budgets import Reservation
+    from llmctl.engine.metering import Meter
 
 #: A refusal larger than this is no refusal anybody reads.
 _MOST_ERROR_BYTES = 1_000_000
@@ -223,6 +225,7 @@ class Caller:
         parameters = {
             "options": dict(request.options),
             "thinking": request.thinking,
+            **({"shows_thinking": True} if request.shows_thinking else {}),
             "stream": request.stream,
             **({} if request.schema is None else {"schema": dict(request.schema)}),
             **({"tools": [tool.name for tool in request.tools]} if request.tools else {}),

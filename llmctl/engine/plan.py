@@ -45,6 +45,7 @@ def request_of(plan: Plan, entries: Iterable[Entry]) -> ChatRequest:
         stream=plan.manner.stream,
         options={name: value for name, value in options.items() if value is not None},
         thinking=plan.manner.thinking,
+        shows_thinking=plan.manner.shows_thinking,
         tools=plan.tools.specs(),
         schema=plan.manner.schema,
     )

@@ -52,6 +52,7 @@ def chat_request(database: Database, request: Row) -> ChatRequest:
         stream=parameters.get("stream", True),
         options=parameters.get("options") or {},
         thinking=parameters.get("thinking"),
+        shows_thinking=parameters.get("shows_thinking", False),
         schema=parameters.get("schema"),
         tools=tuple(_specs(database, parameters.get("tools") or ())),
     )

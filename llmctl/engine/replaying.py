@@ -43,6 +43,7 @@ class Replay:
                 manner=Manner(
                     options=asked.options,
                     thinking=asked.thinking,
+                    shows_thinking=asked.shows_thinking,
                     schema=asked.schema,
                     stream=asked.stream,
                     max_steps=1,

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmctl.core.chat import ChatRequest
 from llmctl.core.dialect import Dialect
-from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.errors import LlmctlError
 from llmctl.core.events import StreamEvent
 from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
-from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.registry import Registry
+
+if TYPE_CHECKING:  # of which a chat needs nothing
+    from llmctl.core.embeddings import EmbedRequest, EmbedResponse
+    from llmctl.core.images import ImageRequest, ImageResponse
+
+
+def later(module: str, name: str) -> Callable[..., Any]:
+    """Return a function of a wire that is imported when it is called: for what a chat has no need of."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"llmctl.wire.{module}"), name)(*arguments)
+
+    return call
 
 
 def accepts_nothing(media_type: str, by_url: bool, dialect: Dialect) -> bool:

@@ -79,3 +79,11 @@ def test_interrupted_thinking_is_kept(llmctl: Run, tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT status, thinking_text FROM messages WHERE role = 'assistant'") == [
         ("incomplete", "one two")
     ]
+
+
+def test_model_is_asked_to_say_what_shall_be_shown(llmctl: Run) -> None:
+    told = ("-m", "anthropic:claude-sonnet-5-5", "--dry-run", "--json", "hi")
+    thinking = [
+        json.loads(llmctl("chat", *flags, *told).stdout)["body"].get("thinking") for flags in ((), ("--show-thinking",))
+    ]
+    assert thinking == [None, {"type": "adaptive", "display": "summarized"}]

@@ -536,3 +536,10 @@ def test_models_are_asked_for_at_once_and_read() -> None:
     assert request.headers["anthropic-version"] == "2023-06-01"
     listing = {"data": [{"type": "model", "id": "claude-x", "display_name": "Claude X"}], "has_more": False}
     assert WIRE.parse_models(json.dumps(listing).encode()) == [{"id": "claude-x", "name": "Claude X"}]
+
+
+@pytest.mark.parametrize(("model", "asked"), [("claude-sonnet-5-5", True), ("claude-opus-4-8", False)])
+def test_thinking_that_is_to_be_shown_is_asked_for(model: str, asked: bool) -> None:
+    request = ChatRequest(model, (Message.of("user", "hello"),), shows_thinking=True)
+    found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
+    assert found.get("thinking") == ({"type": "adaptive", "display": "summarized"} if asked else None)

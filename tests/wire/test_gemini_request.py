@@ -375,3 +375,18 @@ def test_options_have_their_common_names() -> None:
 def test_options_of_the_user_win() -> None:
     found = config(thinking="low", options={"thinking_config": {"thinkingBudget": 7}})
     assert found["thinkingConfig"] == {"thinkingBudget": 7}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        ("gemini-3.8-flash", True),
+        ("gemini-2.0-flash", False),
+        ("gemma-3-27b", False),
+        ("gemini-2.5-flash-image", False),
+    ],
+)
+def test_thinking_that_is_to_be_shown_is_asked_for(model: str, asked: bool) -> None:
+    request = ChatRequest(model, (Message.of("user", "hello"),), shows_thinking=True)
+    found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
+    assert found.get("generationConfig") == ({"thinkingConfig": {"includeThoughts": True}} if asked else None)

@@ -305,3 +305,13 @@ def test_calls_of_other_hosts_are_spelled_as_this_one_takes_them() -> None:
     _, made, answered = items(HELLO, Message("assistant", (call,)), Message("tool", (ToolResult(call.id, "", "ok"),)))
     assert (made["name"], len(made["call_id"]) <= 64) == ("fs_read", True)
     assert made["call_id"] == answered["call_id"]
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [("gpt-5.6-luna", True), ("o3", True), ("openai/gpt-5", True), ("gpt-4.1", False), ("gpt-5-chat-latest", False)],
+)
+def test_thinking_that_is_to_be_shown_is_asked_for(model: str, asked: bool) -> None:
+    request = ChatRequest(model, (HELLO,), shows_thinking=True)
+    found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
+    assert found.get("reasoning") == ({"summary": "auto"} if asked else None)

@@ -67,7 +67,7 @@ def _body(request: ChatRequest, extra: Mapping[str, Any]) -> dict[str, Any]:
     if "stop" in chosen:
         stop = chosen.pop("stop")
         body["stop_sequences"] = [stop] if isinstance(stop, str) else stop
-    thinking = thinking_fields(request.thinking, model, turns)
+    thinking = thinking_fields(request.thinking, model, turns, shown=request.shows_thinking)
     body |= _tools(request, model, turns, thinks="thinking" in thinking) | dict(extra)
     body |= {"max_tokens": model.default_tokens} | thinking | _output_config(request, model, thinking, chosen) | chosen
     return _with_room(body, model)

@@ -25,19 +25,27 @@ def budget_of(wanted: str | int) -> int:
     return max(_BUDGETS.get(wanted, _BUDGETS["high"]) if isinstance(wanted, str) else wanted, _LEAST_BUDGET)
 
 
-def thinking_fields(wanted: str | int | None, model: Claude, turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return ``thinking`` and ``output_config`` of a request with these turns."""
+#: Since 4.7 the text is left out unless it is asked for.
+_SHOWN = {"display": "summarized"}
+
+
+def thinking_fields(
+    wanted: str | int | None, model: Claude, turns: Sequence[dict[str, Any]], *, shown: bool = False
+) -> dict[str, Any]:
+    """Return ``thinking`` and ``output_config`` of a request with these turns.
+
+    ``shown``: its text is wanted also of a model that thinks unasked.
+    """
     if wanted is None:
-        return _unasked(model, turns)
+        return _unasked(model, turns, shown=shown)
     if wanted in ("none", 0):
         return {"thinking": {"type": model.off_switch}} if model.thinks_unasked else {}
     if model.takes_budget and (isinstance(wanted, int) or not model.takes_adaptive):
         fixed = {"type": "enabled", "budget_tokens": budget_of(wanted)}
         return {} if _began_without(turns) else {"thinking": fixed}
-    # Since 4.7 the text is left out unless it is asked for.
-    shown = {} if model.takes_budget else {"display": "summarized"}
+    display = {} if model.takes_budget else _SHOWN
     return {
-        "thinking": {"type": "adaptive", **shown, **_binding(model, turns)},
+        "thinking": {"type": "adaptive", **display, **_binding(model, turns)},
         "output_config": {"effort": level_of(wanted)},
     }
 
@@ -53,9 +61,9 @@ def replayed(part: Thinking) -> dict[str, Any] | None:
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
 
-def _unasked(model: Claude, turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    binding = _binding(model, turns)
-    return {"thinking": {"type": "adaptive", **binding}} if binding else {}
+def _unasked(model: Claude, turns: Sequence[dict[str, Any]], *, shown: bool) -> dict[str, Any]:
+    fields = (_SHOWN if shown and model.thinks_unasked else {}) | _binding(model, turns)
+    return {"thinking": {"type": "adaptive", **fields}} if fields else {}
 
 
 def _binding(model: Claude, turns: Sequence[dict[str, Any]]) -> dict[str, Any]:

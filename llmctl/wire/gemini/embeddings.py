@@ -17,8 +17,6 @@ from llmctl.wire.gemini.address import address_of, post
 from llmctl.wire.gemini.usage import parse_usage
 from llmctl.wire.refusals import stated_error
 
-#: https://ai.google.dev/gemini-api/docs/rate-limits; Vertex AI takes one at a time of its newer models.
-MOST_TEXTS = 100
 _SIZE = ("dimensions", "output_dimensionality", "outputDimensionality")
 
 

@@ -48,7 +48,7 @@ def _body(request: ChatRequest) -> dict[str, Any]:
 
 def _generation_config(request: ChatRequest, chosen: dict[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {}
-    thinking = thinking_config(request.thinking, request.model)
+    thinking = thinking_config(request.thinking, request.model, shown=request.shows_thinking)
     if thinking is not None:
         config["thinkingConfig"] = thinking
     if request.schema is not None and _takes_schema(request):

@@ -17,11 +17,14 @@ _BUDGETS = {"none": 0, "low": 1024, "medium": 8192, "high": 24_576}
 _LEAST_OF_PRO = 128
 
 
-def thinking_config(wanted: str | int | None, model: str) -> dict[str, Any] | None:
-    """Return ``thinkingConfig``, None where nothing is to be said. UsageError where the model does not think."""
-    if wanted is None:
-        return None
+def thinking_config(wanted: str | int | None, model: str, *, shown: bool = False) -> dict[str, Any] | None:
+    """Return ``thinkingConfig``, None where nothing is to be said. UsageError where the model does not think.
+
+    ``shown``: its text is wanted also of a model that thinks unasked.
+    """
     version = version_of(model)
+    if wanted is None:
+        return {"includeThoughts": True} if shown and _thinks(model, version) else None
     off = wanted in ("none", 0)
     if version < (2, 5):
         if off:
@@ -36,6 +39,12 @@ def room_for(wanted: str | int | None) -> int:
     if wanted is None:
         return 0
     return wanted if isinstance(wanted, int) else _BUDGETS.get(wanted, 0)
+
+
+def _thinks(model: str, version: tuple[int, int]) -> bool:
+    """Say whether a model surely thinks unasked; those that draw, speak or are another family's may not know how."""
+    name = model.lower()
+    return "gemini" in name and version >= (2, 5) and not any(kind in name for kind in ("image", "tts", "audio"))
 
 
 def _on(wanted: str | int, version: tuple[int, int]) -> dict[str, Any]:

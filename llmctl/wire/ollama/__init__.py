@@ -3,8 +3,7 @@
 Source: https://docs.ollama.com/api/chat
 """
 
-from llmctl.wire import Embeddings, Wire
-from llmctl.wire.ollama.embeddings import build_embed_request, parse_vectors
+from llmctl.wire import Embeddings, Wire, later
 from llmctl.wire.ollama.errors import parse_error
 from llmctl.wire.ollama.messages import accepts
 from llmctl.wire.ollama.models import build_models_request, parse_models
@@ -21,5 +20,5 @@ WIRE = Wire(
     parse_models=parse_models,
     framing="ndjson",
     accepts=accepts,
-    embeddings=Embeddings(build_request=build_embed_request, parse_response=parse_vectors),
+    embeddings=Embeddings(later("ollama.embeddings", "build_embed_request"), later("ollama.embeddings", "parse_vectors")),
 )

@@ -3,7 +3,7 @@
 Source: https://platform.openai.com/docs/api-reference/responses, and what those hosts were seen to send.
 """
 
-from llmctl.wire import Embeddings, Images, Wire, openai_embeddings, openai_images
+from llmctl.wire import Embeddings, Images, Wire, later
 from llmctl.wire.openai_models import build_models_request, parse_models
 from llmctl.wire.openai_responses.items import accepts
 from llmctl.wire.openai_responses.request import build_request
@@ -20,6 +20,6 @@ WIRE = Wire(
     build_models_request=build_models_request,
     parse_models=parse_models,
     accepts=accepts,
-    embeddings=Embeddings(openai_embeddings.build_request, openai_embeddings.parse_response),
-    images=Images(openai_images.build_request, openai_images.parse_response),
+    embeddings=Embeddings(later("openai_embeddings", "build_request"), later("openai_embeddings", "parse_response")),
+    images=Images(later("openai_images", "build_request"), later("openai_images", "parse_response")),
 )

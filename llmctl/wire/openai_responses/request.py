@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ from llmctl.wire.urls import url_of
 
 #: Names of the limit, as users know them from other wires.
 _LIMITS = ("max_tokens", "max_completion_tokens")
+#: OpenAI's models that think unasked; the others refuse the field.
+_THINKING = r"^(.*/)?(o\d|gpt-oss|gpt-([5-9]|\d\d)(?!.*-chat))"
+#: What makes them put it into words.
+_SHOWN = {"summary": "auto"}
 _FIXED = ("model", "input", "messages", "stream")
 
 
@@ -43,6 +48,8 @@ def _body(endpoint: Endpoint, request: ChatRequest) -> dict[str, Any]:
         body["text"] = {"format": _format(request.schema)}
     if request.thinking is not None:
         body["reasoning"] = _reasoning(level_of(request.thinking))
+    elif request.shows_thinking and re.search(_THINKING, request.model):
+        body["reasoning"] = _SHOWN
     return _with_options(body | dict(endpoint.dialect.extra), request.options)
 
 
@@ -61,7 +68,7 @@ def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reasoning(effort: str) -> dict[str, Any]:
-    return {"effort": effort} | ({} if effort == "none" else {"summary": "auto"})
+    return {"effort": effort} | ({} if effort == "none" else _SHOWN)
 
 
 def _with_options(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
