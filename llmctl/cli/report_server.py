@@ -7,13 +7,16 @@ that resolves to 127.0.0.1. Hence the secret in the path and the look at the Hos
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from llmctl.cli import errors
 from llmctl.cli.app import App
 from llmctl.cli.report_pages import Answer, Pages
 from llmctl.cli.reporting import Wishes
@@ -40,7 +43,7 @@ def run(app: App, wishes: Wishes, port: int) -> None:
     token = secrets.token_urlsafe(16)
     with _bound(port) as server:
         server.pages = Pages(app.hub_path, wishes, f"/{token}/")
-        server.complain = app.note
+        server.complain = partial(_complain, app)
         app.io.write(f"http://{_HOST}:{server.server_port}/{token}/\n")
         app.io.flush()
         app.note("the report is there until Ctrl-C; only this machine reaches it, keep the address to yourself")
@@ -52,14 +55,14 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     pages: Pages
-    complain: Callable[[str], None]
+    complain: Callable[[BaseException | None], None]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with deaf():
             super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        self.complain("a page could not be sent: the browser left, or see --debug")
+        self.complain(sys.exc_info()[1])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -103,6 +106,15 @@ class Handler(BaseHTTPRequestHandler):
         if not compare_digest(self.path[: len(root)].encode(), root.encode()):
             return Answer(HTTPStatus.NOT_FOUND, "nothing here\n")
         return None
+
+
+def _complain(app: App, error: BaseException | None) -> None:
+    """Tell of a page that failed; a browser that left is no news."""
+    if error is None or isinstance(error, (ConnectionError, TimeoutError)):
+        return
+    app.note(f"a page failed: {errors.internal_error(error).message}")
+    if app.debug:
+        app.io.say(errors.trace(error))
 
 
 def _bound(port: int) -> Server:

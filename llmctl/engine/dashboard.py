@@ -123,7 +123,8 @@ def _without_gaps(moments: dict[Any, Tally], range: Range, whole: Tally, zone: t
     """Return a group for each moment of the range, busy or not."""
     if not moments:
         return []
-    first, last = range.since or whole.first_at, range.until or whole.last_at
+    first = range.since or whole.first_at
+    last = range.until or (whole.last_at if range.since is None else None)
     begin = min(clock.parsed(first or range.written_at), _earliest(moments, zone))
     end = clock.parsed(min(last or range.written_at, range.written_at))
     names = dict.fromkeys([*spans.names(begin, end, range.unit, zone), *sorted(moments)])

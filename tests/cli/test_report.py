@@ -22,6 +22,7 @@ import pytest
 from llmctl.store.opening import open_hub
 from tests.acceptance.processes import Llmctl
 from tests.cli.test_chats import on_terminal
+from tests.cli.test_startup import program
 from tests.cli.within import Within, run  # noqa: F401
 from tests.store.rows import Rows
 
@@ -290,6 +291,12 @@ def test_file_is_private_and_whole(hub: Rows, run: Within, tmp_path: Path) -> No
     assert place.read_text(encoding="utf-8").endswith("</html>\n")
     assert f'wrote "{place}"' in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if "report" in path.name) == ["report.html"]
+
+
+def test_a_file_needs_no_server_and_no_writer(hub: Rows, env: Mapping[str, str], tmp_path: Path) -> None:
+    place = str(tmp_path / "report.html")
+    loaded = program("report", "--output", place, LLMCTL_DB=env["LLMCTL_DB"], HOME=env["HOME"])
+    assert not loaded & {"http.server", "http.client", "httpx", "sqlite_utils", "asyncio", "pydantic", "rich"}
 
 
 def test_terminal_is_spared_the_markup(hub: Rows, env: Mapping[str, str]) -> None:

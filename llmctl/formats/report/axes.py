@@ -11,6 +11,8 @@ from llmctl.formats.report import words
 
 #: Pixels of a plot's height, without its labels.
 HEIGHT = 220
+#: Pixels of the smallest bar.
+_LEAST = 2
 _STEPS = (1, 2, 2.5, 5, 10)
 #: How many labels have room below a wide and below a narrow plot.
 _WIDE, _NARROW = 12, 4
@@ -45,7 +47,8 @@ class Scale:
         return round(HEIGHT * (1 - value / self.top), 2)
 
     def height(self, value: float) -> float:
-        return round(HEIGHT * value / self.top, 2)
+        """Return the height of a bar: what is little can still be seen."""
+        return max(_LEAST, round(HEIGHT * value / self.top, 2))
 
     def ticks(self, say: Callable[[float], str]) -> list[Tick]:
         values = [self.step * index for index in range(round(self.top / self.step) + 1)]

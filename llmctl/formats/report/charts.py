@@ -115,7 +115,7 @@ def histogram(title: str, about: str, counts: Mapping[int, int], colour: str) ->
             index,
             len(bins),
             f"{name}\n{words.plural(count, 'request')}, {words.share(count, whole)}",
-            [Part(colour, scale.y(count), scale.height(count))] if count else [],
+            _stack([Series("", colour, bins)], index, scale),
             widest=100,
         )
         for index, (name, count) in enumerate(zip(names, bins, strict=True))
@@ -137,11 +137,12 @@ def _column(index: int, count: int, title: str, parts: Sequence[Part], widest: f
 
 def _stack(series: Sequence[Series], index: int, scale: axes.Scale) -> list[Part]:
     parts: list[Part] = []
-    below = 0.0
+    top = float(HEIGHT)
     for one in series:
         if value := one.values[index]:
-            below += value
-            parts.append(Part(one.colour, scale.y(below), scale.height(value)))
+            height = scale.height(value)
+            top = round(top - height, 2)
+            parts.append(Part(one.colour, top, height))
     return parts
 
 
