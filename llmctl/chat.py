@@ -185,4 +185,6 @@ def _events(database: Database, plan: Plan, stream: Stream) -> Generator[TurnEve
     turn = Turn(database, plan)
     stream.outcome = turn.outcome
     with turn:
-        yield from turn.events()
+        for event in turn.events():
+            turn.settle()  # what a program gets may be shown at once
+            yield event

@@ -18,9 +18,6 @@ from llmctl.store.database import Database, Row
 
 Note = Callable[[str], None]
 
-#: What stands for a file where the agent is a class of a running program.
-_MODULE = "python:"
-
 
 def is_file(ref: str) -> bool:
     """Tell whether a word on the command line means a file and not a name."""
@@ -90,12 +87,12 @@ def keep_class(database: Database, definition: Definition, env: Env, *, module: 
     class's own ``file`` is what that file says.
     """
     known = rows.find_named(database, str(definition.name))
-    source = f"{_MODULE}{module}"
+    source = f"{agents.CLASS}{module}"
     if known is not None:
         path = python_agents.place(known["source_file"] or "")[0]
         if file and path == os.path.realpath(file):
             return known
-        if (known["source_file"] or "").startswith(_MODULE):
+        if (known["source_file"] or "").startswith(agents.CLASS):
             source = known["source_file"]
         else:
             raise UsageError(
@@ -108,7 +105,7 @@ def keep_class(database: Database, definition: Definition, env: Env, *, module: 
 def renewed(database: Database, row: Row, env: Env, note: Note, *, writable: bool = True) -> Row:
     """Return an agent's row as its file says now; one without a file, or whose file is gone, as it is."""
     path = row["source_file"]
-    if not path or not writable or path.startswith(_MODULE):
+    if not path or not writable or path.startswith(agents.CLASS):
         return row
     if not is_there(path):
         note(f'"{path}", which the agent "{row["name"]}" was read from, is gone; going on with what the hub knows')

@@ -25,6 +25,9 @@ from llmctl.store.database import Database, Row
 #: How deep agents may ask agents.
 MOST_DEPTH = 3
 
+#: What stands for the file of an agent that is a class of a running program.
+CLASS = "python:"
+
 #: What of a definition stands in ``agents.settings``.
 _SETTINGS = (
     *("model", "thinking", "schema", "fix", "max_cost", "max_steps", "history", "timeout", "retries"),
@@ -46,7 +49,7 @@ def definition_of(database: Database, row: Row) -> Definition:
     own |= {name: tuple(own[name]) for name in ("fallback", "agents") if name in own}
     params = {name: Param(**value) for name, value in (settings.get("params") or {}).items()}
     return Definition(
-        source=row["source_file"] or f'agent "{row["name"]}"',
+        source=_source(row),
         name=row["name"],
         description=row["description"],
         connection=connection,
@@ -56,6 +59,12 @@ def definition_of(database: Database, row: Row) -> Definition:
         params=params,
         **own,
     )
+
+
+def _source(row: Row) -> str:
+    """Return what messages call an agent's definition: its file, or itself where it is in none."""
+    file = str(row["source_file"] or CLASS)
+    return f'agent "{row["name"]}"' if file.startswith(CLASS) else file
 
 
 def columns(definition: Definition, connection_id: str | None) -> dict[str, Any]:

@@ -112,6 +112,10 @@ class Turn:
             reason="max_steps",
         )
 
+    def settle(self) -> None:
+        """Commit what came so far: for a consumer that shows each event as it gets it, and no ``on_idle``."""
+        self._recorder.settle()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import marshal
 import os
 import sys
 import typing
@@ -142,7 +143,7 @@ def source_hash(function: Any) -> str:
         text = inspect.getsource(function).encode()
     except (OSError, TypeError):
         code = getattr(function, "__code__", None)
-        text = code.co_code if code else repr(function).encode()
+        text = marshal.dumps(code) if code else repr(function).encode()
     return hashlib.sha256(text).hexdigest()[:16]
 
 
