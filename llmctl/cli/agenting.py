@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmctl.cli import tooling
+from llmctl.cli import approving, tooling
 from llmctl.cli.app import App
 from llmctl.cli.saying import Wishes
 from llmctl.cli.values import pairs
@@ -63,7 +63,8 @@ class Agent:
     def tools(self, app: App, database: Database, plan: Plan) -> Tools:
         """Return its tools, those of the flags, and the agents that it may ask."""
         own = tooling.tools(app, database, _permissions(self.definition), writable=not app.asking["dry_run"])
-        asker = Asker(database.path, plan.manner, plan.keep, plan.origin, plan.around, self.party.depth)
+        lent = (plan.manner, plan.keep, plan.origin, plan.around, self.party.depth)
+        asker = Asker(database.path, *lent, frozenset(app.asking["approve"]), approving.asker(app))
         asked = subagents.granted(database, self.definition.agents, asker)
         return replace(own.and_also(asked), agent_id=self.row["id"], agent=self.row["name"])
 

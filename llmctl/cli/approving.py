@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from llmctl.cli.person import ask
@@ -34,8 +35,14 @@ def asker(app: App) -> Callable[[Question], Reply] | None:
     """Return what asks the person; None where stderr is no terminal or there is none to read from."""
     if not app.io.stderr_tty:
         return None
+    one_at_a_time = Lock()  # agents that are asked side by side run in threads
+
+    def answered(question: Question) -> Reply:
+        with one_at_a_time:
+            return _ask(app, question)
+
     with suppress(OSError), open("/dev/tty"):
-        return lambda question: _ask(app, question)
+        return answered
     return None
 
 

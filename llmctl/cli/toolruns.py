@@ -77,7 +77,7 @@ def _decide(
         raise UsageError('"--detach" needs "--continue"')
     database = app.hub("write")
     rows = [invocations.get(database, ref) for ref in refs]
-    chats = dict.fromkeys(deciding.chat_of(database, row) for row in rows)
+    chats = dict.fromkeys(deciding.root_of(database, row) for row in rows)
     for row in rows:
         decide(database, row)
         app.note(f"{word} {row['name']} {row['id'][:8]}")

@@ -11,6 +11,12 @@ from llmctl.engine.grants import tool_of
 from llmctl.store import invocations, tools
 from llmctl.store.database import Database, Row
 
+#: The call that waits for what is said in a chat: a session of an agent that was asked has the id of the call.
+_ASKING = """
+SELECT i.* FROM {agent_sessions} s JOIN {tool_invocations} i ON i.id = s.id
+WHERE s.chat_id = ? AND i.status IN ('pending', 'running')
+"""
+
 
 def undecided(database: Database) -> list[Row]:
     """Return the calls that wait for a person, oldest first; those that have waited for too long are denied."""
@@ -54,6 +60,13 @@ def chat_of(database: Database, row: Row) -> str:
     return str(chat_id)
 
 
+def root_of(database: Database, row: Row) -> str:
+    """Return the id of the chat to go on with: that of the call, or of the agents' that wait for its agent."""
+    chat_id = chat_of(database, row)
+    asking = database.one(_ASKING, (chat_id,))
+    return root_of(database, asking) if asking else chat_id
+
+
 def _settle(database: Database, row: Row, decision: dict[str, Any], *, denied: bool) -> None:
     if invocations.decide(database, row["id"], decision, denied=denied):
         return
@@ -61,7 +74,7 @@ def _settle(database: Database, row: Row, decision: dict[str, Any], *, denied: b
     if now["status"] == "pending":
         raise UsageError(
             f'"{row["id"][:8]}" is approved already',
-            hint=f"go on with: llmctl chat --chat {chat_of(database, row)[:8]}",
+            hint=f"go on with: llmctl chat --chat {root_of(database, row)[:8]}",
         )
     raise UsageError(f'"{row["id"][:8]}" does not wait any more: it is {now["status"]}')
 

@@ -30,9 +30,11 @@ class Plan:
     tools: Tools = field(default_factory=Tools)
     #: The agent that is talked to, if it is one.
     party: Party | None = None
+    #: The job that this one's is a part of.
+    parent_job_id: str | None = None
     #: What the program around us hears and changes.
     hooks: Hooks = field(default_factory=Hooks)
-    #: Called before each wait for more: what was yielded should be visible by then.
+    #: Called before each wait for more: what was yielded should be visible by then. May raise to end the turn.
     on_idle: Callable[[], None] = lambda: None
 
 

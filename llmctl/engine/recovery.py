@@ -8,7 +8,7 @@ from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.keyshapes import REDACTED
-from llmctl.engine import decoding, holder, rows, unsettled
+from llmctl.engine import decoding, holder, rows
 from llmctl.engine.parts import usage_columns
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.steps import Ending
@@ -21,6 +21,13 @@ _WORDS = "the process died before the answer was complete"
 
 #: Said of a tool that ran in a process that died. It is not run again by itself.
 TOOL_DIED = "the process that ran it died before it was complete; whether it had an effect is not known"
+
+
+#: What ran, and what a person asked for that had not begun.
+_RUNS = """
+SELECT i.id, i.status, s.id AS session_id FROM {tool_invocations} i LEFT JOIN {agent_sessions} s ON s.id = i.id
+WHERE i.job_id = ? AND (i.status = 'running' OR i.status = 'pending' AND i.message_id IS NULL)
+"""
 
 
 def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> int:
@@ -38,7 +45,9 @@ def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> i
         for request in requests:
             database.commit(*_step_writes(database, request, payload, redact, now))
         database.commit(*_job_writes(database, job, now))
-        return len(requests)
+        parts = database.query("SELECT * FROM {jobs} WHERE parent_id = ? AND status = 'running'", (job["id"],))
+        dead = [part for part in parts if not holder.is_alive(part) and not holder.command_is_alive(part)]
+        return len(requests) + sum(recover_job(database, part, redact) for part in dead)
 
 
 def recover_all(database: Database) -> list[Row]:
@@ -95,6 +104,8 @@ def _stream_writes(database: Database, stream: Row, output: str, results: str, n
 
 
 def _request_columns(database: Database, request: Row, response: ChatResponse, now: str) -> dict[str, Any]:
+    from llmctl.engine import unsettled  # which opens what knows of prices
+
     elapsed = clock.parsed(now) - clock.parsed(request["created_at"])
     return {
         "status": "interrupted",
@@ -115,16 +126,21 @@ def _job_writes(database: Database, job: Row, now: str) -> list[Write]:
     words = "its process died before it ended" if job["type"] == "command" else _WORDS
     finished = {"status": "failed", "error": words, "finished_at": now, "updated_at": now}
     calls = database.query("SELECT id FROM {network_calls} WHERE job_id = ? AND status = 'pending'", (job["id"],))
-    invocations = database.query(
-        "SELECT id FROM {tool_invocations} WHERE job_id = ? AND status = 'running'", (job["id"],)
-    )
+    invocations = database.query(_RUNS, (job["id"],))
     held = database.query("SELECT id FROM {message_threads} WHERE locking_job_id = ?", (job["id"],))
     return [
         *(Update("network_calls", row["id"], {"status": "error", "error": _WORDS, "updated_at": now}) for row in calls),
-        *(
-            Update("tool_invocations", row["id"], {"status": "failed", "error": TOOL_DIED, "finished_at": now})
-            for row in invocations
-        ),
+        *(_run_write(row, now) for row in invocations),
         *(Update("message_threads", row["id"], {"locking_job_id": None, "updated_at": now}) for row in held),
         Update("jobs", job["id"], finished),
     ]
+
+
+def _run_write(row: Row, now: str) -> Write:
+    """Return what finishes a run; what an agent was asked waits again, since its session tells how far it came."""
+    changes: dict[str, Any] = {"status": "failed", "error": TOOL_DIED, "finished_at": now}
+    if row["session_id"]:
+        changes = {"status": "pending"}
+    elif row["status"] == "pending":
+        changes = {"status": "cancelled", "error": "the process died before it began", "finished_at": now}
+    return Update("tool_invocations", row["id"], changes | {"updated_at": now})

@@ -56,6 +56,8 @@ class Running:
     def __init__(self) -> None:
         self._reports: SimpleQueue[tuple[Run, Any]] = SimpleQueue()
         self._runs: dict[str, Run] = {}
+        #: What runs in our threads should stop.
+        self.is_over = False
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -78,6 +80,13 @@ class Running:
         """Report a run that cannot begin as one that failed."""
         self._runs[run.id] = run
         self._reports.put((run, error))
+
+    def end(self, grace_s: float) -> None:
+        """Ask those that can be asked to stop, and wait for them so long."""
+        self.is_over = True
+        until = time.monotonic() + grace_s
+        while any(run.tool.data.get("lends") for run in self.runs) and time.monotonic() < until:
+            self.reports(0.01)
 
     def reports(self, wait_s: float) -> list[Output | Ended]:
         """Return what was reported, after at most so many seconds. A bug of ours in a tool is raised here."""

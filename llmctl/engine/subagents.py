@@ -1,24 +1,32 @@
-"""Agents as tools of other agents: a call is a turn of its own, in a session of its own, in the same purse."""
+"""Agents as tools of other agents: a call is a turn of its own, in a session of its own, in the same purse.
+
+The session has the id of the call. So a call that stopped at a permission or a cap, was interrupted or died with its
+process is gone on with where it was, when the turn that asked is.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmctl.core.errors import PendingError, RejectedError
+from llmctl.core.errors import BudgetError, DeniedError, LlmctlError
 from llmctl.core.tools import Tool
-from llmctl.engine import agents, grants
+from llmctl.engine import agentfiles, agents, grants, unfinished
 from llmctl.engine.agents import MOST_DEPTH
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
 from llmctl.engine.definitions import Definition
-from llmctl.engine.grants import Grant, Tools
+from llmctl.engine.grants import Grant, Question, Reply, Tools
+from llmctl.engine.parking import Parked, WaitsForPerson
 from llmctl.engine.plan import Plan
 from llmctl.engine.turn import Turn
 from llmctl.store import agents as rows
-from llmctl.store.database import Database
+from llmctl.store import threads
+from llmctl.store.database import Database, Row
 from llmctl.store.opening import open_hub
+from llmctl.tools import Context
 
 _SCHEMA = {
     "type": "object",
@@ -38,10 +46,13 @@ class Asker:
     origin: Origin
     around: Surroundings
     depth: int = 0
+    #: Names that the user allows for this turn, and what asks the person at the terminal.
+    approved: frozenset[str] = frozenset()
+    ask: Callable[[Question], Reply] | None = None
 
 
 def granted(database: Database, names: Sequence[str], asker: Asker) -> tuple[Grant, ...]:
-    """Return a tool for each agent that may be asked. What they may do themselves is asked for each time.
+    """Return a tool for each agent that may be asked. What they may do themselves is asked for as in their own chats.
 
     None where agents ask agents too deep already. Raises NotFoundError for one that is not there.
     """
@@ -67,54 +78,85 @@ def fitted(manner: Manner, definition: Definition) -> Manner:
 
 def _tool(database: Database, name: str, asker: Asker) -> Tool:
     row = rows.get(database, name)
-    data = {"function": _function(row["id"], asker)}
+    # It takes as long as it takes: the time of the turn that asks bounds it.
+    data = {"function": _function(row["id"], asker), "lends": True, "timeout": math.inf}
     return Tool(row["name"], "function", row["description"] or f"Ask the agent {row['name']}.", _SCHEMA, data)
 
 
-def _function(agent_id: str, asker: Asker) -> Callable[[str], str]:
-    def ask(prompt: str) -> str:
+def _function(agent_id: str, asker: Asker) -> Callable[[Context, str], str]:
+    def ask(context: Context, prompt: str) -> str:
         # A connection of its own: tools run in threads.
         with closing(open_hub(asker.hub_path, "write")) as database:
-            return _answer(database, agent_id, prompt, asker)
+            return _answer(database, agent_id, prompt, asker, context)
 
     return ask
 
 
-def _answer(database: Database, agent_id: str, prompt: str, asker: Asker) -> str:
-    plan = _plan(database, agent_id, prompt, asker)
+def _answer(database: Database, agent_id: str, prompt: str, asker: Asker, context: Context) -> str:
+    """Return what the agent says; where it began before, go on with that. The session has the id of the call."""
+    session = rows.session_of_call(database, context.run_id)
+    said = _said(database, session)
+    if said is not None:
+        return said
+    turn = Turn(database, _plan(database, agent_id, prompt, asker, context, session))
     try:
-        with Turn(database, plan) as turn:
+        with turn:
             for _ in turn.events():
-                pass
-    except PendingError as error:
-        name = plan.party.name if plan.party else ""
-        raise RejectedError(f'the agent "{name}" waits: {error.message} ({error.hint})', reason="pending") from error
+                _go_on(context)
+    except (WaitsForPerson, BudgetError) as error:  # which stop the turns of all who asked
+        raise Parked(error) from error
+    except DeniedError as error:
+        raise (Parked(error) if error.reason == "stopped" else error) from error
     response = turn.outcome.response
     return response.message.text if response else ""
 
 
-def _plan(database: Database, agent_id: str, prompt: str, asker: Asker) -> Plan:
-    row = rows.get(database, agent_id)
+def _go_on(context: Context) -> None:
+    """Raise where the turn of those who asked is over."""
+    if context.is_over():
+        raise LlmctlError("interrupted")
+
+
+def _said(database: Database, session: Row | None) -> str | None:
+    """Return the answer that is in a session already; None where there is none, or it is not complete."""
+    thread = threads.of_chat(database, session["chat_id"]) if session else None
+    if thread is None or unfinished.find(database, thread["id"]) is not None:
+        return None
+    last = threads.last(database, thread["id"])
+    return str(last["content"] or "") if last and last["role"] == "assistant" else None
+
+
+def _plan(database: Database, agent_id: str, prompt: str, asker: Asker, context: Context, session: Row | None) -> Plan:
+    row = agentfiles.renewed(database, rows.get(database, agent_id), asker.around.env, lambda note: None)
     definition = agents.definition_of(database, row)
     depth = asker.depth + 1
-    party = agents.party(database, row, definition, None, depth=depth)
+    party = agents.party(database, row, definition, session, depth=depth)
     manner = fitted(Manner(caps=asker.manner.caps, stream=asker.manner.stream), definition)
+    manner = replace(manner, timeout_s=_sooner(manner.timeout_s, context.timeout_s))
     own = replace(asker, depth=depth, manner=manner)
+    chat = database.one("SELECT * FROM {chats} WHERE id = ?", (session["chat_id"],)) if session else None
     return Plan(
-        chat=None,
+        chat=chat,
         target=agents.target_of(database, definition, asker.around.env),
-        ask=Ask(prompt=prompt, system=agents.instructions(definition, {})),
+        ask=Ask(prompt=None if chat else prompt, system=agents.instructions(definition, party.metadata)),
         manner=manner,
         keep=Keep(log=asker.keep.log, without=asker.keep.without, tag=asker.keep.tag or definition.tag),
         origin=asker.origin,
         around=asker.around,
         tools=tools(database, row["id"], row["name"], definition, own),
-        party=party,
+        party=party if session else replace(party, session_id=context.run_id),
+        parent_job_id=context.job_id,
+        on_idle=lambda: _go_on(context),
     )
+
+
+def _sooner(limit_s: float | None, remaining_s: float) -> float | None:
+    return min(limit_s or math.inf, remaining_s) if limit_s or remaining_s < math.inf else None
 
 
 def tools(database: Database, agent_id: str, name: str, definition: Definition, asker: Asker) -> Tools:
     """Return the tools of an agent, and the agents it may ask."""
     named = dict(grants.parsed(text) for text in definition.tools)
     own = grants.resolve(database, named)
-    return Tools((*own, *granted(database, definition.agents, asker)), agent_id=agent_id, agent=name)
+    asked = granted(database, definition.agents, asker)
+    return Tools((*own, *asked), approved=asker.approved, ask=asker.ask, agent_id=agent_id, agent=name)

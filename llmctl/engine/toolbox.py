@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from llmctl.core.errors import PendingError
 from llmctl.core.messages import Message
 from llmctl.engine import toolcalls, vetting
 from llmctl.engine.outcome import Outcome, Pending, ToolRun, TurnEvent
+from llmctl.engine.parking import WaitsForPerson
 from llmctl.engine.plan import Plan
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.staging import Staged, message_writes
@@ -58,6 +58,7 @@ class Toolbox:
         yield from self._tell(calls, *self._vetted(calls))
         for writes in self._bench.run(calls, self._require_hub):
             yield from self._tell(calls, *writes)
+            self._plan.on_idle()
         yield from self._wait(calls)
 
     def take_told(self) -> list[Message]:
@@ -110,22 +111,20 @@ class Toolbox:
         return self._outcome.ran(toolcalls.run_of(call.row, call.ending))
 
     def _wait(self, calls: list[Call]) -> Iterator[TurnEvent]:
-        """Say what waits for a person, and end the turn there."""
-        waiting = [call for call in calls if call.waits]
-        if not waiting:
+        """Say what waits for a person, here or with the agents that were asked, and end the turn there."""
+        stopped = [call for call in calls if call.waits or call.parked]
+        if not stopped:
             return
         for call in calls:
             if call.ending and not call.is_told:  # told with the rest, once that is decided
                 yield self._outcome.ran(toolcalls.run_of(call.row, call.ending))
-        for call in waiting:
-            yield Pending(call.id, call.row["name"], call.row["arguments"])
-        raise self._pending(waiting)
+        waiting = [pending for call in stopped for pending in _pending(call)]
+        yield from waiting
+        other = (call.parked for call in stopped if call.parked and not isinstance(call.parked, WaitsForPerson))
+        raise next(other, None) or WaitsForPerson(waiting, is_kept=self._plan.keep.log)
 
-    def _pending(self, waiting: list[Call]) -> PendingError:
-        names = ", ".join(dict.fromkeys(f'"{toolcalls.shown_name(call.row["name"])}"' for call in waiting))
-        approve = " ".join(f"--approve {name}" for name in dict.fromkeys(call.row["name"] for call in waiting))
-        hint = f"nothing is kept of this turn, so allow it beforehand: {approve}"
-        if self._plan.keep.log:
-            hint = f"llmctl tool approve {' '.join(call.id[:8] for call in waiting)} --continue"
-        verb = "waits" if len(waiting) == 1 else "wait"
-        return PendingError(f"{names} {verb} for your decision", hint=hint, reason="approval")
+
+def _pending(call: Call) -> tuple[Pending, ...]:
+    if isinstance(call.parked, WaitsForPerson):
+        return call.parked.calls
+    return () if call.parked else (Pending(call.id, call.row["name"], call.row["arguments"]),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,8 @@ class Call:
     ending: Ending | None = None
     #: What its run raised.
     problem: LlmctlError | None = None
+    #: Why it cannot go on for now.
+    parked: LlmctlError | None = None
     #: The result is in the thread.
     is_told: bool = False
 
@@ -173,10 +175,6 @@ def oldest_pending(database: Database) -> str:
     """Return the time before which a call has waited for too long."""
     days = float(settings.value(database, "pending.expiry"))
     return clock.later(clock.now(), -days * _DAY_S)
-
-
-def waiting_ids(calls: Iterable[Call]) -> list[str]:
-    return [call.id for call in calls if call.waits]
 
 
 def decision_text(call: Call) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from llmctl.core import clock
@@ -13,6 +14,7 @@ from llmctl.engine import toolcalls
 from llmctl.engine.asking import Surroundings
 from llmctl.engine.grants import Tools
 from llmctl.engine.lending import Lender
+from llmctl.engine.parking import Parked
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.running import MOST_AT_ONCE, Output, Run, Running
 from llmctl.engine.toolcalls import Ending
@@ -25,6 +27,8 @@ from llmctl.tools import process
 
 #: Seconds between two looks at the clock while tools run.
 _LOOK_S = 0.5
+#: Seconds that agents which were asked get to write down where they stopped.
+_GRACE_S = 1.0
 
 
 class Workbench:
@@ -73,11 +77,10 @@ class Workbench:
         """End what still runs; return the writes that say so."""
         running = self._running.runs
         if running:
+            self._running.end(_GRACE_S)
             process.kill_all()
-        now = clock.now()
-        ended = {"status": "cancelled", "error": "interrupted", "finished_at": now, "updated_at": now}
         logs = [write for log in self._logs.values() for write in log.writes(is_end=True)]
-        return logs + [Update("tool_invocations", run.id, ended, {"status": "running"}) for run in running]
+        return logs + [_broken_off(run) for run in running]
 
     def finished(self, call: Call, more: dict[str, Any], status: str) -> Write:
         """Return what finishes the row of a call that has that status."""
@@ -135,7 +138,8 @@ class Workbench:
             self._tools.on_start(toolcalls.run_of(call.row))
         run = Run(call.id, call.tool, call.arguments)
         try:
-            run.context = self._lender.context(call.tool, self._running.log(call.id), remaining_s)
+            lent = self._lender.context(call.tool, self._running.log(call.id), remaining_s)
+            run.context = replace(lent, run_id=call.id, job_id=self._job_id, is_over=lambda: self._running.is_over)
         except LlmctlError as error:
             self._running.refuse(run, error)
         else:
@@ -150,7 +154,10 @@ class Workbench:
         return remaining
 
     def _ended(self, call: Call, run: Run) -> list[Write]:
-        """Take a run's result in; return what finishes its row and its log."""
+        """Take a run's result in; return what finishes its row and its log, or makes it wait again."""
+        if isinstance(run.result, Parked):
+            call.parked = run.result.why
+            return [_waiting_again(run)]
         call.ending = self._ending(call, run)
         log = self._logs.pop(call.id, None)
         if self._tools.on_end:
@@ -179,3 +186,16 @@ class Workbench:
     @property
     def _redaction(self) -> Redaction:
         return Redaction((*self._secrets, *self._lender.secrets))
+
+
+def _waiting_again(run: Run) -> Write:
+    return Update("tool_invocations", run.id, {"status": "pending", "updated_at": clock.now()}, {"status": "running"})
+
+
+def _broken_off(run: Run) -> Write:
+    """Return what says that a run was broken off. Agents are gone on with, where they stopped."""
+    if run.tool.data.get("lends"):
+        return _waiting_again(run)
+    now = clock.now()
+    ended = {"status": "cancelled", "error": "interrupted", "finished_at": now, "updated_at": now}
+    return Update("tool_invocations", run.id, ended, {"status": "running"})

@@ -147,10 +147,17 @@ def session_of_chat(database: Database, chat_id: str) -> Row | None:
     return session_record(database, found) if found else None
 
 
+def session_of_call(database: Database, invocation_id: str) -> Row | None:
+    """Return the session in which an agent answers the call of another one, or None."""
+    known = database.value("SELECT 1 FROM {agent_sessions} WHERE id = ?", (invocation_id,))
+    return session_record(database, invocation_id) if known else None
+
+
 def newest_session(database: Database, agent_id: str) -> Row | None:
-    """Return the session of an agent that was talked to last, or None."""
-    found = sessions(database, agent_id)
-    return found[0] if found else None
+    """Return the session of an agent that a person talked in last, or None."""
+    asked = "SELECT 1 FROM {tool_invocations} WHERE id = ?"
+    found = (one for one in sessions(database, agent_id) if not database.value(asked, (one["id"],)))
+    return next(found, None)
 
 
 def begin_session(database: Database, chat: Mapping[str, Any], agent_class: str, metadata: str | None) -> str:

@@ -90,6 +90,11 @@ class Context:
     #: Says whether a host may be reached at all.
     reaches: Callable[[str], bool] = lambda host: True
     sessions: Sessions = field(default_factory=Sessions)
+    #: Ids of the run and of the job it is a part of.
+    run_id: str = ""
+    job_id: str | None = None
+    #: Says whether the run was broken off meanwhile: who is in a thread of this process should stop then.
+    is_over: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)

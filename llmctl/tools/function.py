@@ -12,9 +12,12 @@ from llmctl.tools import Context, ToolType, programs
 
 
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
-    """Call ``tool.data["function"]`` with the arguments by name. Whatever it raises is a failure of the tool."""
+    """Call ``tool.data["function"]`` with the arguments by name. Whatever it raises is a failure of the tool.
+
+    With ``tool.data["lends"]`` it gets the context, too, before them.
+    """
     try:
-        value = tool.data["function"](**arguments)
+        value = tool.data["function"](*([context] if tool.data.get("lends") else []), **arguments)
     except Halt as halt:
         value = halt
     except LlmctlError:

@@ -74,6 +74,47 @@ def test_a_turn_across_four_processes(llmctl: Llmctl, hub: Hub, slow: Path) -> N
     hub.check()
 
 
+def test_a_run_of_agents_across_four_processes(llmctl: Llmctl, hub: Hub, slow: Path) -> None:
+    """The agent that is asked has the tools; the one that asks waits for it through all of them."""
+    add(llmctl, "quick", "echo x >> quick.ran; echo quick")
+    llmctl("agent", "create", "worker", "-m", "echo", "--tool", "quick", "--tool", "slow", *calls("quick", "slow"))
+    asking = 'worker {"prompt": "do it"}'
+    llmctl("agent", "create", "boss", "-m", "echo", "--agent", "worker", *calls(asking))
+    first = llmctl("agent", "run", "boss", "hello")
+    assert (first.code, first.out) == (8, "")
+    waiting = llmctl("tool", "pending", "--json").json
+    assert [(row["agent"], row["name"]) for row in waiting] == [("worker", "quick"), ("worker", "slow")]
+    assert llmctl("tool", "approve", *(row["id"][:8] for row in waiting)).code == 0
+    third = llmctl.start("agent", "run", "boss", "-c")
+    wait_until(lambda: log_of(hub, "slow") == "begun\n" and ("quick", "completed") in runs(hub))
+    third.kill()
+    fourth = llmctl("agent", "run", "boss", "-c", "--json")
+    assert fourth.code == 0, fourth.err
+    assert fourth.json["content"] == "hello"
+    assert runs(hub) == [("worker", "completed"), ("quick", "completed"), ("slow", "failed")]
+    assert (Path(llmctl.home) / "quick.ran").read_text() == "x\n"
+    assert len(slow.read_text().split()) == 1
+    assert log_of(hub, "slow") == "begun\n"
+    assert hub.is_free()
+    assert not hub.rows("SELECT 1 FROM jobs WHERE status = 'running'")
+    hub.check()
+
+
+def test_ctrl_c_ends_the_agents_that_were_asked_too(llmctl: Llmctl, hub: Hub, slow: Path) -> None:
+    llmctl("agent", "create", "worker", "-m", "echo", "--tool", "slow:auto", *calls("slow"))
+    llmctl("agent", "create", "boss", "-m", "echo", "--agent", "worker", *calls('worker {"prompt": "do it"}'))
+    running = llmctl.start("agent", "run", "boss", "hello")
+    wait_until(lambda: log_of(hub, "slow") == "begun\n")
+    assert running.kill(signal.SIGINT).code == -signal.SIGINT
+    assert runs(hub) == [("worker", "pending"), ("slow", "cancelled")]
+    assert not hub.rows("SELECT 1 FROM jobs WHERE status = 'running'")
+    assert hub.is_free()
+    pid = int(slow.read_text())
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert llmctl("agent", "run", "boss", "-c").out == "hello\n"
+    assert runs(hub) == [("worker", "completed"), ("slow", "cancelled")]
+
+
 def test_two_who_go_on_at_once_run_it_once(llmctl: Llmctl, hub: Hub) -> None:
     add(llmctl, "once", "echo x >> once.ran; sleep 0.3")
     llmctl("chat", "-m", "echo", "-T", "once", *calls("once"), "hello")
