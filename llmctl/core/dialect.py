@@ -27,6 +27,10 @@ class Dialect:
     thinking_field: str | None = "reasoning_effort"
     #: Field of an assistant message in which earlier thinking is given back; None where it is not wanted.
     thinking_replay_field: str | None = None
+    #: Files that the host takes, by the beginnings of their media types; text is taken as a part of the prompt.
+    files: tuple[str, ...] = ("image/", "video/", "audio/", "application/pdf")
+    #: What a PDF is sent as: ``file`` has bytes only, the others a URL or bytes.
+    document_part: Literal["file", "document_url", "file_url"] = "file"
     #: Ids of tool calls that the host takes, as an expression; others are spelled anew.
     tool_call_ids: str = r"(?s).+"
     #: What the host takes to hold an answer to a schema: the schema, the promise of an object, or nothing. What it

@@ -18,7 +18,7 @@ def read_file(name: str) -> File:
 
     Raises NotFoundError, and UsageError for a file that is empty or too large.
     """
-    if name.startswith(("https://", "http://")):
+    if name.lower().startswith(("https://", "http://")):
         return _link(name)
     shown = os.path.basename(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.providers import ModelWire, Provider
-from llmctl.providers.openai import OPENAI_IDS
+from llmctl.providers.openai import OPENAI_FILES, OPENAI_IDS
 
 
 def _row(
@@ -47,7 +47,9 @@ DEEPSEEK = _row(
     "https://api.deepseek.com",
     "deepseek-flash",
     # A tool call that followed thinking is refused without that thinking.
-    dialect=Dialect(thinking_field="thinking", thinking_replay_field="reasoning_content", schema_mode="json_object"),
+    dialect=Dialect(
+        thinking_field="thinking", thinking_replay_field="reasoning_content", schema_mode="json_object", files=()
+    ),
     nodellm_id="deepseek",
     docs="https://api-docs.deepseek.com",
 )
@@ -57,7 +59,12 @@ MISTRAL = _row(
     "https://api.mistral.ai/v1",
     "mistral-small-latest",
     # Usage comes unasked; unknown fields are refused, and so are ids of calls that are not like its own.
-    dialect=Dialect(stream_usage=False, tool_call_ids="[a-zA-Z0-9]{9}"),
+    dialect=Dialect(
+        stream_usage=False,
+        tool_call_ids="[a-zA-Z0-9]{9}",
+        files=("image/", "audio/", "application/pdf"),
+        document_part="document_url",
+    ),
     embedding_model="mistral-embed",
     nodellm_id="mistral",
     docs="https://docs.mistral.ai/api",
@@ -67,7 +74,7 @@ XAI = _row(
     "xai",
     "https://api.x.ai/v1",
     "grok-4.3",
-    dialect=Dialect(thinking_on_top=True, image_edits="json"),
+    dialect=Dialect(thinking_on_top=True, image_edits="json", files=("image/",)),
     image_model="grok-imagine-image",
     nodellm_id="xai",
     docs="https://docs.x.ai/docs/api-reference",
@@ -77,7 +84,7 @@ GROQ = _row(
     "groq",
     "https://api.groq.com/openai/v1",
     "openai/gpt-oss-120b",
-    dialect=Dialect(stream_usage=False),
+    dialect=Dialect(stream_usage=False, files=("image/",)),
     docs="https://console.groq.com/docs/openai",
 )
 
@@ -104,7 +111,13 @@ PERPLEXITY = _row(
     "https://api.perplexity.ai",
     "sonar",
     keys="PPLX_API_KEY",
-    dialect=Dialect(done_marker=False, embeddings_path="/v1/embeddings", models_path="/v1/models"),
+    dialect=Dialect(
+        done_marker=False,
+        embeddings_path="/v1/embeddings",
+        models_path="/v1/models",
+        files=("image/", "application/pdf"),
+        document_part="file_url",
+    ),
     embedding_model="pplx-embed-v1-0.6b",
     docs="https://docs.perplexity.ai/api-reference",
 )
@@ -113,6 +126,7 @@ CEREBRAS = _row(
     "cerebras",
     "https://api.cerebras.ai/v1",
     "gpt-oss-120b",
+    dialect=Dialect(files=()),
     docs="https://inference-docs.cerebras.ai/api-reference/chat-completions",
 )
 
@@ -135,7 +149,7 @@ AZURE = _row(
     auth="api-key",
     hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
     root_path="/openai/v1",
-    dialect=Dialect(max_tokens_field="max_completion_tokens", tool_call_ids=OPENAI_IDS),
+    dialect=Dialect(max_tokens_field="max_completion_tokens", tool_call_ids=OPENAI_IDS, files=OPENAI_FILES),
     docs="https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
 )
 

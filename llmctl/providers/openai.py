@@ -7,6 +7,8 @@ from llmctl.providers import ModelWire, Provider
 
 #: Longer ids of calls are refused by Chat Completions.
 OPENAI_IDS = r"(?s).{1,40}"
+#: https://platform.openai.com/docs/guides/images-vision, https://platform.openai.com/docs/guides/audio
+OPENAI_FILES = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/wav", "audio/mpeg", "application/pdf")
 _CHAT, _RESPONSES = "openai-chat", "openai-responses"
 #: These exist nowhere else: https://platform.openai.com/docs/models
 _ONLY_THERE = ("*-pro", "*-pro-20*", "*codex*", "*deep-research*", "computer-use-preview*")
@@ -20,7 +22,7 @@ PROVIDER = Provider(
     base_env=("OPENAI_API_BASE", "OPENAI_BASE_URL"),
     # Reasoning models refuse max_tokens; all others take both. "system" is taken by all, and turned into
     # "developer" where a model wants that.
-    dialect=Dialect(max_tokens_field="max_completion_tokens", tool_call_ids=OPENAI_IDS),
+    dialect=Dialect(max_tokens_field="max_completion_tokens", tool_call_ids=OPENAI_IDS, files=OPENAI_FILES),
     model_wires=(
         *(ModelWire(models, _CHAT) for models in ("*-search-api*", "*-search-preview*", "*-audio*")),
         *(ModelWire(models, _RESPONSES, only=True) for models in _ONLY_THERE),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from llmctl.core.errors import UnavailableError, UsageError
 
+#: Blocks of protocols, which newer versions of Python count among the private ones.
+_OF_PROTOCOLS = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
 #: Prefixes behind which an IPv4 address stands in the last 32 bits: NAT64, and what Python calls compatible.
 _WRAPPED = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
 
@@ -46,7 +48,10 @@ def is_public(address: str) -> bool:
 
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:
-    local = isinstance(address, IPv6Address) and address.is_site_local
+    if isinstance(address, IPv6Address):
+        local = address.is_site_local
+    else:
+        local = any(address in block for block in _OF_PROTOCOLS)
     return address.is_global and not (local or address.is_multicast or address.is_reserved)
 
 

@@ -307,6 +307,41 @@ def test_file_is_attached_in_its_kinds_form(file: File, part: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
+    ("provider", "part"),
+    [
+        ("mistral", {"type": "document_url", "document_url": "data:application/pdf;base64,JVBERg=="}),
+        ("perplexity", {"type": "file_url", "file_url": {"url": "JVBERg=="}}),
+    ],
+)
+def test_pdf_is_attached_as_the_provider_takes_it(provider: str, part: dict[str, Any]) -> None:
+    asked = Message("user", (Text("look"), File("application/pdf", b"%PDF", name="a.pdf")))
+    assert body(asked, dialect=PROVIDERS.load(provider).dialect)["messages"][0]["content"][1] == part
+
+
+@pytest.mark.parametrize(
+    ("provider", "media_type", "by_url", "taken"),
+    [
+        ("openai", "image/png", True, True),
+        ("openai", "image/heic", False, False),
+        ("openai", "video/mp4", False, False),
+        ("openai", "audio/wav", False, True),
+        ("openai", "audio/wav", True, False),
+        ("openai", "application/pdf", True, False),
+        ("mistral", "application/pdf", True, True),
+        ("groq", "application/pdf", False, False),
+        ("deepseek", "image/png", False, False),
+        ("deepseek", "text/plain", False, True),
+        ("deepseek", "text/plain", True, False),
+        ("openrouter", "video/mp4", True, True),
+        ("compatible", "audio/flac", False, True),
+        ("compatible", "application/zip", False, False),
+    ],
+)
+def test_wire_says_which_files_a_provider_takes(provider: str, media_type: str, by_url: bool, taken: bool) -> None:
+    assert WIRE.accepts(media_type, by_url, PROVIDERS.load(provider).dialect) is taken
+
+
+@pytest.mark.parametrize(
     "media_type", ["text/plain", "text/x-python; charset=utf-8", "application/json", "image/svg+xml"]
 )
 def test_text_file_is_inlined(media_type: str) -> None:

@@ -28,7 +28,7 @@ def encode_messages(messages: Iterable[Message], dialect: Dialect) -> list[dict[
             files = []
         if message.role == "tool":
             encoded += _results(message, dialect)
-            files += [_file(part) for part in message.parts if isinstance(part, File)]
+            files += [_file(part, dialect) for part in message.parts if isinstance(part, File)]
         elif one := _encode(message, dialect):
             encoded.append(one)
     return encoded + ([{"role": "user", "content": files}] if files else [])
@@ -39,7 +39,7 @@ def _encode(message: Message, dialect: Dialect) -> dict[str, Any] | None:
         return _assistant(message, dialect)
     if message.role == "system":
         return {"role": dialect.system_role, "content": message.text} if message.text else None
-    content = _user_content(message)
+    content = _user_content(message, dialect)
     return {"role": "user", "content": content} if content else None
 
 
@@ -88,12 +88,12 @@ def _mistral_content(message: Message) -> list[dict[str, Any]]:
     return parts
 
 
-def _user_content(message: Message) -> str | list[dict[str, Any]]:
+def _user_content(message: Message, dialect: Dialect) -> str | list[dict[str, Any]]:
     """Return plain text where nothing else is there: not every host takes a list."""
     parts: list[dict[str, Any]] = []
     for part in message.parts:
         if isinstance(part, File):
-            parts.append(_file(part))
+            parts.append(_file(part, dialect))
         elif isinstance(part, Text) and part.text:
             parts.append({"type": "text", "text": part.text})
     if all(part["type"] == "text" for part in parts):
@@ -102,14 +102,14 @@ def _user_content(message: Message) -> str | list[dict[str, Any]]:
 
 
 def accepts(media_type: str, by_url: bool, dialect: Dialect) -> bool:
-    """Say whether a file can be sent: text, pictures, video, audio and PDF; of these pictures and video by URL."""
-    kind, subtype = kind_of(media_type)
-    if by_url:
-        return kind in ("image", "video")
-    return is_text(media_type) or kind in ("image", "video", "audio") or subtype == "pdf"
+    """Say whether a file can be sent: text, and what the dialect names; sound and text not by URL."""
+    kind = kind_of(media_type)
+    if is_text(media_type) or not "/".join(kind).startswith(dialect.files):
+        return is_text(media_type) and not by_url
+    return not by_url or kind[0] in ("image", "video") or (kind[1] == "pdf" and dialect.document_part != "file")
 
 
-def _file(file: File) -> dict[str, Any]:
+def _file(file: File, dialect: Dialect) -> dict[str, Any]:
     kind, subtype = kind_of(file.media_type)
     if is_text(file.media_type):
         return {"type": "text", "text": inlined(file)}
@@ -120,5 +120,9 @@ def _file(file: File) -> dict[str, Any]:
     if kind == "audio":
         format = _AUDIO.get(subtype, subtype)
         return {"type": "input_audio", "input_audio": {"data": base64_of(file), "format": format}}
+    if dialect.document_part == "document_url":
+        return {"type": "document_url", "document_url": url_of_file(file)}
+    if dialect.document_part == "file_url":
+        return {"type": "file_url", "file_url": {"url": file.url or base64_of(file)}}
     name = file.name or f"file.{subtype}"
     return {"type": "file", "file": {"filename": name, "file_data": url_of_file(file)}}
