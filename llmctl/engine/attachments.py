@@ -9,7 +9,6 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.errors import RejectedError, UsageError
 from llmctl.core.mediatypes import UNKNOWN
 from llmctl.core.messages import File, Message, Part, Text
-from llmctl.engine import fetching
 from llmctl.engine.asking import Ask, Surroundings
 from llmctl.engine.target import Target
 from llmctl.wire import WIRES, Wire
@@ -69,6 +68,8 @@ def _ready(file: File, target: Target, around: Surroundings | None) -> File:
 
 def _fetched(file: File, around: Surroundings) -> File:
     assert file.url
+    from llmctl.engine import fetching
+
     found = fetching.fetch(file.url, around)
     if not found.data:
         raise UsageError(f'"{file.url}" is empty')

@@ -157,9 +157,9 @@ class Caller:
     def _judge(self, step: Step) -> None:
         """Raise where the stream ended, but not as a complete answer ends."""
         response = step.fold.response()
-        if response.finish_reason is None and not step.events and response.unreadable:
-            raise UnavailableError(f"the answer cannot be read: {response.unreadable[0]}", reason="not_json")
         if response.finish_reason is None and not step.events:
+            if response.unreadable:
+                raise UnavailableError(f"the answer cannot be read: {response.unreadable[0]}", reason="not_json")
             raise UnavailableError("the answer was cut before its first event", reason="empty")
         if response.finish_reason is None:
             raise IncompleteError("the answer broke off: the stream ended without its end marker", reason="cut")
@@ -170,9 +170,8 @@ class Caller:
         if response.finish_reason == "content_filter":
             raise RejectedError("the provider's content filter stopped the answer", reason="content_filter")
         if response.finish_reason == "incomplete":
-            raise IncompleteError(
-                f'the provider ended the answer before its end: "{response.raw_finish_reason}"', reason="ended_early"
-            )
+            why = f'the provider ended the answer early: "{response.raw_finish_reason}"'
+            raise IncompleteError(why, reason="ended_early")
         if response.finish_reason == "length" and not any(self._option(name) for name in _LIMITS):
             raise IncompleteError(
                 "the answer was cut at the model's length limit", hint="raise it with -o max_tokens=N", reason="length"

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core.chat import ChatRequest, ChatResponse
 from llmctl.core.errors import LlmctlError
 from llmctl.core.messages import File, Message
-from llmctl.engine import bounds, budgets, costs
-from llmctl.engine.budgets import Bound, Reservation
 from llmctl.engine.caps import Caps
-from llmctl.engine.costs import Charge
-from llmctl.engine.pricing import Price, most
 from llmctl.engine.steps import Step
 from llmctl.engine.target import Target
 from llmctl.store.database import Database
+
+if TYPE_CHECKING:  # what knows of prices is opened when the answer is there, or when a cap asks before
+    from llmctl.engine.budgets import Reservation
+    from llmctl.engine.costs import Charge, Seller
+    from llmctl.engine.pricing import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,14 @@ class Meter:
         self._database = database
         self._target = target
         self._caps = caps
-        self._seller = costs.seller_of(target)
         self._asked: ChatRequest | None = None
         self._began = datetime.now(UTC)
+
+    @cached_property
+    def _seller(self) -> Seller:
+        from llmctl.engine import costs
+
+        return costs.seller_of(self._target)
 
     def reservation(self, request: ChatRequest, body: Callable[[], bytes]) -> Reservation | None:
         """Return what has to be set aside for a request that begins now; None without a cap.
@@ -51,8 +58,11 @@ class Meter:
         price is not known.
         """
         self._asked, self._began = request, datetime.now(UTC)
-        if not self._caps:
-            return None
+        return self._reserved(request, body) if self._caps else None
+
+    def _reserved(self, request: ChatRequest, body: Callable[[], bytes]) -> Reservation | None:
+        from llmctl.engine import bounds, budgets, costs
+
         price = costs.price_for(self._database, self._seller, (request.model,), moment=self._began)
         if price is None:
             if self._seller.is_free:
@@ -67,14 +77,18 @@ class Meter:
         cost, of_input = (self._most(price, tokens_in, tokens, bool(files)) for tokens in (tokens_out, 0))
         if cost is None or of_input is None:
             raise budgets.unknown_price(self._target.provider.name, request.model)
-        return Reservation(self._caps, Bound(tokens_in, tokens_out, cost, of_input), price)
+        return budgets.Reservation(self._caps, budgets.Bound(tokens_in, tokens_out, cost, of_input), price)
 
     def release_dead(self) -> bool:
         """Free what dead processes set aside; say whether there was any."""
+        from llmctl.engine import budgets
+
         return budgets.release_dead(self._database)
 
     def bill(self, step: Step, response: ChatResponse, error: LlmctlError | None) -> Bill:
         """Return what a step cost, and settle what was set aside for it."""
+        from llmctl.engine import costs
+
         options = self._asked.options if self._asked else {}
         charge = costs.charge(
             self._database,
@@ -100,6 +114,9 @@ class Meter:
         return self._most(reservation.price, reservation.bound.input_tokens, came(response), with_files=True)
 
     def _most(self, price: Price, tokens_in: int, tokens_out: int, with_files: bool) -> float | None:
+        from llmctl.engine import costs
+        from llmctl.engine.pricing import most
+
         context = costs.context_of(self._asked.options if self._asked else {})
         return most(price, tokens_in, tokens_out, with_files=with_files, context=context, moment=self._began)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse, Fold
@@ -17,13 +17,15 @@ from llmctl.core.ids import new_id
 from llmctl.core.interrupt import uninterrupted
 from llmctl.engine import rows
 from llmctl.engine.asking import Keep, Surroundings
-from llmctl.engine.budgets import Reservation
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.staging import Staged
 from llmctl.engine.steps import Call, Ending, Step
 from llmctl.store import chunks, spool
 from llmctl.store.database import Database
 from llmctl.store.writes import Delete, Insert, Update, Write, legible
+
+if TYPE_CHECKING:
+    from llmctl.engine.budgets import Reservation
 
 #: Bytes after which pieces are committed although nothing is waited for.
 _MOST_UNSETTLED = 65_536

@@ -24,6 +24,10 @@ WIRE = Wire(
     build_models_request=build_models_request,
     parse_models=parse_models,
     accepts=accepts,
-    embeddings=Embeddings(later("gemini.embeddings", "build_embed_request"), later("gemini.embeddings", "parse_vectors"), most_texts=_MOST_TEXTS),
+    embeddings=Embeddings(
+        later("gemini.embeddings", "build_embed_request"),
+        later("gemini.embeddings", "parse_vectors"),
+        most_texts=_MOST_TEXTS,
+    ),
     images=Images(later("gemini.images", "build_image_request"), later("gemini.images", "parse_images")),
 )

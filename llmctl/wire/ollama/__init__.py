@@ -20,5 +20,7 @@ WIRE = Wire(
     parse_models=parse_models,
     framing="ndjson",
     accepts=accepts,
-    embeddings=Embeddings(later("ollama.embeddings", "build_embed_request"), later("ollama.embeddings", "parse_vectors")),
+    embeddings=Embeddings(
+        later("ollama.embeddings", "build_embed_request"), later("ollama.embeddings", "parse_vectors")
+    ),
 )
