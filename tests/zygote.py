@@ -148,7 +148,8 @@ def takes(env: Mapping[str, str], argv: Sequence[str | bytes]) -> bool:
     """Tell whether a process can be forked: Python reads some of its environment when it starts."""
     own = {name for name in env if name.startswith(("PYTHON", "LC_", "LANG")) and name != "PYTHONPATH"}
     plain = all(isinstance(word, str) and word.isprintable() for word in argv)
-    return plain and all(env[name] == os.environ.get(name) for name in own)
+    elsewhere = os.pathsep in env.get("PYTHONPATH", "")  # packages that this process does not see
+    return plain and not elsewhere and all(env[name] == os.environ.get(name) for name in own)
 
 
 def _talk(data: bytes, to_child: int, from_child: Sequence[int], deadline: float) -> list[bytes]:
