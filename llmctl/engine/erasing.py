@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from llmctl.core.errors import LockedError
 from llmctl.engine import unlocking
-from llmctl.store import deletion, threads, upkeep
+from llmctl.store import agents, deletion, threads, upkeep
 from llmctl.store.database import Database
 
 #: A larger hub is not written anew for each deletion: 7 s and as much free space for a gigabyte.
@@ -31,11 +31,12 @@ def erase(
 ) -> Erased:
     """Delete chats with every copy of their text; raise LockedError, and delete none, where a live job holds one.
 
-    ``progress`` is told in a word what is being done.
+    What agents were asked in them, and said, goes with them. ``progress`` is told in a word what is being done.
     """
     wanted = set(chat_ids)
     forks: list[str] = []
     with database.transaction(durable=True):
+        wanted |= {asked for chat_id in wanted for asked in agents.asked_in(database, chat_id)}
         for chat_id in wanted:
             thread = threads.of_chat(database, chat_id)
             if thread is not None:

@@ -29,6 +29,13 @@ SELECT s.*, c.name, c.last_turn_at, c.source_id AS agent_id, a.name AS agent,
 FROM {agent_sessions} s JOIN {chats} c ON c.id = s.chat_id LEFT JOIN {agents} a ON a.id = c.source_id
 """
 
+#: The session of an agent that was asked has the id of the call.
+_ASKED = """
+SELECT s.chat_id FROM {message_threads} t JOIN {messages} m ON m.thread_id = t.id
+JOIN {tool_invocations} i ON i.message_id = m.id JOIN {agent_sessions} s ON s.id = i.id
+WHERE t.chat_id = ?
+"""
+
 
 def listed(database: Database) -> list[Row]:
     """Return all agents as records, the oldest first, with ``tools``, ``connection`` and ``sessions``."""
@@ -151,6 +158,12 @@ def session_of_call(database: Database, invocation_id: str) -> Row | None:
     """Return the session in which an agent answers the call of another one, or None."""
     known = database.value("SELECT 1 FROM {agent_sessions} WHERE id = ?", (invocation_id,))
     return session_record(database, invocation_id) if known else None
+
+
+def asked_in(database: Database, chat_id: str) -> list[str]:
+    """Return the ids of the chats in which agents answered the calls of a chat, and the calls of those."""
+    found = [row["chat_id"] for row in database.query(_ASKED, (chat_id,))]
+    return found + [deeper for one in found for deeper in asked_in(database, one)]
 
 
 def newest_session(database: Database, agent_id: str) -> Row | None:

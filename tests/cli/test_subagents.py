@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,12 @@ def test_file_of_an_asked_agent_counts(llmctl: Run, tmp_path: Path) -> None:
     agent(llmctl, "boss", 'clerk {"prompt": "x"}', "--agent", "clerk")
     file.write_text('model = "echo"\n[options]\nreply = "new"\n')
     assert parsed(llmctl("agent", "run", "boss", "hello", "--json"))["tool_calls"][0]["result"] == "new"
+
+
+def test_deleted_chat_takes_along_what_agents_were_asked_in_it(llmctl: Run, env: Mapping[str, str], boss: str) -> None:
+    llmctl("agent", "edit", "head", "-o", 'tool=clerk {"prompt": "zanzibar"}', check=True)
+    chat = parsed(llmctl("agent", "run", boss, "hello", "--approve", "time", "--json"))["chat_id"]
+    llmctl("agent", "edit", "head", "-o", "tool=null", check=True)
+    assert llmctl("chats", "delete", chat, "--yes").returncode == 0
+    assert rows(llmctl, "SELECT count(*) FROM chats") == [(0,)]
+    assert b"zanzibar" not in Path(env["LLMCTL_DB"]).read_bytes()
