@@ -143,7 +143,7 @@ def _added(habits: Habits, text: str) -> Habits:
 def _file_of(agent: type[Agent]) -> str | None:
     try:
         return inspect.getsourcefile(agent)
-    except TypeError:
+    except (OSError, TypeError):  # typed in, not read from a file
         return None
 
 

@@ -54,6 +54,15 @@ def test_recipe_runs_as_it_stands(script: str, shell_env: Mapping[str, str], tmp
     assert done.stdout
 
 
+def test_program_runs_as_it_stands(shell_env: Mapping[str, str], tmp_path: Path) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=dict(shell_env), cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "What is the capital of France?\nAnd of Italy?1\n"
+
+
 def test_every_file_the_map_names_is_there() -> None:
     text = (ROOT / "README.md").read_text()
     named = re.findall(r"`((?:core|wire|engine|cli|providers|store)/[\w/]+(?:\.py|/))`", text)

@@ -63,7 +63,7 @@ def apply(
     """
     with database.transaction(durable=True):
         known = rows.find_named(database, str(definition.name))
-        if known is not None and known["source_file"] != source and not force:
+        if known is not None and not _is_of(known, source) and not force:
             raise UsageError(
                 f'there is an agent "{definition.name}" already, and it is not of "{source}"',
                 hint=f"let the file count from now on: llmctl agent apply {source}",
@@ -125,6 +125,13 @@ def stamp(database: Database, agent_id: str) -> None:
     version = agents.fingerprint(agents.document(database, agents.definition_of(database, row)))
     if version != row["version_hash"]:
         rows.update(database, agent_id, {"version_hash": version})
+
+
+def _is_of(row: Row, source: str | None) -> bool:
+    """Tell whether an agent was read from this source; ``FILE.py`` and ``FILE.py:Class`` are one."""
+    known = row["source_file"]
+    files = [python_agents.place(one)[0] for one in (known or "", source or "")]
+    return bool(known == source or (known and files[0] == files[1]))
 
 
 def _keep_tool(database: Database, tool: Mapping[str, Any]) -> None:

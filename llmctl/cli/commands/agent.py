@@ -78,15 +78,18 @@ def create(
 @listing
 def apply(
     ctx: typer.Context,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Agents' files (TOML).")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Agents' files: TOML, or FILE.py[:Class].")],
 ) -> None:
     """Bring agents into the hub as their files say.
 
     A file has the keys of a prompt file, less the prompt: name, model or connection, instructions, tools, options …
     From then on the file counts: each turn reads it anew. A file may narrow what a tool may do, never widen it.
+    A Python file has a class that derives from llmctl.Agent; it is opened in a process of its own, and its functions
+    become tools of the type python.
 
     Examples:
       llmctl agent apply support.toml
+      llmctl agent apply support.py
     """
     from llmctl.cli import agent_changes
 
