@@ -68,7 +68,6 @@ def ended(step: Step, status: str, answer: Answer | None, error: LlmctlError | N
         "error": redact.text(error.message) if error else None,
         "updated_at": clock.now(),
         **usage_columns(answer.usage if answer else None),
-        **({"reserved_cost": None} if step.reservation else {}),
     }
 
 

@@ -195,10 +195,18 @@ class Exchange:
         with uninterrupted():
             usage, model = (found.usage, found.model) if found else (None, None)
             charge = costs.charge_of(self._database, errand.target, usage, model, errand.options, self._began)
-            if step.reservation:
-                step.reservation.settle(charge.cost, None)
-            columns = errand_rows.ended(step, status, found, error, self._redact) | charge.columns()
+            held = _settled(step, charge.cost, error)
+            columns = errand_rows.ended(step, status, found, error, self._redact) | charge.columns() | held
             self._recorder.write(Update("requests", step.request_id, columns), durable=True)
             self._recorder.step = None
         if found:
             self.account.count(found, charge.cost)
+
+
+def _settled(step: Step, cost: float | None, error: LlmctlError | None) -> dict[str, float | None]:
+    """Settle what was set aside; of a request that may be billed all of it stays where nobody says what it cost."""
+    if step.reservation is None:
+        return {}
+    held = step.reservation.bound.cost if cost is None and step.may_be_billed(error) else None
+    step.reservation.settle(cost, held)
+    return {"reserved_cost": held}

@@ -107,9 +107,7 @@ class Meter:
     def _maybe(self, step: Step, response: ChatResponse, error: LlmctlError | None) -> float | None:
         """Return what a request without usage may have cost: its input and what came; None where it was refused."""
         reservation = step.reservation
-        refused = step.status_code is not None and not 200 <= step.status_code < 300
-        never_there = step.status_code is None and error is not None and error.reason != "timeout"
-        if reservation is None or refused or never_there:
+        if reservation is None or not step.may_be_billed(error):
             return None
         return self._most(reservation.price, reservation.bound.input_tokens, came(response), with_files=True)
 

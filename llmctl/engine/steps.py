@@ -41,6 +41,12 @@ class Step:
     #: What is set aside for it, where a cap is set.
     reservation: Reservation | None = None
 
+    def may_be_billed(self, error: LlmctlError | None) -> bool:
+        """Say whether a call that brought no usage may cost something: it was sent, and was not refused."""
+        if self.status_code is not None:
+            return 200 <= self.status_code < 300
+        return error is None or error.reason == "timeout"
+
     def struck(self, secrets: int) -> None:
         """Note that so many secrets were struck out of the answer."""
         self.secrets += secrets

@@ -53,11 +53,17 @@ def _seller(database: Database, request: Row) -> Seller:
 
 
 def _maybe(database: Database, request: Row, response: ChatResponse) -> float | None:
-    """Return what a request may have cost of which nobody says so: its input, and what came. None: it was not sent."""
+    """Return what a request may have cost of which nobody says so: its input, and what came. None: it was not sent.
+
+    Of embeddings and pictures nothing comes before all of it.
+    """
     bound = loads(request["parameters"], {}).get("bound")
-    sent = database.value(_ENDPOINT, (request["id"],)) is not None
+    if database.value(_ENDPOINT, (request["id"],)) is None:
+        return None
+    if bound is None:
+        return float(request["reserved_cost"])
     row = prices.get(database, request["price_id"]) if request["price_id"] else None
-    if bound is None or row is None or not sent:
+    if row is None:
         return None
     moment = clock.parsed(request["created_at"])
     return most(price_of(row), bound["input_tokens"], metering.came(response), with_files=True, moment=moment)

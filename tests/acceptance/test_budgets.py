@@ -160,6 +160,24 @@ def test_interrupted_request_counts_what_it_may_have_cost(llmctl, hub, server):
     assert ledger(hub) == [("interrupted", None, pytest.approx(10 * IN + len("one") * OUT))]
 
 
+@pytest.mark.parametrize("ending", ["killed", "timed out", "refused"])
+def test_vectors_that_may_have_been_billed_stay_counted(llmctl, hub, server, ending):
+    price(hub, "fake-embed", window=0)
+    llmctl("settings", "set", "budget.day", "9")
+    server.answer(json_reply(400, {"error": {"message": "no"}}) if ending == "refused" else stream("x", hold=0))
+    command = ("embed", "-m", "fake:fake-embed", "hi", "--timeout", "1" if ending == "timed out" else "60")
+    run = llmctl.start(*command, "--retries", "0")
+    if ending == "killed":
+        server.wait_for(1)
+        run.kill()
+        assert llmctl("job", "recover").code == 0
+    else:
+        run.end()
+    (status, cost, held) = ledger(hub)[0]
+    assert (status, cost) == ("interrupted" if ending == "killed" else "failed", None)
+    assert (held is None) if ending == "refused" else (held > 1)
+
+
 def test_refused_request_costs_nothing(llmctl, hub, server):
     llmctl("settings", "set", "budget.day", "1")
     server.answer(json_reply(400, {"error": {"message": "no"}}))
