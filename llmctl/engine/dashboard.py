@@ -10,6 +10,7 @@ from typing import Any
 from llmctl.core import clock, spans
 from llmctl.core.cleaning import Clean
 from llmctl.core.dashboard import Dashboard, Figures, Group, Range, Row, Unit
+from llmctl.engine import moments
 from llmctl.store import activity, dashboard, groups, reports
 from llmctl.store.database import Database
 from llmctl.store.groups import Grouping
@@ -22,7 +23,6 @@ _TOP = 10
 _LOOKED_AT = 50_000
 #: A range of more days than this is drawn by month, and has a calendar.
 _MANY_DAYS = 92
-_CALENDAR_DAYS = 7 * 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,14 @@ def gather(database: Database, wish: Wish, now: str) -> Dashboard:
     """Count everything for a report. A year of a million requests takes less than a second."""
     whole = _whole(database, wish.scope)
     range = _range(wish, whole, now)
-    by_time = _tallies(database, wish, (range.unit, "provider", "model"))
-    by_party = _tallies(database, wish, ("agent", "tag", "status"))
-    moments = _merged(by_time, 0)
-    _count_calls(database, wish, range.unit, moments)
+    by_time, days = moments.counted(database, wish.scope, range.unit, wish.zone, whole.last_at)
+    by_party = reports.tallies(database, wish.scope, groups.grouping(database, ("agent", "tag", "status")))
     found = Dashboard(
         hub=wish.hub,
         range=range,
         total=whole.figures(),
         before=_before(database, wish, now),
-        moments=_without_gaps(moments, range, whole, wish.zone),
+        moments=_without_gaps(_merged(by_time, 0), range, whole, wish.zone),
         by_model={key: tally.figures() for key, tally in _merged(by_time, 0, 2).items()},
         models=_ordered(_merged(by_time, 2)),
         providers=_ordered(_merged(by_time, 1)),
@@ -68,7 +66,7 @@ def gather(database: Database, wish: Wish, now: str) -> Dashboard:
         tags=_ordered(_merged(by_party, 1)),
         statuses=_ordered(_merged(by_party, 2)),
         tools=_tools(database, wish),
-        days=_days(database, wish, range, whole),
+        days=days,
         durations=_numbers(whole.durations),
         first_tokens=_numbers(whole.first_tokens),
         **_single_ones(database, wish, whole.sums["requests"]),
@@ -99,10 +97,6 @@ def _range(wish: Wish, whole: Tally, now: str) -> Range:
     return Range(wish.since, wish.until, wish.zone, wish.zone_name, unit, now)
 
 
-def _tallies(database: Database, wish: Wish, keys: Sequence[str]) -> Groups:
-    return reports.tallies(database, wish.scope, groups.grouping(database, keys, wish.zone))
-
-
 def _merged(found: Groups, *places: int) -> dict[Any, Tally]:
     """Add up groups that are the same at these places of their keys."""
     merged: dict[Any, Tally] = {}
@@ -112,23 +106,16 @@ def _merged(found: Groups, *places: int) -> dict[Any, Tally]:
     return merged
 
 
-def _count_calls(database: Database, wish: Wish, unit: Unit, moments: dict[Any, Tally]) -> None:
-    """Add the messages and tool calls of each moment."""
-    keyed = {(name,): tally for name, tally in moments.items()}
-    activity.count(database, wish.scope, groups.grouping(database, [unit], wish.zone), keyed)
-    moments.update({key[0]: tally for key, tally in keyed.items()})
-
-
-def _without_gaps(moments: dict[Any, Tally], range: Range, whole: Tally, zone: tzinfo | None) -> list[Group]:
+def _without_gaps(found: dict[Any, Tally], range: Range, whole: Tally, zone: tzinfo | None) -> list[Group]:
     """Return a group for each moment of the range, busy or not."""
-    if not moments:
+    if not found:
         return []
     first = range.since or whole.first_at
     last = range.until or (whole.last_at if range.since is None else None)
-    begin = min(clock.parsed(first or range.written_at), _earliest(moments, zone))
+    begin = min(clock.parsed(first or range.written_at), _earliest(found, zone))
     end = clock.parsed(min(last or range.written_at, range.written_at))
-    names = dict.fromkeys([*spans.names(begin, end, range.unit, zone), *sorted(moments)])
-    return [Group(name, moments.get(name, Tally()).figures()) for name in sorted(names)]
+    names = dict.fromkeys([*spans.names(begin, end, range.unit, zone), *sorted(found)])
+    return [Group(name, found.get(name, Tally()).figures()) for name in sorted(names)]
 
 
 def _earliest(moments: Iterable[str], zone: tzinfo | None) -> datetime:
@@ -151,17 +138,6 @@ def _tools(database: Database, wish: Wish) -> list[Group]:
     activity.count(database, wish.scope, groups.grouping(database, ["tool"], wish.zone), found)
     made = [Group(key[0], tally.figures()) for key, tally in found.items() if tally.activity["tool_calls"]]
     return sorted(made, key=lambda group: (-group.figures["tool_calls"], group.name or ""))
-
-
-def _days(database: Database, wish: Wish, range: Range, whole: Tally) -> dict[str, Figures]:
-    if range.unit != "month" or whole.last_at is None:
-        return {}
-    since = clock.later(min(range.until or whole.last_at, whole.last_at), -86400 * _CALENDAR_DAYS)
-    scope = wish.scope._replace(since=max(since[:10] + "T00:00:00.000+00:00", wish.since or ""))
-    if wish.zone is None:
-        return {row["day"]: row for row in dashboard.days(database, scope)}
-    found = reports.tallies(database, scope, groups.grouping(database, ["day"], wish.zone))
-    return {key[0]: tally.figures() for key, tally in found.items()}
 
 
 def _single_ones(database: Database, wish: Wish, requests: int) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_totals_are_those_of_stats(hub: Rows, run: Within) -> None:
     assert figure(found, "Tokens") == str(total["total_tokens"])
     assert figure(found, "Tool calls") == str(total["tool_calls"]) == "1"
     assert figure(found, "Latency") == f"{total['p50_duration_ms']} ms"
-    assert figure(found, "First token") == "210 ms"
+    assert figure(found, "First token") == f"{total['p50_time_to_first_token_ms']} ms"
     assert figure(found, "Failed") == "20 %"
     assert "5 Oct 2026 to 6 Oct 2026" in found.words()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from llmctl.core import clock, periods
+from llmctl.core import clock, periods, spans
 from llmctl.core.dashboard import Dashboard
 from llmctl.engine.dashboard import Wish, gather
 from llmctl.store import dashboard
@@ -51,7 +52,7 @@ def sums(groups: Any) -> dict[str, Any]:
     return found | {"cost": pytest.approx(sum(one["cost"] or 0 for one in figures))}
 
 
-@pytest.mark.parametrize("zone", [None, "Asia/Kathmandu"])
+@pytest.mark.parametrize("zone", [None, "America/New_York", "Asia/Kathmandu"])
 @pytest.mark.parametrize(
     ("since", "until"),
     [
@@ -76,6 +77,30 @@ def test_every_cut_adds_up_to_the_total(year: Database, since: str | None, until
         assert sum(day["cost"] or 0 for day in found.days.values()) == pytest.approx(total["cost"])
     assert sum(row["requests"] for row in found.reasons) == total["failed_requests"]
     assert gaps(found) == []
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu"])
+@pytest.mark.parametrize("since", [None, "2026-10-20T00:00:00.000+00:00", "2026-11-12T20:30:00.000+00:00"])
+def test_moments_of_a_zone_are_those_of_its_clocks(year: Database, since: str | None, zone: str) -> None:
+    clocks = periods.time_zone(zone)
+    found = gather(
+        year, Wish("hub.db", since, None, clocks, zone), NOW if since is None else "2026-11-14T00:00:00.000+00:00"
+    )
+    unit = found.range.unit
+    expected: Counter[str] = Counter()
+    for row in year.rows("SELECT created_at FROM {requests} WHERE created_at >= ?", (since or "",)):
+        expected[spans.name(clock.parsed(row["created_at"]), unit, clocks)] += 1
+    assert {group.name: group.figures["requests"] for group in found.moments if group.figures["requests"]} == expected
+    if found.days:
+        local = [clock.parsed(row["created_at"]).astimezone(clocks) for row in year.rows("SELECT * FROM {requests}")]
+        assert {day: one["requests"] for day, one in found.days.items()} == Counter(f"{at:%Y-%m-%d}" for at in local)
+
+
+def test_groups_have_their_names(year: Database) -> None:
+    found = gather(year, Wish("hub.db"), NOW)
+    parts = {"models": "abc", "agents": ["coder", None], "tags": ["ci", "x", None], "statuses": ["completed", "failed"]}
+    for name, expected in parts.items():
+        assert {group.name for group in getattr(found, name)} == set(expected)
 
 
 def gaps(found: Dashboard) -> list[str]:
