@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from llmctl.cli.app import App
 from llmctl.core.errors import LlmctlError, UsageError
@@ -55,7 +56,7 @@ def work_of(
         raise UsageError("no command to run", hint="llmctl job run -- COMMAND ARG…")
     command = ("/bin/sh", "-c", " ".join(words)) if shell else tuple(words)
     first = words[0].split()[0] if shell and words[0].split() else words[0]
-    own, parent = name or os.path.basename(first) or first, app.env.get(JOB_VARIABLE)
+    own, parent = name or jobs.legible_text(os.path.basename(first) or first), app.env.get(JOB_VARIABLE)
     return Work(command, own, _folder(), timeout, once_per, skip_if_running, parent)
 
 
@@ -120,5 +121,8 @@ def _stdin(app: App) -> int | None:
     return None if app.io.stdin_tty or app.io.stdin_fd is None else app.io.stdin_fd
 
 
-def _folder() -> str:
-    return os.getcwd()
+def _folder() -> str | None:
+    """Return the working folder; None where it was removed: the command finds out for itself."""
+    with suppress(FileNotFoundError):
+        return os.getcwd()
+    return None

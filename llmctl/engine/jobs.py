@@ -45,7 +45,7 @@ class Work:
 
     def payload(self) -> str:
         """Return what is needed to run it again; a key on the command line is not kept."""
-        words = [mask_keys(word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")) for word in self.command]
+        words = [mask_keys(legible_text(word)) for word in self.command]
         return dumps({"command": words, "folder": self.folder, "timeout": self.timeout_s, "once_per": self.once_per})
 
 
@@ -232,4 +232,9 @@ def _held(now: str) -> dict[str, Any]:
 
 
 def _words(error: BaseException) -> str:
-    return error.message if isinstance(error, LlmctlError) else str(error) or type(error).__name__
+    return legible_text(error.message if isinstance(error, LlmctlError) else str(error) or type(error).__name__)
+
+
+def legible_text(text: str) -> str:
+    """Return a text of the command line without the bytes in it that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

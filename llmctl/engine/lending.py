@@ -71,8 +71,8 @@ class Lender:
         folder = os.path.expanduser(str(tool.data.get("folder") or "."))
         try:
             return os.path.abspath(folder)
-        except FileNotFoundError:  # the working folder was removed
-            return self._around.home or "/"
+        except FileNotFoundError:  # the working folder was removed; another one would be more than was allowed
+            return os.path.join(self._around.env.get("PWD") or "/nowhere", folder)
 
     def _secret(self, reference: str) -> str:
         """Return the value behind a key reference; any other text as it is."""

@@ -8,13 +8,19 @@ from llmctl.store import refs
 from llmctl.store.database import Database, Row
 
 _NEWEST = "SELECT * FROM {chats} WHERE last_turn_at IS NOT NULL AND type <> 'agent'"
+#: With a model or an agent; what an agent was asked by another one is not what a person means.
+_LAST = """
+SELECT * FROM {chats} c WHERE last_turn_at IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM {agent_sessions} s JOIN {tool_invocations} i ON i.id = s.id WHERE s.chat_id = c.id
+) ORDER BY last_turn_at DESC LIMIT 1
+"""
 
 
 def by_reference(database: Database, ref: str) -> Row:
     """Return the chat of ``--chat REF``; ``last`` is the newest anywhere. Raises NotFoundError."""
     if ref != "last":
         return refs.get(database, "chats", ref, kind="chat")
-    row = database.one(f"{_NEWEST} ORDER BY last_turn_at DESC LIMIT 1")
+    row = database.one(_LAST)
     if row is None:
         raise NotFoundError("there is no chat yet", hint='begin one with: llmctl chat "..."')
     return row

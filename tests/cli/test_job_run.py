@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,3 +192,17 @@ def test_names_tell_their_last_success(llmctl: Run) -> None:
 )
 def test_bad_wishes_are_usage_errors(llmctl: Run, arguments: list[str]) -> None:
     assert llmctl(*arguments).returncode == 2
+
+
+def test_folder_that_is_gone_is_no_reason_not_to_run(llmctl: Run, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'rmdir "$PWD"; exec {sys.executable} -P -m llmctl job run -- echo ran'
+    done = llmctl("job", "run", "--shell", "--", script, cwd=gone)
+    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+
+
+def test_program_whose_name_is_no_text_is_not_found(llmctl: Run) -> None:
+    done = llmctl("job", "run", "--", os.fsdecode(b"caf\xe9"))
+    assert (done.returncode, "no program" in done.stderr) == (3, True)
+    assert jobs(llmctl)[0]["name"] == "caf\ufffd"

@@ -90,6 +90,11 @@ def test_jobs_of_asked_agents_are_parts_of_the_asking(llmctl: Run, boss: str) ->
     assert [parent for _, parent in found] == [None, found[0][0], found[1][0]]
 
 
+def test_last_chat_is_one_that_a_person_talked_in(llmctl: Run, boss: str) -> None:
+    asked = parsed(llmctl("agent", "run", boss, "hello", "--approve", "time", "--json"))
+    assert parsed(llmctl("chats", "show", "last", "--json"))["id"] == asked["chat_id"]
+
+
 def test_newest_session_is_one_that_a_person_talked_in(llmctl: Run, boss: str) -> None:
     own = parsed(llmctl("agent", "run", "clerk", "mine", "-o", "tool=null", "--json"))
     llmctl("agent", "run", boss, "hello", "--approve", "time", check=True)

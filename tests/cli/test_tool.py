@@ -588,6 +588,14 @@ def test_a_pattern_of_hosts_leads_into_no_private_network(
     assert len(server.requests) == (status == "completed")
 
 
+def test_removed_working_folder_opens_no_other(llmctl: Run, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'rmdir "$PWD"; exec {sys.executable} -P -m llmctl tool invoke list_files'
+    done = llmctl("job", "run", "--shell", "--", script, cwd=gone)
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+
+
 def test_no_key_reaches_a_program_or_comes_back(llmctl: Run, env: Mapping[str, str]) -> None:
     secret = "sk-proj-" + "Ab3" * 15
     llmctl("tool", "add", "env", "--command", "env", check=True)
