@@ -19,7 +19,7 @@ from llmctl.response import Response
 from llmctl.store import chats, invocations, reports, threads
 from llmctl.store.database import Database, Row
 from llmctl.store.records import Shape
-from llmctl.streaming import Stream
+from llmctl.streaming import Course, Stream
 
 if TYPE_CHECKING:
     from llmctl.hub import Hub
@@ -71,7 +71,7 @@ class Chat:
 
     def stream(self, prompt: str | None = None, **how: Unpack[Asking]) -> Stream:
         """Say something and return the answer as it comes; keywords are those of :meth:`ask`."""
-        return self._hub.opened(Stream(lambda stream: self._turns(stream, prompt, self._habits.over(how))))
+        return self._hub.opened(Stream(lambda course: self._turns(course, prompt, self._habits.over(how))))
 
     def messages(self, *, steps: bool = False) -> list[Row]:
         """Return the messages as records, oldest first: ``role content status tool_calls attachments`` …
@@ -158,7 +158,7 @@ class Chat:
         plan = planning.plan(database, chat, ask, how, None, self._hub.around)
         return planning.with_tools(database, plan, how, self._habits.confirm, hooks)
 
-    def _turns(self, stream: Stream, prompt: str | None, how: Asking) -> Generator[TurnEvent, None, None]:
+    def _turns(self, course: Course, prompt: str | None, how: Asking) -> Generator[TurnEvent, None, None]:
         """Run the turn; where a model gives nothing, the fallbacks take over."""
         hooks = self._hooks()
         with self._hub.lent() as database:
@@ -168,22 +168,22 @@ class Chat:
                 for ref in how.get("fallback") or ():
                     other = target.resolve(database, ref, self._hub.env)
                     try:
-                        yield from _events(database, plan, stream)
+                        yield from _events(database, plan, course)
                         return
                     except LlmctlError as error:
-                        if not falling_back.is_worth_it(error, stream.outcome):
+                        if not falling_back.is_worth_it(error, course.outcome):
                             raise
-                        stream.notes.append(f"{error.message}; going on with {other.connection or other.provider.name}")
-                    plan = falling_back.next_plan(database, plan, other, stream.outcome)
-                yield from _events(database, plan, stream)
+                        course.notes.append(f"{error.message}; going on with {other.connection or other.provider.name}")
+                    plan = falling_back.next_plan(database, plan, other, course.outcome)
+                yield from _events(database, plan, course)
             except Exception as error:
                 hooks.failed(error)
                 raise
 
 
-def _events(database: Database, plan: Plan, stream: Stream) -> Generator[TurnEvent, None, None]:
+def _events(database: Database, plan: Plan, course: Course) -> Generator[TurnEvent, None, None]:
     turn = Turn(database, plan)
-    stream.outcome = turn.outcome
+    course.outcome = turn.outcome
     with turn:
         for event in turn.events():
             turn.settle()  # what a program gets may be shown at once

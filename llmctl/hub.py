@@ -142,6 +142,10 @@ class Hub:
         """Return the chat of an id, a name or the beginning of an id; ``last`` is the newest. Raises NotFoundError."""
         with self.lent() as database:
             row = selection.by_reference(database, chat)
+        if row["type"] == "agent":
+            raise UsageError(
+                f'"{chat}" is a session of an agent', hint=f'load_agent_session(AGENT, "{row["id"]}") goes on with it'
+            )
         return Chat(self, row["id"], Habits(how, tuple(middlewares), confirm))
 
     def chats(self, limit: int | None = 20) -> list[Row]:
@@ -152,7 +156,7 @@ class Hub:
 
     def create_agent_session(
         self,
-        agent: type[Agent],
+        agent: type[Agent] | str,
         *,
         metadata: Mapping[str, Any] | None = None,
         name: str | None = None,
@@ -160,7 +164,10 @@ class Hub:
         middlewares: Sequence[Middleware] = (),
         **fields: Any,
     ) -> AgentSession:
-        """Begin a session of an agent and return it; ``metadata`` is what its instructions may name."""
+        """Begin a session of an agent and return it; ``metadata`` is what its instructions may name.
+
+        The agent is a class, or the name of one in the hub.
+        """
         with self.lent() as database:
             columns = {"name": name, **_columns(database, fields)}
             begun = AgentSession.begun(self, database, agent, dict(metadata or {}), columns)
@@ -168,7 +175,7 @@ class Hub:
 
     def load_agent_session(
         self,
-        agent: type[Agent],
+        agent: type[Agent] | str,
         session: str,
         *,
         force: bool = False,

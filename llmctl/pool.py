@@ -25,6 +25,8 @@ class Pool:
         self._idle: list[Database] = []
         self._lock = Lock()
         self._thread = get_ident()
+        self._process = os.getpid()
+        self._parents: list[Database] = []
         self._is_closed = False
 
     def open(self, *, create: bool, prepare: opening.Prepare) -> None:
@@ -70,6 +72,10 @@ class Pool:
         with self._lock:
             if self._is_closed:
                 raise StorageError("the hub is closed", reason="closed")
+            if self._process != os.getpid():
+                # A connection must not be used, nor closed, by a child: https://www.sqlite.org/howtocorrupt.html
+                self._parents += self._idle
+                self._idle, self._process = [], os.getpid()
             if self._idle:
                 return self._idle.pop()
         return opening.open_hub(self._path, "write")

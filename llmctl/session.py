@@ -47,14 +47,20 @@ class AgentSession(Chat):
     'You help Ann.'
     """
 
-    _agent: type[Agent]
+    #: None where the agent is the hub's own, and no class.
+    _agent: type[Agent] | None
     #: The row of the agent in the hub.
     _row: Row
     _session_id: str
 
     @classmethod
     def begun(
-        cls, hub: Hub, database: Database, agent: type[Agent], metadata: Mapping[str, Any], columns: Mapping[str, Any]
+        cls,
+        hub: Hub,
+        database: Database,
+        agent: type[Agent] | str,
+        metadata: Mapping[str, Any],
+        columns: Mapping[str, Any],
     ) -> Self:
         """Begin a session in the hub."""
         row = _in_hub(database, agent, hub.env)
@@ -67,16 +73,17 @@ class AgentSession(Chat):
         return cls._of(hub, agent, row, rows.session_record(database, session_id))
 
     @classmethod
-    def loaded(cls, hub: Hub, database: Database, agent: type[Agent], session: str, *, force: bool) -> Self:
+    def loaded(cls, hub: Hub, database: Database, agent: type[Agent] | str, session: str, *, force: bool) -> Self:
         """Find a session in the hub; raise UsageError where it is another agent's."""
         row, found = _in_hub(database, agent, hub.env), rows.session(database, session)
         agents.require_own(found, row, force=force)
         return cls._of(hub, agent, row, found)
 
     @classmethod
-    def _of(cls, hub: Hub, agent: type[Agent], row: Row, session: Row) -> Self:
-        self = cls(hub, session["chat_id"], Habits({}, (agent(),)))
-        self._agent, self._row, self._session_id = agent, row, session["id"]
+    def _of(cls, hub: Hub, agent: type[Agent] | str, row: Row, session: Row) -> Self:
+        kind = None if isinstance(agent, str) else agent
+        self = cls(hub, session["chat_id"], Habits({}, (kind(),) if kind else ()))
+        self._agent, self._row, self._session_id = kind, row, session["id"]
         return self
 
     @property
@@ -107,7 +114,7 @@ class AgentSession(Chat):
     def _plan(self, database: Database, chat: Row, prompt: str | None, how: Asking, hooks: Hooks) -> Plan:
         definition = agents.definition_of(database, self._row)
         session = rows.session_record(database, self._session_id)
-        own = [one for one in self._agent.tools if not isinstance(one, str)]
+        own = [one for one in self._agent.tools if not isinstance(one, str)] if self._agent else []
         granted = [planning.grant_of(database, one) for one in own]
         party = agents.party(database, self._row, definition, session, functions=_documents(self._agent, granted))
         how = _over(definition, how)
@@ -125,8 +132,10 @@ class AgentSession(Chat):
         return replace(plan, tools=tools)
 
 
-def _in_hub(database: Database, agent: type[Agent], env: Mapping[str, str]) -> Row:
-    """Return the agent's row, brought to what the class says now."""
+def _in_hub(database: Database, agent: type[Agent] | str, env: Mapping[str, str]) -> Row:
+    """Return the agent's row, brought to what its class or its file says now."""
+    if isinstance(agent, str):
+        return agentfiles.renewed(database, rows.get(database, agent), env, _silent)
     said = agent.words() | {"tools": [one for one in agent.tools if isinstance(one, str)]}
     if agent.has_fixed_instructions() and agent.instructions:
         said["instructions"] = agent.instructions
@@ -147,9 +156,13 @@ def _file_of(agent: type[Agent]) -> str | None:
         return None
 
 
-def _told(agent: type[Agent], definition: Definition, metadata: Mapping[str, Any]) -> str | None:
+def _silent(note: str) -> None:
+    """Tell nobody."""
+
+
+def _told(agent: type[Agent] | None, definition: Definition, metadata: Mapping[str, Any]) -> str | None:
     """Return the instructions: a template is filled in, what a function says is taken as it is."""
-    if agent.has_fixed_instructions():
+    if agent is None or agent.has_fixed_instructions():
         return agents.instructions(definition, metadata)
     return agent.instructed(metadata)
 
@@ -163,12 +176,12 @@ def _over(definition: Definition, how: Asking) -> Asking:
     return result
 
 
-def _documents(agent: type[Agent], granted: list[Grant]) -> dict[str, Any]:
+def _documents(agent: type[Agent] | None, granted: list[Grant]) -> dict[str, Any]:
     """Return what the fingerprint has of the class's own functions: schema and source."""
     found: dict[str, Any] = {
         grant.tool.name: {"schema": dict(grant.tool.schema), "source": grant.tool.data["source"]} for grant in granted
     }
-    if not agent.has_fixed_instructions():
+    if agent and not agent.has_fixed_instructions():
         raw = inspect.getattr_static(agent, "instructions")
         found["instructions()"] = {"source": functions.source_hash(getattr(raw, "__func__", raw))}
     return found

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from llmctl.core.events import TextDelta
 from llmctl.engine.outcome import Note, Outcome, TurnEvent
 from llmctl.response import Response, response_of
+
+
+@dataclass(slots=True)
+class Course:
+    """How a turn goes. The turn knows this and not its stream, so that a stream nobody holds any more ends at once."""
+
+    outcome: Outcome = field(default_factory=Outcome)
+    notes: list[str] = field(default_factory=list)
 
 
 class Stream:
@@ -20,21 +29,20 @@ class Stream:
     the text of every step comes.
     """
 
-    def __init__(self, run: Callable[[Stream], Generator[TurnEvent, None, None]]) -> None:
-        self.outcome = Outcome()
-        self.notes: list[str] = []
-        self._running = run(self)
+    def __init__(self, run: Callable[[Course], Generator[TurnEvent, None, None]]) -> None:
+        self._course = Course()
+        self._running = run(self._course)
 
     @property
     def response(self) -> Response:
         """What the turn came to; before its end, what it has come to so far."""
-        return response_of(self.outcome, tuple(self.notes))
+        return response_of(self._course.outcome, tuple(self._course.notes))
 
     def events(self) -> Iterator[TurnEvent]:
         """Yield what happens: ``Started``, ``TextDelta``, ``ThinkingDelta``, ``ToolRun``, ``Pending``, ``Waiting`` …"""
         for event in self._running:
             if isinstance(event, Note):
-                self.notes.append(event.text)
+                self._course.notes.append(event.text)
             yield event
 
     def __iter__(self) -> Iterator[str]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import doctest
-import gc
 import importlib
 import json
 import logging
@@ -570,6 +569,24 @@ def test_call_that_needs_a_person_waits_is_asked_about_or_approved(hub: Hub) -> 
     assert asked == ['{"order_id": "7"}']
 
 
+def test_waiting_call_of_a_program_is_approved_from_a_shell(hub: Hub, llmctl: Run) -> None:
+    ran: list[str] = []
+
+    @tool(permission="user-permitted")
+    def cancel(order_id: str) -> str:
+        """Cancel an order."""
+        ran.append(order_id)
+        return "done"
+
+    chat = hub.create_chat(model="echo", tools=[cancel])
+    with pytest.raises(errors.PendingError):
+        chat.ask("x", options=calling('cancel {"order_id": "7"}'))
+    assert ran == []
+    llmctl("tool", "approve", chat.pending()[0]["id"], check=True)
+    assert chat.ask().tool_calls[0]["status"] == "completed"
+    assert ran == ["7"]
+
+
 def test_feedback_reaches_the_model_when_an_answer_is_corrected(online: Hub, server: FakeServer) -> None:
     server.answer(stream("no JSON at all"), stream('{"n": 3}'))
     response = online.create_chat(model="openai:fake-1").ask("count", schema="n int", fix=2)
@@ -606,7 +623,6 @@ def test_consumer_that_stops_early_leaves_finished_rows(env: Mapping[str, str], 
     if how == "hub":
         hub.close()
     del running
-    gc.collect()
     with Hub(env=env) as again:
         assert again.query("SELECT status FROM jobs") == [{"status": "cancelled"}]
         assert again.query("SELECT status FROM requests") == [{"status": "interrupted"}]
@@ -803,6 +819,53 @@ def test_usage_of_a_json_answer_is_that_of_the_command_line(hub: Hub, llmctl: Ru
     assert [ours[name] for name in ("content", "usage", "cost")] == [
         theirs[name] for name in ("content", "usage", "cost")
     ]
+
+
+def test_agent_of_the_hub_is_talked_to_by_name(hub: Hub, llmctl: Run) -> None:
+    words = ("--instructions", "You help {{ user }}.", "--tool", "time:auto", "-o", "temperature=0.5")
+    llmctl("agent", "create", "helper", "-m", "echo", *words, check=True)
+    session = hub.create_agent_session("helper", metadata={"user": "Ann"})
+    answer = session.ask("x", options=calling('time {"zone": "UTC"}'))
+    assert answer.tool_calls[0]["status"] == "completed"
+    assert hub.load_agent_session("helper", session.id).messages()[0]["content"] == "You help Ann."
+    with pytest.raises(errors.UsageError, match="is a session of an agent"):
+        hub.load_chat(session.chat_id)
+
+
+def test_hub_that_a_process_inherits_opens_connections_of_its_own(env: Mapping[str, str]) -> None:
+    script = """
+import os
+from llmctl import Hub
+hub = Hub()
+chat = hub.create_chat(model="echo")
+if os.fork() == 0:
+    for turn in range(20):
+        hub.create_chat(model="echo").ask("child")
+    os._exit(0)
+for turn in range(20):
+    chat.ask("parent")
+assert os.wait()[1] == 0
+print(hub.stats()["requests"])
+"""
+    done = subprocess.run([PYTHON, "-c", script], env={**env, "PYTHONPATH": ROOT}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("40\n", "")
+
+
+def test_ctrl_c_in_the_middle_of_an_answer_leaves_finished_rows(env: Mapping[str, str]) -> None:
+    script = """
+import _thread, threading
+from llmctl import Hub
+with Hub() as hub:
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    hub.create_chat(model="echo").ask("one two", options={"stall": 5, "after": 1})
+"""
+    done = subprocess.run([PYTHON, "-c", script], env={**env, "PYTHONPATH": ROOT}, capture_output=True, text=True)
+    assert "KeyboardInterrupt" in done.stderr
+    with Hub(env=env) as hub:
+        assert hub.query("SELECT status FROM jobs") == [{"status": "cancelled"}]
+        assert hub.query("SELECT status, content FROM messages WHERE role = 'assistant'") == [
+            {"status": "interrupted", "content": "one"}
+        ]
 
 
 def test_document_is_answered_without_a_stream(online: Hub, server: FakeServer) -> None:

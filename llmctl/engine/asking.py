@@ -144,4 +144,4 @@ def inherited(manner: Manner, keep: Keep, settings: Mapping[str, Any]) -> tuple[
         options={**settings.get("options", {}), **manner.options},
         thinking=manner.thinking if manner.thinking is not None else settings.get("thinking"),
     )
-    return manner, replace(keep, without=keep.without or frozenset(settings.get("without", ())))
+    return manner, replace(keep, without=keep.without | frozenset(settings.get("without", ())))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from llmctl.core import clock
 from llmctl.core.errors import DeniedError, NotFoundError, UsageError
+from llmctl.core.tools import Tool
 from llmctl.engine import toolcalls, vetting
 from llmctl.engine.grants import tool_of
 from llmctl.store import invocations, tools
@@ -28,7 +29,7 @@ def approve(database: Database, row: Row, *, because: str | None = None, always:
 
     Raises DeniedError for one that has waited for too long, UsageError for one that does not wait.
     """
-    tool = tool_of(database, row["tool_id"] or row["name"])
+    tool = _tool(database, row)
     decision = _decision("allow", because) | {"fingerprint": toolcalls.fingerprint(tool, row["arguments"])}
     if row["created_at"] < vetting.oldest_pending(database):
         expired = {"effect": "deny", "by": "expiry", "at": clock.now(), "because": "Nobody decided in time."}
@@ -65,6 +66,16 @@ def root_of(database: Database, row: Row) -> str:
     chat_id = chat_of(database, row)
     asking = database.one(_ASKING, (chat_id,))
     return root_of(database, asking) if asking else chat_id
+
+
+def _tool(database: Database, row: Row) -> Tool:
+    """Return the tool of a call; one that is in no hub is a function of a program, which goes on with it."""
+    try:
+        return tool_of(database, row["tool_id"] or row["name"])
+    except NotFoundError:
+        if row["tool_id"]:
+            raise
+        return Tool(row["name"], "function")
 
 
 def _settle(database: Database, row: Row, decision: dict[str, Any], *, denied: bool) -> None:
