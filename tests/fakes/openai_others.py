@@ -46,7 +46,13 @@ def response_stream(*items: dict[str, Any], text: str = "") -> Reply:
     usage = {"input_tokens": 20, "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 4}}
     steps = [_event("created", response={"id": "resp_1", "model": "fake-think-1", "status": "in_progress"})]
     for place, item in enumerate(output):
-        steps.append(_event("output_item.added", output_index=place, item=item | {"content": []}))
+        steps.append(
+            _event(
+                "output_item.added",
+                output_index=place,
+                item=item | ({"content": []} if item["type"] == "message" else {}),
+            )
+        )
         if item is message:
             words = text.split(" ")
             pieces = [words[0], *(f" {word}" for word in words[1:])]
