@@ -60,6 +60,8 @@ def chat_changes(chat: Row, plan: Plan, now: str) -> dict[str, Any]:
     changes: dict[str, Any] = {**keep.fields, **_last_turn(plan.origin, now), "updated_at": now}
     if plan.ask.instructions is not None:
         changes["instructions"] = plan.ask.instructions
+    if plan.party:  # another one may have taken the session over
+        changes["source_id"] = plan.party.id
     if keep.metadata and not plan.party:
         changes["metadata"] = dumps({**loads(chat["metadata"], {}), **keep.metadata})
     if keep.references:

@@ -105,6 +105,9 @@ def test_session_of_another_agent_is_refused_in_the_words_of_the_original(llmctl
     assert text in done.stderr
     assert llmctl(*words, "--force").returncode == 0
     assert parsed(llmctl("agent", "session", "show", session, "--json"))["agent_class"] == helper
+    assert parsed(llmctl("agent", "session", "diff", session, "--json"))["changed"] is False
+    assert parsed(llmctl("agent", "run", helper, "-c", "more", "--json"))["session_id"] == session
+    assert llmctl("agent", "run", "other", "-c", "more").returncode == 3
 
 
 def test_chat_of_a_session_is_gone_on_with_by_its_agent(llmctl: Run, helper: str) -> None:
