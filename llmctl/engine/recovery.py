@@ -50,6 +50,15 @@ def recover_job(database: Database, job: Row, redact: Redaction = _NOTHING) -> i
         return len(requests) + sum(recover_job(database, part, redact) for part in dead)
 
 
+def leave_parts(database: Database, job_id: str) -> None:
+    """Finish what threads of this process still do for a job: it is about to die, and they do not hear of it."""
+    sql = "SELECT * FROM {jobs} WHERE parent_id = ? AND status = 'running' AND pid = ? AND host = ?"
+    me = holder.current()
+    for part in database.query(sql, (job_id, me.pid, me.host)):
+        recover_job(database, part)
+        leave_parts(database, part["id"])
+
+
 def recover_all(database: Database) -> list[Row]:
     """Recover every running job whose holder is dead; return those jobs as they were."""
     running = database.query("SELECT * FROM {jobs} WHERE status = 'running' ORDER BY created_at")

@@ -81,12 +81,15 @@ class Running:
         self._runs[run.id] = run
         self._reports.put((run, error))
 
-    def end(self, grace_s: float) -> None:
-        """Ask those that can be asked to stop, and wait for them so long."""
+    def end(self, grace_s: float) -> bool:
+        """Ask those that can be asked to stop, and wait for them so long; return whether they have."""
         self.is_over = True
         until = time.monotonic() + grace_s
-        while any(run.tool.data.get("lends") for run in self.runs) and time.monotonic() < until:
+        while any(run.tool.data.get("lends") for run in self.runs):
+            if time.monotonic() >= until:
+                return False
             self.reports(0.01)
+        return True
 
     def reports(self, wait_s: float) -> list[Output | Ended]:
         """Return what was reported, after at most so many seconds. A bug of ours in a tool is raised here."""

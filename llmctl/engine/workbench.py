@@ -10,7 +10,7 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, UnavailableError
-from llmctl.engine import toolcalls
+from llmctl.engine import recovery, toolcalls
 from llmctl.engine.asking import Surroundings
 from llmctl.engine.grants import Tools
 from llmctl.engine.lending import Lender
@@ -77,7 +77,8 @@ class Workbench:
         """End what still runs; return the writes that say so."""
         running = self._running.runs
         if running:
-            self._running.end(_GRACE_S)
+            if not self._running.end(_GRACE_S):
+                recovery.leave_parts(self._database, self._job_id)
             process.kill_all()
         logs = [write for log in self._logs.values() for write in log.writes(is_end=True)]
         return logs + [_broken_off(run) for run in running]

@@ -16,7 +16,7 @@ import pytest
 from llmctl.core import clock
 from tests.acceptance.hubs import Hub
 from tests.acceptance.processes import Llmctl, wait_until
-from tests.fakes.openai_server import FakeServer, Reply, ending, event, refusal, stream
+from tests.fakes.openai_server import STALL, FakeServer, Reply, ending, event, refusal, stream
 
 
 def add(llmctl: Llmctl, name: str, script: str) -> None:
@@ -113,6 +113,20 @@ def test_ctrl_c_ends_the_agents_that_were_asked_too(llmctl: Llmctl, hub: Hub, sl
     wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
     assert llmctl("agent", "run", "boss", "-c").out == "hello\n"
     assert runs(hub) == [("worker", "completed"), ("slow", "cancelled")]
+
+
+def test_ctrl_c_leaves_nothing_of_an_agent_that_does_not_hear_it(llmctl: Llmctl, hub: Hub, server: FakeServer) -> None:
+    server.answer(Reply(200, {}, (STALL,)))
+    llmctl("agent", "create", "worker", "-m", "fake")
+    llmctl("agent", "create", "boss", "-m", "echo", "--agent", "worker", *calls('worker {"prompt": "do it"}'))
+    running = llmctl.start("agent", "run", "boss", "hello")
+    wait_until(lambda: len(server.requests) == 1)
+    assert running.kill(signal.SIGINT).code == -signal.SIGINT
+    assert not hub.rows("SELECT 1 FROM jobs WHERE status = 'running'")
+    assert not hub.rows("SELECT 1 FROM requests WHERE status = 'pending'")
+    server.answer(stream("done"))
+    assert llmctl("agent", "run", "boss", "-c").out == "hello\n"
+    assert runs(hub) == [("worker", "completed")]
 
 
 def test_two_who_go_on_at_once_run_it_once(llmctl: Llmctl, hub: Hub) -> None:
