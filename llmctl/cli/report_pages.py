@@ -33,7 +33,7 @@ _PERIODS = (
 #: What a query may say of the range.
 _ASKED = ("since", "until", "in")
 _EVERYTHING = "everything"
-_NEWEST = 200
+_NEWEST = 60
 _ROOM = Room(text=200_000, thread=2_000_000)
 
 

@@ -20,7 +20,7 @@ from llmctl.store.tally import Groups, Tally
 #: Rows of the lists of single requests.
 _TOP = 10
 #: Reasons of failures are not in the roll-ups: so many of the newest requests are looked at.
-_LOOKED_AT = 50_000
+_LOOKED_AT = 20_000
 #: A range of more days than this is drawn by month, and has a calendar.
 _MANY_DAYS = 92
 

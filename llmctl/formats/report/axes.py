@@ -12,7 +12,7 @@ from llmctl.formats.report import words
 #: Pixels of a plot's height, without its labels.
 HEIGHT = 220
 #: Pixels of the smallest bar.
-_LEAST = 2
+_LEAST = 1.5
 _STEPS = (1, 2, 2.5, 5, 10)
 #: How many labels have room below a wide and below a narrow plot.
 _WIDE, _NARROW = 12, 4

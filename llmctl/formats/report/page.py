@@ -92,6 +92,8 @@ def _values(dashboard: Dashboard, view: View) -> dict[str, Any]:
         "zone": dashboard.range.zone_name,
         "written": words.when(dashboard.range.written_at, zone),
         "periods": view.periods,
+        "since": words.day(dashboard.range.since, zone),
+        "until": words.day(dashboard.range.until, zone),
         "is_empty": not dashboard.total["requests"] and not dashboard.chats and not dashboard.tools,
         "cards": cards.cards(dashboard),
         "trends": trends.over_time(dashboard, colours),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 
 from llmctl.core import clock
 
@@ -74,6 +74,11 @@ def when(stored: str | None, zone: tzinfo | None) -> str:
     return clock.parsed(stored).astimezone(zone or UTC).strftime("%Y-%m-%d %H:%M") if stored else NOTHING
 
 
+def day(stored: str | None, zone: tzinfo | None) -> str | None:
+    """Return the day of a stored time as forms want it."""
+    return when(stored, zone)[:10] if stored else None
+
+
 def date(stored: str, zone: tzinfo | None) -> str:
     """Return the day of a stored time: ``5 Oct 2026``."""
     at = clock.parsed(stored).astimezone(zone or UTC)
@@ -101,11 +106,6 @@ def tick(name: str, before: str | None) -> str:
 def plural(count: int, noun: str) -> str:
     """Return a number with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def weekday(day: str) -> int:
-    """Return 0 for a Monday."""
-    return datetime.fromisoformat(day).weekday()
 
 
 def _day(name: str) -> str:
