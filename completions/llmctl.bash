@@ -95,7 +95,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|run|embed|image|agent|chats|stats|report|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|embed|image|agent|chats|stats|report|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

@@ -22,15 +22,15 @@ def report(
     chat: Annotated[
         list[str] | None, typer.Option(metavar="REF", help="Put in this conversation, not the newest; repeatable.")
     ] = None,
-    no_chats: Annotated[bool, typer.Option("--no-chats", help="Numbers alone: nothing that anybody wrote.")] = False,
+    no_chats: Annotated[bool, typer.Option("--no-chats", help="Numbers alone: no conversations, no texts.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Offer it to this machine's browsers, always fresh.")] = False,
     port: Annotated[int | None, typer.Option(metavar="N", help="With --serve: this port; 0 is a free one.")] = None,
 ) -> None:
     """Draw a dashboard: cost, tokens, latency, errors, tools and chats, as one HTML file.
 
-    The file needs nothing else: no network, no script. It has the fifty newest conversations of the range in it, so
-    that links lead to them; what looks like a key is masked, long texts are cut. Colours follow the reader's system,
-    or the setting "theme". The figures are those of `stats`.
+    The file needs nothing else: no network, no script. It has the fifty newest conversations of the range in it, and
+    those of the dearest and slowest requests, so that links lead to them; what looks like a key is masked, long texts
+    are cut. Colours follow the reader's system, or the setting "theme". The figures are those of `stats`.
 
     With --serve nothing is written: the address stands on the first line of stdout, only this machine can reach it,
     and only who has the address can read it. Each page is made when it is asked for. Ctrl-C ends it.
