@@ -247,6 +247,23 @@ def test_sums_are_the_same_row_by_row_and_all_at_once(hubs, monkeypatch):
             assert mine == wanted
 
 
+@pytest.mark.parametrize("most", [3, 5_000], ids=["apart", "together"])
+def test_retries_count_though_attempts_come_after_their_requests(hubs, monkeypatch, most):
+    theirs, ours = hubs
+    rows = Rows(theirs)
+    monkeypatch.setattr(steps, "_ROWS", most)
+    for number in range(12):
+        id = rows.insert("requests", at=rows.tick(), provider="openai", model="gpt-5", status="pending")
+        for attempt in range(1, 2 + number % 4):
+            rows.insert("network_calls", request_id=id, attempt=attempt, endpoint="x", method="POST")
+        theirs.execute("UPDATE {requests} SET status = 'completed' WHERE id = ?", (id,))
+    before = [ours.value(f"SELECT sum(retries) FROM {{{table}}}") for table in ddl.ROLL_UPS.values()]
+    imported(ours, exported(theirs))
+    imported(ours, exported(theirs))
+    after = [ours.value(f"SELECT sum(retries) FROM {{{table}}}") for table in ddl.ROLL_UPS.values()]
+    assert [number - old for number, old in zip(after, before, strict=True)] == [18, 18, 18]
+
+
 TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
 
 

@@ -16,6 +16,21 @@ _TRIGGERS = ("message_search_insert", "requests_usage_insert")
 _ADDS = "usage_deltas_add"
 _INDEX = "INSERT INTO message_search (rowid, content) SELECT rowid, content FROM {messages} WHERE rowid > ?"
 _COUNT = "INSERT INTO usage_changes SELECT 1, COLUMNS FROM {requests} WHERE rowid > ? AND status <> 'pending'"
+#: What attempts add that come after their request was counted.
+_RETRY = """
+INSERT INTO usage_deltas
+SELECT
+  0 AS sign, r.created_at, lower(r.provider) AS provider, coalesce(r.response_model, r.model) AS model,
+  coalesce(r.connection, '') AS connection, coalesce(r.agent, '') AS agent, coalesce(r.tag, '') AS tag, r.status,
+  0 AS input_tokens, 0 AS output_tokens, 0 AS cached_tokens, 0 AS cache_write_tokens, 0 AS thinking_tokens,
+  0 AS cost, 0 AS priced_requests, 0 AS unpriced_requests, 0 AS duration, 0 AS timed_requests,
+  max(n.attempt) - max(1, coalesce(max(CASE WHEN n.rowid <= :network_calls THEN n.attempt END), 1)) AS retries,
+  NULL AS cache_savings, NULL AS duration_bucket, NULL AS first_token_bucket
+FROM {network_calls} n JOIN {requests} r ON r.id = n.request_id
+WHERE r.id IN (SELECT request_id FROM {network_calls} WHERE rowid > :network_calls AND attempt > 1)
+  AND r.rowid <= :requests AND r.status <> 'pending'
+GROUP BY r.id
+"""
 _COLLECT = """
 CREATE TEMP TRIGGER llmctl_collect INSTEAD OF INSERT ON main.usage_deltas
 BEGIN INSERT INTO llmctl_deltas VALUES (COLUMNS); END
@@ -30,7 +45,8 @@ class Bulk:
         self._roll_ups = RollUps(database)
         self._made: list[str] = []
         self._collects = False
-        self._messages = self._requests = 0
+        #: The last row of each table that was taken in.
+        self._known: dict[str, int] = {}
 
     def begin(self) -> None:
         """Let index and roll-ups wait from now on."""
@@ -49,13 +65,15 @@ class Bulk:
 
     def flush(self) -> None:
         """Take in what waits."""
-        before = self._messages, self._requests
+        before = self._known
         self._mark()
-        if self._messages != before[0]:
-            self._database.execute(_INDEX, before[:1])
-        if self._requests != before[1]:
+        if self._known["messages"] != before["messages"]:
+            self._database.execute(_INDEX, (before["messages"],))
+        if self._known["requests"] != before["requests"]:
             columns = self._columns("usage_changes")[1:]
-            self._database.execute(_COUNT.replace("COLUMNS", ", ".join(columns)), before[1:])
+            self._database.execute(_COUNT.replace("COLUMNS", ", ".join(columns)), (before["requests"],))
+        if self._known["network_calls"] != before["network_calls"]:
+            self._database.execute(_RETRY, before)
         if self._collects:
             self._roll_ups.add_all()
 
@@ -72,5 +90,5 @@ class Bulk:
         return [row["name"] for row in self._database.rows(f"PRAGMA table_info({view})")]
 
     def _mark(self) -> None:
-        self._messages = self._database.value("SELECT coalesce(max(rowid), 0) FROM {messages}")
-        self._requests = self._database.value("SELECT coalesce(max(rowid), 0) FROM {requests}")
+        last = "SELECT coalesce(max(rowid), 0) FROM {%s}"
+        self._known = {table: self._database.value(last % table) for table in ("messages", "requests", "network_calls")}
