@@ -166,7 +166,7 @@ CREATE TABLE "usage_hourly" (
   -- Sum of milliseconds, and the number of requests it is a sum of.
   duration INTEGER NOT NULL DEFAULT 0,
   timed_requests INTEGER NOT NULL DEFAULT 0,
-  -- How many requests took how long: milliseconds rounded to two digits -> count.
+  -- How many requests took how long: milliseconds, rounded by 5 % at most -> count.
   duration_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(duration_histogram) AND typeof(duration_histogram) = 'text'),
   first_token_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(first_token_histogram) AND typeof(first_token_histogram) = 'text'),
   first_at DATETIME CHECK (first_at GLOB '????-??-??T??:??:??.???+00:00'),

@@ -96,7 +96,8 @@ BEGIN
 END;
 
 -- What a request adds to the sums. Other programs' cost 0 and duration 0 mean unknown; a cache saves what its tokens
--- would have cost more as plain input, less what writing it cost more.
+-- would have cost more as plain input, less what writing it cost more. Times are rounded by 5 % at most, to 35 values a
+-- decade: 10, 11 ... 20, 22 ... 40, 44 ... 100.
 CREATE VIEW usage_deltas AS
 SELECT
   1 AS sign, h.first_at AS created_at, h.provider, h.model, h.connection, h.agent, h.tag, h.status,
@@ -128,8 +129,22 @@ BEGIN
         - coalesce(NEW.cache_write_tokens * (p.cache_write_per_million - p.input_per_million) / 1e6, 0)
       FROM "model_prices" p WHERE p.id = NEW.price_id
     ),
-    CASE WHEN NEW.duration > 0 THEN CAST(CAST(printf('%.1e', NEW.duration) AS REAL) AS INTEGER) || '' END,
-    CASE WHEN NEW.time_to_first_token > 0 THEN CAST(CAST(printf('%.1e', NEW.time_to_first_token) AS REAL) AS INTEGER) || '' END
+    (
+      SELECT ((ms + step / 2) / step * step) || '' FROM (
+        SELECT ms, unit * (1 + (ms >= 20 * unit) + 2 * (ms >= 40 * unit)) AS step FROM (
+          SELECT ms, max(1, CAST(substr('1000000000000000', 1, length(ms) - 1) AS INTEGER)) AS unit
+          FROM (SELECT CAST(NEW.duration AS INTEGER) AS ms) WHERE ms > 0
+        )
+      )
+    ),
+    (
+      SELECT ((ms + step / 2) / step * step) || '' FROM (
+        SELECT ms, unit * (1 + (ms >= 20 * unit) + 2 * (ms >= 40 * unit)) AS step FROM (
+          SELECT ms, max(1, CAST(substr('1000000000000000', 1, length(ms) - 1) AS INTEGER)) AS unit
+          FROM (SELECT CAST(NEW.time_to_first_token AS INTEGER) AS ms) WHERE ms > 0
+        )
+      )
+    )
   );
 END;
 

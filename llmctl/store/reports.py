@@ -121,8 +121,11 @@ class _Source(NamedTuple):
         order = f" GROUP BY {', '.join(f'k{index}' for index in range(width))}" if width else ""
         sums = ", ".join(f"{text} AS {name}" for name, text in self.sums.items())
         for row in database.rows(f"SELECT {keys}{sums} FROM {self.table} WHERE {self.where}{order}", self.values):
-            if row["requests"]:
-                groups.setdefault(_key(row, width), Tally()).add(row)
+            key = _key(row, width)
+            if key in groups:
+                groups[key].add(row)
+            elif row["requests"]:
+                groups[key] = Tally.of(row)
 
 
 def _sources(scope: Scope, grouping: Grouping, *, old: bool = False) -> Iterator[_Source]:

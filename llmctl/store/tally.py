@@ -6,9 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
+from json import JSONDecoder
 from typing import Any
-
-from llmctl.core.jsontext import loads
 
 _SUMS = (
     *("requests", "failed_requests", "input_tokens", "output_tokens"),
@@ -16,6 +15,20 @@ _SUMS = (
     *("cost", "priced_requests", "unpriced_requests", "duration", "timed_requests", "retries"),
 )
 _ACTIVITY = ("messages", "tool_calls", "failed_tool_calls", "tool_duration")
+
+#: Histograms come by the thousand, without a space around them.
+_DECODER = JSONDecoder()
+
+
+class _Numbers(dict[str, int]):
+    """What digits mean, found out once: there are few of them, seen again and again."""
+
+    def __missing__(self, digits: str) -> int:
+        number = self[digits] = int(digits)
+        return number
+
+
+_NUMBERS = _Numbers()
 
 
 class Tally:
@@ -34,13 +47,18 @@ class Tally:
         #: Messages, tool calls and what these took: None where they cannot be told for this group.
         self.activity: dict[str, int | None] = dict.fromkeys(_ACTIVITY)
 
+    @classmethod
+    def of(cls, sums: Mapping[str, Any]) -> Tally:
+        """Return what a row of sums adds up to: see :meth:`add`."""
+        tally = cls()
+        tally.sums = {name: sums[name] or 0 for name in _SUMS}
+        tally.durations, tally.first_tokens = counted(sums["durations"]), counted(sums["first_tokens"])
+        tally.cache_savings, tally.first_at, tally.last_at = sums["cache_savings"], sums["first_at"], sums["last_at"]
+        return tally
+
     def add(self, sums: Mapping[str, Any]) -> None:
         """Add a row of sums, with ``first_at``, ``last_at`` and the texts of ``durations`` and ``first_tokens``."""
-        for name in _SUMS:
-            self.sums[name] += sums[name] or 0
-        _pour(counted(sums["durations"]), self.durations)
-        _pour(counted(sums["first_tokens"]), self.first_tokens)
-        self._add(sums["cache_savings"], sums["first_at"], sums["last_at"])
+        self.merge(Tally.of(sums))
 
     def merge(self, other: Tally) -> None:
         """Add what another tally adds up to."""
@@ -48,7 +66,10 @@ class Tally:
             self.sums[name] += other.sums[name]
         _pour(other.durations, self.durations)
         _pour(other.first_tokens, self.first_tokens)
-        self._add(other.cache_savings, other.first_at, other.last_at)
+        if other.cache_savings is not None:
+            self.cache_savings = (self.cache_savings or 0.0) + other.cache_savings
+        self.first_at = min(filter(None, (self.first_at, other.first_at)), default=None)
+        self.last_at = max(filter(None, (self.last_at, other.last_at)), default=None)
 
     def figures(self) -> dict[str, Any]:
         """Return the fields of ``stats --json``; what is unknown is None, never 0."""
@@ -83,12 +104,6 @@ class Tally:
             "cache_savings": None if self.cache_savings is None else round(self.cache_savings, 12),
         }
 
-    def _add(self, cache_savings: float | None, first_at: str | None, last_at: str | None) -> None:
-        if cache_savings is not None:
-            self.cache_savings = (self.cache_savings or 0.0) + cache_savings
-        self.first_at = min(filter(None, (self.first_at, first_at)), default=None)
-        self.last_at = max(filter(None, (self.last_at, last_at)), default=None)
-
 
 #: The values of the keys -> what the group adds up to.
 Groups = dict[tuple[Any, ...], Tally]
@@ -100,16 +115,16 @@ def counted(text: str | None) -> dict[str, int]:
         return {}
     if text[0] != "{":
         return Counter(text.split(","))
-    first, *others = loads(f"[{text}]")
+    first: dict[str, int]
+    first, *others = _DECODER.raw_decode(f"[{text}]")[0]
     for histogram in others:
         _pour(histogram, first)
-    counts: dict[str, int] = first
-    return counts
+    return first
 
 
 def percentiles(counts: Mapping[str, int], shares: Iterable[float]) -> list[int | None]:
     """Return for each share the smallest value that so many of all do not exceed (nearest rank); None for no value."""
-    values = sorted(counts, key=int)
+    values = sorted(counts, key=_NUMBERS.__getitem__)
     ranks = list(accumulate(map(counts.__getitem__, values)))
     if not ranks or not ranks[-1]:
         return [None for _ in shares]

@@ -5,7 +5,8 @@ CREATE INDEX requests_reserved_cost ON "requests" (reserved_cost);
 CREATE INDEX requests_cost ON "requests" (cost);
 CREATE INDEX requests_duration ON "requests" (duration);
 
--- The roll-ups by day and month, from that by hour.
+-- The roll-ups by day and month, from that by hour. Its times stay rounded as they were, to two digits: once more
+-- would be more than 5 %.
 ALTER TABLE "usage_hourly" ADD COLUMN retries INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE "usage_hourly" ADD COLUMN cache_savings REAL;
 INSERT INTO "usage_hourly" (hour, provider, model, connection, agent, tag, status, retries)

@@ -391,6 +391,15 @@ def test_tool_time_is_what_the_calls_took(rows, history):
         assert group["failed_tool_calls"] == sum(call["status"] == "failed" for call in mine)
 
 
+def test_no_time_is_rounded_by_more_than_5_percent(rows):
+    wanted = [*range(1, 60), 98, 101, 105, 199, 201, 399, 401, 419, 421, 979, 981, 2099, 38_999, 123_456_789]
+    for ms in wanted:
+        rows.insert("requests", provider="openai", model=f"m{ms}", status="completed", duration=ms)
+    found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["model"]))
+    rounded = {row["model"]: row["p50_duration_ms"] for row in found}
+    assert rounded == {f"m{ms}": pytest.approx(ms, rel=0.05) for ms in wanted}
+
+
 def test_percentiles_are_the_nearest_rank():
     assert percentiles({}, (0.5, 0.95)) == [None, None]
     assert percentiles({"7": 0}, (0.5,)) == [None]
