@@ -21,6 +21,11 @@ def object_of(data: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def objects_of(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list; none for anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def excerpt_of(data: str) -> str:
     """Return the beginning of an event that nobody can read, on one line and without keys."""
     return mask_keys(" ".join(data[:200].split()))[:120]

@@ -13,16 +13,14 @@ from sys import byteorder
 from typing import Any
 
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
-from llmctl.core.errors import UnavailableError
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
 from llmctl.wire.counts import cost_of, count_of
-from llmctl.wire.documents import whole_object
+from llmctl.wire.documents import objects_of, whole_object
 from llmctl.wire.refusals import error_of, stated_error
 from llmctl.wire.urls import url_of
-
-Vector = tuple[float, ...]
+from llmctl.wire.vectors import Vector, response_of, vector_of
 
 #: Longer than any vector that somebody means: embeddings have a length of about 1.
 _LONGEST = 1e4
@@ -46,30 +44,21 @@ def parse_response(body: bytes, request: EmbedRequest) -> EmbedResponse:
     rows = answer.get("data")
     if not isinstance(rows, list) and answer.get("detail"):
         raise error_of(answer)
-    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    rows = objects_of(rows)
     places = [row.get("index") for row in rows]
     if sorted(map(str, places)) == sorted(map(str, range(len(rows)))):
         rows.sort(key=lambda row: int(row["index"]))
-    vectors = tuple(vector for row in rows if (vector := _vector(row.get("embedding"))))
-    if len(vectors) != len(request.texts):
-        raise UnavailableError(
-            f"the answer holds {len(vectors)} vectors for {len(request.texts)} texts",
-            reason="no_answer",
-            status_code=200,
-        )
-    model = answer.get("model")
-    return EmbedResponse(vectors, _usage(answer.get("usage")), model if isinstance(model, str) and model else None)
+    vectors = (_vector(row.get("embedding")) for row in rows)
+    return response_of(vectors, request, _usage(answer.get("usage")), answer.get("model"))
 
 
 def _vector(value: Any) -> Vector:
     """Return a vector: a list of numbers, or base64 of 32-bit floats (OpenAI) or of signed bytes (Perplexity)."""
-    if isinstance(value, list):
-        return tuple(float(number) for number in value if isinstance(number, int | float))
     if not isinstance(value, str):
-        return ()
+        return vector_of(value)
     try:
         data = binascii.a2b_base64(value)
-    except binascii.Error:
+    except ValueError:
         return ()
     floats = _floats(data) if len(data) % 4 == 0 else ()
     return floats if floats and math.hypot(*floats) < _LONGEST else tuple(map(float, array("b", data)))

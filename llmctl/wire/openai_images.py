@@ -18,7 +18,7 @@ from llmctl.core.jsontext import dumps
 from llmctl.core.mediatypes import media_type
 from llmctl.core.messages import File
 from llmctl.wire.counts import cost_of, count_of, object_in
-from llmctl.wire.documents import whole_object
+from llmctl.wire.documents import objects_of, whole_object
 from llmctl.wire.files import data_of, url_of_file
 from llmctl.wire.refusals import stated_error
 from llmctl.wire.urls import url_of
@@ -47,8 +47,7 @@ def parse_response(body: bytes) -> ImageResponse:
     answer = whole_object(body)
     if error := stated_error(answer):
         raise error
-    rows = answer.get("data")
-    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    rows = objects_of(answer.get("data"))
     images = tuple(image for row in rows if (image := _image(row)))
     if not images:
         raise UnavailableError("the answer holds no picture", reason="no_answer", status_code=200)
@@ -61,7 +60,7 @@ def _image(row: Mapping[str, Any]) -> File | None:
     if encoded := _text(row, "b64_json"):
         try:
             data = binascii.a2b_base64(encoded.rpartition(",")[2])
-        except binascii.Error:
+        except ValueError:
             return None
         return File(media_type("", data), data=data)
     url = _text(row, "url")

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
-from llmctl.core.errors import UnavailableError
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.documents import whole_object
+from llmctl.wire.counts import count_of, object_in
+from llmctl.wire.documents import objects_of, whole_object
 from llmctl.wire.gemini.address import address_of, post
 from llmctl.wire.gemini.usage import parse_usage
 from llmctl.wire.refusals import stated_error
+from llmctl.wire.vectors import response_of, vector_of
 
 _SIZE = ("dimensions", "output_dimensionality", "outputDimensionality")
 
@@ -34,17 +35,11 @@ def parse_vectors(body: bytes, request: EmbedRequest) -> EmbedResponse:
     answer = whole_object(body)
     if error := stated_error(answer):
         raise error
-    predictions = answer.get("predictions")
-    found = [row.get("embeddings") for row in predictions] if predictions else answer.get("embeddings")
-    found = [answer["embedding"]] if found is None and "embedding" in answer else found or []
-    vectors = tuple(tuple(map(float, one["values"])) for one in found if isinstance(one, dict) and one.get("values"))
-    if len(vectors) != len(request.texts):
-        raise UnavailableError(
-            f"the answer holds {len(vectors)} vectors for {len(request.texts)} texts",
-            reason="no_answer",
-            status_code=200,
-        )
-    return EmbedResponse(vectors, parse_usage(answer.get("usageMetadata") or {}) or _statistics(found))
+    found = objects_of(answer.get("embeddings")) or objects_of([answer.get("embedding")])
+    if predictions := objects_of(answer.get("predictions")):
+        found = objects_of([row.get("embeddings") for row in predictions])
+    usage = parse_usage(object_in(answer, "usageMetadata")) or _statistics(found)
+    return response_of((vector_of(one.get("values")) for one in found), request, usage, None)
 
 
 def _batch(request: EmbedRequest, size: Any, options: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +57,5 @@ def _predict(request: EmbedRequest, size: Any, options: dict[str, Any]) -> dict[
 
 def _statistics(found: list[dict[str, Any]]) -> Usage | None:
     """Return the tokens that Vertex AI counts text by text."""
-    counts = [(one.get("statistics") or {}).get("token_count") for one in found]
-    known = [int(count) for count in counts if isinstance(count, int | float)]
-    return Usage(input_tokens=sum(known)) if known else None
+    counts = [count_of(object_in(one, "statistics"), "token_count") for one in found]
+    return Usage(input_tokens=sum(counts)) if any(counts) else None

@@ -6,15 +6,15 @@ https://ai.google.dev/gemini-api/docs/image-generation, https://ai.google.dev/ge
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
-from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.messages import File
-from llmctl.wire.documents import whole_object
+from llmctl.wire.counts import object_in
+from llmctl.wire.documents import objects_of, whole_object
 from llmctl.wire.gemini.address import address_of, post
 from llmctl.wire.gemini.config import split_options
 from llmctl.wire.gemini.endings import REASONS
@@ -43,7 +43,9 @@ def parse_images(body: bytes) -> ImageResponse:
     images = tuple(_images(answer))
     if not images:
         raise _missing(answer)
-    return ImageResponse(images, _usage(answer), model=answer.get("modelVersion"))
+    model = answer.get("modelVersion")
+    usage = parse_usage(object_in(answer, "usageMetadata"))
+    return ImageResponse(images, usage, model=model if isinstance(model, str) else None)
 
 
 def _generate(request: ImageRequest) -> dict[str, Any]:
@@ -61,28 +63,29 @@ def _predict(request: ImageRequest) -> dict[str, Any]:
 
 
 def _images(answer: Mapping[str, Any]) -> Iterator[File]:
-    for candidate in _objects(answer.get("candidates")):
-        for part in _objects((candidate.get("content") or {}).get("parts")):
-            data = part.get("inlineData")
-            if isinstance(data, dict) and data.get("data") and not part.get("thought"):
+    for candidate in objects_of(answer.get("candidates")):
+        for part in objects_of(object_in(candidate, "content").get("parts")):
+            data = object_in(part, "inlineData")
+            if data.get("data") and not part.get("thought"):
                 yield _file(data.get("mimeType"), data["data"])
-    for prediction in _objects(answer.get("predictions")):
+    for prediction in objects_of(answer.get("predictions")):
         if encoded := prediction.get("bytesBase64Encoded"):
             yield _file(prediction.get("mimeType"), encoded)
 
 
-def _file(media_type: str | None, encoded: str) -> File:
+def _file(media_type: Any, encoded: Any) -> File:
+    kind = media_type if media_type and isinstance(media_type, str) else "image/png"
     try:
-        return File(media_type or "image/png", data=binascii.a2b_base64(encoded))
-    except (ValueError, binascii.Error):
+        return File(kind, data=binascii.a2b_base64(encoded))
+    except (ValueError, TypeError):
         raise UnavailableError("the picture cannot be read", reason="no_answer", status_code=200) from None
 
 
 def _missing(answer: Mapping[str, Any]) -> LlmctlError:
     """Return why there is no picture, as far as the answer says it."""
-    feedback = answer.get("promptFeedback") or {}
-    candidate = next(_objects(answer.get("candidates")), {})
-    prediction = next(_objects(answer.get("predictions")), {})
+    feedback = object_in(answer, "promptFeedback")
+    candidate = next(iter(objects_of(answer.get("candidates"))), {})
+    prediction = next(iter(objects_of(answer.get("predictions"))), {})
     filtered = feedback.get("blockReason") or prediction.get("raiFilteredReason")
     word = candidate.get("finishReason")
     if filtered or REASONS.get(str(word)) == "content_filter":
@@ -90,12 +93,3 @@ def _missing(answer: Mapping[str, Any]) -> LlmctlError:
         return RejectedError(f"the provider held the picture back: {said}", reason="content_filter", status_code=200)
     said = f" ({word})" if word else ""
     return UnavailableError(f"the answer holds no picture{said}", reason="no_answer", status_code=200)
-
-
-def _usage(answer: Mapping[str, Any]) -> Usage | None:
-    said = answer.get("usageMetadata")
-    return parse_usage(said) if isinstance(said, dict) else None
-
-
-def _objects(items: object) -> Iterator[dict[str, Any]]:
-    return (item for item in items if isinstance(item, dict)) if isinstance(items, Iterable) else iter(())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.documents import whole_object
+from llmctl.wire.documents import objects_of, whole_object
 from llmctl.wire.refusals import stated_error
 from llmctl.wire.urls import url_of
 
@@ -39,12 +39,13 @@ def parse_models(body: bytes) -> list[dict[str, Any]]:
     answer = whole_object(body)
     if error := stated_error(answer):
         raise error
-    found = answer.get("models") or answer.get("publisherModels") or []
-    return [_model(entry) for entry in found if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+    found = objects_of(answer.get("models") or answer.get("publisherModels"))
+    return [_model(entry) for entry in found if entry.get("name") and isinstance(entry["name"], str)]
 
 
 def _model(entry: dict[str, Any]) -> dict[str, Any]:
     facts = {ours: entry[theirs] for ours, theirs in _FACTS.items() if entry.get(theirs)}
-    methods = entry.get("supportedGenerationMethods") or ()
+    methods = entry.get("supportedGenerationMethods")
+    methods = methods if isinstance(methods, list) else []
     kind = next((kind for method, kind in _TYPES if method in methods), None)
     return {"id": entry["name"].rpartition("models/")[2]} | facts | ({"type": kind} if kind else {})

@@ -5,6 +5,7 @@ https://ai.google.dev/api/generate-content#UsageMetadata
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.events import Usage
@@ -22,7 +23,7 @@ _DETAILS = (
 _PRICED = {"AUDIO": "audio", "IMAGE": "image"}
 
 
-def parse_usage(data: dict[str, Any], searches: int = 0) -> Usage | None:
+def parse_usage(data: Mapping[str, Any], searches: int = 0) -> Usage | None:
     """Return the counts as llmctl means them: input with cached tokens, output with thinking; None for no counts.
 
     Vertex AI sends chunks whose usage says nothing but how it is billed. ``searches`` come on top of the tokens.
@@ -50,7 +51,7 @@ def searches_of(grounding: dict[str, Any], model: str) -> int:
     return count if version_of(model) >= (3, 0) else min(count, 1)
 
 
-def _details(data: dict[str, Any]) -> dict[str, float]:
+def _details(data: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for field, ours in _DETAILS:
         rows = data.get(field)

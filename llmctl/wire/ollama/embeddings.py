@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
-from llmctl.core.errors import UnavailableError
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.wire.counts import count_of
@@ -11,6 +10,7 @@ from llmctl.wire.documents import whole_object
 from llmctl.wire.ollama.address import post
 from llmctl.wire.ollama.errors import stated_error
 from llmctl.wire.ollama.request import split_options
+from llmctl.wire.vectors import response_of, vector_of
 
 
 def build_embed_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:
@@ -25,13 +25,6 @@ def parse_vectors(body: bytes, request: EmbedRequest) -> EmbedResponse:
     if answer.get("error"):
         raise stated_error(answer)
     rows = answer.get("embeddings")
-    vectors = tuple(tuple(map(float, row)) for row in rows or () if isinstance(row, list) and row)
-    if len(vectors) != len(request.texts):
-        raise UnavailableError(
-            f"the answer holds {len(vectors)} vectors for {len(request.texts)} texts",
-            reason="no_answer",
-            status_code=200,
-        )
+    vectors = map(vector_of, rows if isinstance(rows, list) else ())
     usage = Usage(count_of(answer, "prompt_eval_count")) if "prompt_eval_count" in answer else None
-    model = answer.get("model")
-    return EmbedResponse(vectors, usage, model if isinstance(model, str) and model else None)
+    return response_of(vectors, request, usage, answer.get("model"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.documents import whole_object
+from llmctl.wire.documents import objects_of, whole_object
 from llmctl.wire.ollama.address import address
 from llmctl.wire.ollama.errors import stated_error
 
@@ -22,10 +22,9 @@ def parse_models(body: bytes) -> list[dict[str, Any]]:
     listing = whole_object(body)
     if listing.get("error"):
         raise stated_error(listing)
-    models = listing.get("models")
-    if not isinstance(models, list) and "models" not in listing:
+    if "models" not in listing:
         raise UnavailableError("the answer is no list of models", reason="no_answer", status_code=200)
-    return [found for model in models or () if isinstance(model, dict) and (found := _model(model))["id"]]
+    return [found for model in objects_of(listing["models"]) if (found := _model(model))["id"]]
 
 
 def _model(entry: dict[str, Any]) -> dict[str, Any]:
