@@ -10,7 +10,7 @@ from llmctl.cli.catalog import CATALOG, PANELS, PLUMBING, below
 
 _TITLE = f"llmctl {__version__}: every prompt, answer, request and token in one SQLite file you own"
 _USAGE = "Usage: llmctl [--db PATH] [--quiet] [--debug] [--version] COMMAND [ARGS]..."
-TOPICS = ("exit-codes", "environment", "sql", "prompt-files")
+TOPICS = ("exit-codes", "environment", "sql", "prompt-files", "permissions", "echo")
 
 _GLOBALS = """\
 Global options, before or after the command:

@@ -44,6 +44,7 @@ _ENVIRONMENT: dict[str, Mapping[str, str]] = {
         "LLMCTL_OFFLINE": "1: refuse everything beyond this machine",
         "LLMCTL_ALLOW_PRIVATE_FETCH": "1: fetch URLs (--attach) from private addresses too",
         "LLMCTL_NO_STDIN": "1: never read standard input unasked",
+        "LLMCTL_JOB": "set for what `job run` runs: its job, of which what llmctl does there is a part",
     },
     "Models and keys": {
         "NODELLM_PROVIDER": "the provider where no connection is named",
@@ -130,6 +131,52 @@ Examples:
 """
 
 
+_PERMISSIONS = """\
+A model may call a tool that a chat (-T NAME) or an agent (agent attach) has, as freely as its permission says:
+
+  automatic (auto)       it runs
+  user-permitted (ask)   you are asked each time; -T NAME alone means this
+  denied (deny)          it never runs, and the model does not hear of it
+
+On a terminal llmctl asks: yes this once, always, no, never, or quit. "always" and "never" are remembered for the
+chat, or the agent, and expire (the setting permission.expiry). Anywhere else nothing runs unasked and nothing
+hangs: the turn stops with exit code 8, and so do the turns of all agents that wait for it. Then, from any shell:
+
+  llmctl tool pending                  what waits: age, agent, tool and the whole arguments
+  llmctl tool approve ID --continue    exactly this call runs, and the turn goes on (--detach: in a job)
+  llmctl tool deny ID --because TEXT   the model is told why
+  llmctl chat -c, agent run NAME -c    go on with what has been decided
+
+What nobody decides is denied in the end (the setting pending.expiry). --approve NAME allows a tool for one command,
+in agents that it asks, too; it never overrides denied. Prompt files and agents' files may narrow, never grant.
+
+Rules on arguments go before the permission; of two that fit, the one that denies counts:
+
+  llmctl tool edit read_file --allow 'path=docs/*'    a pattern for an argument
+  llmctl tool edit deploy --deny '*'                  any call, by people too
+  llmctl tool edit deploy --allow '{"properties": {"to": {"const": "test"}}, "required": ["to"]}' --chat REF
+
+Arguments are checked against the tool's JSON Schema before anything else. A command is run without a shell; no
+argument becomes a flag or a second word. A program gets PATH, HOME and the like, never a key that --env does not
+name. read_file and list_files see the folders of --folder alone (else the working folder), never the hub or its
+keys; fetch_url reaches the hosts of --host, and an address of your own network only where --host spells it out;
+run_command runs what --command names. --timeout and --output-limit bound a run; its output is in its log.
+
+Examples:
+  llmctl chat -T time:auto -T read_file "what changed today?"
+  llmctl tool invocations --status denied
+  llmctl tool show read_file
+"""
+
+
+_ECHO_END = """
+Examples:
+  llmctl chat -m echo -o 'reply=as you say' "hello"
+  llmctl chat -m echo -T time:auto -o tool=time "what time is it?"
+  llmctl chat -m echo -o cut=2 "one two three" || echo "exit code $?"
+"""
+
+
 def text(topic: str) -> str:
     """Return the text of a topic of :data:`llmctl.cli.helptext.TOPICS`."""
     match topic:
@@ -138,6 +185,12 @@ def text(topic: str) -> str:
         case "environment":
             panels = [f"{panel}:\n{_listed(names)}\n" for panel, names in _ENVIRONMENT.items()]
             return "\n".join(panels) + _ENVIRONMENT_END
+        case "echo":
+            from llmctl.providers import echo
+
+            return f"{echo.help_text()}\n{_ECHO_END}"
+        case "permissions":
+            return _PERMISSIONS
         case "sql":
             return _SQL.format(views=_listed(_views()))
         case _:

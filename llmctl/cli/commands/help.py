@@ -21,7 +21,7 @@ def help_(
 ) -> None:
     """Show help on a command or a topic.
 
-    The topics are exit-codes, environment, sql and prompt-files.
+    The topics are exit-codes, environment, sql, prompt-files, permissions and echo.
 
     Examples:
       llmctl help chats list

@@ -239,7 +239,7 @@ def approve(
 ) -> None:
     """Let a call run that waits: this tool with these arguments, nothing else.
 
-    Without --continue it runs when the chat goes on: llmctl chat --chat REF.
+    Without --continue it runs when the chat goes on: llmctl chat --chat REF. More: llmctl help permissions
 
     Examples:
       llmctl tool approve 3f2a9c1e --continue
