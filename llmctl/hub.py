@@ -82,6 +82,7 @@ class Hub:
         #: Where the hub is.
         self.path = found
         self.around = Surroundings.of(self.env)
+        self._process = os.getpid()
         self.middlewares: list[Middleware] = list(middlewares)
         self._streams: WeakSet[Stream] = WeakSet()
         self._pool = Pool(found, places.state_folder(self.env))
@@ -224,6 +225,8 @@ class Hub:
 
     def close(self) -> None:
         """Break off what still runs, so that its rows are finished, and close the file."""
+        if self._process != os.getpid():
+            return  # what runs is a parent's
         for stream in list(self._streams):
             stream.close()
         self._pool.close()

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -304,7 +305,7 @@ def test_instructions_may_be_a_function_of_the_metadata(hub: Hub) -> None:
     class Greeter(Agent):
         model = "echo"
 
-        def instructions(self, metadata: Mapping[str, Any]) -> str:  # type: ignore[override]
+        def instructions(self, metadata: Mapping[str, Any]) -> str:
             return f"Hello {metadata.get('user', '?')}"
 
     class Short(Agent):
@@ -649,16 +650,13 @@ def _stop_early(running: Any, how: str) -> None:
 
 @pytest.mark.parametrize("with_block", [True, False], ids=["with", "without"])
 def test_program_that_dies_in_the_loop_leaves_finished_rows(env: Mapping[str, str], with_block: bool) -> None:
-    script = """
-from llmctl import Hub
-hub = Hub()
-for number, piece in enumerate(hub.create_chat(model="echo").stream("one two three")):
+    body = """running = hub.create_chat(model="echo").stream("one two three")
+for number, piece in enumerate(running):
     if number:
         raise SystemError("died")
 """
-    if with_block:
-        script = script.replace("hub = Hub()\n", "with Hub() as hub:\n ").replace("\n    if", "\n     if")
-        script = script.replace("\n        raise", "\n         raise")
+    script = "from llmctl import Hub\n"
+    script += "with Hub() as hub:\n" + indent(body, "    ") if with_block else "hub = Hub()\n" + body
     done = subprocess.run([PYTHON, "-c", script], env={**env, "PYTHONPATH": ROOT}, capture_output=True, text=True)
     assert "SystemError: died" in done.stderr
     assert done.stderr.count("Traceback") == 1, done.stderr
@@ -832,13 +830,48 @@ def test_agent_of_the_hub_is_talked_to_by_name(hub: Hub, llmctl: Run) -> None:
         hub.load_chat(session.chat_id)
 
 
+def test_class_asks_an_agent_of_the_hub(hub: Hub, llmctl: Run) -> None:
+    llmctl("agent", "create", "helper", "-m", "echo", "--instructions", "You help.", check=True)
+
+    class Boss(Agent):
+        model = "echo"
+        agents = ["helper"]
+
+    answer = hub.create_agent_session(Boss).ask("x", options=calling('helper {"prompt": "what is it?"}'))
+    assert answer.tool_calls[0]["result"] == "what is it?"
+    assert [row["agent"] for row in hub.query("SELECT agent FROM requests ORDER BY created_at")] == [
+        *("Boss", "helper", "Boss")
+    ]
+
+
+def test_child_that_ends_leaves_the_turn_of_its_parent_alone(env: Mapping[str, str]) -> None:
+    script = """
+import os, sys
+from llmctl import Hub
+hub = Hub()
+running = hub.create_chat(model="echo").stream("one two three")
+print(next(running), flush=True)
+if os.fork() == 0:
+    hub.close()
+    os._exit(0)
+os.wait()
+print(*running, running.response.status)
+"""
+    done = subprocess.run([PYTHON, "-c", script], env={**env, "PYTHONPATH": ROOT}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("one\n two  three completed\n", "")
+
+
 def test_hub_that_a_process_inherits_opens_connections_of_its_own(env: Mapping[str, str]) -> None:
     script = """
 import os
 from llmctl import Hub
 hub = Hub()
 chat = hub.create_chat(model="echo")
+with hub.lent() as inherited:
+    pass
 if os.fork() == 0:
+    with hub.lent() as own:
+        assert own is not inherited
     for turn in range(20):
         hub.create_chat(model="echo").ask("child")
     os._exit(0)
