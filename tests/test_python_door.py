@@ -213,6 +213,31 @@ def test_thinking_is_kept_by_the_chat_and_given_for_a_turn(online: Hub, server: 
     assert [request.json["reasoning_effort"] for request in server.requests] == ["low", "high", "low"]
 
 
+def test_files_travel_with_a_question_and_again_with_the_next(online: Hub, server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("the code is 4711")
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(16)
+    chat = online.create_chat(model="openai:fake-1")
+    chat.ask("look", files=[tmp_path / "note.txt", picture])
+    chat.ask("again")
+    for request in server.requests:
+        sent = json.dumps(request.json["messages"])
+        assert "the code is 4711" in sent
+        assert "data:image/png;base64," in sent
+    assert [one["media_type"] for one in chat.messages()[0]["attachments"]] == ["text/plain", "image/png"]
+    with pytest.raises(errors.NotFoundError):
+        chat.ask("look", files=["nowhere.txt"])
+
+
+def test_prompt_that_is_none_is_refused_before_anything_is_kept(hub: Hub) -> None:
+    chat = hub.create_chat(model="echo")
+    for prompt in ("", "  "):
+        with pytest.raises(errors.UsageError, match="empty"):
+            chat.ask(prompt)
+    with pytest.raises(errors.UsageError, match="nothing is unfinished"):
+        chat.ask()
+    assert chat.messages() == hub.query("SELECT * FROM jobs") == []
+
+
 # --- agents and their sessions ------------------------------------------------------------------------------------
 
 
