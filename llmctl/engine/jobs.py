@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from llmctl.core import clock, periods
-from llmctl.core.errors import LlmctlError, NotFoundError, UnavailableError
+from llmctl.core.errors import LlmctlError, NotFoundError, StorageError, UnavailableError
 from llmctl.core.ids import new_id
 from llmctl.core.interrupt import Signalled, uninterrupted
 from llmctl.core.jsontext import dumps, loads
@@ -133,7 +134,11 @@ def perform(
         running.finish("failed", late.exit_code, late.message)
         raise late
     failed = f"exit status {done.exit_status}" if done.exit_status else None
-    running.finish("failed" if failed else "completed", done.exit_status, failed)
+    try:
+        running.finish("failed" if failed else "completed", done.exit_status, failed)
+    except StorageError as error:
+        error.message = f"the command ended with exit status {done.exit_status}, but {error.message}"
+        raise
     return done.exit_status
 
 
@@ -143,11 +148,13 @@ def is_alive(job: Row) -> bool:
 
 
 class _Running:
-    """The rows of a command that runs."""
+    """The rows of a command that runs. What cannot be written while it does is no reason to end it."""
 
     def __init__(self, database: Database, job_id: str, ears: Ears) -> None:
         self._database = database
         self._job_id = job_id
+        #: What is to be said of output that could not be written.
+        self._lost: str | None = None
         self._log = ToolLog(job_id, Redaction(), table="jobs", most_bytes=MOST_LOG_BYTES)
 
     def hear(self, listener: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -162,7 +169,8 @@ class _Running:
     def started(self, pid: int) -> None:
         """Note the command's own process: it may outlive us."""
         child = {"pid": pid, "process_started_at": holder.start_time(pid)}
-        self._database.commit(Update("jobs", self._job_id, {"result": dumps(child)}))
+        with suppress(StorageError):
+            self._database.commit(Update("jobs", self._job_id, {"result": dumps(child)}))
 
     def idle(self) -> float | None:
         """Write what waits for it; return when to be called again."""
@@ -173,7 +181,8 @@ class _Running:
     def finish(self, status: str, exit_status: int | None, error: str | None) -> None:
         with uninterrupted():
             now = clock.now()
-            ended = {"status": status, "exit_code": exit_status, "error": error, "result": None, "updated_at": now}
+            words = "; ".join(filter(None, (error, self._lost))) or None
+            ended = {"status": status, "exit_code": exit_status, "error": words, "result": None, "updated_at": now}
             self._database.commit(
                 *self._log.writes(is_end=True),
                 Update("jobs", self._job_id, {**ended, "finished_at": now}, where={"status": "running"}),
@@ -182,7 +191,10 @@ class _Running:
 
     def _settle(self) -> None:
         with uninterrupted():
-            self._database.commit(*self._log.writes())
+            try:
+                self._database.commit(*self._log.writes())
+            except StorageError as error:
+                self._lost = f"part of its output was not kept: {error.message}"
 
 
 def _reason_not_to(database: Database, work: Work) -> str | None:

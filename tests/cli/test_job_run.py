@@ -206,3 +206,17 @@ def test_program_whose_name_is_no_text_is_not_found(llmctl: Run) -> None:
     done = llmctl("job", "run", "--", os.fsdecode(b"caf\xe9"))
     assert (done.returncode, "no program" in done.stderr) == (3, True)
     assert jobs(llmctl)[0]["name"] == "caf\ufffd"
+
+
+def test_full_disk_does_not_end_the_command(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+    llmctl("job", "run", "--", "true", check=True)
+    script = "yes | head -c 2000000; ulimit -f unlimited; sleep 0.3; echo done > done"
+    limit = (os.path.getsize(env["LLMCTL_DB"]) + 400_000) // 1024
+    line = f"ulimit -S -f {limit}; exec {sys.executable} -P -m llmctl job run --shell -- '{script}'"
+    done = subprocess.run(["bash", "-c", line], env=dict(env), cwd=tmp_path, capture_output=True, text=True)
+    assert len(done.stdout) == 2_000_000
+    assert (tmp_path / "done").exists()
+    if done.returncode:  # the end did not fit either
+        assert (done.returncode, "the command ended with exit status 0, but" in done.stderr) == (13, True)
+    else:
+        assert "part of its output was not kept" in jobs(llmctl)[0]["error"]
