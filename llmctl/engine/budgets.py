@@ -82,7 +82,7 @@ class Reservation:
         bound = self.bound
         return BudgetError(
             f"not sent: it may cost up to {dollars(bound.cost)} ({bound.input_tokens} tokens in,"
-            f" {bound.output_tokens} out), and {dollars(max(0.0, left))} of {dollars(limit)} of {name} is left",
+            f" {bound.output_tokens} out), and of the {dollars(limit)} of {name} {dollars(max(0.0, left))} is left",
             hint=self._smaller(left) + f"raise the cap with: {raised}",
             reason="max_cost" if "max" in name else name.strip('"').replace(".", "_"),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from llmctl.core.chat import ChatRequest
+from llmctl.core.errors import UsageError
 from llmctl.engine import attachments
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
 from llmctl.engine.grants import Tools
@@ -36,6 +37,16 @@ class Plan:
     hooks: Hooks = field(default_factory=Hooks)
     #: Called before each wait for more: what was yielded should be visible by then. May raise to end the turn.
     on_idle: Callable[[], None] = lambda: None
+
+
+def require_talk(target: Target) -> None:
+    """Raise UsageError for a connection whose model does not talk."""
+    if target.type in ("embedding", "moderation"):
+        raise UsageError(
+            f'the connection "{target.connection}" is for {target.type}, not for chats',
+            hint=f"name a model: -m {target.connection}:MODEL" + ("; or: llmctl embed" * (target.type == "embedding")),
+            reason="no_chat",
+        )
 
 
 def request_of(plan: Plan, entries: Iterable[Entry]) -> ChatRequest:

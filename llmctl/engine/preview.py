@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from llmctl.core.errors import ConfigError
 from llmctl.core.http import Endpoint
 from llmctl.engine import attachments, history
-from llmctl.engine.plan import Plan, request_of
+from llmctl.engine.plan import Plan, request_of, require_talk
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.target import Access, access
 from llmctl.store import threads
@@ -27,6 +27,7 @@ class Preview:
 
 def preview(database: Database, plan: Plan) -> Preview:
     """Build the first request of a turn and strike out its secrets; a missing key is no error here."""
+    require_talk(plan.target)
     allowed = _access(plan)
     thread = threads.of_chat(database, plan.chat["id"]) if plan.chat else None
     provider = plan.target.provider.name

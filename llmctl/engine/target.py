@@ -39,6 +39,8 @@ class Target:
     #: None where the provider is used without a connection in the hub.
     connection_id: str | None = None
     connection: str | None = None
+    #: What its connection is for; ``chat`` where another model was named.
+    type: str = "chat"
     key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -95,7 +97,7 @@ def with_model(target: Target, model: str | None) -> Target:
     if not model:
         return target
     wire = target.own_wire or wire_of(target.provider, model, target.base_url)
-    return replace(target, model=model, wire=wire)
+    return replace(target, model=model, wire=wire, type=target.type if model == target.model else "chat")
 
 
 def access(target: Target, env: Env, *, home: str, on_terminal: bool = False) -> Access:
@@ -201,6 +203,7 @@ def of_row(row: Row, env: Env) -> Target:
         own_wire=data.get("wire"),
         connection_id=row["id"],
         connection=row["name"],
+        type=row["type"],
         key=keys.choose(provider, base_url, data.get("key"), env, base_from_env=from_env),
         headers=data.get("headers") or {},
         query={**query, **(data.get("query") or {})},

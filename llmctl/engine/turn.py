@@ -24,7 +24,7 @@ from llmctl.engine.calling import Caller
 from llmctl.engine.heartbeat import Heartbeat
 from llmctl.engine.metering import Meter
 from llmctl.engine.outcome import Note, Outcome, Started, TurnEvent
-from llmctl.engine.plan import Plan, request_of
+from llmctl.engine.plan import Plan, request_of, require_talk
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.staging import abandon, message_writes, stage
@@ -54,6 +54,7 @@ class Turn:
         self._correction = correcting.Correction(plan.manner, self.outcome)
 
     def __enter__(self) -> Turn:
+        require_talk(self._plan.target)
         plan = self._plan = replace(
             self._plan, ask=attachments.ready(self._plan.ask, self._plan.target, self._plan.around)
         )

@@ -9,6 +9,8 @@ from llmctl.store.database import Database, Row
 SHORTEST_PREFIX = 4
 
 #: Tables whose rows have a unique name.
+#: Which command lists a kind, where it is not of that name.
+_LISTED = {"chat": "chats", "alias": "model alias"}
 _NAMED = ("chats", "model_connections", "agents", "tools", "model_aliases")
 
 
@@ -57,4 +59,4 @@ def _nearest(database: Database, table: str, ref: str, kind: str) -> str | None:
 
     names = [row["name"] for row in database.query(f"SELECT name FROM {{{table}}} WHERE name IS NOT NULL LIMIT 2000")]
     near = get_close_matches(ref, names, n=3)
-    return f"did you mean {', '.join(near)}?" if near else f"see: llmctl {kind}{'s' if kind == 'chat' else ''} list"
+    return f"did you mean {', '.join(near)}?" if near else f"see: llmctl {_LISTED.get(kind, kind)} list"

@@ -246,3 +246,12 @@ def test_host_without_embeddings_says_so(llmctl, env):
         done = llmctl("embed", "x", *(("-m", reference) if reference else ()), env=env)
         assert done.returncode == 2
         assert says in done.stderr
+
+
+def test_connection_for_vectors_is_not_talked_to(llmctl, server):
+    llmctl("connection", "add", "vectors", "--provider", "openai", "--type", "embedding", "--base-url", server.url)
+    for more in ((), ("--dry-run",)):
+        done = llmctl("chat", "-m", "vectors", "hi", *more)
+        assert (done.returncode, server.requests) == (2, [])
+        assert "is for embedding, not for chats" in done.stderr
+    assert llmctl("chat", "-m", "vectors:gpt-4o", "hi", "--dry-run").returncode == 0
