@@ -186,3 +186,31 @@ def test_connection_test_tells_apart_what_is_wrong(host: Host, server: FakeServe
         (6, "not_json", True),
         (6, "refused", True),
     ]
+
+
+def test_others_take_over_in_their_order_across_wires(llmctl: Run, env: dict[str, str]) -> None:
+    with FakeServer() as openai, FakeServer() as anthropic, FakeServer() as gemini:
+        hosts = {"openai-chat": openai, "anthropic": anthropic, "gemini": gemini}
+        for wire, server in hosts.items():
+            connect(llmctl, wire, HOSTS[wire], server)
+        openai.answer(HOSTS["openai-chat"].streamed("begun"), refusal(503), refusal(503), refusal(503))
+        anthropic.answer(refusal(429, "slow down", {"retry-after": "3600"}))
+        gemini.answer(HOSTS["gemini"].streamed("at last"))
+        assert llmctl("chat", "-m", "openai-chat", "--name", "n", "hello").returncode == 0
+        done = llmctl("chat", "--name", "n", "--fallback", "anthropic", "--fallback", "gemini", "and now?", "--json")
+        found = parsed(done)
+        assert (found["content"], found["connection"]) == ("at last", "gemini")
+        assert "begun" in gemini.requests[0].body.decode()
+    tried = "SELECT r.connection, r.status, count(c.id) FROM requests r JOIN network_calls c ON c.request_id = r.id"
+    assert rows(env, tried + " GROUP BY r.id ORDER BY r.created_at, r.rowid") == [
+        ("openai-chat", "completed", 1),
+        ("openai-chat", "failed", 3),
+        ("anthropic", "failed", 1),  # asked to wait for an hour, it is not waited for
+        ("gemini", "completed", 1),
+    ]
+    assert rows(env, "SELECT role, content FROM messages WHERE chat_id IS NOT NULL ORDER BY seq") == [
+        ("user", "hello"),
+        ("assistant", "begun"),
+        ("user", "and now?"),
+        ("assistant", "at last"),
+    ]
