@@ -851,7 +851,7 @@ complete -c llmctl -n '__llmctl_at db restore' -l json -d 'One JSON document.'
 complete -c llmctl -n '__llmctl_at db restore' -l jsonl -d 'One JSON object a line.'
 complete -c llmctl -n '__llmctl_at db restore' -F
 complete -c llmctl -n '__llmctl_at db prune' -l older-than -r -x -d 'Such as 90d, 4w or 2026-01-01.'
-complete -c llmctl -n '__llmctl_at db prune' -l kind -r -x -d 'Of streams, http, logs, renders, metrics, jobs, chats.'
+complete -c llmctl -n '__llmctl_at db prune' -l kind -r -x -d 'Of streams, http, logs, renders, metrics, attachments, jobs, chats.'
 complete -c llmctl -n '__llmctl_at db prune' -l dry-run -d 'Only count.'
 complete -c llmctl -n '__llmctl_at db prune' -s y -l yes -d 'Do not ask.'
 complete -c llmctl -n '__llmctl_at db prune' -l vacuum -d 'Make the file smaller too.'

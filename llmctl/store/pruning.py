@@ -52,6 +52,12 @@ KINDS = {
         "rendered_conversation_threads", _OLD, "length(messages)", "DELETE FROM {rendered_conversation_threads}"
     ),
     "metrics": _Kind("metrics", _OLD, "length(name) + length(dimensions) + 8", "DELETE FROM {metrics}"),
+    "attachments": _Kind(
+        "attachments",
+        f"{_OLD} AND id NOT IN (SELECT attachment_id FROM {{message_attachments}})",
+        "size",
+        "DELETE FROM {attachments}",
+    ),
     "jobs": _Kind(
         "jobs",
         f"{_OLD} AND status NOT IN ('pending', 'running')",

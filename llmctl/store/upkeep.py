@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from llmctl.core import clock
 from llmctl.core.errors import LockedError
-from llmctl.store import migrations, shape, wal
+from llmctl.store import migrations, pruning, shape, sums, wal
 from llmctl.store.database import Database, Row
 from llmctl.store.errors import storage_errors
 from llmctl.store.opening import MEMORY
@@ -42,10 +43,6 @@ _STUCK = (
         " WHERE t.locking_job_id IS NOT NULL AND j.status IS NOT 'running'",
     ),
 )
-_UNCOUNTED = """
-SELECT (SELECT count(*) FROM {requests} WHERE status <> 'pending')
-  - (SELECT coalesce(sum(requests), 0) FROM {usage_hourly})
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +67,11 @@ def check(database: Database, *, quick: bool = False) -> Iterator[Finding]:
     yield _integrity(database, quick)
     yield _references(database)
     yield _orphans(database)
+    yield _attachments(database)
     yield _stuck(database)
     if not quick:
         yield _search(database)
-    yield _usage(database)
+        yield _usage(database)
     yield _migrations(database)
 
 
@@ -149,6 +147,14 @@ def _orphans(database: Database) -> Finding:
     return Finding("orphans", ", ".join(found) or None)
 
 
+def _attachments(database: Database) -> Finding:
+    unused = pruning.count(database, "attachments", clock.now())
+    if not unused.rows:
+        return Finding("attachments")
+    problem = f"{unused.rows} that no message has any more, {unused.bytes:,} bytes"
+    return Finding("attachments", problem, "take them away with: llmctl db prune --kind attachments --older-than 0d")
+
+
 def _stuck(database: Database) -> Finding:
     counts = [(database.value(sql), what) for what, sql in _STUCK]
     found = [f"{count} {what}" for count, what in counts if count]
@@ -179,10 +185,9 @@ def _as_writer(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def _usage(database: Database) -> Finding:
-    missing = database.value(_UNCOUNTED)
-    if missing <= 0:
-        return Finding("usage")
-    return Finding("usage", f"{missing} requests are missing from the hourly sums")
+    found = "; ".join(sums.problems(database))
+    hint = "a new hub counts anew: llmctl export --all | llmctl --db NEW import -" if found else None
+    return Finding("usage", found or None, hint)
 
 
 def _migrations(database: Database) -> Finding:

@@ -12,9 +12,10 @@ import pytest
 from llmctl.core import clock
 from llmctl.core.errors import LockedError, NotFoundError, StorageError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.store import backups, ddl, fields, scrubbing, tables, upkeep, wal
+from llmctl.store import backups, ddl, deletion, fields, pruning, scrubbing, tables, upkeep, wal
 from llmctl.store.opening import open_hub
 from llmctl.store.writes import Delete, Insert
+from tests.store.rows import Rows
 
 SECRET = 'sk-live/"0123456789abcdef'
 ORIGIN = {"origin": "llmctl"}
@@ -94,7 +95,46 @@ def test_check_gives_another_programs_placeholder_ten_minutes(hub):
 def test_check_finds_a_ledger_that_was_not_counted(hub):
     hub.execute("DROP TRIGGER requests_usage_insert")
     hub.commit(Insert("requests", {"id": "r1", "provider": "echo", "model": "echo"} | ORIGIN))
-    assert problems(hub)["usage"] == "1 requests are missing from the hourly sums"
+    assert problems(hub)["usage"].startswith("1 requests are missing from the sums by hour")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE {usage_daily} SET cost = cost + 1", "the sums by day are not those by hour"),
+        ("UPDATE {usage_monthly} SET output_tokens = 0", "the sums by month are less than what the requests say"),
+        ("DELETE FROM {usage_hourly}", "2 requests are missing from the sums by hour"),
+        ("UPDATE {activity_daily} SET messages = 1", "3 messages or tool calls are missing from the sums by day"),
+    ],
+)
+def test_check_finds_sums_that_lost_touch(hub, change, problem):
+    rows = Rows(hub)
+    chat = rows.chat()
+    for number in range(2):
+        rows.turn(chat, "hello", "hi", cost=0.1 * number)
+    assert problems(hub) == {}
+    hub.execute(change)
+    assert problem in problems(hub)["usage"]
+
+
+def test_check_allows_sums_of_what_is_gone(hub):
+    rows = Rows(hub)
+    chat = rows.chat()
+    turn = rows.turn(chat, "hello", "hi")
+    hub.execute("DELETE FROM {requests} WHERE id = ?", (turn["request"],))  # as --no-persist requests does
+    deletion.delete(hub, chat["id"])
+    assert problems(hub) == {}
+
+
+def test_check_finds_files_that_no_message_has(hub):
+    rows = Rows(hub)
+    chat = rows.chat()
+    rows.attach(rows.message(chat, "user", "look"), b"bytes")
+    assert problems(hub) == {}
+    hub.execute("DELETE FROM {chats} WHERE id = ?", (chat["id"],))  # as another program does
+    assert problems(hub)["attachments"] == "1 that no message has any more, 5 bytes"
+    assert list(pruning.prune(hub, "attachments", clock.later(clock.now(), 1))) == [1]
+    assert problems(hub) == {}
 
 
 def test_check_finds_a_damaged_page(hub, path):
@@ -281,7 +321,7 @@ def fill_with(database, secret):
     """Put a secret into every kind of place; return nothing."""
     escaped, url = json.dumps(secret)[1:-1], "sk-live%2F%220123456789abcdef"
     fields.add(database, [fields.parse("chats.note:text")])
-    say(database, f"my key is {secret}, keep it")
+    first = say(database, f"my key is {secret}, keep it")
     say(database, None, role="assistant", status="completed", content_raw=json.dumps([{"text": secret}]))
     chat = {"id": "c2", "name": f"about {secret}", "note": secret, "metadata": json.dumps({"k": secret})}
     request = {"id": "r1", "provider": "echo", "model": "echo", "tag": secret, "error": f"bad key {secret}"}
@@ -297,6 +337,7 @@ def fill_with(database, secret):
         Insert("response_streams", stream),
         Insert("response_streams", {"id": "s2", "status": "pending"}),
         Insert("attachments", {"id": "a1", "media_type": "text/plain", "content_hash": "h", "content": content}),
+        Insert("message_attachments", {"id": "m1", "message_id": first, "attachment_id": "a1"}),
         Insert("text_logs", {"id": "l1", "text": f"begin {secret[:9]}"}),
         Insert("text_logs", {"id": "l2", "series_id": "l1", "position": 1, "text": f"{secret[9:]} end"}),
         Insert("tool_invocations", {"id": "i1", "tool_call_id": "x", "name": "t", "arguments": f'{{"a":"{escaped}"}}'}),

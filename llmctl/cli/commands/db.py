@@ -91,8 +91,9 @@ def check(
 ) -> None:
     """Check the hub's integrity.
 
-    Pages and indexes, references, orphans, turns that nobody finishes, the search index, the hourly sums, the
-    schema. Prints what is wrong and leaves with 13; prints nothing where nothing is.
+    Pages and indexes, references, orphans, files that no message has, turns that nobody finishes, the search index,
+    sums that are not those of the rows, the schema. Prints what is wrong and leaves with 13; prints nothing where
+    nothing is.
 
     Examples:
       llmctl db check && echo sound
@@ -184,7 +185,7 @@ def prune(
     ctx: typer.Context,
     older_than: Annotated[str, typer.Option(metavar="T", help="Such as 90d, 4w or 2026-01-01.")],
     kind: Annotated[
-        str, typer.Option(metavar="KINDS", help="Of streams, http, logs, renders, metrics, jobs, chats.")
+        str, typer.Option(metavar="KINDS", help="Of streams, http, logs, renders, metrics, attachments, jobs, chats.")
     ] = "streams,http",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -193,7 +194,8 @@ def prune(
     """Take old text out of the hub; the ledger's numbers stay.
 
     streams: what models sent, byte by byte (messages keep their text). http: bodies and headers of attempts. logs,
-    renders, metrics, jobs: those rows. chats: conversations that nothing was said in since, as chats delete does.
+    renders, metrics, jobs: those rows. attachments: files that no message has any more. chats: conversations that
+    nothing was said in since, as chats delete does.
 
     Examples:
       llmctl db prune --older-than 90d --dry-run
