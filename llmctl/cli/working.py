@@ -10,7 +10,7 @@ from contextlib import suppress
 from llmctl.cli.app import App
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.registry import unknown
-from llmctl.engine import joblife, jobs
+from llmctl.engine import deciding, joblife, jobs
 from llmctl.engine.holder import JOB_VARIABLE
 from llmctl.engine.jobs import Ears, Skipped, Work
 from llmctl.store import joblog
@@ -75,7 +75,8 @@ def detach(app: App, work: Work) -> None:
 
 def detach_self(app: App, name: str) -> None:
     """Do what this command line says, less ``--detach``, in a job of its own."""
-    words = [word for word in app.arguments if word != "--detach"]
+    flags, dashes, words_after = _parted(app.arguments, "--")
+    words = [*(word for word in flags if word != "--detach"), *dashes, *words_after]
     detach(app, work_of(app, [*SELF, *words], name))
 
 
@@ -104,7 +105,7 @@ def retry(app: App, job: Row) -> int:
     chat_id = record["payload"].get("chat_id")
     if job["type"] != "turn" or not chat_id:
         raise UsageError(f'a job of type "{job["type"]}" cannot be tried again')
-    app.converse(chat=chat_id)
+    app.converse(chat=deciding.root(app.hub(), chat_id))
     return 0
 
 
@@ -126,3 +127,9 @@ def _folder() -> str | None:
     with suppress(FileNotFoundError):
         return os.getcwd()
     return None
+
+
+def _parted(words: Sequence[str], mark: str) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    """Part words at the first that is the mark, as ``str.partition`` does."""
+    at = list(words).index(mark) if mark in words else len(words)
+    return words[:at], words[at : at + 1], words[at + 1 :]

@@ -63,7 +63,11 @@ def chat_of(database: Database, row: Row) -> str:
 
 def root_of(database: Database, row: Row) -> str:
     """Return the id of the chat to go on with: that of the call, or of the agents' that wait for its agent."""
-    chat_id = chat_of(database, row)
+    return root(database, chat_of(database, row))
+
+
+def root(database: Database, chat_id: str) -> str:
+    """Return the id of the chat in which a person asked the agent that asked, or of the chat itself."""
     asking = database.one(_ASKING, (chat_id,))
     return root_of(database, asking) if asking else chat_id
 

@@ -15,7 +15,7 @@ class WaitsForPerson(PendingError):
     def __init__(self, calls: Sequence[Pending], *, is_kept: bool) -> None:
         self.calls = tuple(calls)
         shown = ", ".join(dict.fromkeys(f'"{toolcalls.shown_name(call.name)}"' for call in calls))
-        verb = "waits" if len(calls) == 1 else "wait"
+        verb = "waits" if len({call.name for call in calls}) == 1 else "wait"
         super().__init__(f"{shown} {verb} for your decision", hint=self._hint(is_kept), reason="approval")
 
     def _hint(self, is_kept: bool) -> str:

@@ -133,6 +133,12 @@ def test_detached_turn_is_waited_for_by_another_process(llmctl: Run) -> None:
     assert "some words" in llmctl("chats", "show", "later").stdout
 
 
+def test_word_that_looks_like_the_flag_is_said(llmctl: Run) -> None:
+    job = llmctl("chat", "-m", "echo", "--detach", "--", "what", "is", "--detach").stdout.strip()
+    llmctl("job", "wait", job, check=True)
+    assert "what is --detach\n" in llmctl("job", "log", job).stdout
+
+
 def test_exit_code_of_a_detached_turn_is_that_of_the_turn(llmctl: Run) -> None:
     job_id = llmctl("chat", "-m", "echo", "--detach", "-o", "cut=1", "one two").stdout.strip()
     assert llmctl("job", "wait", job_id).returncode == 12

@@ -84,6 +84,12 @@ def test_what_is_approved_beforehand_is_so_for_asked_agents(llmctl: Run, boss: s
     assert (done.returncode, "--approve time" in done.stderr) == (8, True)
 
 
+def test_retried_turn_of_an_asked_agent_goes_on_with_who_asked(llmctl: Run, boss: str) -> None:
+    llmctl("agent", "run", boss, "hello")
+    job = llmctl("job", "list", "--columns", "id", "--limit", "1").stdout.strip()
+    assert llmctl("job", "retry", job, "--approve", "time").stdout == "hello\n"
+
+
 def test_jobs_of_asked_agents_are_parts_of_the_asking(llmctl: Run, boss: str) -> None:
     llmctl("agent", "run", boss, "hello", "--approve", "time", check=True)
     found = rows(llmctl, "SELECT id, parent_id FROM jobs ORDER BY rowid")
