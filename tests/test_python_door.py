@@ -564,6 +564,25 @@ def test_call_that_fails_is_a_row_and_a_text(hub: Hub, call: str, status: str, t
     assert row["finished_at"]
 
 
+def test_what_is_no_tool_is_refused_and_says_why(hub: Hub) -> None:
+    def odd(a: Nowhere) -> str:  # type: ignore[name-defined]  # noqa: F821
+        return str(a)
+
+    chat = hub.create_chat(model="echo")
+    for wanted, word in [
+        (42, "42"),
+        ("nosuch", '"nosuch"'),
+        ("time:maybe", '"maybe"'),
+        (odd, '"odd"'),
+        (lambda: 1, "<lambda>"),
+    ]:
+        with pytest.raises(errors.LlmctlError, match=word):
+            chat.ask("x", tools=[wanted])
+    schema = {"type": "object", "properties": {"a": {"enum": ["b"]}}, "required": ["a"]}
+    given = tool(name="odder", schema=schema)(odd)
+    assert chat.ask("x", tools=[given], options=calling('odder {"a": "b"}')).tool_calls[0]["result"] == "b"
+
+
 def test_tool_ends_the_run_with_its_own_answer(hub: Hub) -> None:
     @tool
     async def stop(why: str) -> Halt:

@@ -19,6 +19,20 @@ PERMISSIONS: Mapping[str, Permission] = {
 }
 
 
+def check_name(name: str) -> str:
+    """Return a tool's name; raise UsageError for one that not all providers take.
+
+    https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools
+    """
+    import re
+
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        from llmctl.core.errors import UsageError  # which a tool's own process needs as little as re
+
+        raise UsageError(f'a tool cannot be called "{name}"', hint="letters, digits, _ and -; 64 at most")
+    return name
+
+
 class Halt(Exception):
     """Returned or raised by a Python tool: the run ends, and ``content`` is its final answer."""
 

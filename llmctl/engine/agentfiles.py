@@ -8,7 +8,7 @@ from typing import Any
 
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.jsontext import dumps
-from llmctl.core.tools import PERMISSIONS
+from llmctl.core.tools import PERMISSIONS, check_name
 from llmctl.engine import agents, definitions, grants, python_agents
 from llmctl.engine.definitions import Definition
 from llmctl.engine.target import Env
@@ -137,7 +137,7 @@ def _is_of(row: Row, source: str | None) -> bool:
 def _keep_tool(database: Database, tool: Mapping[str, Any]) -> None:
     """Put a tool of the file's own into the hub, or bring it to what the file says now."""
     columns = {**tool, "schema": dumps(tool["schema"]), "data": dumps(tool["data"])}
-    known = tools.named(database, tool["name"])
+    known = tools.named(database, check_name(tool["name"]))
     if known is None:
         tools.add(database, columns)
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmctl.core.errors import UsageError
-from llmctl.core.tools import PERMISSIONS, Tool
+from llmctl.core.tools import PERMISSIONS, Tool, check_name
 from llmctl.engine.grants import Grant
 
 
@@ -32,9 +32,8 @@ def granted(wanted: Function) -> Grant:
     data: dict[str, Any] = {"function": _called(wanted.function), "source": source_hash(wanted.function)}
     if wanted.timeout is not None:
         data["timeout"] = wanted.timeout
-    schema = wanted.schema if wanted.schema is not None else own["schema"]
     description = wanted.description or own["description"]
-    tool = Tool(wanted.name or own["name"], "function", description, schema, data)
+    tool = Tool(check_name(wanted.name or own["name"]), "function", description, own["schema"], data)
     return Grant(tool, PERMISSIONS[wanted.permission])
 
 
@@ -46,8 +45,10 @@ def source_hash(function: Callable[..., Any]) -> str:
 
 
 def _described(wanted: Function) -> dict[str, Any]:
-    from llmctl.tools.children.call_python import describe
+    from llmctl.tools.children.call_python import describe, told
 
+    if wanted.schema is not None:
+        return {"schema": wanted.schema, **told(wanted.function)}
     try:
         found: dict[str, Any] = describe(wanted.function)
     except (NameError, TypeError, ValueError, AttributeError) as error:

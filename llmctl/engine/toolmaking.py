@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +9,10 @@ from typing import Any
 from llmctl.core.errors import UsageError
 from llmctl.core.jsontext import dumps
 from llmctl.core.keyshapes import mask_keys
-from llmctl.core.tools import Tool
+from llmctl.core.tools import Tool, check_name
 from llmctl.engine import lending
 from llmctl.engine.asking import Surroundings
 from llmctl.tools import TYPES, Discovered, schemas, templates
-
-#: What all providers take for a name: https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _SCRIPTS = {".py": "python", ".js": "nextJsScript", ".mjs": "nextJsScript", ".cjs": "nextJsScript"}
 
@@ -54,7 +50,7 @@ def changed(wish: Wish, old: Mapping[str, Any]) -> dict[str, Any]:
     if wish.type and wish.type != old["type"]:
         raise UsageError("the type of a tool does not change", hint="add another tool")
     if wish.name is not None:
-        changes["name"] = _name(wish.name)
+        changes["name"] = check_name(wish.name)
     if wish.description is not None:
         changes["description"] = wish.description
     if wish.schema is not None:
@@ -67,7 +63,7 @@ def changed(wish: Wish, old: Mapping[str, Any]) -> dict[str, Any]:
 def _columns(kind: str, wish: Wish, data: dict[str, Any]) -> dict[str, Any]:
     own = _own(kind, data)
     return {
-        "name": _name(wish.name or ""),
+        "name": check_name(wish.name or ""),
         "type": kind,
         "description": wish.description if wish.description is not None else own.description,
         "schema": _schema(wish.schema if wish.schema is not None else own.schema),
@@ -77,7 +73,7 @@ def _columns(kind: str, wish: Wish, data: dict[str, Any]) -> dict[str, Any]:
 
 def _discovered(kind: str, wish: Wish, found: Discovered) -> dict[str, Any]:
     return {
-        "name": _name(found.name),
+        "name": check_name(found.name),
         "type": kind,
         "description": wish.description if wish.description is not None else found.description,
         "schema": _schema(wish.schema if wish.schema is not None else found.schema),
@@ -145,12 +141,6 @@ def _checked(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cleared(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value is not None}
-
-
-def _name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise UsageError(f'a tool cannot be called "{name}"', hint="letters, digits, _ and -; 64 at most")
-    return name
 
 
 def _schema(schema: Any) -> str:

@@ -99,7 +99,13 @@ def describe(function: Any) -> dict[str, Any]:
         elif isinstance(parameter.default, (str, int, float, bool)):
             properties[name]["default"] = parameter.default
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {"name": function.__name__, "description": text.partition("\n\n")[0], "schema": schema}
+    return {**told(function), "schema": schema}
+
+
+def told(function: Any) -> dict[str, str]:
+    """Return a function's name and what its docstring says it is for."""
+    text = inspect.getdoc(function) or ""
+    return {"name": getattr(function, "__name__", ""), "description": text.partition("\n\n")[0]}
 
 
 def agent(module: Any, name: str | None) -> dict[str, Any]:
