@@ -79,7 +79,8 @@ def open(
     host, place = _target(request.url)
     local = is_loopback(at or host)
     if loopback_only and not local:
-        raise final(UnavailableError(f'offline: "{host}" is beyond this machine', reason="offline"))
+        hint = "unset LLMCTL_OFFLINE to reach it"
+        raise final(UnavailableError(f'offline: "{host}" is beyond this machine', reason="offline", hint=hint))
     attempt = _Attempt(place, timeouts or Timeouts())
     response = attempt.send(_client(request.url[:6].lower() == "https:", not (local or at)), request, at)
     try:
