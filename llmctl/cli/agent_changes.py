@@ -40,6 +40,10 @@ def create(app: App, wishes: Wishes) -> Row:
     """Make an agent and return its record."""
     if not wishes.connection and not wishes.model:
         raise UsageError("an agent stands on a connection", hint="name one with --connection, or a model with --model")
+    if wishes.name and agentfiles.is_file(wishes.name):
+        raise UsageError(
+            f'"{wishes.name}" would be taken for a file', hint="bring one in with: llmctl agent apply FILE"
+        )
     database = app.hub("create")
     if wishes.name and rows.find_named(database, wishes.name):
         raise UsageError(f'there is an agent "{wishes.name}" already', hint=f"llmctl agent edit {wishes.name}")

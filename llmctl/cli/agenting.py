@@ -46,7 +46,8 @@ class Agent:
         app.asking |= {name: value for name, value in given.items() if app.asking.get(name) is None}
         app.asking["fallback"] = app.asking["fallback"] or list(definition.fallback)
         app.asking["tag"] = app.asking["tag"] or definition.tag
-        app.asking["no_stream"] = app.asking["no_stream"] or definition.no_stream
+        for switch in ("no_stream", "extract"):
+            app.asking[switch] = app.asking[switch] or getattr(definition, switch)
 
     def target(self, app: App, database: Database) -> Target:
         return agents.target_of(database, self.definition, app.env)
@@ -75,7 +76,7 @@ def chosen(app: App, database: Database, wishes: Wishes, chat: Row | None) -> Ag
     if row is None:
         return None
     if wishes.agent is None:
-        row = agentfiles.renewed(database, row, app.env, app.note, writable=not app.asking["dry_run"])
+        row = agentfiles.renewed(database, row, app.env, app.note_once, writable=not app.asking["dry_run"])
     return _agent(
         app, database, row, rows.session_of_chat(database, chat["id"]) if chat else None, pairs(wishes.params, "-p")
     )
@@ -105,7 +106,7 @@ def _agent(app: App, database: Database, row: Row, session: Row | None, params: 
 def _row(app: App, database: Database, ref: str) -> Row:
     writable = not app.asking["dry_run"]
     if not agentfiles.is_file(ref):
-        return agentfiles.renewed(database, rows.get(database, ref), app.env, app.note, writable=writable)
+        return agentfiles.renewed(database, rows.get(database, ref), app.env, app.note_once, writable=writable)
     path = os.path.realpath(ref)
     return agentfiles.apply(database, agentfiles.read(path, app.env), app.env, source=path)
 

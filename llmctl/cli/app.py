@@ -36,6 +36,7 @@ class App:
         self.asking: dict[str, Any] = {}
         #: What ``--max-cost`` lets this run spend, once somebody asked.
         self.purse: Purse | None = None
+        self._told: set[str] = set()
         self._hub: Database | None = None
         self._mode: Mode = "read"
 
@@ -89,6 +90,12 @@ class App:
         """Tell the user something beside the result: a line on stderr, unless ``--quiet``."""
         if not self.quiet:
             self.say_line(f"llmctl: {text}")
+
+    def note_once(self, text: str) -> None:
+        """Tell it, unless it was told before in this run."""
+        if text not in self._told:
+            self._told.add(text)
+            self.note(text)
 
     def say_line(self, text: str) -> None:
         """Write a line to stderr; what others chose of it cannot steer the terminal."""

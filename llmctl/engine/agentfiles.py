@@ -50,6 +50,9 @@ def _toml(path: str) -> Definition:
     found = definitions.parse(text, path)
     if found.prompt is not None:
         raise UsageError(f'"{path}" is a prompt file: an agent has no "prompt"', hint=f"llmctl run {path}")
+    for key, flag in (("attach", "--attach"), ("no_log", "--no-log")):
+        if getattr(found, key):
+            raise UsageError(f'"{path}": an agent has no "{key}"', hint=f"say it for a turn: {flag}")
     return agents.with_name(found, os.path.splitext(os.path.basename(path))[0])
 
 

@@ -31,7 +31,7 @@ CLASS = "python:"
 #: What of a definition stands in ``agents.settings``.
 _SETTINGS = (
     *("model", "thinking", "schema", "fix", "max_cost", "max_steps", "history", "timeout", "retries"),
-    *("fallback", "tag", "no_stream", "agents"),
+    *("fallback", "tag", "no_stream", "agents", "extract", "metadata"),
 )
 
 
@@ -161,7 +161,7 @@ def party(
         version=fingerprint(full),
         session_id=session["id"] if session else new_id(),
         definition=full,
-        metadata={**known, **(metadata or {})},
+        metadata={**({} if session else definition.metadata), **known, **(metadata or {})},
         is_resumed=session is not None,
         depth=depth,
     )

@@ -222,3 +222,31 @@ def test_nothing_of_the_text_is_kept_where_none_is_to_be(llmctl: Run, helper: st
 )
 def test_bad_wishes_have_their_exit_code(llmctl: Run, helper: str, arguments: list[str], code: int) -> None:
     assert llmctl("agent", *arguments).returncode == code
+
+
+def test_every_key_of_a_file_counts_or_is_refused(llmctl: Run, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(
+        'connection = "echo"\nextract = true\ninstructions = "For {{ who }}."\n'
+        'options = { reply = "so:\\n```\\ncode\\n```" }\n[metadata]\nwho = "ann"\n'
+    )
+    first = llmctl("agent", "run", str(file), "hi")
+    assert (first.returncode, first.stdout) == (0, "code\n"), first.stderr
+    assert parsed(llmctl("agent", "sessions", "--json"))[0]["metadata"] == {"who": "ann"}
+    for key in ("no_log = true", 'attach = ["x.txt"]'):
+        file.write_text(f'connection = "echo"\n{key}\n')
+        refused = llmctl("agent", "run", str(file), "hi")
+        assert (refused.returncode, key.split()[0] in refused.stderr) == (2, True)
+
+
+def test_file_that_is_gone_is_said_once(llmctl: Run, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('connection = "echo"\n')
+    llmctl("agent", "apply", str(file), check=True)
+    file.unlink()
+    assert llmctl("agent", "run", "a", "hi").stderr.count("is gone") == 1
+
+
+def test_agent_is_not_called_like_a_file(llmctl: Run) -> None:
+    assert llmctl("agent", "create", "x.toml", "-m", "echo").returncode == 2
+    assert llmctl("agent", "create", "x/y", "-m", "echo").returncode == 2
