@@ -92,7 +92,7 @@ def emit_list(app: App, rows: Iterable[Row], columns: Sequence[Column], fmt: Out
         case _ if app.io.stdout_tty:
             from llmctl.cli import tables
 
-            app.io.write(tables.table(app, rows, chosen))
+            app.io.write(tables.table(app, rows, chosen, whole=fmt.columns is not None))
         case _:
             _write_lines(app, rows, chosen, _tab_line, header=False)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _GAP = 2
 _NARROWEST = 8
+_FEWEST = 2
 _RIGHT = ("number", "cost", "duration")
 _STATUS_COLOURS = {
     "completed": "green",
@@ -37,13 +38,20 @@ if tabulate.wcwidth is None:  # type: ignore[attr-defined]
 tabulate.MIN_PADDING = 0  # it would widen a column by its header's padding
 
 
-def table(app: App, rows: Iterable[Row], columns: Sequence[Column]) -> str:
-    """Return a padded table no wider than the terminal; nothing where there are no rows."""
+def table(app: App, rows: Iterable[Row], columns: Sequence[Column], *, whole: bool = False) -> str:
+    """Return a padded table no wider than the terminal; nothing where there are no rows.
+
+    Unless it shall be ``whole``, columns at the end go before the names at the beginning are cut.
+    """
     lines = [[human(row.get(column.name), column.kind) for column in columns] for row in rows]
     if not lines:
         return ""
+    total = terminal.columns(app.env, app.io.stdout)
     titles = [column.title.upper() for column in columns]
-    room = _widths(titles, lines, columns, terminal.columns(app.env, app.io.stdout))
+    room = _widths(titles, lines, columns, total)
+    while not whole and len(columns) > _FEWEST and _is_tight(room, lines, total):
+        columns, titles, lines = columns[:-1], titles[:-1], [line[:-1] for line in lines]
+        room = _widths(titles, lines, columns, total)
     lines = [[terminal.cut(cell, cells) for cell, cells in zip(line, room, strict=True)] for line in lines]
     if terminal.has_colour(app.env, app.io.stdout_tty):
         lines = [[_painted(c, column.kind) for c, column in zip(line, columns, strict=True)] for line in lines]
@@ -103,15 +111,20 @@ _FORMS: Mapping[Kind, Callable[[Any], str]] = {
 
 
 def _widths(titles: Sequence[str], lines: Sequence[Sequence[str]], columns: Sequence[Column], total: int) -> list[int]:
-    """Return the width of each column; where all is too wide, the widest texts give way first."""
+    """Return the width of each column; where all is too wide, the widest texts give way first, the first one last."""
     widths = [max(map(terminal.width, cells)) for cells in zip(titles, *lines, strict=True)]
     while sum(widths) + _GAP * (len(widths) - 1) > total:
-        texts = [i for i, column in enumerate(columns) if column.kind in ("text", "json")]
-        widest = max(texts, key=widths.__getitem__, default=None)
-        if widest is None or widths[widest] <= _NARROWEST:
+        texts = [i for i, column in enumerate(columns) if column.kind in ("text", "json") and widths[i] > _NARROWEST]
+        if not texts:
             break
-        widths[widest] -= 1
+        widths[max(texts[texts[0] == 0 :] or texts, key=widths.__getitem__)] -= 1
     return widths
+
+
+def _is_tight(room: Sequence[int], lines: Sequence[Sequence[str]], total: int) -> bool:
+    """Say whether there is no room for all columns, or for the names at the beginning, up to half of it."""
+    names = min(max(terminal.width(line[0]) for line in lines), total // 2)
+    return sum(room) + _GAP * (len(room) - 1) > total or room[0] < names
 
 
 def _painted(cell: str, kind: Kind) -> str:

@@ -59,6 +59,13 @@ def rows(ctx: typer.Context, count: Annotated[int, typer.Option(help="How many."
     emit_list(ctx.obj, (ROW | {"id": f"{n:08d}-0000"} for n in range(count)), COLUMNS)
 
 
+@listing
+def named(ctx: typer.Context) -> None:
+    """List rows that begin with a long name."""
+    columns = [COLUMNS[1], *COLUMNS[2:5], COLUMNS[-1]]
+    emit_list(ctx.obj, [ROW | {"name": "a-name-of-thirty-characters-" + end} for end in ("01", "02")], columns)
+
+
 @record
 def row(ctx: typer.Context) -> None:
     """Show a row."""
@@ -165,7 +172,7 @@ def flood(ctx: typer.Context) -> None:
 
 def put_on_stage() -> None:
     """Add the commands above to the catalogue."""
-    for function in (rows, row, make, fail, ask, state, wait, linger, destroy, ponder, flood):
+    for function in (rows, named, row, make, fail, ask, state, wait, linger, destroy, ponder, flood):
         name = function.__name__
         module = types.ModuleType(f"llmctl.cli.commands.{name}")
         module.__dict__[name] = function

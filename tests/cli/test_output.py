@@ -147,6 +147,14 @@ def test_terminal_table_fits_its_width():
     assert "…" in on_terminal("rows", columns=60, NO_COLOR="1")
 
 
+def test_columns_at_the_end_go_before_the_name_is_cut():
+    lines = on_terminal("named", columns=62, NO_COLOR="1").splitlines()
+    assert lines[0].split() == ["NAME", "CREATED", "AT", "INPUT", "TOKENS"]
+    assert lines[1].startswith("a-name-of-thirty-characters-01  ")
+    chosen = on_terminal("named", "--columns", "name,created_at,input_tokens,is_default", columns=62, NO_COLOR="1")
+    assert chosen.splitlines()[0].endswith("IS DEFAULT")
+
+
 def test_colour_only_where_it_is_wanted():
     assert "\x1b[33m" in on_terminal("rows")
     for unwanted in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
