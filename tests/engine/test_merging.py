@@ -30,7 +30,8 @@ def hubs(tmp_path):
 
 
 def sound(database):
-    return [finding.problem for finding in upkeep.check(database) if finding.problem and "stuck" not in finding.name]
+    """Return what is wrong; files stand before the conversations that have them, so a broken import leaves some."""
+    return [f.problem for f in upkeep.check(database) if f.problem and f.name not in ("stuck", "attachments")]
 
 
 @pytest.mark.parametrize("way", ["lines", "file"])

@@ -18,6 +18,7 @@ _UNITS = {
 }
 _HISTOGRAM = "_histogram"
 _EARLIEST, _LATEST = "first_at", "last_at"
+_MINUS = "-"
 #: Sums that are no column of ``usage_deltas``.
 _OF_SIGNS = {"requests": "sign", "failed_requests": "sign * (status = 'failed')"}
 
@@ -70,12 +71,12 @@ class RollUps:
             f"sum({_OF_SIGNS.get(name, name)}) AS {name}" for name in roll_up.sums if name not in (_EARLIEST, _LATEST)
         )
         times = f"min(created_at) AS {_EARLIEST}, max(created_at) AS {_LATEST}"
-        # Only what is new is collected: each bucket that is named counts 1.
-        buckets = ", ".join(f"group_concat({_bucket(name)}) AS {name}" for name in roll_up.histograms)
+        minus = f"CASE WHEN sign < 0 THEN '{_MINUS}' ELSE '' END"
+        buckets = ", ".join(f"group_concat({minus} || {_bucket(name)}) AS {name}" for name in roll_up.histograms)
         select = f"SELECT {roll_up.key_sql}, {sums}, {times}, {buckets} FROM llmctl_deltas GROUP BY {roll_up.groups}"
         for row in self._database.query(select):
             for name in roll_up.histograms:
-                row[name] = dict(Counter(row[name].split(","))) if row[name] else {}
+                row[name] = _counted(row[name])
             self._put(roll_up, row)
 
     def _put(self, roll_up: _RollUp, sums: Row) -> None:
@@ -83,7 +84,9 @@ class RollUps:
         known = self._database.one(f"SELECT * FROM {{{roll_up.table}}} WHERE {where}", sums)
         merged = _merged(roll_up, known, sums) if known else sums
         values = {name: dumps(value) if isinstance(value, dict) else value for name, value in merged.items()}
-        if known:
+        if merged["requests"] == 0:
+            self._database.execute(f"DELETE FROM {{{roll_up.table}}} WHERE {where}", sums)
+        elif known:
             changes = ", ".join(f"{name} = :{name}" for name in values if name not in roll_up.keys)
             self._database.execute(f"UPDATE {{{roll_up.table}}} SET {changes} WHERE {where}", values)
         else:
@@ -93,6 +96,14 @@ class RollUps:
 
 def _bucket(histogram: str) -> str:
     return histogram.removesuffix(_HISTOGRAM) + "_bucket"
+
+
+def _counted(buckets: str | None) -> dict[str, int]:
+    """Count buckets that are named one by one; what is taken away has a sign before it."""
+    counts = Counter(buckets.split(",") if buckets else ())
+    for taken in [bucket for bucket in counts if bucket.startswith(_MINUS)]:
+        counts[taken.removeprefix(_MINUS)] -= counts.pop(taken)
+    return dict(counts)
 
 
 def _described(database: Database, unit: str, table: str) -> _RollUp:

@@ -1,0 +1,121 @@
+"""Whatever happens to a hub (turns, new prices, pruning, deletion, imports), the roll-ups say what the rows say."""
+
+from __future__ import annotations
+
+import random
+from contextlib import closing
+
+import pytest
+
+from llmctl.core import clock
+from llmctl.engine import repricing
+from llmctl.store import deletion, groups, pruning, reports, sums, upkeep
+from llmctl.store.scope import Scope
+from tests.engine.transfer_stage import exported, imported, new_hub
+from tests.store.rows import RENAMED, Rows
+from tests.store.test_reports import expected, same
+
+
+class Life:
+    """Does one thing after the other to a hub, at random."""
+
+    def __init__(self, database, seed):
+        self.rng = random.Random(seed)
+        self.rows = Rows(database)
+        self.database = database
+        self.copy = exported(database)
+
+    def turn(self):
+        rng, rows = self.rng, self.rows
+        chat = rng.choice([*self.chats(), rows.chat(), None])
+        at = rows.tick(rng.choice([1, 4000, 90_000, 2_000_000]))
+        request = {
+            "provider": rng.choice(["openai", "Anthropic"]),
+            "model": rng.choice(["m1", "m2"]),
+            "agent": rng.choice([None, "coder"]),
+            "tag": rng.choice([None, "ci"]),
+            "origin": rng.choice(["llmctl", "orm"]),
+            "cost": rng.choice([None, 0.0, 0.125]),
+            "duration": rng.choice([None, 0, rng.randint(1, 90_000)]),
+            "time_to_first_token": rng.choice([None, rng.randint(1, 900)]),
+            **{name: rng.choice([None, 10]) for name in ("input_tokens", "output_tokens", "cached_tokens")},
+        }
+        place = {"chat_id": chat["id"], "thread_id": chat["thread_id"]} if chat else {}
+        id = rows.insert("requests", at=at, status="pending", **place, **request)
+        for attempt in range(1, rng.choice([2, 2, 4])):
+            rows.insert("network_calls", request_id=id, attempt=attempt, endpoint="x", method="POST", body="{}")
+        if chat:
+            rows.message(chat, "user", "hello", at=at)
+            rows.tool_turn(chat) if rng.random() < 0.2 else None
+        if rng.random() < 0.95:
+            status = rng.choice(["completed", "failed", "incomplete"])
+            self.database.execute("UPDATE {requests} SET status = ? WHERE id = ?", (status, id))
+
+    def reprice(self):
+        model, at = self.rng.choice(["m1", "m2"]), clock.later(self.rows.now, -self.rng.randint(0, 3_000_000))
+        rates = {name: self.rng.choice([0.5, 3.0]) for name in ("input_per_million", "output_per_million")}
+        rates |= {"cached_per_million": 0.25, "valid_from": at, "source": "user"}
+        self.rows.insert("model_prices", provider=self.rng.choice(["openai", "anthropic"]), model=model, **rates)
+        repricing.reprice(self.database, since=None, everything=self.rng.random() < 0.5, dry_run=False)
+
+    def delete(self):
+        for chat in self.chats()[:1]:
+            deletion.delete(self.database, chat["id"], with_usage=self.rng.random() < 0.5)
+
+    def prune(self):
+        for kind in ("streams", "http", "logs", "jobs", "attachments"):
+            list(pruning.prune(self.database, kind, self.rows.now))
+
+    def remember(self):
+        self.copy = exported(self.database)
+
+    def merge(self):
+        imported(self.database, self.copy)
+
+    def chats(self):
+        chats = self.database.query(
+            "SELECT c.id, t.id AS thread_id FROM {chats} c JOIN {message_threads} t ON t.chat_id = c.id ORDER BY c.id"
+        )
+        return self.rng.sample(chats, min(2, len(chats)))
+
+
+def agree(database):
+    rows = Rows(database)
+    known = rows.database.value("SELECT max(created_at) FROM {requests}")
+    month, day = known[:7], known[:10]
+    for scope, within in (
+        (Scope(), lambda row: True),
+        (Scope(since=f"{month}-01T00:00:00.000+00:00"), lambda row: row["created_at"][:7] >= month),
+        (Scope(until=f"{day}T00:00:00.000+00:00"), lambda row: row["created_at"][:10] < day),
+        (Scope(agent="coder"), lambda row: row["agent"] == "coder"),
+    ):
+        alike(reports.total(database, scope), expected(rows, within))
+    for key, of in (("day", lambda row: row["created_at"][:10]), ("status", lambda row: row["status"])):
+        found, _ = reports.grouped(database, Scope(), groups.grouping(database, [key]))
+        for group in found:
+            alike(group, expected(rows, lambda row, of=of, name=group[key]: of(row) == name))
+
+
+def alike(found, wanted):
+    """Compare figures; money as far as binary fractions go, and savings by hand elsewhere."""
+    cost = wanted.pop("cost")
+    wanted.pop("cache_savings")
+    assert found["cost"] == (None if cost is None else pytest.approx(cost, abs=1e-9))
+    same(found, wanted)
+
+
+@pytest.mark.parametrize(("seed", "names"), [(1, {}), (2, RENAMED), (3, {})])
+def test_sums_follow_whatever_is_done(tmp_path, seed, names):
+    with closing(new_hub(tmp_path / "hub.db", names)) as database, closing(new_hub(tmp_path / "new.db")) as new:
+        life = Life(database, seed)
+        for _ in range(12):
+            for _ in range(8):
+                life.turn()
+            getattr(life, life.rng.choice(["reprice", "delete", "prune", "remember", "merge"]))()
+            assert not list(sums.problems(database))
+        life.merge()
+        agree(database)
+        imported(new, exported(database))
+        agree(new)
+        known = {finding.name for hub in (database, new) for finding in upkeep.check(hub) if finding.problem}
+        assert known <= {"stuck"}
