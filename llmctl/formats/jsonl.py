@@ -124,8 +124,10 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         row["refs"] = row.pop("references")
     for name, value in row.items():
         kind = type(value)
-        if kind is dict or kind is list:
-            row[name] = b64decode(value["base64"]) if _is_bytes(value) else dumps(value)
+        if kind is dict:
+            row[name] = "{}" if not value else b64decode(value["base64"]) if _is_bytes(value) else dumps(value)
+        elif kind is list:
+            row[name] = dumps(value)
     return row
 
 

@@ -265,6 +265,31 @@ def test_retries_count_though_attempts_come_after_their_requests(hubs, monkeypat
     assert [number - old for number, old in zip(after, before, strict=True)] == [18, 18, 18]
 
 
+def test_messages_that_name_no_thread_are_adopted_and_counted_once(hubs):
+    theirs, ours = hubs
+    chat = Rows(theirs).chat("elsewhere")
+    text = exported(theirs)
+    day = "2026-11-0{}T12:00:00.000+00:00"
+    for number in range(1, 4):
+        row = {
+            "id": f"m{number}",
+            "chat_id": chat["id"],
+            "role": "user",
+            "content": "hi",
+            "created_at": day.format(number),
+        }
+        text += (
+            json.dumps({"table": "messages", "row": row | {"updated_at": row["created_at"], "references": {}}}) + "\n"
+        )
+    before = ours.query(TRIGGERS)
+    imported(ours, text)
+    assert ours.query(TRIGGERS) == before
+    found = ours.query("SELECT seq, thread_id IS NULL AS lost FROM {messages} WHERE id LIKE 'm_' ORDER BY id")
+    assert found == [{"seq": seq, "lost": 0} for seq in (1, 2, 3)]
+    counted = ours.query("SELECT day, messages FROM {activity_daily} WHERE day LIKE '2026-11%' ORDER BY day")
+    assert counted == [{"day": day.format(number).replace("T12", "T00"), "messages": 1} for number in range(1, 4)]
+
+
 TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
 
 

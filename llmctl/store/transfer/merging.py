@@ -87,7 +87,7 @@ class Merger:
 
     def _try(self, statements: _Statements, row: Mapping[str, Any]) -> Outcome:
         execute = self.database.connection.execute
-        values = [row.get(name) for name in statements.columns]
+        values = list(map(row.get, statements.columns))
         if execute(statements.insert, values).rowcount:
             self._is_settled = False
             return Outcome("imported")

@@ -42,6 +42,7 @@ def merge(database: Database, records: Iterable[Record], told: Told, *, dry_run:
             with database.transaction():
                 bulk.begin()
                 for record in batch:
+                    bulk.heed(record)
                     told(record, merger.put(record))
                 lost = merger.finish() if dry_run else 0
                 bulk.end()
