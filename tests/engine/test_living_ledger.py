@@ -97,9 +97,10 @@ def agree(database):
 
 
 def alike(found, wanted):
-    """Compare figures; money as far as binary fractions go, and savings by hand elsewhere."""
-    cost = wanted.pop("cost")
+    """Compare figures; money as far as binary fractions go, savings elsewhere, times that only widen."""
+    cost, first, last = (wanted.pop(name) for name in ("cost", "first_at", "last_at"))
     wanted.pop("cache_savings")
+    assert first is None or found["first_at"] <= first <= last <= found["last_at"]
     assert found["cost"] == (None if cost is None else pytest.approx(cost, abs=1e-9))
     same(found, wanted)
 
