@@ -12,6 +12,7 @@ from llmctl.cli.app import App
 from llmctl.cli.saying import Wishes
 from llmctl.cli.values import pairs
 from llmctl.core.errors import NotFoundError
+from llmctl.core.ids import new_id
 from llmctl.engine import agentfiles, agents, grants, subagents
 from llmctl.engine.asking import Ask, Manner
 from llmctl.engine.definitions import Definition
@@ -77,9 +78,12 @@ def chosen(app: App, database: Database, wishes: Wishes, chat: Row | None) -> Ag
         return None
     if wishes.agent is None:
         row = agentfiles.renewed(database, row, app.env, app.note_once, writable=not app.asking["dry_run"])
-    return _agent(
-        app, database, row, rows.session_of_chat(database, chat["id"]) if chat else None, pairs(wishes.params, "-p")
+    only_file = (
+        _definition(app, wishes.agent) if wishes.agent is not None and _is_only_read(app, wishes.agent) else None
     )
+    definition = only_file or agents.definition_of(database, row)
+    session = rows.session_of_chat(database, chat["id"]) if chat else None
+    return _agent(app, database, row, definition, session, pairs(wishes.params, "-p"))
 
 
 def chat_of(app: App, database: Database, wishes: Wishes) -> Row | None:
@@ -89,8 +93,9 @@ def chat_of(app: App, database: Database, wishes: Wishes) -> Row | None:
     return database.one("SELECT * FROM {chats} WHERE id = ?", (session["chat_id"],)) if session else None
 
 
-def _agent(app: App, database: Database, row: Row, session: Row | None, params: Mapping[str, Any]) -> Agent:
-    definition = agents.definition_of(database, row)
+def _agent(
+    app: App, database: Database, row: Row, definition: Definition, session: Row | None, params: Mapping[str, Any]
+) -> Agent:
     metadata: Mapping[str, Any] = pairs(app.asking["metadata"], "--metadata")
     party = agents.party(database, row, definition, session, metadata=metadata)
     if session is not None:
@@ -107,8 +112,19 @@ def _row(app: App, database: Database, ref: str) -> Row:
     writable = not app.asking["dry_run"]
     if not agentfiles.is_file(ref):
         return agentfiles.renewed(database, rows.get(database, ref), app.env, app.note_once, writable=writable)
-    path = os.path.realpath(ref)
-    return agentfiles.apply(database, agentfiles.read(path, app.env), app.env, source=path)
+    definition = _definition(app, ref)
+    if _is_only_read(app, ref):
+        return rows.find_named(database, str(definition.name)) or {"id": new_id(), "name": definition.name}
+    return agentfiles.apply(database, definition, app.env, source=os.path.realpath(ref))
+
+
+def _is_only_read(app: App, ref: str) -> bool:
+    """Tell whether a file is looked at, and nothing of it kept."""
+    return bool(app.asking["dry_run"]) and agentfiles.is_file(ref)
+
+
+def _definition(app: App, path: str) -> Definition:
+    return agentfiles.read(os.path.realpath(path), app.env)
 
 
 def _session(database: Database, wishes: Wishes, row: Row) -> Row | None:

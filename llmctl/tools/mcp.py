@@ -6,6 +6,7 @@ asks of us: no sampling, no roots, no elicitation.
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -28,6 +29,9 @@ try:
     from mcp.shared._httpx_utils import create_mcp_http_client
 except ImportError:
     raise ConfigError("MCP needs its SDK", hint="pip install 'llmctl[mcp]'", reason="no_mcp") from None
+
+# What a server says that is no JSON-RPC would come with a traceback on stderr, where nobody listens to the SDK's log.
+logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 #: https://www.jsonrpc.org/specification, as the SDK numbers its own failures.
 _TIMED_OUT, _CLOSED = -32001, -32000

@@ -250,3 +250,13 @@ def test_file_that_is_gone_is_said_once(llmctl: Run, tmp_path: Path) -> None:
 def test_agent_is_not_called_like_a_file(llmctl: Run) -> None:
     assert llmctl("agent", "create", "x.toml", "-m", "echo").returncode == 2
     assert llmctl("agent", "create", "x/y", "-m", "echo").returncode == 2
+
+
+def test_preview_of_a_file_keeps_nothing(llmctl: Run, tmp_path: Path) -> None:
+    llmctl("chat", "-m", "echo", "hi", check=True)
+    file = tmp_path / "a.toml"
+    file.write_text('connection = "echo"\ninstructions = "Be brief."\ntools = ["time"]\n')
+    body = parsed(llmctl("agent", "run", str(file), "--dry-run", "--json", "hello"))["body"]
+    assert body["messages"][0]["content"] == "Be brief."
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["time"]
+    assert parsed(llmctl("agent", "list", "--json")) == parsed(llmctl("tool", "list", "--json")) == []

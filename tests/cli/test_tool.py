@@ -153,6 +153,12 @@ def test_tools_of_an_mcp_server_are_listed_added_and_called(
     ]
 
 
+def test_a_server_that_talks_nonsense_is_said_in_a_line(llmctl: Run) -> None:
+    pytest.importorskip("mcp")
+    done = llmctl("tool", "add", "x", "--mcp", "sh -c 'echo nonsense'")
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1), done.stderr
+
+
 def test_a_server_that_is_none_is_said(llmctl: Run) -> None:
     pytest.importorskip("mcp")
     assert llmctl("tool", "add", "x", "--mcp", "no-such-program").returncode == 4
