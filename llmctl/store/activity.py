@@ -34,6 +34,10 @@ _CALL_SUMS = {
 }
 
 
+#: The connection that an agent's chats go over.
+_OVER = "SELECT a.chat_model_id FROM {agents} a WHERE a.id = c.source_id"
+
+
 class _Counted(NamedTuple):
     """What to count, from which table; ``keys`` are expressions, ``time`` and ``chat`` columns.
 
@@ -105,7 +109,7 @@ def _from_rows(scope: Scope, counted: _Counted) -> str:
     if scope.agent is not None:
         conditions.append("c.type = 'agent' AND c.source_id = :agent_id")
     if scope.connection is not None:
-        conditions.append("c.type <> 'agent' AND c.source_id = :connection_id")
+        conditions.append(f"CASE c.type WHEN 'agent' THEN ({_OVER}) ELSE c.source_id END = :connection_id")
     return _select(counted.table, counted.sums, counted.keys, conditions)
 
 

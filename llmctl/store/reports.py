@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from llmctl.core import clock
 from llmctl.store import activity
 from llmctl.store.database import Database, Row
 from llmctl.store.ddl import ROLL_UPS
@@ -168,10 +169,15 @@ def _key(row: Row, width: int) -> tuple[Any, ...]:
 
 
 def _order(grouping: Grouping, key: tuple[Any, ...], tally: Tally) -> tuple[Any, ...]:
-    words = tuple(str(value or "") for value in key)
+    words = tuple(map(_place, grouping.keys, key))
     if grouping.keys[0] in TIMES:
         return words
     return (-tally.sums["input_tokens"] - tally.sums["output_tokens"], -tally.sums["requests"], *words)
+
+
+def _place(key: str, value: Any) -> str:
+    """Return what a value is ordered by: an hour that a clock shows twice is two hours, the earlier one first."""
+    return clock.stored(clock.parsed(value)) if key == "hour" and value[-6:] != "+00:00" else str(value or "")
 
 
 def _name_chats(database: Database, rows: list[Row]) -> None:

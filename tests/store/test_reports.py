@@ -285,6 +285,18 @@ def test_hours_of_a_zone_carry_its_offset(rows):
     assert [group["hour"] for group in found] == ["2026-10-05T17:00:00.000+05:30"]
 
 
+def test_the_hour_that_a_clock_shows_twice_is_two_in_order(rows):
+    for hour in ("00", "01", "02"):
+        rows.insert("requests", provider="x", model="m", status="completed", at=f"2026-10-25T{hour}:30:00.000+00:00")
+    grouping = groups.grouping(rows.database, ["hour"], periods.time_zone("Europe/Berlin"))
+    found, _ = reports.grouped(rows.database, Scope(), grouping)
+    assert [group["hour"][11:16] + group["hour"][-6:] for group in found] == [
+        "02:00+02:00",
+        "02:00+01:00",
+        "03:00+01:00",
+    ]
+
+
 def test_a_party_is_counted_by_its_name_in_the_ledger(rows, history):
     found = reports.total(rows.database, Scope(connection="work"))
     same(found, expected(rows, lambda row: row["connection"] == "work"))
@@ -297,6 +309,16 @@ def test_messages_of_a_connection_are_those_of_its_chats(rows):
     rows.turn(rows.chat(source_id=work), "a", "b")
     rows.turn(rows.chat(), "a", "b", connection="home")
     assert reports.total(rows.database, Scope(connection="work", connection_id=work))["messages"] == 2
+
+
+def test_messages_of_an_agent_are_those_of_its_connection_too(rows):
+    work = rows.connection("work")
+    agent = rows.insert("agents", name="coder", chat_model_id=work)
+    rows.turn(rows.chat(type="agent", source_id=agent), "a", "b", agent="coder")
+    over = Scope(connection="work", connection_id=work)
+    for scope in (over, over._replace(agent="coder", agent_id=agent)):
+        found = reports.total(rows.database, scope)
+        assert (found["messages"], found["requests"]) == (2, 1)
 
 
 def test_groups_that_say_nothing_of_messages_do_not_pretend(rows):
