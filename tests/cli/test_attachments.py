@@ -160,3 +160,14 @@ def test_request_is_built_again_as_it_was_sent_without_the_file_left_out(
     assert done.returncode == 0
     assert "cannot be shown to you" in done.stdout
     assert "differs" not in done.stderr
+
+
+def test_same_file_is_stored_once_and_sent_with_every_turn(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "b.png").write_bytes(PNG)
+    for turn in (("--name", "look", "-a", "a.png"), ("--chat", "look", "-a", "b.png"), ("--chat", "look")):
+        assert llmctl("chat", "-m", "echo", *turn, "look").returncode == 0
+    assert rows("SELECT count(*) FROM attachments") == [(1,)]
+    sent = parts(llmctl, "--chat", "look", "again")
+    pictures = [str(said).count("image/png;base64") for said in sent]
+    assert pictures == [1, 1, 0, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,31 @@ def test_models_are_listed(server: FakeServer, llmctl: Run) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["id"] == gemini.MODEL
     assert server.requests[-1].path == "/v1beta/models?pageSize=1000"
+
+
+def test_texts_are_embedded_in_batches_of_the_api(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+    vectors = {"embeddings": [{"values": [0.5, 1]}, {"values": [0, -1]}], "usageMetadata": {"promptTokenCount": 4}}
+    server.answer(gemini.json_reply(200, vectors))
+    done = llmctl("embed", "-m", "gemini", "one", "two", "-o", "dimensions=2")
+    assert done.stdout == "[0.5,1.0]\n[0.0,-1.0]\n", done.stderr
+    [asked] = server.requests
+    assert asked.path == "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+    assert [one["content"]["parts"][0]["text"] for one in asked.json["requests"]] == ["one", "two"]
+    assert {one["outputDimensionality"] for one in asked.json["requests"]} == {2}
+    with sqlite3.connect(env["LLMCTL_DB"]) as hub:
+        sql = "SELECT type, provider, model, input_tokens, cost > 0 FROM requests"
+        assert hub.execute(sql).fetchall() == [("embedding", "gemini", "gemini-embedding-001", 4, 1)]
+
+
+def test_picture_is_drawn_and_held_back(server: FakeServer, llmctl: Run, tmp_path: Path) -> None:
+    drawn = {"inlineData": {"mimeType": "image/png", "data": b64encode(PNG).decode()}}
+    server.answer(gemini.json_reply(200, {"candidates": [{"content": {"parts": [{"text": "here"}, drawn]}}]}))
+    server.answer(gemini.json_reply(200, {"candidates": [{"finishReason": "IMAGE_SAFETY"}]}))
+    done = llmctl("image", "-m", "gemini", "a lighthouse", "--output", "l.png", "-o", "aspect_ratio=16:9")
+    assert (done.returncode, (tmp_path / "l.png").read_bytes()) == (0, PNG), done.stderr
+    asked = server.requests[0]
+    assert asked.path == "/v1beta/models/gemini-2.5-flash-image:generateContent"
+    assert asked.json["generationConfig"]["imageConfig"] == {"aspectRatio": "16:9"}
+    done = llmctl("image", "-m", "gemini", "a bad one", "--output", "m.png")
+    assert (done.returncode, (tmp_path / "m.png").exists()) == (5, False)
+    assert "IMAGE_SAFETY" in done.stderr

@@ -76,3 +76,14 @@ def test_models_come_from_the_tags(server: FakeServer, llmctl: Run) -> None:
     done = llmctl("connection", "models", "local", "--json")
     assert [model["id"] for model in json.loads(done.stdout)] == ["qwen3:8b"]
     assert server.requests[-1].path == "/api/tags"
+
+
+def test_texts_are_embedded_for_nothing(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+    server.answer(json_reply(200, {"model": "nomic-embed-text", "embeddings": [[1, 2]], "prompt_eval_count": 2}))
+    done = llmctl("embed", "one", "--max-cost", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["embeddings"][0]["embedding"] == [1.0, 2.0]
+    [asked] = server.requests
+    assert (asked.path, asked.json["model"], asked.json["input"]) == ("/api/embed", "nomic-embed-text", ["one"])
+    with sqlite3.connect(env["LLMCTL_DB"]) as hub:
+        assert hub.execute("SELECT type, input_tokens, cost FROM requests").fetchall() == [("embedding", 2, 0.0)]
