@@ -543,3 +543,11 @@ def test_thinking_that_is_to_be_shown_is_asked_for(model: str, asked: bool) -> N
     request = ChatRequest(model, (Message.of("user", "hello"),), shows_thinking=True)
     found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
     assert found.get("thinking") == ({"type": "adaptive", "display": "summarized"} if asked else None)
+
+
+def test_limit_leaves_room_beside_thinking_of_no_fixed_size() -> None:
+    request = ChatRequest(
+        "claude-sonnet-5-5", (Message.of("user", "hello"),), thinking="low", options={"max_tokens": 100}
+    )
+    found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
+    assert found["max_tokens"] == 2148

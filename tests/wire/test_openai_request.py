@@ -418,3 +418,9 @@ def test_ids_that_a_provider_refuses_are_not_sent_to_it(provider: str, id: str) 
     dialect = PROVIDERS.load(provider).dialect
     made = body(HELLO, Message("assistant", (ToolCall(id, "t", "{}"),)), dialect=dialect)["messages"][1]
     assert made["tool_calls"][0]["id"] not in (id, "")
+
+
+@pytest.mark.parametrize(("provider", "limit"), [("openai", 2148), ("groq", 100)])
+def test_limit_leaves_room_beside_thinking_where_it_counts_against_it(provider: str, limit: int) -> None:
+    dialect = PROVIDERS.load(provider).dialect
+    assert body(thinking="low", options={"max_tokens": 100}, dialect=dialect)[dialect.max_tokens_field] == limit

@@ -315,3 +315,9 @@ def test_thinking_that_is_to_be_shown_is_asked_for(model: str, asked: bool) -> N
     request = ChatRequest(model, (HELLO,), shows_thinking=True)
     found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
     assert found.get("reasoning") == ({"summary": "auto"} if asked else None)
+
+
+@pytest.mark.parametrize(("wanted", "limit"), [(None, 100), ("none", 100), ("low", 2148), (5000, 5100)])
+def test_limit_leaves_room_beside_thinking(wanted: Any, limit: int) -> None:
+    assert body(thinking=wanted, options={"max_tokens": 100})["max_output_tokens"] == limit
+    assert body(thinking=wanted, options={"max_tokens": 90_000})["max_output_tokens"] == 90_000

@@ -16,6 +16,7 @@ from llmctl.wire.anthropic.claude import Claude, claude
 from llmctl.wire.anthropic.messages import calls_in, encode_messages
 from llmctl.wire.anthropic.schema import reduced
 from llmctl.wire.anthropic.thinking import BINDING_BETA, thinking_fields
+from llmctl.wire.effort import tokens_of, with_room
 from llmctl.wire.schema_instruction import instructed
 from llmctl.wire.urls import url_of
 
@@ -70,7 +71,7 @@ def _body(request: ChatRequest, extra: Mapping[str, Any]) -> dict[str, Any]:
     thinking = thinking_fields(request.thinking, model, turns, shown=request.shows_thinking)
     body |= _tools(request, model, turns, thinks="thinking" in thinking) | dict(extra)
     body |= {"max_tokens": model.default_tokens} | thinking | _output_config(request, model, thinking, chosen) | chosen
-    return _with_room(body, model)
+    return _with_room(body, request, model)
 
 
 def _messages(request: ChatRequest, model: Claude) -> tuple[Message, ...]:
@@ -84,13 +85,15 @@ def _is_object(schema: Mapping[str, Any]) -> bool:
     return bool(schema.get("type", "object") == "object")
 
 
-def _with_room(body: dict[str, Any], model: Claude) -> dict[str, Any]:
-    """Raise the limit so that an answer has room beside the budget of its thinking."""
+def _with_room(body: dict[str, Any], request: ChatRequest, model: Claude) -> dict[str, Any]:
+    """Raise the limit so that an answer has room beside its thinking; a budget has to be below it."""
     thinking = body.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    if budget is None and request.thinking is not None:
+        budget = tokens_of(request.thinking)
     limit = body["max_tokens"]
-    if isinstance(budget, int) and isinstance(limit, int) and limit <= budget:
-        body["max_tokens"] = max(min(budget + limit, model.most_tokens or budget + limit), budget + 1)
+    if isinstance(budget, int) and isinstance(raised := with_room(limit, budget), int) and raised != limit:
+        body["max_tokens"] = max(min(raised, model.most_tokens or raised), budget + 1)
     return body
 
 

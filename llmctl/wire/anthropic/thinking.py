@@ -10,19 +10,18 @@ from typing import Any
 
 from llmctl.core.messages import Thinking
 from llmctl.wire.anthropic.claude import Claude
-from llmctl.wire.effort import level_of
+from llmctl.wire.effort import level_of, tokens_of
 
 #: Mark of the parts that this wire read: a signature proves thinking to its maker and to nobody else.
 ORIGIN = "anthropic"
 BINDING_BETA = "thinking-binding-controls-2026-08-01"
 
-_BUDGETS = {"low": 2048, "medium": 12_288, "high": 24_576}
 _LEAST_BUDGET = 1024
 
 
 def budget_of(wanted: str | int) -> int:
     """Return the tokens a level stands for; the API takes no less than 1,024."""
-    return max(_BUDGETS.get(wanted, _BUDGETS["high"]) if isinstance(wanted, str) else wanted, _LEAST_BUDGET)
+    return max(tokens_of(wanted), _LEAST_BUDGET)
 
 
 #: Since 4.7 the text is left out unless it is asked for.

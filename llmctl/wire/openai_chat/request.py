@@ -12,7 +12,7 @@ from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
 from llmctl.core.messages import Message
-from llmctl.wire.effort import level_of
+from llmctl.wire.effort import level_of, tokens_of, with_room
 from llmctl.wire.openai_chat.messages import encode_messages
 from llmctl.wire.schema_instruction import instructed
 from llmctl.wire.strict_schema import is_strict
@@ -50,19 +50,19 @@ def _body(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     if "max_tokens" in chosen:
         chosen[dialect.max_tokens_field] = chosen.pop("max_tokens")
     thinking = _thinking(request.thinking, dialect.thinking_field)
-    return body | dict(dialect.extra) | thinking | _with_room(chosen, thinking, dialect.max_tokens_field)
+    return body | dict(dialect.extra) | thinking | _with_room(chosen, request.thinking, dialect)
 
 
-def _with_room(chosen: dict[str, Any], thinking: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """Raise the user's limit by the budget for thinking, which counts against it and has to be below it.
+def _with_room(chosen: dict[str, Any], wanted: str | int | None, dialect: Dialect) -> dict[str, Any]:
+    """Raise the user's limit by the thinking that counts against it, where a host is known to count so.
 
-    https://openrouter.ai/docs/use-cases/reasoning-tokens
+    https://openrouter.ai/docs/use-cases/reasoning-tokens, https://platform.openai.com/docs/guides/reasoning
     """
-    budget = (thinking.get("reasoning") or {}).get("max_tokens")
-    limit = chosen.get(field)
-    if not budget or not isinstance(limit, int) or limit > budget:
+    field = dialect.max_tokens_field
+    counts = field == "max_completion_tokens" or (dialect.thinking_field == "reasoning" and isinstance(wanted, int))
+    if wanted is None or field not in chosen or not counts:
         return chosen
-    return chosen | {field: limit + budget}
+    return chosen | {field: with_room(chosen[field], tokens_of(wanted))}
 
 
 def _messages(request: ChatRequest, dialect: Dialect) -> tuple[Message, ...]:

@@ -9,12 +9,13 @@ from typing import Any
 from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
-from llmctl.wire.effort import level_of
+from llmctl.wire.effort import level_of, tokens_of, with_room
 from llmctl.wire.openai_responses.items import encode_items, instructions_of
 from llmctl.wire.strict_schema import is_strict
 from llmctl.wire.urls import url_of
 
 #: Names of the limit, as users know them from other wires.
+_LIMIT = "max_output_tokens"
 _LIMITS = ("max_tokens", "max_completion_tokens")
 #: OpenAI's models that think unasked; the others refuse the field.
 _THINKING = r"^(.*/)?(o\d|gpt-oss|gpt-([5-9]|\d\d)(?!.*-chat))"
@@ -50,7 +51,10 @@ def _body(endpoint: Endpoint, request: ChatRequest) -> dict[str, Any]:
         body["reasoning"] = _reasoning(level_of(request.thinking))
     elif request.shows_thinking and re.search(_THINKING, request.model):
         body["reasoning"] = _SHOWN
-    return _with_options(body | dict(endpoint.dialect.extra), request.options)
+    body = _with_options(body | dict(endpoint.dialect.extra), request.options)
+    if request.thinking is not None and _LIMIT in body:
+        body[_LIMIT] = with_room(body[_LIMIT], tokens_of(request.thinking))
+    return body
 
 
 def _tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
@@ -78,7 +82,7 @@ def _with_options(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str,
     """
     for name, value in options.items():
         if name in _LIMITS:
-            body.setdefault("max_output_tokens", value)
+            body.setdefault(_LIMIT, value)
         elif name == "reasoning_effort":
             body["reasoning"] = body.get("reasoning", {}) | {"effort": value}
         elif name == "verbosity":
