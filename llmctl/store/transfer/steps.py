@@ -16,8 +16,9 @@ from llmctl.store.transfer.plan import SHARED_TABLES
 _ROWS = 5_000
 #: Bytes of text after which it does, too; and after which a conversation is no longer read in before it is written.
 _BYTES = 24 << 20
-#: Pages of the cache and of the log while many rows come: 32 MB, 16 MB.
-_PRAGMAS = {"cache_size": -32 << 10, "wal_autocheckpoint": 4 << 10}
+#: The cache while many rows come, 32 MB; and pages of the log, 64 MB: the pages of the indices are written once for
+#: many rows.
+_PRAGMAS = {"cache_size": -32 << 10, "wal_autocheckpoint": 16 << 10}
 
 #: Takes each record and what became of it.
 Told = Callable[[Record, Outcome], None]
