@@ -78,9 +78,14 @@ def put_alias(app: App, name: str, meaning: str, options: Sequence[str]) -> Row:
 
 
 def remove_alias(app: App, ref: str) -> Row:
-    """Delete an alias; return what it was."""
+    """Delete an alias; return what it was. UsageError where others mean it: they would come to mean a model."""
     database = app.hub("write")
     row = aliases.get(database, ref)
+    if others := [other["name"] for other in aliases.listed(database) if other["target"] == row["name"]]:
+        raise UsageError(
+            f'"{row["name"]}" is what the alias "{others[0]}" means',
+            hint=f"first: llmctl model alias remove {others[0]}, or give it another meaning",
+        )
     aliases.remove(database, row["id"])
     return row
 

@@ -168,6 +168,10 @@ def test_alias_gives_a_model_a_name_with_options(llmctl: Run, hub: str):
     assert (listed["name"], listed["target"], listed["options"]) == ("polite", "echo", {"temperature": 0.2})
     assert llmctl("model", "alias", "polite", "echo").returncode == 0
     assert llmctl("model", "alias", "list").stdout == "polite\techo\t{}\n"
+    assert llmctl("model", "alias", "kind", "polite").returncode == 0
+    done = llmctl("model", "alias", "remove", "polite")
+    assert (done.returncode, "remove kind" in done.stderr) == (2, True)
+    assert llmctl("model", "alias", "remove", "kind").returncode == 0
     assert llmctl("model", "alias", "remove", "polite").returncode == 0
     done = llmctl("model", "alias", "remove", "polite")
     assert (done.returncode, "see: llmctl model alias list" in done.stderr) == (3, True)
