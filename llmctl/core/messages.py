@@ -81,6 +81,12 @@ class Message:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
+    def said(self) -> str:
+        """The text, and what tools gave: what people read and search for."""
+        results = [part.content for part in self.parts if isinstance(part, ToolResult)]
+        return "\n".join(filter(None, (self.text, *results)))
+
+    @property
     def thinking(self) -> str:
         return "".join(part.text for part in self.parts if isinstance(part, Thinking))
 

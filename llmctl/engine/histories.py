@@ -11,7 +11,7 @@ from llmctl.core import clock
 from llmctl.core.bundle import Record
 from llmctl.core.history import Entry, History
 from llmctl.core.jsontext import dumps
-from llmctl.core.messages import File, Text, Thinking, ToolCall, ToolResult, to_json
+from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, to_json
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TYPES = {"assistant": "chatModel", "tool": "toolCall"}
@@ -84,7 +84,7 @@ class _Chat:
                 "role": entry.role,
                 "type": _TYPES.get(entry.role, entry.role),
                 "status": "completed" if entry.complete else "incomplete",
-                "content": _text(entry),
+                "content": Message(entry.role, entry.parts).said if entry.role == "tool" else _text(entry),
                 "content_raw": _raw(entry),
                 "thinking_text": "\n".join(p.text for p in entry.parts if isinstance(p, Thinking)) or None,
                 "model_id": entry.model,

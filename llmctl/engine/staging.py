@@ -175,7 +175,7 @@ def message_writes(
         "type": _TYPES.get(message.role, message.role),
         "source_id": source_id,
         "status": "completed",
-        "content": message.text,
+        "content": message.said,
         "content_raw": raw_parts(message),
         "metadata": dumps(dict(message.metadata)) if message.metadata else None,
         "job_id": staged.job_id,

@@ -274,6 +274,15 @@ def test_a_model_is_told_of_its_tools_and_calls_them(llmctl: Run, env: Mapping[s
     assert parameters == [('["say"]',), ('["say"]',)]
 
 
+def test_what_a_tool_gave_is_found(llmctl: Run) -> None:
+    llmctl("tool", "add", "say", "--command", "echo kiwi and {fruit}", check=True)
+    ask(llmctl, 'say {"fruit":"passion fruit"}', "-T", "say:automatic", "--name", "x", check=True)
+    found = json.loads(llmctl("chats", "search", "passion fruit", "--role", "tool", "--json", check=True).stdout)
+    assert [(row["chat"], row["snippet"]) for row in found] == [("x", "kiwi and passion fruit")]
+    assert llmctl("chats", "show", "x", "--all", check=True).stdout.count("kiwi") == 1
+    assert llmctl("export", "--chat", "x", "--format", "markdown", check=True).stdout.count("kiwi") == 1
+
+
 def test_failures_are_rows_and_words_for_the_model(llmctl: Run, env: Mapping[str, str]) -> None:
     llmctl("tool", "add", "crash", "--command", "sh -c 'kill -9 $$'", check=True)
     llmctl("tool", "add", "slow", "--command", "sleep 30", "--timeout", "0.2", check=True)
@@ -392,16 +401,9 @@ def test_calls_that_may_run_do_so_while_another_waits(llmctl: Run, env: Mapping[
     invocation_id = lines[-2]["invocation_id"]
     done = llmctl("tool", "deny", invocation_id, "--because", "not today", "-c", "--json")
     assert done.returncode == 0
-    assert [row[:2] for row in rows(env, "SELECT role, content FROM messages ORDER BY seq")][1:] == [
-        ("assistant", ""),
-        ("tool", ""),
-        ("tool", ""),
-        ("assistant", "hi"),
-    ]
-    results = rows(
-        env, "SELECT json_extract(content_raw, '$[0].content') FROM messages WHERE role = 'tool' ORDER BY seq"
-    )
-    assert results[0] == ("Action cancelled by user. not today",)
+    thread = rows(env, "SELECT role, content FROM messages ORDER BY seq")
+    assert [role for role, _ in thread] == ["user", "assistant", "tool", "tool", "assistant"]
+    assert (thread[1][1], thread[2][1], thread[4][1]) == ("", "Action cancelled by user. not today", "hi")
 
 
 def test_a_decision_is_made_once(llmctl: Run) -> None:
