@@ -1,4 +1,4 @@
-"""Commands timed side by side: interleaved rounds, medians, and ratios to the first of them."""
+"""Commands timed side by side (interleaved rounds, medians, ratios to the first of them), and what one command uses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,32 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Used(NamedTuple):
+    """What a process took: by the clock, of the processors, and the most memory it had."""
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
+
+
+def used(command: Sequence[str], env: Mapping[str, str]) -> Used:
+    """Run a command that must succeed, and return what it used. Its output goes nowhere."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f'exit code {process.returncode} of "{" ".join(command)}"')
+    megabytes = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+    return Used(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, megabytes)
+
+
+def load() -> str:
+    """Return how busy the machine is, for the first line of a report."""
+    return f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
 
 
 @dataclass

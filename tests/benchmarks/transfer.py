@@ -4,6 +4,7 @@
     python -m tests.benchmarks.transfer /tmp/large.db [--folder /tmp]
 
 Each run is a process of its own, over the command line. The last one shows that the round trip is the same to the byte.
+On a machine that does other things too, messages a second of CPU are what it would do alone.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from __future__ import annotations
 import argparse
 import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
+from tests.benchmarks.timing import load, used
+
 PYTHON = sys.executable
+
+#: Messages a second, at least; megabytes, at most.
+EXPORT, IMPORT, MEMORY_MB = 30_000, 8_000, 150
 
 
 def main() -> int:
@@ -35,12 +38,16 @@ def main() -> int:
 
 def measure(hub: str, folder: Path, formats: list[str]) -> int:
     messages = count(hub)
+    print(f"{messages:,} messages; {load()}")
+    print(f"{'':14} {'messages/s':>12} {'of CPU':>12} {'goal':>8} {'us of CPU':>10} {'MB':>9} {'goal':>6}")
     for format in formats:
-        run(f"export {format}", messages, hub, "export", "--all", "--format", format, "--output", str(folder / format))
+        goal = EXPORT if format == "jsonl" else None
+        into = str(folder / format)
+        run(f"export {format}", messages, hub, "export", "--all", "--format", format, "--output", into, goal=goal)
     if "jsonl" not in formats:
         return 0
     first, other = folder / "jsonl", str(folder / "other.db")
-    run("import", messages, other, "import", str(first))
+    run("import", messages, other, "import", str(first), goal=IMPORT)
     run("import again", messages, other, "import", str(first))
     run("export again", messages, other, "export", "--all", "--output", str(folder / "again"))
     same = digest(first) == digest(folder / "again")
@@ -48,27 +55,15 @@ def measure(hub: str, folder: Path, formats: list[str]) -> int:
     return 0 if same else 1
 
 
-def run(what: str, messages: int, hub: str, *arguments: str) -> None:
-    """Run llmctl on a hub, and print how long it took."""
-    environment = {**os.environ, "LLMCTL_DB": hub}
-    began = time.perf_counter()
-    memory, cpu = used(environment, "-m", "llmctl", "--quiet", *arguments)
-    seconds = time.perf_counter() - began
+def run(what: str, messages: int, hub: str, *arguments: str, goal: int | None = None) -> None:
+    """Run llmctl on a hub, and print what it took."""
+    spent = used([PYTHON, "-m", "llmctl", "--quiet", *arguments], {**os.environ, "LLMCTL_DB": hub})
+    wanted = f"{goal:,}" if goal else ""
     print(
-        f"{what:14} {messages / seconds:9,.0f} messages/s  {seconds:7.1f} s  {cpu:7.1f} s of CPU  {memory:5.0f} MB",
+        f"{what:14} {messages / spent.seconds:12,.0f} {messages / spent.cpu_seconds:12,.0f} {wanted:>8}"
+        f" {spent.cpu_seconds / messages * 1e6:10.1f} {spent.megabytes:9.0f} {MEMORY_MB:6}",
         flush=True,
     )
-
-
-def used(environment: Mapping[str, str], *arguments: str) -> tuple[float, float]:
-    """Run Python, and return the most memory it had, in MB, and its CPU time in seconds."""
-    process = subprocess.Popen([PYTHON, *arguments], env=dict(environment))
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"exit code {process.returncode}")
-    megabytes = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
-    return megabytes, usage.ru_utime + usage.ru_stime
 
 
 def count(hub: str) -> int:
