@@ -10,6 +10,7 @@ from llmctl.core.bundle import Row
 from llmctl.core.cleaning import Clean
 from llmctl.core.errors import UsageError
 from llmctl.core.jsontext import dumps, loads
+from llmctl.core.keyshapes import mask_keys
 from llmctl.engine import selection
 from llmctl.formats import exports, jsonl
 from llmctl.formats.exports import LOSSLESS, Conversation
@@ -82,15 +83,27 @@ def _counted(rows: Iterator[Row], total: int, progress: Progress) -> Iterator[Ro
 
 
 def _cleaned(rows: Iterator[Row], clean: Clean) -> Iterator[Row]:
-    """Take out what no pattern finds: headers that carry a key; with personal data, files that nobody can mask."""
+    """Take out what no pattern finds: headers that carry a key, words in pieces, files that nobody can mask."""
     for row in rows:
         table = row.layout.table
         if table == "model_connections":
             yield _with(row, data=_without_keys)
         elif table == "attachments" and clean.personal:
-            yield _with(row, content=lambda content: None)
-        else:
+            yield _with(row, content=_nothing)
+        elif table == "response_streams" and _may_tell(row, clean):
+            yield _with(row, raw_output=_nothing)
+        elif table != "stream_chunks" or not clean.personal:
             yield row
+
+
+def _may_tell(row: Row, clean: Clean) -> bool:
+    """Tell whether a stream, which has its words in pieces, may say something that its message must not."""
+    said = str(row.values[row.layout.columns.index("result_messages")])
+    return clean.personal or mask_keys(said) != said
+
+
+def _nothing(value: Any) -> None:
+    return None
 
 
 def _with(row: Row, **changes: Callable[[Any], Any]) -> Row:

@@ -58,6 +58,29 @@ def test_keys_never_leave(rows, format):
     assert wish.clean.changed >= 2
 
 
+@pytest.mark.parametrize(
+    ("wish", "answer", "kept"),
+    [
+        (Wish(everything=True), f"use {KEY} then", False),
+        (Wish(everything=True), "use joe@example.org then", True),
+        (Wish(everything=True, mask_personal=True), "use joe@example.org then", False),
+    ],
+)
+def test_what_is_masked_does_not_leave_in_pieces(rows, wish, answer, kept):
+    turn = rows.turn(rows.chat("one"), "a", answer)
+    said = dumps([{"type": "chatModel", "content": answer}])
+    pieces = "\n".join(f'data: {{"delta":"{answer[place : place + 4]}"}}' for place in range(0, len(answer), 4))
+    rows.database.execute(
+        "UPDATE {response_streams} SET result_messages = ?, raw_output = ? WHERE id = ?",
+        (said, pieces, turn["stream"]),
+    )
+    rows.running(rows.chat(None), [b"joe@exa", b"mple.org"])
+    lines = [json.loads(line) for line in exported(rows.database, wish).splitlines()[1:]]
+    streams = [line["row"] for line in lines if line["table"] == "response_streams"]
+    assert ("raw_output" in next(row for row in streams if row["id"] == turn["stream"])) is kept
+    assert any(line["table"] == "stream_chunks" for line in lines) is not wish.mask_personal
+
+
 def test_personal_data_leaves_unless_it_is_masked(rows):
     said = "ada@example.org, +49 (30) 1234567, DE89 3704 0044 0532 0130 00, 4111 1111 1111 1111; 12 of 1234567890123"
     chat = rows.chat("one")

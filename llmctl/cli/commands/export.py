@@ -29,7 +29,7 @@ def export(
     same to the byte. The other formats are for reading (markdown, html), counting (csv) and training (openai,
     sharegpt). What looks like a key is masked; keys of connections are references and never more. --mask-personal
     masks e-mail addresses, phone numbers with a country's or area's code, IBANs and card numbers (their check sums
-    are tested), and leaves out the content of attached files; names are not found.
+    are tested), and leaves out the content of attached files and what models sent byte by byte; names are not found.
 
     Examples:
       llmctl export --chat fix-42 --format markdown
