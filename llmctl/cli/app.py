@@ -77,7 +77,7 @@ class App:
         """Return where this run was asked for."""
         from llmctl.cli import origin
 
-        return origin.of_process(self.io)
+        return origin.of_process(self.io, self.env)
 
     def converse(self, **wishes: Any) -> None:
         """Run ``chat`` with its own flags (the fields of ``Wishes``): the engine is not for its help."""

@@ -45,6 +45,7 @@ _ENVIRONMENT: dict[str, Mapping[str, str]] = {
         "LLMCTL_ALLOW_PRIVATE_FETCH": "1: fetch URLs (--attach) from private addresses too",
         "LLMCTL_NO_STDIN": "1: never read standard input unasked",
         "LLMCTL_JOB": "set for what `job run` runs: its job, of which what llmctl does there is a part",
+        "LLMCTL_SCRIPT": "the script that requests are counted under (stats --group-by script); else who calls",
     },
     "Models and keys": {
         "NODELLM_PROVIDER": "the provider where no connection is named",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from llmctl.cli.io import Streams
 from llmctl.engine.asking import Origin
@@ -10,13 +11,17 @@ from llmctl.engine.asking import Origin
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox", "fish"))
 
 
-def of_process(io: Streams) -> Origin:
+#: Names the script that asked where another process does the asking: a job of its own.
+SCRIPT_VARIABLE = "LLMCTL_SCRIPT"
+
+
+def of_process(io: Streams, env: Mapping[str, str]) -> Origin:
     """Return the origin of this process. A turn is from a terminal when its stderr is one and stdin or stdout too."""
     folder = _folder()
     return Origin(
         terminal=io.stderr_tty and (io.stdin_tty or io.stdout_tty),
         folder=folder,
-        script=_script(os.getppid()),
+        script=env.get(SCRIPT_VARIABLE) or _script(os.getppid()),
         git_commit=_git_commit(folder),
         host=os.uname().nodename,
     )

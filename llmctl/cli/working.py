@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from llmctl.cli.app import App
+from llmctl.cli.origin import SCRIPT_VARIABLE
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.registry import unknown
 from llmctl.engine import deciding, joblife, jobs
@@ -65,12 +66,18 @@ def detach(app: App, work: Work) -> None:
     database = app.hub("create")
     if database.path == ":memory:":
         raise UsageError("--detach needs a hub in a file")
-    job_id = joblife.detach(database, SELF, work, app.env, _stdin(app))
+    job_id = joblife.detach(database, SELF, work, _env(app, work), _stdin(app))
     if isinstance(job_id, Skipped):
         app.note(f"skipped: {job_id.reason}")
         return
     app.note(f"job {job_id[:8]} is on its way; see: llmctl job log {job_id[:8]} --follow")
     app.io.write(f"{job_id}\n")
+
+
+def _env(app: App, work: Work) -> Mapping[str, str]:
+    """Return the environment of a job; one that is llmctl itself asks for the script that asked this process."""
+    script = app.origin().script if work.command[: len(SELF)] == SELF else None
+    return {**app.env, SCRIPT_VARIABLE: script} if script else app.env
 
 
 def detach_self(app: App, name: str) -> None:

@@ -133,6 +133,18 @@ def test_detached_turn_is_waited_for_by_another_process(llmctl: Run) -> None:
     assert "some words" in llmctl("chats", "show", "later").stdout
 
 
+def test_detached_turn_is_counted_under_the_script_that_asked(
+    llmctl: Run, env: Mapping[str, str], tmp_path: Path
+) -> None:
+    nightly = tmp_path / "nightly.sh"
+    chat = f"{sys.executable} -m llmctl chat -m echo hi --no-stdin"
+    nightly.write_text(f"{chat} &&\n{chat} --detach\n")
+    done = subprocess.run(["sh", str(nightly)], env=env, capture_output=True, text=True, check=True)
+    llmctl("job", "wait", done.stdout.split()[-1], check=True)
+    rows = json.loads(llmctl("stats", "--group-by", "script", "--json", check=True).stdout)["groups"]
+    assert [(row["script"], row["requests"]) for row in rows] == [(str(nightly), 2)]
+
+
 def test_word_that_looks_like_the_flag_is_said(llmctl: Run) -> None:
     job = llmctl("chat", "-m", "echo", "--detach", "--", "what", "is", "--detach").stdout.strip()
     llmctl("job", "wait", job, check=True)
