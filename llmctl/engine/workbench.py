@@ -57,6 +57,7 @@ class Workbench:
         self._lender = Lender(around, database.path)
         self._running = Running()
         self._logs: dict[str, ToolLog] = {}
+        self._hidden = False
 
     def run(self, calls: Iterable[Call], before_start: Callable[[], None] = lambda: None) -> Iterator[list[Write]]:
         """Run the allowed ones; yield, as they come, the writes of what was printed and of what ended.
@@ -66,6 +67,9 @@ class Workbench:
         """
         by_id = {call.id: call for call in calls}
         queue = deque(call for call in by_id.values() if call.is_allowed)
+        if queue and not self._hidden:
+            process.hide()
+            self._hidden = True
         while queue or len(self._running):
             batch = [queue.popleft() for _ in range(min(len(queue), MOST_AT_ONCE - len(self._running)))]
             if batch:

@@ -12,6 +12,9 @@ from llmctl.core.errors import DeniedError, LlmctlError, NotFoundError, Rejected
 #: Entries of a listing; a model does better with a narrower question than with more.
 _MOST_ENTRIES = 1_000
 
+#: Our environment, and with it keys, can be read here.
+_PROCESSES = "/proc"
+
 
 class Confinement:
     """Some folders, and what in them is nobody's business."""
@@ -50,10 +53,15 @@ class Confinement:
         """Return the names in a folder, sorted; folders end in ``/``."""
         real = self.resolve(path)
         try:
-            with os.scandir(real) as found:
-                names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+            descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _unreadable(path, error) from None
+        try:
+            self._require_opened(descriptor, path)
+            with os.scandir(descriptor) as found:
+                names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+        finally:
+            os.close(descriptor)
         names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in names]
         more = len(names) - _MOST_ENTRIES
         return names[:_MOST_ENTRIES] + ([f"[{more} more]"] if more > 0 else [])
@@ -61,6 +69,8 @@ class Confinement:
     def _require(self, real: str, asked: str) -> None:
         if not any(_is_in(real, folder) for folder in self._folders):
             raise DeniedError(f'"{asked}" is outside of the folders that this tool may read', reason="confined")
+        if _is_in(real, _PROCESSES):
+            raise DeniedError(f'"{asked}" shows what processes know, this one too', reason="confined")
         if any(_belongs_to(real, private) for private in self._private):
             raise DeniedError(f'"{asked}" belongs to llmctl itself', reason="confined")
 

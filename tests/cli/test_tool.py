@@ -596,6 +596,14 @@ def test_a_pattern_of_hosts_leads_into_no_private_network(
     assert len(server.requests) == (status == "completed")
 
 
+def test_environment_of_our_own_process_is_not_read(llmctl: Run, env: Mapping[str, str]) -> None:
+    """Where everything may be read, as for a service whose working folder is the root."""
+    calls = 'read_file {"path": "/proc/self/environ"}\nlist_files {"path": "proc/self"}\nlist_files {"path": "/etc"}'
+    done = ask(llmctl, calls, "-T", "read_file:auto", "-T", "list_files:auto", "--json", cwd="/")
+    statuses = [call["status"] for call in json.loads(done.stdout)["tool_calls"]]
+    assert statuses == ["denied", "denied", "completed"]
+
+
 def test_removed_working_folder_opens_no_other(llmctl: Run, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -207,3 +208,13 @@ def test_kill_all_ends_what_threads_wait_for(tmp_path):
     thread.join(10)
     assert done[0].exit_status == 128 + signal.SIGKILL
     assert not done[0].timed_out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+def test_hidden_process_can_be_looked_into_by_nobody():
+    script = (
+        "import ctypes, os; from llmctl.tools import process; process.hide(); print(ctypes.CDLL(None).prctl(3));"
+        "print(process.run(['cat', '/proc/self/environ'], env={'A': 'b'}).stdout)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\nb'A=b\\x00'\n"
