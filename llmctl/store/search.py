@@ -30,7 +30,7 @@ _INDEXED = (
 )
 _SCANNED = (
     f"SELECT {_COLUMNS}, m.content AS snippet FROM {{messages}} m {_PLACES}"
-    " WHERE m.content IS NOT NULL %(where)s ORDER BY m.created_at DESC, m.rowid DESC LIMIT :limit"
+    " WHERE m.content IS NOT NULL %(where)s ORDER BY m.rowid DESC LIMIT :limit"
 )
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM message_search WHERE message_search MATCH ? LIMIT ?)"
 
@@ -81,7 +81,10 @@ def _indexed(database: Database, match: str, literals: tuple[str, ...], wanted: 
 
 
 def _scanned(database: Database, literals: tuple[str, ...], wanted: Filter, limit: int | None) -> list[Row]:
-    """Look at the texts themselves, the newest first, until there are enough."""
+    """Look at the texts themselves, the newest first, until there are enough.
+
+    Newest is what came last: by the index of their times the rows would be read in an order that takes twice as long.
+    """
     where, values = _conditions(wanted, literals)
     rows = database.query(_SCANNED % {"where": where}, values | {"limit": -1 if limit is None else limit})
     return [row | {"snippet": _snippet(row["snippet"], literals[0])} for row in rows]
@@ -91,7 +94,8 @@ def _conditions(wanted: Filter, literals: tuple[str, ...]) -> tuple[str, dict[st
     values: dict[str, object] = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
     conditions = [_CONDITIONS[name] for name in values]
     for index, literal in enumerate(literals):
-        conditions.append(f"replace(m.content, '’', '''') LIKE :like{index} ESCAPE '\\'")
+        said = "replace(m.content, '’', '''')" if "'" in literal or "’" in literal else "m.content"
+        conditions.append(f"{said} LIKE :like{index} ESCAPE '\\'")
         values[f"like{index}"] = queries.like(literal)
     return "".join(f" AND {condition}" for condition in conditions), values
 
