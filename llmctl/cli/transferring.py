@@ -62,6 +62,8 @@ def import_(app: App, file: str, format: str | None, *, dry_run: bool) -> None:
 
         report = importing.run(database, source, dry_run=dry_run, progress=told)
     _say(app, report, file)
+    if report.cut:
+        raise report.cut
 
 
 def _write(app: App, pieces: Iterator[str]) -> None:

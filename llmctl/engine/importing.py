@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmctl.core.bundle import Broken, Header, Outcome, Record
-from llmctl.core.errors import UsageError
+from llmctl.core.errors import IncompleteError, UsageError
 from llmctl.core.history import History, Passed
 from llmctl.engine import histories, sources
 from llmctl.engine.sources import Source
@@ -35,6 +35,8 @@ class Report:
     problems: list[dict[str, Any]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     problem_count: int = 0
+    #: What said that the source broke off.
+    cut: IncompleteError | None = None
 
     def problem(self, why: str, line: int | None = None) -> None:
         self.problem_count += 1
@@ -46,6 +48,7 @@ class Report:
         return {
             "format": self.format,
             "dry_run": self.dry_run,
+            "complete": self.cut is None,
             "conversations": self.rows["imported"]["chats"],
             "messages": self.rows["imported"]["messages"],
             **{fate: dict(sorted(counts.items())) for fate, counts in self.rows.items()},
@@ -85,10 +88,20 @@ def run(
 
     with source:
         records = _records(database, source, report, dry_run)
-        lost = steps.merge(database, records, told, dry_run=dry_run)
+        lost = _merged(database, records, told, report)
     if lost:
         report.left_out["references to rows that are not there"] += lost
     return report
+
+
+def _merged(
+    database: Database, records: Iterator[Record], told: Callable[[Record, Outcome], None], report: Report
+) -> int:
+    try:
+        return steps.merge(database, records, told, dry_run=report.dry_run)
+    except IncompleteError as error:
+        report.cut = error
+        return 0
 
 
 def _records(database: Database, source: Source, report: Report, dry_run: bool) -> Iterator[Record]:

@@ -17,9 +17,10 @@ from typing import Any
 
 from llmctl.core.bundle import FORMAT, VERSION, Broken, Header, Layout, Record, Row
 from llmctl.core.cleaning import Clean, is_free_text
-from llmctl.core.errors import UsageError
+from llmctl.core.errors import IncompleteError, UsageError
 from llmctl.core.jsontext import dumps
 
+_WHOLE = "conversations that are whole came in; import all of it again: nothing is doubled"
 #: Documents nested deeper than this stay text: readers have limits.
 _DEEPEST = 100
 
@@ -104,16 +105,23 @@ def header(line: str) -> Header:
 
 
 def records(lines: Iterable[bytes], first: int = 2) -> Iterator[Record | Broken]:
-    """Yield a record for each line, or why there is none; ``first`` is the number of the first line given."""
+    """Yield a record for each line, or why there is none; ``first`` is the number of the first line given.
+
+    Raises IncompleteError where the text breaks off within a line.
+    """
     for number, line in enumerate(lines, first):
         if line.isspace():
             continue
         try:
             document = json.loads(line.decode())
             yield Record(document["table"], _row(document["row"]), number)
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            if not line.endswith(b"\n"):
+                raise IncompleteError(f"the export breaks off in line {number}", hint=_WHOLE) from error
             yield Broken(number, "no UTF-8")
         except json.JSONDecodeError as error:
+            if not line.endswith(b"\n"):
+                raise IncompleteError(f"the export breaks off in line {number}", hint=_WHOLE) from error
             yield Broken(number, f"no JSON: {error.msg}")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             yield Broken(number, 'no record: it has no "table" and "row"')

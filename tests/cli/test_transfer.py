@@ -82,6 +82,27 @@ def test_a_dry_run_makes_no_hub(llmctl, env, tmp_path):
     assert not os.path.exists(env["LLMCTL_DB"])
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["really", "dry"])
+def test_an_export_that_breaks_off_brings_whole_conversations(llmctl, env, tmp_path, dry):
+    with closing(new_hub(tmp_path / "theirs.db")) as theirs:
+        rows = Rows(theirs)
+        for number in range(3):
+            rows.turn(rows.chat(f"chat {number}"), "hello", "hi")
+        text = exported(theirs)
+    cut = text[: text.rindex('"chat 2"') + 700]
+    done = llmctl("import", "-", "--json", *dry, input=cut)
+    assert (done.returncode, json.loads(done.stdout)["complete"]) == (12, False)
+    assert "breaks off in line" in done.stderr
+    if not dry:
+        assert llmctl("db", "query", "SELECT name FROM chats ORDER BY 1").stdout.split("\n")[:-1] == [
+            "chat 0",
+            "chat 1",
+        ]
+        done = llmctl("import", "-", "--json", input=text, check=True)
+        assert (json.loads(done.stdout)["conversations"], json.loads(done.stdout)["complete"]) == (1, True)
+        assert llmctl("export", "--all").stdout == text
+
+
 def test_a_kill_in_the_middle_leaves_whole_conversations(env, tmp_path):
     """A second import brings the rest."""
     with closing(new_hub(tmp_path / "theirs.db")) as theirs:

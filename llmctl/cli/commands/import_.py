@@ -31,7 +31,7 @@ def import_(
     (conversations.json, or the .zip around it), a SQLite database of @node-llm/orm, and JSON Lines of
     {"messages": [...]}. What was imported before is not doubled: where theirs is newer it is brought up to date. A
     line that cannot be read costs that line only; what is no known format is refused as a whole. Each conversation
-    comes in whole or not at all.
+    comes in whole or not at all; an export that breaks off is said to (exit 12).
 
     Examples:
       llmctl import hub.jsonl --dry-run

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 
 from llmctl.core.bundle import Outcome, Record
+from llmctl.core.errors import IncompleteError
 from llmctl.store.database import Database
 from llmctl.store.transfer.bulk import Bulk
 from llmctl.store.transfer.merging import Merger
@@ -32,14 +33,15 @@ def merge(database: Database, records: Iterable[Record], told: Told, *, dry_run:
     """Put records into a hub; return how many references stay left out, because their rows never came.
 
     A transaction ends between two conversations only, and none waits for the source, unless a conversation is larger
-    than memory should be. What ``records`` raises ends the import: what was committed stays. With ``dry_run`` all is
-    one transaction, and rolled back.
+    than memory should be. What ``records`` raises ends the import: what was committed stays; before IncompleteError
+    all that is whole is written. With ``dry_run`` all is one transaction, and rolled back.
     """
     bulk = Bulk(database)
     merger = Merger(database, bulk.flush)
     lost = 0
+    batches = _Batches(records)
     with _set_up_for_many(database), suppress(_Undone):
-        for batch in [records] if dry_run else _Batches(records):
+        for batch in [records] if dry_run else batches:
             with database.transaction():
                 bulk.begin()
                 for record in batch:
@@ -53,7 +55,10 @@ def merge(database: Database, records: Iterable[Record], told: Told, *, dry_run:
         database.forget_names()
         return lost
     with database.transaction():
-        return merger.finish()
+        lost = merger.finish()
+    if batches.cut:
+        raise batches.cut
+    return lost
 
 
 class _Batches:
@@ -63,6 +68,8 @@ class _Batches:
         self._records = iter(records)
         self._next: Record | None = None
         self._inside = False
+        #: What said that the records broke off, once all that is whole was given.
+        self.cut: IncompleteError | None = None
 
     def __iter__(self) -> Iterator[Iterable[Record]]:
         self._next = next(self._records, None)
@@ -72,15 +79,20 @@ class _Batches:
     def _batch(self) -> Iterable[Record]:
         """Return the next conversations as they were read; of a huge one the rest is read as it is written."""
         found: list[Record] = []
-        size = 0
+        size = whole = 0
         while self._next is not None:
-            full = len(found) >= _ROWS or size >= _BYTES
-            if full and self._is_beginning(self._next):
-                return found
+            if self._is_beginning(self._next):
+                whole = len(found)
+                if whole >= _ROWS or size >= _BYTES:
+                    return found
             if size >= _BYTES or len(found) >= 10 * _ROWS:
                 return chain(found, self._rest())
             size += _size(self._next)
-            found.append(self._taken())
+            try:
+                found.append(self._taken())
+            except IncompleteError as error:
+                self.cut, self._next = error, None
+                return found[:whole]
         return found
 
     def _rest(self) -> Iterator[Record]:
