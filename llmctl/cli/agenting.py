@@ -11,9 +11,9 @@ from llmctl.cli import approving, tooling
 from llmctl.cli.app import App
 from llmctl.cli.saying import Wishes
 from llmctl.cli.values import pairs
-from llmctl.core.errors import NotFoundError
+from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.engine import agentfiles, agents, grants, subagents
+from llmctl.engine import agentfiles, agents, grants, selection, subagents
 from llmctl.engine.asking import Ask, Manner
 from llmctl.engine.definitions import Definition
 from llmctl.engine.grants import Tools
@@ -132,6 +132,8 @@ def _session(database: Database, wishes: Wishes, row: Row) -> Row | None:
         session = rows.session(database, wishes.session)
         agents.require_own(session, row, force=wishes.force)
         return session
+    if wishes.name:
+        return _named(database, wishes.name, row, force=wishes.force)
     if not wishes.continue_:
         return None
     newest = rows.newest_session(database, row["id"])
@@ -140,6 +142,18 @@ def _session(database: Database, wishes: Wishes, row: Row) -> Row | None:
             f'the agent "{row["name"]}" has no session to continue', hint=f"begin one: llmctl agent run {row['name']} …"
         )
     return newest
+
+
+def _named(database: Database, name: str, row: Row, *, force: bool) -> Row | None:
+    """Return the session whose chat has the name; None where there is no such chat: it begins."""
+    chat = selection.by_name(database, name)
+    if chat is None:
+        return None
+    session = rows.session_of_chat(database, chat["id"])
+    if session is None:
+        raise UsageError(f'the chat "{name}" is with a model, not with an agent', hint="choose another name")
+    agents.require_own(session, row, force=force)
+    return session
 
 
 def _permissions(definition: Definition) -> dict[str, Any]:

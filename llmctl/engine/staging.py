@@ -107,7 +107,10 @@ def _as_it_is_now(database: Database, plan: Plan) -> Row | None:
     """Read the chat again: since we looked, another process may have changed it, or begun the one of that name."""
     if plan.chat is None:
         name = plan.keep.name
-        return database.one("SELECT * FROM {chats} WHERE name = ?", (name,)) if name else None
+        found = database.one("SELECT * FROM {chats} WHERE name = ?", (name,)) if name else None
+        if found and plan.party:
+            raise LockedError(f'the chat "{name}" was begun meanwhile', hint="say it again, it is gone on with then")
+        return found
     chat = database.one("SELECT * FROM {chats} WHERE id = ?", (plan.chat["id"],))
     if chat is None:
         raise NotFoundError("the chat was deleted meanwhile")

@@ -260,3 +260,14 @@ def test_preview_of_a_file_keeps_nothing(llmctl: Run, tmp_path: Path) -> None:
     assert body["messages"][0]["content"] == "Be brief."
     assert [tool["function"]["name"] for tool in body["tools"]] == ["time"]
     assert parsed(llmctl("agent", "list", "--json")) == parsed(llmctl("tool", "list", "--json")) == []
+
+
+def test_named_session_is_gone_on_with_or_begun(llmctl: Run) -> None:
+    for name in ("a", "b"):
+        llmctl("agent", "create", name, "-m", "echo", check=True)
+    first = parsed(llmctl("agent", "run", "a", "--name", "talk", "hi", "--json"))
+    again = parsed(llmctl("agent", "run", "a", "--name", "talk", "more", "--json"))
+    assert again["session_id"] == first["session_id"]
+    assert "Agent class mismatch" in llmctl("agent", "run", "b", "--name", "talk", "hi").stderr
+    llmctl("chat", "-m", "echo", "--name", "plain", "hi", check=True)
+    assert llmctl("agent", "run", "a", "--name", "plain", "hi").returncode == 2

@@ -215,7 +215,9 @@ def run(
     prompt: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="What to say.")] = None,
     session: Annotated[str | None, typer.Option(metavar="REF", help="Go on with this session.")] = None,
     continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with its newest session.")] = False,
-    name: Annotated[str | None, typer.Option(metavar="N", help="Name of the new session's chat.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="N", help="Go on with the session of that name, or begin it.")
+    ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", metavar="K=V", help="Value for the instructions in this turn alone."),
