@@ -118,17 +118,18 @@ class Catalogue:
 
 def catalogue(connection: sqlite3.Connection) -> Catalogue:
     """Describe a database, whatever its tables are called and whoever made them."""
-    rows = connection.execute(
-        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '_prisma_migrations' ORDER BY rowid"
-    ).fetchall()
-    search = _search_tables(rows)
-    statements = tuple(Statement(*row) for row in rows if row[1] not in search or sqltext.makes_virtual(row[3]))
+    statements, search = _statements(connection)
     return Catalogue(
         tables=tuple(_table(connection, s) for s in statements if s.kind == "table" and s.name not in search),
         statements=statements,
         search_tables=search,
     )
+
+
+def statements_of_hub(database: Database) -> tuple[Statement, ...]:
+    """Return what made an open hub: far less work than to describe it."""
+    with storage_errors(database.path):
+        return _statements(database.connection)[0]
 
 
 def shipped(names: Mapping[str, str] | None = None) -> Catalogue:
@@ -176,6 +177,17 @@ def _table_comments(statements: list[Statement]) -> dict[tuple[str, str], str]:
 def _all_comments(source: Catalogue) -> dict[tuple[str, str], str]:
     comments = {(table.name, ""): table.comment for table in source.tables}
     return comments | {(table.name, c.name): c.comment for table in source.tables for c in table.columns}
+
+
+def _statements(connection: sqlite3.Connection) -> tuple[tuple[Statement, ...], tuple[str, ...]]:
+    """Return the statements of a database, and the names of its search tables and what these keep behind them."""
+    rows = connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '_prisma_migrations' ORDER BY rowid"
+    ).fetchall()
+    search = _search_tables(rows)
+    kept = (row for row in rows if row[1] not in search or sqltext.makes_virtual(row[3]))
+    return tuple(Statement(*row) for row in kept), search
 
 
 def _search_tables(rows: list[tuple[str, str, str, str]]) -> tuple[str, ...]:

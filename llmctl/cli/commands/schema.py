@@ -14,9 +14,8 @@ from llmctl.cli.output import Column, answer, emit_json, emit_list, listing
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.registry import unknown
 from llmctl.store import ddl, introspect
-from llmctl.store.emit import EMITTERS
-from llmctl.store.emit.sql import statements
-from llmctl.store.introspect import Catalogue, Table
+from llmctl.store.emit import EMITTERS, sql
+from llmctl.store.introspect import Catalogue, Statement, Table
 
 _COLUMNS = [Column("kind"), Column("table"), Column("what"), Column("name"), Column("detail")]
 
@@ -42,19 +41,15 @@ def show(
       llmctl schema show --json
     """
     app: App = ctx.obj
-    catalogue, names = _catalogue(app)
-    if table is None:
-        shown, tables = catalogue.statements, catalogue.tables
-    else:
-        own = names.get(table, table).lower()
-        shown = tuple(s for s in catalogue.statements if own in (s.table.lower(), s.name.lower()))
-        tables = tuple(t for t in catalogue.tables if t.name.lower() == own)
-        if not shown:
-            raise unknown("table", table, {s.name for s in catalogue.statements if s.kind in ("table", "view")})
+    statements, names = _statements(app)
+    own = names.get(table, table).lower() if table else None
+    shown = tuple(s for s in statements if own is None or own in (s.table.lower(), s.name.lower()))
+    if table and not shown:
+        raise unknown("table", table, {s.name for s in statements if s.kind in ("table", "view")})
     if app.format.is_json:
-        emit_json(app, [_object(one) for one in tables])
+        emit_json(app, [_object(one) for one in _catalogue(app)[0].tables if own in (None, one.name.lower())])
     else:
-        app.io.write(statements(shown))
+        app.io.write(sql.statements(shown))
 
 
 def emit(
@@ -126,6 +121,14 @@ def check(ctx: typer.Context) -> None:
             hint="bring it up to date with: llmctl db migrate" if is_old else _COMPARE,
             reason="drift",
         )
+
+
+def _statements(app: App) -> tuple[tuple[Statement, ...], Mapping[str, str]]:
+    """Return what :func:`_catalogue` has of statements, and no more."""
+    if app.db is None and not os.path.exists(app.hub_path):
+        return introspect.shipped().statements, {}
+    database = app.hub()
+    return introspect.statements_of_hub(database), database.names
 
 
 def _catalogue(app: App) -> tuple[Catalogue, Mapping[str, str]]:
