@@ -86,11 +86,15 @@ def attach(app: App, ref: str, wanted: Sequence[str]) -> Row:
 
 
 def detach(app: App, ref: str, wanted: Sequence[str]) -> Row:
-    """Take tools from an agent and return its record. Raises NotFoundError for one that it does not have."""
+    """Take tools, and agents that it may ask, from an agent; return its record. Raises NotFoundError for others."""
     database = app.hub("write")
     row = rows.get(database, ref)
+    definition = agents.definition_of(database, row)
+    left = tuple(name for name in definition.agents if name not in wanted)
     with database.transaction(durable=True):
-        for name in wanted:
+        columns = agents.columns(replace(definition, agents=left), row["chat_model_id"])
+        rows.update(database, row["id"], {"settings": columns["settings"]})
+        for name in (name for name in wanted if name not in definition.agents):
             if not rows.detach(database, row["id"], str(grants.tool_of(database, name).id)):
                 raise NotFoundError(f'the agent "{row["name"]}" has no tool "{name}"')
         agentfiles.stamp(database, row["id"])

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmctl.core.errors import BudgetError, DeniedError, LlmctlError
+from llmctl.core.errors import BudgetError, DeniedError, LlmctlError, NotFoundError
 from llmctl.core.tools import Tool
 from llmctl.engine import agentfiles, agents, grants, unfinished
 from llmctl.engine.agents import MOST_DEPTH
@@ -77,7 +77,10 @@ def fitted(manner: Manner, definition: Definition) -> Manner:
 
 
 def _tool(database: Database, name: str, asker: Asker) -> Tool:
-    row = rows.get(database, name)
+    row = rows.find(database, name)
+    if row is None:
+        hint = "take it from those that may be asked: llmctl agent detach NAME " + name
+        raise NotFoundError(f'the agent "{name}", which this one may ask, is gone', hint=hint)
     # It takes as long as it takes: the time of the turn that asks bounds it.
     data = {"function": _function(row["id"], asker), "lends": True, "timeout": math.inf}
     return Tool(row["name"], "function", row["description"] or f"Ask the agent {row['name']}.", _SCHEMA, data)

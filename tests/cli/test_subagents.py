@@ -134,3 +134,11 @@ def test_deleted_chat_takes_along_what_agents_were_asked_in_it(llmctl: Run, env:
     assert llmctl("chats", "delete", chat, "--yes").returncode == 0
     assert rows(llmctl, "SELECT count(*) FROM chats") == [(0,)]
     assert b"zanzibar" not in Path(env["LLMCTL_DB"]).read_bytes()
+
+
+def test_agent_that_is_gone_is_named_and_can_be_taken_away(llmctl: Run, boss: str) -> None:
+    llmctl("agent", "remove", "head", "--yes", check=True)
+    done = llmctl("agent", "run", boss, "hello")
+    assert (done.returncode, 'the agent "head", which this one may ask, is gone' in done.stderr) == (3, True)
+    llmctl("agent", "detach", boss, "head", check=True)
+    assert llmctl("agent", "run", boss, "hello", "-o", "tool=null").stdout == "hello\n"

@@ -193,7 +193,9 @@ def attach(
 def detach(
     ctx: typer.Context,
     ref: Ref,
-    tool: Annotated[list[str], typer.Argument(metavar="TOOL...", help="Tools to take away.")],
+    tool: Annotated[
+        list[str], typer.Argument(metavar="TOOL...", help="Tools to take away, or agents that it may ask.")
+    ],
 ) -> None:
     """Take tools from an agent.
 
