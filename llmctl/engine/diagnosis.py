@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmctl.core.errors import ConfigError, LlmctlError, StorageError
-from llmctl.engine import keys, probing, target, upkeep
+from llmctl.engine import keys, target, upkeep
 from llmctl.engine.asking import Surroundings
 from llmctl.store import backups, connections, migrations, opening, spool
 from llmctl.store.database import Database, Row
@@ -146,6 +146,8 @@ def _connection(database: Database, row: Row, around: Surroundings, network: boo
         target.access(found, around.env, home=around.home, on_terminal=around.on_terminal)
         note = _key_note(found.key, around)
         if network:
+            from llmctl.engine import probing  # only where the network is asked
+
             listing = probing.check(database, found, around, keep=False)
             return Symptom(name, "ok", f"{len(listing.models)} models, {listing.duration_ms} ms")
     except LlmctlError as error:

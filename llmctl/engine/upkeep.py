@@ -27,9 +27,8 @@ def _dead(database: Database) -> Finding:
 
 
 def _drift(database: Database) -> Finding:
-    found = drift.compare(
-        introspect.of_hub(database), introspect.shipped(database.names), database.names, database.fields
-    )
+    own, expected = introspect.of_hub(database, comments=False), introspect.shipped(database.names)
+    found = drift.compare(own, expected, database.names, database.fields)
     if not found:
         return Finding("schema")
     first = f'{found[0].kind} {found[0].what} "{found[0].name}" of "{found[0].table}"'

@@ -147,10 +147,11 @@ def shipped(names: Mapping[str, str] | None = None) -> Catalogue:
     return with_comments(replace(found, statements=tuple(commented)), _table_comments(commented))
 
 
-def of_hub(database: Database) -> Catalogue:
-    """Describe an open hub, with the comments of ``schema/`` where it has none of its own."""
+def of_hub(database: Database, *, comments: bool = True) -> Catalogue:
+    """Describe an open hub, with the comments of ``schema/`` where it has none of its own (it takes twice as long)."""
     with storage_errors(database.path):
-        return described(catalogue(database.connection), database.names)
+        found = catalogue(database.connection)
+        return described(found, database.names) if comments else found
 
 
 def described(found: Catalogue, names: Mapping[str, str]) -> Catalogue:

@@ -108,7 +108,7 @@ def check(ctx: typer.Context) -> None:
     """
     app: App = ctx.obj
     database = app.hub()
-    found = introspect.of_hub(database)
+    found = introspect.of_hub(database, comments=False)
     from llmctl.store import drift
 
     differences = drift.compare(found, introspect.shipped(database.names), database.names, database.fields)
