@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from llmctl.store import groups, reports
@@ -102,7 +103,7 @@ def searches(hub: str, env: dict[str, str], rounds: int) -> None:
     with closing(open_hub(hub).connection) as connection:
         for text in texts:
             spent = [_spent(("chats", "search", "--", text), env | {"LLMCTL_DB": hub}) for _ in range(rounds)]
-            within = statistics.median(_timed(lambda text=text: _search(hub, text)) for _ in range(rounds))
+            within = statistics.median(_timed(partial(_search, hub, text)) for _ in range(rounds))
             match = " ".join(word for word in text.split() if word.isalpha())
             counted = "SELECT count(*) FROM message_search WHERE message_search MATCH ?"
             hits = connection.execute(counted, (match,)).fetchone()[0] if match else 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llmctl.core.bundle import Record
 from llmctl.core.errors import UsageError
 from llmctl.core.jsontext import dumps
 from llmctl.engine.exporting import Wish
@@ -288,6 +289,13 @@ def test_messages_that_name_no_thread_are_adopted_and_counted_once(hubs):
     assert found == [{"seq": seq, "lost": 0} for seq in (1, 2, 3)]
     counted = ours.query("SELECT day, messages FROM {activity_daily} WHERE day LIKE '2026-11%' ORDER BY day")
     assert counted == [{"day": day.format(number).replace("T12", "T00"), "messages": 1} for number in range(1, 4)]
+
+
+def test_conversations_are_never_cut_and_what_has_none_is(monkeypatch):
+    monkeypatch.setattr(steps, "_ROWS", 3)
+    chat = [Record("chats", {}), *[Record("messages", {})] * 4]
+    lone = [Record("requests", {"chat_id": None}), *[Record("network_calls", {})] * 6]
+    assert [len(list(batch)) for batch in steps._Batches([*chat, *chat, *lone])] == [5, 5, 3, 3, 1]
 
 
 TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"

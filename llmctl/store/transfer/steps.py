@@ -62,12 +62,17 @@ def merge(database: Database, records: Iterable[Record], told: Told, *, dry_run:
 
 
 class _Batches:
-    """Cuts records into whole conversations, several small ones together. Each batch is used up before the next."""
+    """Cuts records into whole conversations, several small ones together. Each batch is used up before the next.
+
+    What belongs to no conversation is cut anywhere: in a large hub it is more than memory should hold.
+    """
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._records = iter(records)
         self._next: Record | None = None
         self._inside = False
+        #: Requests without a conversation came, and with them what belongs to them.
+        self._alone = False
         #: What said that the records broke off, once all that is whole was given.
         self.cut: IncompleteError | None = None
 
@@ -85,7 +90,7 @@ class _Batches:
                 whole = len(found)
                 if whole >= _ROWS or size >= _BYTES:
                     return found
-            if size >= _BYTES or len(found) >= 10 * _ROWS:
+            if size >= _BYTES or len(found) >= 2 * _ROWS:
                 return chain(found, self._rest())
             size += _size(self._next)
             try:
@@ -103,16 +108,19 @@ class _Batches:
         record = self._next
         assert record is not None
         self._inside = self._inside or record.table == "chats"
+        self._alone = record.table != "chats" and (self._alone or _is_alone(record))
         self._next = next(self._records, None)
         return record
 
     def _is_beginning(self, record: Record) -> bool:
         """Tell whether a conversation begins here, or a row that belongs to none: before them, or after all."""
-        if record.table == "chats":
+        if record.table == "chats" or self._alone or _is_alone(record):
             return True
-        if record.table == "requests":
-            return record.row.get("chat_id") is None
         return not self._inside and record.table in SHARED_TABLES
+
+
+def _is_alone(record: Record) -> bool:
+    return record.table == "requests" and record.row.get("chat_id") is None
 
 
 def _size(record: Record) -> int:
