@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from llmctl import planning
 from llmctl.core.errors import LlmctlError
-from llmctl.engine import erasing, falling_back, reading, selection, target
+from llmctl.engine import falling_back, selection
+from llmctl.engine.care import erasing
+from llmctl.engine.hindsight import reading
 from llmctl.engine.hooks import Hooks
 from llmctl.engine.outcome import TurnEvent
 from llmctl.engine.plan import Plan
+from llmctl.engine.reach import target
 from llmctl.engine.turn import Turn
 from llmctl.middleware import Middleware
 from llmctl.planning import Asking, Habits

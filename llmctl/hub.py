@@ -19,9 +19,11 @@ from llmctl.core.clock import now
 from llmctl.core.columns import column_value
 from llmctl.core.errors import ConfigError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.engine import counting, first_run, selection
+from llmctl.engine import selection
 from llmctl.engine.asking import Ask, Surroundings
 from llmctl.engine.chat_rows import chat_row
+from llmctl.engine.hindsight import counting
+from llmctl.engine.reach import first_run
 from llmctl.engine.redaction import Redaction
 from llmctl.middleware import Middleware
 from llmctl.planning import Asking, Confirm, Habits
@@ -246,7 +248,7 @@ class Hub:
             yield database
 
     def _reshape(self, tables: Mapping[str, str], fields: Sequence[str]) -> None:
-        from llmctl.engine import setup  # what init knows: not for every program
+        from llmctl.engine.care import setup  # what init knows: not for every program
 
         with self.lent() as database:
             setup.reshape(database, tables, fields)

@@ -12,15 +12,17 @@ from llmctl.core import schemadsl
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.jsontext import loads
 from llmctl.core.messages import File
-from llmctl.engine import correcting, functions, grants, target
+from llmctl.engine import correcting
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings, inherited
 from llmctl.engine.attaching import file_of, read_file
-from llmctl.engine.caps import Purse, caps
-from llmctl.engine.functions import Function
-from llmctl.engine.grants import Grant, Question, Reply, Tools
 from llmctl.engine.hooks import Hooks
+from llmctl.engine.money.caps import Purse, caps
 from llmctl.engine.plan import Plan
-from llmctl.engine.target import Target
+from llmctl.engine.reach import target
+from llmctl.engine.reach.target import Target
+from llmctl.engine.tooling import functions, grants
+from llmctl.engine.tooling.functions import Function
+from llmctl.engine.tooling.grants import Grant, Question, Reply, Tools
 from llmctl.middleware import HOOKS, Middleware
 from llmctl.store.database import Database, Row
 from llmctl.store.settings import chosen

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from llmctl.engine.outcome import Outcome
-from llmctl.engine.toolcalls import parsed_arguments
+from llmctl.engine.tooling.toolcalls import parsed_arguments
 
 
 @dataclass(frozen=True, slots=True)

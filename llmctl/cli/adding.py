@@ -10,7 +10,7 @@ from llmctl.cli.app import App
 from llmctl.cli.stdin import read_prompt
 from llmctl.cli.values import pairs
 from llmctl.core.errors import UsageError
-from llmctl.engine import unlocking
+from llmctl.engine.work import unlocking
 from llmctl.store import appending, messages, threads
 from llmctl.store.database import Row
 

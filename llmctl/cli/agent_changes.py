@@ -15,8 +15,9 @@ from llmctl.cli.looking import harmless
 from llmctl.cli.output import emit_json
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.jsontext import dumps
-from llmctl.engine import agentfiles, agents, grants
-from llmctl.engine.definitions import Definition
+from llmctl.engine.parties import agentfiles, agents
+from llmctl.engine.parties.definitions import Definition
+from llmctl.engine.tooling import grants
 from llmctl.store import agents as rows
 from llmctl.store.database import Database, Row
 

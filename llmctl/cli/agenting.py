@@ -13,14 +13,16 @@ from llmctl.cli.saying import Wishes
 from llmctl.cli.values import pairs
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.engine import agentfiles, agents, grants, selection, subagents
+from llmctl.engine import selection
 from llmctl.engine.asking import Ask, Manner
-from llmctl.engine.definitions import Definition
-from llmctl.engine.grants import Tools
-from llmctl.engine.party import Party
+from llmctl.engine.parties import agentfiles, agents, subagents
+from llmctl.engine.parties.definitions import Definition
+from llmctl.engine.parties.party import Party
+from llmctl.engine.parties.subagents import Asker
 from llmctl.engine.plan import Plan
-from llmctl.engine.subagents import Asker
-from llmctl.engine.target import Target
+from llmctl.engine.reach.target import Target
+from llmctl.engine.tooling import grants
+from llmctl.engine.tooling.grants import Tools
 from llmctl.store import agents as rows
 from llmctl.store.database import Database, Row
 

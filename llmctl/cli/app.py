@@ -14,7 +14,7 @@ from llmctl.core.errors import ConfigError, LlmctlError
 
 if TYPE_CHECKING:
     from llmctl.engine.asking import Origin, Surroundings
-    from llmctl.engine.caps import Purse
+    from llmctl.engine.money.caps import Purse
     from llmctl.store.database import Database, Mode
 
 
@@ -130,7 +130,7 @@ class App:
 
     def _connect_environment(self, hub: Database) -> None:
         """Give a hub that is being made the connections for the keys in the environment."""
-        from llmctl.engine import first_run
+        from llmctl.engine.reach import first_run
 
         for name in first_run.connect_environment(hub, self.env):
             self.note(f'made the hub "{self.hub_path}" with the connection "{name}", for the key in the environment')

@@ -13,7 +13,7 @@ from llmctl.core.errors import DeniedError
 
 if TYPE_CHECKING:
     from llmctl.cli.app import App
-    from llmctl.engine.grants import Question, Reply
+    from llmctl.engine.tooling.grants import Question, Reply
 
 _REPLIES: dict[str, Reply] = {
     "y": "once",

@@ -11,7 +11,7 @@ from llmctl.cli.values import pairs
 from llmctl.core.columns import column_value
 from llmctl.core.errors import UsageError
 from llmctl.engine.asking import Keep, Manner
-from llmctl.engine.caps import Caps, Purse, caps
+from llmctl.engine.money.caps import Caps, Purse, caps
 
 _EFFORTS = ("none", "low", "medium", "high")
 #: More seconds than anybody waits, and fewer than the system's clocks overflow at.

@@ -9,7 +9,8 @@ from typing import Any
 from llmctl.cli import asking, values
 from llmctl.cli.app import App
 from llmctl.core.jsontext import dumps, loads
-from llmctl.engine import target, unlocking
+from llmctl.engine.reach import target
+from llmctl.engine.work import unlocking
 from llmctl.store import chats, threads
 from llmctl.store.database import Database, Row
 

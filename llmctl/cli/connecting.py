@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from llmctl.cli.app import App
 from llmctl.core import jsontext, places
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, UsageError
-from llmctl.engine import keys, target
+from llmctl.engine.reach import keys, target
 from llmctl.store import connections, opening, settings
 from llmctl.store.database import Database, Row
 
 if TYPE_CHECKING:
-    from llmctl.engine.connecting import Wish
+    from llmctl.engine.reach.connecting import Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _stored(app: App, name: str, value: str) -> str:
 
 def _typed(app: App, wish: Wish) -> str | None:
     """Ask for the key unseen, where one is needed and nothing else has it."""
-    from llmctl.engine.connecting import provider_of
+    from llmctl.engine.reach.connecting import provider_of
 
     provider = provider_of(wish)
     base_url = wish.base_url or provider.base_url
@@ -184,7 +184,7 @@ def _from_environment(app: App, wish: Wish) -> str | None:
     """Return the provider's own variable, if this connection may have its key."""
     if wish.data.get("key"):
         return None
-    from llmctl.engine.connecting import provider_of
+    from llmctl.engine.reach.connecting import provider_of
 
     provider = provider_of(wish)
     return keys.choose(provider, wish.base_url or provider.base_url, None, app.env)

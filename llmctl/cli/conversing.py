@@ -16,10 +16,11 @@ from llmctl.cli.terminal import ago
 from llmctl.core.errors import InvalidOutputError, LlmctlError, UsageError
 from llmctl.core.interrupt import Signalled
 from llmctl.core.jsontext import dumps, loads
-from llmctl.engine import falling_back, selection, target, unfinished
+from llmctl.engine import falling_back, selection, unfinished
 from llmctl.engine.asking import Ask, Keep, inherited
 from llmctl.engine.outcome import Outcome
 from llmctl.engine.plan import Plan
+from llmctl.engine.reach import target
 from llmctl.engine.turn import Turn
 from llmctl.store import threads
 from llmctl.store.database import Database, Row

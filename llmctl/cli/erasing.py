@@ -8,7 +8,7 @@ from llmctl.cli.app import App
 from llmctl.cli.looking import called, chat
 from llmctl.cli.person import confirm
 from llmctl.cli.progress import Progress
-from llmctl.engine import erasing
+from llmctl.engine.care import erasing
 from llmctl.store.database import Row
 
 

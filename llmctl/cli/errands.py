@@ -12,12 +12,12 @@ from llmctl.cli.output import emit_json
 from llmctl.cli.values import pairs
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.money import dollars
-from llmctl.engine import other_targets
 from llmctl.engine.asking import Keep, Manner
-from llmctl.engine.caps import Purse, caps
 from llmctl.engine.errands import Account, Errand
 from llmctl.engine.exchange import Exchange
-from llmctl.engine.other_targets import Kind
+from llmctl.engine.money.caps import Purse, caps
+from llmctl.engine.reach import other_targets
+from llmctl.engine.reach.other_targets import Kind
 from llmctl.store.settings import chosen
 
 

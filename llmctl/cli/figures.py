@@ -11,7 +11,7 @@ from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_json, emit_list, emit_record
 from llmctl.core import periods
 from llmctl.core.errors import UsageError
-from llmctl.engine import counting
+from llmctl.engine.hindsight import counting
 from llmctl.store import groups, reports
 from llmctl.store.database import Database, Row
 from llmctl.store.scope import Scope

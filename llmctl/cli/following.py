@@ -7,7 +7,7 @@ import time
 from llmctl.cli.app import App
 from llmctl.cli.terminal import safe_text
 from llmctl.core.errors import NotFoundError
-from llmctl.engine import holder
+from llmctl.engine.work import holder
 from llmctl.store import joblog
 from llmctl.store.database import Database, Row
 

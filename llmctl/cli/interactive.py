@@ -11,8 +11,9 @@ from llmctl.cli.app import App
 from llmctl.core.errors import LlmctlError, StorageError, UsageError
 from llmctl.core.interrupt import Signalled, handle
 from llmctl.core.messages import Message
-from llmctl.engine import rewinding, target
+from llmctl.engine import rewinding
 from llmctl.engine.asking import Ask
+from llmctl.engine.reach import target
 from llmctl.store.database import Row
 
 if TYPE_CHECKING:

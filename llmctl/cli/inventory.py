@@ -46,7 +46,7 @@ def absolute(path: str) -> str:
 
 
 def _prisma(app: App) -> list[str]:
-    from llmctl.engine import prisma_files
+    from llmctl.engine.care import prisma_files
 
     try:
         return prisma_files.places(app.hub())

@@ -10,7 +10,7 @@ from typing import Any
 from llmctl.cli.app import App
 from llmctl.cli.progress import Progress
 from llmctl.core.errors import StorageError
-from llmctl.engine import upkeep
+from llmctl.engine.care import upkeep
 from llmctl.store import backups, migrations, opening
 from llmctl.store.database import Database
 from llmctl.store.migrations import Step

@@ -11,7 +11,8 @@ from llmctl.cli.values import pairs
 from llmctl.core import clock, periods
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.registry import unknown
-from llmctl.engine import model_table, naming_models, target
+from llmctl.engine.models import model_table, naming_models
+from llmctl.engine.reach import target
 from llmctl.providers import PROVIDERS
 from llmctl.store import aliases, prices
 from llmctl.store.database import Database, Row

@@ -19,7 +19,7 @@ from llmctl.core.jsontext import dumps
 from llmctl.core.messages import Message, ToolResult
 from llmctl.core.money import dollars
 from llmctl.engine.outcome import Note, Outcome, Pending, Started, ToolRun, TurnEvent, Waiting
-from llmctl.engine.toolcalls import parsed_arguments, shown_name
+from llmctl.engine.tooling.toolcalls import parsed_arguments, shown_name
 
 
 class Printer:

@@ -13,7 +13,7 @@ from llmctl.core import places
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.jsontext import dumps
 from llmctl.core.registry import unknown
-from llmctl.engine import definitions
+from llmctl.engine.parties import definitions
 
 #: Keys of a file that are flags too: those with a value, and those that are on or off.
 _VALUES = ("model", "connection", "fix", "thinking", "max_cost", "max_steps", "history", "timeout", "retries", "tag")

@@ -10,7 +10,7 @@ from llmctl.cli.progress import Progress
 from llmctl.core import periods
 from llmctl.core.errors import LockedError
 from llmctl.core.registry import unknown
-from llmctl.engine import erasing
+from llmctl.engine.care import erasing
 from llmctl.store import pruning, upkeep, wal
 from llmctl.store.database import Database
 from llmctl.store.pruning import Pruned

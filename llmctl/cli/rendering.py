@@ -9,7 +9,7 @@ from llmctl.cli.app import App
 from llmctl.cli.looking import harmless
 from llmctl.cli.output import Column, emit_json, emit_list, emit_made
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.engine.reading import conversation
+from llmctl.engine.hindsight.reading import conversation
 from llmctl.formats import conversations
 from llmctl.store import snapshots
 from llmctl.store.database import Database

@@ -13,8 +13,8 @@ from llmctl.cli import reporting
 from llmctl.cli.reporting import Wishes
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, NotFoundError, UsageError
-from llmctl.engine import dashboard, report_threads
-from llmctl.engine.report_threads import Room
+from llmctl.engine.hindsight import dashboard, report_threads
+from llmctl.engine.hindsight.report_threads import Room
 from llmctl.formats.report import page
 from llmctl.formats.report.page import View
 from llmctl.store.dashboard import moment

@@ -13,9 +13,9 @@ from llmctl.cli import figures, files, looking
 from llmctl.cli.app import App
 from llmctl.core import clock, periods
 from llmctl.core.errors import UsageError
-from llmctl.engine import dashboard, report_threads
-from llmctl.engine.dashboard import Wish
-from llmctl.engine.report_threads import Room
+from llmctl.engine.hindsight import dashboard, report_threads
+from llmctl.engine.hindsight.dashboard import Wish
+from llmctl.engine.hindsight.report_threads import Room
 from llmctl.formats.report import page
 from llmctl.formats.report.page import View
 from llmctl.store import settings

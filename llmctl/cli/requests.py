@@ -8,7 +8,7 @@ from llmctl.cli.app import App
 from llmctl.cli.looking import harmless
 from llmctl.cli.output import Column, emit_record
 from llmctl.core.jsontext import dumps, loads
-from llmctl.engine import rebuilding, reparse
+from llmctl.engine.hindsight import rebuilding, reparse
 from llmctl.formats import curl
 from llmctl.store import ledger, refs, streams
 from llmctl.store.database import Database, Row

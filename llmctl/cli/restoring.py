@@ -7,7 +7,7 @@ from contextlib import closing
 from llmctl.cli.app import App
 from llmctl.cli.progress import Progress
 from llmctl.core.errors import ConfigError, StorageError, UsageError
-from llmctl.engine.setup import refuse_live
+from llmctl.engine.care.setup import refuse_live
 from llmctl.store import backups, opening
 
 

@@ -8,7 +8,7 @@ from llmctl.cli.app import App
 from llmctl.cli.progress import Progress
 from llmctl.cli.stdin import read_text
 from llmctl.core.errors import StorageError, UsageError
-from llmctl.engine.setup import refuse_live
+from llmctl.engine.care.setup import refuse_live
 from llmctl.store import backups, scrubbing
 
 

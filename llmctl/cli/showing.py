@@ -9,7 +9,7 @@ from llmctl.cli.app import App
 from llmctl.cli.looking import called, harmless, paint
 from llmctl.cli.output import Column, emit_record
 from llmctl.core import jsontext
-from llmctl.engine.reading import conversation
+from llmctl.engine.hindsight.reading import conversation
 from llmctl.formats import text
 from llmctl.store import reports, threads
 from llmctl.store.database import Database, Row

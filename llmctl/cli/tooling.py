@@ -7,8 +7,8 @@ from typing import Any
 
 from llmctl.cli.app import App
 from llmctl.core.errors import NotFoundError
-from llmctl.engine import grants
-from llmctl.engine.grants import Tools
+from llmctl.engine.tooling import grants
+from llmctl.engine.tooling.grants import Tools
 from llmctl.store.database import Database
 
 

@@ -13,7 +13,7 @@ from llmctl.cli.toolwishes import json_of
 from llmctl.cli.values import pairs
 from llmctl.core.errors import UsageError
 from llmctl.core.jsontext import dumps
-from llmctl.engine import deciding
+from llmctl.engine.tooling import deciding
 from llmctl.store import invocations, joblog
 from llmctl.store.database import Database, Row
 from llmctl.store.records import Shape
@@ -21,8 +21,8 @@ from llmctl.store.records import Shape
 
 def run(app: App, ref: str, args: str | None, arg: list[str], timeout_s: float | None) -> None:
     """Run a tool; its result goes to stdout, whatever went wrong is raised."""
-    from llmctl.engine.grants import tool_of
-    from llmctl.engine.invoking import invoke
+    from llmctl.engine.tooling.grants import tool_of
+    from llmctl.engine.tooling.invoking import invoke
 
     if timeout_s is not None and timeout_s <= 0:
         raise UsageError(f'"--timeout {timeout_s:g}" is no number of seconds above 0')

@@ -10,8 +10,8 @@ from llmctl.cli.app import App
 from llmctl.cli.values import pairs
 from llmctl.core import jsontext
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.engine import permissions
-from llmctl.engine.toolmaking import Wish
+from llmctl.engine.tooling import permissions
+from llmctl.engine.tooling.toolmaking import Wish
 from llmctl.store import rules
 from llmctl.store.database import Database
 

@@ -12,9 +12,9 @@ from llmctl.cli.output import emit_json
 from llmctl.cli.progress import Progress
 from llmctl.core import periods
 from llmctl.core.errors import ConfigError, NotFoundError
-from llmctl.engine import exporting, importing, sources
-from llmctl.engine.exporting import Wish
-from llmctl.engine.importing import Report
+from llmctl.engine.transfer import exporting, importing, sources
+from llmctl.engine.transfer.exporting import Wish
+from llmctl.engine.transfer.importing import Report
 from llmctl.formats.exports import EXPORTS
 from llmctl.store.database import Database
 

@@ -11,9 +11,10 @@ from llmctl.cli.app import App
 from llmctl.cli.origin import SCRIPT_VARIABLE
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.registry import unknown
-from llmctl.engine import deciding, joblife, jobs
-from llmctl.engine.holder import JOB_VARIABLE
-from llmctl.engine.jobs import Ears, Skipped, Work
+from llmctl.engine.tooling import deciding
+from llmctl.engine.work import joblife, jobs
+from llmctl.engine.work.holder import JOB_VARIABLE
+from llmctl.engine.work.jobs import Ears, Skipped, Work
 from llmctl.store import joblog
 from llmctl.store.database import Row
 

@@ -9,7 +9,7 @@ from typing import Any
 from llmctl.core import places
 from llmctl.core.messages import File, Message, Text
 from llmctl.core.switches import is_set
-from llmctl.engine.caps import Caps
+from llmctl.engine.money.caps import Caps
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from llmctl.core.errors import RejectedError, UsageError
 from llmctl.core.mediatypes import UNKNOWN
 from llmctl.core.messages import File, Message, Part, Text
 from llmctl.engine.asking import Ask, Surroundings
-from llmctl.engine.target import Target
+from llmctl.engine.reach.target import Target
 from llmctl.wire import WIRES, Wire
 
 #: Key of a file's metadata: the URL that we fetched it from.

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatRequest
-from llmctl.core.errors import BudgetError, IncompleteError, LlmctlError, RejectedError, UnavailableError
+from llmctl.core.errors import BudgetError, IncompleteError, LlmctlError, UnavailableError
 from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta, Unreadable
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.jsontext import dumps
-from llmctl.engine import bodies, decoding, history, near_models
+from llmctl.engine import bodies, decoding, history
+from llmctl.engine.judging import judge, judged_break
+from llmctl.engine.models import near_models
 from llmctl.engine.outcome import Waiting
 from llmctl.engine.plan import Plan
 from llmctl.engine.recorder import Recorder
@@ -26,14 +28,11 @@ from llmctl.transport.retry import Policy
 from llmctl.wire import WIRES
 
 if TYPE_CHECKING:
-    from llmctl.engine.budgets import Reservation
-    from llmctl.engine.metering import Meter
+    from llmctl.engine.money.budgets import Reservation
+    from llmctl.engine.money.metering import Meter
 
 #: A refusal larger than this is no refusal anybody reads.
 _MOST_ERROR_BYTES = 1_000_000
-
-#: Options that bound the answer: reaching one of these is what the user asked for.
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict")
 
 
 class Caller:
@@ -117,8 +116,8 @@ class Caller:
                         self._delivered(step)
                     yield event
             except LlmctlError as error:
-                raise self._judged_break(step, self._harmless(error), received.broke) from error
-            self._judge(step)
+                raise judged_break(step, self._harmless(error), received.broke) from error
+            judge(step, self._manner.options, self._target.options)
 
     @contextmanager
     def _call(
@@ -154,35 +153,6 @@ class Caller:
         self._redact.error(error)
         return error
 
-    def _judge(self, step: Step) -> None:
-        """Raise where the stream ended, but not as a complete answer ends."""
-        response = step.fold.response()
-        if response.finish_reason is None and not step.events:
-            if response.unreadable:
-                raise UnavailableError(f"the answer cannot be read: {response.unreadable[0]}", reason="not_json")
-            raise UnavailableError("the answer was cut before its first event", reason="empty")
-        if response.finish_reason is None:
-            raise IncompleteError("the answer broke off: the stream ended without its end marker", reason="cut")
-        if response.unreadable:
-            raise IncompleteError(
-                f"the answer holds an event that cannot be read: {response.unreadable[0]}", reason="unreadable"
-            )
-        if response.finish_reason == "content_filter":
-            raise RejectedError("the provider's content filter stopped the answer", reason="content_filter")
-        if response.finish_reason == "incomplete":
-            why = f'the provider ended the answer early: "{response.raw_finish_reason}"'
-            raise IncompleteError(why, reason="ended_early")
-        if response.finish_reason == "length" and not any(self._option(name) for name in _LIMITS):
-            raise IncompleteError(
-                "the answer was cut at the model's length limit", hint="raise it with -o max_tokens=N", reason="length"
-            )
-
-    def _judged_break(self, step: Step, error: LlmctlError, broke: LlmctlError | None) -> LlmctlError:
-        """Return what a break of the connection means; an error that the provider sent stays what it is."""
-        if error is not broke or not step.events or (error.reason == "timeout" and not step.delivered):
-            return error
-        return IncompleteError(f"the answer broke off: {error.message}", hint=error.hint, reason=error.reason or "cut")
-
     def _wait(self, policy: Policy, attempt: int, error: LlmctlError) -> float | None:
         """Return the seconds before the next attempt, or None for no other one."""
         step = self._running()
@@ -199,9 +169,6 @@ class Caller:
         if not step.delivered:
             step.delivered = True
             step.time_to_first_token_ms = clock.elapsed_ms(step.started)
-
-    def _option(self, name: str) -> Any:
-        return self._manner.options.get(name) or self._target.options.get(name)
 
     def _running(self) -> Step:
         assert self._recorder.step

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from llmctl.core.ids import new_id
 from llmctl.core.jsontext import dumps, loads
 from llmctl.core.messages import File
-from llmctl.engine import holder
 from llmctl.engine.asking import Origin
 from llmctl.engine.attachments import SOURCE
 from llmctl.engine.plan import Plan
 from llmctl.engine.redaction import Redaction
+from llmctl.engine.work import holder
 from llmctl.store import jobs
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Insert, Update, Write

@@ -11,11 +11,12 @@ from llmctl.core.errors import UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.messages import File
-from llmctl.engine import bounds, costs, fetching
-from llmctl.engine.budgets import Bound
+from llmctl.engine import fetching
 from llmctl.engine.errands import Errand, Question
 from llmctl.engine.exchange import Exchange
-from llmctl.engine.pricing import Price, most
+from llmctl.engine.money import bounds, costs
+from llmctl.engine.money.budgets import Bound
+from llmctl.engine.money.pricing import Price, most
 from llmctl.providers.hosts import host_of
 from llmctl.wire import WIRES, Images
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.errors import UsageError
-from llmctl.engine import bounds, costs
-from llmctl.engine.budgets import Bound
 from llmctl.engine.errands import Errand, Question
 from llmctl.engine.exchange import Exchange
-from llmctl.engine.pricing import Price, most
+from llmctl.engine.money import bounds, costs
+from llmctl.engine.money.budgets import Bound
+from llmctl.engine.money.pricing import Price, most
 from llmctl.wire import WIRES, Embeddings
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError
 from llmctl.core.jsontext import dumps
-from llmctl.engine import holder
 from llmctl.engine.errands import Answer, Errand, Question
 from llmctl.engine.parts import usage_columns
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.steps import Step
+from llmctl.engine.work import holder
 
 Columns = dict[str, Any]
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from llmctl.core.events import Usage
 from llmctl.core.http import HttpRequest
 from llmctl.engine.asking import Keep, Manner, Origin, Surroundings
-from llmctl.engine.budgets import Bound
-from llmctl.engine.other_targets import Kind
-from llmctl.engine.pricing import Price
-from llmctl.engine.target import Target
+from llmctl.engine.money.budgets import Bound
+from llmctl.engine.money.pricing import Price
+from llmctl.engine.reach.other_targets import Kind
+from llmctl.engine.reach.target import Target
 
 
 class Answer(Protocol):

@@ -15,16 +15,17 @@ from llmctl.core.errors import BudgetError, LlmctlError, StorageError, Unavailab
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.ids import new_id
 from llmctl.core.interrupt import uninterrupted
-from llmctl.engine import budgets, costs, errand_rows
-from llmctl.engine.budgets import Reservation
+from llmctl.engine import errand_rows
 from llmctl.engine.errands import Account, Answer, Errand, Question
-from llmctl.engine.heartbeat import Heartbeat
+from llmctl.engine.money import budgets, costs
+from llmctl.engine.money.budgets import Reservation
+from llmctl.engine.reach.target import access
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.sending import send
 from llmctl.engine.staging import Staged
 from llmctl.engine.steps import Call, Step
-from llmctl.engine.target import access
+from llmctl.engine.work.heartbeat import Heartbeat
 from llmctl.store.database import Database
 from llmctl.store.writes import Insert, Update
 from llmctl.transport.retry import Policy

@@ -9,7 +9,7 @@ from llmctl.engine import selection
 from llmctl.engine.asking import Ask
 from llmctl.engine.outcome import Outcome
 from llmctl.engine.plan import Plan
-from llmctl.engine.target import Target
+from llmctl.engine.reach.target import Target
 from llmctl.store.database import Database
 
 

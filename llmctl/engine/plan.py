@@ -9,11 +9,11 @@ from llmctl.core.chat import ChatRequest
 from llmctl.core.errors import UsageError
 from llmctl.engine import attachments
 from llmctl.engine.asking import Ask, Keep, Manner, Origin, Surroundings
-from llmctl.engine.grants import Tools
 from llmctl.engine.history import Entry
 from llmctl.engine.hooks import Hooks
-from llmctl.engine.party import Party
-from llmctl.engine.target import Target
+from llmctl.engine.parties.party import Party
+from llmctl.engine.reach.target import Target
+from llmctl.engine.tooling.grants import Tools
 from llmctl.store.database import Row
 
 

@@ -8,8 +8,8 @@ from llmctl.core.errors import ConfigError
 from llmctl.core.http import Endpoint
 from llmctl.engine import attachments, history
 from llmctl.engine.plan import Plan, request_of, require_talk
+from llmctl.engine.reach.target import Access, access
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.target import Access, access
 from llmctl.store import threads
 from llmctl.store.database import Database
 from llmctl.wire import WIRES

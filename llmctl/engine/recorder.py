@@ -25,7 +25,7 @@ from llmctl.store.database import Database
 from llmctl.store.writes import Delete, Insert, Update, Write, legible
 
 if TYPE_CHECKING:
-    from llmctl.engine.budgets import Reservation
+    from llmctl.engine.money.budgets import Reservation
 
 #: Bytes after which pieces are committed although nothing is waited for.
 _MOST_UNSETTLED = 65_536

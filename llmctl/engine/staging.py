@@ -10,12 +10,13 @@ from llmctl.core.errors import LlmctlError, LockedError, NotFoundError, UsageErr
 from llmctl.core.ids import new_id
 from llmctl.core.jsontext import dumps
 from llmctl.core.messages import File, Message
-from llmctl.engine import holder, recovery, unfinished
+from llmctl.engine import unfinished
 from llmctl.engine.asking import Ask
 from llmctl.engine.chat_rows import chat_changes, chat_row, file_writes, job_row, session_writes, times
 from llmctl.engine.parts import raw_parts
 from llmctl.engine.plan import Plan
 from llmctl.engine.redaction import Redaction
+from llmctl.engine.work import holder, recovery
 from llmctl.store import invocations, threads
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Insert, Update, Write

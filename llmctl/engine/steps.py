@@ -11,7 +11,7 @@ from llmctl.core.chat import ChatResponse, Fold
 from llmctl.core.errors import LlmctlError
 
 if TYPE_CHECKING:
-    from llmctl.engine.budgets import Reservation
+    from llmctl.engine.money.budgets import Reservation
 
 
 @dataclass(slots=True)

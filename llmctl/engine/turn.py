@@ -19,22 +19,23 @@ from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, Stora
 from llmctl.core.events import TextDelta
 from llmctl.core.ids import new_id
 from llmctl.core.messages import Message
-from llmctl.engine import attachments, correcting, grants, history, toolcalls
+from llmctl.engine import attachments, correcting, history
 from llmctl.engine.calling import Caller
-from llmctl.engine.heartbeat import Heartbeat
-from llmctl.engine.metering import Meter
+from llmctl.engine.money.metering import Meter
 from llmctl.engine.outcome import Note, Outcome, Started, TurnEvent
 from llmctl.engine.plan import Plan, request_of, require_talk
+from llmctl.engine.reach.target import Access, access
 from llmctl.engine.recorder import Recorder
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.staging import abandon, message_writes, stage
-from llmctl.engine.target import Access, access
+from llmctl.engine.tooling import grants, toolcalls
+from llmctl.engine.work.heartbeat import Heartbeat
 from llmctl.store import invocations, threads
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Insert
 
 if TYPE_CHECKING:
-    from llmctl.engine.toolbox import Toolbox
+    from llmctl.engine.tooling.toolbox import Toolbox
 
 
 class Turn:
@@ -224,7 +225,7 @@ class Turn:
 
     @cached_property
     def _toolbox(self) -> Toolbox:
-        from llmctl.engine.toolbox import Toolbox  # threads and processes: only for those who have a call
+        from llmctl.engine.tooling.toolbox import Toolbox  # threads and processes: only for those who have a call
 
         return Toolbox(self._database, self._plan, self._staged, self._recorder, self.outcome, self._secrets)
 

@@ -57,7 +57,7 @@ def conversation(database: Database, thread_id: str, *, steps: bool = False) -> 
     """Return a thread as records in order, with ``tool_calls`` and ``attachments``.
 
     Without ``steps`` it is what people see: the calls of a turn stand with the answer that ends it. What is still
-    being written has the status ``pending`` and no content: see :mod:`llmctl.engine.reparse`.
+    being written has the status ``pending`` and no content: see :mod:`llmctl.engine.hindsight.reparse`.
     """
     rows = database.query("SELECT * FROM {messages} WHERE thread_id = ? ORDER BY seq", (thread_id,))
     files = _grouped(database.rows(_FILES, (thread_id,)))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.engine import holder
+from llmctl.engine.work import holder
 from llmctl.store import fields
 from llmctl.store.opening import open_hub
 from tests.conftest import Run

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmctl.core import clock
-from llmctl.engine import holder
+from llmctl.engine.work import holder
 from llmctl.store.opening import open_hub
 from tests.conftest import Run
 from tests.store.rows import Rows, event

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmctl.cli.helptopics import text as topic
-from llmctl.engine import definitions
+from llmctl.engine.parties import definitions
 from tests.conftest import Run
 
 ROOT = Path(__file__).parents[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from importlib.util import find_spec
 
 import pytest
 
@@ -105,18 +106,22 @@ FOR_OTHERS |= {f"llmctl.{name}" for name in ("tools", "formats.templates", "cli.
 FOR_OTHERS |= {
     f"llmctl.engine.{name}"
     for name in (
-        "agents",
-        "toolbox",
-        "workbench",
-        "price_list",
-        "model_table",
+        "parties.agents",
+        "tooling.toolbox",
+        "tooling.workbench",
+        "money.price_list",
+        "models.model_table",
         "fetching",
-        "bounds",
-        "budgets",
-        "unsettled",
+        "money.bounds",
+        "money.budgets",
+        "money.unsettled",
     )
 }
 FOR_OTHERS |= {f"llmctl.wire.{name}" for name in ("anthropic", "gemini", "openai_embeddings", "openai_images")}
+
+
+def test_what_others_need_is_there_under_that_name():
+    assert all(find_spec(name) for name in FOR_OTHERS if name.startswith("llmctl."))
 
 
 def test_chat_opens_nothing_that_others_need(tmp_path):

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from llmctl.engine import holder
+from llmctl.engine.work import holder
 from llmctl.store.opening import open_hub
 from tests.conftest import Run
 from tests.store.rows import Rows

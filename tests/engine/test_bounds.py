@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmctl.core.messages import File
-from llmctl.engine import bounds
+from llmctl.engine.money import bounds
 from tests.wire import recorded
 
 _OTHERS = {"web-search", "server-tool", "code-execution"}

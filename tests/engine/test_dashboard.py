@@ -10,7 +10,7 @@ import pytest
 
 from llmctl.core import clock, periods, spans
 from llmctl.core.dashboard import Dashboard
-from llmctl.engine.dashboard import Wish, gather
+from llmctl.engine.hindsight.dashboard import Wish, gather
 from llmctl.store import dashboard
 from llmctl.store.database import Database
 from llmctl.store.scope import Scope

@@ -12,8 +12,8 @@ import pytest
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.jsontext import dumps
 from llmctl.core.personalshapes import mask_personal
-from llmctl.engine import exporting
-from llmctl.engine.exporting import Wish
+from llmctl.engine.transfer import exporting
+from llmctl.engine.transfer.exporting import Wish
 from llmctl.formats.exports import EXPORTS
 from llmctl.store.opening import MEMORY, open_hub
 from tests.engine.transfer_stage import exported, imported

@@ -6,8 +6,9 @@ import pytest
 
 from llmctl.core.errors import LockedError, UsageError
 from llmctl.core.jsontext import loads
-from llmctl.engine import forking, history, holder, rewinding, unlocking
+from llmctl.engine import forking, history, rewinding
 from llmctl.engine.asking import Origin
+from llmctl.engine.work import holder, unlocking
 from llmctl.store import chats, fields, messages, reports
 from llmctl.store.scope import Scope
 from tests.store.rows import Rows, event, hub  # noqa: F401

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.engine import importing, sources
+from llmctl.engine.transfer import importing, sources
 from llmctl.store import messages, upkeep
 from llmctl.store.opening import MEMORY, open_hub
 from tests.engine.transfer_stage import counts, exported, imported, imported_file, new_hub

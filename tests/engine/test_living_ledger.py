@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from llmctl.core import clock
-from llmctl.engine import repricing
+from llmctl.engine.money import repricing
 from llmctl.store import deletion, groups, pruning, reports, sums, upkeep
 from llmctl.store.scope import Scope
 from tests.engine.transfer_stage import exported, imported, new_hub

@@ -12,7 +12,7 @@ import pytest
 from llmctl.core.bundle import Record
 from llmctl.core.errors import UsageError
 from llmctl.core.jsontext import dumps
-from llmctl.engine.exporting import Wish
+from llmctl.engine.transfer.exporting import Wish
 from llmctl.store import ddl, upkeep
 from llmctl.store.transfer import steps
 from llmctl.store.transfer.plan import DERIVED

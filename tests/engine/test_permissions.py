@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from llmctl.core.tools import Permission, Tool
-from llmctl.engine.grants import Grant, Tools, parsed
-from llmctl.engine.permissions import judge, matches
+from llmctl.engine.tooling.grants import Grant, Tools, parsed
+from llmctl.engine.tooling.permissions import judge, matches
 
 SCHEMA = {"schema": {"properties": {"n": {"maximum": 3}}, "required": ["n"]}}
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from llmctl.core.events import Usage
 from llmctl.core.jsontext import dumps
-from llmctl.engine import price_list
-from llmctl.engine.pricing import Price, cost_of, most, price_of
+from llmctl.engine.money import price_list
+from llmctl.engine.money.pricing import Price, cost_of, most, price_of
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

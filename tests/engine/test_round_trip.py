@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.jsontext import dumps
-from llmctl.engine.exporting import Wish
+from llmctl.engine.transfer.exporting import Wish
 from llmctl.store import ddl, fields
 from llmctl.store.opening import MEMORY, open_hub
 from llmctl.store.transfer.plan import DERIVED
@@ -71,7 +71,7 @@ def test_columns_come_in_one_order_whenever_they_were_added(full, tmp_path):
 
 
 def test_an_export_is_of_one_moment(full):
-    from llmctl.engine import exporting
+    from llmctl.engine.transfer import exporting
 
     database, chats = full
     wish = Wish(everything=True)

@@ -6,8 +6,8 @@ import io
 from contextlib import closing
 
 from llmctl.core.jsontext import dumps
-from llmctl.engine import exporting, importing, sources
-from llmctl.engine.exporting import Wish
+from llmctl.engine.transfer import exporting, importing, sources
+from llmctl.engine.transfer.exporting import Wish
 from llmctl.store import fields
 from llmctl.store.opening import create, open_hub
 from tests.store.rows import Rows

@@ -3,7 +3,7 @@
 import pytest
 
 from llmctl.core.errors import LlmctlError, UsageError
-from llmctl.engine import reparse
+from llmctl.engine.hindsight import reparse
 from llmctl.store import chats, fields, messages
 from llmctl.store.chats import Filter
 from tests.store.rows import START, Rows, event, hub  # noqa: F401

@@ -9,7 +9,9 @@ import pytest
 
 from llmctl.core.errors import LockedError
 from llmctl.core.jsontext import dumps
-from llmctl.engine import erasing, forking, holder
+from llmctl.engine import forking
+from llmctl.engine.care import erasing
+from llmctl.engine.work import holder
 from llmctl.store import chats, ddl, deletion, reports, snapshots, wal
 from llmctl.store.opening import open_hub
 from llmctl.store.scope import Scope

@@ -260,7 +260,7 @@ def unlock(
     Examples:
       llmctl chats unlock fix-42
     """
-    from llmctl.engine import unlocking
+    from llmctl.engine.work import unlocking
 
     app: App = ctx.obj
     database = app.hub("write")

@@ -89,7 +89,7 @@ def add(
       llmctl connection add work --base-url https://llm.example/v1 --key-env WORK_KEY
     """
     from llmctl.cli import connecting
-    from llmctl.engine.connecting import Wish, columns
+    from llmctl.engine.reach.connecting import Wish, columns
 
     app: App = ctx.obj
     wish = Wish(name, provider, model, type, base_url, wire, None, *connecting.more(header, option, data), description)
@@ -170,7 +170,7 @@ def edit(
       llmctl connection edit openai --key-stdin < key.txt
     """
     from llmctl.cli import connecting
-    from llmctl.engine.connecting import Wish, columns
+    from llmctl.engine.reach.connecting import Wish, columns
 
     app: App = ctx.obj
     database = app.hub("write")
@@ -214,7 +214,7 @@ def test(ctx: typer.Context, ref: OptionalRef = None) -> None:  # noqa: PT028 - 
     Examples:
       llmctl connection test openai
     """
-    from llmctl.engine import probing
+    from llmctl.engine.reach import probing
 
     app: App = ctx.obj
     database = app.hub("write")
@@ -246,7 +246,7 @@ def models(ctx: typer.Context, ref: OptionalRef = None) -> None:
     Examples:
       llmctl connection models ollama
     """
-    from llmctl.engine import probing
+    from llmctl.engine.reach import probing
 
     app: App = ctx.obj
     database = app.hub("write")
@@ -272,7 +272,7 @@ def default(
         app.note(f'"{row["name"]}" is used when none is named')
     name = connections.default_name(database)
     if name is None:
-        from llmctl.engine.target import THREE_WAYS
+        from llmctl.engine.reach.target import THREE_WAYS
 
         raise NotFoundError("there is no default connection", hint=THREE_WAYS)
     if app.format.is_json:
@@ -282,7 +282,7 @@ def default(
 
 
 def _target(app: App, ref: str | None) -> Any:
-    from llmctl.engine import target
+    from llmctl.engine.reach import target
 
     database = app.hub()
     if ref is not None:

@@ -99,7 +99,7 @@ def check(
       llmctl db check && echo sound
     """
     from llmctl.cli.progress import Progress
-    from llmctl.engine import upkeep
+    from llmctl.engine.care import upkeep
 
     app: App = ctx.obj
     database = app.hub()

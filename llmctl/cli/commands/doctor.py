@@ -10,8 +10,8 @@ import typer
 
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, listing
-from llmctl.engine import diagnosis
-from llmctl.engine.diagnosis import Symptom
+from llmctl.engine.care import diagnosis
+from llmctl.engine.care.diagnosis import Symptom
 
 _COLUMNS = [Column("name"), Column("status", "status"), Column("message"), Column("hint"), Column("kind", shown=False)]
 #: Where shells look for completions by themselves, below the home folder or from the root.

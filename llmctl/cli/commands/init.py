@@ -12,7 +12,7 @@ from llmctl.cli.app import App
 from llmctl.cli.output import answer, emit_json
 from llmctl.cli.progress import Progress
 from llmctl.core.errors import UsageError
-from llmctl.engine import prisma_files, setup
+from llmctl.engine.care import prisma_files, setup
 from llmctl.store import fields
 
 Tables = Annotated[

@@ -89,7 +89,7 @@ def show(ctx: typer.Context, ref: Ref) -> None:
     Examples:
       llmctl job show 4a15aa97
     """
-    from llmctl.engine import jobs
+    from llmctl.engine.work import jobs
 
     app: App = ctx.obj
     database = app.hub()
@@ -180,7 +180,7 @@ def cancel(ctx: typer.Context, ref: Ref) -> None:
     Examples:
       llmctl job cancel 4a15aa97
     """
-    from llmctl.engine import joblife
+    from llmctl.engine.work import joblife
 
     app: App = ctx.obj
     database = app.hub("write")
@@ -215,7 +215,7 @@ def recover(ctx: typer.Context) -> None:
     Examples:
       llmctl job recover
     """
-    from llmctl.engine import recovery
+    from llmctl.engine.work import recovery
 
     app: App = ctx.obj
     database = app.hub("write")

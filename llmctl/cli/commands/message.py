@@ -9,7 +9,7 @@ import typer
 from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
-from llmctl.engine import reading
+from llmctl.engine.hindsight import reading
 from llmctl.store import ledger, messages, streams
 from llmctl.store.records import Shape
 

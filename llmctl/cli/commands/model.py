@@ -131,7 +131,7 @@ def reprice(
       llmctl model reprice --all --since 2026-10-01
     """
     from llmctl.cli import looking
-    from llmctl.engine import repricing
+    from llmctl.engine.money import repricing
 
     app: App = ctx.obj
     database = app.hub("write")

@@ -161,7 +161,7 @@ def replay(
     """
     from llmctl.cli.asking_flags import defaults
     from llmctl.cli.printing import Printer
-    from llmctl.engine.replaying import Replay
+    from llmctl.engine.hindsight.replaying import Replay
 
     app: App = ctx.obj
     app.asking = defaults()

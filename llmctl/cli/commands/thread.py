@@ -9,7 +9,7 @@ import typer
 from llmctl.cli import flags, looking
 from llmctl.cli.app import App
 from llmctl.cli.output import Column, emit_list, emit_record, listing, record
-from llmctl.engine import reading
+from llmctl.engine.hindsight import reading
 from llmctl.store import snapshots, threadlist
 
 _COLUMNS = [
@@ -79,7 +79,7 @@ def unlock(
     Examples:
       llmctl thread unlock 5ec751b5
     """
-    from llmctl.engine import unlocking
+    from llmctl.engine.work import unlocking
 
     app: App = ctx.obj
     database = app.hub("write")

@@ -82,7 +82,7 @@ def add(
       llmctl tool add fs --mcp 'npx -y @modelcontextprotocol/server-filesystem .'
     """
     from llmctl.cli.toolwishes import wish
-    from llmctl.engine.toolmaking import made
+    from llmctl.engine.tooling.toolmaking import made
 
     app: App = ctx.obj
     columns = made(wish(app, name, type, server=mcp, builtin=builtin), app.surroundings(), app.hub_path)
@@ -138,7 +138,7 @@ def edit(
       llmctl tool edit run_command --deny '*'
     """
     from llmctl.cli.toolwishes import remember, wish
-    from llmctl.engine.toolmaking import changed
+    from llmctl.engine.tooling.toolmaking import changed
 
     app: App = ctx.obj
     database = app.hub("create")
@@ -222,7 +222,7 @@ def pending(ctx: typer.Context) -> None:
     Examples:
       llmctl tool pending
     """
-    from llmctl.engine.deciding import undecided
+    from llmctl.engine.tooling.deciding import undecided
 
     app: App = ctx.obj
     emit_list(app, undecided(app.hub()), _WAITING)
@@ -270,7 +270,7 @@ def deny(
 
 def _found(app: App, ref: str) -> Any:
     """Return a tool that is to be changed; a built-in one is put into the hub for that."""
-    from llmctl.engine.grants import tool_of
+    from llmctl.engine.tooling.grants import tool_of
 
     return tools.get(app.hub("create"), str(tool_of(app.hub("create"), ref).id))
 

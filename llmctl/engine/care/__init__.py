@@ -1,0 +1,1 @@
+"""Looking after the hub: making it, checking it, emptying it."""

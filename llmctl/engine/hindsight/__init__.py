@@ -1,0 +1,1 @@
+"""Looking back: what was sent, what came, what it amounts to."""

@@ -1,0 +1,1 @@
+"""What is known of models, and what people call them."""

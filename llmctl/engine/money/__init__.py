@@ -1,0 +1,1 @@
+"""What requests cost, and caps that hold."""

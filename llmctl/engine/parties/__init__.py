@@ -1,0 +1,1 @@
+"""Agents, prompt files and their definitions."""

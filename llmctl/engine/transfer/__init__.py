@@ -1,0 +1,1 @@
+"""Conversations and hubs on their way out and in."""

@@ -1,0 +1,1 @@
+"""Jobs: who holds them, whether they live, what dead ones left."""
