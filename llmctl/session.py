@@ -129,7 +129,7 @@ class AgentSession(Chat):
         plan = planning.with_tools(database, plan, named, self._habits.confirm, hooks)
         asker = Asker(database.path, plan.manner, plan.keep, plan.origin, plan.around)
         asked = subagents.granted(database, definition.agents, asker)
-        tools = replace(plan.tools.and_also(asked), agent_id=self._row["id"], agent=self._row["name"])
+        tools = plan.tools.and_also(asked)._replace(agent_id=self._row["id"], agent=self._row["name"])
         return replace(plan, tools=tools)
 
 

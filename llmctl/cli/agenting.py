@@ -70,7 +70,7 @@ class Agent:
         lent = (plan.manner, plan.keep, plan.origin, plan.around, self.party.depth)
         asker = Asker(database.path, *lent, frozenset(app.asking["approve"]), approving.asker(app))
         asked = subagents.granted(database, self.definition.agents, asker)
-        return replace(own.and_also(asked), agent_id=self.row["id"], agent=self.row["name"])
+        return own.and_also(asked)._replace(agent_id=self.row["id"], agent=self.row["name"])
 
 
 def chosen(app: App, database: Database, wishes: Wishes, chat: Row | None) -> Agent | None:

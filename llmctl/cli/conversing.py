@@ -40,7 +40,7 @@ class Conversation:
     def __init__(self, app: App, wishes: Wishes) -> None:
         self._app = app
         self._file = _prompt_file(app, wishes)
-        self._wishes = replace(wishes, no_log=wishes.no_log or bool(self._file and self._file.definition.no_log))
+        self._wishes = wishes._replace(no_log=wishes.no_log or bool(self._file and self._file.definition.no_log))
         self._check()
         self._origin = app.origin()
         self._outcome: Outcome | None = None

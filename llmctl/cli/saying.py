@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmctl.cli import attaching, stdin
 from llmctl.cli.app import App
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from llmctl.cli.prompt_files import PromptFile
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """The flags of ``chat`` alone."""
 
     words: tuple[str, ...] = ()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Permission = Literal["automatic", "user-permitted", "denied"]
 
@@ -41,8 +40,7 @@ class Halt(Exception):
         self.content = content
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(NamedTuple):
     """A thing that a model or a person may run. ``id`` is None where it is not in the hub."""
 
     name: str
@@ -50,14 +48,13 @@ class Tool:
     type: str
     description: str = ""
     #: JSON Schema of the arguments.
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Any] = {}
     #: How to run it: the words of its type.
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(NamedTuple):
     """What a run gave: text for the model, and an error where it failed."""
 
     content: str

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core.chat import ChatRequest, ChatResponse
 from llmctl.engine.outcome import ToolRun
@@ -12,8 +11,7 @@ from llmctl.engine.outcome import ToolRun
 Observer = Callable[[Any], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     """Functions of the program around llmctl, each kind in the order they are called in, in the turn's thread."""
 
     #: Called before every request of a turn; each may return another one. What it raises ends the turn, unsent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from llmctl.core.chat import ChatRequest
 from llmctl.core.dialect import Dialect
@@ -33,8 +33,7 @@ def accepts_nothing(media_type: str, by_url: bool, dialect: Dialect) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(NamedTuple):
     """How a protocol embeds. Refusals are read by the wire's ``parse_error``."""
 
     build_request: Callable[[Endpoint, EmbedRequest], HttpRequest]
@@ -43,8 +42,7 @@ class Embeddings:
     most_texts: int = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Images:
+class Images(NamedTuple):
     """How a protocol draws. Refusals are read by the wire's ``parse_error``."""
 
     build_request: Callable[[Endpoint, ImageRequest], HttpRequest]

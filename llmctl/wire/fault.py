@@ -7,8 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core.keyshapes import mask_keys
 
@@ -22,8 +21,7 @@ _MESSAGES = ("message", "msg", "detail", "details", "error_description")
 _CODES = ("code", "type", "status", "error_type", "reason")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """``code`` is the status the body or the answer names, 200 where an error in a 200 names none."""
 
     status: int

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Purse:
@@ -36,8 +35,7 @@ class Purse:
             self._spent += cost
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(NamedTuple):
     """The caps that a request has to fit under, in US dollars; None: no such cap."""
 
     purse: Purse | None = None

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.errors import StorageError
@@ -30,16 +29,14 @@ _PACKAGE, _DISTRIBUTION = "genai_prices", "genai_prices-"
 _CONTEXT = ("service_tier", "speed", "search_type")
 
 
-@dataclass(frozen=True, slots=True)
-class Seller:
+class Seller(NamedTuple):
     """Whose prices count. ``is_free``: a server of the user's own, which costs nothing where nobody says otherwise."""
 
     provider: str
     is_free: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What a request cost in US dollars, None where nobody knows, and the row it was priced by."""
 
     cost: float | None = None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmctl.core.chat import ChatRequest, ChatResponse
 from llmctl.core.errors import LlmctlError
@@ -22,8 +21,7 @@ if TYPE_CHECKING:  # what knows of prices is opened when the answer is there, or
     from llmctl.engine.money.pricing import Price
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(NamedTuple):
     """What a request cost. ``held``: what stays set aside where it ran under a cap and nobody says what it cost."""
 
     charge: Charge

@@ -7,9 +7,8 @@ negative.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, time
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core.events import Usage
 from llmctl.core.jsontext import loads
@@ -48,12 +47,11 @@ _IN_TOKENS_TOO = ("image", "audio_second")
 _NOTHING: Context = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Special:
+class Special(NamedTuple):
     """Rates that take the place of the usual ones: ``when`` the request says so, or at hours of the (UTC) day."""
 
     rates: Rates
-    when: Context = field(default_factory=dict)
+    when: Mapping[str, Any] = {}
     since: str | None = None
     begins: str | None = None
     ends: str | None = None
@@ -67,8 +65,7 @@ class Special:
         return all(context.get(name) == value for name, value in self.when.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """What a model costs from a date on: a row of ``model_prices``."""
 
     id: str | None

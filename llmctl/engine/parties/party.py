@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(NamedTuple):
     """The agent that a turn is with, and the session it belongs to."""
 
     id: str
@@ -16,9 +14,9 @@ class Party:
     version: str
     session_id: str
     #: The definition in full, kept with the session to tell what changed.
-    definition: Mapping[str, Any] = field(default_factory=dict)
+    definition: Mapping[str, Any] = {}
     #: What the session knows; the instructions may name it.
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
     #: The session is in the hub already.
     is_resumed: bool = False
     #: How many agents asked before this one.

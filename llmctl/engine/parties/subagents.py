@@ -149,7 +149,7 @@ def _plan(database: Database, agent_id: str, prompt: str, asker: Asker, context:
         origin=asker.origin,
         around=asker.around,
         tools=tools(database, row["id"], row["name"], definition, own),
-        party=party if session else replace(party, session_id=context.run_id),
+        party=party if session else party._replace(session_id=context.run_id),
         parent_job_id=context.job_id,
         on_idle=lambda: _go_on(context),
     )

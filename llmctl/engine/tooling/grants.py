@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from llmctl.core.chat import ToolSpec
 from llmctl.core.errors import UsageError
@@ -18,8 +17,7 @@ if TYPE_CHECKING:  # of which a turn without tools needs nothing
 Reply = Literal["once", "always", "no", "never", "stop"]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A call that a person is asked about. ``arguments`` is the whole JSON text, ``agent`` a name."""
 
     name: str
@@ -28,16 +26,14 @@ class Question:
     agent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """A tool that a chat or an agent has, and how freely it runs."""
 
     tool: Tool
     permission: Permission = "user-permitted"
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
+class Tools(NamedTuple):
     """The tools of a turn. Hooks are called in the main thread, around each run."""
 
     grants: tuple[Grant, ...] = ()
@@ -76,7 +72,7 @@ class Tools:
     def and_also(self, grants: Iterable[Grant]) -> Tools:
         """Return these and further ones; of two with one name the later counts."""
         found = {grant.tool.name: grant for grant in (*self.grants, *grants)}
-        return replace(self, grants=tuple(found.values()))
+        return self._replace(grants=tuple(found.values()))
 
 
 _NO_ARGUMENTS = {"type": "object", "properties": {}}

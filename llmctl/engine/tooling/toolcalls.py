@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.ids import new_id
@@ -23,8 +22,7 @@ from llmctl.store.database import Row
 _MOST_NAME = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a call ended. ``text`` is what the model is told."""
 
     status: str
