@@ -127,7 +127,7 @@ class Hub:
             without = planning.without_of(persistence)
             own_columns = _columns(database, fields)
             plan = planning.with_tools(database, plan, {"tools": own}, None, planning.hooks_of(()))
-            plan = replace(plan, keep=replace(plan.keep, name=name, without=without, fields=own_columns))
+            plan = replace(plan, keep=plan.keep._replace(name=name, without=without, fields=own_columns))
             row = chat_row(new_id(), plan, Redaction(()), now())
             row = {column: value for column, value in row.items() if column not in _TURNS}
             chat_id = chats.create(database, row | {"description": description}, system=instructions)

@@ -122,7 +122,7 @@ class AgentSession(Chat):
         ask = planning.ask_of(prompt, how)
         if ask.system is None:
             told = _told(self._agent, definition, {**party.metadata, **how.get("inputs", {})})
-            ask = replace(ask, system="\n".join(filter(None, (told, *self._habits.added))) or None)
+            ask = ask._replace(system="\n".join(filter(None, (told, *self._habits.added))) or None)
         target = agents.target_of(database, definition, self._hub.env)
         plan = replace(planning.plan(database, chat, ask, how, target, self._hub.around), party=party)
         named: Asking = {**how, "tools": [*definition.tools, *own, *how.get("tools", ())]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from llmctl.cli import approving, tooling
@@ -56,13 +56,13 @@ class Agent:
         return agents.target_of(database, self.definition, app.env)
 
     def manner(self, manner: Manner) -> Manner:
-        return replace(manner, options={**self.definition.options, **manner.options})
+        return manner._replace(options={**self.definition.options, **manner.options})
 
     def ask(self, ask: Ask) -> Ask:
         """Return what is said with the instructions as they are now, unless a flag says others."""
         if ask.system is not None:
             return ask
-        return replace(ask, system=agents.instructions(self.definition, {**self.party.metadata, **self.params}))
+        return ask._replace(system=agents.instructions(self.definition, {**self.party.metadata, **self.params}))
 
     def tools(self, app: App, database: Database, plan: Plan) -> Tools:
         """Return its tools, those of the flags, and the agents that it may ask."""

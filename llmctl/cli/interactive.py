@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmctl.cli.app import App
@@ -78,9 +77,9 @@ class Session:
 
     def _turn(self, ask: Ask) -> None:
         if self._system is not None:
-            ask = replace(ask, system=self._system)
+            ask = ask._replace(system=self._system)
         try:
-            outcome = self._conversation.turn(replace(ask, messages=tuple(self._memory)), self._chat)
+            outcome = self._conversation.turn(ask._replace(messages=tuple(self._memory)), self._chat)
             if outcome.chat_id is None:  # nothing is kept: the conversation is remembered here
                 self._memory += [*ask.spoken(), *outcome.new_messages]
         except StorageError:

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from llmctl.core.dialect import Dialect
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where and how to reach a model's host. ``headers`` carry the key: never store or print them unredacted."""
 
     base_url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    dialect: Dialect = field(default_factory=Dialect)
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    dialect: Dialect = Dialect()
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerEvent:
+class ServerEvent(NamedTuple):
     """One frame of a stream: a server-sent event, or a line of NDJSON (``event`` is None)."""
 
     data: str

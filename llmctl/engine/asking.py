@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core import places
 from llmctl.core.messages import File, Message, Text
@@ -12,8 +11,7 @@ from llmctl.core.switches import is_set
 from llmctl.engine.money.caps import Caps
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What is said. Without prompt and messages the turn goes on where the rows say it is unfinished."""
 
     prompt: str | None = None
@@ -41,11 +39,10 @@ class Ask:
         return not any(message.role != "system" for message in self.spoken())
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(NamedTuple):
     """How the model is called."""
 
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
     thinking: str | int | None = None
     shows_thinking: bool = False
     #: JSON Schema that the answer has to meet, and how often one that does not is sent back.
@@ -61,11 +58,10 @@ class Manner:
     #: How many earlier turns are sent; None: all.
     history: int | None = None
     #: What it may cost.
-    caps: Caps = field(default_factory=Caps)
+    caps: Caps = Caps()
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(NamedTuple):
     """What of the turn stays in the hub, and what it is marked with."""
 
     #: False: no text is kept, only the ledger row.
@@ -75,15 +71,14 @@ class Keep:
     #: A failed answer is removed even where some text came.
     rollback: bool = False
     name: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    references: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
+    references: Mapping[str, str] = {}
     #: Custom columns of chats.
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = {}
     tag: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a turn was asked for."""
 
     terminal: bool = False
@@ -101,8 +96,7 @@ class Origin:
         """
         if noted is None:
             return self
-        return replace(
-            self,
+        return self._replace(
             ledger_folder="folder" in noted,
             script=self.script if "script" in noted else None,
             git_commit=self.git_commit if "git" in noted else None,
@@ -110,11 +104,10 @@ class Origin:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What the process lends to the engine."""
 
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
     home: str = ""
     #: Folder for what the hub's own disk does not take.
     spool_folder: str | None = None
@@ -139,9 +132,8 @@ class Surroundings:
 
 def inherited(manner: Manner, keep: Keep, settings: Mapping[str, Any]) -> tuple[Manner, Keep]:
     """Fill in what the chat keeps of its first turn where nothing else was said."""
-    manner = replace(
-        manner,
+    manner = manner._replace(
         options={**settings.get("options", {}), **manner.options},
         thinking=manner.thinking if manner.thinking is not None else settings.get("thinking"),
     )
-    return manner, replace(keep, without=keep.without | frozenset(settings.get("without", ())))
+    return manner, keep._replace(without=keep.without | frozenset(settings.get("without", ())))

@@ -25,7 +25,7 @@ def ready(ask: Ask, target: Target, around: Surroundings | None) -> Ask:
     """
     if not ask.files:
         return ask
-    return replace(ask, files=tuple(_ready(file, target, around) for file in ask.files))
+    return ask._replace(files=tuple(_ready(file, target, around) for file in ask.files))
 
 
 def fit(messages: Iterable[Message], target: Target) -> tuple[tuple[Message, ...], list[str]]:

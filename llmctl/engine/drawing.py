@@ -60,7 +60,7 @@ def _whole(image: File, errand: Errand) -> File:
         return image
     # A server of the user's own may give addresses below itself; no other private one is fetched.
     own = host_of(image.url) == host_of(errand.target.base_url)
-    around = replace(errand.around, private_fetch=True) if own else errand.around
+    around = errand.around._replace(private_fetch=True) if own else errand.around
     found = fetching.fetch(image.url, around)
     return replace(image, data=found.data, media_type=found.media_type)
 

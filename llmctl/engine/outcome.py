@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import LlmctlError
@@ -17,8 +17,7 @@ _TOKENS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A step has its rows; None where nothing is logged."""
 
     chat_id: str | None
@@ -28,8 +27,7 @@ class Started:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """An attempt failed; another follows."""
 
     seconds: float
@@ -37,8 +35,7 @@ class Waiting:
     error: LlmctlError
 
 
-@dataclass(frozen=True, slots=True)
-class ToolRun:
+class ToolRun(NamedTuple):
     """A tool call of the model, with its result once there is one. ``arguments`` is JSON text."""
 
     id: str
@@ -48,8 +45,7 @@ class ToolRun:
     status: str = "pending"
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A tool call waits for a person's decision. ``arguments`` is JSON text."""
 
     invocation_id: str
@@ -57,8 +53,7 @@ class Pending:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something the user should know beside the answer."""
 
     text: str

@@ -75,7 +75,7 @@ def fitted(manner: Manner, definition: Definition) -> Manner:
         "retries": definition.retries,
     }
     chosen = {name: value for name, value in own.items() if value is not None}
-    return replace(manner, options=dict(definition.options), **chosen)
+    return manner._replace(options=dict(definition.options), **chosen)
 
 
 def _tool(database: Database, name: str, asker: Asker) -> Tool:
@@ -137,7 +137,7 @@ def _plan(database: Database, agent_id: str, prompt: str, asker: Asker, context:
     depth = asker.depth + 1
     party = agents.party(database, row, definition, session, depth=depth)
     manner = fitted(Manner(caps=asker.manner.caps, stream=asker.manner.stream), definition)
-    manner = replace(manner, timeout_s=_sooner(manner.timeout_s, context.timeout_s))
+    manner = manner._replace(timeout_s=_sooner(manner.timeout_s, context.timeout_s))
     own = replace(asker, depth=depth, manner=manner)
     chat = database.one("SELECT * FROM {chats} WHERE id = ?", (session["chat_id"],)) if session else None
     return Plan(

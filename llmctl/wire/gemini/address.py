@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import quote
 
 from llmctl.core.http import Endpoint, HttpRequest
@@ -27,7 +26,7 @@ def address_of(endpoint: Endpoint, model: str, operation: str, **query: str) -> 
     name = model.strip().strip("/").removeprefix("models/")
     template = "/{model}" if "/" in name else endpoint.dialect.model_path
     path = template.replace("{model}", quote(name, safe="/"))
-    return url_of(replace(endpoint, query={**query, **endpoint.query}), f"{path}:{operation}")
+    return url_of(endpoint._replace(query={**query, **endpoint.query}), f"{path}:{operation}")
 
 
 def post(endpoint: Endpoint, url: str, body: Mapping[str, object], accept: str = "application/json") -> HttpRequest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from llmctl.core.http import Endpoint, HttpRequest
@@ -28,7 +27,7 @@ def build_models_request(endpoint: Endpoint) -> HttpRequest:
     base, project, _ = endpoint.base_url.partition("/projects/")
     query = {} if project else {"pageSize": str(_PAGE)}
     path = endpoint.dialect.model_path.removesuffix("/{model}")
-    url = url_of(replace(endpoint, base_url=base, query={**query, **endpoint.query}), path)
+    url = url_of(endpoint._replace(base_url=base, query={**query, **endpoint.query}), path)
     return HttpRequest("GET", url, {"accept": "application/json"} | dict(endpoint.headers))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from llmctl.core.http import Endpoint, HttpRequest
@@ -19,7 +18,7 @@ def address(endpoint: Endpoint, path: str) -> str:
     base = base.rstrip("/")
     for door in _DOORS:
         base = base.removesuffix(door)
-    return url_of(replace(endpoint, base_url=base + mark + query), f"/api{path}")
+    return url_of(endpoint._replace(base_url=base + mark + query), f"/api{path}")
 
 
 def post(endpoint: Endpoint, path: str, body: Mapping[str, Any]) -> HttpRequest:
