@@ -679,3 +679,20 @@ def test_a_name_that_a_model_made_up_is_harmless(llmctl: Run, env: Mapping[str, 
 def test_a_hub_made_for_a_tool_is_the_users_alone(llmctl: Run, env: Mapping[str, str]) -> None:
     llmctl("tool", "add", "x", "--command", "ls", check=True)
     assert stat.S_IMODE(os.stat(env["LLMCTL_DB"]).st_mode) == 0o600
+
+
+def test_a_person_is_told_which_tools_are_built_in(llmctl: Run, env: Mapping[str, str]) -> None:
+    assert llmctl("chat", "-m", "echo", "-T", "time", "hi").returncode == 0
+    assert llmctl("tool", "list", "--columns", "name").stdout == "time\n"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(sys.executable, [sys.executable, "-m", "llmctl", "tool", "list"], dict(env))
+    screen = b""
+    try:
+        while piece := os.read(terminal, 1000):
+            screen += piece
+    except OSError:
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert b"built in and ready to use: read_file, list_files, fetch_url, run_command" in screen

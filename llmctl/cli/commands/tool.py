@@ -95,11 +95,18 @@ def add(
 def list_(ctx: typer.Context) -> None:
     """List tools.
 
+    Those built in (time, read_file, list_files, fetch_url, run_command) are kept here once they are used or changed.
+
     Examples:
       llmctl tool list
     """
+    from llmctl.engine.tooling import grants
+
     app: App = ctx.obj
-    emit_list(app, tools.listed(app.hub()), looking.with_fields(app.hub(), tools.TABLE, _COLUMNS))
+    database = app.hub()
+    emit_list(app, tools.listed(database), looking.with_fields(database, tools.TABLE, _COLUMNS))
+    if app.io.stdout_tty and (names := grants.unused_builtins(database)):
+        app.note(f"built in and ready to use: {', '.join(names)}")
 
 
 @record

@@ -122,6 +122,15 @@ def tool_of(database: Database, ref: str, *, writable: bool = True) -> Tool:
     return _builtin(database, ref, writable)
 
 
+def unused_builtins(database: Database) -> list[str]:
+    """Return the names of the built-in tools that are not in the hub yet."""
+    from llmctl.store import tools
+    from llmctl.tools.builtin import BUILTINS
+
+    known = {row["name"] for row in tools.listed(database)}
+    return [name for name in BUILTINS if name not in known]
+
+
 def _builtin(database: Database, name: str, writable: bool) -> Tool:
     from llmctl.core.jsontext import dumps
     from llmctl.store import tools
