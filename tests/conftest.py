@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests import zygote
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a gate in the background: what tests start would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
