@@ -66,7 +66,7 @@ def test_value_for_one_turn_is_not_kept(llmctl: Run, helper: str) -> None:
 def test_missing_metadata_is_named_and_nothing_is_sent(llmctl: Run, helper: str) -> None:
     done = llmctl("agent", "run", helper, "hello")
     assert done.returncode == 2
-    assert 'needs a value for "user"' in done.stderr
+    assert '"agent helper" needs a value for "user"' in done.stderr
     assert "--metadata user=VALUE" in done.stderr
     assert rows(llmctl, "SELECT * FROM v_requests") == []
 

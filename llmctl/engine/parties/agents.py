@@ -64,7 +64,7 @@ def definition_of(database: Database, row: Row) -> Definition:
 def _source(row: Row) -> str:
     """Return what messages call an agent's definition: its file, or itself where it is in none."""
     file = str(row["source_file"] or CLASS)
-    return f'agent "{row["name"]}"' if file.startswith(CLASS) else file
+    return f"agent {row['name']}" if file.startswith(CLASS) else file
 
 
 def columns(definition: Definition, connection_id: str | None) -> dict[str, Any]:
