@@ -1,6 +1,6 @@
 """llmctl: a scriptable hub for language models, in one SQLite file you own.
 
-For programs: ``from llmctl import Hub, Agent, tool``; see :class:`llmctl.hub.Hub`. Importing the package costs
+For programs: ``from llmctl import Hub, Agent, tool``; see :class:`llmctl.api.hub.Hub`. Importing the package costs
 nothing: each name opens its module when it is asked for.
 """
 
@@ -8,34 +8,34 @@ __version__ = "0.1.0"
 
 #: Name -> the module that has it.
 _DOOR = {
-    "Agent": "agent",
-    "AgentSession": "session",
-    "Chat": "chat",
-    "FunctionTool": "agent",
-    "Halt": "agent",
-    "Hub": "hub",
+    "Agent": "api.agent",
+    "AgentSession": "api.agent_session",
+    "Chat": "api.chat",
+    "FunctionTool": "api.agent",
+    "Halt": "api.agent",
+    "Hub": "api.hub",
     "LlmctlError": "errors",
-    "Middleware": "middleware",
-    "Response": "response",
-    "Stream": "streaming",
-    "tool": "agent",
+    "Middleware": "api.middleware",
+    "Response": "api.response",
+    "Stream": "api.stream",
+    "tool": "api.agent",
 }
 __all__ = [*_DOOR, "errors"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llmctl import errors as errors
-    from llmctl.agent import Agent as Agent
-    from llmctl.agent import FunctionTool as FunctionTool
-    from llmctl.agent import Halt as Halt
-    from llmctl.agent import tool as tool
-    from llmctl.chat import Chat as Chat
+    from llmctl.api.agent import Agent as Agent
+    from llmctl.api.agent import FunctionTool as FunctionTool
+    from llmctl.api.agent import Halt as Halt
+    from llmctl.api.agent import tool as tool
+    from llmctl.api.agent_session import AgentSession as AgentSession
+    from llmctl.api.chat import Chat as Chat
+    from llmctl.api.hub import Hub as Hub
+    from llmctl.api.middleware import Middleware as Middleware
+    from llmctl.api.response import Response as Response
+    from llmctl.api.stream import Stream as Stream
     from llmctl.errors import LlmctlError as LlmctlError
-    from llmctl.hub import Hub as Hub
-    from llmctl.middleware import Middleware as Middleware
-    from llmctl.response import Response as Response
-    from llmctl.session import AgentSession as AgentSession
-    from llmctl.streaming import Stream as Stream
 
 
 def __getattr__(name: str) -> object:

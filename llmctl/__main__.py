@@ -1,5 +1,5 @@
 """``python -m llmctl``."""
 
-from llmctl.entry import main
+from llmctl._fastpath import main
 
 main()

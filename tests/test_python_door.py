@@ -24,7 +24,7 @@ import llmctl
 from llmctl import Agent, Chat, Halt, Hub, Middleware, errors, tool
 from llmctl.core.chat import ChatRequest
 from llmctl.core.messages import Message
-from llmctl.engine.outcome import Started, ToolRun
+from llmctl.engine.turn.result import Started, ToolRun
 from tests.cli.cli_stage import PYTHON, ROOT
 from tests.conftest import Run
 from tests.fakes.openai_server import RESET, FakeServer, event, json_reply, refusal, stream
@@ -807,7 +807,7 @@ def test_importing_the_package_costs_nothing(env: Mapping[str, str]) -> None:
     assert loaded("import llmctl") == {"llmctl"}
     light = loaded("from llmctl import Agent, tool")
     assert {name for name in light if name.startswith("llmctl.")} == {
-        *("llmctl.agent", "llmctl.middleware", "llmctl.core", "llmctl.core.tools")
+        *("llmctl.api.agent", "llmctl.api.middleware", "llmctl.core", "llmctl.core.tools")
     }
     heavy = {"typer", "httpx", "sqlite_utils", "jinja2", "rich", "asyncio", "importlib.metadata", "genai_prices"}
     assert loaded("from llmctl import Hub") & heavy == set()

@@ -24,8 +24,14 @@ from typing import Any
 
 #: What every command loads, and what most do.
 _PRELOADED = (
-    *("llmctl.cli.main", "llmctl.cli.lazy", "llmctl.cli.tables", "llmctl.cli.conversing", "llmctl.cli.looking"),
-    *("llmctl.engine.turn", "llmctl.wire.openai_chat", "llmctl.providers.echo", "llmctl.store.writer"),
+    *(
+        "llmctl.cli.main",
+        "llmctl.cli.command_tree",
+        "llmctl.cli.console.table",
+        "llmctl.cli.turn.chat",
+        "llmctl.cli.looking",
+    ),
+    *("llmctl.engine.turn.turn", "llmctl.wire.openai_chat", "llmctl.providers.echo", "llmctl.store.writer"),
 )
 _MOST_BYTES = 1 << 20
 
@@ -78,7 +84,7 @@ def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
-    from llmctl.entry import main
+    from llmctl._fastpath import main
 
     try:
         main()

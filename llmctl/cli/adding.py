@@ -10,9 +10,9 @@ from llmctl.cli.app import App
 from llmctl.cli.stdin import read_prompt
 from llmctl.cli.values import pairs
 from llmctl.core.errors import UsageError
-from llmctl.engine.work import unlocking
-from llmctl.store import appending, messages, threads
+from llmctl.engine.jobs import unlock
 from llmctl.store.database import Row
+from llmctl.store.records import append_message, messages, threads
 
 ROLES = ("system", "user", "assistant")
 
@@ -39,7 +39,7 @@ def message(app: App, words: Sequence[str], wish: Wish) -> Row:
     with database.transaction(durable=True):
         thread = threads.of_chat(database, chat["id"])
         if thread is not None:
-            unlocking.free(database, thread["id"])
+            unlock.free(database, thread["id"])
         columns = {"role": wish.role, "content": content, "model_id": wish.model}
-        id = appending.append(database, chat, thread, columns, references)
+        id = append_message.append(database, chat, thread, columns, references)
     return messages.one(database, id)

@@ -9,17 +9,19 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import Any
 
-from llmctl.cli import asking, values
+from llmctl.cli import values
 from llmctl.cli.app import App
+from llmctl.cli.console.output import emit_json
 from llmctl.cli.looking import harmless
-from llmctl.cli.output import emit_json
+from llmctl.cli.turn import options as turn_options
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.jsontext import dumps
-from llmctl.engine.parties import agentfiles, agents
-from llmctl.engine.parties.definitions import Definition
-from llmctl.engine.tooling import grants
-from llmctl.store import agents as rows
+from llmctl.core.stored_json import dumps
+from llmctl.engine.agents import agents
+from llmctl.engine.agents import files as agents_files
+from llmctl.engine.agents.definition import Definition
+from llmctl.engine.tools import toolset
 from llmctl.store.database import Database, Row
+from llmctl.store.records import agents as rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def create(app: App, wishes: Wishes) -> Row:
     """Make an agent and return its record."""
     if not wishes.connection and not wishes.model:
         raise UsageError("an agent stands on a connection", hint="name one with --connection, or a model with --model")
-    if wishes.name and agentfiles.is_file(wishes.name):
+    if wishes.name and agents_files.is_file(wishes.name):
         raise UsageError(
             f'"{wishes.name}" would be taken for a file', hint="bring one in with: llmctl agent apply FILE"
         )
@@ -55,7 +57,7 @@ def edit(app: App, ref: str, wishes: Wishes) -> Row:
     """Change an agent and return its record. One that a file counts for is changed there."""
     database = app.hub("write")
     row = rows.get(database, ref)
-    if row["source_file"] and agentfiles.is_there(row["source_file"]):
+    if row["source_file"] and agents_files.is_there(row["source_file"]):
         raise UsageError(
             f'the agent "{row["name"]}" is what "{row["source_file"]}" says', hint="change the file; it is read anew"
         )
@@ -68,7 +70,7 @@ def apply(app: App, files: Sequence[str]) -> list[Row]:
     found = []
     for name in files:
         path = os.path.realpath(name)
-        row = agentfiles.apply(database, agentfiles.read(path, app.env), app.env, source=path, force=True)
+        row = agents_files.apply(database, agents_files.read(path, app.env), app.env, source=path, force=True)
         app.note(f'the agent "{row["name"]}" is as "{name}" says')
         found.append(rows.record(database, row))
     return found
@@ -80,9 +82,9 @@ def attach(app: App, ref: str, wanted: Sequence[str]) -> Row:
     row = rows.get(database, ref)
     with database.transaction(durable=True):
         for text in wanted:
-            name, permission = grants.parsed(text)
-            rows.attach(database, row["id"], str(grants.tool_of(database, name).id), permission)
-        agentfiles.stamp(database, row["id"])
+            name, permission = toolset.parsed(text)
+            rows.attach(database, row["id"], str(toolset.tool_of(database, name).id), permission)
+        agents_files.stamp(database, row["id"])
     return rows.record(database, rows.get(database, row["id"]))
 
 
@@ -96,23 +98,23 @@ def detach(app: App, ref: str, wanted: Sequence[str]) -> Row:
         columns = agents.columns(replace(definition, agents=left), row["chat_model_id"])
         rows.update(database, row["id"], {"settings": columns["settings"]})
         for name in (name for name in wanted if name not in definition.agents):
-            if not rows.detach(database, row["id"], str(grants.tool_of(database, name).id)):
+            if not rows.detach(database, row["id"], str(toolset.tool_of(database, name).id)):
                 raise NotFoundError(f'the agent "{row["name"]}" has no tool "{name}"')
-        agentfiles.stamp(database, row["id"])
+        agents_files.stamp(database, row["id"])
     return rows.record(database, rows.get(database, row["id"]))
 
 
 def new_session(app: App, ref: str, name: str | None, metadata: list[str], field: list[str]) -> Row:
     """Begin a session and return its record."""
     database = app.hub("create")
-    if agentfiles.is_file(ref):
+    if agents_files.is_file(ref):
         path = os.path.realpath(ref)
-        row = agentfiles.apply(database, agentfiles.read(path, app.env), app.env, source=path)
+        row = agents_files.apply(database, agents_files.read(path, app.env), app.env, source=path)
     else:
         row = rows.get(database, ref)
     target = agents.target_of(database, agents.definition_of(database, row), app.env)
     app.asking = {"metadata": [], "field": field, "reference": [], "no_persist": None, "rollback": False, "tag": None}
-    kept = asking.keep(app, database.fields.get("chats", {}), {})
+    kept = turn_options.keep(app, database.fields.get("chats", {}), {})
     chat = {"name": name, "source_id": row["id"], "model": target.model, "provider": target.provider.nodellm_id}
     if name and database.value("SELECT 1 FROM {chats} WHERE name = ?", (name,)):
         raise UsageError(f'there is a chat "{name}" already')
@@ -129,8 +131,8 @@ def show_diff(app: App, ref: str) -> None:
     row = agents.of_chat(database, chat)
     assert row is not None
     path = row["source_file"]
-    is_there = path and agentfiles.is_there(path)
-    definition = agentfiles.read(path, app.env) if is_there else agents.definition_of(database, row)
+    is_there = path and agents_files.is_there(path)
+    definition = agents_files.read(path, app.env) if is_there else agents.definition_of(database, row)
     now = agents.document(database, _with_permissions(database, definition, row) if is_there else definition)
     before = session["definition"] or {}
     if app.format.is_json:
@@ -174,13 +176,13 @@ def _changed(database: Database, definition: Definition, wishes: Wishes) -> Defi
         system=_text(wishes.instructions) if wishes.instructions is not None else definition.system,
         options=options,
         agents=tuple(dict.fromkeys((*definition.agents, *(rows.get(database, ref)["name"] for ref in wishes.agents)))),
-        thinking=asking.thinking_of(wishes.thinking) if wishes.thinking is not None else definition.thinking,
+        thinking=turn_options.thinking_of(wishes.thinking) if wishes.thinking is not None else definition.thinking,
         tools=_tools(definition.tools, wishes.tools),
     )
 
 
 def _tools(had: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
-    found = dict(map(grants.parsed, had)) | dict(map(grants.parsed, wanted))
+    found = dict(map(toolset.parsed, had)) | dict(map(toolset.parsed, wanted))
     return tuple(f"{name}:{permission}" for name, permission in found.items())
 
 
@@ -192,9 +194,9 @@ def _kept(app: App, database: Database, definition: Definition, row: Row | None)
         if row:
             rows.update(database, agent_id, columns)
         for text in definition.tools:
-            name, permission = grants.parsed(text)
-            rows.attach(database, agent_id, str(grants.tool_of(database, name).id), permission)
-        agentfiles.stamp(database, agent_id)
+            name, permission = toolset.parsed(text)
+            rows.attach(database, agent_id, str(toolset.tool_of(database, name).id), permission)
+        agents_files.stamp(database, agent_id)
     return rows.record(database, rows.get(database, agent_id))
 
 

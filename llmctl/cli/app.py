@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from llmctl.cli.io import Streams
-from llmctl.cli.output import OutputFormat
-from llmctl.core import places
+from llmctl.cli.console.io import Streams
+from llmctl.cli.console.output import OutputFormat
+from llmctl.core import paths
 from llmctl.core.errors import ConfigError, LlmctlError
 
 if TYPE_CHECKING:
-    from llmctl.engine.asking import Origin, Surroundings
-    from llmctl.engine.money.caps import Purse
+    from llmctl.engine.billing.limits import Purse
+    from llmctl.engine.turn.options import Origin, Surroundings
     from llmctl.store.database import Database, Mode
 
 
@@ -43,10 +43,10 @@ class App:
     @property
     def hub_path(self) -> str:
         """Where the hub is or would be; raises ConfigError without a home."""
-        path = places.hub_path(self.db, self.env)
+        path = paths.hub_path(self.db, self.env)
         if path is None:
             raise ConfigError("no home folder to keep the hub in", hint="set LLMCTL_DB", reason="no_home")
-        if path == places.hub_path(None, {"HOME": self.home}) and not os.path.isdir(self.home):
+        if path == paths.hub_path(None, {"HOME": self.home}) and not os.path.isdir(self.home):
             raise ConfigError(f'the home folder "{self.home}" is not there', hint="set LLMCTL_DB", reason="no_home")
         return path
 
@@ -69,20 +69,20 @@ class App:
 
     def surroundings(self) -> Surroundings:
         """Return what this process lends to the engine."""
-        from llmctl.engine.asking import Surroundings
+        from llmctl.engine.turn.options import Surroundings
 
         return Surroundings.of(self.env, on_terminal=self.io.stderr_tty)
 
     def origin(self) -> Origin:
         """Return where this run was asked for."""
-        from llmctl.cli import origin
+        from llmctl.cli.turn import caller_info
 
-        return origin.of_process(self.io, self.env)
+        return caller_info.of_process(self.io, self.env)
 
     def converse(self, **wishes: Any) -> None:
         """Run ``chat`` with its own flags (the fields of ``Wishes``): the engine is not for its help."""
-        from llmctl.cli.conversing import Conversation
-        from llmctl.cli.saying import Wishes
+        from llmctl.cli.turn.chat import Conversation
+        from llmctl.cli.turn.input import Wishes
 
         Conversation(self, Wishes(**wishes)).run()
 
@@ -99,7 +99,7 @@ class App:
 
     def say_line(self, text: str) -> None:
         """Write a line to stderr; what others chose of it cannot steer the terminal."""
-        from llmctl.cli.terminal import safe_text
+        from llmctl.cli.console.terminal import safe_text
 
         self.io.say((safe_text(text) if self.io.stderr_tty else text) + "\n")
 
@@ -121,16 +121,16 @@ class App:
             self._hub = None
 
     def _take_in(self, hub: Database) -> None:
-        from llmctl.store import spool
+        from llmctl.store import write_spool
 
-        folder = places.state_folder(self.env)
-        waiting = any(os.path.exists(place) for place in spool.places(hub.path, folder))
-        if waiting and (taken := spool.take_in(hub, folder)):
+        folder = paths.state_folder(self.env)
+        waiting = any(os.path.exists(place) for place in write_spool.places(hub.path, folder))
+        if waiting and (taken := write_spool.take_in(hub, folder)):
             self.note(f"took in {taken} writes that an earlier run could not make")
 
     def _connect_environment(self, hub: Database) -> None:
         """Give a hub that is being made the connections for the keys in the environment."""
-        from llmctl.engine.reach import first_run
+        from llmctl.engine.connections import first_run
 
         for name in first_run.connect_environment(hub, self.env):
             self.note(f'made the hub "{self.hub_path}" with the connection "{name}", for the key in the environment')

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmctl.cli import terminal
 from llmctl.cli.app import App
-from llmctl.core.money import dollars
+from llmctl.cli.console import terminal
+from llmctl.core.humanize import dollars
 from llmctl.store.database import Row
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmctl.cli import asking, values
+from llmctl.cli import values
 from llmctl.cli.app import App
-from llmctl.core.jsontext import dumps, loads
-from llmctl.engine.reach import target
-from llmctl.engine.work import unlocking
-from llmctl.store import chats, threads
+from llmctl.cli.turn import options as turn_options
+from llmctl.core.stored_json import dumps, loads
+from llmctl.engine.connections import target
+from llmctl.engine.jobs import unlock
 from llmctl.store.database import Database, Row
+from llmctl.store.records import chats, threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def columns(app: App, database: Database, wishes: Wishes, chat: Row | None) -> d
     old = chat or {"settings": None, "metadata": None, "refs": None, "model": None}
     app.asking = {"metadata": wishes.metadata, "field": wishes.fields, "reference": wishes.references}
     app.asking |= {"no_persist": None, "rollback": False, "tag": None}
-    kept = asking.keep(app, database.fields.get("chats", {}), {})
+    kept = turn_options.keep(app, database.fields.get("chats", {}), {})
     options = values.pairs(wishes.options, "-o", typed=True)
     found = _target(app, database, wishes) if wishes.model or wishes.connection else None
     settings = loads(old["settings"], {})
@@ -59,7 +60,7 @@ def edit(database: Database, chat: Row, changes: Mapping[str, Any], system: str 
     with database.transaction(durable=True):
         thread = threads.of_chat(database, chat["id"])
         if system is not None and thread is not None:
-            unlocking.free(database, thread["id"])
+            unlock.free(database, thread["id"])
         chats.edit(database, chat, changes, system=system)
 
 

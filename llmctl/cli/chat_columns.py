@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmctl.cli.output import Column
+from llmctl.cli.console.output import Column
 
 CHATS = [
     Column("id", "id"),

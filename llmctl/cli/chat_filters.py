@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmctl.cli.app import App
 from llmctl.cli.looking import moment
 from llmctl.core.errors import UsageError
-from llmctl.store import chats, refs
+from llmctl.store import refs
 from llmctl.store.database import Database, Row
+from llmctl.store.records import chats
 
 
 def wanted(

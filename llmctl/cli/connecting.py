@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmctl.cli.app import App
-from llmctl.core import jsontext, places
+from llmctl.core import paths, stored_json
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, UsageError
-from llmctl.engine.reach import keys, target
-from llmctl.store import connections, opening, settings
+from llmctl.engine.connections import keys, target
+from llmctl.store import opening
 from llmctl.store.database import Database, Row
+from llmctl.store.records import connections, settings
 
 if TYPE_CHECKING:
-    from llmctl.engine.reach.connecting import Wish
+    from llmctl.engine.connections.edit import Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _data(text: str | None) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError) as error:
             raise NotFoundError(f'cannot read "{text[1:]}": {getattr(error, "strerror", None) or error}') from error
     try:
-        found = jsontext.loads(text)
+        found = stored_json.loads(text)
     except ValueError as error:
         raise UsageError(f'"--data" holds no JSON: {error}') from error
     if not isinstance(found, dict):
@@ -153,7 +154,7 @@ def forget(app: App, row: Row) -> None:
 
 def _folder(app: App) -> str:
     """Return the folder of keys that llmctl keeps: beside other data, or beside the hub where there is no home."""
-    folder = places.data_folder(app.env) or os.path.dirname(os.path.abspath(app.hub_path))
+    folder = paths.data_folder(app.env) or os.path.dirname(os.path.abspath(app.hub_path))
     return os.path.join(folder, "keys")
 
 
@@ -168,14 +169,14 @@ def _stored(app: App, name: str, value: str) -> str:
 
 def _typed(app: App, wish: Wish) -> str | None:
     """Ask for the key unseen, where one is needed and nothing else has it."""
-    from llmctl.engine.reach.connecting import provider_of
+    from llmctl.engine.connections.edit import provider_of
 
     provider = provider_of(wish)
     base_url = wish.base_url or provider.base_url
     is_needless = provider.auth == "none" or provider.local or wish.headers or wish.data.get("key")
     if is_needless or keys.choose(provider, base_url, None, app.env):
         return None
-    from llmctl.cli.person import ask_secret
+    from llmctl.cli.console.prompts import ask_secret
 
     return ask_secret(app, f"Key of {provider.name} (nothing to leave it out): ")
 
@@ -184,7 +185,7 @@ def _from_environment(app: App, wish: Wish) -> str | None:
     """Return the provider's own variable, if this connection may have its key."""
     if wish.data.get("key"):
         return None
-    from llmctl.engine.reach.connecting import provider_of
+    from llmctl.engine.connections.edit import provider_of
 
     provider = provider_of(wish)
     return keys.choose(provider, wish.base_url or provider.base_url, None, app.env)

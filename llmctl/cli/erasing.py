@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmctl.cli.app import App
+from llmctl.cli.console.progress import Progress
+from llmctl.cli.console.prompts import confirm
 from llmctl.cli.looking import called, chat
-from llmctl.cli.person import confirm
-from llmctl.cli.progress import Progress
-from llmctl.engine.care import erasing
+from llmctl.engine.maintenance import delete as maintenance_delete
 from llmctl.store.database import Row
 
 
@@ -19,7 +19,7 @@ def delete(app: App, refs: Sequence[str], *, with_usage: bool, yes: bool) -> Non
     confirm(app, _question(rows, with_usage), yes=yes)
     with Progress(app, "deleting") as progress:
         ids = [row["id"] for row in rows]
-        erased = erasing.erase(database, ids, with_usage=with_usage, progress=progress.word)
+        erased = maintenance_delete.erase(database, ids, with_usage=with_usage, progress=progress.word)
     for row in rows:
         if app.quiet or not app.io.stdout_tty:
             app.io.write(f"{row['id']}\n")

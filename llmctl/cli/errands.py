@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.cli.output import emit_json
+from llmctl.cli.console.output import emit_json
 from llmctl.cli.values import pairs
 from llmctl.core.errors import LlmctlError, UsageError
-from llmctl.core.money import dollars
-from llmctl.engine.asking import Keep, Manner
-from llmctl.engine.errands import Account, Errand
-from llmctl.engine.exchange import Exchange
-from llmctl.engine.money.caps import Purse, caps
-from llmctl.engine.reach import other_targets
-from llmctl.engine.reach.other_targets import Kind
-from llmctl.store.settings import chosen
+from llmctl.core.humanize import dollars
+from llmctl.engine.billing.limits import Purse, caps
+from llmctl.engine.connections import other_targets
+from llmctl.engine.connections.other_targets import Kind
+from llmctl.engine.single_request import Account, Errand
+from llmctl.engine.single_request_runner import Exchange
+from llmctl.engine.turn.options import Keep, Manner
+from llmctl.store.records.settings import chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,10 @@ def text_form(error: LlmctlError) -> str:
 
 def json_form(error: LlmctlError) -> str:
     """Return the line for a program."""
-    from llmctl.core import jsontext
+    from llmctl.core import stored_json
 
     fields = ("code", "reason", "message", "hint", "retryable", "chat_id", "request_id")
-    return jsontext.dumps({"error": {name: getattr(error, name) for name in fields}}) + "\n"
+    return stored_json.dumps({"error": {name: getattr(error, name) for name in fields}}) + "\n"
 
 
 def internal_error(error: BaseException) -> LlmctlError:

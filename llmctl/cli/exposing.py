@@ -7,11 +7,12 @@ from itertools import groupby
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.formats.openmetrics import Family, Sample, label_names, metric_name
-from llmctl.store import groups, metrics, reports
 from llmctl.store.database import Database, Row
-from llmctl.store.scope import Scope
+from llmctl.store.records import metrics
+from llmctl.store.stats import group_by, query
+from llmctl.store.stats.scope import Scope
 
 _KEYS = ("provider", "model", "connection", "agent", "tag", "status")
 _KINDS = ("input", "output", "cached", "cache_write", "thinking")
@@ -21,7 +22,7 @@ _OWN = "llmctl_"
 
 def ledger(database: Database) -> Iterator[Family]:
     """Yield what was asked, used and paid since the hub began, from the roll-up by month."""
-    rows, _ = reports.grouped(database, Scope(), groups.grouping(database, _KEYS))
+    rows, _ = query.grouped(database, Scope(), group_by.grouping(database, _KEYS))
     yield Family(f"{_OWN}requests", "counter", "Requests that are finished.", _sums(rows, "requests"))
     yield Family(f"{_OWN}retries", "counter", "HTTP attempts after the first.", _sums(rows, "retries"))
     tokens = (Sample(row[f"{kind}_tokens"], _labels(row) | {"kind": kind}, "_total") for row in rows for kind in _KINDS)

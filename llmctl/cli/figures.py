@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from llmctl.cli import looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_json, emit_list, emit_record
-from llmctl.core import periods
+from llmctl.cli.console.output import Column, emit_json, emit_list, emit_record
+from llmctl.core import time_ranges
 from llmctl.core.errors import UsageError
-from llmctl.engine.hindsight import counting
-from llmctl.store import groups, reports
+from llmctl.engine.inspect import stats_scope
 from llmctl.store.database import Database, Row
-from llmctl.store.scope import Scope
+from llmctl.store.stats import group_by as stats_group_by
+from llmctl.store.stats import query
+from llmctl.store.stats.scope import Scope
 
 _COLUMNS = [
     Column("requests", "number"),
@@ -61,16 +62,16 @@ class Wishes(NamedTuple):
 
 def show(app: App, wishes: Wishes) -> None:
     """Count, and write it: one record, or a row for each group."""
-    zone = periods.time_zone(wishes.tz) if wishes.tz else None
+    zone = time_ranges.time_zone(wishes.tz) if wishes.tz else None
     span = span_of(wishes.since, wishes.until, wishes.period, zone or UTC)
     keys = _keys(wishes)
     database = app.hub()
     chat_id = looking.chat_id(database, wishes.chat)
-    scope = counting.scope(database, chat_id, wishes.agent, wishes.connection, *span)
+    scope = stats_scope.scope(database, chat_id, wishes.agent, wishes.connection, *span)
     if keys:
         _show_groups(app, database, scope, keys, zone, wishes)
         return
-    figures = reports.total(database, scope)
+    figures = query.total(database, scope)
     if app.format.kind == "auto":
         figures = {"range": _range(scope, figures)} | figures
         emit_record(
@@ -85,7 +86,7 @@ def show(app: App, wishes: Wishes) -> None:
 def _show_groups(
     app: App, database: Database, scope: Scope, keys: Sequence[str], zone: tzinfo | None, wishes: Wishes
 ) -> None:
-    rows, total = reports.grouped(database, scope, groups.grouping(database, keys, zone))
+    rows, total = query.grouped(database, scope, stats_group_by.grouping(database, keys, zone))
     columns = [*(Column(key) for key in keys), *_COLUMNS]
     if app.format.kind == "json":
         _write_json(app, rows, total, columns)
@@ -123,8 +124,8 @@ def span_of(since: str | None, until: str | None, period: str | None, zone: tzin
     if period is not None:
         if since is not None or until is not None:
             raise UsageError('"--in" excludes "--since" and "--until"')
-        return periods.span(period, zone=zone)
-    begin, end = (periods.moment(text, zone=zone) if text is not None else None for text in (since, until))
+        return time_ranges.span(period, zone=zone)
+    begin, end = (time_ranges.moment(text, zone=zone) if text is not None else None for text in (since, until))
     if begin and end and begin > end:
         raise UsageError(f'"--since {since}" is later than "--until {until}"')
     return begin, end

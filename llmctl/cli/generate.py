@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from llmctl.cli import helptext
 from llmctl.cli.catalog import CATALOG, PLUMBING, below
-from llmctl.cli.helptopics import EXIT_CODE_HELP
-from llmctl.cli.shells import bash, fish, zsh
-from llmctl.cli.shells.spec import specs
+from llmctl.cli.completions import bash, fish, zsh
+from llmctl.cli.completions.spec import specs
+from llmctl.cli.help import text as help_text
+from llmctl.cli.help.topics import EXIT_CODE_HELP
 from llmctl.core.errors import EXIT_CODES
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -19,9 +19,9 @@ def generated_files() -> dict[str, str]:
     """Return every generated file: its path in the checkout, its text."""
     commands = specs()
     return {
-        "llmctl/cli/static/version.txt": helptext.version(),
-        "llmctl/cli/static/help.txt": helptext.root(),
-        "llmctl/cli/static/help-all.txt": helptext.root(everything=True),
+        "llmctl/cli/static/version.txt": help_text.version(),
+        "llmctl/cli/static/help.txt": help_text.root(),
+        "llmctl/cli/static/help-all.txt": help_text.root(everything=True),
         "README.md": _readme(),
         "completions/llmctl.bash": bash.script(commands),
         "completions/_llmctl": zsh.script(commands),

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.core import places as xdg
+from llmctl.core import paths as xdg
 from llmctl.core.errors import LlmctlError
-from llmctl.store import backups, spool
+from llmctl.store import write_spool
+from llmctl.store.maintenance import backup
 from llmctl.store.opening import MEMORY
 
 Row = dict[str, Any]
@@ -28,9 +29,9 @@ def places(app: App) -> Iterator[Row]:
         return
     yield _place("write-ahead log", f"{path}-wal")
     yield _place("shared memory", f"{path}-shm")
-    for copy in backups.beside(path):
+    for copy in backup.beside(path):
         yield _place("copy of the hub", copy)
-    for waiting in spool.places(path, xdg.state_folder(app.env)):
+    for waiting in write_spool.places(path, xdg.state_folder(app.env)):
         yield _place("spool", waiting)
     data = xdg.data_folder(app.env) or os.path.dirname(path)
     yield _place("keys", os.path.join(data, "keys"))
@@ -46,10 +47,10 @@ def absolute(path: str) -> str:
 
 
 def _prisma(app: App) -> list[str]:
-    from llmctl.engine.care import prisma_files
+    from llmctl.engine.maintenance import prisma_file
 
     try:
-        return prisma_files.places(app.hub())
+        return prisma_file.places(app.hub())
     except LlmctlError:  # no hub, or none that can be read: its place is all there is to say
         return []
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.cli.output import Column
-from llmctl.cli.terminal import coloured, has_colour, safe_text
-from llmctl.core import periods
+from llmctl.cli.console.output import Column
+from llmctl.cli.console.terminal import coloured, has_colour, safe_text
+from llmctl.core import time_ranges
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.registry import unknown
-from llmctl.store import chats, refs, threads
+from llmctl.store import refs
 from llmctl.store.database import Database, Row
+from llmctl.store.records import chats, threads
 
 #: Rows of a listing when nothing else is said.
 FIRST_PAGE = 50
@@ -34,7 +35,7 @@ def limit(value: int) -> int | None:
 
 def moment(text: str | None) -> str | None:
     """Return the stored time of ``--since`` and its like."""
-    return periods.moment(text) if text is not None else None
+    return time_ranges.moment(text) if text is not None else None
 
 
 def chat(database: Database, ref: str) -> Row:
@@ -95,6 +96,6 @@ def paint(app: App, text: str, colour: str) -> str:
 def _named(database: Database, ref: str) -> Row:
     if ref != "last":
         return refs.get(database, "chats", ref, kind="chat")
-    from llmctl.engine import selection  # 5 ms of what turns are made of
+    from llmctl.engine.chats import lookup  # 5 ms of what turns are made of
 
-    return selection.by_reference(database, ref)
+    return lookup.by_reference(database, ref)

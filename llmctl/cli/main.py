@@ -10,11 +10,11 @@ from contextlib import suppress
 from signal import SIGINT, SIGPIPE
 from typing import NoReturn
 
-from llmctl.cli import death
 from llmctl.cli.app import App
-from llmctl.cli.io import Streams, process_streams
+from llmctl.cli.console import signals
+from llmctl.cli.console.io import Streams, process_streams
 from llmctl.core.errors import LlmctlError
-from llmctl.core.interrupt import Signalled
+from llmctl.core.signals import Signalled
 
 
 def main() -> NoReturn:
@@ -23,10 +23,10 @@ def main() -> NoReturn:
     gc.set_threshold(50_000)
     try:
         io = process_streams()
-        death.install()
-        death.leave(run(sys.argv[1:], os.environ, io))
+        signals.install()
+        signals.leave(run(sys.argv[1:], os.environ, io))
     except Signalled as signalled:
-        death.leave(death.die(signalled.signum))
+        signals.leave(signals.die(signalled.signum))
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
@@ -48,9 +48,9 @@ def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
 
 
 def _execute(app: App, arguments: Sequence[str]) -> int:
-    from llmctl.cli import lazy  # typer: 45 ms, after the signal handlers stand
+    from llmctl.cli import command_tree  # typer: 45 ms, after the signal handlers stand
 
-    return lazy.execute(app, arguments)
+    return command_tree.execute(app, arguments)
 
 
 def _signalled(end: BaseException) -> Signalled:
@@ -61,7 +61,7 @@ def _signalled(end: BaseException) -> Signalled:
 
 def _report(error: BaseException, app: App, arguments: Sequence[str]) -> int:
     from llmctl.cli import errors
-    from llmctl.cli.terminal import safe_text
+    from llmctl.cli.console.terminal import safe_text
 
     known = errors.as_llmctl(error)
     failure = known or errors.internal_error(error)

@@ -8,12 +8,14 @@ from contextlib import closing, suppress
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.cli.progress import Progress
+from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import StorageError
-from llmctl.engine.care import upkeep
-from llmctl.store import backups, migrations, opening
+from llmctl.engine.maintenance import health
+from llmctl.store import opening
 from llmctl.store.database import Database
-from llmctl.store.migrations import Step
+from llmctl.store.maintenance import backup
+from llmctl.store.schema import migrations
+from llmctl.store.schema.migrations import Step
 
 Row = dict[str, Any]
 
@@ -29,11 +31,11 @@ def verify(app: App) -> list[Row]:
     """Do the steps on a copy and look at what came of it; the hub itself is only read."""
     database = app.hub()
     _refuse_tampered(database)
-    trial = backups.copy_of(database, app.hub_path)
+    trial = backup.copy_of(database, app.hub_path)
     try:
         with closing(opening.open_hub(trial, "write", upgrade=False)) as copy:
             done = migrations.upgrade(copy, back_up=False)
-            for finding in upkeep.check(copy):
+            for finding in health.check(copy):
                 if finding.problem and finding.name in ("integrity", "references", "schema"):
                     raise StorageError(f"the upgraded copy is not sound: {finding.problem}", reason="unsound")
     finally:

@@ -8,36 +8,36 @@ from typing import Any, NoReturn
 
 from llmctl.cli.app import App
 from llmctl.cli.values import pairs
-from llmctl.core import clock, periods
+from llmctl.core import clock, time_ranges
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.registry import unknown
-from llmctl.engine.models import model_table, naming_models
-from llmctl.engine.reach import target
+from llmctl.engine.connections import target
+from llmctl.engine.models import catalog, lookup
 from llmctl.providers import PROVIDERS
-from llmctl.store import aliases, prices
 from llmctl.store.database import Database, Row
+from llmctl.store.records import aliases, prices
 
 
 def found(provider: str | None, type: str | None, search: str | None) -> list[dict[str, Any]]:
     """Return the models that the tables have; NotFoundError where none fits, with near names."""
     if provider is not None and provider not in PROVIDERS:
-        raise unknown("provider", provider, model_table.providers(), error=NotFoundError)
-    known = model_table.everything([provider] if provider else model_table.providers())
+        raise unknown("provider", provider, catalog.providers(), error=NotFoundError)
+    known = catalog.everything([provider] if provider else catalog.providers())
     now = clock.now()
     records = [one.record(now) for one in known]
     fitting = [record for record in records if _fits(record, type, search)]
     if not fitting and search:
-        raise model_table.missing(search, (record["id"] for record in records))
+        raise catalog.missing(search, (record["id"] for record in records))
     return fitting
 
 
 def card(app: App, reference: str) -> dict[str, Any]:
     """Return what is known of a model, with the price that counts now."""
     database = _hub_if_there(app)
-    named = naming_models.meant(database, reference, app.env)
-    known = model_table.find(*named)
+    named = lookup.meant(database, reference, app.env)
+    known = catalog.find(*named)
     row = known.record(clock.now()) if known else {"id": named.model, "provider": named.provider}
-    price = next((price for price in naming_models.history(database, named) if price["is_current"]), None)
+    price = next((price for price in lookup.history(database, named) if price["is_current"]), None)
     rates = {name: price[name] for name in price if name.endswith("_per_million")} if price else {}
     return {**row, **rates, "price_source": price["source"] if price else None, "price": price and price["details"]}
 
@@ -45,7 +45,7 @@ def card(app: App, reference: str) -> dict[str, Any]:
 def price_history(app: App, reference: str) -> list[Row]:
     """Return what a model cost and costs, the newest first."""
     database = _hub_if_there(app)
-    return naming_models.history(database, naming_models.meant(database, reference, app.env))
+    return lookup.history(database, lookup.meant(database, reference, app.env))
 
 
 def set_price(app: App, reference: str, rates: Sequence[str], since: str | None) -> Row:
@@ -54,11 +54,11 @@ def set_price(app: App, reference: str, rates: Sequence[str], since: str | None)
     if not given:
         raise UsageError("--from says when, but not what it costs", hint="add such as --set input=3 --set output=15")
     database = app.hub("create")
-    named = naming_models.meant(database, reference, app.env, may_be_new=True)
-    begins = periods.moment(since) if since else clock.now()
-    history = naming_models.history(database, named)
-    before = naming_models.effective(history, _listed_source(history), begins)
-    return prices.override(database, *named, naming_models.overridden(before, given, begins))
+    named = lookup.meant(database, reference, app.env, may_be_new=True)
+    begins = time_ranges.moment(since) if since else clock.now()
+    history = lookup.history(database, named)
+    before = lookup.effective(history, _listed_source(history), begins)
+    return prices.override(database, *named, lookup.overridden(before, given, begins))
 
 
 def aliases_of(app: App) -> list[Row]:

@@ -10,15 +10,15 @@ from typing import Any
 
 from llmctl.cli import errands, stdin
 from llmctl.cli.app import App
+from llmctl.cli.console.output import emit_json
 from llmctl.cli.errands import Flags
 from llmctl.cli.files import check_place, write_whole
-from llmctl.cli.output import emit_json
 from llmctl.core.errors import UsageError
 from llmctl.core.images import ImageResponse
 from llmctl.core.messages import File
-from llmctl.engine.attaching import file_of, read_file
-from llmctl.engine.drawing import draw, images_of
-from llmctl.engine.errands import Account, Errand
+from llmctl.engine.chats.attach_files import file_of, read_file
+from llmctl.engine.images import draw, images_of
+from llmctl.engine.single_request import Account, Errand
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,25 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.cli.person import confirm
-from llmctl.cli.progress import Progress
-from llmctl.core import periods
+from llmctl.cli.console.progress import Progress
+from llmctl.cli.console.prompts import confirm
+from llmctl.core import time_ranges
 from llmctl.core.errors import LockedError
 from llmctl.core.registry import unknown
-from llmctl.engine.care import erasing
-from llmctl.store import pruning, upkeep, wal
+from llmctl.engine.maintenance import delete
 from llmctl.store.database import Database
-from llmctl.store.pruning import Pruned
+from llmctl.store.maintenance import integrity, wal
+from llmctl.store.maintenance import prune as maintenance_prune
+from llmctl.store.maintenance.prune import Pruned
 
 #: Whole conversations are a kind too, but never taken unless they are named.
 CHATS = "chats"
-KINDS = (*pruning.KINDS, CHATS)
+KINDS = (*maintenance_prune.KINDS, CHATS)
 
 
 def prune(app: App, older_than: str, kinds: str, *, dry_run: bool, yes: bool, vacuum: bool) -> list[dict[str, Any]]:
     """Take old text away after asking; return what went of each kind. Raises where a live job holds a chat."""
     wanted = _kinds(kinds)
-    before = periods.moment(older_than)
+    before = time_ranges.moment(older_than)
     database = app.hub("read" if dry_run else "write")
     found = [_count(database, kind, before) for kind in wanted]
     if not dry_run and any(one.rows for one in found):
@@ -49,23 +50,23 @@ def _kinds(text: str) -> list[str]:
 
 def _count(database: Database, kind: str, before: str) -> Pruned:
     if kind != CHATS:
-        return pruning.count(database, kind, before)
-    return Pruned(kind, len(pruning.old_chats(database, before)), 0)
+        return maintenance_prune.count(database, kind, before)
+    return Pruned(kind, len(maintenance_prune.old_chats(database, before)), 0)
 
 
 def _take(database: Database, one: Pruned, before: str, progress: Progress) -> None:
     if one.kind == CHATS:
-        erasing.erase(database, pruning.old_chats(database, before), progress=progress.word)
+        delete.erase(database, maintenance_prune.old_chats(database, before), progress=progress.word)
         return
     done = 0
-    for rows in pruning.prune(database, one.kind, before):
+    for rows in maintenance_prune.prune(database, one.kind, before):
         done += rows
         progress.word(f"{one.kind} {done} of {one.rows}")
 
 
 def _vacuum(app: App, database: Database) -> None:
     try:
-        upkeep.vacuum(database)
+        integrity.vacuum(database)
     except LockedError as error:
         app.note(error.message)
 

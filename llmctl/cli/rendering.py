@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from llmctl.cli import looking
 from llmctl.cli.app import App
+from llmctl.cli.console.output import Column, emit_json, emit_list, emit_made
 from llmctl.cli.looking import harmless
-from llmctl.cli.output import Column, emit_json, emit_list, emit_made
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.engine.hindsight.reading import conversation
+from llmctl.engine.inspect.transcript import conversation
 from llmctl.formats import conversations
-from llmctl.store import snapshots
 from llmctl.store.database import Database
+from llmctl.store.records import snapshots
 
 _COLUMNS = [
     Column("id", "id"),

@@ -13,13 +13,13 @@ from llmctl.cli import reporting
 from llmctl.cli.reporting import Wishes
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, NotFoundError, UsageError
-from llmctl.engine.hindsight import dashboard, report_threads
-from llmctl.engine.hindsight.report_threads import Room
+from llmctl.engine.inspect import report_data, report_transcripts
+from llmctl.engine.inspect.report_transcripts import Room
 from llmctl.formats.report import page
 from llmctl.formats.report.page import View
-from llmctl.store.dashboard import moment
 from llmctl.store.database import Database
 from llmctl.store.opening import open_hub
+from llmctl.store.stats.report_queries import moment
 
 #: Words for a range, and the query they stand for.
 _PERIODS = (
@@ -74,12 +74,12 @@ class Pages:
     def _report(self, database: Database, query: dict[str, str]) -> Iterator[str]:
         wishes = self._within(query)
         wish = reporting.wish_of(database, wishes)
-        found = dashboard.gather(database, replace(wish, newest=_NEWEST), clock.now())
+        found = report_data.gather(database, replace(wish, newest=_NEWEST), clock.now())
         view = self._view(database, query)
         yield from page.pieces(found, view._replace(threads=frozenset() if wishes.no_chats else None))
 
     def _chat(self, database: Database, id: str) -> Iterator[str]:
-        for conversation in report_threads.conversations(database, [id], _ROOM):
+        for conversation in report_transcripts.conversations(database, [id], _ROOM):
             yield from page.thread(conversation, self._view(database, {}), f"{self.root}#chats")
 
     def _within(self, query: dict[str, str]) -> Wishes:

@@ -21,7 +21,7 @@ from llmctl.cli.app import App
 from llmctl.cli.report_pages import Answer, Pages
 from llmctl.cli.reporting import Wishes
 from llmctl.core.errors import UnavailableError
-from llmctl.core.interrupt import deaf
+from llmctl.core.signals import deaf
 from llmctl.formats.report import page
 
 _HOST = "127.0.0.1"

@@ -11,16 +11,16 @@ from typing import NamedTuple
 from llmctl import __version__
 from llmctl.cli import figures, files, looking
 from llmctl.cli.app import App
-from llmctl.core import clock, periods
+from llmctl.core import clock, time_ranges
 from llmctl.core.errors import UsageError
-from llmctl.engine.hindsight import dashboard, report_threads
-from llmctl.engine.hindsight.dashboard import Wish
-from llmctl.engine.hindsight.report_threads import Room
+from llmctl.engine.inspect import report_data, report_transcripts
+from llmctl.engine.inspect.report_data import Wish
+from llmctl.engine.inspect.report_transcripts import Room
 from llmctl.formats.report import page
 from llmctl.formats.report.page import View
-from llmctl.store import settings
-from llmctl.store.dashboard import moment
 from llmctl.store.database import Database
+from llmctl.store.records import settings
+from llmctl.store.stats.report_queries import moment
 
 
 class Wishes(NamedTuple):
@@ -70,7 +70,7 @@ def wish_of(database: Database, wishes: Wishes) -> Wish:
     """Return what is to be counted; raise UsageError for what cannot be meant, NotFoundError for an unknown chat."""
     if wishes.chats and wishes.no_chats:
         raise UsageError('"--chat" and "--no-chats" exclude each other')
-    zone = periods.time_zone(wishes.tz) if wishes.tz else None
+    zone = time_ranges.time_zone(wishes.tz) if wishes.tz else None
     span = figures.span_of(wishes.since, wishes.until, wishes.period, zone or UTC)
     ids = [looking.chat_id(database, ref) or "" for ref in wishes.chats]
     return Wish(
@@ -92,7 +92,7 @@ def view_of(database: Database) -> View:
 def _pieces(database: Database, wish: Wish) -> Iterator[str]:
     with ExitStack() as stack:
         stack.enter_context(moment(database))
-        found = dashboard.gather(database, wish, clock.now())
+        found = report_data.gather(database, wish, clock.now())
         ids = [chat["id"] for chat in found.chats]
         view = view_of(database)._replace(threads=frozenset(ids))
-        yield from page.pieces(found, view, report_threads.conversations(database, ids, Room()))
+        yield from page.pieces(found, view, report_transcripts.conversations(database, ids, Room()))

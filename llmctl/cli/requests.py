@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.cli.app import App
+from llmctl.cli.console.output import Column, emit_record
 from llmctl.cli.looking import harmless
-from llmctl.cli.output import Column, emit_record
-from llmctl.core.jsontext import dumps, loads
-from llmctl.engine.hindsight import rebuilding, reparse
+from llmctl.core.stored_json import dumps, loads
+from llmctl.engine.inspect import rebuild_request, reparse
 from llmctl.formats import curl
-from llmctl.store import ledger, refs, streams
+from llmctl.store import refs
 from llmctl.store.database import Database, Row
-from llmctl.store.records import Shape
+from llmctl.store.records import requests, streams
+from llmctl.store.serialize import Shape
 
 #: What stands for a secret in the hub.
 _STRUCK_OUT = "[redacted]"
@@ -22,7 +23,7 @@ def sections(database: Database, request: Row, *, http: bool, stream: bool, repa
     """Return what was asked for of: HTTP attempts, the stream as it came, what today's parser reads in it."""
     found: dict[str, Any] = {}
     if http:
-        found["network_calls"] = ledger.network_calls(database, request["id"])
+        found["network_calls"] = requests.network_calls(database, request["id"])
     if stream:
         found["stream"] = _stream(database, request)
     if reparsed:
@@ -47,7 +48,7 @@ def write_sections(app: App, found: dict[str, Any]) -> None:
 
 def curl_command(app: App, database: Database, request: Row) -> str:
     """Return a request as a curl command; the key is a variable of the shell, never a value."""
-    found = rebuilding.rebuild(database, request)
+    found = rebuild_request.rebuild(database, request)
     if found.url.startswith("echo:"):
         app.note("echo answers within llmctl: no server listens at this address")
     if found.differs:
@@ -55,7 +56,7 @@ def curl_command(app: App, database: Database, request: Row) -> str:
     variables = {
         name: _variable(database, request, name) for name, value in found.headers.items() if _STRUCK_OUT in value
     }
-    stream = bool(rebuilding.parameters_of(request).get("stream"))
+    stream = bool(rebuild_request.parameters_of(request).get("stream"))
     body = found.body.decode("utf-8", "replace")
     return curl.command(found.method, found.url, found.headers, body, variables, stream=stream)
 
@@ -75,7 +76,7 @@ def _variable(database: Database, request: Row, header: str) -> str:
         return "$" + header.upper().replace("-", "_")
     connection = refs.find(database, "model_connections", request["connection"] or "", kind="connection")
     kind, _, name = str(loads(connection["data"], {}).get("key") or "").partition(":") if connection else ("", "", "")
-    own = rebuilding.provider_of(request).key_env
+    own = rebuild_request.provider_of(request).key_env
     variable = name if kind == "env" else own[0] if own else "API_KEY"
     return f"Bearer ${variable}" if header.lower() == "authorization" else f"${variable}"
 

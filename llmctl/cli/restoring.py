@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 
 from llmctl.cli.app import App
-from llmctl.cli.progress import Progress
+from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import ConfigError, StorageError, UsageError
-from llmctl.engine.care.setup import refuse_live
-from llmctl.store import backups, opening
+from llmctl.engine.maintenance.init import refuse_live
+from llmctl.store import opening
+from llmctl.store.maintenance import backup
 
 
 def restore(app: App, file: str, *, force: bool) -> str | None:
@@ -20,7 +21,7 @@ def restore(app: App, file: str, *, force: bool) -> str | None:
     if not force:
         _refuse_live(path)
     with Progress(app, "copying") as progress:
-        return backups.restore(path, file, progress=progress)
+        return backup.restore(path, file, progress=progress)
 
 
 def _refuse_live(path: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.cli.progress import Progress
+from llmctl.cli.console.progress import Progress
 from llmctl.cli.stdin import read_text
 from llmctl.core.errors import StorageError, UsageError
-from llmctl.engine.care.setup import refuse_live
-from llmctl.store import backups, scrubbing
+from llmctl.engine.maintenance.init import refuse_live
+from llmctl.store.maintenance import backup
+from llmctl.store.maintenance import scrub as maintenance_scrub
 
 
 def scrub(app: App, *, dry_run: bool) -> list[dict[str, Any]]:
@@ -19,7 +20,7 @@ def scrub(app: App, *, dry_run: bool) -> list[dict[str, Any]]:
     if not dry_run:
         refuse_live(database, "scrub the hub")
     with Progress(app, "scrubbing") as progress:
-        done = scrubbing.scrub(database, secret, dry_run=dry_run, progress=progress.word)
+        done = maintenance_scrub.scrub(database, secret, dry_run=dry_run, progress=progress.word)
     path = database.path
     app.close()
     app.note(f"{'would replace' if dry_run else 'replaced'} {done.values} value{'' if done.values == 1 else 's'}")
@@ -30,7 +31,7 @@ def scrub(app: App, *, dry_run: bool) -> list[dict[str, Any]]:
 
 def _secret(app: App) -> str:
     if app.io.stdin_tty:
-        from llmctl.cli.person import ask_secret
+        from llmctl.cli.console.prompts import ask_secret
 
         typed = ask_secret(app, "Secret: ")
     else:
@@ -43,8 +44,8 @@ def _secret(app: App) -> str:
 
 def _tell_left(app: App, path: str, secret: str) -> None:
     """Name what still holds it: copies of the hub are the user's to delete; the hub itself must not."""
-    copies = backups.beside(path)
-    left = scrubbing.files_with(path, secret)
+    copies = backup.beside(path)
+    left = maintenance_scrub.files_with(path, secret)
     for file in left:
         if file in copies:
             app.note(f'the copy "{file}" still holds it: delete it, or scrub it with --db')

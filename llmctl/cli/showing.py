@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmctl.cli.app import App
+from llmctl.cli.console.output import Column, emit_record
 from llmctl.cli.looking import called, harmless, paint
-from llmctl.cli.output import Column, emit_record
-from llmctl.core import jsontext
-from llmctl.engine.hindsight.reading import conversation
+from llmctl.core import stored_json
+from llmctl.engine.inspect.transcript import conversation
 from llmctl.formats import text
-from llmctl.store import reports, threads
 from llmctl.store.database import Database, Row
-from llmctl.store.records import Shape
+from llmctl.store.records import threads
+from llmctl.store.serialize import Shape
+from llmctl.store.stats import query
 
 
 def show_chat(app: App, database: Database, chat: Row, *, steps: bool, raw: bool) -> None:
@@ -22,7 +23,7 @@ def show_chat(app: App, database: Database, chat: Row, *, steps: bool, raw: bool
     found = conversation(database, thread["id"], steps=steps or raw) if thread else []
     if app.format.is_json or app.format.columns:
         record = Shape(database, "chats").record(dict(chat))
-        document = record | {"messages": found, "stats": reports.chat_stats(database, chat["id"])}
+        document = record | {"messages": found, "stats": query.chat_stats(database, chat["id"])}
         emit_record(app, document, [Column(name, "json") for name in document])
         return
     if app.io.stdout_tty and not raw:
@@ -53,7 +54,7 @@ def _raw(found: list[Row]) -> Iterator[str]:
         words: list[Any] = [f"#{row['seq']}", row["role"], row["type"], row["status"], row["id"]]
         words += [row["model_id"], row["finish_reason"], row["error"]]
         parts = row["content_raw"]
-        said = jsontext.dumps(parts) if parts is not None else row["content"] or ""
-        calls = [f"call {jsontext.dumps(one)}\n" for one in row["tool_calls"]]
-        files = [f"file {jsontext.dumps(one)}\n" for one in row["attachments"]]
+        said = stored_json.dumps(parts) if parts is not None else row["content"] or ""
+        calls = [f"call {stored_json.dumps(one)}\n" for one in row["tool_calls"]]
+        files = [f"file {stored_json.dumps(one)}\n" for one in row["attachments"]]
         yield " ".join(str(word) for word in words if word) + f"\n{said}\n" + "".join([*calls, *files])

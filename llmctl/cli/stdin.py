@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from llmctl.cli.io import Streams
+from llmctl.cli.console.io import Streams
 from llmctl.core.errors import UsageError
 from llmctl.core.switches import is_set
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 
 from llmctl.cli.app import App
-from llmctl.cli.terminal import safe_text
-from llmctl.store import textlogs
+from llmctl.cli.console.terminal import safe_text
 from llmctl.store.database import Database
+from llmctl.store.records import text_logs
 
 #: Bytes of a piece at most.
 _PIECE = 1 << 16
@@ -30,12 +30,12 @@ def pieces(app: App) -> Iterator[str]:
 
 def follow(app: App, database: Database, log_id: str, lines: int, *, grow: bool) -> None:
     """Write the last lines of a log; with ``grow`` also what comes, until the user leaves."""
-    text, position, length = textlogs.ending(database, log_id, lines)
+    text, position, length = text_logs.ending(database, log_id, lines)
     write(app, text)
     while grow:
         app.io.flush()
         time.sleep(_PAUSE_S)
-        for piece in textlogs.pieces(database, log_id, after=position - 1):
+        for piece in text_logs.pieces(database, log_id, after=position - 1):
             # The piece that was the last one may have grown.
             write(app, piece["text"][length if piece["position"] == position else 0 :])
             position, length = piece["position"], len(piece["text"])

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from typer.core import TyperOption
 
-from llmctl.cli.asking_flags import flag, many, text
+from llmctl.cli.turn.flags import flag, many, text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

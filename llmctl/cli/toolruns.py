@@ -6,23 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.cli.output import emit_json, emit_record
-from llmctl.cli.resuming import go_on
-from llmctl.cli.terminal import safe_text
+from llmctl.cli.console.output import emit_json, emit_record
+from llmctl.cli.console.terminal import safe_text
 from llmctl.cli.toolwishes import json_of
+from llmctl.cli.turn.resume import go_on
 from llmctl.cli.values import pairs
 from llmctl.core.errors import UsageError
-from llmctl.core.jsontext import dumps
-from llmctl.engine.tooling import deciding
-from llmctl.store import invocations, joblog
+from llmctl.core.stored_json import dumps
+from llmctl.engine.tools import approvals
 from llmctl.store.database import Database, Row
-from llmctl.store.records import Shape
+from llmctl.store.records import invocations, job_log
+from llmctl.store.serialize import Shape
 
 
 def run(app: App, ref: str, args: str | None, arg: list[str], timeout_s: float | None) -> None:
     """Run a tool; its result goes to stdout, whatever went wrong is raised."""
-    from llmctl.engine.tooling.grants import tool_of
-    from llmctl.engine.tooling.invoking import invoke
+    from llmctl.engine.tools.invoke import invoke
+    from llmctl.engine.tools.toolset import tool_of
 
     if timeout_s is not None and timeout_s <= 0:
         raise UsageError(f'"--timeout {timeout_s:g}" is no number of seconds above 0')
@@ -43,7 +43,7 @@ def shown(app: App, ref: str) -> Row:
     """Return a run as a record, with what it printed."""
     database = app.hub()
     row = invocations.get(database, ref)
-    pieces = joblog.pieces(database, row["text_log_id"]) if row["text_log_id"] else []
+    pieces = job_log.pieces(database, row["text_log_id"]) if row["text_log_id"] else []
     return invocations.record(Shape(database, "tool_invocations"), row) | {
         "log": "".join(piece["text"] for piece in pieces)
     }
@@ -51,14 +51,14 @@ def shown(app: App, ref: str) -> Row:
 
 def approve(app: App, refs: list[str], because: str | None, *, always: bool, continues: bool, detach: bool) -> None:
     def decide(database: Database, row: Row) -> None:
-        deciding.approve(database, row, because=because, always=always)
+        approvals.approve(database, row, because=because, always=always)
 
     _decide(app, refs, decide, "approved", continues=continues, detach=detach)
 
 
 def deny(app: App, refs: list[str], because: str | None, *, never: bool, continues: bool, detach: bool) -> None:
     def decide(database: Database, row: Row) -> None:
-        deciding.deny(database, row, because=because, never=never)
+        approvals.deny(database, row, because=because, never=never)
 
     _decide(app, refs, decide, "denied", continues=continues, detach=detach)
 
@@ -77,7 +77,7 @@ def _decide(
         raise UsageError('"--detach" needs "--continue"')
     database = app.hub("write")
     rows = [invocations.get(database, ref) for ref in refs]
-    chats = dict.fromkeys(deciding.root_of(database, row) for row in rows)
+    chats = dict.fromkeys(approvals.root_of(database, row) for row in rows)
     for row in rows:
         decide(database, row)
         app.note(f"{word} {row['name']} {row['id'][:8]}")

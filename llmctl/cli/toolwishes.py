@@ -8,12 +8,12 @@ from typing import Any
 
 from llmctl.cli.app import App
 from llmctl.cli.values import pairs
-from llmctl.core import jsontext
+from llmctl.core import stored_json
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.engine.tooling import permissions
-from llmctl.engine.tooling.toolmaking import Wish
-from llmctl.store import rules
+from llmctl.engine.tools import permissions
+from llmctl.engine.tools.define import Wish
 from llmctl.store.database import Database
+from llmctl.store.records import permission_rules
 
 #: Flags that go into a tool's data as they are.
 _PLAIN = ("command", "module", "function", "url", "method", "timeout", "arguments")
@@ -52,7 +52,7 @@ def remember(
     for effect, texts in (("allow", allow), ("deny", deny)):
         for text in texts:
             rule = _rule(text, f"--{effect}")
-            rules.add(database, tool_id, effect, arguments=rule, chat_id=chat_id)
+            permission_rules.add(database, tool_id, effect, arguments=rule, chat_id=chat_id)
 
 
 def _rule(text: str, flag: str) -> dict[str, Any]:
@@ -97,6 +97,6 @@ def json_of(text: str, flag: str) -> Any:
         except (OSError, UnicodeDecodeError) as error:
             raise NotFoundError(f'cannot read "{path}": {getattr(error, "strerror", None) or error}') from error
     try:
-        return jsontext.loads(text)
+        return stored_json.loads(text)
     except ValueError as error:
         raise UsageError(f'"{flag}" holds no JSON: {error}') from error

@@ -8,13 +8,15 @@ from typing import Any
 
 from llmctl.cli import files
 from llmctl.cli.app import App
-from llmctl.cli.output import emit_json
-from llmctl.cli.progress import Progress
-from llmctl.core import periods
+from llmctl.cli.console.output import emit_json
+from llmctl.cli.console.progress import Progress
+from llmctl.core import time_ranges
 from llmctl.core.errors import ConfigError, NotFoundError
-from llmctl.engine.transfer import exporting, importing, sources
-from llmctl.engine.transfer.exporting import Wish
-from llmctl.engine.transfer.importing import Report
+from llmctl.engine.transfer import export as transfer_export
+from llmctl.engine.transfer import import_ as transfer_import_
+from llmctl.engine.transfer import sources
+from llmctl.engine.transfer.export import Wish
+from llmctl.engine.transfer.import_ import Report
 from llmctl.formats.exports import EXPORTS
 from llmctl.store.database import Database
 
@@ -35,11 +37,11 @@ def export(
     EXPORTS.load(format)  # an unknown one is told of first
     if output is not None:
         files.check_place(output)
-    wish = Wish(chats, everything, periods.moment(since) if since else None, format, mask_personal)
+    wish = Wish(chats, everything, time_ranges.moment(since) if since else None, format, mask_personal)
     database = app.hub()
-    chosen = exporting.chosen(database, wish)
+    chosen = transfer_export.chosen(database, wish)
     with Progress(app, "exporting") as progress:
-        pieces = exporting.pieces(database, wish, chosen, progress=progress)
+        pieces = transfer_export.pieces(database, wish, chosen, progress=progress)
         if output is None:
             _write(app, pieces)
         else:
@@ -60,7 +62,7 @@ def import_(app: App, file: str, format: str | None, *, dry_run: bool) -> None:
             share = f", {done * 100 // total} %" if total else ""
             progress.word(f"{messages:,} messages{share}")
 
-        report = importing.run(database, source, dry_run=dry_run, progress=told)
+        report = transfer_import_.run(database, source, dry_run=dry_run, progress=told)
     _say(app, report, file)
     if report.cut:
         raise report.cut
@@ -68,7 +70,7 @@ def import_(app: App, file: str, format: str | None, *, dry_run: bool) -> None:
 
 def _write(app: App, pieces: Iterator[str]) -> None:
     if app.io.stdout_tty:
-        from llmctl.cli.terminal import safe_text
+        from llmctl.cli.console.terminal import safe_text
 
         pieces = map(safe_text, pieces)
     for piece in pieces:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmctl.core.errors import UsageError
-from llmctl.core.keyshapes import mask_keys
+from llmctl.core.redaction.secret_patterns import mask_keys
 
 
 def pairs(given: Iterable[str], flag: str, *, typed: bool = False) -> dict[str, Any]:

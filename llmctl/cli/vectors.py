@@ -9,13 +9,13 @@ from typing import Any
 
 from llmctl.cli import errands, stdin
 from llmctl.cli.app import App
+from llmctl.cli.console.output import Column, emit_json, emit_list
 from llmctl.cli.errands import Flags
 from llmctl.cli.files import check_place, write_whole
-from llmctl.cli.output import Column, emit_json, emit_list
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.jsontext import dumps
-from llmctl.engine.embedding import embed, embeddings_of
-from llmctl.engine.errands import Account, Errand
+from llmctl.core.stored_json import dumps
+from llmctl.engine.embeddings import embed, embeddings_of
+from llmctl.engine.single_request import Account, Errand
 
 _COLUMNS = (Column("index", "number"), Column("text"), Column("dimensions", "number"), Column("embedding"))
 _SHOWN = 60

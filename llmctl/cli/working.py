@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from llmctl.cli.app import App
-from llmctl.cli.origin import SCRIPT_VARIABLE
+from llmctl.cli.turn.caller_info import SCRIPT_VARIABLE
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.registry import unknown
-from llmctl.engine.tooling import deciding
-from llmctl.engine.work import joblife, jobs
-from llmctl.engine.work.holder import JOB_VARIABLE
-from llmctl.engine.work.jobs import Ears, Skipped, Work
-from llmctl.store import joblog
+from llmctl.engine.jobs import command as jobs_command
+from llmctl.engine.jobs import control
+from llmctl.engine.jobs.command import Ears, Skipped, Work
+from llmctl.engine.jobs.lease import JOB_VARIABLE
+from llmctl.engine.tools import approvals
 from llmctl.store.database import Row
+from llmctl.store.records import job_log
 
 #: How this program is started again, whatever it was called.
 SELF = (sys.executable, "-P", "-m", "llmctl")
@@ -25,18 +26,18 @@ SELF = (sys.executable, "-P", "-m", "llmctl")
 def run(app: App, work: Work) -> int:
     """Run a command as a job in the foreground; return its exit status, 0 where it is not to be run now."""
     database = app.hub("create")
-    begun = jobs.begin(database, work)
+    begun = jobs_command.begin(database, work)
     if isinstance(begun, Skipped):
         app.note(f"skipped: {begun.reason}")
         return 0
-    return jobs.perform(database, begun, work, app.env, _ears(app), _stdin(app))
+    return jobs_command.perform(database, begun, work, app.env, _ears(app), _stdin(app))
 
 
 def run_claimed(app: App, job_id: str) -> int:
     """Run a job that another process began and left to this one."""
     database = app.hub("write")
-    work = jobs.claim(database, job_id)
-    return jobs.perform(database, job_id, work, app.env, _ears(app), _stdin(app))
+    work = jobs_command.claim(database, job_id)
+    return jobs_command.perform(database, job_id, work, app.env, _ears(app), _stdin(app))
 
 
 def work_of(
@@ -50,15 +51,15 @@ def work_of(
     skip_if_running: bool = False,
 ) -> Work:
     """Return the command that these words are; with ``shell`` they are one line for /bin/sh."""
-    if once_per is not None and once_per not in jobs.PERIODS:
-        raise unknown("period", once_per, jobs.PERIODS)
+    if once_per is not None and once_per not in jobs_command.PERIODS:
+        raise unknown("period", once_per, jobs_command.PERIODS)
     if timeout is not None and not timeout > 0:
         raise UsageError(f'"--timeout {timeout:g}" is no number of seconds above 0')
     if not words:
         raise UsageError("no command to run", hint="llmctl job run -- COMMAND ARG…")
     command = ("/bin/sh", "-c", " ".join(words)) if shell else tuple(words)
     first = words[0].split()[0] if shell and words[0].split() else words[0]
-    own, parent = name or jobs.legible_text(os.path.basename(first) or first), app.env.get(JOB_VARIABLE)
+    own, parent = name or jobs_command.legible_text(os.path.basename(first) or first), app.env.get(JOB_VARIABLE)
     return Work(command, own, _folder(), timeout, once_per, skip_if_running, parent)
 
 
@@ -67,7 +68,7 @@ def detach(app: App, work: Work) -> None:
     database = app.hub("create")
     if database.path == ":memory:":
         raise UsageError("--detach needs a hub in a file")
-    job_id = joblife.detach(database, SELF, work, _env(app, work), _stdin(app))
+    job_id = control.detach(database, SELF, work, _env(app, work), _stdin(app))
     if isinstance(job_id, Skipped):
         app.note(f"skipped: {job_id.reason}")
         return
@@ -91,7 +92,7 @@ def detach_self(app: App, name: str) -> None:
 def waited(app: App, ref: str, timeout: float | None) -> Row:
     """Return the row of a job once it ended. Raises PendingError where that takes longer."""
     database = app.hub("write")
-    return joblife.wait(database, joblog.get(database, ref)["id"], timeout)
+    return control.wait(database, job_log.get(database, ref)["id"], timeout)
 
 
 def exit_code(job: Row) -> int:
@@ -105,15 +106,15 @@ def retry(app: App, job: Row) -> int:
     """Run a command that ended once more; go on with the chat of a turn."""
     if job["status"] in ("pending", "running"):
         raise UsageError(f"the job {job['id'][:8]} has not ended", hint=f"llmctl job cancel {job['id'][:8]}")
-    record = joblog.record(app.hub(), job)
+    record = job_log.record(app.hub(), job)
     if job["type"] == "command":
-        old = jobs.of_row(job)
+        old = jobs_command.of_row(job)
         again = Work(old.command, old.name, old.folder, old.timeout_s, parent_id=job["id"], attempt=old.attempt + 1)
         return run(app, again)
     chat_id = record["payload"].get("chat_id")
     if job["type"] != "turn" or not chat_id:
         raise UsageError(f'a job of type "{job["type"]}" cannot be tried again')
-    app.converse(chat=deciding.root(app.hub(), chat_id))
+    app.converse(chat=approvals.root(app.hub(), chat_id))
     return 0
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.history import Entry, History, Passed
+from llmctl.core.imported_conversation import Entry, History, Passed
 from llmctl.core.messages import Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.formats.imports import Format
-from llmctl.formats.trees import branches
+from llmctl.formats.message_tree import branches
 
 SOURCE = "chatgpt"
 _ROLES = ("system", "user", "assistant", "tool")

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.history import Entry, History, Passed
-from llmctl.core.jsontext import dumps
+from llmctl.core.imported_conversation import Entry, History, Passed
 from llmctl.core.messages import File, Part, Text, Thinking, ToolCall, ToolResult
+from llmctl.core.stored_json import dumps
 from llmctl.formats.imports import Format
-from llmctl.formats.trees import branches
+from llmctl.formats.message_tree import branches
 
 SOURCE = "claude"
 _ROLES = {"human": "user", "assistant": "assistant"}

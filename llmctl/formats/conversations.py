@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from llmctl.core.jsontext import dumps
 from llmctl.core.registry import Registry
+from llmctl.core.stored_json import dumps
 
 Message = Mapping[str, Any]
 Render = Callable[[Iterable[Message]], Iterator[str]]

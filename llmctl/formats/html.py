@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.formats import templates
 from llmctl.formats.conversations import Message, file, remark
 from llmctl.formats.exports import Conversation, results

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from llmctl.core.history import History, Passed
+from llmctl.core.imported_conversation import History, Passed
 from llmctl.core.registry import Registry
 
 

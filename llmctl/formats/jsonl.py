@@ -15,10 +15,10 @@ from math import isfinite
 from operator import is_
 from typing import Any
 
-from llmctl.core.bundle import FORMAT, VERSION, Broken, Header, Layout, Record, Row
-from llmctl.core.cleaning import Clean, is_free_text
 from llmctl.core.errors import IncompleteError, UsageError
-from llmctl.core.jsontext import dumps
+from llmctl.core.redaction.masking import Clean, is_free_text
+from llmctl.core.stored_json import dumps
+from llmctl.core.transfer_records import FORMAT, VERSION, Broken, Header, Layout, Record, Row
 
 _WHOLE = "conversations that are whole came in; import all of it again: nothing is doubled"
 #: Documents nested deeper than this stay text: readers have limits.

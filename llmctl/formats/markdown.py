@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.formats.conversations import Message, body, file, remark
 from llmctl.formats.exports import Conversation
 

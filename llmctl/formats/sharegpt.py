@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.formats.conversations import Message
 from llmctl.formats.exports import Conversation, results, said
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-from llmctl.core.history import Entry, History, Passed
-from llmctl.core.jsontext import dumps
+from llmctl.core.imported_conversation import Entry, History, Passed
 from llmctl.core.messages import Part, Text, ToolCall, ToolResult
+from llmctl.core.stored_json import dumps
 from llmctl.formats.imports import Format
 
 SOURCE = "sharegpt"

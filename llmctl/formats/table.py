@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.formats.conversations import Message, file
 from llmctl.formats.exports import Conversation, results
 

@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from llmctl.core.interrupt import uninterrupted
-from llmctl.core.jsontext import loads
-from llmctl.store import ddl
+from llmctl.core.signals import uninterrupted
+from llmctl.core.stored_json import loads
 from llmctl.store.errors import storage_errors
+from llmctl.store.schema import ddl
 from llmctl.store.writes import Write
 
 if TYPE_CHECKING:

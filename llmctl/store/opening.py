@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from llmctl.core import clock
 from llmctl.core.errors import ConfigError, StorageError
 from llmctl.core.ids import new_id
-from llmctl.core.jsontext import dumps
-from llmctl.store import ddl
+from llmctl.core.stored_json import dumps
 from llmctl.store.database import BUSY_TIMEOUT_MS, Database, Mode
 from llmctl.store.errors import storage_errors, translated
+from llmctl.store.schema import ddl
 
 MEMORY = ":memory:"
 
@@ -92,12 +92,12 @@ def build(path: str, names: Mapping[str, str], prepare: Prepare | None = None) -
 
 def fill(connection: sqlite3.Connection, names: Mapping[str, str]) -> None:
     """Make all tables, views and triggers, and the first rows. The caller commits."""
-    from llmctl.store import shape  # only a new hub needs it
+    from llmctl.store.schema import objects  # only a new hub needs it
 
     statements = ddl.statements(names)
     for statement in statements:
         connection.execute(statement)
-    shape.remember_code(connection, statements)
+    objects.remember_code(connection, statements)
     now = clock.now()
     connection.execute("INSERT INTO hub_meta (key, value) VALUES ('tables', ?)", (dumps(dict(names)),))
     connection.execute("INSERT INTO hub_meta (key, value) VALUES ('fields', '{}')")
@@ -250,7 +250,7 @@ def _checked(connection: sqlite3.Connection, path: str, *, upgrade: bool) -> Dat
         )
     database = Database(connection, path)
     if version < ddl.VERSION and upgrade:
-        from llmctl.store import migrations  # a hub is upgraded once
+        from llmctl.store.schema import migrations  # a hub is upgraded once
 
         migrations.upgrade_at_first_write(database)
     return database

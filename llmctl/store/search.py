@@ -6,7 +6,7 @@ import sqlite3
 from typing import NamedTuple
 
 from llmctl.core.errors import UsageError
-from llmctl.store import queries
+from llmctl.store import fts_query
 from llmctl.store.database import Database, Row
 
 #: More hits than this are not ranked: it would take longer than anybody waits. The newest come first then.
@@ -58,7 +58,7 @@ def search(database: Database, text: str, wanted: Filter, limit: int | None, *, 
     """
     if not text.strip():
         raise UsageError("nothing to search for", hint="name a word")
-    query = queries.Query(text, ()) if raw else queries.parsed(text)
+    query = fts_query.Query(text, ()) if raw else fts_query.parsed(text)
     if query.match is None:
         return _scanned(database, query.literals, wanted, limit)
     try:
@@ -96,7 +96,7 @@ def _conditions(wanted: Filter, literals: tuple[str, ...]) -> tuple[str, dict[st
     for index, literal in enumerate(literals):
         said = "replace(m.content, '’', '''')" if "'" in literal or "’" in literal else "m.content"
         conditions.append(f"{said} LIKE :like{index} ESCAPE '\\'")
-        values[f"like{index}"] = queries.like(literal)
+        values[f"like{index}"] = fts_query.like(literal)
     return "".join(f" AND {condition}" for condition in conditions), values
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sqlite_utils import Database
 from sqlite_utils.db import Table
 
-from llmctl.store.ddl import quoted
+from llmctl.store.schema.ddl import quoted
 from llmctl.store.writes import Delete, Insert, Update, Write
 
 

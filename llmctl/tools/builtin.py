@@ -12,9 +12,9 @@ from llmctl.core.errors import DeniedError, InvalidOutputError, NotFoundError, U
 from llmctl.core.http import HttpRequest
 from llmctl.core.registry import unknown
 from llmctl.core.tools import Ran, Tool
-from llmctl.tools import Context, ToolType, programs
-from llmctl.tools.confined import Confinement
-from llmctl.tools.hosts import answered, require_host
+from llmctl.tools import Context, ToolType, subprocess_tool
+from llmctl.tools.host_allowlist import answered, require_host
+from llmctl.tools.path_sandbox import Confinement
 
 Arguments = Mapping[str, Any]
 
@@ -45,12 +45,12 @@ def _read_file(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     data = _files(tool, context).read(arguments["path"], context.most_bytes)
     if b"\0" in data:
         raise InvalidOutputError(f'"{arguments["path"]}" holds no text')
-    return Ran(programs.cut(data.decode("utf-8", "replace"), context.most_bytes))
+    return Ran(subprocess_tool.cut(data.decode("utf-8", "replace"), context.most_bytes))
 
 
 def _list_files(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     entries = _files(tool, context).entries(arguments.get("path") or ".")
-    return Ran(programs.cut("\n".join(entries) or "[nothing]", context.most_bytes))
+    return Ran(subprocess_tool.cut("\n".join(entries) or "[nothing]", context.most_bytes))
 
 
 def _fetch_url(tool: Tool, arguments: Arguments, context: Context) -> Ran:
@@ -72,7 +72,7 @@ def _run_command(tool: Tool, arguments: Arguments, context: Context) -> Ran:
             hint=f"allow it with: llmctl tool edit {tool.name} --command '{words[0]}'",
             reason="confined",
         )
-    return programs.ran(programs.run(words, context), context)
+    return subprocess_tool.ran(subprocess_tool.run(words, context), context)
 
 
 def _allows(rule: str, words: list[str]) -> bool:

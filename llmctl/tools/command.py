@@ -13,7 +13,7 @@ from typing import Any
 
 from llmctl.core.errors import InvalidOutputError, UsageError
 from llmctl.core.tools import Ran, Tool
-from llmctl.tools import Context, ToolType, programs, templates
+from llmctl.tools import Context, ToolType, subprocess_tool, templates
 
 #: What may begin with "-" and is no flag. Not all that Python takes for a number: ``-inf`` are three flags.
 _NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
@@ -43,8 +43,8 @@ def checked(data: Mapping[str, Any]) -> dict[str, Any]:
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     passing = tool.data.get("arguments", "stdin")
     argv = _argv(tool.data["command"], arguments, passing == "flags")
-    stdin = programs.as_stdin(arguments) if passing == "stdin" else b""
-    return _halting(tool, programs.ran(programs.run(argv, context, stdin=stdin), context))
+    stdin = subprocess_tool.as_stdin(arguments) if passing == "stdin" else b""
+    return _halting(tool, subprocess_tool.ran(subprocess_tool.run(argv, context, stdin=stdin), context))
 
 
 def _argv(command: str | list[str], arguments: Mapping[str, Any], flags: bool) -> str | list[str]:

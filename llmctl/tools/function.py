@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.errors import LlmctlError, RejectedError, UsageError
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.core.tools import Halt, Ran, Tool
-from llmctl.tools import Context, ToolType, programs
+from llmctl.tools import Context, ToolType, subprocess_tool
 
 
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
@@ -26,7 +26,7 @@ def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
         raise RejectedError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
     if isinstance(value, Halt):
         return Ran(value.content, halts=True)
-    return Ran(programs.cut(_text(value), context.most_bytes))
+    return Ran(subprocess_tool.cut(_text(value), context.most_bytes))
 
 
 def checked(data: Mapping[str, Any]) -> dict[str, Any]:

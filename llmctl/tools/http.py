@@ -8,10 +8,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from llmctl.core.errors import InvalidOutputError, UsageError
 from llmctl.core.http import HttpRequest
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.core.tools import Ran, Tool
 from llmctl.tools import Context, ToolType, templates
-from llmctl.tools.hosts import answered, require_host
+from llmctl.tools.host_allowlist import answered, require_host
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE")

@@ -8,8 +8,8 @@ from typing import Any
 
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.tools import Ran, Tool
-from llmctl.tools import Context, ToolType, programs
-from llmctl.tools.children import __file__ as _children
+from llmctl.tools import Context, ToolType, subprocess_tool
+from llmctl.tools.workers import __file__ as _children
 
 _CHILD = os.path.join(os.path.dirname(_children), "call_javascript.mjs")
 
@@ -24,8 +24,8 @@ def checked(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     argv = ["node", _CHILD, tool.data["file"], *([tool.data["function"]] if tool.data.get("function") else [])]
-    answer = programs.run_child(argv, context, arguments)
-    return programs.returned(answer, context, may_halt=bool(tool.data.get("halt")))
+    answer = subprocess_tool.run_child(argv, context, arguments)
+    return subprocess_tool.returned(answer, context, may_halt=bool(tool.data.get("halt")))
 
 
 TYPE = ToolType(run, checked)

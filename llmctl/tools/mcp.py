@@ -16,10 +16,10 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError, UsageError
-from llmctl.core.interrupt import deaf
-from llmctl.core.jsontext import dumps
+from llmctl.core.signals import deaf
+from llmctl.core.stored_json import dumps
 from llmctl.core.tools import Ran, Tool
-from llmctl.tools import Context, Discovered, ToolType, programs
+from llmctl.tools import Context, Discovered, ToolType, subprocess_tool
 
 try:
     import anyio
@@ -68,7 +68,7 @@ def discover(name: str, data: Mapping[str, Any], context: Context) -> list[Disco
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     session = _session(tool.data, context)
     result = session.call(tool.data.get("tool") or tool.name, dict(arguments), context.timeout_s)
-    text = programs.cut(_text(result), context.most_bytes)
+    text = subprocess_tool.cut(_text(result), context.most_bytes)
     return Ran(text, text or "the server says that it failed") if result.is_error else Ran(text)
 
 
@@ -119,7 +119,7 @@ class Server:
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, MCPError) and error.code == _TIMED_OUT:
-            return UnavailableError(f"no result within {programs.seconds(timeout_s or 0)}", reason="timeout")
+            return UnavailableError(f"no result within {subprocess_tool.seconds(timeout_s or 0)}", reason="timeout")
         if isinstance(error, FileNotFoundError):
             return ConfigError(f'no program "{error.filename}"', hint="is it installed and on PATH?")
         self._complaints.seek(0)

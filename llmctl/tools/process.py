@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from llmctl.core.clock import elapsed_ms
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError
-from llmctl.core.interrupt import Signalled, uninterrupted
-from llmctl.tools.talking import Guest, Talk, kill
+from llmctl.core.signals import Signalled, uninterrupted
+from llmctl.tools.process_io import Guest, Talk, kill
 
 _Process = subprocess.Popen[bytes]
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.errors import RejectedError, UsageError
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.core.tools import Ran, Tool
-from llmctl.tools import Context, Discovered, ToolType, programs
-from llmctl.tools.children import __file__ as _children
+from llmctl.tools import Context, Discovered, ToolType, subprocess_tool
+from llmctl.tools.workers import __file__ as _children
 
 _CHILD = os.path.join(os.path.dirname(_children), "call_python.py")
 #: Where the child finds ``llmctl`` itself (for ``Halt``), after everything else.
@@ -25,12 +25,14 @@ def checked(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
-    return programs.returned(programs.run_child(_argv("call", tool.data), context, arguments), context, may_halt=True)
+    return subprocess_tool.returned(
+        subprocess_tool.run_child(_argv("call", tool.data), context, arguments), context, may_halt=True
+    )
 
 
 def discover(name: str, data: Mapping[str, Any], context: Context) -> list[Discovered]:
     """Ask the function for its signature and docstring: that runs the module, as any import does."""
-    found, said = programs.run_child(_argv("describe", data), context, {})
+    found, said = subprocess_tool.run_child(_argv("describe", data), context, {})
     if not isinstance(found, dict) or "schema" not in found:
         raise RejectedError(f"the function cannot be read: {said or 'it says nothing'}", reason="tool_failed")
     return [Discovered(name or found["name"], found["description"], found["schema"], data)]
@@ -38,7 +40,7 @@ def discover(name: str, data: Mapping[str, Any], context: Context) -> list[Disco
 
 def agent(path: str, name: str | None, context: Context) -> tuple[Any, str]:
     """Ask a file for what its agent's class says of itself; return that, or None, and what it complains of."""
-    return programs.run_child(_argv("agent", {"file": path, "class": name}), context, {})
+    return subprocess_tool.run_child(_argv("agent", {"file": path, "class": name}), context, {})
 
 
 def _argv(action: str, data: Mapping[str, Any]) -> list[str]:

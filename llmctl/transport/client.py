@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.transport import tls
+from llmctl.transport.connection_errors import connection_failure, final
 from llmctl.transport.deadline import Deadline
-from llmctl.transport.failures import connection_failure, final
 
 # httpx 0.28 imports its own command line, and with it click and rich (40 ms), unless this name is taken.
 _STUB = ModuleType("httpx._main")

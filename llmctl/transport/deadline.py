@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from threading import Timer
 
-from llmctl.core.interrupt import deaf
+from llmctl.core.signals import deaf
 
 
 class Deadline:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
-from llmctl.core.keyshapes import REDACTED, mask_keys
+from llmctl.core.redaction.secret_patterns import REDACTED, mask_keys
 
 #: Shorter values are no secrets worth the name, and would strike out half of any text.
 SHORTEST_SECRET = 6

@@ -15,12 +15,12 @@ from typing import Any
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.jsontext import dumps
-from llmctl.wire.counts import cost_of, count_of
-from llmctl.wire.documents import objects_of, whole_object
+from llmctl.core.stored_json import dumps
+from llmctl.wire.embedding_response import Vector, response_of, vector_of
+from llmctl.wire.json_body import objects_of, whole_object
 from llmctl.wire.refusals import error_of, stated_error
 from llmctl.wire.urls import url_of
-from llmctl.wire.vectors import Vector, response_of, vector_of
+from llmctl.wire.usage_numbers import cost_of, count_of
 
 #: Longer than any vector that somebody means: embeddings have a length of about 1.
 _LONGEST = 1e4

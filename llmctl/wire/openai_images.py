@@ -14,14 +14,14 @@ from llmctl.core.errors import UnavailableError
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
-from llmctl.core.jsontext import dumps
-from llmctl.core.mediatypes import media_type
+from llmctl.core.media_types import media_type
 from llmctl.core.messages import File
-from llmctl.wire.counts import cost_of, count_of, object_in
-from llmctl.wire.documents import objects_of, whole_object
+from llmctl.core.stored_json import dumps
 from llmctl.wire.files import data_of, url_of_file
+from llmctl.wire.json_body import objects_of, whole_object
 from llmctl.wire.refusals import stated_error
 from llmctl.wire.urls import url_of
+from llmctl.wire.usage_numbers import cost_of, count_of, object_in
 
 
 def build_request(endpoint: Endpoint, request: ImageRequest) -> HttpRequest:

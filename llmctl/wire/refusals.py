@@ -13,7 +13,7 @@ from llmctl.core.errors import (
     RejectedError,
     UnavailableError,
 )
-from llmctl.wire.fault import Fault, fault_of_body, fault_of_payload, is_page
+from llmctl.wire.errors import Fault, fault_of_body, fault_of_payload, is_page
 
 _HINTS = {
     "auth": "check the key: llmctl connection edit NAME --key-env VARIABLE",

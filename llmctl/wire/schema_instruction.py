@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from llmctl.core.jsontext import dumps
 from llmctl.core.messages import Message, Text
+from llmctl.core.stored_json import dumps
 
 _WORDS = "Answer with one JSON document and nothing else: no fence, no explanation. It must meet this JSON Schema:\n"
 

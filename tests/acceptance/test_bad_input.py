@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from llmctl.store import ddl
+from llmctl.store.schema import ddl
 from tests.acceptance.hubs import Hub
 from tests.acceptance.processes import Done, Llmctl
 from tests.fakes.openai_server import FakeServer, delta, document, event, refusal, stream

@@ -201,7 +201,7 @@ def test_unknown_price_is_looked_for_once(llmctl: Llmctl, hub: Hub, server: Fake
     hub.connect("other", server.url, model="mystery-1", key="env:FAKE_KEY")
     hub.rows("DELETE FROM model_prices RETURNING id")
     probe = (
-        "import sys; from llmctl.cli.main import run; from llmctl.cli.io import process_streams; import os;"
+        "import sys; from llmctl.cli.main import run; from llmctl.cli.console.io import process_streams; import os;"
         "code = run(['chat', '-m', 'other', 'hi'], os.environ, process_streams());"
         "sys.stderr.write('loaded' if 'genai_prices' in sys.modules else 'kept')"
     )

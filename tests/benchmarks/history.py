@@ -18,7 +18,8 @@ from typing import Any
 
 from llmctl.core.chat import ChatRequest
 from llmctl.core.http import Endpoint
-from llmctl.engine import attachments, history
+from llmctl.engine.chats import attachments
+from llmctl.engine.turn import history
 from llmctl.providers import PROVIDERS, Provider
 from llmctl.store.database import Database
 from llmctl.store.opening import open_hub

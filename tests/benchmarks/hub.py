@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llmctl.core import clock
-from llmctl.store import shape
 from llmctl.store.opening import create
+from llmctl.store.schema import objects
 from tests.benchmarks.year import Year
 
 #: Rows a transaction.
@@ -60,7 +60,7 @@ def make(path: str, year: Year) -> None:
         connection.execute(f"DROP TRIGGER {name}")
     _fill(connection, year.rows())
     with _transaction(connection):
-        shape.renew_code(connection)
+        objects.renew_code(connection)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
 

@@ -22,9 +22,9 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from llmctl.store import groups, reports
 from llmctl.store.opening import create, open_hub
-from llmctl.store.scope import Scope
+from llmctl.store.stats import group_by, query
+from llmctl.store.stats.scope import Scope
 from tests.benchmarks.prose import KNOWN, Prose
 from tests.benchmarks.timing import clean_env, load, script, used
 
@@ -121,18 +121,18 @@ def _search(hub: str, text: str) -> None:
 def floors(hub: str) -> None:
     """Print what a year by model and day is made of."""
     database = open_hub(hub)
-    grouping = groups.grouping(database, ["model", "day"])
-    (source,) = reports._sources(Scope(), grouping)
+    grouping = group_by.grouping(database, ["model", "day"])
+    (source,) = query._sources(Scope(), grouping)
     keys = ", ".join(f"{text} AS k{index}" for index, text in enumerate(source.keys))
     sums = ", ".join(f"{text} AS {name}" for name, text in source.sums.items())
     sql = database.sql(f"SELECT {keys}, {sums} FROM {source.table} GROUP BY k0, k1")
-    rows, total = reports.grouped(database, Scope(), grouping)
+    rows, total = query.grouped(database, Scope(), grouping)
     texts = [row[name] for row in database.query(sql) for name in ("durations", "first_tokens") if row[name]]
     print(f"\na year by model and day: {len(rows):,} groups, {len(texts):,} histograms")
     for name, act in (
         ("SQLite reads and sums the rows", lambda: database.connection.execute(sql).fetchall()),
         ("json.loads of the histograms", lambda: [json.loads(text) for text in texts]),
-        ("all of it, within the process", lambda: reports.grouped(database, Scope(), grouping)),
+        ("all of it, within the process", lambda: query.grouped(database, Scope(), grouping)),
         ("json.dumps of the result", lambda: json.dumps({"groups": rows, "total": total})),
     ):
         print(f"  {name:42} {min(_timed(act) for _ in range(5)):6.1f} ms")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from llmctl.core.dialect import Dialect
-from llmctl.transport.frames import ndjson, sse
+from llmctl.transport.sse import ndjson, sse
 from llmctl.wire import WIRES
 
 GOAL = 100_000

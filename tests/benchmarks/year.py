@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from tests.benchmarks.inserts import (
     AGENT,
     CALL,

@@ -17,15 +17,15 @@ os.environ.pop("PYTHONUNBUFFERED", None)  # would flush for us
 import typer
 
 from llmctl.cli import catalog
-from llmctl.cli.io import Streams
-from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
-from llmctl.cli.person import ask_secret, confirm
+from llmctl.cli.console.io import Streams
+from llmctl.cli.console.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.console.prompts import ask_secret, confirm
 from llmctl.cli.stdin import read_prompt
 from llmctl.core.errors import NotFoundError, UnavailableError
 
 PYTHON = sys.executable
 STAGE = [PYTHON, os.path.abspath(__file__)]
-LLMCTL = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.entry import main; main()"]
+LLMCTL = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl._fastpath import main; main()"]
 
 COLUMNS = [
     Column("id", "id"),

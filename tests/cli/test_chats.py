@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from llmctl.engine.work import holder
-from llmctl.store import fields
+from llmctl.engine.jobs import lease
 from llmctl.store.opening import open_hub
+from llmctl.store.schema import custom_fields
 from tests.conftest import Run
 from tests.store.rows import Rows, event
 
@@ -112,7 +112,7 @@ def test_list_filters(hub: Rows, llmctl: Run, flags: list[str], names: list[str]
 
 def test_list_takes_custom_fields(llmctl: Run, env: Mapping[str, str]) -> None:
     with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
-        fields.add(database, [fields.parse("chats.user_id:text")])
+        custom_fields.add(database, [custom_fields.parse("chats.user_id:text")])
     ok(llmctl("chats", "new", "a", "-m", "echo", "--field", "user_id=u_1"))
     ok(llmctl("chats", "new", "b", "-m", "echo", "--metadata", "user_id=u_2"))
     assert ok(llmctl("chats", "list", "--where", "user_id=u_2", "--columns", "name,user_id")) == "b\tu_2\n"
@@ -261,7 +261,7 @@ def hold(hub: Rows, name: str, **job: Any) -> None:
 
 
 def test_a_chat_in_use_is_not_touched(hub: Rows, llmctl: Run) -> None:
-    hold(hub, "fix", **holder.current()._asdict(), lease_expires_at=holder.lease())
+    hold(hub, "fix", **lease.current()._asdict(), lease_expires_at=lease.lease())
     for command in (["edit", "fix", "-s", "x"], ["delete", "fix", "--yes"], ["unlock", "fix"]):
         assert "in use by process" in failed(llmctl("chats", *command), 9)
     ok(llmctl("chats", "rename", "fix", "fox"))

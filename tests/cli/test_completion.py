@@ -26,7 +26,7 @@ def program(tmp_path):
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "llmctl"
-    script.write_text(f"#!{PYTHON}\nimport sys\nsys.path.insert(0, {ROOT!r})\nfrom llmctl.entry import main\nmain()\n")
+    script.write_text(f"#!{PYTHON}\nimport sys\nsys.path.insert(0, {ROOT!r})\nfrom llmctl._fastpath import main\nmain()\n")
     script.chmod(0o755)
     return folder
 
@@ -54,7 +54,7 @@ def make_hub(path: Path, names: dict[str, str]) -> Path:
 
 def complete(kind: str, prefix: str = "", *db: str, **env: str) -> list[str]:
     """Ask as a completion script does; return the values."""
-    script = f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.entry import main; main()"
+    script = f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl._fastpath import main; main()"
     done = subprocess.run(
         [PYTHON, "-c", script, "--complete", kind, prefix, *db], capture_output=True, text=True, env=env
     )
@@ -118,7 +118,7 @@ def test_lookup_is_quick(hub):
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - begun
 
-    script = f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.entry import main; main()"
+    script = f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl._fastpath import main; main()"
     lookup = [PYTHON, "-c", script, "--complete", "chat", "", str(hub)]
     bare = min(spent([PYTHON, "-c", "pass"]) for _ in range(5))
     assert min(spent(lookup) for _ in range(5)) - bare < 0.050

@@ -371,7 +371,7 @@ def test_quiet_says_the_id_alone(llmctl):
 
 
 def test_key_is_asked_for_unseen_on_a_terminal(env, tmp_path):
-    code = "import sys; sys.argv[0] = 'llmctl'; from llmctl.entry import main; main()"
+    code = "import sys; sys.argv[0] = 'llmctl'; from llmctl._fastpath import main; main()"
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from llmctl.store import ddl
+from llmctl.store.schema import ddl
 
 # With spaces, so that echo streams it in three pieces.
 SECRET = "correct horsey battery"

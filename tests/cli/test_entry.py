@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from llmctl.entry import ANSWERS
+from llmctl._fastpath import ANSWERS
 from tests.cli.cli_stage import LLMCTL, PYTHON, ROOT
 
 LONG_WAY = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.cli.main import main; main()"]

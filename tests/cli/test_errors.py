@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from llmctl.cli.helptopics import EXIT_CODE_HELP
+from llmctl.cli.help.topics import EXIT_CODE_HELP
 from llmctl.core.errors import EXIT_CODES
 from tests.cli.cli_stage import STAGE
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from llmctl.cli.io import Streams
+from llmctl.cli.console.io import Streams
 from llmctl.cli.stdin import read_prompt
 from tests.cli.cli_stage import STAGE
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmctl.core import clock
-from llmctl.engine.work import holder
+from llmctl.engine.jobs import lease
 from llmctl.store.opening import open_hub
 from tests.conftest import Run
 from tests.store.rows import Rows, event
@@ -40,7 +40,7 @@ def running(hub: Rows, name: str, chat: dict[str, str] | None = None, **who: Any
 
 
 def alive() -> dict[str, Any]:
-    return {**holder.current()._asdict(), "lease_expires_at": holder.lease()}
+    return {**lease.current()._asdict(), "lease_expires_at": lease.lease()}
 
 
 DEAD = {"host": "elsewhere", "pid": 1}

@@ -11,12 +11,13 @@ from importlib import import_module
 import pytest
 from typer.testing import CliRunner, Result
 
-from llmctl.cli import catalog, helptopics
+from llmctl.cli import catalog
 from llmctl.cli.app import App
-from llmctl.cli.helptext import TOPICS
-from llmctl.cli.io import process_streams
-from llmctl.cli.lazy import leaf, program
-from llmctl.cli.options import global_options
+from llmctl.cli.command_tree import leaf, program
+from llmctl.cli.console.io import process_streams
+from llmctl.cli.global_flags import global_options
+from llmctl.cli.help import topics
+from llmctl.cli.help.text import TOPICS
 from tests.cli.cli_stage import ROOT, STAGE, put_on_stage
 
 LEAVES = catalog.leaves()
@@ -91,7 +92,7 @@ def parse(call: list[str]) -> None:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_topic_has_examples_that_parse(topic):
-    text = helptopics.text(topic)
+    text = topics.text(topic)
     for line in examples(text):
         for call in calls(line):
             parse(call)
@@ -102,7 +103,7 @@ def test_sql_topic_names_every_view():
     with open(f"{ROOT}/schema/900_views.sql") as file:
         views = re.findall(r"CREATE VIEW (\w+)", file.read())
     for view in views:
-        assert re.search(rf"^  {view} +\w", helptopics.text("sql"), re.M)
+        assert re.search(rf"^  {view} +\w", topics.text("sql"), re.M)
 
 
 def test_unknown_command_is_exit_2_with_near_names():
@@ -164,7 +165,7 @@ def test_version_works_everywhere(arguments):
 @pytest.mark.parametrize("arguments", [["--help"], ["chats", "--help"], ["chats"], ["nonsense"], ["chats", "x"], []])
 def test_help_and_mistakes_import_no_command(arguments):
     script = (
-        "import sys; from llmctl.cli.io import process_streams; from llmctl.cli.main import run;"
+        "import sys; from llmctl.cli.console.io import process_streams; from llmctl.cli.main import run;"
         f"run({arguments!r}, {{}}, process_streams());"
         "print(*(name for name in sys.modules if name.startswith('llmctl.cli.commands.')), file=sys.stderr)"
     )
@@ -174,7 +175,7 @@ def test_help_and_mistakes_import_no_command(arguments):
 
 def test_only_the_command_that_runs_is_imported():
     script = (
-        "import sys; from llmctl.cli.io import process_streams; from llmctl.cli.main import run;"
+        "import sys; from llmctl.cli.console.io import process_streams; from llmctl.cli.main import run;"
         "run(['help', 'exit-codes'], {}, process_streams());"
         "print(*(name for name in sys.modules if name.startswith('llmctl.cli.commands.')), file=sys.stderr)"
     )

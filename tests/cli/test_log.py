@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from llmctl.store import textlogs
 from llmctl.store.opening import open_hub
+from llmctl.store.records import text_logs
 from tests.cli.within import parsed, run  # noqa: F401
 
 
@@ -39,23 +39,23 @@ def test_list_shows_where_logs_begin_the_newest_first(run):  # noqa: F811
 def test_tail_prints_the_last_lines_over_all_pieces(env, run, lines, wanted):  # noqa: F811
     text = "\n".join(f"line {number}" for number in range(30))
     database = open_hub(env["LLMCTL_DB"], "create")
-    log_id = textlogs.add(database, text[:50], {})
+    log_id = text_logs.add(database, text[:50], {})
     for begin in range(50, len(text), 7):
-        textlogs.append(database, log_id, text[begin : begin + 7])
+        text_logs.append(database, log_id, text[begin : begin + 7])
     database.close()
     assert run("log", "tail", log_id, "-n", str(lines)).stdout == (text if wanted is None else wanted)
 
 
 def test_tail_reads_no_more_pieces_than_it_needs(env):
     database = open_hub(env["LLMCTL_DB"], "create")
-    log_id = textlogs.add(database, "", {})
+    log_id = text_logs.add(database, "", {})
     with database.transaction():
         for number in range(500):
-            textlogs.append(database, log_id, f"line {number}\n")
+            text_logs.append(database, log_id, f"line {number}\n")
     seen = []
     rows = database.rows
     database.rows = lambda *arguments: (seen.append(row) or row for row in rows(*arguments))
-    assert textlogs.ending(database, log_id, 3)[0] == "line 497\nline 498\nline 499\n"
+    assert text_logs.ending(database, log_id, 3)[0] == "line 497\nline 498\nline 499\n"
     assert len(seen) == 4
     plan = database.query(
         "EXPLAIN QUERY PLAN SELECT text FROM {text_logs} WHERE series_id = ? AND position > ? ORDER BY position",
@@ -80,7 +80,7 @@ def test_a_log_can_be_followed_while_it_is_written(env):
         writer.communicate()
     # Killed in the middle: what was read is safe.
     with_hub = open_hub(env["LLMCTL_DB"])
-    assert "".join(piece["text"] for piece in textlogs.pieces(with_hub, log_id)) == "one\ntwo\n"
+    assert "".join(piece["text"] for piece in text_logs.pieces(with_hub, log_id)) == "one\ntwo\n"
     with_hub.close()
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from llmctl.engine.work import holder
+from llmctl.engine.jobs import lease
 from llmctl.store.opening import open_hub
 from tests.conftest import Run
 from tests.store.rows import Rows, event
@@ -77,6 +77,6 @@ def test_add_refuses_nothing_said_and_a_thread_in_use(hub: Rows, llmctl: Run) ->
     assert llmctl("message", "add", "--chat", "fix").returncode == 2
     assert llmctl("message", "add", "--chat", "fix", "--role", "tool", "x").returncode == 2
     assert llmctl("message", "add", "--chat", "fix", "-m", "gpt-5", "x").returncode == 2
-    job = hub.insert("jobs", name="chat", type="turn", status="running", **holder.current()._asdict())
+    job = hub.insert("jobs", name="chat", type="turn", status="running", **lease.current()._asdict())
     hub.database.execute("UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?", (job, chat["thread_id"]))
     assert llmctl("message", "add", "--chat", "fix", "x").returncode == 9

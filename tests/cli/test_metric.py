@@ -14,8 +14,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from llmctl.core import clock
 from llmctl.formats import openmetrics
 from llmctl.formats.openmetrics import Family, Sample
-from llmctl.store import metrics
 from llmctl.store.opening import open_hub
+from llmctl.store.records import metrics
 from tests.cli.within import parsed, run  # noqa: F401
 from tests.store.rows import START, Rows
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from llmctl.cli.lazy import program
-from llmctl.store import ddl, migrations
+from llmctl.cli.command_tree import program
+from llmctl.store.schema import ddl, migrations
 
 REWRITE = """\
 -- rewrite

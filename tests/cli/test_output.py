@@ -12,8 +12,8 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from llmctl.cli import terminal
-from llmctl.cli.lazy import program
+from llmctl.cli.command_tree import program
+from llmctl.cli.console import terminal
 from tests.cli.cli_stage import ROW, STAGE, put_on_stage
 
 put_on_stage()
@@ -193,7 +193,7 @@ def test_listing_streams_with_flat_memory():
 _PEAK = f"""
 sys.path.insert(0, {os.path.dirname(STAGE[1])!r})
 import cli_stage, os
-from llmctl.cli.io import process_streams
+from llmctl.cli.console.io import process_streams
 from llmctl.cli.main import run
 cli_stage.put_on_stage()
 run(sys.argv[1:], {{}}, process_streams())

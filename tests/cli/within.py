@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from llmctl.cli.lazy import program
+from llmctl.cli.command_tree import program
 
 Within = Callable[..., Result]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmctl.core.mediatypes import UNKNOWN, by_name, media_type
+from llmctl.core.media_types import UNKNOWN, by_name, media_type
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import UsageError
-from llmctl.core.schemadsl import parse
+from llmctl.core.schema_dsl import parse
 
 STR, INT, NUM, BOOL = ({"type": name} for name in ("string", "integer", "number", "boolean"))
 

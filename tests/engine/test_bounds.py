@@ -9,30 +9,30 @@ from typing import Any
 import pytest
 
 from llmctl.core.messages import File
-from llmctl.engine.money import bounds
+from llmctl.engine.billing import estimate
 from tests.wire import recorded
 
 _OTHERS = {"web-search", "server-tool", "code-execution"}
 
 
 def test_output_is_bounded_by_the_limit_that_is_sent_or_the_models_own():
-    assert bounds.output_tokens(b'{"messages":[],"max_completion_tokens":500,"n":2}', 128_000, 16_384) == 1000
-    assert bounds.output_tokens(b'{"generationConfig":{"maxOutputTokens":7}}', None, None) == 7
-    assert bounds.output_tokens(b"{}", 1_000_000, 16_384) == 16_384
-    assert bounds.output_tokens(b"{}", 8_192, None) == 8_192
-    assert bounds.output_tokens(b"{}", None, None) == bounds.MOST_OUTPUT
+    assert estimate.output_tokens(b'{"messages":[],"max_completion_tokens":500,"n":2}', 128_000, 16_384) == 1000
+    assert estimate.output_tokens(b'{"generationConfig":{"maxOutputTokens":7}}', None, None) == 7
+    assert estimate.output_tokens(b"{}", 1_000_000, 16_384) == 16_384
+    assert estimate.output_tokens(b"{}", 8_192, None) == 8_192
+    assert estimate.output_tokens(b"{}", None, None) == estimate.MOST_OUTPUT
 
 
 def test_input_is_bounded_by_bytes_files_and_window():
-    assert bounds.input_tokens(b"x" * 500, [], 1_000_000) >= 500
-    assert bounds.input_tokens(b"x" * 300_000, [], 128_000) == 128_000
-    assert bounds.input_tokens(b"", [File("image/png", b"x")], None) > 48_000
-    assert bounds.input_tokens(b"", [File("audio/wav", b"x" * 9_000)], None) >= 9_000
+    assert estimate.input_tokens(b"x" * 500, [], 1_000_000) >= 500
+    assert estimate.input_tokens(b"x" * 300_000, [], 128_000) == 128_000
+    assert estimate.input_tokens(b"", [File("image/png", b"x")], None) > 48_000
+    assert estimate.input_tokens(b"", [File("audio/wav", b"x" * 9_000)], None) >= 9_000
 
 
 def test_options_that_let_others_add_tokens_are_named():
-    assert bounds.unbounded({"temperature": 0, "web_search_options": {"n": 1}}) == "web_search_options"
-    assert bounds.unbounded({"temperature": 0, "tools": None}) is None
+    assert estimate.unbounded({"temperature": 0, "web_search_options": {"n": 1}}) == "web_search_options"
+    assert estimate.unbounded({"temperature": 0, "tools": None}) is None
 
 
 @recorded.needs_recordings
@@ -41,7 +41,7 @@ def test_no_recorded_request_came_to_more(api):
     checked = 0
     for exchange in recorded.exchanges(api):
         asked = exchange["request"]["json"]
-        if asked is None or set(exchange["features"]) & _OTHERS or bounds.unbounded(_hosted(asked)):
+        if asked is None or set(exchange["features"]) & _OTHERS or estimate.unbounded(_hosted(asked)):
             continue
         if "compound" in str(asked.get("model")):  # searches by itself
             continue
@@ -51,7 +51,7 @@ def test_no_recorded_request_came_to_more(api):
             r'"(?:prompt_tokens|input_tokens|promptTokenCount)"\s*:\s*(\d+)', exchange["response"]["body"]
         )
         checked += bool(counts)
-        assert max(map(int, counts), default=0) <= bounds.input_tokens(sent, files, None), exchange["id"]
+        assert max(map(int, counts), default=0) <= estimate.input_tokens(sent, files, None), exchange["id"]
     assert checked > 20
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from llmctl.engine.money.caps import Caps, Purse, caps
+from llmctl.engine.billing.limits import Caps, Purse, caps
 
 
 def test_purse_takes_what_fits_and_settles_what_it_cost():

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from llmctl.core import clock, periods, spans
-from llmctl.core.dashboard import Dashboard
-from llmctl.engine.hindsight.dashboard import Wish, gather
-from llmctl.store import dashboard
+from llmctl.core import clock, spans, time_ranges
+from llmctl.core.report_data import Dashboard
+from llmctl.engine.inspect.report_data import Wish, gather
 from llmctl.store.database import Database
-from llmctl.store.scope import Scope
+from llmctl.store.stats import report_queries
+from llmctl.store.stats.scope import Scope
 from tests.store.rows import Rows, hub  # noqa: F401
 
 NOW = "2026-11-20T12:00:00.000+00:00"
@@ -63,7 +63,7 @@ def sums(groups: Any) -> dict[str, Any]:
     ],
 )
 def test_every_cut_adds_up_to_the_total(year: Database, since: str | None, until: str | None, zone: str | None) -> None:
-    clocks = periods.time_zone(zone) if zone else None
+    clocks = time_ranges.time_zone(zone) if zone else None
     found = gather(year, Wish("hub.db", since, until, clocks, zone or "UTC"), NOW)
     total = {name: found.total[name] for name in (*SUMS, "cost")}
     total["cost"] = total["cost"] or 0
@@ -82,7 +82,7 @@ def test_every_cut_adds_up_to_the_total(year: Database, since: str | None, until
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu"])
 @pytest.mark.parametrize("since", [None, "2026-10-20T00:00:00.000+00:00", "2026-11-12T20:30:00.000+00:00"])
 def test_moments_of_a_zone_are_those_of_its_clocks(year: Database, since: str | None, zone: str) -> None:
-    clocks = periods.time_zone(zone)
+    clocks = time_ranges.time_zone(zone)
     found = gather(
         year, Wish("hub.db", since, None, clocks, zone), NOW if since is None else "2026-11-14T00:00:00.000+00:00"
     )
@@ -131,7 +131,7 @@ def test_the_worst_come_first_however_they_are_found(year: Database, many: bool)
     scope = Scope(since="2026-01-01T00:00:00.000+00:00", until="2026-10-01T00:00:00.000+00:00")
     for measure, column in (("duration", "duration_ms"), ("cost", "cost")):
         of = 1_000_000 if many else 60
-        found = [row[column] for row in dashboard.top(year, scope, measure, of, 5)]  # type: ignore[arg-type]
+        found = [row[column] for row in report_queries.top(year, scope, measure, of, 5)]  # type: ignore[arg-type]
         sql = f"SELECT {measure} FROM {{requests}} WHERE created_at >= ? AND created_at < ? ORDER BY {measure} DESC"
         assert found == [row[measure] for row in year.query(sql, (scope.since, scope.until))][:5]
 

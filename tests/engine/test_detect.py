@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from llmctl.engine.reach.detect import detect, from_environment, pick_chat_model
+from llmctl.engine.connections.discovery import detect, from_environment, pick_chat_model
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 

@@ -10,10 +10,10 @@ from contextlib import closing
 import pytest
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.jsontext import dumps
-from llmctl.core.personalshapes import mask_personal
-from llmctl.engine.transfer import exporting
-from llmctl.engine.transfer.exporting import Wish
+from llmctl.core.redaction.pii_patterns import mask_personal
+from llmctl.core.stored_json import dumps
+from llmctl.engine.transfer import export
+from llmctl.engine.transfer.export import Wish
 from llmctl.formats.exports import EXPORTS
 from llmctl.store.opening import MEMORY, open_hub
 from tests.engine.transfer_stage import exported, imported
@@ -30,11 +30,11 @@ def rows():
 
 def test_nothing_chosen_is_a_bad_call(rows):
     with pytest.raises(UsageError, match="nothing to export"):
-        exporting.chosen(rows.database, Wish())
+        export.chosen(rows.database, Wish())
     with pytest.raises(UsageError):
-        exporting.chosen(rows.database, Wish(chats=["a"], everything=True))
+        export.chosen(rows.database, Wish(chats=["a"], everything=True))
     with pytest.raises(NotFoundError):
-        exporting.chosen(rows.database, Wish(chats=["nobody"]))
+        export.chosen(rows.database, Wish(chats=["nobody"]))
 
 
 def test_since_takes_conversations_with_something_new(rows):

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import LlmctlError, NotFoundError, RejectedError, UnavailableError, UsageError
-from llmctl.engine.asking import Surroundings
-from llmctl.engine.fetching import fetch
-from llmctl.transport import guard
+from llmctl.engine.chats.url_fetch import fetch
+from llmctl.engine.turn.options import Surroundings
+from llmctl.transport import ssrf
 
 OPEN = Surroundings(private_fetch=True)
 
@@ -64,7 +64,7 @@ def test_private_address_is_refused_before_anything_is_sent(port: int, url: str)
 
 
 def test_redirect_to_a_private_address_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(ssrf, "is_public", lambda address: address == "127.0.0.1")
     with pytest.raises(UsageError) as refused:
         fetch(f"http://127.0.0.1:{port}/to/http://169.254.169.254/latest/meta-data", Surroundings())
     assert refused.value.reason == "private_address"

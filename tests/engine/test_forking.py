@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 
 from llmctl.core.errors import LockedError, UsageError
-from llmctl.core.jsontext import loads
-from llmctl.engine import forking, history, rewinding
-from llmctl.engine.asking import Origin
-from llmctl.engine.work import holder, unlocking
-from llmctl.store import chats, fields, messages, reports
-from llmctl.store.scope import Scope
+from llmctl.core.stored_json import loads
+from llmctl.engine.chats import fork as chats_fork
+from llmctl.engine.chats import rewind
+from llmctl.engine.jobs import lease, unlock
+from llmctl.engine.turn import history
+from llmctl.engine.turn.options import Origin
+from llmctl.store.records import chats, messages
+from llmctl.store.schema import custom_fields
+from llmctl.store.stats import query
+from llmctl.store.stats.scope import Scope
 from tests.store.rows import Rows, event, hub  # noqa: F401
 
 
@@ -20,7 +24,7 @@ def rows(hub):  # noqa: F811
 
 
 def forked(rows, chat, **more):
-    return forking.fork(rows.database, chats.one(rows.database, chat["id"]), **more)
+    return chats_fork.fork(rows.database, chats.one(rows.database, chat["id"]), **more)
 
 
 def said(rows, chat):
@@ -29,7 +33,7 @@ def said(rows, chat):
 
 
 def test_a_fork_is_a_new_chat_that_names_its_parent(rows):
-    fields.add(rows.database, [fields.parse("chats.user_id:text")])
+    custom_fields.add(rows.database, [custom_fields.parse("chats.user_id:text")])
     chat = rows.chat("fix", user_id="u_1", metadata='{"k":1}', settings='{"options":{"temperature":0}}')
     rows.turn(chat, "one", "two")
     before = said(rows, chat)
@@ -65,11 +69,11 @@ def test_a_fork_ends_where_it_was_asked_to(rows):
 def test_requests_are_not_copied_and_what_was_paid_stays_paid_once(rows):
     chat = rows.chat()
     rows.tool_turn(chat)
-    before = reports.total(rows.database, Scope())
+    before = query.total(rows.database, Scope())
     fork = forked(rows, chat)
-    after = reports.total(rows.database, Scope())
+    after = query.total(rows.database, Scope())
     assert after == before | {"messages": 4, "tool_calls": 2}
-    assert reports.chat_stats(rows.database, fork["id"])["requests"] == 0
+    assert query.chat_stats(rows.database, fork["id"])["requests"] == 0
 
 
 def test_files_are_linked_not_copied(rows):
@@ -130,15 +134,15 @@ def test_going_back_leaves_the_old_chat_whole_and_takes_its_name_along(rows):
     chat = rows.chat("fix")
     rows.turn(chat, "one", "two")
     rows.turn(chat, "three", "four")
-    fork, prompt = rewinding.rewind(rows.database, chats.one(rows.database, chat["id"]), Origin())
+    fork, prompt = rewind.rewind(rows.database, chats.one(rows.database, chat["id"]), Origin())
     assert (fork["name"], prompt) == ("fix", "three")
     assert [text for _, _, text in said(rows, fork)] == ["one", "two"]
     assert [text for _, _, text in said(rows, chat)] == ["one", "two", "three", "four"]
-    again, _ = rewinding.rewind(rows.database, fork, Origin())
+    again, _ = rewind.rewind(rows.database, fork, Origin())
     assert said(rows, again) == []
     assert [chats.one(rows.database, old["id"])["name"] for old in (chat, fork)] == ["fix~1", "fix~2"]
     with pytest.raises(UsageError, match="nothing to go back over"):
-        rewinding.rewind(rows.database, again, Origin())
+        rewind.rewind(rows.database, again, Origin())
 
 
 def test_a_fork_is_the_newest_chat(rows):
@@ -171,16 +175,16 @@ def test_a_dead_holder_is_recovered_and_what_came_is_kept(rows):
     payload = f'{{"chat_id":"{chat["id"]}"}}'
     rows.database.execute("UPDATE {jobs} SET payload = ? WHERE id = ?", (payload, job_id))
     rows.running(chat, [event("Hel"), event("lo")], job_id=job_id)
-    assert unlocking.free(rows.database, chat["thread_id"]) == "recovered"
-    assert unlocking.free(rows.database, chat["thread_id"]) == "free"
+    assert unlock.free(rows.database, chat["thread_id"]) == "recovered"
+    assert unlock.free(rows.database, chat["thread_id"]) == "free"
     seen = messages.conversation(rows.database, chat["thread_id"])
     assert [(row["content"], row["status"]) for row in seen] == [("go", "completed"), ("Hello", "interrupted")]
 
 
 def test_a_live_holder_is_respected_unless_forced(rows):
     chat = rows.chat()
-    hold(rows, chat, **holder.current()._asdict(), lease_expires_at=holder.lease())
+    hold(rows, chat, **lease.current()._asdict(), lease_expires_at=lease.lease())
     with pytest.raises(LockedError, match="in use by process"):
-        unlocking.free(rows.database, chat["thread_id"])
-    assert unlocking.free(rows.database, chat["thread_id"], force=True) == "forced"
-    assert unlocking.free(rows.database, chat["thread_id"]) == "free"
+        unlock.free(rows.database, chat["thread_id"])
+    assert unlock.free(rows.database, chat["thread_id"], force=True) == "forced"
+    assert unlock.free(rows.database, chat["thread_id"]) == "free"

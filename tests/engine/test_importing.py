@@ -11,9 +11,10 @@ from contextlib import closing
 import pytest
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.engine.transfer import importing, sources
-from llmctl.store import messages, upkeep
+from llmctl.engine.transfer import import_, sources
+from llmctl.store.maintenance import integrity
 from llmctl.store.opening import MEMORY, open_hub
+from llmctl.store.records import messages
 from tests.engine.transfer_stage import counts, exported, imported, imported_file, new_hub
 from tests.formats.test_foreign_json import ALL, CHATGPT, CLAUDE, OPENAI
 from tests.store import orm_made
@@ -33,7 +34,7 @@ def conversation(database, name):
 
 
 def sound(database):
-    return [finding.problem for finding in upkeep.check(database) if finding.problem]
+    return [finding.problem for finding in integrity.check(database) if finding.problem]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -120,7 +121,7 @@ def test_an_array_on_one_line_is_never_in_memory_whole(hub):
             return self.text.readinto(buffer)
 
     stream = Endless()
-    report = importing.run(hub, sources.from_stream(io.BufferedReader(stream)))
+    report = import_.run(hub, sources.from_stream(io.BufferedReader(stream)))
     assert report.document()["conversations"] == 100
     assert stream.most <= 1 << 17
 
@@ -157,7 +158,7 @@ def test_one_document_may_have_many_lines(hub):
 
 def test_the_first_line_may_be_the_broken_one(hub):
     stream = io.BufferedReader(io.BytesIO(b'{"messages": "cut o\n' + json.dumps(OPENAI).encode()))
-    report = importing.run(hub, sources.from_stream(stream, "openai"))
+    report = import_.run(hub, sources.from_stream(stream, "openai"))
     assert counts(hub, "chats") == [1]
     assert [problem["line"] for problem in report.problems] == [1]
 

@@ -12,8 +12,8 @@ import keyring.backends.fail
 import pytest
 
 from llmctl.core.errors import ConfigError, StorageError
-from llmctl.engine.reach import key_commands, keys
-from llmctl.engine.reach.keys import choose, first_set, is_reference, resolve, store_key_file, withheld
+from llmctl.engine.connections import key_commands, keys
+from llmctl.engine.connections.keys import choose, first_set, is_reference, resolve, store_key_file, withheld
 from llmctl.providers import PROVIDERS
 
 OPENAI = PROVIDERS.load("openai")
@@ -146,7 +146,7 @@ def test_keyring_that_is_not_there_gives_a_hint(ring):
 
 
 def test_keyring_package_missing_gives_a_hint(monkeypatch):
-    monkeypatch.delitem(sys.modules, "llmctl.engine.reach.key_rings", raising=False)
+    monkeypatch.delitem(sys.modules, "llmctl.engine.connections.key_rings", raising=False)
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(ConfigError, match="package keyring") as caught:
         find("keyring:work")
@@ -332,7 +332,7 @@ def test_first_set_passes_over_blank_variables():
 def test_keys_loads_no_program_starter_and_no_keyring_before_one_is_named():
     import subprocess
 
-    code = "import sys; from llmctl.engine.reach import keys; print(*sys.modules)"
+    code = "import sys; from llmctl.engine.connections import keys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert keys.__name__ in loaded
-    assert not {"subprocess", "keyring", "llmctl.engine.reach.key_commands"} & set(loaded)
+    assert not {"subprocess", "keyring", "llmctl.engine.connections.key_commands"} & set(loaded)

@@ -8,9 +8,12 @@ from contextlib import closing
 import pytest
 
 from llmctl.core import clock
-from llmctl.engine.money import repricing
-from llmctl.store import deletion, groups, pruning, reports, sums, upkeep
-from llmctl.store.scope import Scope
+from llmctl.engine.billing import reprice as billing_reprice
+from llmctl.store.maintenance import delete as maintenance_delete
+from llmctl.store.maintenance import integrity
+from llmctl.store.maintenance import prune as maintenance_prune
+from llmctl.store.stats import check_rollups, group_by, query
+from llmctl.store.stats.scope import Scope
 from tests.engine.transfer_stage import exported, imported, new_hub
 from tests.store.rows import RENAMED, Rows
 from tests.store.test_reports import expected, same
@@ -56,15 +59,15 @@ class Life:
         rates = {name: self.rng.choice([0.5, 3.0]) for name in ("input_per_million", "output_per_million")}
         rates |= {"cached_per_million": 0.25, "valid_from": at, "source": "user"}
         self.rows.insert("model_prices", provider=self.rng.choice(["openai", "anthropic"]), model=model, **rates)
-        repricing.reprice(self.database, since=None, everything=self.rng.random() < 0.5, dry_run=False)
+        billing_reprice.reprice(self.database, since=None, everything=self.rng.random() < 0.5, dry_run=False)
 
     def delete(self):
         for chat in self.chats()[:1]:
-            deletion.delete(self.database, chat["id"], with_usage=self.rng.random() < 0.5)
+            maintenance_delete.delete(self.database, chat["id"], with_usage=self.rng.random() < 0.5)
 
     def prune(self):
         for kind in ("streams", "http", "logs", "jobs", "attachments"):
-            list(pruning.prune(self.database, kind, self.rows.now))
+            list(maintenance_prune.prune(self.database, kind, self.rows.now))
 
     def remember(self):
         self.copy = exported(self.database)
@@ -89,9 +92,9 @@ def agree(database):
         (Scope(until=f"{day}T00:00:00.000+00:00"), lambda row: row["created_at"][:10] < day),
         (Scope(agent="coder"), lambda row: row["agent"] == "coder"),
     ):
-        alike(reports.total(database, scope), expected(rows, within))
+        alike(query.total(database, scope), expected(rows, within))
     for key, of in (("day", lambda row: row["created_at"][:10]), ("status", lambda row: row["status"])):
-        found, _ = reports.grouped(database, Scope(), groups.grouping(database, [key]))
+        found, _ = query.grouped(database, Scope(), group_by.grouping(database, [key]))
         for group in found:
             alike(group, expected(rows, lambda row, of=of, name=group[key]: of(row) == name))
 
@@ -113,10 +116,10 @@ def test_sums_follow_whatever_is_done(tmp_path, seed, names):
             for _ in range(8):
                 life.turn()
             getattr(life, life.rng.choice(["reprice", "delete", "prune", "remember", "merge"]))()
-            assert not list(sums.problems(database))
+            assert not list(check_rollups.problems(database))
         life.merge()
         agree(database)
         imported(new, exported(database))
         agree(new)
-        known = {finding.name for hub in (database, new) for finding in upkeep.check(hub) if finding.problem}
+        known = {finding.name for hub in (database, new) for finding in integrity.check(hub) if finding.problem}
         assert known <= {"stuck"}

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from llmctl.core.bundle import Record
 from llmctl.core.errors import UsageError
-from llmctl.core.jsontext import dumps
-from llmctl.engine.transfer.exporting import Wish
-from llmctl.store import ddl, upkeep
-from llmctl.store.transfer import steps
+from llmctl.core.stored_json import dumps
+from llmctl.core.transfer_records import Record
+from llmctl.engine.transfer.export import Wish
+from llmctl.store.maintenance import integrity
+from llmctl.store.schema import ddl
+from llmctl.store.transfer import batches
 from llmctl.store.transfer.plan import DERIVED
 from tests.engine.transfer_stage import counts, exported, fill, imported, imported_file, new_hub
 from tests.store.rows import RENAMED, Rows
@@ -32,7 +33,7 @@ def hubs(tmp_path):
 
 def sound(database):
     """Return what is wrong; files stand before the conversations that have them, so a broken import leaves some."""
-    return [f.problem for f in upkeep.check(database) if f.problem and f.name not in ("stuck", "attachments")]
+    return [f.problem for f in integrity.check(database) if f.problem and f.name not in ("stuck", "attachments")]
 
 
 @pytest.mark.parametrize("way", ["lines", "file"])
@@ -191,7 +192,7 @@ def test_transactions_end_between_conversations(hubs, monkeypatch):
     rows = Rows(theirs)
     for number in range(6):
         rows.turn(rows.chat(f"chat {number}"), "hello", "hi")
-    monkeypatch.setattr(steps, "_ROWS", 3)
+    monkeypatch.setattr(batches, "_ROWS", 3)
     lines = exported(theirs).splitlines(keepends=True)
 
     for cut in range(5, len(lines), 7):
@@ -203,7 +204,7 @@ def test_transactions_end_between_conversations(hubs, monkeypatch):
         from llmctl.formats import jsonl
 
         with pytest.raises(UsageError):
-            steps.merge(ours, jsonl.records(line.encode() for line in broken()), lambda record, outcome: None)
+            batches.merge(ours, jsonl.records(line.encode() for line in broken()), lambda record, outcome: None)
         for chat in ours.query("SELECT id, name FROM {chats} WHERE name LIKE 'chat %'"):
             assert ours.value("SELECT count(*) FROM {messages} WHERE chat_id = ?", (chat["id"],)) == 2
             assert ours.value("SELECT count(*) FROM {requests} WHERE chat_id = ?", (chat["id"],)) == 1
@@ -218,7 +219,7 @@ def test_sums_are_the_same_row_by_row_and_all_at_once(hubs, monkeypatch):
     theirs, ours = hubs
     rows = Rows(theirs)
     chats = [rows.chat(f"many {number}") for number in range(4)]
-    monkeypatch.setattr(steps, "_ROWS", 5)
+    monkeypatch.setattr(batches, "_ROWS", 5)
     for number in range(40):
         rows.insert(
             "requests",
@@ -253,7 +254,7 @@ def test_sums_are_the_same_row_by_row_and_all_at_once(hubs, monkeypatch):
 def test_retries_count_though_attempts_come_after_their_requests(hubs, monkeypatch, most):
     theirs, ours = hubs
     rows = Rows(theirs)
-    monkeypatch.setattr(steps, "_ROWS", most)
+    monkeypatch.setattr(batches, "_ROWS", most)
     for number in range(12):
         id = rows.insert("requests", at=rows.tick(), provider="openai", model="gpt-5", status="pending")
         for attempt in range(1, 2 + number % 4):
@@ -292,10 +293,10 @@ def test_messages_that_name_no_thread_are_adopted_and_counted_once(hubs):
 
 
 def test_conversations_are_never_cut_and_what_has_none_is(monkeypatch):
-    monkeypatch.setattr(steps, "_ROWS", 3)
+    monkeypatch.setattr(batches, "_ROWS", 3)
     chat = [Record("chats", {}), *[Record("messages", {})] * 4]
     lone = [Record("requests", {"chat_id": None}), *[Record("network_calls", {})] * 6]
-    assert [len(list(batch)) for batch in steps._Batches([*chat, *chat, *lone])] == [5, 5, 3, 3, 1]
+    assert [len(list(batch)) for batch in batches._Batches([*chat, *chat, *lone])] == [5, 5, 3, 3, 1]
 
 
 TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"

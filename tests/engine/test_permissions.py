@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from llmctl.core.tools import Permission, Tool
-from llmctl.engine.tooling.grants import Grant, Tools, parsed
-from llmctl.engine.tooling.permissions import judge, matches
+from llmctl.engine.tools.permissions import judge, matches
+from llmctl.engine.tools.toolset import Grant, Tools, parsed
 
 SCHEMA = {"schema": {"properties": {"n": {"maximum": 3}}, "required": ["n"]}}
 

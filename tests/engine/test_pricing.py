@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.events import Usage
-from llmctl.core.jsontext import dumps
-from llmctl.engine.money import price_list
-from llmctl.engine.money.pricing import Price, cost_of, most, price_of
+from llmctl.core.stored_json import dumps
+from llmctl.engine.billing import price_source
+from llmctl.engine.billing.rates import Price, cost_of, most, price_of
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ def row(**more: Any) -> Price:
 
 
 def listed(provider: str, model: str) -> Price:
-    found = price_list.find(provider, model)
+    found = price_source.find(provider, model)
     assert found is not None, (provider, model)
     return price_of({"id": "p", **[one for one in found.rows if (one["valid_from"] or "") <= "2026-11-21"][-1]})
 
@@ -52,7 +52,7 @@ def cost(price: Price, *counts: int, context: dict[str, Any] | None = None, at: 
     ],
 )
 def test_price_is_not_borrowed_from_a_model_that_begins_alike(provider, model):
-    assert price_list.find(provider, model) is None
+    assert price_source.find(provider, model) is None
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_price_is_not_borrowed_from_a_model_that_begins_alike(provider, model):
     ],
 )
 def test_model_is_priced_by_its_own_entry(provider, model, sides):
-    found = price_list.find(provider, model)
+    found = price_source.find(provider, model)
     assert found is not None
     assert (found.rows[-1]["input_per_million"], found.rows[-1]["output_per_million"]) == sides
 
@@ -77,7 +77,7 @@ def test_model_is_priced_by_its_own_entry(provider, model, sides):
 def test_id_with_slashes_is_taken_whole():
     small, large = (listed("openrouter", f"openai/{model}") for model in ("gpt-4o-mini", "gpt-4o"))
     assert cost(small, 1_000_000, 0) < cost(large, 1_000_000, 0)
-    assert price_list.find("openrouter", "openai") is None
+    assert price_source.find("openrouter", "openai") is None
 
 
 def test_discount_of_cached_tokens_is_not_made_up():
@@ -169,7 +169,7 @@ def test_every_list_price_gives_what_the_list_itself_computes():
     for name in ("openai", "anthropic", "mistral", "deepseek", "groq"):
         provider = next(provider for provider in providers if provider.id == name)
         for model in provider.models:
-            found = price_list.find(name, model.id)
+            found = price_source.find(name, model.id)
             ours = cost_of(usage, listed(name, model.id), moment=NOON) if found else None
             if ours is not None and found is not None and found.id == model.id:
                 expected = model.calc_price(theirs, provider, genai_request_timestamp=NOON).total_price
@@ -179,7 +179,7 @@ def test_every_list_price_gives_what_the_list_itself_computes():
 
 
 def test_rows_begin_on_the_days_that_prices_changed():
-    found = price_list.find("openai", "o3")
+    found = price_source.find("openai", "o3")
     assert found is not None
     assert [(one["valid_from"], one["input_per_million"]) for one in found.rows] == [
         (None, 10.0),

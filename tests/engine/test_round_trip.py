@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmctl.core.jsontext import dumps
-from llmctl.engine.transfer.exporting import Wish
-from llmctl.store import ddl, fields
+from llmctl.core.stored_json import dumps
+from llmctl.engine.transfer.export import Wish
 from llmctl.store.opening import MEMORY, open_hub
+from llmctl.store.schema import custom_fields, ddl
 from llmctl.store.transfer.plan import DERIVED
 from tests.engine.transfer_stage import counts, exported, fill, imported, new_hub, through
 from tests.store.rows import RENAMED, Rows
@@ -64,20 +64,20 @@ def test_columns_come_in_one_order_whenever_they_were_added(full, tmp_path):
     database, _ = full
     with closing(new_hub(tmp_path / "other.db")) as other:
         for hub, names in ((database, ("alpha", "zeta")), (other, ("zeta", "alpha"))):
-            fields.add(hub, [fields.parse(f"chats.{name}:text") for name in names])
+            custom_fields.add(hub, [custom_fields.parse(f"chats.{name}:text") for name in names])
         database.execute("UPDATE {chats} SET alpha = 'a', zeta = 'z'")
         imported(other, exported(database))
         assert exported(other) == exported(database)
 
 
 def test_an_export_is_of_one_moment(full):
-    from llmctl.engine.transfer import exporting
+    from llmctl.engine.transfer import export
 
     database, chats = full
     wish = Wish(everything=True)
     before = exported(database)
     with closing(open_hub(database.path, "read")) as reading:
-        pieces = exporting.pieces(reading, wish, exporting.chosen(reading, wish))
+        pieces = export.pieces(reading, wish, export.chosen(reading, wish))
         first = next(pieces)
         Rows(database).message(chats["first"], "user", "said meanwhile")
         assert first + "".join(pieces) == before

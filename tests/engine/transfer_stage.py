@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from contextlib import closing
 
-from llmctl.core.jsontext import dumps
-from llmctl.engine.transfer import exporting, importing, sources
-from llmctl.engine.transfer.exporting import Wish
-from llmctl.store import fields
+from llmctl.core.stored_json import dumps
+from llmctl.engine.transfer import export, import_, sources
+from llmctl.engine.transfer.export import Wish
 from llmctl.store.opening import create, open_hub
+from llmctl.store.schema import custom_fields
 from tests.store.rows import Rows
 
 EVERYTHING = Wish(everything=True)
@@ -24,16 +24,16 @@ def new_hub(path, names=None):
 def exported(database, wish=None):
     """Return an export as text; the whole hub as jsonl if nothing else is wished for."""
     wish = wish or Wish(everything=True)
-    return "".join(exporting.pieces(database, wish, exporting.chosen(database, wish)))
+    return "".join(export.pieces(database, wish, export.chosen(database, wish)))
 
 
 def imported(database, text, **more):
     """Import a text; return the report."""
-    return importing.run(database, sources.from_stream(io.BufferedReader(io.BytesIO(text.encode()))), **more)
+    return import_.run(database, sources.from_stream(io.BufferedReader(io.BytesIO(text.encode()))), **more)
 
 
 def imported_file(database, path, **more):
-    return importing.run(database, sources.from_file(str(path)), **more)
+    return import_.run(database, sources.from_file(str(path)), **more)
 
 
 def counts(database, *tables):
@@ -50,7 +50,9 @@ def through(text, path, names=None):
 def fill(database):
     """Write a row of everything there is; return the chats by name."""
     rows = Rows(database)
-    fields.add(database, [fields.parse("chats.user_id:text"), fields.parse("requests.billed:boolean")])
+    custom_fields.add(
+        database, [custom_fields.parse("chats.user_id:text"), custom_fields.parse("requests.billed:boolean")]
+    )
     price = rows.insert("model_prices", provider="openai", model="gpt-5", source="mine", input_per_million=1.25)
     connection = rows.connection("work", model_id="gpt-5", data=dumps({"key": "env:OPENAI_API_KEY", "headers": {}}))
     rows.insert("model_aliases", name="smart", target="work", options=dumps({"temperature": 0.5}))

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from llmctl.core.history import History, Passed
+from llmctl.core.imported_conversation import History, Passed
 from llmctl.core.messages import File, Text, Thinking, ToolCall, ToolResult
 from llmctl.formats.imports import IMPORTS
-from llmctl.formats.trees import branches
+from llmctl.formats.message_tree import branches
 
 
 def node(id, parent, role=None, text="", **more):

@@ -8,7 +8,8 @@ import pytest
 from fakes.openai_server import FakeServer, json_reply, refusal, stream
 from node_llm import Project
 
-from llmctl.store import fields, opening
+from llmctl.store import opening
+from llmctl.store.schema import custom_fields
 
 MODEL = "gpt-4o-mini"
 
@@ -248,7 +249,9 @@ def test_times_filter_and_sort(talk, server, project):
 def test_own_table_names_and_fields(talk, env, server, project, rows):
     opening.create(env["LLMCTL_DB"], {"chats": "My Chats", "messages": "order", "requests": "REQUESTS"})
     database = opening.open_hub(env["LLMCTL_DB"], "write")
-    fields.add(database, [fields.parse("chats.user_id:text:index"), fields.parse("chats.paid:boolean")])
+    custom_fields.add(
+        database, [custom_fields.parse("chats.user_id:text:index"), custom_fields.parse("chats.paid:boolean")]
+    )
     database.close()
     orm = project("nodellm")
     created, _, found = orm.run(

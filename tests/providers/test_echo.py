@@ -6,7 +6,7 @@ import pytest
 
 from llmctl.core.errors import UnavailableError
 from llmctl.providers.echo import help_text, respond
-from llmctl.providers.echo.failures import KINDS
+from llmctl.providers.echo.errors import KINDS
 from llmctl.providers.echo.options import OPTIONS
 
 PROMPT = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "one two  three\n"}]

@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 
-from llmctl.core.jsontext import loads
-from llmctl.store import introspect, opening
-from llmctl.store.introspect import Catalogue
+from llmctl.core.stored_json import loads
+from llmctl.store import opening
+from llmctl.store.schema import introspect
+from llmctl.store.schema.introspect import Catalogue
 
 #: A space, reserved words, upper case, another table's name, a quote, letters beyond ASCII, what NodeLLM calls it.
 ODD_NAMES = {

@@ -10,7 +10,7 @@ import pytest
 
 from llmctl.core import clock
 from llmctl.core.ids import new_id
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 from llmctl.store.opening import open_hub
 from llmctl.store.writes import Insert
 

@@ -10,9 +10,11 @@ import orm_made
 import pytest
 
 from llmctl.core.errors import NotFoundError, StorageError, UsageError
-from llmctl.store import backups, fields, records, tables, upkeep
-from llmctl.store.adoption import adopt
+from llmctl.store import serialize
+from llmctl.store.adopt.run import adopt
+from llmctl.store.maintenance import backup, integrity
 from llmctl.store.opening import open_hub
+from llmctl.store.schema import custom_fields, table_names
 from llmctl.store.writes import Insert
 
 
@@ -61,9 +63,9 @@ def test_every_version_of_the_orm_is_adopted_without_losing_a_row(path, version,
         assert (message["seq"], message["type"], message["status"]) == (2, "chatModel", "completed")
         call = hub.one("SELECT * FROM {tool_invocations}")
         assert call["arguments"] == json.dumps(json.dumps({"zone": "UTC"}))
-        assert records.arguments(call["arguments"]) == {"zone": "UTC"}
+        assert serialize.arguments(call["arguments"]) == {"zone": "UTC"}
         assert call["result"] == "12:00"
-        assert {f.problem for f in upkeep.check(hub) if f.name != "stuck"} == {None}
+        assert {f.problem for f in integrity.check(hub) if f.name != "stuck"} == {None}
 
 
 def test_messages_of_one_millisecond_keep_their_order_and_get_times_of_their_own(path):
@@ -119,7 +121,7 @@ def test_copy_of_the_database_is_made_first(path):
     before = contents(path)
     os.chmod(path, 0o640)
     done = adopt(path, {})
-    assert done.backup in backups.beside(path)
+    assert done.backup in backup.beside(path)
     assert contents(done.backup) == before
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
 
@@ -148,7 +150,7 @@ def test_users_own_columns_become_fields(path):
         assert keys == ["userId", "created_at"]
         hub.commit(Insert("chats", {"id": "c2", "origin": "llmctl"}))
         assert hub.value("SELECT vip FROM {chats} WHERE id = 'c2'") == 1
-        fields.add(hub, [fields.parse("chats.more:text")])
+        custom_fields.add(hub, [custom_fields.parse("chats.more:text")])
     assert any('"LlmChat.userId" was required' in note for note in done.notes)
 
 
@@ -190,7 +192,7 @@ def test_view_that_names_an_old_column_stops_it_unchanged(path):
     with pytest.raises(StorageError, match='your view "lengths" names columns'):
         adopt(path, {})
     assert contents(path) == before
-    assert backups.beside(path) == []
+    assert backup.beside(path) == []
 
 
 def test_views_and_triggers_that_can_stay_do(path):
@@ -299,7 +301,7 @@ def test_another_programs_tables_are_left_alone(path):
         assert hub.value("SELECT title FROM main.chats") == "mine"
         assert hub.value("PRAGMA application_id") == 77
         assert hub.value("PRAGMA journal_mode") == "wal"
-        tables.rename(hub, {"chats": "talks"})
+        table_names.rename(hub, {"chats": "talks"})
         assert hub.value("SELECT name FROM {chats}") == "ours"
 
 
@@ -338,7 +340,7 @@ def test_what_is_no_database_is_refused(tmp_path):
 def test_adoption_that_fails_halfway_changes_nothing(path, monkeypatch):
     orm(path)
     before = contents(path)
-    monkeypatch.setattr("llmctl.store.carrying.make_lost_chats", lambda *_: 1 / 0)
+    monkeypatch.setattr("llmctl.store.adopt.convert.make_lost_chats", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         adopt(path, {})
     assert contents(path) == before

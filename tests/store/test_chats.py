@@ -3,9 +3,10 @@
 import pytest
 
 from llmctl.core.errors import LlmctlError, UsageError
-from llmctl.engine.hindsight import reparse
-from llmctl.store import chats, fields, messages
-from llmctl.store.chats import Filter
+from llmctl.engine.inspect import reparse
+from llmctl.store.records import chats, messages
+from llmctl.store.records.chats import Filter
+from llmctl.store.schema import custom_fields
 from tests.store.rows import START, Rows, event, hub  # noqa: F401
 
 
@@ -72,7 +73,7 @@ def test_where_compares_metadata_as_people_type_it(rows, value, expected):
 
 @pytest.mark.parametrize("key", ['a"b', "a.b", "a b", "$", "größe", "a\\b", "[0]"])
 def test_where_takes_any_key(rows, key):
-    from llmctl.core.jsontext import dumps
+    from llmctl.core.stored_json import dumps
 
     rows.chat("it", metadata=dumps({key: "v"}))
     assert names(rows.database, where=[(key, "v")]) == ["it"]
@@ -82,7 +83,7 @@ def test_where_takes_any_key(rows, key):
 
 def test_where_finds_custom_fields_by_their_type(rows):
     wanted = ("chats.user_id:text", "chats.score:integer", "chats.done:boolean")
-    fields.add(rows.database, map(fields.parse, wanted))
+    custom_fields.add(rows.database, map(custom_fields.parse, wanted))
     rows.chat("it", user_id="u_1", score=7, done=1)
     rows.chat("other", user_id="u_2", score=8, done=0, metadata='{"user_id":"u_1"}')
     assert names(rows.database, where=[("user_id", "u_1")]) == ["it"]

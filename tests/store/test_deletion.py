@@ -8,13 +8,17 @@ from contextlib import closing
 import pytest
 
 from llmctl.core.errors import LockedError
-from llmctl.core.jsontext import dumps
-from llmctl.engine import forking
-from llmctl.engine.care import erasing
-from llmctl.engine.work import holder
-from llmctl.store import chats, ddl, deletion, reports, snapshots, wal
+from llmctl.core.stored_json import dumps
+from llmctl.engine.chats import fork as chats_fork
+from llmctl.engine.jobs import lease
+from llmctl.engine.maintenance import delete
+from llmctl.store.maintenance import delete as maintenance_delete
+from llmctl.store.maintenance import wal
 from llmctl.store.opening import open_hub
-from llmctl.store.scope import Scope
+from llmctl.store.records import chats, snapshots
+from llmctl.store.schema import ddl
+from llmctl.store.stats import query
+from llmctl.store.stats.scope import Scope
 from tests.store.rows import Rows, hub  # noqa: F401
 
 SECRET = "zanzibar"
@@ -95,8 +99,8 @@ def test_no_file_of_the_hub_holds_the_text_any_more(rows):
     wal.empty(rows.database.connection)
     rows.message(rows.chat("later"), "user", "barbados again")
     assert SECRET.encode() in files(rows.database)
-    deletion.delete(rows.database, chat["id"])
-    assert deletion.purge(rows.database)
+    maintenance_delete.delete(rows.database, chat["id"])
+    assert maintenance_delete.purge(rows.database)
     left = files(rows.database)
     assert SECRET.encode() not in left
     assert b"barbados" in left
@@ -107,7 +111,7 @@ def test_what_belongs_to_others_is_untouched(rows):
     other(rows)
     before = contents(rows.database)
     chat = secretive(rows)
-    deletion.delete(rows.database, chat["id"], with_usage=True)
+    maintenance_delete.delete(rows.database, chat["id"], with_usage=True)
     after = contents(rows.database)
     jobs = next(name for name in after if "jobs" in name)
     after[jobs] = [row for row in after[jobs] if row in before[jobs]]  # emptied ones stay
@@ -116,11 +120,11 @@ def test_what_belongs_to_others_is_untouched(rows):
 
 def test_the_ledger_keeps_its_numbers(rows):
     chat = secretive(rows)
-    before = reports.total(rows.database, Scope())
+    before = query.total(rows.database, Scope())
     requests = rows.database.value("SELECT count(*) FROM {requests}")
     calls = rows.database.value("SELECT count(*) FROM {network_calls}")
-    deletion.delete(rows.database, chat["id"])
-    after = reports.total(rows.database, Scope())
+    maintenance_delete.delete(rows.database, chat["id"])
+    after = query.total(rows.database, Scope())
     assert after == before
     assert rows.database.value("SELECT count(*) FROM {requests} WHERE chat_id IS NULL") == requests
     assert rows.database.value("SELECT count(*) FROM {network_calls} WHERE body IS NULL AND endpoint <> ''") == calls
@@ -130,13 +134,13 @@ def test_with_usage_the_roll_up_counts_what_is_left(rows):
     stays = rows.chat()
     rows.turn(stays, "a", "b", duration=1234, time_to_first_token=77, cost=0.5)
     rows.turn(stays, "a", "b", status="failed", duration=5)
-    before = reports.total(rows.database, Scope()), reports.total(rows.database, Scope(chat_id=stays["id"]))
+    before = query.total(rows.database, Scope()), query.total(rows.database, Scope(chat_id=stays["id"]))
     goes = rows.chat()
     rows.turn(goes, "a", "b", duration=1234, time_to_first_token=99, cost=0.25)
     rows.turn(goes, "a", "b", model="other", status="incomplete")
     rows.running(goes, [b"x"])
-    deletion.delete(rows.database, goes["id"], with_usage=True)
-    after = reports.total(rows.database, Scope()), reports.total(rows.database, Scope(chat_id=stays["id"]))
+    maintenance_delete.delete(rows.database, goes["id"], with_usage=True)
+    after = query.total(rows.database, Scope()), query.total(rows.database, Scope(chat_id=stays["id"]))
     later = {"last_at": after[0]["last_at"]}  # the hour's range does not shrink
     assert after[0] == before[0] | later
     assert after[1] == before[1]
@@ -151,29 +155,29 @@ def test_a_file_that_another_chat_has_stays(rows):
     shared = rows.attach(rows.message(stays, "user", "x"), b"shared")
     assert rows.attach(rows.message(goes, "user", "x"), b"shared") == shared
     rows.attach(rows.message(goes, "user", "x"), b"alone")
-    deletion.delete(rows.database, goes["id"])
+    maintenance_delete.delete(rows.database, goes["id"])
     assert [row["id"] for row in rows.database.rows("SELECT id FROM {attachments}")] == [shared]
 
 
 def test_a_log_that_a_fork_has_stays_until_the_fork_goes(rows):
     chat = rows.chat()
     rows.tool_turn(chat)
-    fork = forking.fork(rows.database, chats.one(rows.database, chat["id"]))
-    assert deletion.delete(rows.database, chat["id"]) == (fork["id"],)
+    fork = chats_fork.fork(rows.database, chats.one(rows.database, chat["id"]))
+    assert maintenance_delete.delete(rows.database, chat["id"]) == (fork["id"],)
     assert rows.database.value("SELECT count(*) FROM {text_logs}") == 2
-    deletion.delete(rows.database, fork["id"])
+    maintenance_delete.delete(rows.database, fork["id"])
     assert rows.database.value("SELECT count(*) FROM {text_logs}") == 0
 
 
 def test_a_chat_that_a_live_job_holds_is_not_deleted(rows):
     free, held = rows.chat(), rows.chat()
     job_id = rows.insert(
-        "jobs", name="chat", type="turn", status="running", **holder.current()._asdict(),
-        lease_expires_at=holder.lease(),
+        "jobs", name="chat", type="turn", status="running", **lease.current()._asdict(),
+        lease_expires_at=lease.lease(),
     )  # fmt: skip
     rows.database.execute("UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?", (job_id, held["thread_id"]))
     with pytest.raises(LockedError):
-        erasing.erase(rows.database, [free["id"], held["id"]])
+        delete.erase(rows.database, [free["id"], held["id"]])
     assert rows.database.value("SELECT count(*) FROM {chats}") == 2
 
 
@@ -182,8 +186,8 @@ def test_a_chat_that_a_dead_job_holds_is_counted_then_deleted(rows):
     job_id = rows.insert("jobs", name="chat", type="turn", status="running", host="elsewhere", pid=1)
     rows.database.execute("UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?", (job_id, chat["thread_id"]))
     rows.running(chat, [b"data: x"], job_id=job_id)
-    erasing.erase(rows.database, [chat["id"]])
-    assert reports.total(rows.database, Scope())["requests"] == 1
+    delete.erase(rows.database, [chat["id"]])
+    assert query.total(rows.database, Scope())["requests"] == 1
     assert rows.database.value("SELECT count(*) FROM {chats}") == 0
 
 
@@ -203,15 +207,15 @@ def test_rows_that_grew_side_by_side_leave_nothing_behind(rows):
                 rows.database.execute(sql, (text, answer))
         for word, chat in list(talk.items())[:4]:
             assert word.encode() in files(rows.database)
-            erased = erasing.erase(rows.database, [chat["id"]])
+            erased = delete.erase(rows.database, [chat["id"]])
             assert not erased.in_log
             assert word.encode() not in files(rows.database)
 
 
 def test_a_large_hub_is_not_rewritten_and_says_so(rows, monkeypatch):
     chat = secretive(rows)
-    monkeypatch.setattr(erasing, "REWRITTEN_BYTES", 1)
-    assert erasing.erase(rows.database, [chat["id"]]).in_gaps
+    monkeypatch.setattr(delete, "REWRITTEN_BYTES", 1)
+    assert delete.erase(rows.database, [chat["id"]]).in_gaps
 
 
 def test_a_reader_of_the_log_is_reported(rows, monkeypatch):
@@ -220,4 +224,4 @@ def test_a_reader_of_the_log_is_reported(rows, monkeypatch):
     with closing(open_hub(rows.database.path)) as reader:
         reader.connection.execute("BEGIN")
         reader.value("SELECT count(*) FROM {chats}")
-        assert erasing.erase(rows.database, [chat["id"]]).in_log
+        assert delete.erase(rows.database, [chat["id"]]).in_log

@@ -6,11 +6,11 @@ from contextlib import closing
 import pytest
 from hubs_of_all_kinds import ODD_NAMES, look, make
 
-from llmctl.core.jsontext import loads
-from llmctl.store import drift, introspect
-from llmctl.store.fields import Field, add
+from llmctl.core.stored_json import loads
 from llmctl.store.opening import open_hub
-from llmctl.store.tables import rename
+from llmctl.store.schema import diff, introspect
+from llmctl.store.schema.custom_fields import Field, add
+from llmctl.store.schema.table_names import rename
 
 
 def differences(path):
@@ -18,7 +18,7 @@ def differences(path):
     catalogue, names = look(path)
     with closing(sqlite3.connect(path)) as connection:
         fields = loads(connection.execute("SELECT value FROM hub_meta WHERE key = 'fields'").fetchone()[0])
-    found = drift.compare(catalogue, introspect.shipped(names), names, fields)
+    found = diff.compare(catalogue, introspect.shipped(names), names, fields)
     return [" ".join(filter(None, [d.kind, d.table, d.what, d.name, d.detail])) for d in found]
 
 

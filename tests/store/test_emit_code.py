@@ -11,7 +11,7 @@ from hubs_of_all_kinds import ODD_NAMES, OWN, look, make
 from llmctl.core.ids import new_id
 from llmctl.store.emit import EMITTERS
 from llmctl.store.opening import open_hub
-from llmctl.store.records import Shape
+from llmctl.store.serialize import Shape
 from llmctl.store.writes import Insert
 
 

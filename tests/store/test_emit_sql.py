@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 from hubs_of_all_kinds import ODD_NAMES, OWN, look, make
 
-from llmctl.store import drift, introspect
 from llmctl.store.emit import EMITTERS, sql
 from llmctl.store.emit.dialects import short
+from llmctl.store.schema import diff, introspect
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_sqlite_makes_the_same_database_again(request, kind):
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(sql.emit(catalogue, names))
         again = introspect.catalogue(connection)
-    assert drift.compare(again, catalogue, names) == []
+    assert diff.compare(again, catalogue, names) == []
     assert again.names("view") == catalogue.names("view")
 
 

@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 from hubs_of_all_kinds import ODD_NAMES, OWN, look, make
 
-from llmctl.store import ddl, introspect, sqltext
-from llmctl.store.introspect import ForeignKey, Index
+from llmctl.store.schema import ddl, introspect, sql_text
+from llmctl.store.schema.introspect import ForeignKey, Index
 
 
 @pytest.fixture
@@ -139,16 +139,16 @@ def test_search_tables_of_any_name_are_recognised():
     ],
 )
 def test_comments_are_found_wherever_they_stand(sql):
-    found = sqltext.columns(sql)
+    found = sql_text.columns(sql)
     assert found["a"].comment.startswith("one")
     assert found["b"].comment.split("\n")[0] == "two"
 
 
 def test_column_called_like_a_constraint_keeps_its_comment():
-    assert sqltext.columns('CREATE TABLE t ("check" TEXT, -- one\n CHECK ("check" <> \'\'))')["check"].comment == "one"
+    assert sql_text.columns('CREATE TABLE t ("check" TEXT, -- one\n CHECK ("check" <> \'\'))')["check"].comment == "one"
 
 
 def test_values_are_unquoted():
     sql = "CREATE TABLE t (a TEXT NOT NULL DEFAULT 'x' check(a in('x','it''s')), b INTEGER CHECK (b IN (0, 1)))"
-    assert sqltext.columns(sql)["a"].values == ("x", "it's")
-    assert sqltext.columns(sql)["b"].values == ()
+    assert sql_text.columns(sql)["a"].values == ("x", "it's")
+    assert sql_text.columns(sql)["b"].values == ()

@@ -13,10 +13,11 @@ import pytest
 
 from llmctl.core.errors import StorageError
 from llmctl.core.ids import new_id
-from llmctl.store import backups, ddl, fields, migrations, shape, tables
 from llmctl.store.database import Database
-from llmctl.store.migrations import Schema
+from llmctl.store.maintenance import backup
 from llmctl.store.opening import open_hub
+from llmctl.store.schema import custom_fields, ddl, migrations, objects, table_names
+from llmctl.store.schema.migrations import Schema
 from llmctl.store.writes import Insert
 
 #: Where the program stands, and the two steps that the tests lead on.
@@ -120,7 +121,7 @@ def shape_of(database):
         keys = sorted(row[2:] for row in connection.execute(f"PRAGMA foreign_key_list({quoted})"))
         found[name] = (columns, sorted(indexes), keys)
     # Columns are compared without their order: a column that is added later stands last.
-    code = {(t.kind, t.name, t.sql) for t in shape.things(connection) if t.kind in ("view", "trigger")}
+    code = {(t.kind, t.name, t.sql) for t in objects.things(connection) if t.kind in ("view", "trigger")}
     return found, code
 
 
@@ -142,8 +143,8 @@ def test_rows_survive_and_references_hold(hub, root):
 
 
 def test_migrations_keep_custom_names_fields_indexes_and_triggers(hub, root):
-    fields.add(hub, [fields.parse("tools.owner:text:index"), fields.parse("tools.since:datetime")])
-    tables.rename(hub, {"tools": 'my "tools"', "chats": "talks"})
+    custom_fields.add(hub, [custom_fields.parse("tools.owner:text:index"), custom_fields.parse("tools.since:datetime")])
+    table_names.rename(hub, {"tools": 'my "tools"', "chats": "talks"})
     hub.execute("UPDATE {tools} SET owner = 'me'")
     hub.execute("CREATE TABLE seen (id)")
     hub.execute("CREATE TRIGGER mine AFTER INSERT ON {tools} BEGIN INSERT INTO seen VALUES (NEW.id); END")
@@ -171,7 +172,7 @@ def test_what_was_applied_is_recorded_with_a_checksum(hub, root):
 
 def test_copy_of_the_hub_is_made_first(hub, root):
     done = migrations.upgrade(hub, Schema(LAST, root))
-    assert done.backup in backups.beside(hub.path)
+    assert done.backup in backup.beside(hub.path)
     assert f"schema-{NOW}" in os.path.basename(done.backup)
     with closing(open_hub(done.backup)) as old:
         assert migrations.version(old) == NOW
@@ -235,7 +236,7 @@ def test_reference_that_was_broken_before_does_not_stop_an_upgrade(hub, root):
 
 
 def test_field_of_the_users_with_the_name_of_a_new_column_is_named(hub, root):
-    fields.add(hub, [fields.parse("chats.mood:text")])
+    custom_fields.add(hub, [custom_fields.parse("chats.mood:text")])
     with pytest.raises(StorageError, match='adds a column "mood", and you have a field of that name'):
         migrations.upgrade(hub, Schema(LAST, root))
     assert migrations.version(hub) == NOW

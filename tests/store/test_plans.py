@@ -6,9 +6,11 @@ from contextlib import closing
 
 import pytest
 
-from llmctl.store import chats, groups, reports, search
+from llmctl.store import search
 from llmctl.store.opening import open_hub
-from llmctl.store.scope import Scope
+from llmctl.store.records import chats
+from llmctl.store.stats import group_by, query
+from llmctl.store.stats.scope import Scope
 from tests.benchmarks.hub import make
 from tests.benchmarks.year import Year
 
@@ -48,11 +50,11 @@ def _is(database, name, table, sql):
 
 
 def by(hub, *keys):
-    return groups.grouping(hub, keys)
+    return group_by.grouping(hub, keys)
 
 
 def test_what_has_no_roll_up_is_seen_to_scan(hub):
-    assert "SCAN r" in [detail for detail, _ in scans(hub, lambda: reports.grouped(hub, Scope(), by(hub, "script")))]
+    assert "SCAN r" in [detail for detail, _ in scans(hub, lambda: query.grouped(hub, Scope(), by(hub, "script")))]
 
 
 @pytest.mark.parametrize(
@@ -66,24 +68,24 @@ def test_what_has_no_roll_up_is_seen_to_scan(hub):
     ],
 )
 def test_totals_scan_no_history(hub, scope):
-    assert scans(hub, lambda: reports.total(hub, scope)) == []
+    assert scans(hub, lambda: query.total(hub, scope)) == []
 
 
 def test_a_chat_is_counted_from_its_own_rows(hub):
     chat_id = hub.value("SELECT id FROM {chats} LIMIT 1 OFFSET 100")
-    assert scans(hub, lambda: reports.chat_stats(hub, chat_id)) == []
-    assert scans(hub, lambda: reports.grouped(hub, Scope(chat_id=chat_id), by(hub, "model", "day"))) == []
+    assert scans(hub, lambda: query.chat_stats(hub, chat_id)) == []
+    assert scans(hub, lambda: query.grouped(hub, Scope(chat_id=chat_id), by(hub, "model", "day"))) == []
 
 
 @pytest.mark.parametrize("keys", [("model", "day"), ("day",), ("month", "agent"), ("connection",), ("tag", "status")])
 def test_groups_over_a_year_scan_no_history(hub, keys):
-    assert scans(hub, lambda: reports.grouped(hub, Scope(), by(hub, *keys))) == []
+    assert scans(hub, lambda: query.grouped(hub, Scope(), by(hub, *keys))) == []
 
 
 def test_groups_are_the_same_from_each_roll_up(hub):
     """By model from months, by model and day from days, by agent and day from hours: the sums agree."""
     for keys in (("model",), ("model", "day"), ("agent", "day"), ("status", "month"), ("model", "script")):
-        rows, total = reports.grouped(hub, Scope(), by(hub, *keys))
+        rows, total = query.grouped(hub, Scope(), by(hub, *keys))
         for name in ("requests", "failed_requests", "input_tokens", "cost", "retries", "cache_savings", "duration_ms"):
             assert sum(row[name] or 0 for row in rows) == pytest.approx(total[name], rel=1e-9), (keys, name)
 

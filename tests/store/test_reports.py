@@ -7,11 +7,12 @@ from math import ceil
 
 import pytest
 
-from llmctl.core import clock, periods
+from llmctl.core import clock, time_ranges
 from llmctl.core.errors import UsageError
-from llmctl.store import ddl, fields, groups, reports
-from llmctl.store.scope import Scope
-from llmctl.store.tally import percentiles
+from llmctl.store.schema import custom_fields, ddl
+from llmctl.store.stats import group_by, query
+from llmctl.store.stats.scope import Scope
+from llmctl.store.stats.totals import percentiles
 from tests.store.rows import START, Rows, hub  # noqa: F401
 
 NONE = dict.fromkeys(("cost", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"))
@@ -149,20 +150,20 @@ def same(found, wanted, *, exact=False):
 
 
 def test_no_requests_are_zeros_and_nulls(rows):
-    found = reports.total(rows.database, Scope())
+    found = query.total(rows.database, Scope())
     assert list(found) == FIELDS
     zeros = {name: 0 for name in FIELDS if name not in NONE}
     assert found == zeros | NONE | {"chat_id": None, "first_at": None, "last_at": None}
-    assert reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["model"])) == ([], found)
+    assert query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["model"])) == ([], found)
 
 
 def test_everything_is_what_the_rows_say(rows, history):
-    same(reports.total(rows.database, Scope()), expected(rows))
+    same(query.total(rows.database, Scope()), expected(rows))
 
 
 def test_a_chat_is_counted_exactly(rows, history):
     chat_id = history[0]["id"]
-    found = reports.chat_stats(rows.database, chat_id)
+    found = query.chat_stats(rows.database, chat_id)
     same(found, expected(rows, lambda row: row["chat_id"] == chat_id), exact=True)
     assert found["chat_id"] == chat_id
     seen = "SELECT count(*) FROM {messages} WHERE chat_id = ?"
@@ -186,7 +187,7 @@ def test_a_range_begins_with_since_and_ends_before_until(rows, history, since, u
     def within(row):
         return (since is None or row["created_at"] >= since) and (until is None or row["created_at"] < until)
 
-    found = reports.total(rows.database, Scope(since=since, until=until))
+    found = query.total(rows.database, Scope(since=since, until=until))
     same(found, expected(rows, within))
     sql = "SELECT count(*) FROM {messages} WHERE chat_id IS NOT NULL AND created_at >= ? AND created_at < ?"
     assert found["messages"] == rows.database.value(sql, (since or "2000-01-01", until or "2999-01-01"))
@@ -198,7 +199,7 @@ def test_the_ends_of_a_range_are_exact_to_the_millisecond(rows):
     rows.turn(chat, "a", "b", at=at)
     at = rows.database.value("SELECT created_at FROM {requests}")
     count = [
-        reports.total(rows.database, Scope(since=since, until=until))["requests"]
+        query.total(rows.database, Scope(since=since, until=until))["requests"]
         for since, until in ((at, None), (clock.later(at, 0.001), None), (None, at), (None, clock.later(at, 0.001)))
     ]
     assert count == [1, 0, 0, 1]
@@ -216,7 +217,7 @@ def test_groups_are_what_the_rows_say(rows, history, key, since):
     def within(row):
         return since is None or row["created_at"] >= since
 
-    found, total = reports.grouped(rows.database, Scope(since=since), groups.grouping(rows.database, [key]))
+    found, total = query.grouped(rows.database, Scope(since=since), group_by.grouping(rows.database, [key]))
     same(total, expected(rows, within))
     values = {value(row) for row in rows.database.rows("SELECT * FROM {requests} WHERE status <> 'pending'")}
     assert {group["chat_id"] if key == "chat" else group[key] for group in found} == values
@@ -229,7 +230,7 @@ def test_groups_are_what_the_rows_say(rows, history, key, since):
 
 @pytest.mark.parametrize(("key", "length"), [("hour", 13), ("day", 10), ("month", 7)])
 def test_times_ascend(rows, history, key, length):
-    found, total = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, [key]))
+    found, total = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, [key]))
     names = [group[key] for group in found]
     assert names == sorted(names)
     for group in found:
@@ -243,7 +244,7 @@ def test_times_ascend(rows, history, key, length):
 @pytest.mark.parametrize("key", ["provider", "model", "status"])
 def test_groups_of_a_chat_are_exact(rows, history, key):
     chat_id = history[0]["id"]
-    found, total = reports.grouped(rows.database, Scope(chat_id=chat_id), groups.grouping(rows.database, [key]))
+    found, total = query.grouped(rows.database, Scope(chat_id=chat_id), group_by.grouping(rows.database, [key]))
     same(total, expected(rows, lambda row: row["chat_id"] == chat_id), exact=True)
     value = {
         "provider": lambda row: row["provider"].lower(),
@@ -257,7 +258,7 @@ def test_groups_of_a_chat_are_exact(rows, history, key):
 
 
 def test_two_keys_make_one_group_of_each_pair(rows, history):
-    found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["day", "model"]))
+    found, _ = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["day", "model"]))
     assert list(found[0])[:2] == ["day", "model"]
     counted = Counter(
         (row["created_at"][:10], row["response_model"] or row["model"])
@@ -268,8 +269,8 @@ def test_two_keys_make_one_group_of_each_pair(rows, history):
 
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/New_York", "Pacific/Chatham"])
 def test_days_of_a_zone_begin_at_its_midnight(rows, history, zone):
-    tz = periods.time_zone(zone)
-    found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["day"], tz))
+    tz = time_ranges.time_zone(zone)
+    found, _ = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["day"], tz))
 
     def day(row):
         return datetime.fromisoformat(row["created_at"]).astimezone(tz).strftime("%Y-%m-%d")
@@ -280,16 +281,16 @@ def test_days_of_a_zone_begin_at_its_midnight(rows, history, zone):
 
 def test_hours_of_a_zone_carry_its_offset(rows):
     rows.turn(rows.chat(), "a", "b")
-    grouping = groups.grouping(rows.database, ["hour"], periods.time_zone("Asia/Kolkata"))
-    found, _ = reports.grouped(rows.database, Scope(), grouping)
+    grouping = group_by.grouping(rows.database, ["hour"], time_ranges.time_zone("Asia/Kolkata"))
+    found, _ = query.grouped(rows.database, Scope(), grouping)
     assert [group["hour"] for group in found] == ["2026-10-05T17:00:00.000+05:30"]
 
 
 def test_the_hour_that_a_clock_shows_twice_is_two_in_order(rows):
     for hour in ("00", "01", "02"):
         rows.insert("requests", provider="x", model="m", status="completed", at=f"2026-10-25T{hour}:30:00.000+00:00")
-    grouping = groups.grouping(rows.database, ["hour"], periods.time_zone("Europe/Berlin"))
-    found, _ = reports.grouped(rows.database, Scope(), grouping)
+    grouping = group_by.grouping(rows.database, ["hour"], time_ranges.time_zone("Europe/Berlin"))
+    found, _ = query.grouped(rows.database, Scope(), grouping)
     assert [group["hour"][11:16] + group["hour"][-6:] for group in found] == [
         "02:00+02:00",
         "02:00+01:00",
@@ -298,9 +299,9 @@ def test_the_hour_that_a_clock_shows_twice_is_two_in_order(rows):
 
 
 def test_a_party_is_counted_by_its_name_in_the_ledger(rows, history):
-    found = reports.total(rows.database, Scope(connection="work"))
+    found = query.total(rows.database, Scope(connection="work"))
     same(found, expected(rows, lambda row: row["connection"] == "work"))
-    found = reports.total(rows.database, Scope(agent="coder", since="2026-10-07T03:20:30.500+00:00"))
+    found = query.total(rows.database, Scope(agent="coder", since="2026-10-07T03:20:30.500+00:00"))
     same(found, expected(rows, lambda row: row["agent"] == "coder" and row["created_at"] >= "2026-10-07T03:20:30.500"))
 
 
@@ -308,7 +309,7 @@ def test_messages_of_a_connection_are_those_of_its_chats(rows):
     work = rows.connection("work")
     rows.turn(rows.chat(source_id=work), "a", "b")
     rows.turn(rows.chat(), "a", "b", connection="home")
-    assert reports.total(rows.database, Scope(connection="work", connection_id=work))["messages"] == 2
+    assert query.total(rows.database, Scope(connection="work", connection_id=work))["messages"] == 2
 
 
 def test_messages_of_an_agent_are_those_of_its_connection_too(rows):
@@ -317,13 +318,13 @@ def test_messages_of_an_agent_are_those_of_its_connection_too(rows):
     rows.turn(rows.chat(type="agent", source_id=agent), "a", "b", agent="coder")
     over = Scope(connection="work", connection_id=work)
     for scope in (over, over._replace(agent="coder", agent_id=agent)):
-        found = reports.total(rows.database, scope)
+        found = query.total(rows.database, scope)
         assert (found["messages"], found["requests"]) == (2, 1)
 
 
 def test_groups_that_say_nothing_of_messages_do_not_pretend(rows):
     rows.tool_turn(rows.chat("a"))
-    by_model, total = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["model"]))
+    by_model, total = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["model"]))
     assert (by_model[0]["messages"], by_model[0]["tool_calls"]) == (None, None)
     assert (total["messages"], total["tool_calls"]) == (2, 1)
 
@@ -332,7 +333,7 @@ def test_tools_are_counted_by_calls_and_by_the_requests_that_made_them(rows):
     chat = rows.chat("a")
     rows.tool_turn(chat)
     rows.turn(chat, "a", "b")
-    found, total = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["tool"]))
+    found, total = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["tool"]))
     counted = {group["tool"]: (group["requests"], group["tool_calls"]) for group in found}
     assert counted == {"weather": (1, 1), None: (2, 0)}
     assert (total["requests"], total["tool_calls"]) == (3, 1)
@@ -342,7 +343,7 @@ def test_a_chat_is_grouped_under_its_name(rows):
     named, nameless = rows.chat("fix"), rows.chat()
     rows.turn(named, "a", "b", input_tokens=100)
     rows.turn(nameless, "a", "b")
-    found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["chat"]))
+    found, _ = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["chat"]))
     assert [(group["chat"], group["chat_id"], group["messages"]) for group in found] == [
         ("fix", named["id"], 2),
         (nameless["id"], nameless["id"], 2),
@@ -350,29 +351,29 @@ def test_a_chat_is_grouped_under_its_name(rows):
 
 
 def test_custom_fields_of_requests_and_of_chats_are_keys(rows):
-    fields.add(rows.database, map(fields.parse, ("chats.user_id:text", "requests.team:text")))
+    custom_fields.add(rows.database, map(custom_fields.parse, ("chats.user_id:text", "requests.team:text")))
     rows.turn(rows.chat(user_id="u_1"), "a", "b", team="red")
     rows.turn(rows.chat(user_id="u_2"), "a", "b", team="red", input_tokens=500)
-    by_user, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["user_id"]))
+    by_user, _ = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["user_id"]))
     assert [(group["user_id"], group["requests"], group["messages"]) for group in by_user] == [
         ("u_2", 1, 2),
         ("u_1", 1, 2),
     ]
-    by_team, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["team", "status"]))
+    by_team, _ = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["team", "status"]))
     assert [(group["team"], group["requests"], group["messages"]) for group in by_team] == [("red", 2, None)]
 
 
 @pytest.mark.parametrize("keys", [["nope"], ["model", "nope"], ["model", "model"], [""], ['x"; DROP TABLE chats']])
 def test_unknown_keys_are_a_usage_error_that_lists_what_there_is(rows, keys):
     with pytest.raises(UsageError) as caught:
-        groups.grouping(rows.database, keys)
+        group_by.grouping(rows.database, keys)
     assert len(set(keys)) < len(keys) or "provider" in caught.value.hint
 
 
 def test_stats_scan_the_roll_up_and_no_history(rows):
     wanted = {"model": "{usage_monthly} r", "model,day": "{usage_daily} r", "agent,day": "{usage_hourly} r"}
     for keys, table in wanted.items():
-        sources = reports._sources(Scope(), groups.grouping(rows.database, keys.split(",")))
+        sources = query._sources(Scope(), group_by.grouping(rows.database, keys.split(",")))
         assert [source.table for source in sources] == [table]
 
 
@@ -396,15 +397,15 @@ def test_every_roll_up_has_the_same_sums(rows, history):
     found = [rows.database.one(f"SELECT {sums} FROM {{{table}}}") for table in ddl.ROLL_UPS.values()]
     assert found[0]["n"] == rows.database.value("SELECT count(*) FROM {requests} WHERE status <> 'pending'")
     assert found[1:] == [found[0]] * 2
-    same(reports.total(rows.database, Scope()), expected(rows))
+    same(query.total(rows.database, Scope()), expected(rows))
     whole = Scope(since=START, until=clock.later(START, 80 * 86400 + 12345))
     in_range = expected(rows, lambda row: whole.since <= row["created_at"] < whole.until)
-    same(reports.total(rows.database, whole), in_range)
+    same(query.total(rows.database, whole), in_range)
 
 
 def test_tool_time_is_what_the_calls_took(rows, history):
     calls = rows.database.query("SELECT name, status, duration FROM {tool_invocations}")
-    found, total = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["tool"]))
+    found, total = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["tool"]))
     assert total["tool_calls"] == len(calls)
     for group in found:
         mine = [call for call in calls if call["name"] == group["tool"]]
@@ -417,7 +418,7 @@ def test_no_time_is_rounded_by_more_than_5_percent(rows):
     wanted = [*range(1, 60), 98, 101, 105, 199, 201, 399, 401, 419, 421, 979, 981, 2099, 38_999, 123_456_789]
     for ms in wanted:
         rows.insert("requests", provider="openai", model=f"m{ms}", status="completed", duration=ms)
-    found, _ = reports.grouped(rows.database, Scope(), groups.grouping(rows.database, ["model"]))
+    found, _ = query.grouped(rows.database, Scope(), group_by.grouping(rows.database, ["model"]))
     rounded = {row["model"]: row["p50_duration_ms"] for row in found}
     assert rounded == {f"m{ms}": pytest.approx(ms, rel=0.05) for ms in wanted}
 
@@ -447,9 +448,9 @@ def test_a_moment_is_stored_time():
         "2026-02-03 04:05:06.789+02:00": "2026-02-03T02:05:06.789+00:00",
         "2026-02-03T04:05": "2026-02-03T04:05:00.000+00:00",
     }.items():
-        assert periods.moment(text, now=now) == wanted, text
-    berlin = periods.time_zone("Europe/Berlin")
-    assert periods.moment("2026-02-03", now=now, zone=berlin) == "2026-02-02T23:00:00.000+00:00"
+        assert time_ranges.moment(text, now=now) == wanted, text
+    berlin = time_ranges.time_zone("Europe/Berlin")
+    assert time_ranges.moment("2026-02-03", now=now, zone=berlin) == "2026-02-02T23:00:00.000+00:00"
 
 
 @pytest.mark.parametrize(
@@ -469,27 +470,27 @@ def test_a_moment_is_stored_time():
 )
 def test_a_period_is_whole(word, since, until):
     now = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-    assert periods.span(word, now=now) == (f"{since}T00:00:00.000+00:00", f"{until}T00:00:00.000+00:00")
+    assert time_ranges.span(word, now=now) == (f"{since}T00:00:00.000+00:00", f"{until}T00:00:00.000+00:00")
 
 
 def test_a_day_of_a_zone_may_have_23_hours():
-    berlin = periods.time_zone("Europe/Berlin")
-    since, until = periods.span("2026-03-29", zone=berlin)
+    berlin = time_ranges.time_zone("Europe/Berlin")
+    since, until = time_ranges.span("2026-03-29", zone=berlin)
     assert clock.parsed(until) - clock.parsed(since) == timedelta(hours=23)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2026-13", "2026-02-30", "7x", "-3d", "99999999999d", "0000", "١٢٣٤"])
 def test_what_is_no_time_is_a_usage_error(text):
     with pytest.raises(UsageError, match=r"no (time|period)"):
-        periods.moment(text)
+        time_ranges.moment(text)
     with pytest.raises(UsageError, match="no period"):
-        periods.span(text)
+        time_ranges.span(text)
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd", "Europe"])
 def test_an_unknown_zone_is_a_usage_error(name):
     with pytest.raises(UsageError, match="no time zone"):
-        periods.time_zone(name)
+        time_ranges.time_zone(name)
 
 
 def test_the_zone_of_the_machine_follows_its_clock(monkeypatch):
@@ -498,8 +499,8 @@ def test_the_zone_of_the_machine_follows_its_clock(monkeypatch):
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        zone = periods.time_zone("local")
-        assert periods.moment("2026-07-01", zone=zone) == "2026-07-01T04:00:00.000+00:00"
+        zone = time_ranges.time_zone("local")
+        assert time_ranges.moment("2026-07-01", zone=zone) == "2026-07-01T04:00:00.000+00:00"
         assert datetime(2026, 1, 1, 12, tzinfo=UTC).astimezone(zone).isoformat() == "2026-01-01T07:00:00-05:00"
     finally:
         monkeypatch.undo()

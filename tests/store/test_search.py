@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.errors import UsageError
-from llmctl.store import queries, search
+from llmctl.store import fts_query, search
 from llmctl.store.search import Filter
 from tests.store.rows import Rows, hub  # noqa: F401
 
@@ -176,7 +176,7 @@ def test_deleted_messages_are_not_found(rows):
 
 
 def test_plain_text_becomes_phrases_and_literals():
-    assert queries.parsed("foo bar") == ('"foo" "bar"*', ())
-    assert queries.parsed('say "hi there') == ('"say" """hi" "there"*', ('"hi',))
-    assert queries.parsed("c++") == ('"c++"', ("c++",))
-    assert queries.parsed("->") == (None, ("->",))
+    assert fts_query.parsed("foo bar") == ('"foo" "bar"*', ())
+    assert fts_query.parsed('say "hi there') == ('"say" """hi" "there"*', ('"hi',))
+    assert fts_query.parsed("c++") == ('"c++"', ("c++",))
+    assert fts_query.parsed("->") == (None, ("->",))

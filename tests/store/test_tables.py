@@ -7,8 +7,8 @@ import pytest
 
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.store import ddl, fields, shape, tables
 from llmctl.store.opening import create, open_hub
+from llmctl.store.schema import custom_fields, ddl, objects, table_names
 from llmctl.store.writes import Insert
 
 ODD = ["Assistant Chats", 'the "chats"', "select", "größe", "CHATS", "chats; DROP TABLE jobs", "a.b", "{chats}", "it's"]
@@ -38,14 +38,14 @@ def found(database, word):
 
 
 def code(database):
-    return {(t.kind, t.name) for t in shape.things(database.connection) if t.kind in ("view", "trigger")}
+    return {(t.kind, t.name) for t in objects.things(database.connection) if t.kind in ("view", "trigger")}
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_table_gets_any_name_on_a_hub_in_use(hub, name):
     say(hub, "before the flood")
     before = code(hub)
-    tables.rename(hub, {"chats": name, "messages": name + "2"})
+    table_names.rename(hub, {"chats": name, "messages": name + "2"})
     say(hub, "after the flood")
     assert hub.names == {"chats": name, "messages": name + "2"}
     assert found(hub, "flood") == ["before the <flood>", "after the <flood>"]
@@ -59,7 +59,7 @@ def test_table_gets_any_name_on_a_hub_in_use(hub, name):
 
 @pytest.mark.parametrize("name", ODD)
 def test_table_gets_any_name_on_a_new_hub(tmp_path, name):
-    tables.check_new({"messages": name + "2"})
+    table_names.check_new({"messages": name + "2"})
     path = str(tmp_path / "hub.db")
     assert create(path, {"messages": name + "2"})
     with closing(open_hub(path, "write")) as database:
@@ -72,10 +72,10 @@ def test_table_gets_any_name_on_a_new_hub(tmp_path, name):
 def test_every_table_may_be_renamed_and_named_back(hub):
     say(hub, "hello")
     before = hub.query("SELECT name, sql FROM sqlite_master ORDER BY name")
-    tables.rename(hub, {name: f"My{name}" for name in ddl.TABLES})
+    table_names.rename(hub, {name: f"My{name}" for name in ddl.TABLES})
     assert len(hub.names) == len(ddl.TABLES)
     say(hub, "again")
-    tables.rename(hub, {name: name for name in ddl.TABLES})
+    table_names.rename(hub, {name: name for name in ddl.TABLES})
     assert hub.names == {}
     after = hub.query("SELECT name, sql FROM sqlite_master ORDER BY name")
     assert [row["name"] for row in after] == [row["name"] for row in before]
@@ -84,30 +84,30 @@ def test_every_table_may_be_renamed_and_named_back(hub):
 
 def test_tables_may_exchange_their_names(hub):
     say(hub, "hello")
-    tables.rename(hub, {"chats": "jobs", "jobs": "chats"})
+    table_names.rename(hub, {"chats": "jobs", "jobs": "chats"})
     assert hub.value("SELECT count(*) FROM {chats}") == 1
     assert hub.value("SELECT count(*) FROM chats") == 0
 
 
 def test_rename_to_the_same_name_changes_nothing(hub):
-    tables.rename(hub, {"chats": "talks"})
+    table_names.rename(hub, {"chats": "talks"})
     before = hub.value("PRAGMA schema_version")
-    assert tables.rename(hub, {"chats": "talks"}) == {}
+    assert table_names.rename(hub, {"chats": "talks"}) == {}
     assert hub.value("PRAGMA schema_version") == before
 
 
 def test_names_that_another_process_gave_meanwhile_are_kept(hub):
     assert hub.names == {}
     with closing(open_hub(hub.path, "write")) as other:
-        tables.rename(other, {"chats": "talks"})
-    assert tables.rename(hub, {"jobs": "work"}) == {"jobs": "work"}
+        table_names.rename(other, {"chats": "talks"})
+    assert table_names.rename(hub, {"jobs": "work"}) == {"jobs": "work"}
     assert hub.names == {"chats": "talks", "jobs": "work"}
     assert hub.value("SELECT count(*) FROM {chats}") == 0
 
 
 def test_unknown_table_lists_those_there_are(hub):
     with pytest.raises(UsageError) as error:
-        tables.rename(hub, {"chat": "x"})
+        table_names.rename(hub, {"chat": "x"})
     assert 'no table "chat"' in error.value.message
     assert "agent_sessions, " in error.value.hint
     assert "user_settings" in error.value.hint
@@ -120,14 +120,14 @@ def test_name_that_is_taken_or_impossible_is_refused(hub, name):
     hub.execute("CREATE TABLE mine (x)")
     before = hub.query("SELECT name, sql FROM sqlite_master")
     with pytest.raises(UsageError):
-        tables.rename(hub, {"chats": name})
+        table_names.rename(hub, {"chats": name})
     assert hub.query("SELECT name, sql FROM sqlite_master") == before
 
 
 @pytest.mark.parametrize("names", [{"chats": "jobs"}, {"chats": "x", "jobs": "X"}, {"chats": "v_jobs"}, {"chat": "x"}])
 def test_names_of_a_new_hub_are_checked(names):
     with pytest.raises(UsageError):
-        tables.check_new(names)
+        table_names.check_new(names)
 
 
 def test_users_views_survive_a_rename(hub):
@@ -138,7 +138,7 @@ def test_users_views_survive_a_rename(hub):
     hub.execute("CREATE TABLE seen (id)")
     hub.execute("CREATE TRIGGER away INSTEAD OF DELETE ON v_jobs BEGIN SELECT 1; END")
     hub.execute("CREATE TRIGGER note AFTER INSERT ON chats BEGIN INSERT INTO seen SELECT id FROM v_chats; END")
-    tables.rename(hub, {"chats": "talks"})
+    table_names.rename(hub, {"chats": "talks"})
     assert hub.query("SELECT * FROM on_table") == [{"id": "c1"}]
     assert hub.query("SELECT * FROM on_mine") == [{"messages": 1}]
     assert {("trigger", "away"), ("trigger", "note")} <= code(hub)
@@ -151,7 +151,7 @@ def test_broken_view_of_the_users_blocks_a_rename_and_is_named(hub):
     hub.execute('CREATE VIEW "their view" AS SELECT * FROM gone')
     before = hub.query("SELECT name, sql FROM sqlite_master")
     with pytest.raises(StorageError, match='your view "their view" is broken'):
-        tables.rename(hub, {"chats": "talks"})
+        table_names.rename(hub, {"chats": "talks"})
     assert hub.query("SELECT name, sql FROM sqlite_master") == before
     assert hub.names == {}
 
@@ -159,14 +159,14 @@ def test_broken_view_of_the_users_blocks_a_rename_and_is_named(hub):
 def test_view_on_both_a_table_and_a_view_of_ours_survives_a_rename(hub):
     say(hub, "hello")
     hub.execute("CREATE VIEW both AS SELECT c.id FROM chats c JOIN v_chats v ON v.id = c.id")
-    tables.rename(hub, {"chats": "talks"})
+    table_names.rename(hub, {"chats": "talks"})
     assert hub.query("SELECT * FROM both") == [{"id": "c1"}]
 
 
 def test_field_is_added_typed_indexed_and_kept(hub):
-    wanted = [fields.parse("chats.user_id:text:index"), fields.parse("messages.stars:integer")]
-    assert fields.add(hub, wanted) == wanted
-    assert fields.add(hub, wanted) == []
+    wanted = [custom_fields.parse("chats.user_id:text:index"), custom_fields.parse("messages.stars:integer")]
+    assert custom_fields.add(hub, wanted) == wanted
+    assert custom_fields.add(hub, wanted) == []
     assert hub.fields == {"chats": {"user_id": "TEXT"}, "messages": {"stars": "INTEGER"}}
     hub.commit(Insert("chats", {"id": "c1", "user_id": "u_1"}))
     plan = hub.query("EXPLAIN QUERY PLAN SELECT * FROM {chats} WHERE user_id = 'u_1'")
@@ -174,8 +174,8 @@ def test_field_is_added_typed_indexed_and_kept(hub):
 
 
 def test_field_gets_its_index_later(hub):
-    fields.add(hub, [fields.parse("chats.user_id:text")])
-    assert fields.add(hub, [fields.parse("chats.user_id:text:index")])
+    custom_fields.add(hub, [custom_fields.parse("chats.user_id:text")])
+    assert custom_fields.add(hub, [custom_fields.parse("chats.user_id:text:index")])
     assert hub.value("SELECT tbl_name FROM sqlite_master WHERE name = 'chats_user_id'") == "chats"
 
 
@@ -189,7 +189,7 @@ def test_field_gets_its_index_later(hub):
     ],
 )
 def test_field_holds_values_of_its_type_only(hub, type, good, bad):
-    fields.add(hub, [fields.parse(f"chats.extra:{type}")])
+    custom_fields.add(hub, [custom_fields.parse(f"chats.extra:{type}")])
     hub.commit(Insert("chats", {"id": "c1", "extra": good}))
     assert hub.value("SELECT extra FROM {chats}") == good
     if bad is not None:
@@ -208,25 +208,25 @@ def test_field_holds_values_of_its_type_only(hub, type, good, bad):
 def test_impossible_field_is_refused(hub, spec):
     before = hub.query("SELECT name, sql FROM sqlite_master")
     with pytest.raises(UsageError):
-        fields.add(hub, [fields.parse(spec)])
+        custom_fields.add(hub, [custom_fields.parse(spec)])
     assert hub.query("SELECT name, sql FROM sqlite_master") == before
 
 
 def test_fields_come_all_or_none(hub):
     with pytest.raises(UsageError):
-        fields.add(hub, [fields.parse("chats.user_id:text"), fields.parse("chats.name:text")])
+        custom_fields.add(hub, [custom_fields.parse("chats.user_id:text"), custom_fields.parse("chats.name:text")])
     assert hub.fields == {}
 
 
 def test_field_of_another_type_is_refused(hub):
-    fields.add(hub, [fields.parse("chats.user_id:text")])
+    custom_fields.add(hub, [custom_fields.parse("chats.user_id:text")])
     with pytest.raises(UsageError, match="is there already, as text"):
-        fields.add(hub, [fields.parse("chats.user_id:integer")])
+        custom_fields.add(hub, [custom_fields.parse("chats.user_id:integer")])
 
 
 def test_field_survives_a_rename_of_its_table(hub):
-    fields.add(hub, [fields.parse("chats.user_id:text:index")])
+    custom_fields.add(hub, [custom_fields.parse("chats.user_id:text:index")])
     hub.commit(Insert("chats", {"id": "c1", "user_id": "u_1"}))
-    tables.rename(hub, {"chats": "talks"})
+    table_names.rename(hub, {"chats": "talks"})
     assert hub.query("SELECT id FROM {chats} WHERE user_id = 'u_1'") == [{"id": "c1"}]
     assert hub.fields == {"chats": {"user_id": "TEXT"}}

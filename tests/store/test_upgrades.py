@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from llmctl.core.jsontext import loads
-from llmctl.store import ddl, groups, reports, search
+from llmctl.core.stored_json import loads
+from llmctl.store import search
 from llmctl.store.opening import open_hub
-from llmctl.store.scope import Scope
+from llmctl.store.schema import ddl
+from llmctl.store.stats import group_by, query
+from llmctl.store.stats.scope import Scope
 from llmctl.store.writes import Insert
 from tests.store.test_migrations import fresh, shape_of
 
@@ -45,10 +47,10 @@ def test_an_old_hub_can_be_read_before_it_is_upgraded(path):
 
     def looked():
         with closing(open_hub(path)) as hub:
-            found = [reports.total(hub, scope) for scope in scopes]
+            found = [query.total(hub, scope) for scope in scopes]
             for keys in (["model", "day"], ["tag"], ["tool"], ["status", "month"]):
-                found += reports.grouped(hub, Scope(), groups.grouping(hub, keys))[0]
-            return [row | {"retries": None} for row in found], reports.is_named(hub, "agent", "coder")
+                found += query.grouped(hub, Scope(), group_by.grouping(hub, keys))[0]
+            return [row | {"retries": None} for row in found], query.is_named(hub, "agent", "coder")
 
     before = looked()
     open_hub(path, "write").close()
@@ -87,11 +89,11 @@ def counted(hub, sql):
 
 
 def test_an_upgraded_hub_goes_on_counting(hub):
-    before = reports.total(hub, Scope())
+    before = query.total(hub, Scope())
     assert (before["requests"], before["retries"], before["tool_calls"]) == (7, 2, 1)
     row = {"id": "r", "provider": "anthropic", "model": "sonnet", "created_at": "2026-09-01T09:41:00.000+00:00"}
     hub.commit(Insert("requests", row | {"duration": 1060, "input_tokens": 5, "status": "incomplete"}))
-    after = reports.total(hub, Scope())
+    after = query.total(hub, Scope())
     assert (after["requests"], after["input_tokens"]) == (8, before["input_tokens"] + 5)
     assert hub.value("SELECT sum(requests) FROM {usage_daily} WHERE day LIKE '2026-09-01%'") == 3
 

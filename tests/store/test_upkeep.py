@@ -12,8 +12,9 @@ import pytest
 from llmctl.core import clock
 from llmctl.core.errors import LockedError, NotFoundError, StorageError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.store import backups, ddl, deletion, fields, pruning, scrubbing, tables, upkeep, wal
+from llmctl.store.maintenance import backup, delete, integrity, prune, scrub, wal
 from llmctl.store.opening import open_hub
+from llmctl.store.schema import custom_fields, ddl, table_names
 from llmctl.store.writes import Delete, Insert
 from tests.store.rows import Rows
 
@@ -44,14 +45,14 @@ def say(database, text, **more):
 
 
 def problems(database, **how):
-    return {finding.name: finding.problem for finding in upkeep.check(database, **how) if finding.problem}
+    return {finding.name: finding.problem for finding in integrity.check(database, **how) if finding.problem}
 
 
 def test_sound_hub_has_no_findings(hub):
     say(hub, "hello")
     assert problems(hub) == {}
     with closing(open_hub(hub.path)) as reader:
-        assert [finding.name for finding in upkeep.check(reader)][:3] == ["integrity", "references", "orphans"]
+        assert [finding.name for finding in integrity.check(reader)][:3] == ["integrity", "references", "orphans"]
 
 
 def test_check_finds_a_reference_to_nothing(hub):
@@ -68,7 +69,7 @@ def test_check_finds_a_search_index_that_lost_touch(hub):
     with closing(open_hub(hub.path)) as reader:
         assert "search" in problems(reader)
         assert reader.value("PRAGMA query_only") == 1
-    upkeep.vacuum(hub)
+    integrity.vacuum(hub)
     assert "search" not in problems(hub)
 
 
@@ -122,7 +123,7 @@ def test_check_allows_sums_of_what_is_gone(hub):
     chat = rows.chat()
     turn = rows.turn(chat, "hello", "hi")
     hub.execute("DELETE FROM {requests} WHERE id = ?", (turn["request"],))  # as --no-persist requests does
-    deletion.delete(hub, chat["id"])
+    delete.delete(hub, chat["id"])
     assert problems(hub) == {}
 
 
@@ -133,7 +134,7 @@ def test_check_finds_files_that_no_message_has(hub):
     assert problems(hub) == {}
     hub.execute("DELETE FROM {chats} WHERE id = ?", (chat["id"],))  # as another program does
     assert problems(hub)["attachments"] == "1 that no message has any more, 5 bytes"
-    assert list(pruning.prune(hub, "attachments", clock.later(clock.now(), 1))) == [1]
+    assert list(prune.prune(hub, "attachments", clock.later(clock.now(), 1))) == [1]
     assert problems(hub) == {}
 
 
@@ -162,7 +163,7 @@ def test_copy_is_whole_closed_to_others_and_one_file(hub, tmp_path):
     say(hub, "hello")
     copy = str(tmp_path / "copy.db")
     seen = []
-    backups.back_up(hub, copy, progress=lambda done, total: seen.append((done, total)))
+    backup.back_up(hub, copy, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 0
     assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
     assert sorted(name for name in os.listdir(tmp_path) if name.startswith("copy")) == ["copy.db"]
@@ -176,7 +177,7 @@ def test_copy_is_made_while_another_process_writes(hub, path, tmp_path):
     with closing(open_hub(path, "write")) as writer:
         writer.connection.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE {chats} SET description = 'half'")
-        backups.back_up(hub, str(tmp_path / "copy.db"))
+        backup.back_up(hub, str(tmp_path / "copy.db"))
         writer.connection.execute("ROLLBACK")
     with closing(open_hub(str(tmp_path / "copy.db"))) as copy:
         assert copy.value("SELECT description FROM {chats}") is None
@@ -186,9 +187,9 @@ def test_copy_never_overwrites_unasked(hub, tmp_path):
     copy = tmp_path / "copy.db"
     copy.write_text("precious")
     with pytest.raises(UsageError, match="exists already"):
-        backups.back_up(hub, str(copy))
+        backup.back_up(hub, str(copy))
     assert copy.read_text() == "precious"
-    backups.back_up(hub, str(copy), force=True)
+    backup.back_up(hub, str(copy), force=True)
     with closing(open_hub(str(copy))):
         pass
 
@@ -196,22 +197,22 @@ def test_copy_never_overwrites_unasked(hub, tmp_path):
 def test_copy_onto_the_hub_itself_is_refused(hub, path):
     for target in (path, os.path.join(os.path.dirname(path), ".", "hub.db")):
         with pytest.raises(UsageError, match="is the hub itself"):
-            backups.back_up(hub, target, force=True)
+            backup.back_up(hub, target, force=True)
 
 
 def test_copy_into_no_folder_leaves_nothing(hub, tmp_path):
     with pytest.raises(StorageError, match="no such file or directory"):
-        backups.back_up(hub, str(tmp_path / "gone" / "copy.db"))
+        backup.back_up(hub, str(tmp_path / "gone" / "copy.db"))
     with pytest.raises(UsageError, match="is a folder"):
-        backups.back_up(hub, str(tmp_path))
+        backup.back_up(hub, str(tmp_path))
 
 
 def test_restore_brings_the_copy_back_and_keeps_the_old_hub(hub, path, tmp_path):
     say(hub, "first")
-    backups.back_up(hub, str(tmp_path / "copy.db"))
+    backup.back_up(hub, str(tmp_path / "copy.db"))
     say(hub, "second")
     with closing(open_hub(path)) as reader:
-        kept = backups.restore(path, str(tmp_path / "copy.db"))
+        kept = backup.restore(path, str(tmp_path / "copy.db"))
         assert reader.query("SELECT content FROM {messages}") == [{"content": "first"}]
     assert hub.query("SELECT content FROM {messages}") == [{"content": "first"}]
     say(hub, "third")
@@ -224,12 +225,12 @@ def test_restore_brings_the_copy_back_and_keeps_the_old_hub(hub, path, tmp_path)
 
 def test_restore_leaves_a_reader_its_view_until_it_is_done(hub, path, tmp_path):
     say(hub, "first")
-    backups.back_up(hub, str(tmp_path / "copy.db"))
+    backup.back_up(hub, str(tmp_path / "copy.db"))
     say(hub, "second")
     with closing(open_hub(path)) as reader:
         reader.connection.execute("BEGIN")
         assert reader.value("SELECT count(*) FROM {messages}") == 2
-        backups.restore(path, str(tmp_path / "copy.db"))
+        backup.restore(path, str(tmp_path / "copy.db"))
         assert reader.value("SELECT count(*) FROM {messages}") == 2
         reader.connection.execute("COMMIT")
         assert reader.value("SELECT count(*) FROM {messages}") == 1
@@ -238,12 +239,12 @@ def test_restore_leaves_a_reader_its_view_until_it_is_done(hub, path, tmp_path):
 def test_restore_of_another_page_size_works(hub, path, tmp_path):
     say(hub, "first")
     copy = str(tmp_path / "copy.db")
-    backups.back_up(hub, copy)
+    backup.back_up(hub, copy)
     hub.close()
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         connection.execute("PRAGMA page_size=8192")
         connection.execute("VACUUM")
-    backups.restore(path, copy)
+    backup.restore(path, copy)
     with closing(open_hub(path)) as database:
         assert database.value("PRAGMA page_size") == 8192
         assert database.value("PRAGMA journal_mode") == "wal"
@@ -252,9 +253,9 @@ def test_restore_of_another_page_size_works(hub, path, tmp_path):
 
 def test_restore_where_there_is_no_hub_makes_one(hub, tmp_path):
     say(hub, "first")
-    backups.back_up(hub, str(tmp_path / "copy.db"))
+    backup.back_up(hub, str(tmp_path / "copy.db"))
     place = str(tmp_path / "other.db")
-    assert backups.restore(place, str(tmp_path / "copy.db")) is None
+    assert backup.restore(place, str(tmp_path / "copy.db")) is None
     with closing(open_hub(place, "write")) as database:
         assert database.value("PRAGMA journal_mode") == "wal"
     assert stat.S_IMODE(os.stat(place).st_mode) == 0o600
@@ -262,10 +263,10 @@ def test_restore_where_there_is_no_hub_makes_one(hub, tmp_path):
 
 def test_restore_over_a_damaged_hub_keeps_what_was_there(hub, tmp_path):
     say(hub, "first")
-    backups.back_up(hub, str(tmp_path / "copy.db"))
+    backup.back_up(hub, str(tmp_path / "copy.db"))
     place = tmp_path / "other.db"
     place.write_bytes(b"this is no database at all, but it may be precious" * 100)
-    kept = backups.restore(str(place), str(tmp_path / "copy.db"))
+    kept = backup.restore(str(place), str(tmp_path / "copy.db"))
     assert "damaged" in kept
     with open(kept, "rb") as file:
         assert file.read().startswith(b"this is no database")
@@ -280,25 +281,25 @@ def test_restore_refuses_what_is_no_hub_and_changes_nothing(hub, path, tmp_path)
         other.execute("CREATE TABLE t (x)")
     for name, error in (("text", StorageError), ("other.db", StorageError), ("gone", NotFoundError)):
         with pytest.raises(error):
-            backups.restore(path, str(tmp_path / name))
-    assert backups.beside(path) == []
+            backup.restore(path, str(tmp_path / name))
+    assert backup.beside(path) == []
     assert hub.value("SELECT content FROM {messages}") == "first"
 
 
 def test_restore_refuses_a_copy_of_a_newer_program(hub, path, tmp_path):
     copy = str(tmp_path / "copy.db")
-    backups.back_up(hub, copy)
+    backup.back_up(hub, copy)
     with closing(sqlite3.connect(copy)) as connection:
         connection.execute(f"PRAGMA user_version={ddl.VERSION + 1}")
     with pytest.raises(StorageError, match="newer llmctl"):
-        backups.restore(path, copy)
+        backup.restore(path, copy)
 
 
 def test_vacuum_gives_space_back_and_search_still_finds(hub):
     for number in range(300):
         say(hub, f"word{number} " + "x" * 3000)
     hub.execute("DELETE FROM {messages} WHERE seq < 290")
-    done = upkeep.vacuum(hub)
+    done = integrity.vacuum(hub)
     assert done.after < done.before / 5
     found = hub.query(
         "SELECT m.content FROM message_search s JOIN {messages} m ON m.rowid = s.rowid"
@@ -311,7 +312,7 @@ def test_vacuum_gives_space_back_and_search_still_finds(hub):
 
 def test_status_tells_what_there_is(hub, path):
     say(hub, "hello")
-    found = upkeep.status(hub)
+    found = integrity.status(hub)
     assert found["path"] == path
     assert (found["chats"], found["messages"], found["connections"], found["running_jobs"]) == (1, 1, 1, 0)
     assert (found["schema_version"], found["mode"], found["journal"]) == (ddl.VERSION, "0600", "wal")
@@ -320,7 +321,7 @@ def test_status_tells_what_there_is(hub, path):
 def fill_with(database, secret):
     """Put a secret into every kind of place; return nothing."""
     escaped, url = json.dumps(secret)[1:-1], "sk-live%2F%220123456789abcdef"
-    fields.add(database, [fields.parse("chats.note:text")])
+    custom_fields.add(database, [custom_fields.parse("chats.note:text")])
     first = say(database, f"my key is {secret}, keep it")
     say(database, None, role="assistant", status="completed", content_raw=json.dumps([{"text": secret}]))
     chat = {"id": "c2", "name": f"about {secret}", "note": secret, "metadata": json.dumps({"k": secret})}
@@ -372,10 +373,10 @@ def forms_in(path, secret):
 
 @pytest.mark.parametrize("names", [{}, {"messages": 'their "messages"', "response_streams": "Streams"}])
 def test_scrubbed_secret_is_gone_from_every_byte_of_the_file(hub, path, names):
-    tables.rename(hub, names)
+    table_names.rename(hub, names)
     fill_with(hub, SECRET)
     assert hub.value("SELECT count(*) FROM message_search WHERE message_search MATCH 'live'") == 1
-    done = scrubbing.scrub(hub, SECRET + "")
+    done = scrub.scrub(hub, SECRET + "")
     assert set(done.places) == {
         *("messages.content", "messages.content_raw", "chats.name", "chats.note", "chats.metadata", "mine.v"),
         *("requests.tag", "requests.error", "network_calls.endpoint", "network_calls.body", "attachments.content"),
@@ -396,7 +397,7 @@ def test_scrubbed_secret_is_gone_from_every_byte_of_the_file(hub, path, names):
     assert os.path.getsize(f"{path}-wal") == 0
     hub.close()
     assert forms_in(path, SECRET) == []
-    assert scrubbing.files_with(path, SECRET) == []
+    assert scrub.files_with(path, SECRET) == []
 
 
 def streamed_text(raw):
@@ -406,7 +407,7 @@ def streamed_text(raw):
 
 def test_secret_in_pieces_of_a_stream_is_replaced_and_the_stream_stays_readable(hub):
     fill_with(hub, SECRET)
-    scrubbing.scrub(hub, SECRET)
+    scrub.scrub(hub, SECRET)
     assert streamed_text(hub.value("SELECT raw_output FROM {response_streams} WHERE id = 's1'")) == "my key: [scrubbed]"
     chunks = [row["data"] for row in hub.query("SELECT data FROM {stream_chunks} ORDER BY seq")]
     assert streamed_text(b"".join(chunks).decode()) == "my key: [scrubbed]"
@@ -414,7 +415,7 @@ def test_secret_in_pieces_of_a_stream_is_replaced_and_the_stream_stays_readable(
 
 def test_scrubbing_is_logged_without_the_secret(hub):
     say(hub, SECRET)
-    scrubbing.scrub(hub, SECRET)
+    scrub.scrub(hub, SECRET)
     assert hub.query("SELECT text FROM {text_logs}") == [
         {"text": "a secret was scrubbed; values changed: messages.content 1"}
     ]
@@ -423,15 +424,15 @@ def test_scrubbing_is_logged_without_the_secret(hub):
 def test_dry_run_counts_and_changes_nothing(hub):
     fill_with(hub, SECRET)
     before = hub.query("SELECT * FROM {messages}") + hub.query("SELECT * FROM {stream_chunks}")
-    counted = scrubbing.scrub(hub, SECRET, dry_run=True)
+    counted = scrub.scrub(hub, SECRET, dry_run=True)
     assert hub.query("SELECT * FROM {messages}") + hub.query("SELECT * FROM {stream_chunks}") == before
     assert hub.value("SELECT count(*) FROM {text_logs}") == 2
-    assert counted.places == scrubbing.scrub(hub, SECRET).places
+    assert counted.places == scrub.scrub(hub, SECRET).places
 
 
 def test_history_is_frozen_again_after_scrubbing(hub):
     say(hub, SECRET)
-    scrubbing.scrub(hub, SECRET)
+    scrub.scrub(hub, SECRET)
     with pytest.raises(sqlite3.IntegrityError, match="a finished message cannot be changed"):
         hub.execute("UPDATE {messages} SET content = 'other'")
 
@@ -443,7 +444,7 @@ def test_two_chats_named_after_the_secret_stay_two(hub):
     )
     hub.commit(Insert("tools", {"id": "t1", "name": SECRET, "type": "command"}))
     hub.commit(Insert("chats", {"id": "c3", "name": "[scrubbed]"}))
-    scrubbing.scrub(hub, SECRET)
+    scrub.scrub(hub, SECRET)
     assert [row["name"] for row in hub.query("SELECT name FROM {chats} ORDER BY id")] == ["[scrubbed 2]", "[scrubbed]"]
 
 
@@ -454,7 +455,7 @@ def test_id_that_holds_the_secret_changes_with_what_points_at_it(hub):
     # Without a rule of its own, as another program's table may point at ours.
     hub.execute("CREATE TABLE theirs (chat TEXT REFERENCES chats (id))")
     hub.execute("INSERT INTO theirs VALUES ('key-1234567890')")
-    scrubbing.scrub(hub, "key-1234567890")
+    scrub.scrub(hub, "key-1234567890")
     assert hub.value("SELECT chat FROM theirs") == "[scrubbed]"
     assert hub.value("SELECT chat_id FROM {message_threads}") == hub.value("SELECT id FROM {chats}") == "[scrubbed]"
     assert problems(hub) == {}
@@ -466,26 +467,26 @@ def test_scrubbing_says_so_where_another_process_still_reads_the_old_text(hub, p
         reader.connection.execute("BEGIN")
         reader.value("SELECT count(*) FROM {messages}")
         with pytest.raises(LockedError, match="another process reads the hub"):
-            scrubbing.scrub(hub, SECRET)
+            scrub.scrub(hub, SECRET)
     assert hub.value("SELECT content FROM {messages}") == "[scrubbed]"
 
 
 def test_short_secret_is_refused(hub):
     with pytest.raises(UsageError, match="too much"):
-        scrubbing.scrub(hub, "hello")
+        scrub.scrub(hub, "hello")
 
 
 def test_word_the_hub_needs_is_refused_and_nothing_changes(hub):
     say(hub, "it is completed")
     with pytest.raises(UsageError, match="is part of what"):
-        scrubbing.scrub(hub, "completed")
+        scrub.scrub(hub, "completed")
     assert hub.value("SELECT content FROM {messages}") == "it is completed"
     hub.commit(Delete("messages", {"role": "user"}))
 
 
 def test_copies_beside_the_hub_that_hold_the_secret_are_named(hub, path):
     say(hub, SECRET)
-    copy = backups.back_up_beside(path, "before-test")
-    scrubbing.scrub(hub, SECRET)
+    copy = backup.back_up_beside(path, "before-test")
+    scrub.scrub(hub, SECRET)
     hub.close()
-    assert scrubbing.files_with(path, SECRET) == [copy]
+    assert scrub.files_with(path, SECRET) == [copy]

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from llmctl.core import interrupt
+from llmctl.core import signals as core_signals
 from llmctl.core.errors import ConfigError, NotFoundError
 from llmctl.tools.process import kill_all, run
 
@@ -167,9 +167,9 @@ def test_run_leaves_nothing_behind_whenever_the_signal_comes(restored_signals):
         signal.setitimer(signal.ITIMER_REAL, seconds)
         run(["sleep", f"61.0{os.getpid()}"], env=ENV)
 
-    signal.signal(signal.SIGALRM, interrupt.handle)
+    signal.signal(signal.SIGALRM, core_signals.handle)
     for step in range(60):
-        with pytest.raises(interrupt.Signalled):
+        with pytest.raises(core_signals.Signalled):
             run_until(0.0002 + step * 0.00005)
     assert running(f"61.0{os.getpid()}") == []
 

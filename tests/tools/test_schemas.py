@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import UsageError
-from llmctl.tools import schemas
+from llmctl.tools import json_schema
 
 WEATHER = {
     "type": "object",
@@ -31,11 +31,11 @@ WEATHER = {
     ],
 )
 def test_errors_name_the_place_and_the_reason(value: Any, lines: list[str]) -> None:
-    assert schemas.errors(WEATHER, value) == lines
+    assert json_schema.errors(WEATHER, value) == lines
 
 
 def test_errors_are_few_and_short() -> None:
-    found = schemas.errors({"items": {"type": "integer"}}, ["x" * 1000] * 1000)
+    found = json_schema.errors({"items": {"type": "integer"}}, ["x" * 1000] * 1000)
     assert len(found) == 10
     assert max(map(len, found)) < 320
 
@@ -47,21 +47,21 @@ def test_errors_are_few_and_short() -> None:
 )
 def test_what_is_no_schema_is_said(schema: Any) -> None:
     with pytest.raises(UsageError):
-        schemas.check(schema)
+        json_schema.check(schema)
 
 
 @pytest.mark.parametrize("place", ["http://127.0.0.1:9/schema", "file:///etc/passwd"])
 def test_a_reference_to_the_outside_is_not_followed(place: str) -> None:
     with pytest.raises(UsageError, match="outside of the schema"):
-        schemas.check({"$ref": place})
+        json_schema.check({"$ref": place})
 
 
 def test_a_pattern_that_never_ends_ends() -> None:
     begun = time.monotonic()
-    assert schemas.errors({"pattern": "^(a+)+$"}, "a" * 60 + "b")
+    assert json_schema.errors({"pattern": "^(a+)+$"}, "a" * 60 + "b")
     assert time.monotonic() - begun < 5
 
 
 def test_half_a_character_is_no_crash() -> None:
     with pytest.raises(UsageError, match="cannot be checked"):
-        schemas.errors({"type": "string"}, "\ud800")
+        json_schema.errors({"type": "string"}, "\ud800")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import ServerEvent
-from llmctl.transport.frames import ndjson, sse
+from llmctl.transport.sse import ndjson, sse
 
 
 def events(text: str | bytes) -> list[ServerEvent]:

@@ -9,14 +9,14 @@ import pytest
 
 from llmctl.core.errors import UnavailableError, UsageError
 from llmctl.core.http import HttpRequest
-from llmctl.transport import client, guard
+from llmctl.transport import client, ssrf
 
 
 @pytest.mark.parametrize(
     "address", ["93.184.215.14", "2606:2800:220:1::1", "::ffff:93.184.215.14", "64:ff9b::5db8:d70e"]
 )
 def test_public_address_may_be_fetched_from(address: str) -> None:
-    assert guard.is_public(address)
+    assert ssrf.is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -31,22 +31,22 @@ def test_public_address_may_be_fetched_from(address: str) -> None:
     ],
 )  # fmt: skip
 def test_private_address_may_not(address: str) -> None:
-    assert not guard.is_public(address)
+    assert not ssrf.is_public(address)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "::1"])
 def test_every_spelling_of_this_machine_is_found_out(host: str) -> None:
     with pytest.raises(UsageError) as refused:
-        guard.addresses(host, 80)
+        ssrf.addresses(host, 80)
     assert refused.value.reason == "private_address"
-    assert guard.addresses(host, 80, private_allowed=True)
+    assert ssrf.addresses(host, 80, private_allowed=True)
 
 
 def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(2, 1, 6, "", ("93.184.215.14", 80)), (2, 1, 6, "", ("10.0.0.1", 80))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(UsageError, match=r"10\.0\.0\.1"):
-        guard.addresses("rebind.example", 80)
+        ssrf.addresses("rebind.example", 80)
 
 
 def test_unknown_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_unknown_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", fails)
     with pytest.raises(UnavailableError, match=r'"no\.example"'):
-        guard.addresses("no.example", 80)
+        ssrf.addresses("no.example", 80)
 
 
 def test_pinned_request_goes_to_the_address_and_names_the_host(peer: Any) -> None:

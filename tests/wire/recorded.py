@@ -20,7 +20,7 @@ from llmctl.core.errors import LlmctlError
 from llmctl.core.http import Endpoint
 from llmctl.core.messages import Message
 from llmctl.transport import client
-from llmctl.transport.frames import ndjson, sse
+from llmctl.transport.sse import ndjson, sse
 from llmctl.wire import Wire
 
 FOLDER = os.environ.get("LLMCTL_RECORDINGS", "")

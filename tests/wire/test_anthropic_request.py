@@ -14,7 +14,7 @@ from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, from_json, to_json
 from llmctl.wire import WIRES
-from llmctl.wire.anthropic.claude import claude
+from llmctl.wire.anthropic.model_features import claude
 from llmctl.wire.anthropic.schema import reduced
 
 WIRE = WIRES.load("anthropic")

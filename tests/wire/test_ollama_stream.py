@@ -14,7 +14,7 @@ from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, Rejected
 from llmctl.core.events import StreamEvent, Usage
 from llmctl.core.http import ServerEvent
 from llmctl.core.messages import Text, Thinking, ToolCall
-from llmctl.transport.frames import ndjson
+from llmctl.transport.sse import ndjson
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("ollama")

@@ -27,7 +27,7 @@ from llmctl.core.events import Usage
 from llmctl.core.messages import Thinking
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
-from llmctl.transport.frames import sse
+from llmctl.transport.sse import sse
 from llmctl.wire.openai_chat import WIRE
 from tests.wire import recorded
 from tests.wire.recorded import documents, is_stream

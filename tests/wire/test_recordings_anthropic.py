@@ -237,7 +237,7 @@ def test_recorded_answer_is_given_back_in_the_next_step_as_it_came(group: str) -
 
 def fold_of(exchange: Exchange) -> ChatResponse:
     from llmctl.core.chat import fold
-    from llmctl.transport.frames import sse
+    from llmctl.transport.sse import sse
 
     body = exchange["response"]["body"].encode()
     return fold(WIRE.parse_stream(sse([body]), DIALECT) if is_stream(exchange) else WIRE.parse_response(body, DIALECT))

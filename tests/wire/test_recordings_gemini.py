@@ -21,7 +21,7 @@ from llmctl.core.http import Endpoint
 from llmctl.core.messages import Message, ToolResult, from_json, to_json
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
-from llmctl.transport.frames import sse
+from llmctl.transport.sse import sse
 from llmctl.wire.gemini import WIRE
 from tests.wire import recorded
 from tests.wire.recorded import Exchange, documents, is_stream

@@ -19,7 +19,7 @@ from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, Rejected
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint
 from llmctl.core.messages import Message, Part, Thinking, ToolResult, from_json, to_json
-from llmctl.transport.frames import sse
+from llmctl.transport.sse import sse
 from llmctl.wire.openai_responses import WIRE
 from tests.wire import recorded
 from tests.wire.recorded import Exchange, documents, is_stream

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
-from llmctl.cli.asking_flags import asking
 from llmctl.cli.commands.agent_session import COLUMNS
-from llmctl.cli.output import Column, answer, emit_list, emit_made, emit_record, listing, record
-from llmctl.store import agents
+from llmctl.cli.console.output import Column, answer, emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.turn.flags import asking
+from llmctl.store.records import agents
 
 _COLUMNS = [
     Column("id", "id", shown=False),
@@ -47,14 +47,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")],
-    connection: flags.Connection = None,
-    model: flags.Model = None,
+    connection: common_options.Connection = None,
+    model: common_options.Model = None,
     instructions: Instructions = None,
     tool: ToolFlags = None,
     agent: AgentFlags = None,
-    option: flags.Options = None,
+    option: common_options.Options = None,
     thinking: Thinking = None,
-    description: flags.Description = None,
+    description: common_options.Description = None,
 ) -> None:
     """Make an agent.
 
@@ -125,14 +125,14 @@ def edit(
     ctx: typer.Context,
     ref: Ref,
     name: Annotated[str | None, typer.Option(metavar="N", help="Another name.")] = None,
-    connection: flags.Connection = None,
-    model: flags.Model = None,
+    connection: common_options.Connection = None,
+    model: common_options.Model = None,
     instructions: Instructions = None,
     tool: ToolFlags = None,
     agent: AgentFlags = None,
-    option: flags.Options = None,
+    option: common_options.Options = None,
     thinking: Thinking = None,
-    description: flags.Description = None,
+    description: common_options.Description = None,
 ) -> None:
     """Change an agent; its sessions go on with what it is then.
 
@@ -157,7 +157,7 @@ def remove(ctx: typer.Context, ref: Ref, yes: Yes = False) -> None:
     Examples:
       llmctl agent remove helper --yes
     """
-    from llmctl.cli.person import confirm
+    from llmctl.cli.console.prompts import confirm
 
     app: App = ctx.obj
     database = app.hub("write")
@@ -255,7 +255,7 @@ def run(
 def sessions(
     ctx: typer.Context,
     ref: Annotated[str | None, typer.Argument(metavar="[REF]", help="Of this agent.")] = None,
-    limit: flags.Limit = looking.FIRST_PAGE,
+    limit: common_options.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List sessions, the newest first.
 

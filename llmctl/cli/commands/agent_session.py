@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags
+from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, answer, emit_made, emit_record, record
-from llmctl.store import agents
+from llmctl.cli.console.output import Column, answer, emit_made, emit_record, record
+from llmctl.store.records import agents
 
 COLUMNS = [
     Column("id", "id"),
@@ -35,8 +35,8 @@ def new(
     ctx: typer.Context,
     ref: Annotated[str, typer.Argument(metavar="REF|FILE", help="Agent by name, or its file.")],
     name: Annotated[str | None, typer.Option(metavar="N", help="Name of its chat.")] = None,
-    metadata: flags.Metadata = None,
-    field: flags.Field = None,
+    metadata: common_options.Metadata = None,
+    field: common_options.Field = None,
 ) -> None:
     """Begin a session of an agent, with what it should know.
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.asking_flags import asking
-from llmctl.cli.output import answer
+from llmctl.cli.console.output import answer
+from llmctl.cli.turn.flags import asking
 
 
 @answer

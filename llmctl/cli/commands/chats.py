@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
 from llmctl.cli.chat_columns import CHATS, HITS
-from llmctl.cli.output import emit_list, emit_made, listing, record
+from llmctl.cli.console.output import emit_list, emit_made, listing, record
 from llmctl.core.errors import UsageError
-from llmctl.store import chats as store
-from llmctl.store.records import Shape
+from llmctl.store.records import chats as store
+from llmctl.store.serialize import Shape
 
 _ROLES = ("system", "user", "assistant", "tool")
 
@@ -20,12 +20,12 @@ _ROLES = ("system", "user", "assistant", "tool")
 @listing
 def list_(
     ctx: typer.Context,
-    limit: flags.Limit = looking.FIRST_PAGE,
-    since: flags.Since = None,
+    limit: common_options.Limit = looking.FIRST_PAGE,
+    since: common_options.Since = None,
     where: Annotated[
         list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Custom field or metadata of that value.")
     ] = None,
-    model: flags.OfModel = None,
+    model: common_options.OfModel = None,
     agent: Annotated[str | None, typer.Option(metavar="REF", help="With this agent.")] = None,
     connection: Annotated[str | None, typer.Option(metavar="REF", help="Over this connection.")] = None,
     folder: Annotated[str | None, typer.Option(metavar="PATH", help="Last used from this folder.")] = None,
@@ -51,7 +51,7 @@ def list_(
 @record
 def show(
     ctx: typer.Context,
-    ref: flags.Chat,
+    ref: common_options.Chat,
     raw: Annotated[bool, typer.Option("--raw", help="The whole thread as it is stored.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="The steps in between, too.")] = False,
 ) -> None:
@@ -75,14 +75,14 @@ def show(
 def new(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the chat.")] = None,
-    description: flags.Description = None,
-    system: flags.System = None,
-    model: flags.Model = None,
-    connection: flags.Connection = None,
-    option: flags.Options = None,
-    metadata: flags.Metadata = None,
-    field: flags.Field = None,
-    reference: flags.Reference = None,
+    description: common_options.Description = None,
+    system: common_options.System = None,
+    model: common_options.Model = None,
+    connection: common_options.Connection = None,
+    option: common_options.Options = None,
+    metadata: common_options.Metadata = None,
+    field: common_options.Field = None,
+    reference: common_options.Reference = None,
 ) -> None:
     """Begin a conversation without asking anything.
 
@@ -104,16 +104,16 @@ def new(
 @record
 def edit(
     ctx: typer.Context,
-    ref: flags.Chat,
-    name: flags.Name = None,
-    description: flags.Description = None,
-    system: flags.System = None,
-    model: flags.Model = None,
-    connection: flags.Connection = None,
-    option: flags.Options = None,
-    metadata: flags.Metadata = None,
-    field: flags.Field = None,
-    reference: flags.Reference = None,
+    ref: common_options.Chat,
+    name: common_options.Name = None,
+    description: common_options.Description = None,
+    system: common_options.System = None,
+    model: common_options.Model = None,
+    connection: common_options.Connection = None,
+    option: common_options.Options = None,
+    metadata: common_options.Metadata = None,
+    field: common_options.Field = None,
+    reference: common_options.Reference = None,
 ) -> None:
     """Change what a conversation keeps: model, options, description, metadata.
 
@@ -145,11 +145,11 @@ def search(
     ctx: typer.Context,
     query: Annotated[list[str], typer.Argument(metavar="QUERY...", help="Words that the message holds.")],
     role: Annotated[str | None, typer.Option(metavar="ROLE", help="Said by: system, user, assistant, tool.")] = None,
-    model: flags.OfModel = None,
-    since: flags.Since = None,
+    model: common_options.OfModel = None,
+    since: common_options.Since = None,
     chat: Annotated[str | None, typer.Option(metavar="REF", help="In this chat.")] = None,
     fts: Annotated[bool, typer.Option("--fts", help="QUERY is in SQLite's full-text language.")] = False,
-    limit: flags.Limit = looking.FIRST_PAGE,
+    limit: common_options.Limit = looking.FIRST_PAGE,
 ) -> None:
     """Find messages by their words.
 
@@ -178,7 +178,9 @@ def search(
 
 @record
 def rename(
-    ctx: typer.Context, ref: flags.Chat, name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
+    ctx: typer.Context,
+    ref: common_options.Chat,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")],
 ) -> None:
     """Give a conversation another name.
 
@@ -196,7 +198,7 @@ def rename(
 @record
 def fork(
     ctx: typer.Context,
-    ref: flags.Chat,
+    ref: common_options.Chat,
     at: Annotated[str | None, typer.Option(metavar="SEQ|MESSAGE", help="Last message that is copied.")] = None,
     name: Annotated[str | None, typer.Option(metavar="N", help="Name of the new chat.")] = None,
 ) -> None:
@@ -208,14 +210,14 @@ def fork(
       llmctl chats fork fix-42 --at 4 --name fix-42-b
       llmctl chats fork last && llmctl chat -c "another way, please"
     """
-    from llmctl.engine import forking
-    from llmctl.store import messages
+    from llmctl.engine.chats import fork as chats_fork
+    from llmctl.store.records import messages
 
     app: App = ctx.obj
     database = app.hub("write")
     row = looking.chat(database, ref)
     seq = messages.at(database, looking.thread_of(database, row)["id"], at)["seq"] if at is not None else None
-    made = forking.fork(database, row, upto_seq=seq, name=name, origin=app.origin())
+    made = chats_fork.fork(database, row, upto_seq=seq, name=name, origin=app.origin())
     emit_made(
         app,
         Shape(database, "chats").record(made),
@@ -226,7 +228,7 @@ def fork(
 @record
 def render(
     ctx: typer.Context,
-    ref: flags.Chat,
+    ref: common_options.Chat,
     format: Annotated[str, typer.Option(metavar="F", help="text, markdown or json.")] = "text",
     save: Annotated[bool, typer.Option("--save", help="Keep it as a snapshot.")] = False,
     reason: Annotated[str | None, typer.Option(metavar="T", help="Why it is kept.")] = None,
@@ -250,8 +252,8 @@ def render(
 
 def unlock(
     ctx: typer.Context,
-    ref: flags.Chat,
-    force: flags.Force = False,
+    ref: common_options.Chat,
+    force: common_options.Force = False,
 ) -> None:
     """Free a conversation that a dead process holds.
 
@@ -260,12 +262,12 @@ def unlock(
     Examples:
       llmctl chats unlock fix-42
     """
-    from llmctl.engine.work import unlocking
+    from llmctl.engine.jobs import unlock as jobs_unlock
 
     app: App = ctx.obj
     database = app.hub("write")
     row = looking.chat(database, ref)
-    freed = unlocking.free(database, looking.thread_of(database, row)["id"], force=force)
+    freed = jobs_unlock.free(database, looking.thread_of(database, row)["id"], force=force)
     app.note(f'the chat "{looking.called(row)}" {looking.FREED[freed]}')
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from llmctl._fastpath import ANSWERS, generated
 from llmctl.cli.app import App
 from llmctl.core.errors import NotFoundError
-from llmctl.entry import ANSWERS, generated
 
 
 def completion(

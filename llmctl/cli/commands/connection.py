@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.console.output import Column, emit_list, emit_made, emit_record, listing, record
 from llmctl.core.errors import NotFoundError
-from llmctl.store import connections, settings
 from llmctl.store.database import Row
+from llmctl.store.records import connections, settings
 
 _COLUMNS = [
     Column("id", "id", shown=False),
@@ -89,7 +89,7 @@ def add(
       llmctl connection add work --base-url https://llm.example/v1 --key-env WORK_KEY
     """
     from llmctl.cli import connecting
-    from llmctl.engine.reach.connecting import Wish, columns
+    from llmctl.engine.connections.edit import Wish, columns
 
     app: App = ctx.obj
     wish = Wish(name, provider, model, type, base_url, wire, None, *connecting.more(header, option, data), description)
@@ -170,7 +170,7 @@ def edit(
       llmctl connection edit openai --key-stdin < key.txt
     """
     from llmctl.cli import connecting
-    from llmctl.engine.reach.connecting import Wish, columns
+    from llmctl.engine.connections.edit import Wish, columns
 
     app: App = ctx.obj
     database = app.hub("write")
@@ -214,12 +214,12 @@ def test(ctx: typer.Context, ref: OptionalRef = None) -> None:  # noqa: PT028 - 
     Examples:
       llmctl connection test openai
     """
-    from llmctl.engine.reach import probing
+    from llmctl.engine.connections import test as connections_test
 
     app: App = ctx.obj
     database = app.hub("write")
     target = _target(app, ref)
-    listing = probing.check(database, target, app.surroundings())
+    listing = connections_test.check(database, target, app.surroundings())
     name = target.connection or target.provider.name
     row = {
         "connection": name,
@@ -246,11 +246,11 @@ def models(ctx: typer.Context, ref: OptionalRef = None) -> None:
     Examples:
       llmctl connection models ollama
     """
-    from llmctl.engine.reach import probing
+    from llmctl.engine.connections import test as connections_test
 
     app: App = ctx.obj
     database = app.hub("write")
-    emit_list(app, probing.models(database, _target(app, ref), app.surroundings()).models, _MODELS)
+    emit_list(app, connections_test.models(database, _target(app, ref), app.surroundings()).models, _MODELS)
 
 
 @record
@@ -272,7 +272,7 @@ def default(
         app.note(f'"{row["name"]}" is used when none is named')
     name = connections.default_name(database)
     if name is None:
-        from llmctl.engine.reach.target import THREE_WAYS
+        from llmctl.engine.connections.target import THREE_WAYS
 
         raise NotFoundError("there is no default connection", hint=THREE_WAYS)
     if app.format.is_json:
@@ -282,7 +282,7 @@ def default(
 
 
 def _target(app: App, ref: str | None) -> Any:
-    from llmctl.engine.reach import target
+    from llmctl.engine.connections import target
 
     database = app.hub()
     if ref is not None:

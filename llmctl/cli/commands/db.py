@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, answer, emit_json, emit_list, emit_record, listing, record
+from llmctl.cli.console.output import Column, answer, emit_json, emit_list, emit_record, listing, record
 from llmctl.core.errors import StorageError, UsageError
 
 _PLACES = [Column("place"), Column("path"), Column("exists", "bool"), Column("bytes", "number")]
@@ -50,10 +50,10 @@ def status(ctx: typer.Context) -> None:
     Examples:
       llmctl db status --json
     """
-    from llmctl.store import upkeep
+    from llmctl.store.maintenance import integrity
 
     app: App = ctx.obj
-    facts = upkeep.status(app.hub())
+    facts = integrity.status(app.hub())
     kinds: Any = {name: "number" for name, value in facts.items() if isinstance(value, int)}
     kinds |= {"tables": "json", "fields": "json"}
     emit_record(app, facts, [Column(name, kinds.get(name, "text")) for name in facts])
@@ -98,14 +98,14 @@ def check(
     Examples:
       llmctl db check && echo sound
     """
-    from llmctl.cli.progress import Progress
-    from llmctl.engine.care import upkeep
+    from llmctl.cli.console.progress import Progress
+    from llmctl.engine.maintenance import health
 
     app: App = ctx.obj
     database = app.hub()
     found = []
     with Progress(app, "checking") as progress:
-        for finding in upkeep.check(database, quick=quick):
+        for finding in health.check(database, quick=quick):
             progress.word(finding.name)
             found.append(finding)
     wrong = [finding for finding in found if finding.problem]
@@ -132,12 +132,12 @@ def backup(
     Examples:
       llmctl db backup ~/hub-$(date +%F).db
     """
-    from llmctl.cli.progress import Progress
-    from llmctl.store import backups
+    from llmctl.cli.console.progress import Progress
+    from llmctl.store.maintenance import backup as maintenance_backup
 
     app: App = ctx.obj
     with Progress(app, "copying") as progress:
-        size = backups.back_up(app.hub(), file, force=force, progress=progress)
+        size = maintenance_backup.back_up(app.hub(), file, force=force, progress=progress)
     _report(app, {"path": file, "bytes": size}, file, f'copied the hub to "{file}", {size:,} bytes')
 
 
@@ -172,10 +172,10 @@ def vacuum(ctx: typer.Context) -> None:
     Examples:
       llmctl db vacuum
     """
-    from llmctl.store import upkeep
+    from llmctl.store.maintenance import integrity
 
     app: App = ctx.obj
-    done = upkeep.vacuum(app.hub("write"))
+    done = integrity.vacuum(app.hub("write"))
     text = f"{done.before:,} bytes before, {done.after:,} after"
     _report(app, {"bytes_before": done.before, "bytes_after": done.after}, None, text)
 
@@ -253,10 +253,10 @@ def query(
       llmctl db query "SELECT * FROM v_messages WHERE chat = :chat" -p chat=fix-42 --json
     """
     from llmctl.cli import values
-    from llmctl.store import querying
+    from llmctl.store import readonly_sql
 
     app: App = ctx.obj
-    result = querying.run(app.hub(), _sql(app, sql), values.pairs(param or (), "--param"))
+    result = readonly_sql.run(app.hub(), _sql(app, sql), values.pairs(param or (), "--param"))
     unlimited = limit is None and not app.io.stdout_tty
     most = None if unlimited or limit == 0 else _SCREENFUL if limit is None else limit
     rows = _first(app, result.rows, most) if most is not None else result.rows

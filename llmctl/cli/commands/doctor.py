@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, listing
-from llmctl.engine.care import diagnosis
-from llmctl.engine.care.diagnosis import Symptom
+from llmctl.cli.console.output import Column, emit_list, listing
+from llmctl.engine.maintenance import doctor as maintenance_doctor
+from llmctl.engine.maintenance.doctor import Symptom
 
 _COLUMNS = [Column("name"), Column("status", "status"), Column("message"), Column("hint"), Column("kind", shown=False)]
 #: Where shells look for completions by themselves, below the home folder or from the root.
@@ -42,17 +42,17 @@ def doctor(
     app: App = ctx.obj
     app.close()
     found: list[Symptom] = []
-    rows = (diagnosis.as_record(symptom) for symptom in _kept(_symptoms(app, network), found))
+    rows = (maintenance_doctor.as_record(symptom) for symptom in _kept(_symptoms(app, network), found))
     emit_list(app, (row for row in rows if app.format.is_json or row["status"] != "ok"), _COLUMNS)
     problems = [symptom for symptom in found if symptom.status == "problem"]
-    error = diagnosis.failure(problems)
+    error = maintenance_doctor.failure(problems)
     if error is not None:
         raise error
     app.note(f"all is well: {len(found)} things were looked at")
 
 
 def _symptoms(app: App, network: bool) -> Iterator[Symptom]:
-    yield from diagnosis.examine(app.hub_path, app.surroundings(), network=network)
+    yield from maintenance_doctor.examine(app.hub_path, app.surroundings(), network=network)
     yield _on_path(app)
     yield _completions(app)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.output import answer
+from llmctl.cli.console.output import answer
 
 
 @answer

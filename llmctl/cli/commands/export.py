@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags
+from llmctl.cli import common_options
 from llmctl.cli.app import App
 
 
@@ -14,7 +14,7 @@ def export(
     ctx: typer.Context,
     chat: Annotated[list[str] | None, typer.Option(metavar="REF", help="This conversation; repeatable.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="The whole hub.")] = False,
-    since: flags.Since = None,
+    since: common_options.Since = None,
     format: Annotated[
         str, typer.Option("--format", "-f", metavar="F", help="jsonl, markdown, html, csv, openai or sharegpt.")
     ] = "jsonl",

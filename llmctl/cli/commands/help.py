@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import helptext, helptopics
 from llmctl.cli.app import App
 from llmctl.cli.catalog import CATALOG
+from llmctl.cli.help import text, topics
 from llmctl.core.registry import unknown
 
 
@@ -30,12 +30,12 @@ def help_(
     app: App = ctx.obj
     words = tuple(topic or ())
     if not words:
-        app.io.write(helptext.root(everything=everything))
-    elif len(words) == 1 and words[0] in helptext.TOPICS:
-        app.io.write(helptopics.text(words[0]))
+        app.io.write(text.root(everything=everything))
+    elif len(words) == 1 and words[0] in text.TOPICS:
+        app.io.write(topics.text(words[0]))
     elif words[0] not in CATALOG:
-        raise unknown("command or topic", " ".join(words), [*CATALOG, *helptext.TOPICS])
+        raise unknown("command or topic", " ".join(words), [*CATALOG, *text.TOPICS])
     else:
-        from llmctl.cli import lazy
+        from llmctl.cli import command_tree
 
-        lazy.execute(app, [*words, "--help"])
+        command_tree.execute(app, [*words, "--help"])

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.output import answer, emit_json
-from llmctl.cli.progress import Progress
+from llmctl.cli.console.output import answer, emit_json
+from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import UsageError
-from llmctl.engine.care import prisma_files, setup
-from llmctl.store import fields
+from llmctl.engine.maintenance import init as maintenance_init
+from llmctl.engine.maintenance import prisma_file
+from llmctl.store.schema import custom_fields
 
 Tables = Annotated[
     list[str] | None, typer.Option("--table", metavar="LOGICAL=PHYSICAL", help="Another name for a table.")
@@ -57,26 +58,26 @@ def init(
     """
     app: App = ctx.obj
     app.close()
-    wish = setup.Wish(
+    wish = maintenance_init.Wish(
         tables=_tables(table or ()),
-        fields=[fields.parse(spec) for spec in field or ()],
+        fields=[custom_fields.parse(spec) for spec in field or ()],
         adopt=adopt,
         detect=detect,
         prisma=_schema(no_prisma, prisma, prisma_provider, prisma_major),
     )
     with Progress(app, "copying the database") as progress:
-        report = setup.set_up(app.hub_path, wish, app.env, note=app.note, progress=progress)
+        report = maintenance_init.set_up(app.hub_path, wish, app.env, note=app.note, progress=progress)
     if app.format.is_json:
         emit_json(app, asdict(report))
     elif app.quiet or not app.io.stdout_tty:
         app.io.write(f"{report.path}\n")
 
 
-def _schema(none: bool, path: str | None, provider: Any, major: str | None) -> prisma_files.Wish | None:
+def _schema(none: bool, path: str | None, provider: Any, major: str | None) -> prisma_file.Wish | None:
     if none and (path or provider or major):
         raise UsageError('"--no-prisma" and the other Prisma options exclude each other')
     number: Any = int(major) if major else None
-    return None if none else prisma_files.Wish(path, provider, number)
+    return None if none else prisma_file.Wish(path, provider, number)
 
 
 def _tables(given: Iterable[str]) -> dict[str, str]:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
-from llmctl.cli.asking_flags import asking
-from llmctl.cli.output import Column, answer, emit_list, emit_record, listing, record
-from llmctl.store import joblog
+from llmctl.cli.console.output import Column, answer, emit_list, emit_record, listing, record
+from llmctl.cli.turn.flags import asking
+from llmctl.store.records import job_log
 
 _COLUMNS = [
     Column("id", "id"),
@@ -61,7 +61,7 @@ def list_(
     by_name: Annotated[
         bool, typer.Option("--by-name", help="How the commands of each name fared: last run, last success, failures.")
     ] = False,
-    limit: flags.Limit = looking.FIRST_PAGE,
+    limit: common_options.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List jobs, the newest first.
 
@@ -72,11 +72,13 @@ def list_(
     app: App = ctx.obj
     database = app.hub()
     if by_name:
-        from llmctl.store import jobs
+        from llmctl.store.records import jobs
 
         emit_list(app, jobs.by_name(database, name), _NAMES)
         return
-    rows = joblog.listed(database, looking.one_of(status, joblog.STATUSES, "status"), type, name, looking.limit(limit))
+    rows = job_log.listed(
+        database, looking.one_of(status, job_log.STATUSES, "status"), type, name, looking.limit(limit)
+    )
     emit_list(app, rows, looking.with_fields(database, "jobs", _COLUMNS))
 
 
@@ -89,12 +91,12 @@ def show(ctx: typer.Context, ref: Ref) -> None:
     Examples:
       llmctl job show 4a15aa97
     """
-    from llmctl.engine.work import jobs
+    from llmctl.engine.jobs import command as jobs_command
 
     app: App = ctx.obj
     database = app.hub()
-    row = joblog.get(database, ref)
-    document = joblog.record(database, row) | {"alive": jobs.is_alive(row)}
+    row = job_log.get(database, ref)
+    document = job_log.record(database, row) | {"alive": jobs_command.is_alive(row)}
     kinds = {column.name: column.kind for column in _COLUMNS} | {"holds": "json", "alive": "bool"}
     emit_record(app, document, [Column(name, kinds.get(name, "text")) for name in document])
 
@@ -112,7 +114,7 @@ def log(
     from llmctl.cli import following
 
     app: App = ctx.obj
-    following.write_log(app, app.hub(), joblog.get(app.hub(), ref)["id"], follow=follow)
+    following.write_log(app, app.hub(), job_log.get(app.hub(), ref)["id"], follow=follow)
 
 
 def run(
@@ -169,7 +171,7 @@ def wait(
 
     app: App = ctx.obj
     job = working.waited(app, ref, timeout)
-    document = joblog.record(app.hub(), job)
+    document = job_log.record(app.hub(), job)
     emit_record(app, document, [Column(name, "json" if name == "holds" else "text") for name in document])
     raise typer.Exit(working.exit_code(job))
 
@@ -180,12 +182,12 @@ def cancel(ctx: typer.Context, ref: Ref) -> None:
     Examples:
       llmctl job cancel 4a15aa97
     """
-    from llmctl.engine.work import joblife
+    from llmctl.engine.jobs import control
 
     app: App = ctx.obj
     database = app.hub("write")
-    job = joblog.get(database, ref)
-    how = joblife.cancel(database, job)
+    job = job_log.get(database, ref)
+    how = control.cancel(database, job)
     words = {"cancelled": "was cancelled before it began", "ended": "has ended", "recovered": "was dead already"}
     app.note(f"the job {job['id'][:8]} {words[how]}")
 
@@ -203,7 +205,7 @@ def retry(ctx: typer.Context, ref: Ref) -> None:
     from llmctl.cli import working
 
     app: App = ctx.obj
-    raise typer.Exit(working.retry(app, joblog.get(app.hub("write"), ref)))
+    raise typer.Exit(working.retry(app, job_log.get(app.hub("write"), ref)))
 
 
 @listing
@@ -215,10 +217,10 @@ def recover(ctx: typer.Context) -> None:
     Examples:
       llmctl job recover
     """
-    from llmctl.engine.work import recovery
+    from llmctl.engine.jobs import recovery
 
     app: App = ctx.obj
     database = app.hub("write")
     found = recovery.recover_all(database)
     app.note(f"recovered {len(found)} job{'' if len(found) == 1 else 's'}")
-    emit_list(app, [joblog.record(database, joblog.get(database, job["id"])) for job in found], _COLUMNS)
+    emit_list(app, [job_log.record(database, job_log.get(database, job["id"])) for job in found], _COLUMNS)

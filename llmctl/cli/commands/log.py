@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.console.output import Column, emit_list, emit_made, emit_record, listing, record
 from llmctl.cli.values import pairs
 from llmctl.core.errors import UsageError
-from llmctl.store import textlogs
+from llmctl.store.records import text_logs
 
 _COLUMNS = [
     Column("id", "id"),
@@ -33,7 +33,7 @@ def add(
     ctx: typer.Context,
     text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT...]", help="A line; else standard input.")] = None,
     to: Annotated[str | None, typer.Option(metavar="REF", help="Continue this log.")] = None,
-    reference: flags.Reference = None,
+    reference: common_options.Reference = None,
 ) -> None:
     """Write a log, or go on with one.
 
@@ -51,25 +51,25 @@ def add(
     if to is not None and references:
         raise UsageError('"--to" and "--reference" exclude each other', hint="use: llmctl ref set")
     database = app.hub("create" if to is None else "write")
-    log_id = textlogs.get(database, to)["id"] if to is not None else textlogs.add(database, "", references)
+    log_id = text_logs.get(database, to)["id"] if to is not None else text_logs.add(database, "", references)
     if not app.format.is_json:
         emit_made(app, {"id": log_id}, f"writing the log {log_id[:8]}")
         app.io.flush()
     for piece in [" ".join(text) + "\n"] if text and text != ["-"] else streams.pieces(app):
-        textlogs.append(database, log_id, piece)
+        text_logs.append(database, log_id, piece)
     if app.format.is_json:
-        emit_record(app, textlogs.record(database, log_id))
+        emit_record(app, text_logs.record(database, log_id))
 
 
 @listing
-def list_(ctx: typer.Context, limit: flags.Limit = looking.FIRST_PAGE) -> None:
+def list_(ctx: typer.Context, limit: common_options.Limit = looking.FIRST_PAGE) -> None:
     """List logs, the newest first.
 
     Examples:
       llmctl log list --limit 5
     """
     app: App = ctx.obj
-    emit_list(app, textlogs.listed(app.hub(), looking.limit(limit)), _COLUMNS)
+    emit_list(app, text_logs.listed(app.hub(), looking.limit(limit)), _COLUMNS)
 
 
 @record
@@ -84,10 +84,10 @@ def show(ctx: typer.Context, ref: Ref) -> None:
 
     app: App = ctx.obj
     database = app.hub()
-    log_id = textlogs.get(database, ref)["id"]
-    pieces = (piece["text"] for piece in textlogs.pieces(database, log_id))
+    log_id = text_logs.get(database, ref)["id"]
+    pieces = (piece["text"] for piece in text_logs.pieces(database, log_id))
     if app.format.is_json or app.format.columns:
-        document = textlogs.record(database, log_id) | {"text": "".join(pieces)}
+        document = text_logs.record(database, log_id) | {"text": "".join(pieces)}
         emit_record(app, document, [*_COLUMNS[:-1], Column("created_at", "time"), Column("text")])
         return
     for piece in pieces:
@@ -112,4 +112,4 @@ def tail(
     if lines < 0:
         raise UsageError(f'"--lines {lines}" is less than 0')
     database = app.hub()
-    streams.follow(app, database, textlogs.get(database, ref)["id"], lines, grow=follow)
+    streams.follow(app, database, text_logs.get(database, ref)["id"], lines, grow=follow)

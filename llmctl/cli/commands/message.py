@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
-from llmctl.engine.hindsight import reading
-from llmctl.store import ledger, messages, streams
-from llmctl.store.records import Shape
+from llmctl.cli.console.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.engine.inspect import transcript
+from llmctl.store.records import messages, requests, streams
+from llmctl.store.serialize import Shape
 
 _COLUMNS = [
     Column("id", "id"),
@@ -46,8 +46,8 @@ _COLUMNS = [
 @listing
 def list_(
     ctx: typer.Context,
-    chat: flags.OfChat = None,
-    limit: flags.Limit = looking.FIRST_PAGE,
+    chat: common_options.OfChat = None,
+    limit: common_options.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List messages.
 
@@ -60,7 +60,7 @@ def list_(
     database = app.hub()
     thread_id = looking.thread_of(database, looking.chat(database, chat))["id"] if chat is not None else None
     rows = messages.listed(database, thread_id, looking.limit(limit))
-    emit_list(app, reading.so_far(database, rows), looking.with_fields(database, "messages", _COLUMNS))
+    emit_list(app, transcript.so_far(database, rows), looking.with_fields(database, "messages", _COLUMNS))
 
 
 @record
@@ -76,10 +76,10 @@ def show(
     """
     app: App = ctx.obj
     database = app.hub()
-    row = next(reading.so_far(database, [messages.one(database, ref)]))
+    row = next(transcript.so_far(database, [messages.one(database, ref)]))
     stream = streams.of_message(database, row["id"])
     document = row | {
-        "requests": ledger.of_message(database, row["id"]),
+        "requests": requests.of_message(database, row["id"]),
         "stream": Shape(database, "response_streams").record(stream) if stream else None,
     }
     emit_record(app, document, [Column(name, _KINDS.get(name, "text")) for name in document])
@@ -94,7 +94,7 @@ def add(
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="ID", help="Of an answer: by which model.")
     ] = None,
-    reference: flags.Reference = None,
+    reference: common_options.Reference = None,
 ) -> None:
     """Add a message to a conversation without asking a model.
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_made, listing, record
+from llmctl.cli.console.output import Column, emit_list, emit_made, listing, record
 from llmctl.cli.values import pairs
-from llmctl.core import periods
+from llmctl.core import time_ranges
 from llmctl.core.errors import UsageError
-from llmctl.store import metrics
+from llmctl.store.records import metrics
 
 _COLUMNS = [
     Column("id", "id"),
@@ -38,7 +38,7 @@ def add(
     value: Annotated[float, typer.Argument(metavar="VALUE", help="A number.")],
     dimension: Annotated[list[str] | None, typer.Option("--dimension", "-d", metavar="K=V|K:=JSON")] = None,
     at: Annotated[str | None, typer.Option(metavar="T", help="When it was measured; now by default.")] = None,
-    reference: flags.Reference = None,
+    reference: common_options.Reference = None,
 ) -> None:
     """Keep a number that was measured.
 
@@ -62,11 +62,11 @@ def add(
 def list_(
     ctx: typer.Context,
     name: OfName = None,
-    since: flags.Since = None,
+    since: common_options.Since = None,
     until: Until = None,
     period: Period = None,
     where: Where = None,
-    limit: flags.Limit = looking.FIRST_PAGE,
+    limit: common_options.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List metrics, the newest first.
 
@@ -89,7 +89,7 @@ def query(
     aggregate: Annotated[
         str, typer.Option(metavar="A[,A]", help=f"{', '.join(metrics.AGGREGATES)}.")
     ] = "count,sum,avg,min,max",
-    since: flags.Since = None,
+    since: common_options.Since = None,
     until: Until = None,
     period: Period = None,
     where: Where = None,
@@ -144,13 +144,13 @@ def _filter(
         return metrics.Filter(name, looking.moment(since), looking.moment(until), chosen)
     if since is not None or until is not None:
         raise UsageError('"--in" excludes "--since" and "--until"')
-    return metrics.Filter(name, *periods.span(period), chosen)
+    return metrics.Filter(name, *time_ranges.span(period), chosen)
 
 
 def _bucket(text: str | None) -> str | int | None:
     if text is None or text in metrics.BUCKETS:
         return text
-    seconds = periods.seconds(text)
+    seconds = time_ranges.seconds(text)
     if seconds is None or seconds < 1:
         raise UsageError(f'no bucket "{text}"', hint=f"there are {', '.join(metrics.BUCKETS)}, and such as 15m or 6h")
     return int(seconds)

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmctl.cli import flags
+from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.console.output import Column, emit_list, emit_made, emit_record, listing, record
 
 _COLUMNS = [
     Column("id"),
@@ -118,7 +118,7 @@ def price(
 @record
 def reprice(
     ctx: typer.Context,
-    since: flags.Since = None,
+    since: common_options.Since = None,
     all: Annotated[bool, typer.Option("--all", help="Also those that have a cost already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")] = False,
 ) -> None:
@@ -131,11 +131,11 @@ def reprice(
       llmctl model reprice --all --since 2026-10-01
     """
     from llmctl.cli import looking
-    from llmctl.engine.money import repricing
+    from llmctl.engine.billing import reprice as billing_reprice
 
     app: App = ctx.obj
     database = app.hub("write")
-    done = repricing.reprice(database, since=looking.moment(since), everything=all, dry_run=dry_run)
+    done = billing_reprice.reprice(database, since=looking.moment(since), everything=all, dry_run=dry_run)
     emit_record(app, done.record(dry_run))
 
 
@@ -146,7 +146,7 @@ def alias(
         list[str] | None,
         typer.Argument(metavar="[NAME TARGET]", help="A name and what it means; or: list, remove NAME."),
     ] = None,
-    option: flags.Options = None,
+    option: common_options.Options = None,
 ) -> None:
     """Give a model a name of your own, with options; list and remove such names.
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_made, listing, record
+from llmctl.cli.console.output import Column, emit_list, emit_made, listing, record
 from llmctl.cli.values import pairs
 from llmctl.core.errors import NotFoundError
-from llmctl.store import references
+from llmctl.store.records import record_links
 
 _COLUMNS = [Column("direction"), Column("name"), Column("kind"), Column("id", "id")]
 
@@ -35,16 +35,16 @@ def set_(
     """
     app: App = ctx.obj
     database = app.hub("write")
-    table, row = references.find(database, ref)
+    table, row = record_links.find(database, ref)
     changes = {}
     for name, target in pairs(targets, "NAME=RECORD").items():
         try:
-            changes[name] = references.find(database, str(target))[1]["id"]
+            changes[name] = record_links.find(database, str(target))[1]["id"]
         except NotFoundError as error:
             if not any or error.reason == "ambiguous":
                 raise
             changes[name] = str(target)
-    found = references.change(database, table, row["id"], changes)
+    found = record_links.change(database, table, row["id"], changes)
     _tell(app, table, row["id"], found)
 
 
@@ -61,12 +61,12 @@ def unset(
     """
     app: App = ctx.obj
     database = app.hub("write")
-    table, row = references.find(database, ref)
-    known = [found["name"] for found in references.outgoing(database, table, row)]
+    table, row = record_links.find(database, ref)
+    known = [found["name"] for found in record_links.outgoing(database, table, row)]
     for name in names:
         if name not in known:
             raise NotFoundError(f'no reference "{name}"', hint=f"there are {', '.join(known) or 'none'}")
-    found = references.change(database, table, row["id"], dict.fromkeys(names))
+    found = record_links.change(database, table, row["id"], dict.fromkeys(names))
     _tell(app, table, row["id"], found)
 
 
@@ -79,13 +79,13 @@ def list_(ctx: typer.Context, ref: Record) -> None:
     """
     app: App = ctx.obj
     database = app.hub()
-    table, row = references.find(database, ref)
-    rows = [*references.outgoing(database, table, row), *references.incoming(database, row["id"])]
+    table, row = record_links.find(database, ref)
+    rows = [*record_links.outgoing(database, table, row), *record_links.incoming(database, row["id"])]
     emit_list(app, rows, _COLUMNS)
 
 
 def _tell(app: App, table: str, id: str, found: dict[str, str]) -> None:
-    kind = references.KINDS[table]
+    kind = record_links.KINDS[table]
     emit_made(
         app,
         {"id": id, "kind": kind, "references": found},

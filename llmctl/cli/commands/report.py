@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags
+from llmctl.cli import common_options
 from llmctl.cli.app import App
 
 
 def report(
     ctx: typer.Context,
     output: Annotated[str | None, typer.Option(metavar="FILE", help="Write it here, for nobody else to read.")] = None,
-    since: flags.Since = None,
+    since: common_options.Since = None,
     until: Annotated[str | None, typer.Option(metavar="T", help="Up to this time, without it.")] = None,
     period: Annotated[
         str | None, typer.Option("--in", metavar="PERIOD", help="today, yesterday, last-month, 2026, 2026-10 ...")

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, answer, emit_list, emit_record, listing, record
+from llmctl.cli.console.output import Column, answer, emit_list, emit_record, listing, record
 from llmctl.core.errors import LlmctlError, UsageError
-from llmctl.store import ledger
-from llmctl.store.records import Shape
+from llmctl.store.records import requests as records_requests
+from llmctl.store.serialize import Shape
 
 _COLUMNS = [
     Column("id", "id"),
@@ -65,15 +65,15 @@ Ref = Annotated[str, typer.Argument(metavar="ID", help="Request: id, or its begi
 @listing
 def list_(
     ctx: typer.Context,
-    chat: flags.OfChat = None,
+    chat: common_options.OfChat = None,
     status: Annotated[
         str | None, typer.Option(metavar="S", help="pending, completed, failed, incomplete or interrupted.")
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Short for --status failed.")] = False,
-    model: flags.OfModel = None,
+    model: common_options.OfModel = None,
     provider: Annotated[str | None, typer.Option(metavar="P", help="To this provider.")] = None,
-    since: flags.Since = None,
-    limit: flags.Limit = looking.FIRST_PAGE,
+    since: common_options.Since = None,
+    limit: common_options.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List requests, the newest first.
 
@@ -85,14 +85,14 @@ def list_(
     if failed and status not in (None, "failed"):
         raise UsageError(f'"--failed" and "--status {status}" exclude each other')
     database = app.hub()
-    wanted = ledger.Filter(
+    wanted = records_requests.Filter(
         chat_id=looking.chat_id(database, chat),
-        status="failed" if failed else looking.one_of(status, ledger.STATUSES, "status"),
+        status="failed" if failed else looking.one_of(status, records_requests.STATUSES, "status"),
         model=model,
         provider=provider,
         since=looking.moment(since),
     )
-    rows = ledger.listed(database, wanted, looking.limit(limit))
+    rows = records_requests.listed(database, wanted, looking.limit(limit))
     emit_list(app, rows, looking.with_fields(database, "requests", _COLUMNS))
 
 
@@ -117,7 +117,7 @@ def show(
 
     app: App = ctx.obj
     database = app.hub()
-    row = ledger.get(database, ref)
+    row = records_requests.get(database, ref)
     found = requests.sections(database, row, http=http, stream=stream, reparsed=reparse)
     if found and not app.format.is_json and not app.format.columns:
         requests.write_sections(app, found)
@@ -140,7 +140,7 @@ def curl(ctx: typer.Context, ref: Ref) -> None:
 
     app: App = ctx.obj
     database = app.hub()
-    app.io.write(requests.curl_command(app, database, ledger.get(database, ref)))
+    app.io.write(requests.curl_command(app, database, records_requests.get(database, ref)))
 
 
 @answer
@@ -159,15 +159,15 @@ def replay(
       llmctl request replay 3f2a9c1e
       llmctl request replay 3f2a9c1e -m sonnet --json
     """
-    from llmctl.cli.asking_flags import defaults
-    from llmctl.cli.printing import Printer
-    from llmctl.engine.hindsight.replaying import Replay
+    from llmctl.cli.turn.flags import defaults
+    from llmctl.cli.turn.printer import Printer
+    from llmctl.engine.inspect.replay import Replay
 
     app: App = ctx.obj
     app.asking = defaults()
     database = app.hub("write")
     printer = Printer(app)
-    row = ledger.get(database, ref)
+    row = records_requests.get(database, ref)
     again = Replay(database, row, app.origin(), app.surroundings(), model=model, on_idle=printer.flush)
     try:
         for event in again.events():

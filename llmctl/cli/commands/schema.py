@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from llmctl.cli.app import App
+from llmctl.cli.console.output import Column, answer, emit_json, emit_list, listing
 from llmctl.cli.files import check_place, write_whole
-from llmctl.cli.output import Column, answer, emit_json, emit_list, listing
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.registry import unknown
-from llmctl.store import ddl, introspect
 from llmctl.store.emit import EMITTERS, sql
-from llmctl.store.introspect import Catalogue, Statement, Table
+from llmctl.store.schema import ddl, introspect
+from llmctl.store.schema.introspect import Catalogue, Statement, Table
 
 _COLUMNS = [Column("kind"), Column("table"), Column("what"), Column("name"), Column("detail")]
 
@@ -109,9 +109,9 @@ def check(ctx: typer.Context) -> None:
     app: App = ctx.obj
     database = app.hub()
     found = introspect.of_hub(database, comments=False)
-    from llmctl.store import drift
+    from llmctl.store.schema import diff
 
-    differences = drift.compare(found, introspect.shipped(database.names), database.names, database.fields)
+    differences = diff.compare(found, introspect.shipped(database.names), database.names, database.fields)
     emit_list(app, [difference._asdict() for difference in differences], _COLUMNS)
     if differences:
         number = len(differences)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_record, listing, plain, record
+from llmctl.cli.console.output import Column, emit_list, emit_record, listing, plain, record
 from llmctl.core import settings as known
 from llmctl.core.settings import SETTINGS, Setting
-from llmctl.store import settings as kept
+from llmctl.store.records import settings as kept
 
 _COLUMNS = [
     Column("name"),
@@ -72,7 +72,7 @@ def set_(
     new = known.parse(setting, value)
     database = app.hub("write")
     if setting.name == "default_connection":
-        from llmctl.store import connections
+        from llmctl.store.records import connections
 
         new = connections.get(database, value)["name"]
     kept.write(database, setting.name, new)

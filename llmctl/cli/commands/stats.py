@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli import figures
-from llmctl.cli.output import listing
+from llmctl.cli.console.output import listing
 
 
 @listing

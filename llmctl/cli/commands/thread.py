@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, emit_list, emit_record, listing, record
-from llmctl.engine.hindsight import reading
-from llmctl.store import snapshots, threadlist
+from llmctl.cli.console.output import Column, emit_list, emit_record, listing, record
+from llmctl.engine.inspect import transcript
+from llmctl.store.records import snapshots, thread_list
 
 _COLUMNS = [
     Column("id", "id"),
@@ -34,7 +34,7 @@ Ref = Annotated[str, typer.Argument(metavar="REF", help="Thread: id, or its begi
 def list_(
     ctx: typer.Context,
     locked: Annotated[bool, typer.Option("--locked", help="Only those that a job holds.")] = False,
-    limit: flags.Limit = looking.FIRST_PAGE,
+    limit: common_options.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List threads.
 
@@ -42,7 +42,7 @@ def list_(
       llmctl thread list --locked
     """
     app: App = ctx.obj
-    emit_list(app, threadlist.listed(app.hub(), looking.limit(limit), locked=locked), _COLUMNS)
+    emit_list(app, thread_list.listed(app.hub(), looking.limit(limit), locked=locked), _COLUMNS)
 
 
 @record
@@ -58,8 +58,8 @@ def show(ctx: typer.Context, ref: Ref) -> None:
 
     app: App = ctx.obj
     database = app.hub()
-    thread = threadlist.get(database, ref)
-    found = reading.conversation(database, thread["id"], steps=True)
+    thread = thread_list.get(database, ref)
+    found = transcript.conversation(database, thread["id"], steps=True)
     if app.format.is_json or app.format.columns:
         document = thread | {"messages": found, "snapshots": snapshots.of_thread(database, thread["id"])}
         emit_record(app, document, [Column(name, "json") for name in document])
@@ -70,7 +70,7 @@ def show(ctx: typer.Context, ref: Ref) -> None:
 def unlock(
     ctx: typer.Context,
     ref: Ref,
-    force: flags.Force = False,
+    force: common_options.Force = False,
 ) -> None:
     """Free a thread that a dead process holds.
 
@@ -79,10 +79,10 @@ def unlock(
     Examples:
       llmctl thread unlock 5ec751b5
     """
-    from llmctl.engine.work import unlocking
+    from llmctl.engine.jobs import unlock as jobs_unlock
 
     app: App = ctx.obj
     database = app.hub("write")
-    thread = threadlist.get(database, ref)
-    freed = unlocking.free(database, thread["id"], force=force)
+    thread = thread_list.get(database, ref)
+    freed = jobs_unlock.free(database, thread["id"], force=force)
     app.note(f"the thread {thread['id'][:8]} {looking.FREED[freed]}")

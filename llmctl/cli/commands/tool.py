@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from llmctl.cli import flags, looking
+from llmctl.cli import common_options, looking
 from llmctl.cli.app import App
-from llmctl.cli.output import Column, answer, emit_list, emit_made, emit_record, listing, record
+from llmctl.cli.console.output import Column, answer, emit_list, emit_made, emit_record, listing, record
 from llmctl.cli.toolflags import describing
-from llmctl.store import invocations as runs
-from llmctl.store import rules, tools
+from llmctl.store.records import invocations as runs
+from llmctl.store.records import permission_rules, tools
 
 _COLUMNS = [
     Column("id", "id", shown=False),
@@ -82,7 +82,7 @@ def add(
       llmctl tool add fs --mcp 'npx -y @modelcontextprotocol/server-filesystem .'
     """
     from llmctl.cli.toolwishes import wish
-    from llmctl.engine.tooling.toolmaking import made
+    from llmctl.engine.tools.define import made
 
     app: App = ctx.obj
     columns = made(wish(app, name, type, server=mcp, builtin=builtin), app.surroundings(), app.hub_path)
@@ -100,12 +100,12 @@ def list_(ctx: typer.Context) -> None:
     Examples:
       llmctl tool list
     """
-    from llmctl.engine.tooling import grants
+    from llmctl.engine.tools import toolset
 
     app: App = ctx.obj
     database = app.hub()
     emit_list(app, tools.listed(database), looking.with_fields(database, tools.TABLE, _COLUMNS))
-    if app.io.stdout_tty and (names := grants.unused_builtins(database)):
+    if app.io.stdout_tty and (names := toolset.unused_builtins(database)):
         app.note(f"built in and ready to use: {', '.join(names)}")
 
 
@@ -118,7 +118,7 @@ def show(ctx: typer.Context, ref: Ref) -> None:
     """
     app: App = ctx.obj
     row = tools.get(app.hub(), ref)
-    emit_record(app, row | {"rules": rules.of_tool(app.hub(), row["id"])}, _COLUMNS_OF_ONE)
+    emit_record(app, row | {"rules": permission_rules.of_tool(app.hub(), row["id"])}, _COLUMNS_OF_ONE)
 
 
 @record
@@ -145,7 +145,7 @@ def edit(
       llmctl tool edit run_command --deny '*'
     """
     from llmctl.cli.toolwishes import remember, wish
-    from llmctl.engine.tooling.toolmaking import changed
+    from llmctl.engine.tools.define import changed
 
     app: App = ctx.obj
     database = app.hub("create")
@@ -153,7 +153,7 @@ def edit(
     changes = changed(wish(app, name), old)
     row = tools.update(database, old["id"], changes) if changes else old
     if forget:
-        rules.forget(database, row["id"])
+        permission_rules.forget(database, row["id"])
     remember(app, database, row["id"], allow or (), deny or (), looking.chat_id(database, chat))
     emit_made(app, row, f'changed the tool "{row["name"]}"')
 
@@ -198,8 +198,8 @@ def invocations(
     ref: Annotated[str | None, typer.Argument(metavar="[ID]", help="Show this run, with its log.")] = None,
     status: Annotated[str | None, typer.Option(metavar="S", help="Of this status.")] = None,
     tool: Annotated[str | None, typer.Option(metavar="REF", help="Of this tool.")] = None,
-    chat: flags.OfChat = None,
-    limit: flags.Limit = looking.FIRST_PAGE,
+    chat: common_options.OfChat = None,
+    limit: common_options.Limit = looking.FIRST_PAGE,
 ) -> None:
     """List runs of tools, the newest first; with an id show that one.
 
@@ -229,7 +229,7 @@ def pending(ctx: typer.Context) -> None:
     Examples:
       llmctl tool pending
     """
-    from llmctl.engine.tooling.deciding import undecided
+    from llmctl.engine.tools.approvals import undecided
 
     app: App = ctx.obj
     emit_list(app, undecided(app.hub()), _WAITING)
@@ -277,7 +277,7 @@ def deny(
 
 def _found(app: App, ref: str) -> Any:
     """Return a tool that is to be changed; a built-in one is put into the hub for that."""
-    from llmctl.engine.tooling.grants import tool_of
+    from llmctl.engine.tools.toolset import tool_of
 
     return tools.get(app.hub("create"), str(tool_of(app.hub("create"), ref).id))
 

@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 
-from llmctl.core.bundle import Header, Record
-from llmctl.engine.transfer import histories
-from llmctl.store import adoption
-from llmctl.store.foreign import adopted
+from llmctl.core.transfer_records import Header, Record
+from llmctl.engine.transfer import conversations as transfer_conversations
+from llmctl.store.adopt import run
+from llmctl.store.importers import stable_ids
 from llmctl.store.opening import open_hub
-from llmctl.store.transfer.choosing import conversations
-from llmctl.store.transfer.reading import Reader
+from llmctl.store.transfer.read import Reader
+from llmctl.store.transfer.select import conversations
 
 
 def records(path: str) -> Iterator[Record | Header]:
@@ -24,9 +24,9 @@ def records(path: str) -> Iterator[Record | Header]:
         for ending in ("", "-wal"):
             if os.path.exists(path + ending):
                 shutil.copyfile(path + ending, copy + ending)
-        adoption.adopt(copy, {})
+        run.adopt(copy, {})
         with closing(open_hub(copy, "write")) as database:
-            adopted.make_stable(database, histories.derived)
+            stable_ids.make_stable(database, transfer_conversations.derived)
             reader = Reader(database, conversations(None, None))
             with reader.snapshot():
                 yield reader.header()

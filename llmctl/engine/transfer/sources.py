@@ -12,22 +12,22 @@ from contextlib import ExitStack, closing
 from typing import IO, Any
 
 from llmctl.core import clock
-from llmctl.core.bundle import Broken, Header, Record
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.history import History, Passed
-from llmctl.engine.transfer import documents, orm_hubs
+from llmctl.core.imported_conversation import History, Passed
+from llmctl.core.transfer_records import Broken, Header, Record
+from llmctl.engine.transfer import json_documents, orm_hubs
 from llmctl.formats import jsonl
 from llmctl.formats.exports import LOSSLESS
 from llmctl.formats.imports import IMPORTS
-from llmctl.store.foreign import kinds, llm_logs
+from llmctl.store.importers import detect, llm_logs
 from llmctl.store.opening import open_hub
-from llmctl.store.transfer.choosing import whole_hub
-from llmctl.store.transfer.reading import Reader
+from llmctl.store.transfer.read import Reader
+from llmctl.store.transfer.select import whole_hub
 
 Item = Record | Header | Broken | History | Passed
 
 #: Every name that ``--format`` takes.
-NAMES = (LOSSLESS, kinds.HUB, kinds.LLM, kinds.NODE_LLM, *IMPORTS.names())
+NAMES = (LOSSLESS, detect.HUB, detect.LLM, detect.NODE_LLM, *IMPORTS.names())
 
 _SQLITE, _ZIP = b"SQLite format 3\0", b"PK\x03\x04"
 #: Bytes that tell what a file is.
@@ -117,10 +117,10 @@ def _peek(stream: Any) -> bytes:
 
 
 def _of_database(path: str, format: str | None, time: str) -> Source:
-    found = kinds.kind(path)
+    found = detect.kind(path)
     if format not in (None, found):
         raise UsageError(f'"{path}" is no "{format}": it is a database of "{found}"')
-    readers = {kinds.HUB: _hub, kinds.LLM: _llm, kinds.NODE_LLM: orm_hubs.records}
+    readers = {detect.HUB: _hub, detect.LLM: _llm, detect.NODE_LLM: orm_hubs.records}
     source = Source(found, lambda: readers[found](path), time=time, path=path)
     source.size = 0
     return source
@@ -140,7 +140,7 @@ def hub_records(reader: Reader) -> Iterator[Item]:
 
 
 def _llm(path: str) -> Iterator[Item]:
-    with kinds.opened(path) as connection:
+    with detect.opened(path) as connection:
         try:
             yield from llm_logs.read(connection)
         except (sqlite3.OperationalError, json.JSONDecodeError) as error:
@@ -148,12 +148,12 @@ def _llm(path: str) -> Iterator[Item]:
 
 
 def _of_archive(stream: IO[bytes], path: str, format: str | None, time: str) -> Source:
-    names, read = documents.of_archive(stream, path, format)
+    names, read = json_documents.of_archive(stream, path, format)
     return Source(names, read, time=time, path=path)
 
 
 def _of_text(stream: IO[bytes], name: str, format: str | None, time: str, path: str | None) -> Source:
-    first = b"" if documents.is_array(stream) else stream.readline()
+    first = b"" if json_documents.is_array(stream) else stream.readline()
     while first.isspace():
         first = stream.readline()
     text = first.decode("utf-8-sig", "replace")
@@ -167,5 +167,5 @@ def _of_text(stream: IO[bytes], name: str, format: str | None, time: str, path: 
         return Source(LOSSLESS, read, time=time, path=path)
     if format == LOSSLESS:
         raise UsageError(f'"{name}" does not begin like an export of llmctl')
-    found, documents_in = documents.of_text(first, stream, name, format)
+    found, documents_in = json_documents.of_text(first, stream, name, format)
     return Source(found, documents_in, time=time, path=path)

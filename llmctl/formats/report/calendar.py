@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from llmctl.core.dashboard import Figures
+from llmctl.core.report_data import Figures
 from llmctl.formats.report import words
 
 #: Pixels from one square to the next.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from llmctl.core import clock
-from llmctl.core.dashboard import Dashboard, Figures
+from llmctl.core.report_data import Dashboard, Figures
 from llmctl.formats.report import words
 
 

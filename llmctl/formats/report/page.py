@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from llmctl.core.dashboard import Dashboard, Row
+from llmctl.core.report_data import Dashboard, Row
 from llmctl.formats import html, templates
 from llmctl.formats.exports import Conversation
 from llmctl.formats.report import cards, tables, trends, words

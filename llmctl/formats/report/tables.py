@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import NamedTuple
 
-from llmctl.core.dashboard import Dashboard, Figures, Group, Row
+from llmctl.core.report_data import Dashboard, Figures, Group, Row
 from llmctl.formats.report import words
 
 #: Rows of a breakdown, and of a list; what is beyond is folded away.

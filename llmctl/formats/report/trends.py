@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from llmctl.core.dashboard import Dashboard, Figures, Group
+from llmctl.core.report_data import Dashboard, Figures, Group
 from llmctl.formats.report import charts, words
 from llmctl.formats.report.charts import Chart, Series
 

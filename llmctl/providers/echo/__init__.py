@@ -14,9 +14,9 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.providers import Provider
-from llmctl.providers.echo.failures import KINDS, Failure
+from llmctl.providers.echo.answer import write
+from llmctl.providers.echo.errors import KINDS, Failure
 from llmctl.providers.echo.options import BadOption, EchoOptions, help_lines, read
-from llmctl.providers.echo.script import write
 from llmctl.providers.echo.stream import Sleep, document, events
 
 PROVIDER = Provider(
@@ -91,10 +91,12 @@ def _answer(body: Mapping[str, Any], options: EchoOptions, sleep: Sleep) -> Echo
 
 
 def _other(body: Mapping[str, Any], options: EchoOptions) -> EchoAnswer:
-    from llmctl.providers.echo import others  # not for chats
+    from llmctl.providers.echo import embeddings_images  # not for chats
 
     try:
-        answer = b"" if options.empty else _PAGE if options.html else others.document(body, usage=options.usage)
+        answer = (
+            b"" if options.empty else _PAGE if options.html else embeddings_images.document(body, usage=options.usage)
+        )
     except ValueError as error:
         return _refusal(_rejected("invalid_value", str(error), ""))
     kind = "text/html; charset=utf-8" if options.html else "application/json"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmctl.core.jsontext import dumps
-from llmctl.providers.echo.failures import Failure, failure
+from llmctl.core.stored_json import dumps
+from llmctl.providers.echo.errors import Failure, failure
 
 _MODEL_OPTIONS = """
     audio chat_template_kwargs dimensions enable_thinking encoding_format frequency_penalty images include_reasoning

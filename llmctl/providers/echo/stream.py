@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmctl.core.errors import UnavailableError
-from llmctl.core.jsontext import dumps
-from llmctl.providers.echo.failures import failure
+from llmctl.core.stored_json import dumps
+from llmctl.providers.echo.answer import Delta, Script
+from llmctl.providers.echo.errors import failure
 from llmctl.providers.echo.options import EchoOptions
-from llmctl.providers.echo.script import Delta, Script
 
 Sleep = Callable[[float], object]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from llmctl.store.introspect import Column, Index, Table
+from llmctl.store.schema.introspect import Column, Index, Table
 
 Provider = Literal["sqlite", "postgresql", "mysql"]
 Kind = Literal["text", "integer", "bigint", "real", "decimal", "boolean", "datetime", "json", "blob"]

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from llmctl.store.emit import naming
 from llmctl.store.emit.dialects import Provider, index_name, short
 from llmctl.store.emit.drizzle_columns import Columns, columns_of
-from llmctl.store.emit.models import Relation, Schema, describe
-from llmctl.store.emit.script import doc, string
-from llmctl.store.introspect import Catalogue, Index, Table
+from llmctl.store.emit.relations import Relation, Schema, describe
+from llmctl.store.emit.typescript_syntax import doc, string
+from llmctl.store.schema.introspect import Catalogue, Index, Table
 
 _CORE = {"sqlite": "sqlite-core", "postgresql": "pg-core", "mysql": "mysql-core"}
 #: Words of the language that end as a plural does.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmctl.store.emit.dialects import Kind, Provider, kind, limits, short
-from llmctl.store.emit.script import string, template
-from llmctl.store.introspect import Column, Table
+from llmctl.store.emit.typescript_syntax import string, template
+from llmctl.store.schema.introspect import Column, Table
 
 #: Function and options of each kind of value; ``{n}`` is the column's name.
 _SQLITE: Mapping[Kind, str] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmctl.store.emit import naming
 from llmctl.store.emit.dialects import Kind, kind
-from llmctl.store.introspect import Catalogue, Column, Table
+from llmctl.store.schema.introspect import Catalogue, Column, Table
 
 _TYPES: Mapping[Kind, Mapping[str, Any]] = {
     "text": {"type": "string"},

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from llmctl.store.introspect import ForeignKey, Table
+from llmctl.store.schema.introspect import ForeignKey, Table
 
 #: ``hub``: names of our own. ``nodellm``: those of ``@node-llm/orm`` for the tables it knows.
 Dress = Literal["hub", "nodellm"]

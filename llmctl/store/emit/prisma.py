@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from llmctl.store.emit.dialects import Provider, short
-from llmctl.store.emit.models import Relation, Schema, describe
 from llmctl.store.emit.naming import Dress
 from llmctl.store.emit.prisma_types import default, native, scalar, string
-from llmctl.store.introspect import Catalogue, Column, Index, Table
+from llmctl.store.emit.relations import Relation, Schema, describe
+from llmctl.store.schema.introspect import Catalogue, Column, Index, Table
 
 _ACTIONS = {
     "CASCADE": "Cascade",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from llmctl.store.emit.dialects import Provider
-from llmctl.store.introspect import Catalogue
+from llmctl.store.schema.introspect import Catalogue
 
 
 def emit(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from llmctl.store.emit.dialects import VARCHAR, Kind, Provider, kind, limits
-from llmctl.store.introspect import Column, Table
+from llmctl.store.schema.introspect import Column, Table
 
 _SCALARS: Mapping[Kind, str] = {
     "text": "String",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from llmctl.store.emit.dialects import Kind, Provider, kind, limits, short
-from llmctl.store.introspect import Catalogue, Column, ForeignKey, Index, Statement, Table
+from llmctl.store.schema.introspect import Catalogue, Column, ForeignKey, Index, Statement, Table
 
 _TYPES: Mapping[Provider, Mapping[Kind, str]] = {
     "postgresql": {

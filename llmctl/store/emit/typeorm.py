@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from llmctl.store.emit.dialects import Kind, Provider, index_name, kind, limits, short
-from llmctl.store.emit.models import Schema, describe
-from llmctl.store.emit.script import doc, either, string, template
-from llmctl.store.introspect import Catalogue, Column, Index, Table
+from llmctl.store.emit.relations import Schema, describe
+from llmctl.store.emit.typescript_syntax import doc, either, string, template
+from llmctl.store.schema.introspect import Catalogue, Column, Index, Table
 
 _COLUMNS: Mapping[Provider, Mapping[Kind, str]] = {
     "sqlite": {

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from llmctl.store.emit import naming
 from llmctl.store.emit.dialects import Kind, kind
-from llmctl.store.emit.script import doc, either, member
-from llmctl.store.introspect import Catalogue, Column, Table
+from llmctl.store.emit.typescript_syntax import doc, either, member
+from llmctl.store.schema.introspect import Catalogue, Column, Table
 
 _HEADER = """\
 // Records of a hub as JSON. Times are RFC 3339; money is in US dollars.

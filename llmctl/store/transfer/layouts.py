@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from llmctl.core.bundle import Kind, Layout
-from llmctl.store import ddl
+from llmctl.core.transfer_records import Kind, Layout
 from llmctl.store.database import Database
+from llmctl.store.schema import ddl
 
 _COLUMN = re.compile(r"^  ([a-z_]+) [A-Z]", re.MULTILINE)
 _TABLE = re.compile(r'^CREATE TABLE "([a-z_]+)"', re.MULTILINE)

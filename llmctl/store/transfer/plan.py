@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llmctl.store import ddl
+from llmctl.store.schema import ddl
 
 
 class Part(NamedTuple):

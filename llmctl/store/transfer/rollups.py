@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from llmctl.core.jsontext import dumps, loads
-from llmctl.store import ddl
+from llmctl.core.stored_json import dumps, loads
 from llmctl.store.database import Database, Row
+from llmctl.store.schema import ddl
 
 #: The beginning of each unit's time, and what completes it.
 _UNITS = {

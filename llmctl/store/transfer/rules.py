@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmctl.core.bundle import Outcome
+from llmctl.core.transfer_records import Outcome
 from llmctl.store.database import Database
 
 if TYPE_CHECKING:
-    from llmctl.store.transfer.merging import Merger
+    from llmctl.store.transfer.merge import Merger
 
 
 def refusal(merger: Merger, table: str, row: Mapping[str, Any]) -> Outcome | None:

@@ -11,8 +11,8 @@ from typing import Any
 from llmctl.core.messages import File, Message, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.wire.anthropic.files import file_block
 from llmctl.wire.anthropic.thinking import replayed
-from llmctl.wire.anthropic.toolids import ToolIds
-from llmctl.wire.calls import arguments_object, fitting_name
+from llmctl.wire.anthropic.tool_ids import ToolIds
+from llmctl.wire.tool_call_compat import arguments_object, fitting_name
 
 #: Where a message keeps the blocks of an answer that its parts cannot say: what the provider's own tools did.
 KEPT = "anthropic_content"

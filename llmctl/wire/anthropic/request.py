@@ -10,13 +10,13 @@ from typing import Any
 
 from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.jsontext import dumps
 from llmctl.core.messages import Message
-from llmctl.wire.anthropic.claude import Claude, claude
+from llmctl.core.stored_json import dumps
 from llmctl.wire.anthropic.messages import calls_in, encode_messages
+from llmctl.wire.anthropic.model_features import Claude, claude
 from llmctl.wire.anthropic.schema import reduced
 from llmctl.wire.anthropic.thinking import BINDING_BETA, thinking_fields
-from llmctl.wire.effort import tokens_of, with_room
+from llmctl.wire.reasoning_effort import tokens_of, with_room
 from llmctl.wire.schema_instruction import instructed
 from llmctl.wire.urls import url_of
 

@@ -8,8 +8,8 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import StreamEvent
 from llmctl.wire.anthropic.errors import stated_error
-from llmctl.wire.anthropic.reader import Reader
-from llmctl.wire.documents import whole_object
+from llmctl.wire.anthropic.events import Reader
+from llmctl.wire.json_body import whole_object
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:

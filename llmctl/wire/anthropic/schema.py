@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 
 _TAKEN = {
     "type", "enum", "const", "title", "description", "default", "$ref", "$defs", "definitions",

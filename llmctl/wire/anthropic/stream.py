@@ -13,8 +13,8 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.events import StreamEvent, Unreadable
 from llmctl.core.http import ServerEvent
 from llmctl.wire.anthropic.errors import stated_error
-from llmctl.wire.anthropic.reader import Reader
-from llmctl.wire.documents import excerpt_of, object_of
+from llmctl.wire.anthropic.events import Reader
+from llmctl.wire.json_body import excerpt_of, object_of
 
 
 def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:

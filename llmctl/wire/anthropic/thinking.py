@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmctl.core.messages import Thinking
-from llmctl.wire.anthropic.claude import Claude
-from llmctl.wire.effort import level_of, tokens_of
+from llmctl.wire.anthropic.model_features import Claude
+from llmctl.wire.reasoning_effort import level_of, tokens_of
 
 #: Mark of the parts that this wire read: a signature proves thinking to its maker and to nobody else.
 ORIGIN = "anthropic"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.events import Usage
-from llmctl.wire.counts import count_of, object_in
+from llmctl.wire.usage_numbers import count_of, object_in
 
 #: What one run of a model counts in ``iterations``; others (compaction, an adviser) are not in the sums above them.
 _COUNTED_ABOVE = "message"

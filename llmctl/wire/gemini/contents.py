@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llmctl.core.messages import File, Message, Part, Text, Thinking, ToolCall, ToolResult
-from llmctl.wire.gemini.address import version_of
 from llmctl.wire.gemini.files import file_part
 from llmctl.wire.gemini.parts import CALL_ID, Json, encode_call, encode_text, encode_thinking, tool_name
+from llmctl.wire.gemini.urls import version_of
 
 #: Stands for the signature of a call that Google did not make, or that came without one; it is refused otherwise.
 #: https://ai.google.dev/gemini-api/docs/thought-signatures (the page's FAQ)

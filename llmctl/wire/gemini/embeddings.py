@@ -11,12 +11,12 @@ from typing import Any
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.counts import count_of, object_in
-from llmctl.wire.documents import objects_of, whole_object
-from llmctl.wire.gemini.address import address_of, post
+from llmctl.wire.embedding_response import response_of, vector_of
+from llmctl.wire.gemini.urls import address_of, post
 from llmctl.wire.gemini.usage import parse_usage
+from llmctl.wire.json_body import objects_of, whole_object
 from llmctl.wire.refusals import stated_error
-from llmctl.wire.vectors import response_of, vector_of
+from llmctl.wire.usage_numbers import count_of, object_in
 
 _SIZE = ("dimensions", "output_dimensionality", "outputDimensionality")
 

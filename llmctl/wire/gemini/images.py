@@ -13,14 +13,14 @@ from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.messages import File
-from llmctl.wire.counts import object_in
-from llmctl.wire.documents import objects_of, whole_object
-from llmctl.wire.gemini.address import address_of, post
 from llmctl.wire.gemini.config import split_options
-from llmctl.wire.gemini.endings import REASONS
 from llmctl.wire.gemini.files import file_part
+from llmctl.wire.gemini.finish_reasons import REASONS
+from llmctl.wire.gemini.urls import address_of, post
 from llmctl.wire.gemini.usage import parse_usage
+from llmctl.wire.json_body import objects_of, whole_object
 from llmctl.wire.refusals import stated_error
+from llmctl.wire.usage_numbers import object_in
 
 _IMAGE_CONFIG = {"aspect_ratio": "aspectRatio", "aspectRatio": "aspectRatio"} | dict.fromkeys(
     ("size", "image_size", "imageSize"), "imageSize"

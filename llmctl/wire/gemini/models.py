@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.documents import objects_of, whole_object
+from llmctl.wire.json_body import objects_of, whole_object
 from llmctl.wire.refusals import stated_error
 from llmctl.wire.urls import url_of
 

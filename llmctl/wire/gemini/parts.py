@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.messages import Text, Thinking, ToolCall
-from llmctl.wire.calls import arguments_object
+from llmctl.wire.tool_call_compat import arguments_object
 
 #: Mark of thinking that this wire read; what others thought is not sent to Google.
 ORIGIN = "gemini"

@@ -7,10 +7,10 @@ from typing import Any
 
 from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.gemini.address import address_of, post, version_of
 from llmctl.wire.gemini.config import split_options
 from llmctl.wire.gemini.contents import encode_contents, encode_system
 from llmctl.wire.gemini.thinking import room_for, thinking_config
+from llmctl.wire.gemini.urls import address_of, post, version_of
 from llmctl.wire.schema_instruction import instructed
 
 #: Most tokens of any model's answer.

@@ -9,7 +9,7 @@ from typing import Any
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import StreamEvent
-from llmctl.wire.gemini.reader import Reader
+from llmctl.wire.gemini.events import Reader
 from llmctl.wire.refusals import page_error, stated_error
 
 

@@ -11,8 +11,8 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import Finish, StreamEvent, Unreadable
 from llmctl.core.http import ServerEvent
-from llmctl.wire.documents import excerpt_of, object_of
-from llmctl.wire.gemini.reader import Reader
+from llmctl.wire.gemini.events import Reader
+from llmctl.wire.json_body import excerpt_of, object_of
 from llmctl.wire.refusals import error_of, stated_error
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.errors import UsageError
-from llmctl.wire.effort import level_of
-from llmctl.wire.gemini.address import version_of
+from llmctl.wire.gemini.urls import version_of
+from llmctl.wire.reasoning_effort import level_of
 
 #: Tokens each word stands for where a budget is wanted, and what an answer's limit is raised by.
 _BUDGETS = {"none": 0, "low": 1024, "medium": 8192, "high": 24_576}

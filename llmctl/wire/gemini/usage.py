@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.events import Usage
-from llmctl.wire.counts import count_of
-from llmctl.wire.gemini.address import version_of
+from llmctl.wire.gemini.urls import version_of
+from llmctl.wire.usage_numbers import count_of
 
 _COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
 #: Modalities that have prices of their own, in our names of units.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.counts import count_of
-from llmctl.wire.documents import whole_object
-from llmctl.wire.ollama.address import post
+from llmctl.wire.embedding_response import response_of, vector_of
+from llmctl.wire.json_body import whole_object
 from llmctl.wire.ollama.errors import stated_error
 from llmctl.wire.ollama.request import split_options
-from llmctl.wire.vectors import response_of, vector_of
+from llmctl.wire.ollama.urls import post
+from llmctl.wire.usage_numbers import count_of
 
 
 def build_embed_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:

@@ -8,8 +8,8 @@ from typing import Any
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
-from llmctl.wire.calls import arguments_object
 from llmctl.wire.files import base64_of, inlined, is_text, kind_of
+from llmctl.wire.tool_call_compat import arguments_object
 
 #: Mark of the thinking that this wire read; what other providers' models thought is not given back.
 ORIGIN = "ollama"

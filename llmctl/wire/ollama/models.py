@@ -6,9 +6,9 @@ from typing import Any
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.documents import objects_of, whole_object
-from llmctl.wire.ollama.address import address
+from llmctl.wire.json_body import objects_of, whole_object
 from llmctl.wire.ollama.errors import stated_error
+from llmctl.wire.ollama.urls import address
 
 
 def build_models_request(endpoint: Endpoint) -> HttpRequest:

@@ -7,9 +7,9 @@ from typing import Any
 
 from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.effort import level_of
-from llmctl.wire.ollama.address import post
 from llmctl.wire.ollama.messages import encode_messages
+from llmctl.wire.ollama.urls import post
+from llmctl.wire.reasoning_effort import level_of
 
 _FIXED = ("model", "messages", "stream")
 #: What stands beside the model's own options.

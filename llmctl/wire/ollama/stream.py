@@ -22,11 +22,11 @@ from llmctl.core.events import (
     UsageReport,
 )
 from llmctl.core.http import ServerEvent
-from llmctl.core.jsontext import dumps
-from llmctl.wire.counts import count_of
-from llmctl.wire.documents import excerpt_of, object_of, whole_object
+from llmctl.core.stored_json import dumps
+from llmctl.wire.json_body import excerpt_of, object_of, whole_object
 from llmctl.wire.ollama.errors import stated_error
 from llmctl.wire.ollama.messages import ORIGIN
+from llmctl.wire.usage_numbers import count_of
 
 _REASONS = {"stop": "stop", "length": "length"}
 _MARK = {"wire": ORIGIN}

@@ -7,9 +7,9 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
-from llmctl.wire.calls import fitting_id, fitting_name
 from llmctl.wire.files import base64_of, inlined, is_text, kind_of, url_of_file
 from llmctl.wire.openai_chat.thinking import replay
+from llmctl.wire.tool_call_compat import fitting_id, fitting_name
 
 _AUDIO = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "x-m4a": "m4a", "x-flac": "flac"}
 

@@ -10,10 +10,10 @@ from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.jsontext import dumps
 from llmctl.core.messages import Message
-from llmctl.wire.effort import level_of, tokens_of, with_room
+from llmctl.core.stored_json import dumps
 from llmctl.wire.openai_chat.messages import encode_messages
+from llmctl.wire.reasoning_effort import level_of, tokens_of, with_room
 from llmctl.wire.schema_instruction import instructed
 from llmctl.wire.strict_schema import is_strict
 from llmctl.wire.urls import url_of

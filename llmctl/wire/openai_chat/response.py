@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import StreamEvent
-from llmctl.wire.documents import whole_object
+from llmctl.wire.json_body import whole_object
 from llmctl.wire.openai_chat.errors import error_in
-from llmctl.wire.openai_chat.reader import Reader
+from llmctl.wire.openai_chat.events import Reader
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:

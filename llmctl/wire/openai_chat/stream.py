@@ -8,9 +8,9 @@ from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import Finish, StreamEvent, Unreadable
 from llmctl.core.http import ServerEvent
-from llmctl.wire.documents import excerpt_of, object_of
+from llmctl.wire.json_body import excerpt_of, object_of
 from llmctl.wire.openai_chat.errors import error_in
-from llmctl.wire.openai_chat.reader import Reader
+from llmctl.wire.openai_chat.events import Reader
 from llmctl.wire.refusals import error_of
 
 

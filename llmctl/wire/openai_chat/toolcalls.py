@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from llmctl.core.events import ToolCallDelta
-from llmctl.core.jsontext import dumps
+from llmctl.core.stored_json import dumps
 
 
 class _Call:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.events import Usage
-from llmctl.wire.counts import cost_of, count_of, object_in
+from llmctl.wire.usage_numbers import cost_of, count_of, object_in
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
-from llmctl.wire.calls import fitting_id, fitting_name
 from llmctl.wire.files import base64_of, inlined, is_text, kind_of, url_of_file
-from llmctl.wire.openai_responses.kept import item_of
+from llmctl.wire.openai_responses.provider_items import item_of
+from llmctl.wire.tool_call_compat import fitting_id, fitting_name
 
 #: Drawer of a text: commentary or final answer, which newer models want to be told again.
 PHASE = "responses_phase"

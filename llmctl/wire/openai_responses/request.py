@@ -8,9 +8,9 @@ from typing import Any
 
 from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.jsontext import dumps
-from llmctl.wire.effort import level_of, tokens_of, with_room
+from llmctl.core.stored_json import dumps
 from llmctl.wire.openai_responses.items import encode_items, instructions_of
+from llmctl.wire.reasoning_effort import level_of, tokens_of, with_room
 from llmctl.wire.strict_schema import is_strict
 from llmctl.wire.urls import url_of
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UnavailableError
 from llmctl.core.events import StreamEvent
-from llmctl.wire.documents import whole_object
-from llmctl.wire.openai_responses.reader import Reader
+from llmctl.wire.json_body import whole_object
+from llmctl.wire.openai_responses.events import Reader
 from llmctl.wire.refusals import error_of, stated_error
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from llmctl.core.dialect import Dialect
 from llmctl.core.events import StreamEvent, Unreadable
 from llmctl.core.http import ServerEvent
-from llmctl.wire.documents import excerpt_of, object_of
-from llmctl.wire.openai_responses.reader import Reader
+from llmctl.wire.json_body import excerpt_of, object_of
+from llmctl.wire.openai_responses.events import Reader
 from llmctl.wire.refusals import error_of, stated_error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.events import Usage
-from llmctl.wire.counts import cost_of, count_of, object_in
+from llmctl.wire.usage_numbers import cost_of, count_of, object_in
 
 
 def parse_usage(data: dict[str, Any], output: Any = ()) -> Usage:

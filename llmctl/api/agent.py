@@ -1,0 +1,153 @@
+"""Agents as Python classes, and functions as their tools. Light: it is opened by whatever runs such a tool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import update_wrapper
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
+
+from llmctl.api.middleware import Middleware
+from llmctl.core.tools import Halt
+
+__all__ = ["Agent", "FunctionTool", "Halt", "tool"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class FunctionTool(Generic[P, R]):
+    """A function that a model may call; calling it calls the function. Made by :func:`tool`."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        permission: str = "automatic",
+        timeout: float | None = None,
+    ) -> None:
+        self.function = function
+        self.name: str = name or function.__name__
+        self.description = description
+        self.schema = schema
+        self.permission = permission
+        self.timeout = timeout
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<tool {self.name}>"
+
+
+@overload
+def tool(function: Callable[P, R], /) -> FunctionTool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    schema: Mapping[str, Any] | None = None,
+    permission: str = "automatic",
+    timeout: float | None = None,
+) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
+def tool(function: Callable[..., Any] | None = None, /, **more: Any) -> Any:
+    """Make a tool of a function: its arguments from the signature, what it is for from the docstring.
+
+    ``permission`` is ``automatic``, ``user-permitted`` or ``denied``; what a program hands over itself is automatic
+    unless it says otherwise. ``timeout`` is in seconds. A tool may return or raise :class:`Halt` to end the run with
+    a final answer of its own. It runs in a thread; an ``async def`` runs in an event loop of its own.
+
+    >>> @tool
+    ... def lookup_order(order_id: str) -> dict:
+    ...     '''Look up the status of an order.
+    ...
+    ...     order_id: number of the order
+    ...     '''
+    ...     return {"order": order_id, "status": "shipped"}
+    >>> lookup_order("789")
+    {'order': '789', 'status': 'shipped'}
+    """
+    return FunctionTool(function, **more) if function else lambda function: FunctionTool(function, **more)
+
+
+#: What a class may say of itself beside its name, its instructions and its tools.
+WORDS = (
+    *("description", "model", "connection", "schema", "fix", "thinking", "options", "agents", "fallback"),
+    *("max_cost", "max_steps", "history", "timeout", "retries", "tag"),
+)
+
+
+class Agent(Middleware):
+    """An agent is a class: derive from it, and say what it is. Sessions of it outlive the code.
+
+    ``instructions`` is a text, a jinja2 template over the session's metadata, or a function of the metadata.
+    ``tools`` are functions, those made by :func:`tool`, and names of the hub's own as ``NAME`` or
+    ``NAME:PERMISSION``. The hooks of :class:`Middleware` may be methods of the class.
+
+    >>> class Support(Agent):
+    ...     model = "echo"
+    ...     instructions = "You help {{ user }}."
+    >>> class Friendly(Support):
+    ...     options = {"temperature": 1}
+    >>> Friendly.agent_name(), Friendly.words()["model"]
+    ('Friendly', 'echo')
+    """
+
+    #: What it is called in the hub; the name of the class where a class does not say itself.
+    name: ClassVar[str | None] = None
+    description: ClassVar[str | None] = None
+    model: ClassVar[str | None] = None
+    connection: ClassVar[str | None] = None
+    instructions: ClassVar[Any] = None
+    tools: ClassVar[Sequence[Any]] = ()
+    #: Names of agents in the hub that it may ask.
+    agents: ClassVar[Sequence[str]] = ()
+    options: ClassVar[Mapping[str, Any]] = {}
+    thinking: ClassVar[str | int | None] = None
+    schema: ClassVar[Any] = None
+    fix: ClassVar[int | None] = None
+    fallback: ClassVar[Sequence[str]] = ()
+    max_cost: ClassVar[float | None] = None
+    max_steps: ClassVar[int | None] = None
+    history: ClassVar[int | None] = None
+    timeout: ClassVar[float | None] = None
+    retries: ClassVar[int | None] = None
+    tag: ClassVar[str | None] = None
+
+    @classmethod
+    def agent_name(cls) -> str:
+        """Return what it is called in the hub."""
+        return cls.__dict__.get("name") or cls.__name__
+
+    @classmethod
+    def words(cls) -> dict[str, Any]:
+        """Return what it says of itself, inherited or not, as an agent's file would."""
+        said = {word: getattr(cls, word) for word in WORDS}
+        said["description"] = said["description"] or _first_line(cls.__dict__.get("__doc__"))
+        found = {word: list(value) if isinstance(value, tuple) else value for word, value in said.items()}
+        kept = {word: value for word, value in found.items() if value not in (None, [], {})}
+        return {"name": cls.agent_name(), **kept}
+
+    @classmethod
+    def instructed(cls, metadata: Mapping[str, Any]) -> str | None:
+        """Return the instructions; a function of them is called with the session's metadata."""
+        raw = next((vars(kind)["instructions"] for kind in cls.__mro__ if "instructions" in vars(kind)), None)
+        if raw is None or isinstance(raw, str):
+            return raw
+        if isinstance(raw, (staticmethod, classmethod)):
+            return str(cls.instructions(metadata))
+        takes_self = raw.__code__.co_argcount > 1
+        return str(raw(cls(), metadata) if takes_self else raw(metadata))
+
+    @classmethod
+    def has_fixed_instructions(cls) -> bool:
+        """Tell whether the instructions are a text, and no function."""
+        return cls.instructions is None or isinstance(cls.instructions, str)
+
+
+def _first_line(text: str | None) -> str | None:
+    return text.strip().partition("\n")[0] if text and text.strip() else None

@@ -1,0 +1,1 @@
+"""Streams, terminal, output formats, tables, prompts and signals."""

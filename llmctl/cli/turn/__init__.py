@@ -1,0 +1,1 @@
+"""What ``chat``, ``run`` and ``agent run`` share: flags, input, printing."""

@@ -1,0 +1,1 @@
+"""Patterns of secrets and personal data, and the masking of both."""

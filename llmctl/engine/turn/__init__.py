@@ -1,0 +1,1 @@
+"""One turn: begin, call the model, record, run tools, finish."""

@@ -1,0 +1,1 @@
+"""Turn a database of another program into a hub."""

@@ -1,0 +1,1 @@
+"""Backup, integrity checks, pruning, scrubbing and deletion."""

@@ -1,0 +1,129 @@
+"""Deleting chats with every copy of their text. What they cost stays in the ledger, unless that is to go too."""
+
+from __future__ import annotations
+
+from llmctl.core import clock
+from llmctl.store.database import Database
+from llmctl.store.maintenance import wal
+
+_THREADS = "SELECT id FROM {message_threads} WHERE chat_id = :chat"
+#: Rows that hold text of the chat, written down before what they hang on goes.
+_COLLECT = (
+    "CREATE TEMP TABLE IF NOT EXISTS doomed (kind TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (kind, id))",
+    "DELETE FROM temp.doomed",
+    "INSERT OR IGNORE INTO temp.doomed SELECT 'message', id FROM {messages} WHERE chat_id = :chat",
+    f"INSERT OR IGNORE INTO temp.doomed SELECT 'message', id FROM {{messages}} WHERE thread_id IN ({_THREADS})",
+    "INSERT OR IGNORE INTO temp.doomed SELECT 'request', id FROM {requests} WHERE chat_id = :chat",
+    f"INSERT OR IGNORE INTO temp.doomed SELECT 'request', id FROM {{requests}} WHERE thread_id IN ({_THREADS})",
+    """
+    INSERT OR IGNORE INTO temp.doomed SELECT 'request', r.id
+    FROM temp.doomed d JOIN {requests} r ON r.message_id = d.id WHERE d.kind = 'message'
+    """,
+    """
+    INSERT OR IGNORE INTO temp.doomed SELECT 'attachment', a.attachment_id
+    FROM temp.doomed d JOIN {message_attachments} a ON a.message_id = d.id WHERE d.kind = 'message'
+    """,
+    """
+    INSERT OR IGNORE INTO temp.doomed SELECT 'job', job_id FROM (
+      SELECT m.job_id FROM temp.doomed d JOIN {messages} m ON m.id = d.id WHERE d.kind = 'message'
+      UNION SELECT i.job_id FROM temp.doomed d JOIN {tool_invocations} i ON i.message_id = d.id WHERE d.kind = 'message'
+      UNION SELECT r.job_id FROM temp.doomed d JOIN {requests} r ON r.id = d.id WHERE d.kind = 'request'
+      UNION SELECT locking_job_id FROM {message_threads} WHERE chat_id = :chat
+      UNION SELECT id FROM {jobs} WHERE instr(payload, :chat) OR instr(refs, :chat)
+    ) WHERE job_id IS NOT NULL
+    """,
+    # A command that a turn was run by: its log has the answer.
+    """
+    INSERT OR IGNORE INTO temp.doomed SELECT 'job', j.parent_id
+    FROM temp.doomed d JOIN {jobs} j ON j.id = d.id WHERE d.kind = 'job' AND j.parent_id IS NOT NULL
+    """,
+    """
+    INSERT OR IGNORE INTO temp.doomed SELECT 'log', text_log_id FROM (
+      SELECT i.text_log_id FROM temp.doomed d JOIN {tool_invocations} i ON i.message_id = d.id WHERE d.kind = 'message'
+      UNION SELECT j.text_log_id FROM temp.doomed d JOIN {jobs} j ON j.id = d.id WHERE d.kind = 'job'
+    ) WHERE text_log_id IS NOT NULL
+    """,
+)
+_MESSAGES, _REQUESTS, _JOBS, _ATTACHMENTS, _LOGS = (
+    f"(SELECT id FROM temp.doomed WHERE kind = '{kind}')" for kind in ("message", "request", "job", "attachment", "log")
+)
+#: In this order: streams forget their message and request when those go.
+_ERASE = (
+    f"DELETE FROM {{response_streams}} WHERE message_id IN {_MESSAGES}",
+    f"DELETE FROM {{response_streams}} WHERE request_id IN {_REQUESTS}",
+    f"""
+    UPDATE {{network_calls}} SET body = NULL, body_hash = NULL, response = NULL, error = NULL, updated_at = :now
+    WHERE request_id IN {_REQUESTS}
+    """,
+    f"UPDATE {{requests}} SET error = NULL, parameters = NULL, updated_at = :now WHERE id IN {_REQUESTS}",
+    f"""
+    UPDATE {{jobs}} SET name = type, payload = '{{}}', result = NULL, error = NULL, text_log_id = NULL,
+      updated_at = :now
+    WHERE id IN {_JOBS}
+    """,
+    f"DELETE FROM {{messages}} WHERE id IN {_MESSAGES}",
+    "DELETE FROM {chats} WHERE id = :chat",
+    f"""
+    DELETE FROM {{attachments}} WHERE id IN {_ATTACHMENTS}
+      AND id NOT IN (SELECT attachment_id FROM {{message_attachments}} WHERE attachment_id IN {_ATTACHMENTS})
+    """,
+    f"""
+    DELETE FROM {{text_logs}} WHERE id IN {_LOGS}
+      AND id NOT IN (SELECT text_log_id FROM {{tool_invocations}} WHERE text_log_id IN {_LOGS})
+    """,
+)
+#: Taken from the sums before the rows go, which by themselves stay counted.
+_FORGET_ACTIVITY = (
+    f"UPDATE {{messages}} SET chat_id = NULL WHERE id IN {_MESSAGES} AND chat_id IS NOT NULL",
+    f"""
+    INSERT INTO {{activity_daily}} (day, tool, tool_calls, failed_tool_calls, tool_duration)
+    SELECT substr(created_at, 1, 10) || 'T00:00:00.000+00:00', name,
+      -count(*), -sum(status = 'failed'), -sum(coalesce(duration, 0))
+    FROM {{tool_invocations}} WHERE message_id IN {_MESSAGES} GROUP BY 1, 2
+    ON CONFLICT (day, tool) DO UPDATE SET tool_calls = tool_calls + excluded.tool_calls,
+      failed_tool_calls = failed_tool_calls + excluded.failed_tool_calls,
+      tool_duration = tool_duration + excluded.tool_duration
+    """,
+    "DELETE FROM {activity_daily} WHERE messages = 0 AND tool_calls = 0",
+)
+#: Made pending again, a request is taken out of the roll-ups by its trigger; a pending one counts nowhere.
+_FORGET_USAGE = (
+    f"UPDATE {{requests}} SET status = 'pending' WHERE id IN {_REQUESTS} AND status <> 'pending'",
+    f"DELETE FROM {{network_calls}} WHERE request_id IN {_REQUESTS}",
+    f"DELETE FROM {{requests}} WHERE id IN {_REQUESTS}",
+)
+_FORKS = """
+SELECT t.chat_id FROM {message_threads} t JOIN {message_threads} p ON p.id = t.parent_id
+WHERE p.chat_id = ? AND t.chat_id IS NOT NULL
+"""
+_MERGE = "INSERT INTO message_search (message_search, rank) VALUES ('merge', -1000)"
+
+
+def delete(database: Database, chat_id: str, *, with_usage: bool = False) -> tuple[str, ...]:
+    """Delete a chat and every copy of its text from the tables; return the chats that are forks of it.
+
+    :func:`purge` does the rest. The ledger's rows stay with their numbers, without text; with ``with_usage`` they
+    go, and the roll-up no longer counts them. One transaction; joins a running one.
+    """
+    values = {"chat": chat_id, "now": clock.now()}
+    with database.transaction(durable=True):
+        forks = tuple(row["chat_id"] for row in database.rows(_FORKS, (chat_id,)))
+        for statement in (*_COLLECT, *(_FORGET_ACTIVITY if with_usage else ())):
+            database.execute(statement, values)
+        for statement in (*_ERASE, *(_FORGET_USAGE if with_usage else ())):
+            database.execute(statement, values)
+    return forks
+
+
+def purge(database: Database) -> bool:
+    """Remove what deleted text left behind: words in the index's older segments, pages in the write-ahead log.
+
+    Returns False where another process still reads the log, which is emptied when that ends. Other writers get
+    their turn in between: the index is merged piece by piece.
+    """
+    while True:
+        before = database.connection.total_changes
+        database.execute(_MERGE)
+        if database.connection.total_changes - before < 2:
+            break
+    return wal.empty(database.connection)

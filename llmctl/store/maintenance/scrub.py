@@ -1,0 +1,241 @@
+"""One secret struck out of a whole hub: every table, the search index, the file's free pages. Logged, without it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmctl.core import clock
+from llmctl.core.errors import StorageError, UsageError
+from llmctl.core.ids import new_id
+from llmctl.store.database import Database
+from llmctl.store.maintenance import backup
+from llmctl.store.maintenance.integrity import vacuum
+from llmctl.store.maintenance.secret_matcher import MARK, Secret
+from llmctl.store.opening import MEMORY
+from llmctl.store.schema import ddl, objects
+from llmctl.store.schema.ddl import quoted
+from llmctl.store.writes import Insert
+
+#: Takes the name of the table that is being looked through.
+Progress = Callable[[str], None]
+Key = tuple[Any, ...]
+
+_WINDOW_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Scrubbed:
+    """How many values held the secret, by ``table.column``."""
+
+    places: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def values(self) -> int:
+        return sum(self.places.values())
+
+    def count(self, table: str, column: str) -> None:
+        place = f"{table}.{column}"
+        self.places[place] = self.places.get(place, 0) + 1
+
+
+class _Undone(Exception):
+    """Rolls a dry run back."""
+
+
+def scrub(
+    database: Database, value: str, *, dry_run: bool = False, progress: Progress = lambda table: None
+) -> Scrubbed:
+    """Replace a secret by ``[scrubbed]`` wherever it stands, then rewrite the file so that no page keeps it.
+
+    The one exception to history being immutable. With ``dry_run`` all is counted and rolled back.
+    """
+    secret = Secret(value)
+    done = Scrubbed()
+    with suppress(_Undone), database.transaction(durable=True):
+        _scrub(database, secret, done, progress)
+        if dry_run:
+            raise _Undone
+        objects.rebuild_search(database.connection)
+    if not dry_run:
+        progress("")
+        vacuum(database)
+    return done
+
+
+def files_with(path: str, value: str) -> list[str]:
+    """Return those files of a hub, and copies of it, in which a secret can still be read.
+
+    No connection of this process may be open on it: closing a file drops the locks that SQLite holds on it.
+    """
+    secret = Secret(value)
+    files = [] if path == MEMORY else [path, f"{path}-wal", f"{path}.spool", *backup.beside(path)]
+    return [file for file in files if os.path.exists(file) and _stands_in(file, secret)]
+
+
+def _scrub(database: Database, secret: Secret, done: Scrubbed, progress: Progress) -> None:
+    # The trigger that freezes history looks for this key.
+    objects.remember(database.connection, "scrubbing", clock.now())
+    database.execute("PRAGMA defer_foreign_keys=ON")  # a key and what points at it change one after the other
+    for table in _tables(database):
+        progress(table.name)
+        for key in _candidates(database, table, secret):
+            _scrub_row(database, table, key, secret, done)
+    _scrub_chunks(database, secret, done)
+    _scrub_logs(database, secret, done)
+    objects.remember(database.connection, "scrubbing", None)
+    _log(database, done)
+
+
+class _Table:
+    """A table by its physical name, how its rows are named, and which columns may hold text."""
+
+    def __init__(self, connection: sqlite3.Connection, name: str, logical: str) -> None:
+        self.name = name
+        self.logical = logical
+        rows = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+        columns = [(row[1], row[2].upper(), row[5], row[6]) for row in rows]
+        self.columns = [column for column, type_, _, hidden in columns if type_ != "DATETIME" and not hidden]
+        keys = sorted((place, column) for column, _, place, _ in columns if place)
+        self.key = ["rowid"] if _has_rowid(connection, name) else [quoted(column) for _, column in keys]
+
+
+def _tables(database: Database) -> list[_Table]:
+    """Return every ordinary table of the file; the roll-ups last, since triggers keep them in step with the ledger."""
+    connection = database.connection
+    logical = {physical: name for name, physical in database.names.items()}
+    virtual = [t.name for t in objects.things(connection) if t.sql.upper().startswith("CREATE VIRTUAL")]
+    names = [t.name for t in objects.things(connection) if t.kind == "table" and t.name not in virtual]
+    own = [name for name in names if not any(name.startswith(f"{other}_") for other in virtual)]
+    tables = [_Table(connection, name, logical.get(name, name)) for name in own if not name.startswith("sqlite_")]
+    return sorted(tables, key=lambda table: table.logical in ddl.KEPT)
+
+
+def _has_rowid(connection: sqlite3.Connection, name: str) -> bool:
+    try:
+        connection.execute(f"SELECT rowid FROM {quoted(name)} LIMIT 0")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+def _candidates(database: Database, table: _Table, secret: Secret) -> list[Key]:
+    """Return the rows that hold any form of the secret. What models streamed is always looked at: it is in pieces."""
+    condition = " OR ".join(_holds(quoted(column), len(secret.forms)) for column in table.columns) or "0"
+    if table.logical == "response_streams":
+        condition += " OR raw_output IS NOT NULL"
+    sql = f"SELECT {', '.join(table.key)} FROM {quoted(table.name)} WHERE {condition}"
+    values: dict[str, Any] = {f"t{i}": form for i, form in enumerate(secret.forms)}
+    values |= {f"b{i}": form.encode() for i, form in enumerate(secret.forms)}
+    return database.connection.execute(sql, values).fetchall()
+
+
+def _holds(column: str, forms: int) -> str:
+    texts = " OR ".join(f"instr({column}, :t{i})" for i in range(forms))
+    blobs = " OR ".join(f"instr({column}, :b{i})" for i in range(forms))
+    return f"CASE typeof({column}) WHEN 'text' THEN {texts} WHEN 'blob' THEN {blobs} END"
+
+
+def _scrub_row(database: Database, table: _Table, key: Key, secret: Secret, done: Scrubbed) -> None:
+    where = " AND ".join(f"{column} = ?" for column in table.key)
+    names = ", ".join(map(quoted, table.columns))
+    row = database.connection.execute(f"SELECT {names} FROM {quoted(table.name)} WHERE {where}", key).fetchone()
+    if row is None:  # gone with its parent
+        return
+    changes = {
+        column: after
+        for column, before in zip(table.columns, row, strict=True)
+        if (after := _clean(before, secret, streamed=column == "raw_output")) != before
+    }
+    for column in changes:
+        done.count(table.logical, column)
+    if changes:
+        _update(database, table, where, key, changes)
+
+
+def _clean(value: Any, secret: Secret, *, streamed: bool) -> Any:
+    match value:
+        case str():
+            return secret.stream(value) if streamed else secret.text(value)
+        case bytes():
+            return secret.data(value)
+        case _:
+            return value
+
+
+def _update(database: Database, table: _Table, where: str, key: Key, changes: Mapping[str, Any]) -> None:
+    """Write a row back. Where a name was the secret and names are unique, the mark gets a number."""
+    assignments = ", ".join(f"{quoted(column)} = ?" for column in changes)
+    sql = f"UPDATE {quoted(table.name)} SET {assignments} WHERE {where}"
+    for number in range(1, 1000):
+        values = changes.values() if number == 1 else _numbered(changes.values(), number)
+        try:
+            database.connection.execute(sql, [*values, *key])
+            return
+        except sqlite3.IntegrityError as error:
+            if "UNIQUE" not in str(error):
+                raise UsageError(
+                    f'the secret is part of what "{table.logical}" needs: {error}',
+                    hint="nothing was changed; is it really a secret?",
+                ) from error
+    raise StorageError(f'too many rows of "{table.logical}" are named after the secret')
+
+
+def _numbered(values: Iterable[Any], number: int) -> list[Any]:
+    return [value.replace(MARK, f"{MARK[:-1]} {number}]") if isinstance(value, str) else value for value in values]
+
+
+def _scrub_chunks(database: Database, secret: Secret, done: Scrubbed) -> None:
+    """Strike the secret out of running streams, also where it lies in several chunks."""
+    streams = database.query("SELECT DISTINCT stream_id AS id FROM {stream_chunks}")
+    for stream in streams:
+        rows = database.query(
+            "SELECT rowid, data FROM {stream_chunks} WHERE stream_id = ? ORDER BY seq", (stream["id"],)
+        )
+        whole = b"".join(row["data"] for row in rows).decode("utf-8", "surrogateescape")
+        clean = secret.stream(whole)
+        if clean == whole:
+            continue
+        # The bounds of the chunks went with the secret: the first one gets all that came so far.
+        data = [clean.encode("utf-8", "surrogateescape"), *[b""] * (len(rows) - 1)]
+        for row, piece in zip(rows, data, strict=True):
+            database.execute("UPDATE {stream_chunks} SET data = ? WHERE rowid = ?", (piece, row["rowid"]))
+        done.count("stream_chunks", "data")
+
+
+def _scrub_logs(database: Database, secret: Secret, done: Scrubbed) -> None:
+    """Strike the secret out of long logs where it lies in two pieces."""
+    series = database.query("SELECT DISTINCT series_id AS id FROM {text_logs} WHERE series_id IS NOT NULL")
+    for log in series:
+        rows = database.query(
+            "SELECT rowid, text FROM {text_logs} WHERE id = :id OR series_id = :id ORDER BY position", log
+        )
+        for row, text in zip(rows, secret.pieces([row["text"] for row in rows]), strict=True):
+            if text != row["text"]:
+                database.execute("UPDATE {text_logs} SET text = ? WHERE rowid = ?", (text, row["rowid"]))
+                done.count("text_logs", "text")
+
+
+def _log(database: Database, done: Scrubbed) -> None:
+    places = ", ".join(f"{place} {count}" for place, count in done.places.items()) or "nowhere"
+    now = clock.now()
+    text = f"a secret was scrubbed; values changed: {places}"
+    row = {"id": new_id(), "text": text, "refs": "{}", "created_at": now, "updated_at": now}
+    database.commit(Insert("text_logs", row))
+
+
+def _stands_in(file: str, secret: Secret) -> bool:
+    forms = [form.encode() for form in secret.forms]
+    overlap = max(map(len, forms))
+    with open(file, "rb") as opened:
+        window = opened.read(_WINDOW_BYTES)
+        while window:
+            if any(form in window for form in forms):
+                return True
+            piece = opened.read(_WINDOW_BYTES)
+            window = window[-overlap:] + piece if piece else b""
+    return False

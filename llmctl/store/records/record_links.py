@@ -1,0 +1,86 @@
+"""References between records: each record has names for others, and every record can be asked who names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from llmctl.core import clock
+from llmctl.core.errors import NotFoundError
+from llmctl.core.stored_json import dumps, loads
+from llmctl.store import refs
+from llmctl.store.database import Database, Row
+from llmctl.store.writes import Update
+
+#: Table -> what people call a record of it, those with names first.
+KINDS = {
+    "chats": "chat",
+    "model_connections": "connection",
+    "agents": "agent",
+    "tools": "tool",
+    "model_aliases": "alias",
+    "messages": "message",
+    "message_threads": "thread",
+    "requests": "request",
+    "network_calls": "network-call",
+    "response_streams": "stream",
+    "tool_invocations": "invocation",
+    "jobs": "job",
+    "agent_sessions": "session",
+    "attachments": "attachment",
+    "message_attachments": "message-attachment",
+    "rendered_conversation_threads": "render",
+    "text_logs": "log",
+    "metrics": "metric",
+    "model_prices": "price",
+    "permission_rules": "rule",
+    "agent_tool_connections": "permission",
+    "user_settings": "settings",
+}
+_TABLES = {kind: table for table, kind in KINDS.items()}
+#: No index knows of references: rows that have any are looked for.
+_NAMING = "SELECT id, refs FROM {{{table}}} WHERE refs <> '{{}}' AND instr(refs, :id) ORDER BY rowid"
+
+
+def find(database: Database, ref: str) -> tuple[str, Row]:
+    """Return table and row of the record that ``ref`` means: a REF of any kind of record, or ``kind:REF``."""
+    kind, colon, rest = ref.partition(":")
+    if colon and kind in _TABLES:
+        return _TABLES[kind], refs.get(database, _TABLES[kind], rest, kind=kind)
+    found = [(table, row) for table, kind in KINDS.items() if (row := refs.find(database, table, ref, kind=kind))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise NotFoundError(f'no record "{ref}"', hint="give an id, a name, or KIND:REF such as chat:fix-42")
+    named = ", ".join(f"{KINDS[table]}:{row['id'][:13]}" for table, row in found)
+    raise NotFoundError(f'"{ref}" is more than one record', hint=f"candidates: {named}", reason="ambiguous")
+
+
+def change(database: Database, table: str, id: str, changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Set references of a record, and remove those that are None; return all that it has then."""
+    with database.transaction(durable=True):
+        old = loads(database.value(f"SELECT refs FROM {{{table}}} WHERE id = ?", (id,)), {})
+        new = {name: target for name, target in {**old, **changes}.items() if target is not None}
+        if new != old:
+            database.commit(Update(table, id, {"refs": dumps(new), "updated_at": clock.now()}))
+    return new
+
+
+def outgoing(database: Database, table: str, row: Row) -> Iterator[Row]:
+    """Yield what a record names: ``name``, ``id`` and ``kind`` of the target, None where it is not in this hub."""
+    for name, id in loads(row["refs"], {}).items():
+        yield {"direction": "to", "name": name, "kind": _kind(database, str(id)), "id": id}
+
+
+def incoming(database: Database, id: str) -> Iterator[Row]:
+    """Yield who names a record: ``name`` and the ``kind`` and ``id`` of the record that has it."""
+    for table, kind in KINDS.items():
+        for row in database.rows(_NAMING.format(table=table), {"id": id}):
+            names = [name for name, target in loads(row["refs"], {}).items() if target == id]
+            yield from ({"direction": "from", "name": name, "kind": kind, "id": row["id"]} for name in names)
+
+
+def _kind(database: Database, id: str) -> str | None:
+    for table, kind in KINDS.items():
+        if database.value(f"SELECT 1 FROM {{{table}}} WHERE id = ?", (id,)):
+            return kind
+    return None

@@ -1,0 +1,1 @@
+"""The tables: DDL files, introspection, migrations, custom names and fields."""
