@@ -1,13 +1,13 @@
 """llmctl: a scriptable hub for language models, in one SQLite file you own.
 
-For programs: ``from llmctl import Hub, Agent, tool``; see :class:`llmctl.api.hub.Hub`. Importing the package costs
-nothing: each name opens its module when it is asked for.
+For programs: ``from llmctl import Hub, Agent, tool``; see :class:`llmctl.api.hub.Hub`. Importing the package is
+free: each name imports its module on first use.
 """
 
 __version__ = "0.1.0"
 
-#: Name -> the module that has it.
-_DOOR = {
+#: Name -> the module that defines it.
+_EXPORTS = {
     "Agent": "api.agent",
     "AgentSession": "api.agent_session",
     "Chat": "api.chat",
@@ -20,7 +20,7 @@ _DOOR = {
     "Stream": "api.stream",
     "tool": "api.agent",
 }
-__all__ = [*_DOOR, "errors"]
+__all__ = [*_EXPORTS, "errors"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name != "errors" and name not in _DOOR:
+    if name != "errors" and name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     if name == "errors":
         return import_module("llmctl.errors")
-    found = globals()[name] = getattr(import_module(f"llmctl.{_DOOR[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"llmctl.{_EXPORTS[name]}"), name)
     return found

@@ -1,10 +1,10 @@
-"""The door: answers what is known beforehand from generated files, opens everything else only when it is needed."""
+"""Entry point: answers ``--help``, ``--version`` and completion scripts from generated files, without imports."""
 
 import os
 import sys
 
-#: Exact command lines and the generated file that answers each.
-ANSWERS = {
+#: Exact command lines and the generated file with the answer.
+STATIC_ANSWERS = {
     ("--help",): "cli/static/help.txt",
     ("-h",): "cli/static/help.txt",
     ("help",): "cli/static/help.txt",
@@ -18,12 +18,12 @@ ANSWERS = {
 
 
 def main() -> None:
-    """Run the command line and leave; this does not return.
+    """Run the command line and exit; does not return.
 
-    ``os._exit``: all is written by then, and taking the interpreter apart would cost 15 % of a short command.
+    ``os._exit``: all output is written, and finalizing the interpreter costs 15 % of a short command.
     """
     arguments = tuple(sys.argv[1:])
-    if arguments in ANSWERS and _answer(ANSWERS[arguments]):
+    if arguments in STATIC_ANSWERS and _write_static(STATIC_ANSWERS[arguments]):
         os._exit(0)
     try:
         if arguments[:1] == ("--complete",):
@@ -34,15 +34,15 @@ def main() -> None:
         from llmctl.cli.main import main as run
 
         run()
-    except KeyboardInterrupt:  # Ctrl-C before the handlers stood
+    except KeyboardInterrupt:  # Ctrl-C before the signal handlers are installed
         from llmctl.cli.console import signals
 
-        signals.leave(signals.die(2))
+        signals.exit_now(signals.die_by_signal(2))
 
 
-def _answer(name: str) -> bool:
-    """Write a generated file to stdout; False where that fails, so that the long way reports it."""
-    text = generated(name)
+def _write_static(name: str) -> bool:
+    """Write a generated file to stdout; False on failure, so that the regular path reports it."""
+    text = read_static(name)
     if text is None or sys.stdout is None:
         return False
     try:
@@ -53,10 +53,10 @@ def _answer(name: str) -> bool:
     return True
 
 
-def generated(name: str) -> bytes | None:
-    """Return a generated file of :data:`ANSWERS`; None where the installation lacks it."""
+def read_static(name: str) -> bytes | None:
+    """Return a generated file of :data:`STATIC_ANSWERS`; None if it is not installed."""
     package = __file__.rpartition("/")[0]
-    # A checkout keeps the completion scripts beside the package, a wheel inside it.
+    # In a checkout the completion scripts are next to the package, in a wheel inside it.
     for path in (f"{package}/{name}", f"{package}/../{name.removeprefix('_')}"):
         try:
             with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Everything that llmctl raises, for programs that use it as a library: one family, caught as ``LlmctlError``."""
+"""All errors that llmctl raises, for programs that use it as a library; the base class is ``LlmctlError``."""
 
 from __future__ import annotations
 

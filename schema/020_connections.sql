@@ -1,9 +1,9 @@
--- Ways to reach a model, their prices, the user's own names for them.
+-- Model connections, prices and aliases.
 
 -- A named way to reach a model.
 CREATE TABLE "model_connections" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   name TEXT NOT NULL,
   description TEXT,
@@ -18,10 +18,10 @@ CREATE TABLE "model_connections" (
 );
 CREATE UNIQUE INDEX model_connections_name ON "model_connections" (name);
 
--- What a model cost from a date on, in US dollars for a million tokens. Requests refer to the row they were priced by.
+-- Price of a model from a date on, in US dollars per million tokens. Requests refer to the row they were priced by.
 CREATE TABLE "model_prices" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   provider TEXT NOT NULL,
   model TEXT NOT NULL,
@@ -40,10 +40,10 @@ CREATE TABLE "model_prices" (
 );
 CREATE INDEX model_prices_model ON "model_prices" (provider, model, valid_from);
 
--- A name of the user's own for a model, with options.
+-- A user-defined name for a model, with options.
 CREATE TABLE "model_aliases" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   name TEXT NOT NULL,
   description TEXT,

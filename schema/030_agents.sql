@@ -1,9 +1,9 @@
--- Tools, and parties that users build on connections.
+-- Tools, and agents built on connections.
 
--- A thing that a model or a person may run.
+-- A tool that a model or a person can run.
 CREATE TABLE "tools" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   name TEXT NOT NULL,
   description TEXT,
@@ -18,10 +18,10 @@ CREATE TABLE "tools" (
 );
 CREATE UNIQUE INDEX tools_name ON "tools" (name);
 
--- A party for chats: instructions, options and tools on top of a connection.
+-- An agent: instructions, options and tools on top of a connection.
 CREATE TABLE "agents" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   name TEXT NOT NULL,
   description TEXT,
@@ -34,16 +34,16 @@ CREATE TABLE "agents" (
   version_hash TEXT,
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
-  -- What else the definition says: model, thinking, max_steps, agents it may ask, the class it was written as.
+  -- Rest of the definition: model, thinking, max_steps, sub-agents, the class it was written as.
   settings JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(settings) AND typeof(settings) = 'text')
 );
 CREATE UNIQUE INDEX agents_name ON "agents" (name);
 CREATE INDEX agents_chat_model_id ON "agents" (chat_model_id);
 
--- Which tools an agent may use, and how freely.
+-- Tools an agent may use, and with which permission.
 CREATE TABLE "agent_tool_connections" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   agent_id TEXT NOT NULL REFERENCES "agents" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   tool_id TEXT NOT NULL REFERENCES "tools" (id) ON DELETE CASCADE ON UPDATE CASCADE,

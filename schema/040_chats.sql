@@ -1,29 +1,29 @@
--- Conversations: what people see (chats), everything behind it in order (threads), and the messages.
+-- Conversations: chats (what users see), threads (their full history in order) and messages.
 
--- What a user talks to.
+-- A conversation with a model or an agent.
 CREATE TABLE "chats" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
-  -- Unique where it is set.
+  -- Unique if set.
   name TEXT,
   description TEXT,
-  -- Kind of the other party: chatModel or agent.
+  -- Kind of the source: chatModel or agent.
   type TEXT NOT NULL DEFAULT 'chatModel',
-  -- Id of the other party: a connection or an agent.
+  -- Id of the source: a connection or an agent.
   source_id TEXT,
   model TEXT,
-  -- NodeLLM's id of the provider, or NULL where it knows none; the connection has the rest.
+  -- NodeLLM's id of the provider, NULL if it has none; the connection has the details.
   provider TEXT,
   instructions TEXT,
   metadata JSONB CHECK (metadata IS NULL OR json_valid(metadata) AND typeof(metadata) = 'text'),
-  -- What later turns keep of the first: options, thinking, tools, persistence.
+  -- Defaults for later turns, taken from the first: options, thinking, tools, persistence.
   settings JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(settings) AND typeof(settings) = 'text'),
-  -- When, where and how the last turn was asked for; `chat --continue` looks here.
+  -- Time, folder and terminal of the last turn; used by `chat --continue`.
   last_turn_at DATETIME CHECK (last_turn_at GLOB '????-??-??T??:??:??.???+00:00'),
   last_turn_folder TEXT,
   last_turn_terminal BOOLEAN NOT NULL DEFAULT false CHECK (last_turn_terminal IN (0, 1)),
-  -- Who wrote the row: llmctl, import, or orm (another program).
+  -- Writer of the row: llmctl, import, or orm (another program).
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
@@ -34,10 +34,10 @@ CREATE INDEX chats_last_turn_at ON "chats" (last_turn_at);
 CREATE INDEX chats_last_turn_folder ON "chats" (last_turn_folder, last_turn_at);
 CREATE INDEX chats_source_id ON "chats" (source_id);
 
--- Everything behind a chat, in order. At most one job holds its lock.
+-- The full history of a chat, in order. At most one job holds its lock.
 CREATE TABLE "message_threads" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   chat_id TEXT REFERENCES "chats" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   locking_job_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
@@ -51,15 +51,15 @@ CREATE INDEX message_threads_chat_id ON "message_threads" (chat_id);
 CREATE INDEX message_threads_locking_job_id ON "message_threads" (locking_job_id);
 CREATE INDEX message_threads_parent_id ON "message_threads" (parent_id);
 
--- One entry of a thread.
+-- A message of a thread.
 CREATE TABLE "messages" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   thread_id TEXT REFERENCES "message_threads" (id) ON DELETE CASCADE ON UPDATE CASCADE,
-  -- Place in the thread, from 1.
+  -- Position in the thread, from 1.
   seq INTEGER,
-  -- Set on what the user sees: the system row, user rows, and the assistant row that ends a turn.
+  -- Set on messages users see: system, user, and the assistant message that ends a turn.
   chat_id TEXT REFERENCES "chats" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   -- system, user, assistant or tool.
   role TEXT NOT NULL,
@@ -69,9 +69,9 @@ CREATE TABLE "messages" (
   source_id TEXT,
   status TEXT NOT NULL DEFAULT 'completed' CHECK (status IN ('pending', 'completed', 'incomplete', 'interrupted')),
   content TEXT,
-  -- The parts of the message in no provider's words, as JSON; NULL where `content` says it all.
+  -- Parts of the message as provider-neutral JSON; NULL if `content` is the whole message.
   content_raw TEXT,
-  -- Older name of thinking_text, kept for the original's sake.
+  -- Older name of thinking_text, for compatibility with @node-llm/orm.
   reasoning TEXT,
   thinking_text TEXT,
   thinking_signature TEXT,
@@ -84,11 +84,11 @@ CREATE TABLE "messages" (
   -- stop, length, tool_calls, content_filter or other.
   finish_reason TEXT,
   error TEXT,
-  -- What the provider said beside the parts: citations, reasoning details.
+  -- Further data from the provider: citations, reasoning details.
   metadata JSONB CHECK (metadata IS NULL OR json_valid(metadata) AND typeof(metadata) = 'text'),
-  -- The job that wrote (or still writes) it.
+  -- The job that wrote it, or is still writing it.
   job_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
-  -- Who wrote the row: llmctl, import, or orm (another program).
+  -- Writer of the row: llmctl, import, or orm (another program).
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
@@ -101,12 +101,12 @@ CREATE INDEX messages_job_id ON "messages" (job_id);
 -- A thread as it was shown at a point in time.
 CREATE TABLE "rendered_conversation_threads" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   thread_id TEXT REFERENCES "message_threads" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   -- The last message shown.
   upto_seq INTEGER,
-  -- Why it was kept.
+  -- Why the snapshot was taken.
   reason TEXT,
   -- [{"type": ..., "content": ...}, ...]
   messages JSONB NOT NULL DEFAULT '[]' CHECK (json_valid(messages) AND typeof(messages) = 'text'),
@@ -115,17 +115,17 @@ CREATE TABLE "rendered_conversation_threads" (
 );
 CREATE INDEX rendered_conversation_threads_thread_id ON "rendered_conversation_threads" (thread_id);
 
--- A file that went with a message, kept once per content.
+-- A file attached to messages, stored once per content.
 CREATE TABLE "attachments" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   name TEXT,
   media_type TEXT NOT NULL,
   -- SHA-256 of the content, in hexadecimal.
   content_hash TEXT NOT NULL,
   content BLOB,
-  -- Where it came from, or where the provider fetches it.
+  -- Where it came from, or the URL the provider fetches.
   url TEXT,
   size INTEGER NOT NULL DEFAULT 0,
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
@@ -133,15 +133,15 @@ CREATE TABLE "attachments" (
 );
 CREATE UNIQUE INDEX attachments_content_hash ON "attachments" (content_hash);
 
--- Which files go with a message, in order.
+-- Attachments of a message, in order.
 CREATE TABLE "message_attachments" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   message_id TEXT NOT NULL REFERENCES "messages" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   attachment_id TEXT NOT NULL REFERENCES "attachments" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   position INTEGER NOT NULL DEFAULT 0,
-  -- As what this message has it, where another one sent the same content under another name.
+  -- Name and type in this message, if another message has the same content under other ones.
   name TEXT,
   media_type TEXT,
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
@@ -150,10 +150,10 @@ CREATE TABLE "message_attachments" (
 CREATE UNIQUE INDEX message_attachments_message_position ON "message_attachments" (message_id, position);
 CREATE INDEX message_attachments_attachment_id ON "message_attachments" (attachment_id);
 
--- Ties a chat to an agent.
+-- Links a chat to an agent.
 CREATE TABLE "agent_sessions" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   agent_class TEXT NOT NULL,
   chat_id TEXT NOT NULL REFERENCES "chats" (id) ON DELETE CASCADE ON UPDATE CASCADE,
@@ -170,7 +170,7 @@ CREATE INDEX agent_sessions_created_at ON "agent_sessions" (created_at);
 -- One run of a tool.
 CREATE TABLE "tool_invocations" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   tool_id TEXT REFERENCES "tools" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   message_id TEXT REFERENCES "messages" (id) ON DELETE CASCADE ON UPDATE CASCADE,
@@ -181,7 +181,7 @@ CREATE TABLE "tool_invocations" (
   name TEXT NOT NULL,
   -- The arguments as the model wrote them: JSON text, valid or not.
   arguments TEXT NOT NULL,
-  -- The arguments as they were understood.
+  -- The parsed arguments.
   parameters JSONB CHECK (parameters IS NULL OR json_valid(parameters) AND typeof(parameters) = 'text'),
   result TEXT,
   status TEXT NOT NULL DEFAULT 'completed' CHECK (status IN ('pending', 'running', 'completed', 'failed', 'denied', 'cancelled')),
@@ -189,7 +189,7 @@ CREATE TABLE "tool_invocations" (
   text_log_id TEXT REFERENCES "text_logs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   thought TEXT,
   thought_signature TEXT,
-  -- Which step of the turn asked for it, from 1.
+  -- Step of the turn that made the call, from 1.
   step INTEGER,
   -- Who allowed or denied it, when and why.
   decision JSONB CHECK (decision IS NULL OR json_valid(decision) AND typeof(decision) = 'text'),
@@ -198,11 +198,11 @@ CREATE TABLE "tool_invocations" (
   started_at DATETIME CHECK (started_at GLOB '????-??-??T??:??:??.???+00:00'),
   finished_at DATETIME CHECK (finished_at GLOB '????-??-??T??:??:??.???+00:00'),
   job_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
-  -- Who wrote the row: llmctl, import, or orm (another program).
+  -- Writer of the row: llmctl, import, or orm (another program).
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
-  -- The run ends here: the result is its final answer.
+  -- The result ends the turn: it is the final answer.
   halts BOOLEAN NOT NULL DEFAULT false CHECK (halts IN (0, 1))
 );
 CREATE UNIQUE INDEX tool_invocations_message_call ON "tool_invocations" (message_id, tool_call_id);
@@ -212,15 +212,15 @@ CREATE INDEX tool_invocations_created_at ON "tool_invocations" (created_at);
 CREATE INDEX tool_invocations_text_log_id ON "tool_invocations" (text_log_id);
 CREATE INDEX tool_invocations_job_id ON "tool_invocations" (job_id);
 
--- A remembered answer to "may this tool run?".
+-- A stored answer to a tool permission prompt.
 CREATE TABLE "permission_rules" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   agent_id TEXT REFERENCES "agents" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   chat_id TEXT REFERENCES "chats" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   tool_id TEXT NOT NULL REFERENCES "tools" (id) ON DELETE CASCADE ON UPDATE CASCADE,
-  -- What the arguments must look like for the rule to hold.
+  -- What the arguments must match for the rule to apply.
   arguments_rule JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(arguments_rule) AND typeof(arguments_rule) = 'text'),
   effect TEXT NOT NULL CHECK (effect IN ('allow', 'deny')),
   expires_at DATETIME CHECK (expires_at GLOB '????-??-??T??:??:??.???+00:00'),

@@ -1,9 +1,9 @@
--- What was asked of providers and what it took. Nothing that can be deleted takes these rows along.
+-- The ledger of requests to providers. Deleting other records never deletes these rows.
 
--- One intention to call a model: the ledger.
+-- One request to a model, written before it is sent: the ledger.
 CREATE TABLE "requests" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   chat_id TEXT REFERENCES "chats" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   thread_id TEXT REFERENCES "message_threads" (id) ON DELETE SET NULL ON UPDATE CASCADE,
@@ -14,9 +14,9 @@ CREATE TABLE "requests" (
   type TEXT NOT NULL DEFAULT 'chat',
   provider TEXT NOT NULL,
   model TEXT NOT NULL,
-  -- The model that answered, where the provider names another one.
+  -- The model that answered, if the provider names another one.
   response_model TEXT,
-  -- Names as they were then; they outlive what they named.
+  -- Names at the time of the request; they outlive the connection and the agent.
   connection TEXT,
   agent TEXT,
   agent_version TEXT,
@@ -32,36 +32,36 @@ CREATE TABLE "requests" (
   cached_tokens INTEGER,
   cache_write_tokens INTEGER,
   thinking_tokens INTEGER,
-  -- US dollars; NULL where the price is not known.
+  -- US dollars; NULL if the price is unknown.
   cost REAL,
   price_id TEXT REFERENCES "model_prices" (id) ON DELETE SET NULL ON UPDATE CASCADE,
-  -- How often the answer was sent back because it did not meet the schema.
+  -- How often the answer was sent back because it did not match the schema.
   correction_rounds INTEGER,
-  -- Which step of the turn this was, from 1.
+  -- Step of the turn, from 1.
   step INTEGER,
   finish_reason TEXT,
-  -- Name of the exit code, the finer reason and the message of what went wrong.
+  -- Exit-code name, detailed reason and message of the error.
   error_code TEXT,
   error_reason TEXT,
   error TEXT,
   -- The provider's id of the answer.
   response_id TEXT,
-  -- What was asked beside the messages, and which messages: options, thinking, schema, tools, seqs.
+  -- The request without its text: options, thinking, schema, tools, seqs of the messages.
   parameters JSONB CHECK (parameters IS NULL OR json_valid(parameters) AND typeof(parameters) = 'text'),
   tag TEXT,
-  -- Who asked, from where: parent program, working folder, git commit, host.
+  -- The caller: parent program, working folder, git commit, host.
   script TEXT,
   folder TEXT,
   git_commit TEXT,
   host TEXT,
-  -- Who wrote the row: llmctl, import, or orm (another program).
+  -- Writer of the row: llmctl, import, or orm (another program).
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
-  -- US dollars set aside while the request runs, where a cap is set: the most it may cost. It stays, smaller, where
-  -- an answer broke off and nobody said what it cost.
+  -- US dollars reserved while the request runs under a cost limit: the most it may cost. A smaller amount stays
+  -- reserved if the answer was interrupted and its cost is unknown.
   reserved_cost REAL,
-  -- Parts of the token counts with a price of their own, and what else was used: unit -> number.
+  -- Separately priced token counts, and other units used: unit -> number.
   usage_details JSONB CHECK (usage_details IS NULL OR json_valid(usage_details) AND typeof(usage_details) = 'text')
 );
 CREATE INDEX requests_chat_id ON "requests" (chat_id);
@@ -78,26 +78,26 @@ CREATE INDEX requests_duration ON "requests" (duration);
 -- One HTTP attempt of a request, without secrets.
 CREATE TABLE "network_calls" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   request_id TEXT REFERENCES "requests" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   job_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   attempt INTEGER NOT NULL DEFAULT 1,
   endpoint TEXT NOT NULL,
   method TEXT NOT NULL,
-  -- The body without the messages that an earlier call of the thread carried already.
+  -- The body without the messages that an earlier call of the thread already sent.
   body TEXT,
-  -- How many messages were left out at the beginning.
+  -- Number of messages omitted at the beginning.
   omitted_messages INTEGER NOT NULL DEFAULT 0,
   -- SHA-256 of the body as it was sent.
   body_hash TEXT,
-  -- The answer where it was no success; other answers are in response_streams.
+  -- The response if it was an error; other responses are in response_streams.
   response TEXT,
   status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'success', 'error')),
   status_code INTEGER,
   request_headers JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(request_headers) AND typeof(request_headers) = 'text'),
   response_headers JSONB CHECK (response_headers IS NULL OR json_valid(response_headers) AND typeof(response_headers) = 'text'),
-  -- Milliseconds until the end of the answer, and until its first byte.
+  -- Milliseconds until the end of the response, and until its first byte.
   duration INTEGER,
   time_to_first_byte INTEGER,
   -- The provider's id of the call, from its headers.
@@ -110,22 +110,22 @@ CREATE INDEX network_calls_request_id ON "network_calls" (request_id, attempt);
 CREATE INDEX network_calls_job_id ON "network_calls" (job_id);
 CREATE INDEX network_calls_created_at ON "network_calls" (created_at);
 
--- What a model sent, as it came. Outlives the message.
+-- Output of a model, as received. Outlives the message.
 CREATE TABLE "response_streams" (
   id TEXT NOT NULL PRIMARY KEY,
-  -- Other records this one points to: name -> id.
+  -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   -- Id of the model's connection.
   source_id TEXT,
   message_id TEXT REFERENCES "messages" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   request_id TEXT REFERENCES "requests" (id) ON DELETE SET NULL ON UPDATE CASCADE,
-  -- The protocol and dialect it is in, and whether it is a stream or one document.
+  -- Protocol and dialect, and whether it is a stream or one document.
   format JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(format) AND typeof(format) = 'text'),
-  -- The messages it held: [{"role": ..., "parts": [...]}].
+  -- The messages it contained: [{"role": ..., "parts": [...]}].
   result_messages JSONB NOT NULL DEFAULT '[]' CHECK (json_valid(result_messages) AND typeof(result_messages) = 'text'),
   status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed', 'incomplete', 'interrupted')),
   raw_output TEXT,
-  -- When which part came: [[offset in bytes, milliseconds since the request], ...].
+  -- Arrival times: [[offset in bytes, milliseconds since the request], ...].
   timeline JSONB NOT NULL DEFAULT '[]' CHECK (json_valid(timeline) AND typeof(timeline) = 'text'),
   last_flushed_at DATETIME CHECK (last_flushed_at GLOB '????-??-??T??:??:??.???+00:00'),
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
@@ -134,7 +134,7 @@ CREATE TABLE "response_streams" (
 CREATE INDEX response_streams_message_id ON "response_streams" (message_id);
 CREATE INDEX response_streams_request_id ON "response_streams" (request_id);
 
--- Bytes of a running stream as they were read. The finish joins them and deletes them.
+-- Bytes of a running stream, as read. When the stream ends they are joined and deleted.
 CREATE TABLE "stream_chunks" (
   stream_id TEXT NOT NULL REFERENCES "response_streams" (id) ON DELETE CASCADE ON UPDATE CASCADE,
   seq INTEGER NOT NULL,
@@ -144,7 +144,7 @@ CREATE TABLE "stream_chunks" (
   PRIMARY KEY (stream_id, seq)
 );
 
--- Sums of the ledger by UTC hour, kept by triggers; it only grows.
+-- Totals of the ledger by UTC hour, maintained by triggers; it only grows.
 CREATE TABLE "usage_hourly" (
   hour DATETIME NOT NULL CHECK (hour GLOB '????-??-??T??:??:??.???+00:00'),
   provider TEXT NOT NULL,
@@ -160,25 +160,25 @@ CREATE TABLE "usage_hourly" (
   cache_write_tokens INTEGER NOT NULL DEFAULT 0,
   thinking_tokens INTEGER NOT NULL DEFAULT 0,
   cost REAL NOT NULL DEFAULT 0,
-  -- Requests that have a cost, and those that should have one but have none.
+  -- Requests with a known cost, and those whose cost is unknown.
   priced_requests INTEGER NOT NULL DEFAULT 0,
   unpriced_requests INTEGER NOT NULL DEFAULT 0,
   -- Sum of milliseconds, and the number of requests it is a sum of.
   duration INTEGER NOT NULL DEFAULT 0,
   timed_requests INTEGER NOT NULL DEFAULT 0,
-  -- How many requests took how long: milliseconds, rounded by 5 % at most -> count.
+  -- Histogram: milliseconds, rounded by 5 % at most -> number of requests.
   duration_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(duration_histogram) AND typeof(duration_histogram) = 'text'),
   first_token_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(first_token_histogram) AND typeof(first_token_histogram) = 'text'),
   first_at DATETIME CHECK (first_at GLOB '????-??-??T??:??:??.???+00:00'),
   last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
   -- HTTP attempts after the first.
   retries INTEGER NOT NULL DEFAULT 0,
-  -- US dollars that cached tokens cost less than plain ones; NULL where no price tells.
+  -- US dollars saved by cached tokens; NULL if no price is known.
   cache_savings REAL,
   PRIMARY KEY (hour, provider, model, connection, agent, tag, status)
 );
 
--- The same by UTC day, of fewer keys: a year has few rows.
+-- The same by UTC day, with fewer keys: few rows per year.
 CREATE TABLE "usage_daily" (
   day DATETIME NOT NULL CHECK (day GLOB '????-??-??T??:??:??.???+00:00'),
   provider TEXT NOT NULL,
@@ -204,7 +204,7 @@ CREATE TABLE "usage_daily" (
   PRIMARY KEY (day, provider, model)
 );
 
--- The same by UTC month, of all keys.
+-- The same by UTC month, with all keys.
 CREATE TABLE "usage_monthly" (
   month DATETIME NOT NULL CHECK (month GLOB '????-??-??T??:??:??.???+00:00'),
   provider TEXT NOT NULL,
@@ -233,7 +233,7 @@ CREATE TABLE "usage_monthly" (
   PRIMARY KEY (month, provider, model, connection, agent, tag, status)
 );
 
--- What happened beside requests by UTC day: messages that users saw (tool is empty), and calls of each tool.
+-- Activity by UTC day: messages users see (tool is empty), and calls of each tool.
 CREATE TABLE "activity_daily" (
   day DATETIME NOT NULL CHECK (day GLOB '????-??-??T??:??:??.???+00:00'),
   tool TEXT NOT NULL DEFAULT '',

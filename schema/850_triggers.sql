@@ -1,6 +1,6 @@
--- Rules that hold whoever writes.
+-- Triggers: rules that hold for every writer.
 
--- History is never modified: what a finished message says stays. Only `db scrub` may replace a secret in it.
+-- History is immutable: a finished message never changes. Only `db scrub` may replace a secret in it.
 CREATE TRIGGER messages_frozen
 BEFORE UPDATE OF role, content, content_raw, reasoning, thinking_text, thinking_signature ON "messages"
 WHEN OLD.status <> 'pending'
@@ -11,7 +11,7 @@ BEGIN
   SELECT RAISE (ABORT, 'a finished message cannot be changed');
 END;
 
--- A row of another program names its chat only: give it a thread, a place in it, a time of its own, a status.
+-- A row of another program only names its chat: give it a thread, a position in it, a unique time and a status.
 CREATE TRIGGER messages_adopted AFTER INSERT ON "messages"
 WHEN NEW.origin = 'orm' AND NEW.thread_id IS NULL AND NEW.chat_id IS NOT NULL
 BEGIN
@@ -37,14 +37,14 @@ BEGIN
   WHERE id = NEW.id;
 END;
 
--- Another program fills its placeholder: the message is finished.
+-- Another program fills in its placeholder: mark the message as completed.
 CREATE TRIGGER messages_adopted_finish AFTER UPDATE OF content ON "messages"
 WHEN NEW.origin = 'orm' AND OLD.status = 'pending' AND NEW.status = 'pending' AND NEW.content IS NOT NULL
 BEGIN
   UPDATE "messages" SET status = 'completed' WHERE id = NEW.id;
 END;
 
--- The roll-ups. A request counts from the moment it is finished: each of these triggers says what to add or take away.
+-- Roll-ups. A request counts from the moment it is finished: each of these triggers says what to add or subtract.
 CREATE VIEW usage_changes AS
 SELECT
   1 AS sign, r.id, r.created_at, r.provider, r.model, r.response_model, r.connection, r.agent, r.tag, r.status, r.origin,
@@ -95,9 +95,9 @@ BEGIN
   WHERE NEW.status <> 'pending';
 END;
 
--- What a request adds to the sums. Other programs' cost 0 and duration 0 mean unknown; a cache saves what its tokens
--- would have cost more as plain input, less what writing it cost more. Times are rounded by 5 % at most, to 35 values a
--- decade: 10, 11 ... 20, 22 ... 40, 44 ... 100.
+-- What a request adds to the totals. Cost 0 and duration 0 of other programs mean unknown. Cache savings are what the
+-- tokens would have cost as plain input, minus the extra cost of cache writes. Times are rounded by 5 % at most, to 35
+-- values per decade: 10, 11 ... 20, 22 ... 40, 44 ... 100.
 CREATE VIEW usage_deltas AS
 SELECT
   1 AS sign, h.first_at AS created_at, h.provider, h.model, h.connection, h.agent, h.tag, h.status,
@@ -269,7 +269,7 @@ BEGIN
   WHERE NEW.sign < 0 AND requests = 0 AND (month, provider, model, connection, agent, tag, status) = (substr(NEW.created_at, 1, 7) || '-01T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status);
 END;
 
--- What happened beside requests. Messages count as long as users see them, or saw them when their chat was deleted.
+-- Activity. Messages count while users see them, or if users saw them when their chat was deleted.
 CREATE TRIGGER messages_activity_insert AFTER INSERT ON "messages"
 WHEN NEW.chat_id IS NOT NULL
 BEGIN
@@ -288,7 +288,7 @@ BEGIN
   ON CONFLICT (day, tool) DO UPDATE SET messages = messages + excluded.messages;
 END;
 
--- A placeholder that never became an answer was no message.
+-- A placeholder that never became an answer does not count as a message.
 CREATE TRIGGER messages_activity_delete AFTER DELETE ON "messages"
 WHEN OLD.status = 'pending' AND OLD.chat_id IS NOT NULL
 BEGIN

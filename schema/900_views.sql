@@ -1,7 +1,7 @@
--- Views for `llmctl db query`: stable names over whatever the tables are called. Columns may be added, never renamed.
--- Cost and duration 0 in rows of other programs mean that they did not know: here they are NULL.
+-- Views for `llmctl db query`: stable names, whatever the tables are called. Columns may be added, never renamed.
+-- Cost 0 and duration 0 in rows of other programs mean unknown: here they are NULL.
 
--- Chats with their numbers; one row a chat.
+-- Chats with their totals, one row per chat.
 CREATE VIEW v_chats AS
 SELECT
   c.id,
@@ -23,7 +23,7 @@ FROM "chats" c
 LEFT JOIN "model_connections" k ON c.type <> 'agent' AND k.id = c.source_id
 LEFT JOIN "agents" a ON c.type = 'agent' AND a.id = c.source_id;
 
--- What users see of their chats, in order.
+-- Messages that users see, in order.
 CREATE VIEW v_messages AS
 SELECT
   m.id,
@@ -44,7 +44,7 @@ SELECT
 FROM "messages" m
 JOIN "chats" c ON c.id = m.chat_id;
 
--- Everything in a thread: also the steps in between and the tools' results.
+-- All messages of a thread, including intermediate steps and tool results.
 CREATE VIEW v_thread_messages AS
 SELECT
   m.id,
@@ -60,7 +60,7 @@ SELECT
 FROM "messages" m
 JOIN "message_threads" t ON t.id = m.thread_id;
 
--- The ledger: one row an intention to call a model.
+-- The ledger, one row per request.
 CREATE VIEW v_requests AS
 SELECT
   r.id,
@@ -115,7 +115,7 @@ SELECT
 FROM "network_calls" n
 LEFT JOIN "requests" r ON r.id = n.request_id;
 
--- Tool calls of models and of people.
+-- Tool calls by models and people.
 CREATE VIEW v_tool_calls AS
 SELECT
   i.id,
@@ -133,7 +133,7 @@ FROM "tool_invocations" i
 LEFT JOIN "messages" m ON m.id = i.message_id
 LEFT JOIN "message_threads" t ON t.id = m.thread_id;
 
--- Sums by UTC hour.
+-- Totals by UTC hour.
 CREATE VIEW v_usage AS
 SELECT
   hour,
@@ -154,12 +154,12 @@ SELECT
   duration AS duration_ms
 FROM "usage_hourly";
 
--- Tracked work.
+-- Jobs.
 CREATE VIEW v_jobs AS
 SELECT id, name, type, status, error, exit_code, attempts, host, pid, started_at, finished_at, created_at
 FROM "jobs";
 
--- Ways to reach a model.
+-- Model connections.
 CREATE VIEW v_connections AS
 SELECT id, name, description, provider, model_id AS model, type, json_extract(data, '$.base_url') AS base_url, created_at
 FROM "model_connections";

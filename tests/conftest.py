@@ -1,23 +1,23 @@
-"""What every test shares: a hub of its own, no keys, no home but a temporary one."""
+"""Fixtures that all tests share: an environment without keys, a hub in it, and llmctl on that hub."""
 
 from __future__ import annotations
 
-import io
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests import zygote
+from llmctl.store.opening import create, open_hub
+from tests.fakes.hub_builder import RENAMED, HubBuilder
+from tests.fakes.openai_server import FakeServer
+from tests.harness import Llmctl, RunInProcess, build_env, run_in_process
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a gate in the background: what tests start would ignore it too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job: what tests start would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -25,39 +25,40 @@ def env(tmp_path: Path) -> dict[str, str]:
     """The environment of a user who has nothing yet."""
     home = tmp_path / "home"
     home.mkdir()
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTEST_CURRENT_TEST") if name in os.environ}
-    return kept | {"HOME": str(home), "LLMCTL_DB": str(tmp_path / "hub.db"), "NO_COLOR": "1"}
+    inherited = {name: os.environ[name] for name in ("PYTEST_CURRENT_TEST",) if name in os.environ}  # means: offline
+    return build_env(str(home), LLMCTL_DB=str(tmp_path / "hub.db"), **inherited)
 
 
 @pytest.fixture
-def llmctl(env: Mapping[str, str], tmp_path: Path) -> Run:
-    """Run llmctl as a process: ``llmctl("chat", "-m", "echo", "hi", input="...", env={...})``."""
-
-    def run(
-        *arguments: str, input: str | None = "", env: Mapping[str, str] = env, check: bool = False, **more: object
-    ) -> subprocess.CompletedProcess[str]:
-        cwd = str(more.pop("cwd", tmp_path))
-        if not more and zygote.takes(env, arguments):
-            given = None if input is None else input.encode()
-            done = zygote.shared().run(arguments, input=given, env=env, cwd=cwd, timeout=60)
-            found = subprocess.CompletedProcess(done.args, done.returncode, _text(done.stdout), _text(done.stderr))
-            if check:
-                found.check_returncode()
-            return found
-        return subprocess.run(
-            [sys.executable, "-m", "llmctl", *arguments],
-            input=input,
-            env=dict(env),
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=check,
-            **more,  # type: ignore[call-overload]
-        )
-
-    return run
+def llmctl(env: dict[str, str], tmp_path: Path) -> Llmctl:
+    """llmctl in that environment: ``llmctl("chat", "-m", "echo", "hi", input="...", env={...})``."""
+    return Llmctl(env, str(tmp_path))
 
 
-def _text(data: bytes) -> str:
-    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()
+@pytest.fixture
+def llmctl_in_process(env: dict[str, str]) -> RunInProcess:
+    """The same within this process: ``llmctl_in_process("metric", "list", input="...")``."""
+    return partial(run_in_process, env=env)
+
+
+@pytest.fixture
+def hub(env: dict[str, str]) -> Iterator[HubBuilder]:
+    """The hub of that environment, open for a test to write rows into."""
+    with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
+        yield HubBuilder(database)
+
+
+@pytest.fixture(params=[{}, RENAMED], ids=["plain", "renamed"])
+def any_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubBuilder]:
+    """A hub under its usual table names, and one where every table has another."""
+    path = str(tmp_path / "any.db")
+    create(path, request.param)
+    with closing(open_hub(path, "write")) as database:
+        yield HubBuilder(database)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """A fake provider on loopback."""
+    with FakeServer() as running:
+        yield running

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import TIMEOUT_S
+
 ROOT = Path(__file__).parent.parent
 _BLOCK = re.compile(r"^(?:<!-- (?P<mark>\w+) -->\n)?```sh\n(?P<script>.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -48,7 +50,7 @@ def test_recipe_runs_as_it_stands(script: str, shell_env: Mapping[str, str], tmp
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT_S,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -57,7 +59,12 @@ def test_recipe_runs_as_it_stands(script: str, shell_env: Mapping[str, str], tmp
 def test_program_runs_as_it_stands(shell_env: Mapping[str, str], tmp_path: Path) -> None:
     (program,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     done = subprocess.run(
-        [sys.executable, "-c", program], env=dict(shell_env), cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program],
+        env=dict(shell_env),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "What is the capital of France?\nAnd of Italy?1\n"

@@ -1,4 +1,4 @@
-"""Agents as Python classes, and functions as their tools. Light: it is opened by whatever runs such a tool."""
+"""Agents as Python classes, and functions as tools. Light to import: every process that runs such a tool needs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 class FunctionTool(Generic[P, R]):
-    """A function that a model may call; calling it calls the function. Made by :func:`tool`."""
+    """A function that a model may call, created by :func:`tool`; it can still be called like the function."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ def tool(
     timeout: float | None = None,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(function: Callable[..., Any] | None = None, /, **more: Any) -> Any:
-    """Make a tool of a function: its arguments from the signature, what it is for from the docstring.
+    """Make a function a tool: parameters come from the signature, the description from the docstring.
 
-    ``permission`` is ``automatic``, ``user-permitted`` or ``denied``; what a program hands over itself is automatic
-    unless it says otherwise. ``timeout`` is in seconds. A tool may return or raise :class:`Halt` to end the run with
-    a final answer of its own. It runs in a thread; an ``async def`` runs in an event loop of its own.
+    ``permission`` is ``automatic`` (the default), ``user-permitted`` or ``denied``. ``timeout`` is in seconds. A tool
+    may return or raise :class:`Halt` to end the run with a final answer. It runs in a thread; an ``async def`` runs
+    in its own event loop.
 
     >>> @tool
     ... def lookup_order(order_id: str) -> dict:
@@ -74,7 +74,7 @@ def tool(function: Callable[..., Any] | None = None, /, **more: Any) -> Any:
     return FunctionTool(function, **more) if function else lambda function: FunctionTool(function, **more)
 
 
-#: What a class may say of itself beside its name, its instructions and its tools.
+#: Attributes that define an agent besides its name, instructions and tools.
 WORDS = (
     *("description", "model", "connection", "schema", "fix", "thinking", "options", "agents", "fallback"),
     *("max_cost", "max_steps", "history", "timeout", "retries", "tag"),
@@ -82,11 +82,11 @@ WORDS = (
 
 
 class Agent(Middleware):
-    """An agent is a class: derive from it, and say what it is. Sessions of it outlive the code.
+    """Base class of agents: derive from it and set its attributes. Sessions live in the hub and survive the process.
 
     ``instructions`` is a text, a jinja2 template over the session's metadata, or a function of the metadata.
-    ``tools`` are functions, those made by :func:`tool`, and names of the hub's own as ``NAME`` or
-    ``NAME:PERMISSION``. The hooks of :class:`Middleware` may be methods of the class.
+    ``tools`` are functions, tools made by :func:`tool`, and names of tools in the hub as ``NAME`` or
+    ``NAME:PERMISSION``. The hooks of :class:`Middleware` can be methods of the class.
 
     >>> class Support(Agent):
     ...     model = "echo"
@@ -97,14 +97,14 @@ class Agent(Middleware):
     ('Friendly', 'echo')
     """
 
-    #: What it is called in the hub; the name of the class where a class does not say itself.
+    #: Name in the hub; by default the name of the class.
     name: ClassVar[str | None] = None
     description: ClassVar[str | None] = None
     model: ClassVar[str | None] = None
     connection: ClassVar[str | None] = None
     instructions: ClassVar[Any] = None
     tools: ClassVar[Sequence[Any]] = ()
-    #: Names of agents in the hub that it may ask.
+    #: Names of agents in the hub that it may call.
     agents: ClassVar[Sequence[str]] = ()
     options: ClassVar[Mapping[str, Any]] = {}
     thinking: ClassVar[str | int | None] = None
@@ -120,21 +120,20 @@ class Agent(Middleware):
 
     @classmethod
     def agent_name(cls) -> str:
-        """Return what it is called in the hub."""
+        """Return the agent's name in the hub."""
         return cls.__dict__.get("name") or cls.__name__
 
     @classmethod
     def words(cls) -> dict[str, Any]:
-        """Return what it says of itself, inherited or not, as an agent's file would."""
-        said = {word: getattr(cls, word) for word in WORDS}
-        said["description"] = said["description"] or _first_line(cls.__dict__.get("__doc__"))
-        found = {word: list(value) if isinstance(value, tuple) else value for word, value in said.items()}
-        kept = {word: value for word, value in found.items() if value not in (None, [], {})}
-        return {"name": cls.agent_name(), **kept}
+        """Return the definition, including inherited attributes, in the form of an agent file."""
+        values = {word: getattr(cls, word) for word in WORDS}
+        values["description"] = values["description"] or _first_line(cls.__dict__.get("__doc__"))
+        values = {word: list(value) if isinstance(value, tuple) else value for word, value in values.items()}
+        return {"name": cls.agent_name(), **{w: value for w, value in values.items() if value not in (None, [], {})}}
 
     @classmethod
     def instructed(cls, metadata: Mapping[str, Any]) -> str | None:
-        """Return the instructions; a function of them is called with the session's metadata."""
+        """Return the instructions; if they are a function, call it with the session's metadata."""
         raw = next((vars(kind)["instructions"] for kind in cls.__mro__ if "instructions" in vars(kind)), None)
         if raw is None or isinstance(raw, str):
             return raw
@@ -145,7 +144,7 @@ class Agent(Middleware):
 
     @classmethod
     def has_fixed_instructions(cls) -> bool:
-        """Tell whether the instructions are a text, and no function."""
+        """Return whether the instructions are a text rather than a function."""
         return cls.instructions is None or isinstance(cls.instructions, str)
 
 

@@ -1,41 +1,39 @@
-"""A session of an agent: its class is code, what was said is in the hub."""
+"""An agent session: behaviour comes from the class, history from the hub."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from llmctl.api import ask_options
 from llmctl.api.agent import Agent
-from llmctl.api.ask_options import Asking, Confirm, Habits
+from llmctl.api.ask_options import AskOptions, ChatDefaults, Confirm
 from llmctl.api.chat import Chat
-from llmctl.core.stored_json import dumps
+from llmctl.api.runtime import Runtime
+from llmctl.core.stored_json import dumps, loads
 from llmctl.engine.agents import agents, files, subagents
 from llmctl.engine.agents import definition as agents_definition
 from llmctl.engine.agents.definition import Definition
-from llmctl.engine.agents.subagents import Asker
-from llmctl.engine.tools import functions
-from llmctl.engine.tools.toolset import Grant
-from llmctl.engine.turn.hooks import Hooks
-from llmctl.engine.turn.plan import Plan
-from llmctl.store.database import Database, Row
+from llmctl.engine.agents.subagents import SubagentContext
+from llmctl.engine.tools import toolset
+from llmctl.engine.tools.toolset import ToolGrant
+from llmctl.engine.turn.options import Hooks, TurnPlan
+from llmctl.store.database import Database
 from llmctl.store.records import agents as rows
 from llmctl.store.records import chats
+from llmctl.store.records.types import AgentRow, ChatRow, SessionRow
 
-if TYPE_CHECKING:
-    from llmctl.api.hub import Hub
-
-#: What an agent's class says of each turn, under the names of :class:`Asking`.
+#: Attributes of an agent that apply to each turn, under the names of :class:`Asking`.
 _VALUES = ("schema", "fix", "thinking", "max_cost", "max_steps", "history", "timeout", "retries", "fallback", "tag")
 
 
 class AgentSession(Chat):
-    """A chat with an agent: made by :meth:`Hub.create_agent_session`, found again by :meth:`Hub.load_agent_session`.
+    """A chat with an agent, from :meth:`Hub.create_agent_session` or :meth:`Hub.load_agent_session`.
 
-    Model, tools, instructions and options are those of the class as it is now; history and metadata come from the
-    hub. Each request carries the fingerprint of the definition, with the source of its functions.
+    Model, tools, instructions and options come from the class as it is now; history and metadata from the hub. Each
+    request records the fingerprint of the definition, including the source of its functions.
 
     >>> from llmctl import Agent, Hub
     >>> class Support(Agent):
@@ -49,43 +47,45 @@ class AgentSession(Chat):
     'You help Ann.'
     """
 
-    #: None where the agent is the hub's own, and no class.
+    #: None if the agent is defined in the hub, not by a class.
     _agent: type[Agent] | None
-    #: The row of the agent in the hub.
-    _row: Row
+    #: The agent's row in the hub.
+    _row: AgentRow
     _session_id: str
 
     @classmethod
-    def begun(
+    def _create(
         cls,
-        hub: Hub,
+        runtime: Runtime,
         database: Database,
         agent: type[Agent] | str,
         metadata: Mapping[str, Any],
         columns: Mapping[str, Any],
     ) -> Self:
-        """Begin a session in the hub."""
-        row = _in_hub(database, agent, hub.env)
-        target = agents.target_of(database, agents.definition_of(database, row), hub.env)
-        chat = {"source_id": row["id"], "model": target.model, "provider": target.provider.nodellm_id, **columns}
+        """Create a session in the hub."""
+        row = _sync_agent(database, agent, runtime.env)
+        target = agents.resolve_target(database, agents.definition_from_row(database, row), runtime.env)
+        chat = {"source_id": row.id, "model": target.model, "provider": target.provider.nodellm_id, **columns}
         with database.transaction(durable=True):
-            chats.check_name(database, columns.get("name"))
-            known = dumps(dict(metadata)) if metadata else None
-            session_id = rows.begin_session(database, chat, row["name"], known)
-        return cls._of(hub, agent, row, rows.session_record(database, session_id))
+            chats.require_free_name(database, columns.get("name"))
+            stored = dumps(dict(metadata)) if metadata else None
+            session_id = rows.add_session(database, chat, row.name, stored)
+        return cls._from_row(runtime, agent, row, rows.get_session(database, session_id))
 
     @classmethod
-    def loaded(cls, hub: Hub, database: Database, agent: type[Agent] | str, session: str, *, force: bool) -> Self:
-        """Find a session in the hub; raise UsageError where it is another agent's."""
-        row, found = _in_hub(database, agent, hub.env), rows.session(database, session)
-        agents.require_own(found, row, force=force)
-        return cls._of(hub, agent, row, found)
+    def _load(
+        cls, runtime: Runtime, database: Database, agent: type[Agent] | str, session: str, *, force: bool
+    ) -> Self:
+        """Load a session; raise UsageError if it belongs to another agent, unless ``force``."""
+        row, found = _sync_agent(database, agent, runtime.env), rows.get_session(database, session)
+        agents.require_owner(found, row, force=force)
+        return cls._from_row(runtime, agent, row, found)
 
     @classmethod
-    def _of(cls, hub: Hub, agent: type[Agent] | str, row: Row, session: Row) -> Self:
+    def _from_row(cls, runtime: Runtime, agent: type[Agent] | str, row: AgentRow, session: SessionRow) -> Self:
         kind = None if isinstance(agent, str) else agent
-        self = cls(hub, session["chat_id"], Habits({}, (kind(),) if kind else ()))
-        self._agent, self._row, self._session_id = kind, row, session["id"]
+        self = cls(runtime, session.chat_id, ChatDefaults({}, (kind(),) if kind else ()))
+        self._agent, self._row, self._session_id = kind, row, session.id
         return self
 
     @property
@@ -94,96 +94,104 @@ class AgentSession(Chat):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the session knows, as it is in the hub now."""
-        with self._hub.lent() as database:
-            return dict(rows.session_record(database, self._session_id)["metadata"] or {})
+        """The session's metadata, as it is in the hub now."""
+        with self._runtime.connection() as database:
+            return dict(loads(rows.get_session(database, self._session_id).metadata, {}))
 
     def update_metadata(self, **changes: Any) -> dict[str, Any]:
-        """Change some of the metadata, whoever changes more of it meanwhile; None takes a key away. Return it."""
-        with self._hub.lent() as database:
-            return rows.change_metadata(database, self._session_id, changes)
+        """Update keys of the metadata, safe against concurrent updates; None removes a key. Return all of it."""
+        with self._runtime.connection() as database:
+            return rows.update_session_metadata(database, self._session_id, changes)
 
     def with_instructions(self, text: str, *, replace: bool = False) -> Self:
-        """Return the same session with more instructions, after those of the class, or instead of them."""
+        """Return the same session with instructions added to those of the class, or in their place."""
         if replace:
             return self.having(instructions=text)
-        return self._with(_added(self._habits, text))
+        return self._copy_with(_add_instructions(self._defaults, text))
 
     def confirmed(self, confirm: Confirm | None) -> Self:
-        """Return the same session with somebody to ask about calls."""
-        return self._with(replace(self._habits, confirm=confirm)) if confirm else self
+        """Return the same session with a callback that confirms tool calls."""
+        return self._copy_with(replace(self._defaults, confirm=confirm)) if confirm else self
 
-    def _plan(self, database: Database, chat: Row, prompt: str | None, how: Asking, hooks: Hooks) -> Plan:
-        definition = agents.definition_of(database, self._row)
-        session = rows.session_record(database, self._session_id)
+    def _build_plan(
+        self, database: Database, chat: ChatRow, prompt: str | None, how: AskOptions, hooks: Hooks
+    ) -> TurnPlan:
+        definition = agents.definition_from_row(database, self._row)
+        session = rows.get_session(database, self._session_id)
         own = [one for one in self._agent.tools if not isinstance(one, str)] if self._agent else []
-        granted = [ask_options.grant_of(database, one) for one in own]
-        party = agents.party(database, self._row, definition, session, functions=_documents(self._agent, granted))
-        how = _over(definition, how)
-        ask = ask_options.ask_of(prompt, how)
-        if ask.system is None:
-            told = _told(self._agent, definition, {**party.metadata, **how.get("inputs", {})})
-            ask = ask._replace(system="\n".join(filter(None, (told, *self._habits.added))) or None)
-        target = agents.target_of(database, definition, self._hub.env)
-        plan = replace(ask_options.plan(database, chat, ask, how, target, self._hub.around), party=party)
-        named: Asking = {**how, "tools": [*definition.tools, *own, *how.get("tools", ())]}
-        plan = ask_options.with_tools(database, plan, named, self._habits.confirm, hooks)
-        asker = Asker(database.path, plan.manner, plan.keep, plan.origin, plan.around)
-        asked = subagents.granted(database, definition.agents, asker)
-        tools = plan.tools.and_also(asked)._replace(agent_id=self._row["id"], agent=self._row["name"])
+        grants = [ask_options.parse_tool(database, one) for one in own]
+        context = agents.build_context(
+            database, self._row, definition, session, functions=_function_documents(self._agent, grants)
+        )
+        how = _merge_definition(definition, how)
+        user_input = ask_options.parse_prompt(prompt, how)
+        if user_input.system is None:
+            instructions = _render_instructions(self._agent, definition, {**context.metadata, **how.get("inputs", {})})
+            user_input = user_input._replace(
+                system="\n".join(filter(None, (instructions, *self._defaults.extra_instructions))) or None
+            )
+        target = agents.resolve_target(database, definition, self._runtime.env)
+        plan = replace(
+            ask_options.build_plan(database, chat, user_input, how, target, self._runtime.runtime_env), agent=context
+        )
+        options: AskOptions = {**how, "tools": [*definition.tools, *own, *how.get("tools", ())]}
+        plan = ask_options.add_tools(database, plan, options, self._defaults.confirm, hooks)
+        subagent_context = SubagentContext(database.path, plan.call_options, plan.persist, plan.caller, plan.runtime)
+        subagent_grants = subagents.subagent_grants(database, definition.agents, subagent_context)
+        tools = plan.tools.with_grants(subagent_grants)._replace(agent_id=self._row.id, agent_name=self._row.name)
         return replace(plan, tools=tools)
 
 
-def _in_hub(database: Database, agent: type[Agent] | str, env: Mapping[str, str]) -> Row:
-    """Return the agent's row, brought to what its class or its file says now."""
+def _sync_agent(database: Database, agent: type[Agent] | str, env: Mapping[str, str]) -> AgentRow:
+    """Return the agent's row, updated from its class or file."""
     if isinstance(agent, str):
-        return files.renewed(database, rows.get(database, agent), env, _silent)
-    said = agent.words() | {"tools": [one for one in agent.tools if isinstance(one, str)]}
+        return files.refresh_from_file(database, rows.get(database, agent), env, _discard_note)
+    defaults = agent.words() | {"tools": [one for one in agent.tools if isinstance(one, str)]}
     if agent.has_fixed_instructions() and agent.instructions:
-        said["instructions"] = agent.instructions
+        defaults["instructions"] = agent.instructions
     if not isinstance(agent.schema, str | None):
-        said["schema"] = ask_options.schema_of(agent.schema)
-    definition = agents_definition.of_values(said, agent.__qualname__)
-    return files.keep_class(database, definition, env, module=agent.__module__, file=_file_of(agent))
+        defaults["schema"] = ask_options.parse_schema(agent.schema)
+    definition = agents_definition.from_values(defaults, agent.__qualname__)
+    return files.upsert_class(database, definition, env, module=agent.__module__, file=_file_of(agent))
 
 
-def _added(habits: Habits, text: str) -> Habits:
-    return replace(habits, added=(*habits.added, text))
+def _add_instructions(defaults: ChatDefaults, text: str) -> ChatDefaults:
+    return replace(defaults, extra_instructions=(*defaults.extra_instructions, text))
 
 
 def _file_of(agent: type[Agent]) -> str | None:
     try:
         return inspect.getsourcefile(agent)
-    except (OSError, TypeError):  # typed in, not read from a file
+    except (OSError, TypeError):  # defined interactively
         return None
 
 
-def _silent(note: str) -> None:
-    """Tell nobody."""
+def _discard_note(note: str) -> None:
+    """Ignore a note."""
 
 
-def _told(agent: type[Agent] | None, definition: Definition, metadata: Mapping[str, Any]) -> str | None:
-    """Return the instructions: a template is filled in, what a function says is taken as it is."""
+def _render_instructions(agent: type[Agent] | None, definition: Definition, metadata: Mapping[str, Any]) -> str | None:
+    """Return the instructions: a template is rendered, the result of a function is used as it is."""
     if agent is None or agent.has_fixed_instructions():
-        return agents.instructions(definition, metadata)
+        return agents.render_instructions(definition, metadata)
     return agent.instructed(metadata)
 
 
-def _over(definition: Definition, how: Asking) -> Asking:
-    """Return what is asked for before what the definition says."""
-    said = {name: value for name in _VALUES if (value := getattr(definition, name)) is not None}
-    given = {name: value for name, value in how.items() if value is not None}
-    found: Any = {**said, **given, "options": {**definition.options, **how.get("options", {})}}
-    result: Asking = found
+def _merge_definition(definition: Definition, how: AskOptions) -> AskOptions:
+    """Return the options of a turn; they take precedence over the definition's."""
+    defaults = {name: value for name in _VALUES if (value := getattr(definition, name)) is not None}
+    set_options = {name: value for name, value in how.items() if value is not None}
+    found: Any = {**defaults, **set_options, "options": {**definition.options, **how.get("options", {})}}
+    result: AskOptions = found
     return result
 
 
-def _documents(agent: type[Agent] | None, granted: list[Grant]) -> dict[str, Any]:
-    """Return what the fingerprint has of the class's own functions: schema and source."""
+def _function_documents(agent: type[Agent] | None, grants: list[ToolGrant]) -> dict[str, Any]:
+    """Return schema and source of the class's functions, for the fingerprint."""
     found: dict[str, Any] = {
-        grant.tool.name: {"schema": dict(grant.tool.schema), "source": grant.tool.data["source"]} for grant in granted
+        grant.tool.name: {"schema": dict(grant.tool.schema), "source": grant.tool.data["source"]} for grant in grants
     }
     if agent and not agent.has_fixed_instructions():
         raw = inspect.getattr_static(agent, "instructions")
-        found["instructions()"] = {"source": functions.source_hash(getattr(raw, "__func__", raw))}
+        found["instructions()"] = {"source": toolset.source_hash(getattr(raw, "__func__", raw))}
     return found

@@ -1,4 +1,4 @@
-"""From what a program asks for to the plan of a turn: the same plan that the command line makes of its flags."""
+"""Turn the keywords of the Python API into a TurnPlan, as the command line does with its flags."""
 
 from __future__ import annotations
 
@@ -13,41 +13,40 @@ from llmctl.core import schema_dsl
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.messages import File
 from llmctl.core.stored_json import loads
-from llmctl.engine.billing.limits import Purse, caps
-from llmctl.engine.chats.attach_files import file_of, read_file
+from llmctl.engine.billing.budget import CommandBudget, cost_limits
+from llmctl.engine.chats.attachments import attachment_from_bytes, read_attachment
 from llmctl.engine.connections import target
 from llmctl.engine.connections.target import Target
-from llmctl.engine.tools import functions, toolset
-from llmctl.engine.tools.functions import Function
-from llmctl.engine.tools.toolset import Grant, Question, Reply, Tools
-from llmctl.engine.turn import validate_output
-from llmctl.engine.turn.hooks import Hooks
-from llmctl.engine.turn.options import Ask, Keep, Manner, Origin, Surroundings, inherited
-from llmctl.engine.turn.plan import Plan
-from llmctl.store.database import Database, Row
-from llmctl.store.records.settings import chosen
+from llmctl.engine.runtime import CallerInfo, RuntimeEnv
+from llmctl.engine.tools import toolset
+from llmctl.engine.tools.toolset import ApprovalReply, ApprovalRequest, FunctionSpec, ToolGrant, Toolset
+from llmctl.engine.turn import result as turn_result
+from llmctl.engine.turn.options import CallOptions, Hooks, PersistOptions, TurnPlan, UserInput, apply_chat_defaults
+from llmctl.store.database import Database
+from llmctl.store.records.settings import list_changed
+from llmctl.store.records.types import ChatRow
 
-#: What is not kept, by the words of ``persistence``.
+#: Keys of ``persistence`` and the kinds of rows they control.
 _KINDS = {"tool_calls": "tool-calls", "requests": "requests", "network": "network", "streams": "streams"}
 
-#: Answers the question whether a call may run: True is this time, False not this time.
-Confirm = Callable[[Question], Reply | bool]
+#: Decides whether a tool call may run: True allows it once, False denies it once.
+Confirm = Callable[[ApprovalRequest], ApprovalReply | bool]
 
 
-class Asking(TypedDict, total=False):
-    """How something is asked: keywords of ``ask`` and ``stream``; given to a chat they hold for all its turns."""
+class AskOptions(TypedDict, total=False):
+    """Keywords of ``ask`` and ``stream``. Given to a chat, they apply to all its turns."""
 
-    #: Paths, URLs, bytes.
+    #: Paths, URLs or bytes.
     files: Sequence[Any]
     #: A system prompt from this turn on.
     instructions: str | None
-    #: Functions, tools, names of the hub's as ``NAME`` or ``NAME:PERMISSION``.
+    #: Functions, tools, or names of tools in the hub as ``NAME`` or ``NAME:PERMISSION``.
     tools: Sequence[Any]
-    #: Names of tools that may run without a question in this turn.
+    #: Names of tools that may run without confirmation in this turn.
     approve: Sequence[str]
     model: str | None
     connection: str | None
-    #: Under the names that users type: temperature, max_tokens …
+    #: Generation options by their common names: temperature, max_tokens …
     options: Mapping[str, Any]
     #: ``none low medium high`` or a number of tokens.
     thinking: str | int | None
@@ -71,30 +70,30 @@ class Asking(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
-    """What a chat object has beside its rows: only code can hold it."""
+class ChatDefaults:
+    """What a chat object holds besides its rows, because only code can: functions, hooks, options."""
 
-    asking: Asking
+    options: AskOptions
     middlewares: tuple[Middleware, ...] = ()
     confirm: Confirm | None = None
-    #: Added to what an agent is told.
-    added: tuple[str, ...] = ()
+    #: Appended to an agent's instructions.
+    extra_instructions: tuple[str, ...] = ()
 
-    def over(self, asking: Asking) -> Asking:
-        """Return what holds for a turn: the turn's own words before the chat's."""
-        found: Any = {**self.asking, **asking}
+    def merged_with(self, options: AskOptions) -> AskOptions:
+        """Return the options of a turn: its own take precedence over the chat's."""
+        found: Any = {**self.options, **options}
         for name in ("tools", "approve"):
-            found[name] = [*self.asking.get(name, ()), *asking.get(name, ())]  # type: ignore[misc]
+            found[name] = [*self.options.get(name, ()), *options.get(name, ())]  # type: ignore[misc]
         for name in ("options", "metadata"):
-            found[name] = {**self.asking.get(name, {}), **asking.get(name, {})}  # type: ignore[dict-item]
-        result: Asking = found
+            found[name] = {**self.options.get(name, {}), **options.get(name, {})}  # type: ignore[dict-item]
+        result: AskOptions = found
         return result
 
 
-def hooks_of(middlewares: Iterable[Middleware]) -> Hooks:
-    """Return what the middlewares define; on the way back the last one comes first."""
-    forth = list(middlewares)
-    found = {name: tuple(filter(None, (_hook(one, name) for one in forth))) for name in HOOKS}
+def build_hooks(middlewares: Iterable[Middleware]) -> Hooks:
+    """Return the hooks of all middlewares; those after a request run in reverse order."""
+    all_middlewares = list(middlewares)
+    found = {name: tuple(filter(None, (_find_hook(one, name) for one in all_middlewares))) for name in HOOKS}
     return Hooks(
         before_request=found["before_request"],
         after_response=found["after_response"][::-1],
@@ -104,162 +103,171 @@ def hooks_of(middlewares: Iterable[Middleware]) -> Hooks:
     )
 
 
-def heard(name: str, function: Callable[[Any], Any]) -> Middleware:
-    """Return a middleware that is one hook."""
+def hook_middleware(name: str, function: Callable[[Any], Any]) -> Middleware:
+    """Return a middleware with a single hook."""
     one = Middleware()
     setattr(one, name, function)
     return one
 
 
-def ask_of(prompt: str | None, asking: Asking) -> Ask:
-    """Return what is said; raise UsageError for a prompt that is empty, or no text."""
+def parse_prompt(prompt: str | None, options: AskOptions) -> UserInput:
+    """Return the user input; raise UsageError for a prompt that is empty or not a string."""
     if prompt is not None and (not isinstance(prompt, str) or not prompt.strip()):
-        raise UsageError("the prompt is empty" if isinstance(prompt, str) else "a prompt is a text")
-    return Ask(prompt, tuple(map(_file, asking.get("files", ()))), asking.get("instructions"))
+        raise UsageError("the prompt is empty" if isinstance(prompt, str) else "the prompt must be a string")
+    return UserInput(prompt, tuple(map(_parse_file, options.get("files", ()))), options.get("instructions"))
 
 
-def plan(
-    database: Database, chat: Row | None, ask: Ask, asking: Asking, own: Target | None, around: Surroundings
-) -> Plan:
-    """Return the plan of a turn, as yet without its tools. ``own`` is what the other party talks to by itself."""
-    settings = chosen(database)
-    manner, keep = _manner(asking, settings), _keep(asking, settings)
-    manner, keep = inherited(manner, keep, loads(chat["settings"], {}) if chat else {})
-    return Plan(
+def build_plan(
+    database: Database,
+    chat: ChatRow | None,
+    ask: UserInput,
+    options: AskOptions,
+    own: Target | None,
+    runtime_env: RuntimeEnv,
+) -> TurnPlan:
+    """Return the plan of a turn, without its tools. ``own`` is the agent's own target, if it has one."""
+    settings = list_changed(database)
+    call_options, persist = _call_options(options, settings), _persist_options(options, settings)
+    call_options, persist = apply_chat_defaults(call_options, persist, loads(chat.settings, {}) if chat else {})
+    return TurnPlan(
         chat=chat,
-        target=_target(database, chat, asking, own, around.env),
-        ask=ask,
-        manner=manner,
-        keep=keep,
-        origin=origin().limited(settings.get("audit.context")),
-        around=around,
+        target=_pick_target(database, chat, options, own, runtime_env.env),
+        input=ask,
+        call_options=call_options,
+        persist=persist,
+        caller=caller_info().restrict_to(settings.get("audit.context")),
+        runtime=runtime_env,
     )
 
 
-def with_tools(database: Database, plan: Plan, asking: Asking, confirm: Confirm | None, hooks: Hooks) -> Plan:
-    """Return the plan with the tools that the chat keeps and those that are asked for, and with its hooks."""
-    kept = loads(plan.chat["settings"], {}).get("tools", {}) if plan.chat else {}
-    given = [grant_of(database, one) for one in asking.get("tools", ())]
-    had = [grant for name, permission in kept.items() for grant in _kept(database, name, permission)]
-    tools = Tools(
-        approved=frozenset(asking.get("approve", ())),
-        ask=_asker(confirm) if confirm else None,
-        on_start=hooks.started,
-        on_end=hooks.ended,
+def add_tools(
+    database: Database, plan: TurnPlan, options: AskOptions, confirm: Confirm | None, hooks: Hooks
+) -> TurnPlan:
+    """Return the plan with its hooks, the chat's stored tools and the requested ones."""
+    stored = loads(plan.chat.settings, {}).get("tools", {}) if plan.chat else {}
+    requested = [parse_tool(database, one) for one in options.get("tools", ())]
+    chat_tools = [grant for name, permission in stored.items() for grant in _chat_tools(database, name, permission)]
+    tools = Toolset(
+        approved=frozenset(options.get("approve", ())),
+        ask=_approval_prompter(confirm) if confirm else None,
+        on_start=hooks.notify_tool_start,
+        on_end=hooks.notify_tool_end,
     )
-    return replace(plan, tools=tools.and_also(had).and_also(given), hooks=hooks)
+    return replace(plan, tools=tools.with_grants(chat_tools).with_grants(requested), hooks=hooks)
 
 
-def grant_of(database: Database, wanted: Any) -> Grant:
-    """Return a tool: a function of the program's, or one of the hub's by name."""
-    if isinstance(wanted, str):
-        return toolset.resolve(database, dict([toolset.parsed(wanted)]))[0]
-    if isinstance(wanted, FunctionTool):
-        more = {name: getattr(wanted, name) for name in ("name", "description", "schema", "permission", "timeout")}
-        return functions.granted(Function(wanted.function, **more))
-    if callable(wanted):
-        return functions.granted(Function(wanted))
-    raise UsageError(f'"{wanted!r}" is no tool', hint="a function, or the name of a tool in the hub")
+def parse_tool(database: Database, tool: Any) -> ToolGrant:
+    """Return the grant of a tool: a function, or the name of a tool in the hub."""
+    if isinstance(tool, str):
+        return toolset.resolve_grants(database, dict([toolset.parse_grant(tool)]))[0]
+    if isinstance(tool, FunctionTool):
+        more = {name: getattr(tool, name) for name in ("name", "description", "schema", "permission", "timeout")}
+        return toolset.grant_function(FunctionSpec(tool.function, **more))
+    if callable(tool):
+        return toolset.grant_function(FunctionSpec(tool))
+    raise UsageError(f'not a tool: "{tool!r}"', hint="pass a function, or the name of a tool in the hub")
 
 
-def without_of(persistence: Mapping[str, bool] | None) -> frozenset[str]:
-    """Return the kinds of rows that are not kept."""
+def parse_persistence(persistence: Mapping[str, bool] | None) -> frozenset[str]:
+    """Return the kinds of rows that are not stored."""
     for word in persistence or {}:
         if word not in _KINDS:
-            raise UsageError(f'persistence knows no "{word}"', hint=f"there are {', '.join(_KINDS)}")
-    return frozenset(_KINDS[word] for word, is_kept in (persistence or {}).items() if not is_kept)
+            raise UsageError(f'unknown persistence key "{word}"', hint=f"available: {', '.join(_KINDS)}")
+    return frozenset(_KINDS[word] for word, is_stored in (persistence or {}).items() if not is_stored)
 
 
-def origin() -> Origin:
-    """Return where a turn of a program is asked for."""
+def caller_info() -> CallerInfo:
+    """Return who runs a turn: folder, program and host."""
     try:
         folder = os.getcwd().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    except OSError:  # it was removed
+    except OSError:  # the folder was removed
         folder = None
-    return Origin(folder=folder, script="python", host=os.uname().nodename)
+    return CallerInfo(folder=folder, script="python", host=os.uname().nodename)
 
 
-def _manner(asking: Asking, settings: Mapping[str, Any]) -> Manner:
-    usual = Manner()
-    limit = asking.get("max_cost")
-    return Manner(
-        options=asking.get("options", {}),
-        thinking=asking.get("thinking"),
-        schema=schema_of(asking.get("schema")),
-        fix=asking.get("fix") or 0,
-        stream=asking.get("stream", True),
-        timeout_s=asking.get("timeout") or settings.get("timeout"),
-        wait_s=asking.get("wait") or 0.0,
-        retries=_first(asking.get("retries"), settings.get("retries"), usual.retries),
-        max_steps=_first(asking.get("max_steps"), settings.get("max_steps"), usual.max_steps),
-        history=asking.get("history"),
-        caps=caps(settings, None if limit is None else Purse(limit)),
+def _call_options(options: AskOptions, settings: Mapping[str, Any]) -> CallOptions:
+    defaults = CallOptions()
+    limit = options.get("max_cost")
+    return CallOptions(
+        options=options.get("options", {}),
+        thinking=options.get("thinking"),
+        schema=parse_schema(options.get("schema")),
+        fix=options.get("fix") or 0,
+        stream=options.get("stream", True),
+        timeout_s=options.get("timeout") or settings.get("timeout"),
+        wait_s=options.get("wait") or 0.0,
+        retries=_first_given(options.get("retries"), settings.get("retries"), defaults.retries),
+        max_steps=_first_given(options.get("max_steps"), settings.get("max_steps"), defaults.max_steps),
+        history=options.get("history"),
+        cost_limits=cost_limits(settings, None if limit is None else CommandBudget(limit)),
     )
 
 
-def _keep(asking: Asking, settings: Mapping[str, Any]) -> Keep:
-    return Keep(
+def _persist_options(options: AskOptions, settings: Mapping[str, Any]) -> PersistOptions:
+    return PersistOptions(
         without=frozenset() if settings.get("stream.keep", True) else frozenset({"streams"}),
-        rollback=asking.get("rollback", False) or settings.get("rollback", False),
-        metadata=asking.get("metadata", {}),
-        references=asking.get("references", {}),
-        tag=asking.get("tag"),
+        rollback=options.get("rollback", False) or settings.get("rollback", False),
+        metadata=options.get("metadata", {}),
+        references=options.get("references", {}),
+        tag=options.get("tag"),
     )
 
 
-def _target(database: Database, chat: Row | None, asking: Asking, own: Target | None, env: Mapping[str, str]) -> Target:
-    """Return what to talk to: what is asked for, then the other party's own, then environment and settings."""
-    model, connection = asking.get("model"), asking.get("connection")
+def _pick_target(
+    database: Database, chat: ChatRow | None, options: AskOptions, own: Target | None, env: Mapping[str, str]
+) -> Target:
+    """Return the target: the requested one, else the agent's or chat's own, else that of environment and settings."""
+    model, connection = options.get("model"), options.get("connection")
     if connection:
-        return target.with_model(target.of_connection(database, connection, env), model)
+        return target.with_model(target.for_connection(database, connection, env), model)
     if model:
         return target.resolve(database, model, env)
-    return own or (target.of_chat(database, chat, env) if chat else None) or target.resolve(database, None, env)
+    return own or (target.for_chat(database, chat, env) if chat else None) or target.resolve(database, None, env)
 
 
-def schema_of(given: Any) -> Mapping[str, Any] | None:
-    """Return the schema that is meant: a JSON Schema, its text, its short form, or a class that has one."""
-    if given is None:
+def parse_schema(schema: Any) -> Mapping[str, Any] | None:
+    """Return a JSON Schema from a schema, its JSON, its short form, or a class with ``model_json_schema``."""
+    if schema is None:
         return None
-    if isinstance(given, str):
+    if isinstance(schema, str):
         try:
-            given = loads(given) if given.lstrip().startswith("{") else schema_dsl.parse(given)
+            schema = loads(schema) if schema.lstrip().startswith("{") else schema_dsl.parse(schema)
         except ValueError as error:
-            raise UsageError(f'"schema" holds no JSON: {error}') from error
-    elif hasattr(given, "model_json_schema"):
-        given = given.model_json_schema()
-    if not isinstance(given, Mapping):
-        raise UsageError('"schema" takes a JSON Schema')
-    validate_output.check_schema(given)
-    return given
+            raise UsageError(f"schema is not valid JSON: {error}") from error
+    elif hasattr(schema, "model_json_schema"):
+        schema = schema.model_json_schema()
+    if not isinstance(schema, Mapping):
+        raise UsageError("schema must be a JSON Schema")
+    turn_result.check_schema(schema)
+    return schema
 
 
-def _file(given: Any) -> File:
-    if isinstance(given, File):
-        return given
-    return file_of(given) if isinstance(given, bytes) else read_file(os.fspath(given))
+def _parse_file(file: Any) -> File:
+    if isinstance(file, File):
+        return file
+    return attachment_from_bytes(file) if isinstance(file, bytes) else read_attachment(os.fspath(file))
 
 
-def _kept(database: Database, name: str, permission: Any) -> tuple[Grant, ...]:
+def _chat_tools(database: Database, name: str, permission: Any) -> tuple[ToolGrant, ...]:
     try:
-        return toolset.resolve(database, {name: permission})
-    except NotFoundError:  # it is gone; the chat goes on without it
+        return toolset.resolve_grants(database, {name: permission})
+    except NotFoundError:  # the tool was deleted; the chat continues without it
         return ()
 
 
-def _asker(confirm: Confirm) -> Callable[[Question], Reply]:
-    def ask(question: Question) -> Reply:
+def _approval_prompter(confirm: Confirm) -> Callable[[ApprovalRequest], ApprovalReply]:
+    def ask(question: ApprovalRequest) -> ApprovalReply:
         reply = confirm(question)
         return ("once" if reply else "no") if isinstance(reply, bool) else reply
 
     return ask
 
 
-def _hook(one: Middleware, name: str) -> Any:
-    """Return a hook that is more than the empty one of :class:`Middleware`."""
+def _find_hook(one: Middleware, name: str) -> Any:
+    """Return a hook if the middleware overrides the empty one of :class:`Middleware`."""
     found = getattr(one, name, None)
     return None if getattr(found, "__func__", None) is getattr(Middleware, name) else found
 
 
-def _first(*values: Any) -> Any:
+def _first_given(*values: Any) -> Any:
     return next(value for value in values if value is not None)

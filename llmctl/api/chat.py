@@ -1,42 +1,39 @@
-"""A conversation in the hub, as a program talks in it."""
+"""A chat in the hub, for Python programs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from llmctl.api import ask_options
-from llmctl.api.ask_options import Asking, Habits
+from llmctl.api.ask_options import AskOptions, ChatDefaults
 from llmctl.api.middleware import Middleware
 from llmctl.api.response import Response
-from llmctl.api.stream import Course, Stream
+from llmctl.api.runtime import Runtime
+from llmctl.api.stream import Stream, StreamState
 from llmctl.core.errors import LlmctlError
 from llmctl.engine.chats import lookup
 from llmctl.engine.connections import target
+from llmctl.engine.events import TurnEvent
 from llmctl.engine.inspect import transcript
 from llmctl.engine.maintenance import delete as maintenance_delete
-from llmctl.engine.turn import fallback
-from llmctl.engine.turn.hooks import Hooks
-from llmctl.engine.turn.plan import Plan
-from llmctl.engine.turn.result import TurnEvent
-from llmctl.engine.turn.turn import Turn
+from llmctl.engine.turn.options import Hooks, TurnPlan
+from llmctl.engine.turn.turn import Turn, can_fall_back, fallback_plan
 from llmctl.store.database import Database, Row
 from llmctl.store.records import chats, invocations, threads
-from llmctl.store.serialize import Shape
+from llmctl.store.records.types import ChatRow
+from llmctl.store.serialize import Serializer
 from llmctl.store.stats import query
-
-if TYPE_CHECKING:
-    from llmctl.api.hub import Hub
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Chat:
-    """A chat: made by :meth:`Hub.create_chat`, found again by :meth:`Hub.load_chat`, from any thread.
+    """A chat, from :meth:`Hub.create_chat` or :meth:`Hub.load_chat`. It can be used from any thread.
 
-    What is said, called, answered and paid is in the hub; the object itself knows only its id and what only code can
-    hold: functions, hooks and middlewares.
+    Messages, tool calls and costs are in the hub; the object holds only the id and what exists in code only:
+    functions, hooks and middlewares.
 
     >>> from llmctl import Hub
     >>> with Hub(":memory:") as hub:
@@ -46,10 +43,10 @@ class Chat:
     ['system', 'user', 'assistant']
     """
 
-    def __init__(self, hub: Hub, chat_id: str, habits: Habits) -> None:
-        self._hub = hub
-        self._habits = habits
-        #: The id of the chat's row.
+    def __init__(self, runtime: Runtime, chat_id: str, defaults: ChatDefaults) -> None:
+        self._runtime = runtime
+        self._defaults = defaults
+        #: Id of the chat's row.
         self.chat_id = chat_id
 
     @property
@@ -60,13 +57,16 @@ class Chat:
         return f"<{type(self).__name__} {self.id}>"
 
     def ask(
-        self, prompt: str | None = None, *, on_event: Callable[[TurnEvent], object] | None = None, **how: Unpack[Asking]
+        self,
+        prompt: str | None = None,
+        *,
+        on_event: Callable[[TurnEvent], object] | None = None,
+        **how: Unpack[AskOptions],
     ) -> Response:
-        """Say something and return the answer, when it is complete; ``on_event`` is told what happens meanwhile.
+        """Send a prompt and return the complete answer; ``on_event`` receives the events of the turn.
 
-        Without a prompt an unfinished turn is gone on with: one that was broken off, or waits for an approval.
-        Raises the :class:`LlmctlError` of what went wrong, with ``chat_id`` and ``request_id``; what was said and
-        what came of it is in the hub with its status.
+        Without a prompt, resume an unfinished turn: one that was interrupted or waits for an approval. Raises
+        :class:`LlmctlError` with ``chat_id`` and ``request_id``; the prompt and any partial answer are in the hub.
         """
         with self.stream(prompt, **how) as stream:
             for event in stream.events():
@@ -74,122 +74,126 @@ class Chat:
                     on_event(event)
             return stream.response
 
-    def stream(self, prompt: str | None = None, **how: Unpack[Asking]) -> Stream:
-        """Say something and return the answer as it comes; keywords are those of :meth:`ask`."""
-        return self._hub.opened(Stream(lambda course: self._turns(course, prompt, self._habits.over(how))))
+    def stream(self, prompt: str | None = None, **how: Unpack[AskOptions]) -> Stream:
+        """Send a prompt and return the answer as a stream; keywords as for :meth:`ask`."""
+        options = self._defaults.merged_with(how)
+        return self._runtime.track_stream(Stream(lambda state: self._run_turn(state, prompt, options)))
 
     def messages(self, *, steps: bool = False) -> list[Row]:
         """Return the messages as records, oldest first: ``role content status tool_calls attachments`` …
 
-        With ``steps`` all of the thread: what stands between a question and its answer, too.
+        With ``steps``, include the intermediate steps of turns: tool calls and their results.
         """
-        with self._hub.lent() as database:
-            thread = threads.of_chat(database, self.chat_id)
-            return transcript.conversation(database, thread["id"], steps=steps) if thread else []
+        with self._runtime.connection() as database:
+            thread = threads.find_for_chat(database, self.chat_id)
+            return transcript.conversation(database, thread.id, steps=steps) if thread else []
 
     def stats(self) -> Row:
-        """Return the figures of ``stats --json``, of this chat: counted in the hub, from the ledger."""
-        with self._hub.lent() as database:
+        """Return the usage of this chat, as ``stats --json`` has it."""
+        with self._runtime.connection() as database:
             return query.chat_stats(database, self.chat_id)
 
     def record(self) -> Row:
         """Return the chat's row as a record: name, model, metadata, custom fields …"""
-        with self._hub.lent() as database:
-            return Shape(database, "chats").record(chats.one(database, self.chat_id))
+        with self._runtime.connection() as database:
+            return Serializer(database, "chats").to_record(chats.get_summary(database, self.chat_id))
 
     def pending(self) -> list[Row]:
-        """Return the calls that wait for a decision; ``ask(approve=[name])`` goes on with them."""
-        with self._hub.lent() as database:
-            thread = threads.of_chat(database, self.chat_id)
-            rows = invocations.unanswered(database, thread["id"]) if thread else []
-            return [row for row in rows if row["status"] == "pending"]
+        """Return the tool calls that wait for approval; ``ask(approve=[name])`` approves and continues."""
+        with self._runtime.connection() as database:
+            thread = threads.find_for_chat(database, self.chat_id)
+            return invocations.list_pending_columns(database, thread.id) if thread else []
 
     def delete(self, *, with_usage: bool = False) -> None:
-        """Delete every copy of its text. The numbers stay in the ledger, unless ``with_usage``."""
-        with self._hub.lent() as database:
-            maintenance_delete.erase(database, [self.chat_id], with_usage=with_usage)
+        """Delete the chat with every copy of its text. Usage still counts, unless ``with_usage`` deletes it too."""
+        with self._runtime.connection() as database:
+            maintenance_delete.delete_chats(database, [self.chat_id], with_usage=with_usage)
 
-    def having(self, **how: Unpack[Asking]) -> Self:
-        """Return the same chat with these keywords for each of its turns."""
-        return self._with(replace(self._habits, asking=self._habits.over(how)))
+    def having(self, **how: Unpack[AskOptions]) -> Self:
+        """Return the same chat with these options for all its turns."""
+        return self._copy_with(replace(self._defaults, options=self._defaults.merged_with(how)))
 
     def with_tool(self, *tools: Any) -> Self:
-        """Return the same chat with further tools: ``chat.with_tool(weather).ask("How is it in London?")``."""
+        """Return the same chat with additional tools: ``chat.with_tool(weather).ask("How is it in London?")``."""
         return self.having(tools=tools)
 
     def with_instructions(self, text: str) -> Self:
-        """Return the same chat with another system prompt; it counts from the next turn on."""
+        """Return the same chat with another system prompt, used from the next turn on."""
         return self.having(instructions=text)
 
     def use(self, *middlewares: Middleware) -> Self:
-        """Return the same chat with further middlewares."""
-        return self._with(replace(self._habits, middlewares=(*self._habits.middlewares, *middlewares)))
+        """Return the same chat with additional middlewares."""
+        return self._copy_with(replace(self._defaults, middlewares=(*self._defaults.middlewares, *middlewares)))
 
     def before_request(self, function: F) -> F:
         """Register a hook, as a decorator; see :class:`Middleware`."""
-        return self._heard("before_request", function)
+        return self._add_hook("before_request", function)
 
     def after_response(self, function: F) -> F:
         """Register a hook, as a decorator."""
-        return self._heard("after_response", function)
+        return self._add_hook("after_response", function)
 
     def on_tool_start(self, function: F) -> F:
         """Register a hook, as a decorator."""
-        return self._heard("on_tool_start", function)
+        return self._add_hook("on_tool_start", function)
 
     def on_tool_end(self, function: F) -> F:
         """Register a hook, as a decorator."""
-        return self._heard("on_tool_end", function)
+        return self._add_hook("on_tool_end", function)
 
     def on_error(self, function: F) -> F:
         """Register a hook, as a decorator."""
-        return self._heard("on_error", function)
+        return self._add_hook("on_error", function)
 
-    def _heard(self, name: str, function: F) -> F:
-        self._habits = self.use(ask_options.heard(name, function))._habits
+    def _add_hook(self, name: str, function: F) -> F:
+        self._defaults = self.use(ask_options.hook_middleware(name, function))._defaults
         return function
 
-    def _with(self, habits: Habits) -> Self:
+    def _copy_with(self, defaults: ChatDefaults) -> Self:
         same = type(self).__new__(type(self))
         same.__dict__.update(self.__dict__)
-        same._habits = habits
+        same._defaults = defaults
         return same
 
-    def _hooks(self) -> Hooks:
-        return ask_options.hooks_of((*self._hub.middlewares, *self._habits.middlewares))
+    def _build_hooks(self) -> Hooks:
+        return ask_options.build_hooks((*self._runtime.middlewares, *self._defaults.middlewares))
 
-    def _plan(self, database: Database, chat: Row, prompt: str | None, how: Asking, hooks: Hooks) -> Plan:
-        ask = ask_options.ask_of(prompt, how)
-        plan = ask_options.plan(database, chat, ask, how, None, self._hub.around)
-        return ask_options.with_tools(database, plan, how, self._habits.confirm, hooks)
+    def _build_plan(
+        self, database: Database, chat: ChatRow, prompt: str | None, how: AskOptions, hooks: Hooks
+    ) -> TurnPlan:
+        ask = ask_options.parse_prompt(prompt, how)
+        plan = ask_options.build_plan(database, chat, ask, how, None, self._runtime.runtime_env)
+        return ask_options.add_tools(database, plan, how, self._defaults.confirm, hooks)
 
-    def _turns(self, course: Course, prompt: str | None, how: Asking) -> Generator[TurnEvent, None, None]:
-        """Run the turn; where a model gives nothing, the fallbacks take over."""
-        hooks = self._hooks()
-        with self._hub.lent() as database:
+    def _run_turn(self, state: StreamState, prompt: str | None, how: AskOptions) -> Generator[TurnEvent, None, None]:
+        """Run the turn; if a model cannot be used, try the fallbacks in order."""
+        hooks = self._build_hooks()
+        with self._runtime.connection() as database:
             try:
-                chat = lookup.by_reference(database, self.chat_id)
-                plan = self._plan(database, chat, prompt, how, hooks)
+                chat = lookup.get_chat(database, self.chat_id)
+                plan = self._build_plan(database, chat, prompt, how, hooks)
                 for ref in how.get("fallback") or ():
-                    other = target.resolve(database, ref, self._hub.env)
+                    other = target.resolve(database, ref, self._runtime.env)
                     try:
-                        yield from _events(database, plan, course)
+                        yield from _turn_events(database, plan, state)
                         return
                     except LlmctlError as error:
-                        if not fallback.is_worth_it(error, course.outcome):
+                        if not can_fall_back(error, state.result):
                             raise
-                        course.notes.append(f"{error.message}; going on with {other.connection or other.provider.name}")
-                    plan = fallback.next_plan(database, plan, other, course.outcome)
-                yield from _events(database, plan, course)
+                        state.notes.append(
+                            f"{error.message}; falling back to {other.connection or other.provider.name}"
+                        )
+                    plan = fallback_plan(database, plan, other, state.result)
+                yield from _turn_events(database, plan, state)
             except Exception as error:
-                hooks.failed(error)
+                hooks.notify_error(error)
                 raise
 
 
-def _events(database: Database, plan: Plan, course: Course) -> Generator[TurnEvent, None, None]:
+def _turn_events(database: Database, plan: TurnPlan, state: StreamState) -> Generator[TurnEvent, None, None]:
     turn = Turn(database, plan)
-    course.outcome = turn.outcome
+    state.result = turn.result
     with turn:
         for event in turn.events():
-            turn.settle()  # what a program gets may be shown at once
+            turn.flush()  # the program may display an event at once, so it must be stored
             yield event

@@ -1,41 +1,41 @@
-"""What looks on while a chat talks: one object for all its hooks."""
+"""Middleware: hooks that run around the requests and tools of a chat."""
 
 from __future__ import annotations
 
-# Nothing is imported here: a file with an agent's class is opened by every process that runs one of its tools.
+# No imports: every process that runs a tool of an agent class imports this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llmctl.core.chat import ChatRequest, ChatResponse
-    from llmctl.engine.turn.result import ToolRun
+    from llmctl.engine.events import ToolEvent
 
-#: The methods that are hooks.
+#: Names of the hook methods.
 HOOKS = ("before_request", "after_response", "on_tool_start", "on_tool_end", "on_error")
 
 
 class Middleware:
-    """Derive from it and define what you need; the rest does nothing.
+    """Derive from it and override the hooks you need; the others do nothing.
 
-    Requests pass the hub's middlewares first, then the chat's; answers, tools and errors pass them the other way
-    round. All are called in the thread that asks. What ``before_request`` raises ends the turn before anything is
-    sent; the others only hear: what they raise goes to the log of the name ``llmctl``, and the turn goes on.
+    Requests pass the hub's middlewares first, then the chat's; answers, tools and errors in reverse order. Hooks run
+    in the thread of the turn. An exception in ``before_request`` ends the turn before anything is sent; in other hooks
+    it is logged to the logger ``llmctl``, and the turn continues.
     """
 
     def before_request(self, request: ChatRequest) -> ChatRequest | None:
-        """Return another request (``dataclasses.replace``), or None to leave it; called before each step of a turn."""
+        """Return a changed request (``dataclasses.replace``) or None to keep it; called before each step of a turn."""
         return None
 
     def after_response(self, response: ChatResponse) -> object:
-        """Hear of a complete answer, when it is in the hub."""
+        """Called with a complete answer, after it was stored."""
         return None
 
-    def on_tool_start(self, run: ToolRun) -> object:
-        """Hear of a tool that is about to run."""
+    def on_tool_start(self, run: ToolEvent) -> object:
+        """Called before a tool runs."""
         return None
 
-    def on_tool_end(self, run: ToolRun) -> object:
-        """Hear of a tool that ended; ``run.status`` and ``run.result`` say how."""
+    def on_tool_end(self, run: ToolEvent) -> object:
+        """Called after a tool ended, with ``run.status`` and ``run.result``."""
         return None
 
     def on_error(self, error: BaseException) -> object:
-        """Hear of what ended a turn."""
+        """Called with the error that ended a turn."""
         return None

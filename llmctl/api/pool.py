@@ -1,4 +1,4 @@
-"""Connections to one hub: as many as there are turns at the same time, whichever threads they are in."""
+"""A pool of connections to one hub: one per concurrent turn, regardless of threads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from llmctl.store import opening, write_spool
 from llmctl.store.database import Database
 
 
-class Pool:
-    """Lends connections, opens one where none is idle, and keeps those that come back.
+class ConnectionPool:
+    """Lends connections, opens one if none is idle, and reuses those that are returned.
 
-    A generator may be gone on with in another thread than it began in: so a connection belongs to a turn, and to no
-    thread. A hub in memory has one connection, for one thread.
+    A generator may be resumed in another thread than it started in, so a connection belongs to a turn, not to a
+    thread. An in-memory hub has one connection, for one thread.
     """
 
     def __init__(self, path: str, spool_folder: str | None) -> None:
@@ -30,29 +30,29 @@ class Pool:
         self._is_closed = False
 
     def open(self, *, create: bool, prepare: opening.Prepare) -> None:
-        """Open the first connection; make the hub where it is missing."""
+        """Open the first connection; with ``create``, create a missing hub."""
         database = opening.open_hub(self._path, "create" if create else "write", prepare=prepare)
-        if any(map(os.path.exists, write_spool.places(database.path, self._spool_folder))):
-            write_spool.take_in(database, self._spool_folder)
+        if any(map(os.path.exists, write_spool.spool_paths(database.path, self._spool_folder))):
+            write_spool.replay(database, self._spool_folder)
         self._idle.append(database)
 
     @contextmanager
-    def lent(self) -> Iterator[Database]:
+    def connection(self) -> Iterator[Database]:
         """Lend a connection for the block."""
         if self._path == opening.MEMORY:
-            yield self._only()
+            yield self._memory_connection()
             return
-        database = self._taken()
+        database = self._acquire()
         try:
             yield database
         finally:
-            self._give_back(database)
+            self._release(database)
 
     @contextmanager
-    def reading(self) -> Iterator[Database]:
-        """Lend one that can be spoiled for writing."""
+    def readonly_connection(self) -> Iterator[Database]:
+        """Lend a connection that only reads."""
         if self._path == opening.MEMORY:
-            yield self._only()
+            yield self._memory_connection()
             return
         database = opening.open_hub(self._path, "read")
         try:
@@ -61,35 +61,35 @@ class Pool:
             database.close()
 
     def close(self) -> None:
-        """Close what is idle; what is lent is closed when it comes back."""
+        """Close idle connections; lent ones are closed when they are returned."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
         for database in idle:
             database.close()
 
-    def _taken(self) -> Database:
+    def _acquire(self) -> Database:
         with self._lock:
             if self._is_closed:
                 raise StorageError("the hub is closed", reason="closed")
             if self._process != os.getpid():
-                # A connection must not be used, nor closed, by a child: https://www.sqlite.org/howtocorrupt.html
+                # A child process must neither use nor close it: https://www.sqlite.org/howtocorrupt.html
                 self._parents += self._idle
                 self._idle, self._process = [], os.getpid()
             if self._idle:
                 return self._idle.pop()
         return opening.open_hub(self._path, "write")
 
-    def _give_back(self, database: Database) -> None:
+    def _release(self, database: Database) -> None:
         with self._lock:
             if not self._is_closed:
                 self._idle.append(database)
                 return
         database.close()
 
-    def _only(self) -> Database:
+    def _memory_connection(self) -> Database:
         if self._is_closed or not self._idle:
             raise StorageError("the hub is closed", reason="closed")
         if get_ident() != self._thread:
-            raise UsageError("a hub in memory belongs to the thread that made it", hint="give it a file")
+            raise UsageError("an in-memory hub belongs to the thread that created it", hint="use a file")
         return self._idle[0]

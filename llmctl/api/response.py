@@ -1,4 +1,4 @@
-"""What a turn came to, as a program reads it."""
+"""The result of a turn, for Python programs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from llmctl.engine.tools.records import parsed_arguments
-from llmctl.engine.turn.result import Outcome
+from llmctl.engine.tools.records import decode_arguments
+from llmctl.engine.turn.result import TurnResult
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The object of ``chat --json``: ids of the last step, sums of the turn. ``str(response)`` is its text.
+    """The result of a turn, as ``chat --json`` has it: ids of the last step, totals of the turn. ``str()`` is its text.
 
     ``usage`` has ``input_tokens output_tokens total_tokens cached_tokens cache_write_tokens thinking_tokens``;
-    ``cost`` is in US dollars, None where no price is known. ``data`` is the value of an answer that had to meet a
+    ``cost`` is in US dollars, None if the price is unknown. ``data`` is the parsed value of an answer with a
     schema. ``tool_calls`` have ``id name arguments result status``.
     """
 
@@ -38,7 +38,7 @@ class Response:
     message_id: str | None
     request_id: str | None
     session_id: str | None
-    #: What was left out or given up on the way, in words.
+    #: Messages about what was left out or went wrong.
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
@@ -53,11 +53,11 @@ class Response:
         return self.usage["output_tokens"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as ``chat --json`` writes it."""
+        """Return it as ``chat --json`` prints it."""
         return {name.name: getattr(self, name.name) for name in fields(self) if name.name != "notes"}
 
 
-def response_of(outcome: Outcome, notes: tuple[str, ...] = ()) -> Response:
-    """Return what a turn came to, or has come to so far."""
-    found = dict(outcome.as_json(parsed_arguments))
-    return Response(**found | {"content": found["content"] or "", "notes": notes})
+def to_response(result: TurnResult, notes: tuple[str, ...] = ()) -> Response:
+    """Return the result of a turn, or its current state."""
+    values = dict(result.to_json(decode_arguments))
+    return Response(**values | {"content": values["content"] or "", "notes": notes})

@@ -1,4 +1,4 @@
-"""An answer as it comes: pieces of text, or all events."""
+"""A streamed answer: pieces of text, or all events."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from llmctl.api.response import Response, response_of
+from llmctl.api.response import Response, to_response
 from llmctl.core.events import TextDelta
-from llmctl.engine.turn.result import Note, Outcome, TurnEvent
+from llmctl.engine.events import Notice, TurnEvent
+from llmctl.engine.turn.result import TurnResult
 
 
 @dataclass(slots=True)
-class Course:
-    """How a turn goes. The turn knows this and not its stream, so that a stream nobody holds any more ends at once."""
+class StreamState:
+    """State of a turn. The turn refers to it instead of the stream, so that an unused stream is collected at once."""
 
-    outcome: Outcome = field(default_factory=Outcome)
+    result: TurnResult = field(default_factory=TurnResult)
     notes: list[str] = field(default_factory=list)
 
 
 class Stream:
-    """Iterate over it for the text as it comes, or over :meth:`events` for all; then ask for the :attr:`response`.
+    """Iterate over it for the text, or over :meth:`events` for everything; :attr:`response` is the result.
 
-    Each piece is in the hub before you get it. Nothing is sent before the first piece is asked for. Whoever stops
-    early closes it: ``with chat.stream(...) as stream`` does, so do :meth:`close`, the end of the hub and, at the
-    latest, the garbage collector; what came by then stays, as an answer that was interrupted. In a turn with tools
-    the text of every step comes.
+    Each piece is in the hub before you get it. Nothing is sent before the first piece is requested. To stop early,
+    close it: ``with chat.stream(...) as stream`` does, as do :meth:`close`, closing the hub and the garbage collector;
+    the text so far is stored as an interrupted answer. In a turn with tools the text of every step is streamed.
     """
 
-    def __init__(self, run: Callable[[Course], Generator[TurnEvent, None, None]]) -> None:
-        self._course = Course()
-        self._running = run(self._course)
+    def __init__(self, run: Callable[[StreamState], Generator[TurnEvent, None, None]]) -> None:
+        self._state = StreamState()
+        self._events = run(self._state)
 
     @property
     def response(self) -> Response:
-        """What the turn came to; before its end, what it has come to so far."""
-        return response_of(self._course.outcome, tuple(self._course.notes))
+        """The result of the turn; before its end, the result so far."""
+        return to_response(self._state.result, tuple(self._state.notes))
 
     def events(self) -> Iterator[TurnEvent]:
-        """Yield what happens: ``Started``, ``TextDelta``, ``ThinkingDelta``, ``ToolRun``, ``Pending``, ``Waiting`` …"""
-        for event in self._running:
-            if isinstance(event, Note):
-                self._course.notes.append(event.text)
+        """Yield all events: ``StepStarted``, ``TextDelta``, ``ThinkingDelta``, ``ToolEvent``, ``ApprovalNeeded`` …"""
+        for event in self._events:
+            if isinstance(event, Notice):
+                self._state.notes.append(event.text)
             yield event
 
     def __iter__(self) -> Iterator[str]:
@@ -52,9 +52,9 @@ class Stream:
         return next(iter(self))
 
     def close(self) -> None:
-        """Break it off, if it is not at its end; its rows are finished then."""
-        with suppress(ValueError):  # another thread is just in the middle of it
-            self._running.close()
+        """Interrupt the turn if it is still running, and finish its rows."""
+        with suppress(ValueError):  # another thread is running it
+            self._events.close()
 
     def __enter__(self) -> Stream:
         return self

@@ -1,1 +1,1 @@
-"""Flags, terminal and exit codes. A command is: flags, one call into the engine or the store, one rendering."""
+"""The command line: flags, terminal output and exit codes. A command parses flags, makes one call and renders once."""

@@ -1,8 +1,10 @@
-"""All commands as strings: names, helps, modules. Help and completion read this and import nothing.
+"""All commands as strings: names, help lines, modules. Help and completion read this and import nothing.
 
-``chats list`` is the function ``list_`` of ``llmctl/cli/commands/chats.py``: a command's name with ``-`` as ``_``,
-and a trailing ``_`` where the plain name is Python's own (``list_``, ``set_``, ``help_``). The help here is the
-first line of that function's docstring.
+The path is the command line: ``chats list`` is the function ``list_`` of ``llmctl/cli/commands/chats/list.py``, and
+``stats`` is ``stats`` of ``llmctl/cli/commands/stats.py``. A ``-`` becomes ``_``; a module whose name is a keyword and
+a function whose name is a keyword or a builtin end in ``_`` (``import_.py``, ``set_``). A command that has no verbs
+but several files is a folder with a ``command.py`` (``report``). The help here is the first line of that function's
+docstring.
 """
 
 from __future__ import annotations
@@ -12,167 +14,169 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import NamedTuple
 
-TALK = "Talk"
-LOOK_BACK = "Look back"
-SET_UP = "Set up"
-MAINTAIN = "Maintain"
-PLUMBING = "Plumbing"
+CORE = "Core commands"
+HISTORY = "History and usage"
+SETUP = "Setup"
+MAINTENANCE = "Maintenance"
+PLUMBING = "Low-level commands"
 
-#: In the order of the help; what stands under the last one appears in ``llmctl help --all`` only.
-PANELS = (TALK, LOOK_BACK, SET_UP, MAINTAIN, PLUMBING)
+#: In the order of the help; the last panel appears only in ``llmctl help --all``.
+PANELS = (CORE, HISTORY, SETUP, MAINTENANCE, PLUMBING)
 
 
-class Entry(NamedTuple):
-    """A command, or a group of them (``subcommands``: name to help; ``session new`` is below ``session``)."""
+class CatalogEntry(NamedTuple):
+    """A command, or a group with its subcommands (name to help; ``session new`` is below ``session``)."""
 
     panel: str
     help: str
     subcommands: Mapping[str, str] = {}
 
 
-CATALOG: dict[str, Entry] = {
-    "chat": Entry(TALK, "Talk to a model: one-shot, piped, continued or interactive"),
-    "run": Entry(TALK, "Run a prompt file: a prompt with its model, options and schema in TOML"),
-    "embed": Entry(TALK, "Turn texts into vectors"),
-    "image": Entry(TALK, "Draw a picture, or change one"),
-    "agent": Entry(
-        TALK,
-        "Manage agents and talk to them, in sessions that go on",
+CATALOG: dict[str, CatalogEntry] = {
+    "chat": CatalogEntry(CORE, "Chat with a model: one-shot, piped, continued or interactive"),
+    "run": CatalogEntry(CORE, "Run a prompt file: a prompt with its model, options and schema in TOML"),
+    "embed": CatalogEntry(CORE, "Embed texts as vectors"),
+    "image": CatalogEntry(CORE, "Generate or edit an image"),
+    "agent": CatalogEntry(
+        CORE,
+        "Manage agents and chat with them in persistent sessions",
         {
-            "create": "Make an agent",
-            "apply": "Bring agents into the hub as their files say",
+            "create": "Create an agent",
+            "apply": "Create or update agents from files",
             "list": "List agents",
             "show": "Show an agent",
-            "edit": "Change an agent; its sessions go on with what it is then",
+            "edit": "Edit an agent; its sessions use the new definition",
             "remove": "Remove an agent; its sessions keep their history",
-            "attach": "Let an agent use tools, or change how freely it may",
-            "detach": "Take tools from an agent",
-            "run": "Talk to an agent, in a new session or in one that is gone on with",
-            "sessions": "List sessions, the newest first",
-            "session": "Begin, show, compare and delete sessions",
-            "session new": "Begin a session of an agent, with what it should know",
+            "attach": "Attach tools to an agent, or change their permission",
+            "detach": "Detach tools from an agent",
+            "run": "Talk to an agent, in a new or an existing session",
+            "sessions": "List agent sessions, newest first",
+            "session": "Create, show, compare and delete sessions",
+            "session new": "Create a session of an agent, with metadata for its instructions",
             "session show": "Show a session",
-            "session diff": "Show what changed in an agent's definition since the session's last turn",
-            "session delete": "Delete a session with its chat and every copy of its text",
+            "session diff": "Show how an agent's definition changed since the session's last turn",
+            "session delete": "Delete a session, its chat and every copy of the text",
         },
     ),
-    "chats": Entry(
-        LOOK_BACK,
+    "chats": CatalogEntry(
+        HISTORY,
         "Manage conversations",
         {
-            "list": "List conversations, the newest first",
+            "list": "List conversations, newest first",
             "show": "Show a conversation",
-            "new": "Begin a conversation without asking anything",
-            "edit": "Change what a conversation keeps: model, options, description, metadata",
-            "search": "Find messages by their words",
-            "rename": "Give a conversation another name",
-            "fork": "Copy a conversation up to a message, to go on differently",
-            "render": "Write out a whole thread; keep, list and compare snapshots of it",
-            "unlock": "Free a conversation that a dead process holds",
-            "delete": "Delete a conversation and every copy of its text",
+            "new": "Create a conversation without calling a model",
+            "edit": "Edit a conversation: name, model, options, description, metadata",
+            "search": "Search messages by their words",
+            "rename": "Rename a conversation",
+            "fork": "Copy a conversation up to a message, to continue it differently",
+            "render": "Print a whole thread; save, list and compare snapshots of it",
+            "unlock": "Unlock a conversation held by a dead process",
+            "delete": "Delete conversations and every copy of their text",
         },
     ),
-    "stats": Entry(LOOK_BACK, "Show tokens, cost, latency and errors, of a chat or of everything"),
-    "report": Entry(LOOK_BACK, "Draw a dashboard: cost, tokens, latency, errors, tools and chats, as one HTML file"),
-    "request": Entry(
-        LOOK_BACK,
-        "Look into the ledger of requests",
+    "stats": CatalogEntry(HISTORY, "Show tokens, cost, latency and errors, for one chat or in total"),
+    "report": CatalogEntry(HISTORY, "Write an HTML dashboard of cost, tokens, latency, errors, tools and chats"),
+    "request": CatalogEntry(
+        HISTORY,
+        "Inspect and replay requests",
         {
-            "list": "List requests, the newest first",
-            "show": "Show a request, its HTTP attempts and what was streamed",
-            "curl": "Print a request as a curl command, without its key",
+            "list": "List requests, newest first",
+            "show": "Show a request, its HTTP attempts and its stream",
+            "curl": "Print a request as a curl command, without the API key",
             "replay": "Send a request again",
         },
     ),
-    "job": Entry(
-        LOOK_BACK,
-        "Look after tracked work",
+    "job": CatalogEntry(
+        HISTORY,
+        "Run and manage background jobs",
         {
-            "list": "List jobs, the newest first",
+            "list": "List jobs, newest first",
             "show": "Show a job",
             "log": "Print the log of a job",
-            "run": "Run a command as a job: with a log, an exit code and a place in the hub",
-            "wait": "Wait for a job to end, and leave with its exit code",
-            "cancel": "End a job: what runs is asked to end, and what it did so far is kept",
-            "retry": "Run a command that ended once more, or go on with the chat of a turn that broke off",
-            "recover": "Finish the turns of processes that died",
+            "run": "Run a command as a job, with its log and exit code kept in the hub",
+            "wait": "Wait for a job to end and exit with its exit code",
+            "cancel": "Cancel a job; what it has done so far is kept",
+            "retry": "Run a finished command again, or continue the chat of an interrupted turn",
+            "recover": "Recover the jobs of processes that died",
         },
     ),
-    "export": Entry(LOOK_BACK, "Write out conversations, or the whole hub"),
-    "import": Entry(LOOK_BACK, "Take in conversations: of another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI"),
-    "tool": Entry(
-        SET_UP,
-        "Manage tools and decide on their calls",
+    "export": CatalogEntry(HISTORY, "Export conversations or the whole hub"),
+    "import": CatalogEntry(
+        HISTORY, "Import conversations from another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI"
+    ),
+    "tool": CatalogEntry(
+        SETUP,
+        "Manage tools and approve or deny their calls",
         {
             "add": "Add a tool",
             "list": "List tools",
-            "show": "Show a tool, and the rules that are remembered of it",
-            "edit": "Change a tool, or what is remembered of it",
-            "remove": "Remove a tool. Its runs stay",
-            "invoke": "Run a tool yourself, the same way a model does",
-            "invocations": "List runs of tools, the newest first; with an id show that one",
-            "pending": "List the calls that wait for your decision, the oldest first",
-            "approve": "Let a call run that waits: this tool with these arguments, nothing else",
-            "deny": "Refuse a call that waits. The model is told, and goes on without it",
+            "show": "Show a tool and its permission rules",
+            "edit": "Edit a tool or its permission rules",
+            "remove": "Remove a tool; its invocations are kept",
+            "invoke": "Run a tool the way a model does",
+            "invocations": "List tool invocations, newest first, or show one",
+            "pending": "List the calls that await approval, oldest first",
+            "approve": "Approve a pending call: this tool with these arguments, nothing else",
+            "deny": "Deny a pending call; the model is told and continues without it",
         },
     ),
-    "init": Entry(SET_UP, "Make or upgrade the hub and find connections"),
-    "connection": Entry(
-        SET_UP,
+    "init": CatalogEntry(SETUP, "Create or upgrade the hub and discover connections"),
+    "connection": CatalogEntry(
+        SETUP,
         "Manage connections to models",
         {
             "add": "Add a connection",
             "list": "List connections",
             "show": "Show a connection",
-            "edit": "Change a connection",
+            "edit": "Edit a connection",
             "remove": "Remove a connection",
-            "test": "Ask a connection whether it works",
-            "models": "List the models that a connection offers",
-            "default": "Show or choose the connection that is used when none is named",
+            "test": "Test whether a connection works",
+            "models": "List the models a connection offers",
+            "default": "Show or set the default connection",
         },
     ),
-    "model": Entry(
-        SET_UP,
-        "Look up models, what they cost, and names of your own for them",
+    "model": CatalogEntry(
+        SETUP,
+        "Look up models and prices, and define aliases",
         {
-            "list": "List models with what they take, can do and cost",
-            "show": "Show what is known of a model",
-            "price": "Show what a model cost and costs, or set it",
-            "reprice": "Tell again what requests cost that nobody could price",
-            "alias": "Give a model a name of your own, with options; list and remove such names",
+            "list": "List models with their limits, capabilities and prices",
+            "show": "Show a model's limits, capabilities and price",
+            "price": "Show a model's price history, or set a price",
+            "reprice": "Recalculate the cost of unpriced requests",
+            "alias": "Add, list and remove aliases for models",
         },
     ),
-    "settings": Entry(
-        SET_UP,
+    "settings": CatalogEntry(
+        SETUP,
         "Read and change settings",
         {
-            "list": "List settings with their values",
+            "list": "List settings and their values",
             "get": "Print the value of a setting",
             "set": "Change a setting",
-            "unset": "Give a setting its built-in value again",
+            "unset": "Reset a setting to its default",
         },
     ),
-    "completion": Entry(SET_UP, "Print the completion script of a shell"),
-    "help": Entry(SET_UP, "Show help on a command or a topic"),
-    "doctor": Entry(MAINTAIN, "Find out what is wrong and how to mend it"),
-    "db": Entry(
-        MAINTAIN,
-        "Look after the hub's file",
+    "completion": CatalogEntry(SETUP, "Print the completion script of a shell"),
+    "help": CatalogEntry(SETUP, "Show help on a command or a topic"),
+    "doctor": CatalogEntry(MAINTENANCE, "Diagnose problems and suggest fixes"),
+    "db": CatalogEntry(
+        MAINTENANCE,
+        "Maintain the hub file",
         {
-            "path": "Print where the hub is",
+            "path": "Print the path of the hub",
             "status": "Show the hub's size, version and counts",
-            "migrate": "Upgrade the hub to this version's schema",
+            "migrate": "Upgrade the hub to the current schema",
             "check": "Check the hub's integrity",
-            "backup": "Copy the hub to another file, while it is in use",
-            "restore": "Put a backup in the hub's place",
-            "prune": "Take old text out of the hub; the ledger's numbers stay",
-            "vacuum": "Give unused space back to the file system",
-            "scrub": "Replace a secret everywhere in the hub",
+            "backup": "Copy the hub to another file, even while it is in use",
+            "restore": "Restore the hub from a backup",
+            "prune": "Remove old text from the hub; usage numbers are kept",
+            "vacuum": "Return unused space to the file system",
+            "scrub": "Remove a secret from everywhere in the hub",
             "query": "Run read-only SQL",
         },
     ),
-    "schema": Entry(
-        MAINTAIN,
+    "schema": CatalogEntry(
+        MAINTENANCE,
         "Show, emit and check the hub's schema",
         {
             "show": "Print the tables and columns of the hub",
@@ -180,87 +184,94 @@ CATALOG: dict[str, Entry] = {
             "check": "Compare a hub with the schema",
         },
     ),
-    "thread": Entry(
+    "thread": CatalogEntry(
         PLUMBING,
-        "Look at threads, what stands behind chats",
+        "Inspect the threads behind chats",
         {
             "list": "List threads",
-            "show": "Show everything in a thread, in order",
-            "unlock": "Free a thread that a dead process holds",
+            "show": "Show every message of a thread, in order",
+            "unlock": "Unlock a thread held by a dead process",
         },
     ),
-    "message": Entry(
+    "message": CatalogEntry(
         PLUMBING,
-        "Look at single messages and add some",
+        "Inspect and add single messages",
         {
             "list": "List messages",
             "show": "Show a message",
-            "add": "Add a message to a conversation without asking a model",
+            "add": "Add a message to a conversation without calling a model",
         },
     ),
-    "metric": Entry(
+    "metric": CatalogEntry(
         PLUMBING,
-        "Keep numbers over time and look at them",
+        "Record numbers over time and query them",
         {
-            "add": "Keep a number that was measured",
-            "list": "List metrics, the newest first",
+            "add": "Record a measured value",
+            "list": "List metric values, newest first",
             "query": "Aggregate a metric over time and dimensions",
-            "export": "Print metrics as OpenMetrics text, for Prometheus and its kin",
+            "export": "Print metrics in OpenMetrics format, for Prometheus",
         },
     ),
-    "log": Entry(
+    "log": CatalogEntry(
         PLUMBING,
-        "Keep text that grows and look at it",
+        "Write and read append-only text logs",
         {
-            "add": "Write a log, or go on with one",
-            "list": "List logs, the newest first",
+            "add": "Write a new log, or append to one",
+            "list": "List logs, newest first",
             "show": "Print a log",
             "tail": "Print the end of a log",
         },
     ),
-    "ref": Entry(
+    "ref": CatalogEntry(
         PLUMBING,
-        "Let records point to others",
+        "Manage references between records",
         {
-            "set": "Let a record point to others",
-            "unset": "Remove references of a record",
-            "list": "List what a record points to, and what points to it",
+            "set": "Add references from a record to others",
+            "unset": "Remove references from a record",
+            "list": "List references from and to a record",
         },
     ),
 }
 
 
-def target(path: tuple[str, ...]) -> tuple[str, str]:
-    """Return the module and the function behind a command such as ``("chats", "list")``.
+#: Commands without verbs that are a folder: the function is in its ``command.py``.
+_FOLDERS = (("report",),)
 
-    ``agent session new`` is ``new`` of ``agent_session.py``.
+
+def locate_function(path: tuple[str, ...]) -> tuple[str, str]:
+    """Return the module and the function of a command.
+
+    ``("chats", "list")`` is ``list_`` in ``llmctl.cli.commands.chats.list``; ``("import",)`` is ``import_`` in
+    ``llmctl.cli.commands.import_``; ``("report",)`` is ``report`` in ``llmctl.cli.commands.report.command``.
     """
-    name = path[-1].replace("-", "_")
-    own = iskeyword(name) or hasattr(builtins, name)
-    module = "_".join(path[:-1] or path)
-    module = f"{module}_" if iskeyword(module) else module
-    return f"llmctl.cli.commands.{module}", f"{name}_" if own else name
+    words = [word.replace("-", "_") for word in path]
+    modules = [f"{word}_" if iskeyword(word) else word for word in words]
+    if path in _FOLDERS:
+        modules.append("command")
+    name = words[-1]
+    is_reserved = iskeyword(name) or hasattr(builtins, name)
+    return ".".join(("llmctl.cli.commands", *modules)), f"{name}_" if is_reserved else name
 
 
-def below(path: tuple[str, ...]) -> dict[str, str]:
-    """Return the words that may follow a group (the root is the empty path), with their helps."""
+def subcommands(path: tuple[str, ...]) -> dict[str, str]:
+    """Return the subcommands of a group (the root is the empty path) with their help."""
     if not path:
         return {name: entry.help for name, entry in CATALOG.items()}
-    lead = "".join(f"{word} " for word in path[1:])
-    found = CATALOG[path[0]].subcommands.items()
+    prefix = "".join(f"{word} " for word in path[1:])
+    commands = CATALOG[path[0]].subcommands.items()
     return {
-        name.removeprefix(lead): text
-        for name, text in found
-        if name.startswith(lead) and " " not in name.removeprefix(lead)
+        name.removeprefix(prefix): text
+        for name, text in commands
+        if name.startswith(prefix) and " " not in name.removeprefix(prefix)
     }
 
 
 def is_group(path: tuple[str, ...]) -> bool:
-    """Tell whether a path needs a further word; ``agent session`` is one where ``agent session new`` is a command."""
-    return path[0] in CATALOG and bool(below(path))
+    """Return whether a path is a group: ``agent session`` is one, because of ``agent session new``."""
+    return path[0] in CATALOG and bool(subcommands(path))
 
 
-def leaves() -> list[tuple[str, ...]]:
-    """Return the path of every command that can be run, in the catalogue's order."""
+def command_paths() -> list[tuple[str, ...]]:
+    """Return the path of every runnable command, in catalog order."""
     paths = [(name, *sub.split()) for name, entry in CATALOG.items() for sub in entry.subcommands or [""]]
     return [path for path in paths if (len(path) > 1 and not is_group(path)) or not CATALOG[path[0]].subcommands]

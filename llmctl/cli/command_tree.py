@@ -1,4 +1,4 @@
-"""Commands from the catalogue: help and names cost no import, and only the command that runs is ever built."""
+"""Build commands lazily from the catalog: names and help need no import, and only the command that runs is built."""
 
 from __future__ import annotations
 
@@ -18,103 +18,121 @@ from typer.models import CommandInfo
 from llmctl.cli import catalog
 from llmctl.cli.app import App
 from llmctl.cli.console.io import process_streams
-from llmctl.cli.console.output import FLAGS
-from llmctl.cli.global_flags import global_options, output_options
+from llmctl.cli.console.output import OUTPUT_FLAGS_ATTRIBUTE
+from llmctl.cli.global_flags import HelpPanel, global_options, output_options
 from llmctl.cli.help import text
-from llmctl.core.registry import unknown
+from llmctl.core.registry import unknown_name_error
 
-_SETTINGS: dict[str, Any] = {"max_content_width": 100}
+_CONTEXT_SETTINGS: dict[str, Any] = {"max_content_width": 100}
+#: Widest name of an option that has its help on the same line.
+_NAME_COLUMN = 30
 
 
 def execute(app: App, arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code; whatever goes wrong is raised."""
+    """Run a command line and return its exit code; errors are raised."""
     try:
-        with Group().make_context("llmctl", list(arguments), obj=app) as ctx:
+        with CommandGroup().make_context("llmctl", list(arguments), obj=app) as ctx:
             ctx.command.invoke(ctx)
     except Exit as end:
         return end.exit_code
     return 0
 
 
-def program() -> Typer:
+def typer_app() -> Typer:
     """Return llmctl as a ``typer.Typer``, for ``typer.testing.CliRunner``."""
-    app = Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(lambda: None)
     return app
 
 
-class Leaf(TyperCommand):
-    """A command that runs. Its docstring is its manual and is shown as it is written."""
+class Command(TyperCommand):
+    """A runnable command. Its docstring is its manual, shown as written; options are grouped by help panel."""
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         formatter.write_paragraph()
         for line in (self.help or "").splitlines():
             formatter.write(f"  {line}".rstrip() + "\n")
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel.value: [] for panel in HelpPanel}}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                is_argument = param.param_type_name == "argument"
+                panel = getattr(param, "rich_help_panel", None) or HelpPanel.GENERAL
+                sections["Arguments" if is_argument else str(panel)].append(record)
+        names = [len(name) for rows in sections.values() for name, _ in rows]
+        width = max((length for length in names if length <= _NAME_COLUMN), default=0)
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl([(name.ljust(width), help_text) for name, help_text in rows], _NAME_COLUMN)
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        formatter.write(text.GLOBAL_FOOTER)
+        formatter.write(f"\n{text.GLOBAL_OPTIONS}")
 
 
-class Group(TyperGroup):
-    """A group of the catalogue; the root is the one with an empty ``path``."""
+class CommandGroup(TyperGroup):
+    """A command group of the catalog; the root has an empty ``path``."""
 
     def __init__(self, path: tuple[str, ...] = (), **_: Any) -> None:
         super().__init__(
             name=path[-1] if path else "llmctl",
-            context_settings=_SETTINGS,
+            context_settings=_CONTEXT_SETTINGS,
             params=list(global_options()),
             add_help_option=False,
             invoke_without_command=True,
             rich_markup_mode=None,
         )
         self._path = path
-        self._helps: Mapping[str, str] = catalog.below(path)
+        self._subcommands: Mapping[str, str] = catalog.subcommands(path)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(self._helps)
+        return list(self._subcommands)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in self._helps:
+        if cmd_name not in self._subcommands:
             return None
         path = (*self._path, cmd_name)
-        return Group(path) if catalog.is_group(path) else leaf(path)
+        return CommandGroup(path) if catalog.is_group(path) else build_command(path)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in self._helps and not args[0].startswith("-"):
-            raise unknown(" ".join((*self._path, "command")), args[0], self._helps)
+        if args[0] not in self._subcommands and not args[0].startswith("-"):
+            raise unknown_name_error(" ".join((*self._path, "command")), args[0], self._subcommands)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         if ctx._protected_args:
             return super().invoke(ctx)
         app: App = ctx.obj
-        app.io.write(text.group(self._path) if self._path else text.short(app.state_line()))
+        app.io.write(text.group_help(self._path) if self._path else text.short_help(app.describe_hub()))
         return None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        formatter.write(text.group(self._path) if self._path else text.root())
+        formatter.write(text.group_help(self._path) if self._path else text.root_help())
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
-        """Run like the program itself, in the streams and environment of now."""
+        """Run like the program itself, with the current streams and environment."""
         from llmctl.cli.main import run
 
         raise SystemExit(run(list(args or ()), os.environ, process_streams()))
 
 
-def leaf(path: tuple[str, ...]) -> TyperCommand:
-    """Import the command's module and build the command."""
-    module, name = catalog.target(path)
+def build_command(path: tuple[str, ...]) -> TyperCommand:
+    """Import the command's module and build the command with its shared flags."""
+    module, name = catalog.locate_function(path)
     function = getattr(import_module(module), name)
-    info = CommandInfo(name=path[-1], cls=Leaf, callback=function, context_settings=_SETTINGS, add_help_option=False)
+    info = CommandInfo(
+        name=path[-1], cls=Command, callback=function, context_settings=_CONTEXT_SETTINGS, add_help_option=False
+    )
     command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
-    if hasattr(function, "__asking__"):
-        from llmctl.cli.turn.flags import asking_options
+    if hasattr(function, "__turn_flags__"):
+        from llmctl.cli.turn.flags import turn_options
 
-        command.params += asking_options()
-    if hasattr(function, "__describing__"):
-        from llmctl.cli.toolflags import tool_options
+        command.params += turn_options()
+    if hasattr(function, "__tool_flags__"):
+        from llmctl.cli.tool_flags import tool_options
 
         command.params += tool_options()
-    command.params += [*output_options(getattr(function, FLAGS, None)), *global_options()]
+    command.params += [*output_options(getattr(function, OUTPUT_FLAGS_ATTRIBUTE, None)), *global_options()]
     assert isinstance(command, TyperCommand)
     return command

@@ -1,4 +1,4 @@
-"""Options that several commands have, as typer wants them."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -6,19 +6,63 @@ from typing import Annotated
 
 import typer
 
-Limit = Annotated[int, typer.Option(metavar="N", help="At most so many; 0 is all.")]
-Since = Annotated[str | None, typer.Option(metavar="T", help="From this time on: 2026-10-05, 7d, 2h.")]
-OfModel = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Of this model.")]
-OfChat = Annotated[str | None, typer.Option(metavar="REF", help="Of this chat.")]
-Force = Annotated[bool, typer.Option("--force", help="Take it from a live process, too.")]
+from llmctl.cli.global_flags import HelpPanel
 
-Chat = Annotated[str, typer.Argument(metavar="REF", help="Chat: id, name, beginning of an id, or last.")]
-Name = Annotated[str | None, typer.Option(metavar="N", help="Name of the chat.")]
-Description = Annotated[str | None, typer.Option(metavar="T", help="What it is about.")]
-System = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")]
-Model = Annotated[str | None, typer.Option("--model", "-m", metavar="REF", help="Connection, alias or model.")]
-Connection = Annotated[str | None, typer.Option(metavar="NAME", help="Connection to use.")]
-Options = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="K=V", help="Option of the model.")]
-Metadata = Annotated[list[str] | None, typer.Option(metavar="K=V|K:=JSON", help="Keep this with the chat.")]
-Field = Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fill a custom column.")]
-Reference = Annotated[list[str] | None, typer.Option(metavar="K=ID", help="Point to another record.")]
+LimitOption = Annotated[int, typer.Option(metavar="N", help="Maximum number of rows; 0 for all.")]
+SinceOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only from this time on: 2026-10-05, 7d, 2h.")]
+ModelFilterOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Only this model.")]
+ChatFilterOption = Annotated[str | None, typer.Option(metavar="REF", help="Only this chat.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Release it even if the process is still running.")]
+
+ChatArgument = Annotated[str, typer.Argument(metavar="REF", help="Chat: id, id prefix, name, or last.")]
+ChatNameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the chat.")]
+DescriptionOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Description.")]
+SystemOption = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")]
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", metavar="REF", help="Model, connection or alias.")]
+ConnectionOption = Annotated[str | None, typer.Option(metavar="NAME", help="Connection to use.")]
+ModelOptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="K=V", help="Model option: temperature=0.2. Repeatable."),
+]
+MetadataOption = Annotated[
+    list[str] | None, typer.Option(metavar="K=V|K:=JSON", help="Attach metadata to the chat. Repeatable.")
+]
+FieldOption = Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fill a custom column. Repeatable.")]
+ReferenceOption = Annotated[list[str] | None, typer.Option(metavar="K=ID", help="Link to another record. Repeatable.")]
+
+ContinueOption = Annotated[
+    bool,
+    typer.Option(
+        "--continue",
+        "-c",
+        help="Continue the most recent chat from this folder.",
+        rich_help_panel=HelpPanel.CONVERSATION,
+    ),
+]
+ContinueChatOption = Annotated[
+    str | None,
+    typer.Option(metavar="REF", help="Continue this chat: id, name or last.", rich_help_panel=HelpPanel.CONVERSATION),
+]
+InteractiveOption = Annotated[
+    bool,
+    typer.Option("--interactive", "-i", help="Keep the conversation open.", rich_help_panel=HelpPanel.CONVERSATION),
+]
+ParamOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="K=V",
+        help="Template parameter. Repeatable.",
+        rich_help_panel=HelpPanel.INPUT,
+    ),
+]
+NoLogOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-log",
+        "-n",
+        help="Store no text, only the usage of each request.",
+        rich_help_panel=HelpPanel.STORAGE,
+    ),
+]

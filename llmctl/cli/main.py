@@ -1,4 +1,4 @@
-"""The only catcher: runs a command line and turns whatever happens into stderr lines, an exit code or a death."""
+"""Run a command line. The one place that catches every exception and turns it into stderr text and an exit status."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from llmctl.core.signals import Signalled
 
 
 def main() -> NoReturn:
-    """Run ``sys.argv`` and leave with the exit code, or die of the signal that ended it."""
-    # Thousands of objects are made while modules load, none of them garbage: looking costs 7 % of the start-up.
+    """Run ``sys.argv``; exit with its code, or die by the signal that interrupted it."""
+    # Importing allocates thousands of objects, none of them garbage: collecting costs 7 % of start-up.
     gc.set_threshold(50_000)
     try:
         io = process_streams()
-        signals.install()
-        signals.leave(run(sys.argv[1:], os.environ, io))
+        signals.install_handlers()
+        signals.exit_now(run(sys.argv[1:], os.environ, io))
     except Signalled as signalled:
-        signals.leave(signals.die(signalled.signum))
+        signals.exit_now(signals.die_by_signal(signalled.signum))
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
-    """Run a command line; return its exit code. Raises nothing but :class:`Signalled`, when all is unwound."""
+    """Run a command line and return its exit code. Raises only :class:`Signalled`, after everything is unwound."""
     app = App(env, io, arguments)
     try:
         with app:
@@ -38,37 +38,37 @@ def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
             io.flush()
             return code
     except (Signalled, KeyboardInterrupt, BrokenPipeError) as end:
-        raise _signalled(end) from end
+        raise _to_signalled(end) from end
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except BaseException as error:
-        if isinstance(error.__cause__, Signalled):  # Python wraps what is raised while a class is made
+        if isinstance(error.__cause__, Signalled):  # Python wraps exceptions raised while a class is created
             raise error.__cause__ from error
-        return _report(error, app, arguments)
+        return _report_error(error, app, arguments)
 
 
 def _execute(app: App, arguments: Sequence[str]) -> int:
-    from llmctl.cli import command_tree  # typer: 45 ms, after the signal handlers stand
+    from llmctl.cli import command_tree  # imports typer (45 ms): after the signal handlers are installed
 
     return command_tree.execute(app, arguments)
 
 
-def _signalled(end: BaseException) -> Signalled:
+def _to_signalled(end: BaseException) -> Signalled:
     if isinstance(end, Signalled):
         return end
     return Signalled(SIGINT if isinstance(end, KeyboardInterrupt) else SIGPIPE)
 
 
-def _report(error: BaseException, app: App, arguments: Sequence[str]) -> int:
+def _report_error(error: BaseException, app: App, arguments: Sequence[str]) -> int:
     from llmctl.cli import errors
     from llmctl.cli.console.terminal import safe_text
 
-    known = errors.as_llmctl(error)
-    failure = known or errors.internal_error(error)
-    if app.debug and (known is None or known is not error):
-        app.io.say(errors.trace(error))
-    text = (errors.json_form if errors.wants_json(arguments) else errors.text_form)(failure)
-    app.io.say(safe_text(text) if app.io.stderr_tty else text)
-    with suppress(LlmctlError):  # what was printed before the failure
+    translated = errors.to_llmctl_error(error)
+    failure = translated or errors.internal_error(error)
+    if app.debug and (translated is None or translated is not error):
+        app.io.write_stderr(errors.format_traceback(error))
+    text = (errors.format_json if errors.wants_json(arguments) else errors.format_text)(failure)
+    app.io.write_stderr(safe_text(text) if app.io.stderr_tty else text)
+    with suppress(LlmctlError):  # output written before the failure
         app.io.flush()
     return failure.exit_code

@@ -1,1 +1,1 @@
-"""Words everyone shares: values, errors, ids, time. Standard library only; knows nothing of other rooms."""
+"""Values shared by all packages: messages, events, errors, ids, time. Standard library only."""

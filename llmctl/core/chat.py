@@ -1,4 +1,4 @@
-"""One call to a model: what is asked, and what its events add up to."""
+"""One call to a model: the request, the response, and the events that make a response."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What will be asked: provider-neutral and complete."""
+    """A complete request in provider-neutral form."""
 
     model: str
     messages: tuple[Message, ...]
     stream: bool = True
-    #: Options of the user's own choosing (temperature, max_tokens, ...), under the names users type.
+    #: The user's model options (temperature, max_tokens, ...), under the names users type.
     options: Mapping[str, Any] = field(default_factory=dict)
     tools: tuple[ToolSpec, ...] = ()
-    #: ``none``, ``low``, ``medium``, ``high`` or a number of tokens; None leaves it to the provider.
+    #: ``none``, ``low``, ``medium``, ``high`` or a number of tokens; None: the provider's default.
     thinking: str | int | None = None
-    #: Somebody wants to read the thinking: some providers put it into words only where they are asked to.
+    #: The thinking will be shown: some providers only return its text on request.
     shows_thinking: bool = False
-    #: JSON Schema that the answer has to meet.
+    #: JSON Schema that the answer must match.
     schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """What came back. ``finish_reason`` is None where the terminal event never came."""
+    """A response. ``finish_reason`` is None if the terminal event never arrived."""
 
     message: Message
     usage: Usage | None = None
@@ -61,8 +61,8 @@ class ChatResponse:
     unreadable: tuple[str, ...] = ()
 
 
-class Fold:
-    """Add events one by one; read the response so far at any time."""
+class ResponseBuilder:
+    """Builds a response event by event; the response so far can be read at any time."""
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[str, int], dict[str, Any]] = {}
@@ -76,11 +76,11 @@ class Fold:
     def add(self, event: StreamEvent) -> None:
         match event:
             case TextDelta():
-                self._text(event)
+                self._add_text(event)
             case ThinkingDelta():
-                self._thinking(event)
+                self._add_thinking(event)
             case ToolCallDelta():
-                self._tool_call(event)
+                self._add_tool_call(event)
             case UsageReport(usage):
                 self._usage = usage
             case Finish():
@@ -92,8 +92,8 @@ class Fold:
             case Unreadable(detail):
                 self._unreadable.append(detail)
 
-    def response(self) -> ChatResponse:
-        parts = tuple(part for block in self._blocks.items() if (part := _part(*block)) is not None)
+    def build(self) -> ChatResponse:
+        parts = tuple(part for block in self._blocks.items() if (part := _build_part(*block)) is not None)
         return ChatResponse(
             message=Message("assistant", parts, self._metadata),
             usage=self._usage,
@@ -104,27 +104,27 @@ class Fold:
             unreadable=tuple(self._unreadable),
         )
 
-    def _text(self, event: TextDelta) -> None:
-        key = ("text", self._run()) if event.index is None else ("own text", event.index)
+    def _add_text(self, event: TextDelta) -> None:
+        key = ("text", self._current_text_run()) if event.index is None else ("own text", event.index)
         block = self._blocks.setdefault(key, {"pieces": [], "metadata": {}})
         block["pieces"].append(event.text)
         if event.metadata:
             block["metadata"] |= event.metadata
 
-    def _run(self) -> int:
-        # Text between two tool calls is a part of its own; text after text is the same part.
+    def _current_text_run(self) -> int:
+        # Text between two tool calls is a separate part; text after text is the same part.
         last = next(reversed(self._blocks), None)
         if last is None or last[0] != "text":
             self._text_run += 1
         return self._text_run
 
-    def _thinking(self, event: ThinkingDelta) -> None:
+    def _add_thinking(self, event: ThinkingDelta) -> None:
         block = self._blocks.setdefault(("thinking", event.index), {"pieces": [], "signature": None, "metadata": {}})
         block["pieces"].append(event.text)
         block["signature"] = event.signature or block["signature"]
         block["metadata"] |= event.metadata
 
-    def _tool_call(self, event: ToolCallDelta) -> None:
+    def _add_tool_call(self, event: ToolCallDelta) -> None:
         block = self._blocks.setdefault(
             ("tool_call", event.index), {"id": "", "name": "", "pieces": [], "metadata": {}}
         )
@@ -134,22 +134,22 @@ class Fold:
         block["metadata"] |= event.metadata
 
 
-def _part(key: tuple[str, int], block: dict[str, Any]) -> Part | None:
+def _build_part(key: tuple[str, int], block: dict[str, Any]) -> Part | None:
     text = "".join(block["pieces"])
     match key[0]:
         case "text" | "own text":
             return Text(text, block["metadata"]) if text or block["metadata"] else None
         case "thinking":
-            kept = text or block["signature"] or block["metadata"]
-            return Thinking(text, block["signature"], block["metadata"]) if kept else None
+            has_content = text or block["signature"] or block["metadata"]
+            return Thinking(text, block["signature"], block["metadata"]) if has_content else None
         case _:
-            # Without an id a call and its result would not find each other.
+            # Without an id a call and its result cannot be matched.
             return ToolCall(block["id"] or f"call_{key[1]}", block["name"], text or "{}", block["metadata"])
 
 
-def fold(events: Iterable[StreamEvent]) -> ChatResponse:
-    """Add all events up."""
-    total = Fold()
+def collect_response(events: Iterable[StreamEvent]) -> ChatResponse:
+    """Return the response that the events make."""
+    builder = ResponseBuilder()
     for event in events:
-        total.add(event)
-    return total.response()
+        builder.add(event)
+    return builder.build()

@@ -9,31 +9,31 @@ _FORMAT = "%Y-%m-%dT%H:%M:%S"
 
 
 def now() -> str:
-    """Return the present, such as ``2026-01-02T03:04:05.678+00:00``."""
-    return at(time.time())
+    """Return the current time, such as ``2026-01-02T03:04:05.678+00:00``."""
+    return from_unix(time.time())
 
 
-def at(seconds: float) -> str:
+def from_unix(seconds: float) -> str:
     """Return the stored form of a Unix time in seconds."""
     whole, ms = divmod(int(seconds * 1000), 1000)
     return f"{time.strftime(_FORMAT, time.gmtime(whole))}.{ms:03d}+00:00"
 
 
-def stored(moment: datetime) -> str:
+def format(moment: datetime) -> str:
     """Return the stored form of an aware datetime."""
     moment = moment.astimezone(UTC)
     return f"{moment.strftime(_FORMAT)}.{moment.microsecond // 1000:03d}+00:00"
 
 
-def parsed(text: str) -> datetime:
-    """Return the datetime behind a stored time (or any ISO 8601 text; without a zone it is UTC)."""
+def parse(text: str) -> datetime:
+    """Return a stored time (or any ISO 8601 text; UTC if it has no zone) as a datetime."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def later(text: str, seconds: float) -> str:
-    """Return a stored time, moved by a number of seconds."""
-    return stored(parsed(text) + timedelta(seconds=seconds))
+def add_seconds(text: str, seconds: float) -> str:
+    """Return a stored time shifted by a number of seconds."""
+    return format(parse(text) + timedelta(seconds=seconds))
 
 
 def elapsed_ms(since: float) -> int:

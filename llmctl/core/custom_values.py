@@ -1,4 +1,4 @@
-"""Values for custom columns, as such a column holds them."""
+"""Convert values to the declared types of custom columns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from llmctl.core import clock, stored_json
 from llmctl.core.errors import UsageError
 
 
-def column_value(name: str, value: Any, kind: str) -> Any:
-    """Return a value for a custom column of that declared type; raises UsageError where it does not fit."""
+def to_column_value(name: str, value: Any, declared_type: str) -> Any:
+    """Return the value as a column of that type stores it; raise UsageError if it does not fit."""
     try:
-        match kind.upper():
+        match declared_type.upper():
             case "INTEGER":
                 return int(value)
             case "REAL":
@@ -20,18 +20,18 @@ def column_value(name: str, value: Any, kind: str) -> Any:
             case "BOOLEAN":
                 return {"true": 1, "1": 1, "yes": 1, "false": 0, "0": 0, "no": 0}[str(value).lower()]
             case "JSONB":
-                return _container(value)
+                return _encode_container(value)
             case "DATETIME":
-                return clock.stored(clock.parsed(str(value)))
+                return clock.format(clock.parse(str(value)))
             case _:
                 return value if isinstance(value, str) else json.dumps(value)
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f'"{value}" is no {kind.lower()} for field "{name}"') from error
+        raise UsageError(f'field "{name}" must be {declared_type.lower()}, got "{value}"') from error
 
 
-def _container(value: Any) -> str:
-    """Return an object or array as such a column holds it; SQLite would make a number of ``"7"`` there."""
-    found = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(found, dict | list):
+def _encode_container(value: Any) -> str:
+    """Return an object or array as JSON text; SQLite would store ``"7"`` as a number."""
+    container = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(container, dict | list):
         raise ValueError("neither object nor array")
-    return stored_json.dumps(found)
+    return stored_json.dumps(container)

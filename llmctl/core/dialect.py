@@ -1,4 +1,4 @@
-"""What a host says differently from its wire's inventor. Wires ask this, never who the provider is."""
+"""How a host deviates from the original protocol. Wires look here, never at the provider's name."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Differences of one host, as data. The defaults describe OpenAI's Chat Completions as most hosts copy it."""
+    """The deviations of one host, as data. The defaults describe Chat Completions as most hosts implement it."""
 
-    #: Field that bounds the answer's length.
+    #: Field that limits the answer's length.
     max_tokens_field: str = "max_tokens"
     #: Role of system messages.
     system_role: str = "system"
-    #: The host needs (or takes) ``stream_options: {"include_usage": true}`` to report usage in a stream.
+    #: The host needs (or accepts) ``stream_options: {"include_usage": true}`` to report usage in a stream.
     stream_usage: bool = True
-    #: The stream ends with ``[DONE]``; where False, the finish reason is the terminal event.
+    #: The stream ends with ``[DONE]``; if False, the finish reason is the terminal event.
     done_marker: bool = True
     #: Streams may end without any finish reason; then the marker alone is the terminal event.
     finish_reason_optional: bool = False
-    #: Reasoning tokens come on top of the completion tokens instead of being a part of them.
+    #: Reasoning tokens are not part of the completion tokens but in addition to them.
     thinking_on_top: bool = False
-    #: Request field for thinking: ``reasoning_effort``, ``reasoning``, ``thinking`` or None where there is none.
+    #: Request field for thinking: ``reasoning_effort``, ``reasoning``, ``thinking`` or None if there is none.
     thinking_field: str | None = "reasoning_effort"
-    #: Field of an assistant message in which earlier thinking is given back; None where it is not wanted.
+    #: Field of an assistant message in which earlier thinking is sent back; None if it is not wanted.
     thinking_replay_field: str | None = None
-    #: Files that the host takes, by the beginnings of their media types; text is taken as a part of the prompt.
+    #: Accepted files by media type prefix; text is always accepted as part of the prompt.
     files: tuple[str, ...] = ("image/", "video/", "audio/", "application/pdf")
-    #: What a PDF is sent as: ``file`` has bytes only, the others a URL or bytes.
+    #: How a PDF is sent: ``file`` as bytes only, the others as a URL or bytes.
     document_part: Literal["file", "document_url", "file_url"] = "file"
-    #: Ids of tool calls that the host takes, as an expression; others are spelled anew.
+    #: Regular expression of accepted tool call ids; other ids are replaced.
     tool_call_ids: str = r"(?s).+"
-    #: What the host takes to hold an answer to a schema: the schema, the promise of an object, or nothing. What it
-    #: does not take is said in words.
+    #: How the host enforces a schema: by the schema, by guaranteeing an object, or not at all. What it does not
+    #: enforce is put into the prompt.
     schema_mode: Literal["json_schema", "json_object", "none"] = "json_schema"
     #: Path of the chat operation below the base URL.
     chat_path: str = "/chat/completions"
-    #: Path of one model below the base URL, for wires that name the model and the operation in the address.
+    #: Path of one model below the base URL, for wires with the model and the operation in the URL.
     model_path: str = "/models/{model}"
-    #: Operation of such a model that embeds.
+    #: Embedding operation of such a model.
     embed_operation: str = "batchEmbedContents"
     #: Path of embeddings below the base URL.
     embeddings_path: str = "/embeddings"
-    #: How pictures to begin with are sent: as a form with files, or as JSON with their addresses.
+    #: How input images are sent: as a form with files, or as JSON with URLs.
     image_edits: Literal["form", "json"] = "form"
     #: Path of the list of models below the base URL.
     models_path: str = "/models"

@@ -11,7 +11,7 @@ from llmctl.core.events import Usage
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest:
-    """What will be embedded: one or more texts, in the order their vectors are wanted."""
+    """The texts to embed, in the order in which the vectors are returned."""
 
     model: str
     texts: tuple[str, ...]
@@ -20,7 +20,7 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True)
 class EmbedResponse:
-    """One vector for each text, in their order."""
+    """One vector per text, in the same order."""
 
     vectors: tuple[tuple[float, ...], ...]
     usage: Usage | None = None

@@ -1,4 +1,4 @@
-"""The one family of errors. Each member knows its exit code; only ``cli/main.py`` catches them all."""
+"""All errors of llmctl. Each class has an exit code; only ``cli/main.py`` catches them all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ class LlmctlError(Exception):
     """A failure the user can understand.
 
     ``message`` is lower case, without a full stop, with the offending value quoted; ``hint`` says what to do;
-    ``reason`` is finer than ``code`` (``rate_limit``, ``context_length`` ...). The two ids are set as soon as the
-    rows they name exist.
+    ``reason`` is more specific than ``code`` (``rate_limit``, ``context_length`` ...). ``chat_id`` and
+    ``request_id`` are set as soon as their rows exist.
     """
 
     code = "error"
@@ -28,9 +28,9 @@ class LlmctlError(Exception):
         self.message = message
         self.hint = hint
         self.reason = reason
-        #: HTTP status of the answer that said so, where there was one.
+        #: HTTP status of the response that caused the error, if any.
         self.status_code = status_code
-        #: Seconds the server asked us to wait before trying again.
+        #: Seconds to wait before a retry, as requested by the server.
         self.retry_after = retry_after
         self.chat_id: str | None = None
         self.request_id: str | None = None
@@ -44,28 +44,28 @@ class UsageError(LlmctlError):
 
 
 class NotFoundError(LlmctlError):
-    """No such, or no single, chat, connection, agent, tool, file; or a model the provider does not know."""
+    """A chat, connection, agent, tool or file is missing or ambiguous, or the provider does not know the model."""
 
     code = "not-found"
     exit_code = 3
 
 
 class ConfigError(LlmctlError):
-    """No hub, no connection, no key; or the provider does not accept the key."""
+    """No hub, no connection or no key, or the provider rejects the key."""
 
     code = "config"
     exit_code = 4
 
 
 class RejectedError(LlmctlError):
-    """The provider refused the request."""
+    """The provider rejected the request."""
 
     code = "rejected"
     exit_code = 5
 
 
 class UnavailableError(LlmctlError):
-    """Network, time-out, 429, 5xx, a page that is no answer: trying again may help."""
+    """Network failure, timeout, 429, 5xx or a web page instead of a response: a retry may help."""
 
     code = "unavailable"
     exit_code = 6
@@ -73,21 +73,21 @@ class UnavailableError(LlmctlError):
 
 
 class BudgetError(LlmctlError):
-    """A cap would be exceeded, or the account has no money left."""
+    """A cost limit would be exceeded, or the account is out of credit."""
 
     code = "budget"
     exit_code = 7
 
 
 class PendingError(LlmctlError):
-    """Waits for a person, for a job, or for another step."""
+    """Waiting for approval, for a job or for another step."""
 
     code = "pending"
     exit_code = 8
 
 
 class LockedError(LlmctlError):
-    """Another live job holds the thread."""
+    """A running job holds the lock of the thread."""
 
     code = "locked"
     exit_code = 9
@@ -95,21 +95,21 @@ class LockedError(LlmctlError):
 
 
 class DeniedError(LlmctlError):
-    """A denied tool was invoked directly, or the person stopped the run."""
+    """A denied tool was invoked directly, or the user stopped the run."""
 
     code = "denied"
     exit_code = 10
 
 
 class InvalidOutputError(LlmctlError):
-    """The answer, or a tool's arguments, do not meet the schema."""
+    """The answer or a tool's arguments do not match the schema."""
 
     code = "invalid-output"
     exit_code = 11
 
 
 class IncompleteError(LlmctlError):
-    """The answer broke off; what came is kept."""
+    """The answer was interrupted; the partial answer is stored."""
 
     code = "incomplete"
     exit_code = 12

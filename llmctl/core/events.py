@@ -1,4 +1,4 @@
-"""What comes back from a model, streaming or not: always a sequence of these events."""
+"""The events of a response. Every response, streamed or not, is a sequence of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Usage:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     thinking_tokens: int = 0
-    #: US dollars, where the provider itself says what it charged.
+    #: US dollars, if the provider reports its charge.
     cost: float | None = None
-    #: What has a price of its own, by unit. Parts of the counts above: ``cache_write_1h_tokens``,
+    #: Units with their own prices. Included in the counts above: ``cache_write_1h_tokens``,
     #: ``input_audio_tokens``, ``output_audio_tokens``, ``cached_audio_tokens``, ``input_image_tokens``,
-    #: ``output_image_tokens``, ``cached_image_tokens``; beside them: ``web_searches``, ``images``, ``audio_seconds``.
+    #: ``output_image_tokens``, ``cached_image_tokens``; in addition: ``web_searches``, ``images``, ``audio_seconds``.
     details: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -30,7 +30,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ResponseStart:
-    """Who really answers. May come more than once; later values replace earlier ones."""
+    """The model that answers, and the response id. May be repeated; later values replace earlier ones."""
 
     model: str | None = None
     response_id: str | None = None
@@ -38,9 +38,9 @@ class ResponseStart:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of the answer. Pieces that follow each other make one part, and those of one ``index`` another.
+    """A piece of the answer. Consecutive pieces without an index form a part, as do pieces of the same ``index``.
 
-    A part of its own is for text that a provider wants back in the very piece it came in: its ``metadata`` says why.
+    An index marks text that a provider expects back as a separate part, with its ``metadata``.
     """
 
     text: str
@@ -50,7 +50,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingDelta:
-    """A piece of thinking. A signature may come alone; pieces of one ``index`` make one part."""
+    """A piece of thinking. Pieces of one ``index`` form a part; a signature may arrive without text."""
 
     text: str = ""
     signature: str | None = None
@@ -71,31 +71,31 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class MessageMetadata:
-    """What belongs to the message but to no part: citations, search results, reasoning details."""
+    """Data of the message that belongs to no part: citations, search results, reasoning details."""
 
     data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """The tokens so far. Cumulative: the last one counts."""
+    """The tokens so far. Cumulative: the last report counts."""
 
     usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An event that could not be decoded. Reading goes on, but the answer counts as incomplete."""
+    """An event that could not be decoded. Reading continues, but the answer counts as incomplete."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer is complete: the terminal event came. Its absence means that the stream was cut.
+    """The answer is complete: the terminal event arrived. Without it the stream was cut.
 
-    ``reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``incomplete`` (the provider itself
-    says that there should be more), ``other``; ``raw`` is the provider's own word.
+    ``reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``incomplete`` (the provider
+    reports that the answer is not complete), ``other``; ``raw`` is the provider's own value.
     """
 
     reason: str

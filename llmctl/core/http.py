@@ -1,4 +1,4 @@
-"""HTTP as values: what a wire wants sent, and the frames a body is cut into."""
+"""HTTP as values: requests to send, and the frames of a streamed body."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmctl.core.dialect import Dialect
 
 
 class Endpoint(NamedTuple):
-    """Where and how to reach a model's host. ``headers`` carry the key: never store or print them unredacted."""
+    """Where and how to reach a host. ``headers`` contain the key: never store or print them unredacted."""
 
     base_url: str
     headers: Mapping[str, str] = {}

@@ -1,4 +1,4 @@
-"""One call to an image model: a prompt in, pictures out."""
+"""One call to an image model: a prompt in, images out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmctl.core.messages import File
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """What will be drawn. ``files`` are pictures to begin with, where the host takes such."""
+    """An image request. ``files`` are input images, if the host accepts them."""
 
     model: str
     prompt: str
@@ -22,10 +22,10 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class ImageResponse:
-    """The pictures: bytes, or a URL where the host gives no more."""
+    """The images: bytes, or a URL if the host returns only that."""
 
     images: tuple[File, ...]
     usage: Usage | None = None
     model: str | None = None
-    #: The prompt as the provider rewrote it, where it says so.
+    #: The prompt as the provider rewrote it, if reported.
     revised_prompt: str | None = None

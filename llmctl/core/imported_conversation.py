@@ -1,4 +1,4 @@
-"""Conversations of other programs, in no program's words: what their readers give and what becomes rows."""
+"""Conversations of other programs in a neutral form, between format readers and the import."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from llmctl.core.messages import Part, Role
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What one answer took, where the source says so. ``cost`` is in US dollars."""
+class ImportedUsage:
+    """Usage of one answer, as far as the source reports it. ``cost`` is in US dollars."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -23,8 +23,8 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A message. ``id`` is the source's own; ``at`` a stored time; ``usage`` makes a request of the ledger."""
+class ImportedMessage:
+    """A message. ``id`` is the source's own id; ``at`` a stored time; with ``usage`` a request row is created."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -32,31 +32,31 @@ class Entry:
     at: str | None = None
     model: str | None = None
     provider: str | None = None
-    usage: Usage | None = None
+    usage: ImportedUsage | None = None
     complete: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """A conversation. ``source`` is the program; with ``id`` it makes the same rows of it every time."""
+class ImportedConversation:
+    """A conversation. ``source`` is the program; together with ``id`` it yields the same rows on every import."""
 
     source: str
     id: str
-    entries: Sequence[Entry]
+    entries: Sequence[ImportedMessage]
     name: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
     model: str | None = None
     provider: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    #: The id of the conversation this one was forked from, and how many entries they share.
+    #: The id of the conversation that this one was forked from, and how many messages they share.
     parent_id: str | None = None
     shared: int = 0
 
 
-class Passed(NamedTuple):
-    """What a reader leaves out: how many of what, and why."""
+class SkippedItems(NamedTuple):
+    """Items that a reader skips: how many, of what kind and why."""
 
     number: int
     what: str

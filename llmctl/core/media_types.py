@@ -1,7 +1,7 @@
-"""The media type of a file, told by its content before its name.
+"""Detect the media type of a file, by its content before its name.
 
-The names are those that providers take (``audio/wav``, ``image/heic``); libraries that know more formats name some
-of these otherwise, or guess at two letters. Sources: https://mimesniff.spec.whatwg.org and the formats' own pages.
+The names are those that providers accept (``audio/wav``, ``image/heic``); libraries that know more formats use other
+names for some, or guess from two bytes. Sources: https://mimesniff.spec.whatwg.org and the formats' own pages.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BRANDS = {
     b"3gp5": "video/3gpp",
 }
 
-#: By the ending of a name: binary formats whose bytes are not at hand, and kinds of text.
+#: By file extension: binary formats (if there are no bytes to examine) and text formats.
 _BINARY = {
     **{name: f"image/{name}" for name in ("png", "gif", "webp", "heic", "heif", "avif", "bmp", "tiff")},
     **{"jpg": "image/jpeg", "jpeg": "image/jpeg", "tif": "image/tiff"},
@@ -65,45 +65,48 @@ _TEXT = {
     **{"xml": "application/xml", "svg": "image/svg+xml", "yaml": "application/yaml", "yml": "application/yaml"},
     **{"toml": "application/toml", "sql": "application/sql", "js": "text/javascript", "py": "text/x-python"},
 }
-_ZIPPED = {ending: kind for ending, kind in _BINARY.items() if kind.startswith("application/") and ending != "pdf"}
+#: Text types that do not start with ``text/``, beside those of known extensions.
+_TEXT_TYPES = {*_TEXT.values(), "application/javascript", "application/x-sh", "application/x-yaml"}
+_ZIP_BASED = {ending: kind for ending, kind in _BINARY.items() if kind.startswith("application/") and ending != "pdf"}
 
 
-def media_type(name: str, data: bytes, said: str | None = None) -> str:
-    """Tell the type of a file by its content, then by what a server ``said`` it is, then by its name.
+def detect(name: str, data: bytes, declared: str | None = None) -> str:
+    """Return the type of a file by its content, then by what a server ``declared``, then by its name.
 
-    UTF-8 text is text, whatever its name says.
+    UTF-8 text counts as text, whatever its name.
     """
-    known = _by_magic(data)
-    if known == "application/zip":
-        return _ZIPPED.get(_ending(name), known)
-    if known:
-        return known
-    said = (said or "").partition(";")[0].strip().lower()
+    detected = _detect_by_magic(data)
+    if detected == "application/zip":
+        return _ZIP_BASED.get(_extension(name), detected)
+    if detected:
+        return detected
+    declared = (declared or "").partition(";")[0].strip().lower()
     if is_utf8(data):
-        return said if is_textual(said) else _TEXT.get(_ending(name), "text/plain")
-    return said if "/" in said and not is_textual(said) else _BINARY.get(_ending(name), UNKNOWN)
+        return declared if is_text(declared) else _TEXT.get(_extension(name), "text/plain")
+    return declared if "/" in declared and not is_text(declared) else _BINARY.get(_extension(name), UNKNOWN)
 
 
-def by_name(name: str) -> str:
-    """Tell the type by a name or the path of a URL alone; UNKNOWN where its ending says nothing."""
-    ending = _ending(name.partition("?")[0].partition("#")[0])
+def guess_from_name(name: str) -> str:
+    """Return the type by a file name or URL path only; UNKNOWN if the extension is unknown."""
+    ending = _extension(name.partition("?")[0].partition("#")[0])
     return _BINARY.get(ending) or _TEXT.get(ending, UNKNOWN)
 
 
-def is_textual(media_type: str) -> bool:
-    """Say whether a type is one of text: what a model can read as part of a prompt."""
-    return media_type.startswith("text/") or media_type in _TEXT.values() or media_type.endswith(("+json", "+xml"))
+def is_text(media_type: str) -> bool:
+    """Return whether a media type is text that a model can read as part of a prompt."""
+    plain = media_type.partition(";")[0].strip().lower()
+    return plain.startswith("text/") or plain in _TEXT_TYPES or plain.endswith(("+json", "+xml"))
 
 
 def is_utf8(data: bytes) -> bool:
-    """Say whether bytes are text: UTF-8 without a NUL."""
+    """Return whether bytes are text: UTF-8 without NUL."""
     try:
         return b"\0" not in data and data.decode("utf-8") is not None
     except UnicodeDecodeError:
         return False
 
 
-def _by_magic(data: bytes) -> str | None:
+def _detect_by_magic(data: bytes) -> str | None:
     for magic, kind in _MAGIC:
         if data.startswith(magic) and (magic != b"FORM" or data[8:12] in (b"AIFF", b"AIFC")):
             return kind
@@ -117,19 +120,19 @@ def _by_magic(data: bytes) -> str | None:
         return "application/zip"
     if data[:2] == b"BM" and data[6:10] == bytes(4):
         return "image/bmp"
-    return _audio_frame(data)
+    return _detect_audio_frame(data)
 
 
-def _audio_frame(data: bytes) -> str | None:
-    """Tell a bare MPEG audio frame by its header: sync bits, then no value that is reserved."""
+def _detect_audio_frame(data: bytes) -> str | None:
+    """Detect a bare MPEG audio frame by its header: sync bits and no reserved values."""
     if len(data) < 4 or data[0] != 0xFF:
         return None
     if data[1] & 0xF6 == 0xF0:
         return "audio/aac"
     version, layer, rate = data[1] >> 3 & 3, data[1] >> 1 & 3, data[2]
-    whole = data[1] & 0xE0 == 0xE0 and version != 1 and layer != 0
-    return "audio/mpeg" if whole and rate >> 4 not in (0, 15) and rate >> 2 & 3 != 3 else None
+    is_valid = data[1] & 0xE0 == 0xE0 and version != 1 and layer != 0
+    return "audio/mpeg" if is_valid and rate >> 4 not in (0, 15) and rate >> 2 & 3 != 3 else None
 
 
-def _ending(name: str) -> str:
+def _extension(name: str) -> str:
     return name.rpartition(".")[2].lower() if "." in name else ""

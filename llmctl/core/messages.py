@@ -1,8 +1,8 @@
-"""A message and its parts, in no provider's words.
+"""A message and its parts, provider-neutral.
 
-Each part has a drawer ``metadata`` for what a provider wants back unchanged (signatures, encrypted reasoning,
-item ids), so that no provider's field leaks into the vocabulary. ``to_json`` and ``from_json`` give the form kept
-in ``messages.content_raw``: a JSON array of objects with a ``type``.
+``metadata`` of a part holds what a provider expects back unchanged (signatures, encrypted reasoning, item ids).
+``to_json`` and ``from_json`` convert to the form of ``messages.content_raw``: a JSON array of objects with a
+``type``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Reasoning that a model showed; ``signature`` proves it to the provider that made it."""
+    """Reasoning of a model; ``signature`` proves it to the provider that produced it."""
 
     text: str
     signature: str | None = None
@@ -32,7 +32,7 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call the model asks for. ``arguments`` is the JSON text as it came, valid or not."""
+    """A tool call that the model requests. ``arguments`` is the JSON text as received, valid or not."""
 
     id: str
     name: str
@@ -42,7 +42,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a call gave; ``content`` is text for the model."""
+    """The result of a tool call; ``content`` is text for the model."""
 
     call_id: str
     name: str
@@ -53,7 +53,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An attachment: its bytes, or a URL that the provider fetches itself."""
+    """An attachment: bytes, or a URL that the provider fetches itself."""
 
     media_type: str
     data: bytes | None = None
@@ -69,11 +69,11 @@ Part = Text | Thinking | ToolCall | ToolResult | File
 class Message:
     role: Role
     parts: tuple[Part, ...]
-    #: What a provider said beside the parts and may want back (citations, reasoning details).
+    #: Data beside the parts that a provider may expect back (citations, reasoning details).
     metadata: Metadata = field(default_factory=dict)
 
     @classmethod
-    def of(cls, role: Role, text: str) -> Message:
+    def from_text(cls, role: Role, text: str) -> Message:
         return cls(role, (Text(text),))
 
     @property
@@ -81,8 +81,8 @@ class Message:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
-    def said(self) -> str:
-        """The text, and what tools gave: what people read and search for."""
+    def stored_text(self) -> str:
+        """The text and the tool results, as stored for reading and searching."""
         results = [part.content for part in self.parts if isinstance(part, ToolResult)]
         return "\n".join(filter(None, (self.text, *results)))
 
@@ -105,9 +105,9 @@ _NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
 def to_json(parts: Iterable[Part]) -> list[dict[str, Any]]:
-    """Return the parts as JSON objects; empty fields are left out.
+    """Return the parts as JSON objects without empty fields.
 
-    Files are not among them: their bytes live in ``attachments``.
+    Files are omitted: their bytes are stored in ``attachments``.
     """
     return [
         {"type": _NAMES[type(part)]} | {name: value for name in part.__slots__ if (value := getattr(part, name))}
@@ -117,12 +117,12 @@ def to_json(parts: Iterable[Part]) -> list[dict[str, Any]]:
 
 
 def from_json(items: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
-    """Read what :func:`to_json` wrote; objects of an unknown ``type`` and unknown fields are passed over."""
-    return tuple(_part(item) for item in items if item.get("type") in _TYPES)
+    """Return the parts that :func:`to_json` wrote; unknown types and fields are ignored."""
+    return tuple(_parse_part(item) for item in items if item.get("type") in _TYPES)
 
 
-def _part(item: Mapping[str, Any]) -> Part:
+def _parse_part(item: Mapping[str, Any]) -> Part:
     kind = _TYPES[item["type"]]
-    empty = {name: "" for name in kind.__slots__ if name not in ("metadata", "signature", "is_error")}
-    part: Part = kind(**empty | {name: item[name] for name in kind.__slots__ if name in item})
+    defaults = {name: "" for name in kind.__slots__ if name not in ("metadata", "signature", "is_error")}
+    part: Part = kind(**defaults | {name: item[name] for name in kind.__slots__ if name in item})
     return part

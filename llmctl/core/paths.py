@@ -1,4 +1,4 @@
-"""Where things are on disk, from flags and environment alone."""
+"""Paths of the hub and of configuration files, from flags and environment only."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections.abc import Mapping
 
 
 def hub_path(db: str | None, env: Mapping[str, str]) -> str | None:
-    """Return where the hub is or would be: ``--db``, ``LLMCTL_DB``, the XDG data folder; None without a home."""
-    if chosen := db or env.get("LLMCTL_DB"):
-        return chosen
-    folder = _xdg(env, "XDG_DATA_HOME", ".local/share")
+    """Return the path of the hub: ``--db``, ``LLMCTL_DB`` or the XDG data folder; None without a home folder."""
+    if explicit := db or env.get("LLMCTL_DB"):
+        return explicit
+    folder = _xdg_folder(env, "XDG_DATA_HOME", ".local/share")
     return f"{folder}/llmctl/hub.db" if folder else None
 
 
 def config_folder(env: Mapping[str, str]) -> str | None:
-    """Return the folder of keys and prompt files; None without a home."""
-    folder = _xdg(env, "XDG_CONFIG_HOME", ".config")
+    """Return the folder of keys and prompt files; None without a home folder."""
+    folder = _xdg_folder(env, "XDG_CONFIG_HOME", ".config")
     return f"{folder}/llmctl" if folder else None
 
 
-def _xdg(env: Mapping[str, str], variable: str, below_home: str) -> str | None:
-    """Return a folder of the XDG specification, which says that a relative path is to be ignored."""
+def _xdg_folder(env: Mapping[str, str], variable: str, below_home: str) -> str | None:
+    """Return a folder of the XDG specification, which requires relative paths to be ignored."""
     if env.get(variable, "").startswith("/"):
         return env[variable]
     return f"{env['HOME']}/{below_home}" if env.get("HOME") else None
 
 
 def state_folder(env: Mapping[str, str]) -> str | None:
-    """Return the folder for what waits to be done; None without a home."""
-    folder = _xdg(env, "XDG_STATE_HOME", ".local/state")
+    """Return the folder of pending work; None without a home folder."""
+    folder = _xdg_folder(env, "XDG_STATE_HOME", ".local/state")
     return f"{folder}/llmctl" if folder else None
 
 
 def data_folder(env: Mapping[str, str]) -> str | None:
-    """Return the folder of the hub and of key files; None without a home."""
-    folder = _xdg(env, "XDG_DATA_HOME", ".local/share")
+    """Return the folder of the hub and of key files; None without a home folder."""
+    folder = _xdg_folder(env, "XDG_DATA_HOME", ".local/share")
     return f"{folder}/llmctl" if folder else None

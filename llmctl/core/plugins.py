@@ -1,6 +1,6 @@
-"""What other packages add: things of our registries, found by their entry points.
+"""Plug-ins: entries of our registries from other packages, found by entry points.
 
-``importlib.metadata`` takes longer to import than most commands run: it is opened only where a name is in no table.
+Importing ``importlib.metadata`` takes longer than most commands run: it is only imported for an unknown name.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from llmctl.core.errors import ConfigError
 
 
-def names(group: str) -> tuple[str, ...]:
-    """Return the names that installed packages give in an entry-point group."""
-    if not _is_spoken_of(group):
+def list_names(group: str) -> tuple[str, ...]:
+    """Return the names that installed packages add to an entry-point group."""
+    if not _is_group_installed(group):
         return ()
     from importlib.metadata import entry_points
 
@@ -23,50 +23,50 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def load(group: str, name: str, wanted: type) -> Any:
-    """Import what a package gives under that name; None where none does.
+    """Import the plug-in of that name; None if no package has one.
 
-    Raises ConfigError, which names the package, where it cannot be imported or is not what is ``wanted``.
+    Raises ConfigError with the package's name if the import fails or the result is not a ``wanted``.
     """
-    if not _is_spoken_of(group):
+    if not _is_group_installed(group):
         return None
     from importlib.metadata import entry_points
 
-    found = next(iter(entry_points(group=group, name=name)), None)
-    if found is None:
+    entry_point = next(iter(entry_points(group=group, name=name)), None)
+    if entry_point is None:
         return None
-    package = found.dist.name if found.dist else found.module
+    package = entry_point.dist.name if entry_point.dist else entry_point.module
     try:
-        thing = found.load()
-    except Exception as error:  # whatever somebody else's module does when it is imported
-        raise _broken(package, group, name, f"{type(error).__name__}: {error}") from error
-    if not isinstance(thing, wanted):
-        raise _broken(package, group, name, f"it is no {wanted.__name__}, but {type(thing).__name__}")
-    return thing
+        plugin = entry_point.load()
+    except Exception as error:  # foreign code may raise anything when imported
+        raise _plugin_error(package, group, name, f"{type(error).__name__}: {error}") from error
+    if not isinstance(plugin, wanted):
+        raise _plugin_error(package, group, name, f"it must be a {wanted.__name__}, got {type(plugin).__name__}")
+    return plugin
 
 
-def _is_spoken_of(group: str) -> bool:
-    """Say whether any installed package has the group, from its files alone: that takes a tenth of the time."""
-    return any(_speaks(folder or ".", f"[{group}]".encode()) for folder in sys.path)
+def _is_group_installed(group: str) -> bool:
+    """Return whether any installed package has the group, from its files only: this takes a tenth of the time."""
+    return any(_folder_has_group(folder or ".", f"[{group}]".encode()) for folder in sys.path)
 
 
-def _speaks(folder: str, header: bytes) -> bool:
-    if os.path.isfile(folder):  # an archive, which may hold packages too
+def _folder_has_group(folder: str, header: bytes) -> bool:
+    if os.path.isfile(folder):  # an archive, which may contain packages
         return True
     with suppress(OSError), os.scandir(folder) as found:
         places = [entry.path for entry in found if entry.name.endswith((".dist-info", ".egg-info"))]
-        return any(_holds(os.path.join(place, "entry_points.txt"), header) for place in places)
+        return any(_file_contains(os.path.join(place, "entry_points.txt"), header) for place in places)
     return False
 
 
-def _holds(path: str, header: bytes) -> bool:
+def _file_contains(path: str, header: bytes) -> bool:
     with suppress(OSError), open(path, "rb") as file:
         return header in file.read()
     return False
 
 
-def _broken(package: str, group: str, name: str, why: str) -> ConfigError:
+def _plugin_error(package: str, group: str, name: str, why: str) -> ConfigError:
     return ConfigError(
-        f'"{name}" of the package "{package}" cannot be used: {why}',
-        hint=f"update or uninstall {package} (it stands in its entry points, group {group})",
+        f'cannot load "{name}" of package "{package}": {why}',
+        hint=f"update or uninstall it: pip uninstall {package} (entry-point group {group})",
         reason="plug_in",
     )

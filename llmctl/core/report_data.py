@@ -1,4 +1,4 @@
-"""What a report shows, as values: between the engine, which counts, and the format, which draws."""
+"""The data of a report, between the engine, which collects it, and the format, which renders it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Row = Mapping[str, Any]
 Unit = Literal["hour", "day", "month"]
 
 
-class Group(NamedTuple):
-    """What belongs together, under its name (None: it has none), and its figures."""
+class UsageGroup(NamedTuple):
+    """One group of usage figures; ``name`` is None for rows without one."""
 
     name: str | None
     figures: Figures
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """Which time is reported. Stored times; ``None`` is open. ``unit`` is the step of the charts."""
+class ReportRange:
+    """The time range of a report, as stored times; None is open. ``unit`` is the step of the charts."""
 
     since: str | None
     until: str | None
@@ -33,31 +33,31 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Dashboard:
-    """All numbers of a report. Groups of time ascend without gaps; others begin with the dearest or busiest."""
+class ReportData:
+    """All data of a report. Time groups ascend without gaps; others start with the most expensive or busiest."""
 
     hub: str
-    range: Range
+    range: ReportRange
     total: Figures
-    #: The same of as much time before; None where the range has no beginning.
-    before: Figures | None
-    moments: Sequence[Group]
+    #: The totals of the preceding range of equal length; None if the range has no start.
+    previous_total: Figures | None
+    time_series: Sequence[UsageGroup]
     #: (moment, model) -> figures.
     by_model: Mapping[tuple[str, str], Figures]
-    models: Sequence[Group]
-    providers: Sequence[Group]
-    agents: Sequence[Group]
-    tags: Sequence[Group]
-    statuses: Sequence[Group]
-    tools: Sequence[Group]
-    #: Of a longer range the last year's days (``2026-10-05``).
-    days: Mapping[str, Figures]
-    #: Milliseconds -> how many requests took so long, to the end and to the first token.
+    models: Sequence[UsageGroup]
+    providers: Sequence[UsageGroup]
+    agents: Sequence[UsageGroup]
+    tags: Sequence[UsageGroup]
+    statuses: Sequence[UsageGroup]
+    tools: Sequence[UsageGroup]
+    #: Figures by day (``2026-10-05``); of a longer range only the last year.
+    daily: Mapping[str, Figures]
+    #: Milliseconds -> number of requests that took so long, to the end and to the first token.
     durations: Mapping[int, int]
     first_tokens: Mapping[int, int]
     slowest: Sequence[Row]
-    dearest: Sequence[Row]
-    #: Why requests failed, and how many of the newest requests were looked at for it; None for all.
-    reasons: Sequence[Row]
-    reasons_of: int | None
+    most_expensive: Sequence[Row]
+    #: Why requests failed, and how many of the newest requests were examined; None for all.
+    failure_reasons: Sequence[Row]
+    failure_sample_size: int | None
     chats: Sequence[Row] = field(default=())

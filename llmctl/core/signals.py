@@ -1,7 +1,7 @@
-"""Death by signal as an exception, held back while something must not be cut in half.
+"""Signals as an exception, deferred while a block must not be interrupted.
 
-``cli`` installs :func:`handle` as the handler of SIGINT, SIGTERM and SIGHUP and turns a closed stdout into the
-same :class:`Signalled`. Code that writes rows wraps itself in :func:`uninterrupted`.
+``cli`` installs :func:`handle_signal` for SIGINT, SIGTERM and SIGHUP and turns a closed stdout into the same
+:class:`Signalled`. Code that writes rows runs inside :func:`defer_signals`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import FrameType
 
 
 class Signalled(BaseException):
-    """The process was asked to die; after committing, it dies of the same signal."""
+    """The process received a signal; after committing, it exits by the same signal."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"signal {signum}")
@@ -22,7 +22,7 @@ class Signalled(BaseException):
 
 
 class _State(_local):
-    """Of one thread: what another one writes holds no signal back from the main thread, which gets them all."""
+    """State of one thread: other threads that write do not defer the signals of the main thread."""
 
     depth = 0
     pending: int | None = None
@@ -31,10 +31,10 @@ class _State(_local):
 _state = _State()
 
 
-def handle(signum: int, frame: FrameType | None) -> None:
-    """Raise :class:`Signalled` now, or at the end of the running :func:`uninterrupted` block.
+def handle_signal(signum: int, frame: FrameType | None) -> None:
+    """Raise :class:`Signalled` now, or at the end of the running :func:`defer_signals` block.
 
-    Every handler falls back to the default action first, so that a second signal ends the process at once.
+    The default actions are restored first, so that a second signal ends the process at once.
     """
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_DFL)
@@ -45,13 +45,13 @@ def handle(signum: int, frame: FrameType | None) -> None:
 
 
 def is_pending() -> bool:
-    """Tell whether a signal waits for the end of a block: what takes long in it should stop by itself."""
+    """Return whether a signal waits for the end of a block: long operations should check this and stop."""
     return _state.pending is not None
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let the block finish before a signal takes effect. Blocks may nest."""
+def defer_signals() -> Iterator[None]:
+    """Let the block finish before a signal takes effect. Blocks may be nested."""
     _state.depth += 1
     try:
         yield
@@ -63,10 +63,10 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """Start threads in this block: they inherit that signals pass them by.
+def block_signals() -> Iterator[None]:
+    """Block signals: threads started in this block inherit the mask.
 
-    The kernel may give a signal to any thread that takes it; the main one, asleep in a read, would not wake up.
+    The kernel may deliver a signal to any thread that accepts it; the main thread, blocked in a read, would not wake.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:

@@ -1,4 +1,4 @@
-"""JSON as the hub stores it: compact text, any character as itself."""
+"""JSON as the hub stores it: compact, without escaping non-ASCII characters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def dumps(value: Any) -> str:
 
 
 def loads(text: str | None, default: Any = None) -> Any:
-    """Read a stored column; NULL and the text ``null`` are alike."""
+    """Parse a stored column; NULL and the text ``null`` both give the default."""
     if text is None:
         return default
     value = json.loads(text)

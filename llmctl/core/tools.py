@@ -1,4 +1,4 @@
-"""A tool, how freely it may be used, and what a run of it gives."""
+"""A tool, its permission, and the output of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 Permission = Literal["automatic", "user-permitted", "denied"]
 
-#: What users may write for a permission.
+#: Accepted spellings of a permission.
 PERMISSIONS: Mapping[str, Permission] = {
     "automatic": "automatic",
     "auto": "automatic",
@@ -18,22 +18,22 @@ PERMISSIONS: Mapping[str, Permission] = {
 }
 
 
-def check_name(name: str) -> str:
-    """Return a tool's name; raise UsageError for one that not all providers take.
+def require_valid_name(name: str) -> str:
+    """Return a tool's name; raise UsageError for a name that not all providers accept.
 
     https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools
     """
     import re
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        from llmctl.core.errors import UsageError  # which a tool's own process needs as little as re
+        from llmctl.core.errors import UsageError  # the worker process of a tool needs neither this nor re
 
-        raise UsageError(f'a tool cannot be called "{name}"', hint="letters, digits, _ and -; 64 at most")
+        raise UsageError(f'a tool name must be 1 to 64 letters, digits, "_" or "-", got "{name}"')
     return name
 
 
 class Halt(Exception):
-    """Returned or raised by a Python tool: the run ends, and ``content`` is its final answer."""
+    """Returned or raised by a Python tool: the run ends with ``content`` as its final answer."""
 
     def __init__(self, content: str) -> None:
         super().__init__(content)
@@ -41,7 +41,7 @@ class Halt(Exception):
 
 
 class Tool(NamedTuple):
-    """A thing that a model or a person may run. ``id`` is None where it is not in the hub."""
+    """A tool that a model or a user may run. ``id`` is None if it is not in the hub."""
 
     name: str
     #: Name of the module in ``llmctl.tools`` that runs it.
@@ -49,16 +49,16 @@ class Tool(NamedTuple):
     description: str = ""
     #: JSON Schema of the arguments.
     schema: Mapping[str, Any] = {}
-    #: How to run it: the words of its type.
+    #: How to run it: the fields of its type.
     data: Mapping[str, Any] = {}
     id: str | None = None
 
 
 class Ran(NamedTuple):
-    """What a run gave: text for the model, and an error where it failed."""
+    """The output of a run: text for the model, and an error if it failed."""
 
     content: str
     error: str | None = None
     exit_status: int | None = None
-    #: The run ends here: ``content`` is the final answer.
+    #: The turn ends here: ``content`` is the final answer.
     halts: bool = False

@@ -1,4 +1,4 @@
-"""A hub's rows as a stream: what passes between the database and the lossless format. Holds no rows itself."""
+"""Rows of a hub as a stream, between the database and the lossless JSONL format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The columns of a table, in the order they are written, and what kind each is."""
+class TableLayout:
+    """The columns of a table, in the order they are written, and the kind of each."""
 
     table: str
     columns: tuple[str, ...]
@@ -24,41 +24,41 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What is said before the first row. ``fields``: table -> the user's own columns -> declared type."""
+class TransferHeader:
+    """The first line of a file. ``fields``: table -> the user's custom columns -> declared type."""
 
     schema: int
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-class Row(NamedTuple):
-    """A row on its way out: its layout, and a value for each of its columns."""
+class ExportRow(NamedTuple):
+    """A row to export: its layout and a value for each column."""
 
-    layout: Layout
+    layout: TableLayout
     values: Sequence[Any]
 
 
-class Record(NamedTuple):
-    """A row on its way in: the table by our name for it, and what is known of the row. ``line`` is where it stood."""
+class ImportRow(NamedTuple):
+    """A row to import: our name of the table, the known columns, and the line it came from."""
 
     table: str
     row: Mapping[str, Any]
     line: int = 0
 
 
-class Broken(NamedTuple):
-    """A line that cannot be read, and why."""
+class MalformedLine(NamedTuple):
+    """A line that cannot be parsed, and why."""
 
     line: int
-    why: str
+    reason: str
 
 
-#: ``unchanged``: it is here already, and as new as theirs.
-Fate = Literal["imported", "updated", "unchanged", "skipped"]
+#: ``unchanged``: our row is already there and not older.
+MergeStatus = Literal["imported", "updated", "unchanged", "skipped"]
 
 
-class Outcome(NamedTuple):
-    """What became of a row, and what is to be said about it."""
+class MergeResult(NamedTuple):
+    """What happened to an imported row, and why."""
 
-    fate: Fate
-    why: str | None = None
+    status: MergeStatus
+    reason: str | None = None

@@ -1,4 +1,4 @@
-"""A prompt to pictures. What the host gives as a URL only is fetched, so that pictures are always bytes."""
+"""Make images. What the host gives only as a URL is fetched, so that images are always bytes."""
 
 from __future__ import annotations
 
@@ -13,71 +13,73 @@ from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.messages import File
 from llmctl.engine.billing import cost as billing_cost
 from llmctl.engine.billing import estimate
-from llmctl.engine.billing.budget import Bound
-from llmctl.engine.billing.rates import Price, most
+from llmctl.engine.billing.budget import CostEstimate
+from llmctl.engine.billing.rates import Price, max_cost
 from llmctl.engine.chats import url_fetch
-from llmctl.engine.single_request import Errand, Question
-from llmctl.engine.single_request_runner import Exchange
-from llmctl.providers.hosts import host_of
+from llmctl.engine.single_request import PreparedRequest, SingleRequestPlan, SingleRequestRunner
+from llmctl.providers.hosts import parse_host
 from llmctl.wire import WIRES, Images
 
-#: More than any model needs for one: gpt-image-1 takes 6,240 for its largest.
-_TOKENS_OF_A_PICTURE = 20_000
+#: More than any model needs for one image: gpt-image-1 takes 6,240 for its largest.
+_TOKENS_PER_IMAGE = 20_000
 
 
-def images_of(errand: Errand) -> Images:
-    """Return how the target draws; raise UsageError where its wire has no way to."""
-    found = WIRES.load(errand.target.wire).images
-    if found is None:
-        name = errand.target.connection or errand.target.provider.name
+def require_images(plan: SingleRequestPlan) -> Images:
+    """Return the image requests of the target's wire; raise UsageError where it has none."""
+    images = WIRES.load(plan.target.wire).images
+    if images is None:
+        name = plan.target.connection or plan.target.provider.name
         raise UsageError(
-            f'"{name}" speaks {errand.target.wire}, which draws nothing',
+            f'"{name}" cannot make images (wire {plan.target.wire})',
             hint="choose another with -m CONNECTION:MODEL",
             reason="no_images",
         )
-    return found
+    return images
 
 
-def draw(exchange: Exchange, errand: Errand, prompt: str, files: Iterable[File] = ()) -> ImageResponse:
-    """Return the pictures as bytes; ``files`` are pictures to begin with."""
-    way = images_of(errand)
-    request = ImageRequest(errand.target.model, prompt, tuple(files), errand.options)
-    http = way.build_request(exchange.endpoint, request)
-    question = Question(http, _kept(way, exchange, request, http), lambda price: _bound(price, errand, request))
-    answer = exchange.ask(question, way.parse_response)
-    return replace(answer, images=tuple(_whole(image, errand) for image in answer.images))
+def make_images(
+    runner: SingleRequestRunner, plan: SingleRequestPlan, prompt: str, files: Iterable[File] = ()
+) -> ImageResponse:
+    """Return images as bytes; ``files`` are images to start from."""
+    images = require_images(plan)
+    request = ImageRequest(plan.target.model, prompt, tuple(files), plan.options)
+    http = images.build_request(runner.endpoint, request)
+    body = _stored_body(images, runner, request, http)
+    prepared = PreparedRequest(http, body, lambda price: _estimate_cost(price, plan, request))
+    answer = runner.send(prepared, images.parse_response)
+    return replace(answer, images=tuple(_with_content(image, plan) for image in answer.images))
 
 
-def _kept(way: Images, exchange: Exchange, request: ImageRequest, http: HttpRequest) -> str:
+def _stored_body(images: Images, runner: SingleRequestRunner, request: ImageRequest, http: HttpRequest) -> str:
     """Return the body without the content of files."""
     if request.files:
         files = tuple(replace(file, data=b"") if file.data else file for file in request.files)
-        http = way.build_request(exchange.endpoint, replace(request, files=files))
+        http = images.build_request(runner.endpoint, replace(request, files=files))
     return http.body.decode("utf-8", "replace")
 
 
-def _whole(image: File, errand: Errand) -> File:
+def _with_content(image: File, plan: SingleRequestPlan) -> File:
     if image.data is not None or image.url is None:
         return image
-    # A server of the user's own may give addresses below itself; no other private one is fetched.
-    own = host_of(image.url) == host_of(errand.target.base_url)
-    around = errand.around._replace(private_fetch=True) if own else errand.around
-    found = url_fetch.fetch(image.url, around)
-    return replace(image, data=found.data, media_type=found.media_type)
+    # A private address is fetched only from the target's own host, which may be a server of the user.
+    is_own_host = parse_host(image.url) == parse_host(plan.target.base_url)
+    runtime = plan.runtime._replace(private_fetch=True) if is_own_host else plan.runtime
+    fetched = url_fetch.fetch_url(image.url, runtime)
+    return replace(image, data=fetched.data, media_type=fetched.media_type)
 
 
-def _bound(price: Price, errand: Errand, request: ImageRequest) -> Bound | None:
-    pictures = _count(request.options)
-    tokens_in = estimate.input_tokens(request.prompt.encode("utf-8", "replace"), request.files, None)
-    tokens_out = pictures * _TOKENS_OF_A_PICTURE
-    of_pictures = max((rate for _, rate in price.rates.get("image", ())), default=0.0) * pictures
-    context, moment = billing_cost.context_of(errand.options), datetime.now(UTC)
-    cost = most(price, tokens_in, tokens_out, with_files=True, context=context, moment=moment)
+def _estimate_cost(price: Price, plan: SingleRequestPlan, request: ImageRequest) -> CostEstimate | None:
+    count = _image_count(request.options)
+    input_tokens = estimate.max_input_tokens(request.prompt.encode("utf-8", "replace"), request.files, None)
+    output_tokens = count * _TOKENS_PER_IMAGE
+    image_cost = max((rate for _, rate in price.rates.get("image", ())), default=0.0) * count
+    context, moment = billing_cost.price_context(plan.options), datetime.now(UTC)
+    cost = max_cost(price, input_tokens, output_tokens, with_files=True, context=context, moment=moment)
     if cost is None:
-        return Bound(0, 0, of_pictures, 0.0) if of_pictures else None
-    return Bound(tokens_in, tokens_out, cost + of_pictures, 0.0)
+        return CostEstimate(0, 0, image_cost, 0.0) if image_cost else None
+    return CostEstimate(input_tokens, output_tokens, cost + image_cost, 0.0)
 
 
-def _count(options: Mapping[str, Any]) -> int:
+def _image_count(options: Mapping[str, Any]) -> int:
     count = options.get("n", 1)
     return count if isinstance(count, int) and count > 0 else 1

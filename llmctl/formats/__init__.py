@@ -1,1 +1,1 @@
-"""Conversations and records in other shapes: text, JSON Lines, Markdown. Does not know the database."""
+"""Read and write conversations, records and reports in other formats. Knows nothing of the database."""

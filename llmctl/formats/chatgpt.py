@@ -9,70 +9,70 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.imported_conversation import Entry, History, Passed
+from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkippedItems
 from llmctl.core.messages import Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.formats.imports import Format
-from llmctl.formats.message_tree import branches
+from llmctl.formats.message_tree import iter_branches
 
 SOURCE = "chatgpt"
 _ROLES = ("system", "user", "assistant", "tool")
 
 
-def fits(item: Any) -> bool:
-    """Tell whether a document is a conversation of this kind."""
+def is_conversation(item: Any) -> bool:
+    """Return whether a document is a conversation of this format."""
     return isinstance(item, dict) and isinstance(item.get("mapping"), dict) and "current_node" in item
 
 
-def read(item: Mapping[str, Any]) -> Iterator[History | Passed]:
-    """Yield the branch that was open last, then the others as forks of it."""
+def read_conversation(item: Mapping[str, Any]) -> Iterator[ImportedConversation | SkippedItems]:
+    """Yield the current branch, then the others as forks of it."""
     nodes = {id: node for id, node in item["mapping"].items() if isinstance(node, dict)}
     parents = {id: node.get("parent") for id, node in nodes.items()}
     id = str(item.get("conversation_id") or item.get("id"))
     files = 0
-    for number, (path, shared) in enumerate(branches(parents, item.get("current_node"))):
-        entries = [entry for node in path if (entry := _entry(nodes[node].get("message")))]
-        same = sum(1 for node in path[:shared] if _entry(nodes[node].get("message")))
+    for number, (path, shared) in enumerate(iter_branches(parents, item.get("current_node"))):
+        entries = [entry for node in path if (entry := _read_message(nodes[node].get("message")))]
+        same = sum(1 for node in path[:shared] if _read_message(nodes[node].get("message")))
         if number and same == len(entries):
-            continue  # the branch holds nothing of its own
-        yield History(
+            continue  # the branch has no messages of its own
+        yield ImportedConversation(
             SOURCE,
             id if not number else f"{id}/{path[-1]}",
             entries,
             item.get("title") or None,
-            _time(item.get("create_time")),
-            _time(item.get("update_time")),
+            _parse_time(item.get("create_time")),
+            _parse_time(item.get("update_time")),
             next((entry.model for entry in reversed(entries) if entry.model), None),
             "openai",
             parent_id=id if number else None,
             shared=same if number else 0,
         )
-        files += sum(_files(nodes[node].get("message")) for node in path[0 if not number else shared :])
+        files += sum(_count_files(nodes[node].get("message")) for node in path[0 if not number else shared :])
     if files:
-        yield Passed(files, "files, which conversations.json names but does not hold")
+        yield SkippedItems(files, "files, which conversations.json mentions but does not contain")
 
 
-def _entry(message: Any) -> Entry | None:
+def _read_message(message: Any) -> ImportedMessage | None:
     if not isinstance(message, dict):
         return None
     role = (message.get("author") or {}).get("role")
-    parts = tuple(_parts(message, role))
+    parts = tuple(_read_parts(message, role))
     if role not in _ROLES or not parts:
         return None
     metadata = message.get("metadata") or {}
-    return Entry(
+    return ImportedMessage(
         role,
         parts,
         str(message.get("id")),
-        _time(message.get("create_time")),
+        _parse_time(message.get("create_time")),
         metadata.get("model_slug") if role == "assistant" else None,
         "openai" if role == "assistant" else None,
         complete=message.get("status") != "in_progress",
     )
 
 
-def _parts(message: Mapping[str, Any], role: str | None) -> Iterator[Part]:
+def _read_parts(message: Mapping[str, Any], role: str | None) -> Iterator[Part]:
     content = message.get("content") or {}
-    text = _text(content)
+    text = _read_text(content)
     recipient = message.get("recipient") or "all"
     if role == "assistant" and recipient != "all":
         yield ToolCall(str(message.get("id")), recipient, text)
@@ -84,11 +84,11 @@ def _parts(message: Mapping[str, Any], role: str | None) -> Iterator[Part]:
         yield Text(text)
 
 
-def _text(content: Mapping[str, Any]) -> str:
-    """Return what a content says, of whatever type: its text, its parts, its thoughts."""
+def _read_text(content: Mapping[str, Any]) -> str:
+    """Return the text of a content of any type."""
     match content.get("content_type"):
         case "text" | "multimodal_text":
-            return "\n".join(filter(None, map(_piece, content.get("parts") or ())))
+            return "\n".join(filter(None, map(_read_text_part, content.get("parts") or ())))
         case "thoughts":
             return "\n\n".join(str(one.get("content") or one.get("summary") or "") for one in content["thoughts"])
         case "user_editable_context":
@@ -98,19 +98,19 @@ def _text(content: Mapping[str, Any]) -> str:
             return next((str(content[name]) for name in known if content.get(name)), "")
 
 
-def _piece(piece: Any) -> str:
+def _read_text_part(piece: Any) -> str:
     if isinstance(piece, dict):
         return str(piece.get("text") or f"[file: {piece.get('asset_pointer') or piece.get('content_type')}]")
     return str(piece)
 
 
-def _files(message: Any) -> int:
+def _count_files(message: Any) -> int:
     pieces = ((message or {}).get("content") or {}).get("parts") or ()
     return sum(1 for piece in pieces if isinstance(piece, dict) and piece.get("asset_pointer"))
 
 
-def _time(seconds: Any) -> str | None:
-    return clock.at(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+def _parse_time(seconds: Any) -> str | None:
+    return clock.from_unix(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
 
 
-FORMAT = Format(fits, read)
+FORMAT = Format(is_conversation, read_conversation)

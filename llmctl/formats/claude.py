@@ -9,37 +9,37 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.imported_conversation import Entry, History, Passed
+from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkippedItems
 from llmctl.core.messages import File, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.stored_json import dumps
 from llmctl.formats.imports import Format
-from llmctl.formats.message_tree import branches
+from llmctl.formats.message_tree import iter_branches
 
 SOURCE = "claude"
 _ROLES = {"human": "user", "assistant": "assistant"}
 
 
-def fits(item: Any) -> bool:
-    """Tell whether a document is a conversation of this kind."""
+def is_conversation(item: Any) -> bool:
+    """Return whether a document is a conversation of this format."""
     return isinstance(item, dict) and isinstance(item.get("chat_messages"), list) and "uuid" in item
 
 
-def read(item: Mapping[str, Any]) -> Iterator[History | Passed]:
-    """Yield the branch that ends in the newest message, then the others as forks of it."""
+def read_conversation(item: Mapping[str, Any]) -> Iterator[ImportedConversation | SkippedItems]:
+    """Yield the branch of the newest message, then the others as forks of it."""
     messages = {str(one["uuid"]): one for one in item["chat_messages"]}
     linked = any(one.get("parent_message_uuid") in messages for one in messages.values())
     ids = list(messages)
-    parents = {id: messages[id].get("parent_message_uuid") for id in ids} if linked else _in_line(ids)
-    for number, (path, shared) in enumerate(branches(parents, ids[-1] if ids else None)):
-        entries = [entry for id in path for entry in _entries(messages[id])]
-        same = sum(1 for id in path[:shared] for _ in _entries(messages[id]))
-        yield History(
+    parents = {id: messages[id].get("parent_message_uuid") for id in ids} if linked else _link_in_order(ids)
+    for number, (path, shared) in enumerate(iter_branches(parents, ids[-1] if ids else None)):
+        entries = [entry for id in path for entry in _read_message(messages[id])]
+        same = sum(1 for id in path[:shared] for _ in _read_message(messages[id]))
+        yield ImportedConversation(
             SOURCE,
             item["uuid"] if not number else f"{item['uuid']}/{path[-1]}",
             entries,
             item.get("name") or None,
-            _time(item.get("created_at")),
-            _time(item.get("updated_at")),
+            _parse_time(item.get("created_at")),
+            _parse_time(item.get("updated_at")),
             item.get("model"),
             "anthropic",
             parent_id=item["uuid"] if number else None,
@@ -47,32 +47,32 @@ def read(item: Mapping[str, Any]) -> Iterator[History | Passed]:
         )
     files = sum(len(one.get("files") or ()) for one in messages.values())
     if files:
-        yield Passed(files, "files, which the export names but does not hold")
+        yield SkippedItems(files, "files, which the export mentions but does not contain")
 
 
-def _in_line(ids: list[str]) -> dict[str, str | None]:
+def _link_in_order(ids: list[str]) -> dict[str, str | None]:
     return dict(zip(ids, (None, *ids[:-1]), strict=True))
 
 
-def _entries(message: Mapping[str, Any]) -> Iterator[Entry]:
-    """Yield a message as the steps it was made in: calls of tools end one, their results are one."""
+def _read_message(message: Mapping[str, Any]) -> Iterator[ImportedMessage]:
+    """Yield a message as its steps: an answer up to its tool calls, then their results, and so on."""
     role = _ROLES.get(str(message.get("sender")))
     if role is None:
         return
     steps: list[tuple[str, list[Part]]] = [(role, [])]
-    for kind, part in _parts(message, role):
+    for kind, part in _read_parts(message, role):
         if kind != steps[-1][0]:
             steps.append((kind, []))
         steps[-1][1].append(part)
-    kept = [(kind, parts) for kind, parts in steps if parts]
-    for place, (kind, parts) in enumerate(kept):
-        id = str(message["uuid"]) if place == len(kept) - 1 else f"{message['uuid']}#{place}"
+    filled_steps = [(kind, parts) for kind, parts in steps if parts]
+    for index, (kind, parts) in enumerate(filled_steps):
+        id = str(message["uuid"]) if index == len(filled_steps) - 1 else f"{message['uuid']}#{index}"
         provider = "anthropic" if kind == "assistant" else None
-        yield Entry(kind, tuple(parts), id, _time(message.get("created_at")), provider=provider)  # type: ignore[arg-type]
+        yield ImportedMessage(kind, tuple(parts), id, _parse_time(message.get("created_at")), provider=provider)  # type: ignore[arg-type]
 
 
-def _parts(message: Mapping[str, Any], role: str) -> Iterator[tuple[str, Part]]:
-    found = [part for one in message.get("content") or () if (part := _part(one, role))]
+def _read_parts(message: Mapping[str, Any], role: str) -> Iterator[tuple[str, Part]]:
+    found = [part for one in message.get("content") or () if (part := _read_part(one, role))]
     yield from found
     if not any(isinstance(part, Text) for _, part in found) and message.get("text"):
         yield role, Text(message["text"])
@@ -81,7 +81,7 @@ def _parts(message: Mapping[str, Any], role: str) -> Iterator[tuple[str, Part]]:
             yield role, File("text/plain", str(text).encode(), name=one.get("file_name") or None)
 
 
-def _part(one: Any, role: str) -> tuple[str, Part] | None:
+def _read_part(one: Any, role: str) -> tuple[str, Part] | None:
     if not isinstance(one, dict):
         return None
     match one.get("type"):
@@ -94,23 +94,23 @@ def _part(one: Any, role: str) -> tuple[str, Part] | None:
             return role, ToolCall(str(one.get("id") or name), name, dumps(one.get("input") or {}))
         case "tool_result":
             id, name = one.get("tool_use_id") or one.get("name") or "", str(one.get("name") or "tool")
-            return "tool", ToolResult(str(id), name, _result(one.get("content")), bool(one.get("is_error")))
+            return "tool", ToolResult(str(id), name, _read_result(one.get("content")), bool(one.get("is_error")))
         case other:
             return role, Text(f"[{other}]")
 
 
-def _result(content: Any) -> str:
+def _read_result(content: Any) -> str:
     if isinstance(content, str):
         return content
     pieces = content if isinstance(content, list) else []
     return "\n".join(str(one.get("text") or dumps(one)) if isinstance(one, dict) else str(one) for one in pieces)
 
 
-def _time(text: Any) -> str | None:
+def _parse_time(text: Any) -> str | None:
     try:
-        return clock.stored(clock.parsed(text)) if isinstance(text, str) else None
+        return clock.format(clock.parse(text)) if isinstance(text, str) else None
     except (ValueError, OverflowError):
         return None
 
 
-FORMAT = Format(fits, read)
+FORMAT = Format(is_conversation, read_conversation)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from shlex import quote
 
-#: More than this does not fit on a command line everywhere.
-_MOST_BYTES = 100_000
+#: Longer bodies may exceed the limit of a command line argument and are passed on stdin.
+_MAX_ARGUMENT_BYTES = 100_000
 
 
-def command(
+def format_command(
     method: str, url: str, headers: Mapping[str, str], body: str, variables: Mapping[str, str], *, stream: bool = False
 ) -> str:
-    """Return the command. ``variables`` are headers whose value is the shell's to fill in: ``Bearer $KEY``."""
+    """Return the command. ``variables`` are headers with shell variables in their value: ``Bearer $KEY``."""
     lines = ["curl" + (" -N" if stream else "") + ("" if method == "POST" else f" -X {method}") + f" {quote(url)}"]
-    # curl counts and names these itself.
+    # curl sets these itself.
     own = ("host", "content-length", "accept-encoding", "connection", "user-agent")
     for name, value in headers.items():
         if name in variables:
@@ -22,7 +22,7 @@ def command(
         elif name.lower() not in own:
             lines.append(f"-H {quote(f'{name}: {value}')}")
     text = " \\\n  ".join(lines)
-    if len(body.encode()) <= _MOST_BYTES:
+    if len(body.encode()) <= _MAX_ARGUMENT_BYTES:
         return f"{text} \\\n  --data-raw {quote(body)}\n"
     end = "END_OF_BODY"
     while end in body:

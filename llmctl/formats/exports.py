@@ -1,5 +1,6 @@
-"""Formats of exported conversations. Each is a function from conversations to pieces of text; ``jsonl`` is the one
-that keeps everything, and works on rows: see :mod:`llmctl.formats.jsonl`.
+"""Export formats: each is a function from conversations to pieces of text.
+
+``jsonl`` is the lossless one and works on rows instead: see :mod:`llmctl.formats.jsonl`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ LOSSLESS = "jsonl"
 
 
 class Conversation(NamedTuple):
-    """A chat and its whole thread: records with ``tool_calls`` and ``attachments``."""
+    """A chat and its complete thread: message records with ``tool_calls`` and ``attachments``."""
 
     chat: Mapping[str, Any]
     messages: Sequence[Message]
@@ -30,26 +31,26 @@ EXPORTS: Registry[Export] = Registry(
     "format",
     "llmctl.formats",
     {
-        LOSSLESS: "jsonl:lines",
-        "markdown": "markdown:conversations",
-        "html": "html:conversations",
-        "csv": "table:conversations",
-        "openai": "openai:conversations",
-        "sharegpt": "sharegpt:conversations",
+        LOSSLESS: "jsonl:format_lines",
+        "markdown": "markdown:render_conversations",
+        "html": "html:render_conversations",
+        "csv": "csv:render_conversations",
+        "openai": "openai:render_conversations",
+        "sharegpt": "sharegpt:render_conversations",
     },
     group="llmctl.exports",
 )
 
 
-def said(messages: Iterable[Message]) -> Iterator[Message]:
-    """Yield what can be said again: no placeholders, nothing that came to nothing."""
+def sendable_messages(messages: Iterable[Message]) -> Iterator[Message]:
+    """Yield the messages that can be sent to a model again: no placeholders, no empty ones."""
     for message in messages:
         if message["status"] != "pending" and (message["content"] or message["content_raw"] or message["tool_calls"]):
             yield message
 
 
-def results(message: Message) -> Iterator[Mapping[str, Any]]:
-    """Yield the results a message of the role ``tool`` holds: ``call_id``, ``name``, ``content``."""
+def tool_results(message: Message) -> Iterator[Mapping[str, Any]]:
+    """Yield the tool results in a message of role ``tool``: ``call_id``, ``name``, ``content``."""
     parts = message["content_raw"]
     if isinstance(parts, list) and any(part.get("type") == "tool_result" for part in parts):
         yield from (part for part in parts if part.get("type") == "tool_result")

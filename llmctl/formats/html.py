@@ -1,4 +1,4 @@
-"""Conversations as one HTML page that needs nothing else: no script, light and dark, whatever messages say."""
+"""Conversations as one self-contained HTML page: no scripts, light and dark, everything escaped."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from typing import Any
 
 from llmctl.core.stored_json import dumps
 from llmctl.formats import templates
-from llmctl.formats.conversations import Message, file, remark
-from llmctl.formats.exports import Conversation, results
+from llmctl.formats.conversations import Message, format_file, format_remark
+from llmctl.formats.exports import Conversation, tool_results
 
+#: No scripts and nothing loaded: a message could do no harm even if it were not escaped.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _FENCED = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)(?:^ {0,3}\1[`~]*[ \t]*$\n?|\Z)", re.MULTILINE | re.DOTALL)
 
 
-def conversations(found: Iterable[Conversation]) -> Iterator[str]:
-    """Yield the page piece by piece, a section for each conversation."""
-    yield from templates.page("head", {})
+def render_conversations(found: Iterable[Conversation]) -> Iterator[str]:
+    """Yield the page piece by piece, one section per conversation."""
+    style = templates.read_style("page/style.css")
+    yield from templates.render_html("page/head.html", {"policy": _POLICY, "style": style})
     for conversation in found:
-        yield from section(conversation)
-    yield from templates.page("foot", {})
+        yield from render_section(conversation)
+    yield from templates.render_html("page/foot.html", {})
 
 
-def section(conversation: Conversation) -> Iterator[str]:
-    """Yield one conversation, as a part of a page."""
-    shown = [_shown(message) for message in conversation.messages]
-    values = {"chat": dict(conversation.chat), "title": conversation.title, "messages": shown}
-    yield from templates.page("chat", values)
+def render_section(conversation: Conversation) -> Iterator[str]:
+    """Yield one conversation as a section of a page."""
+    messages = [_message_values(message) for message in conversation.messages]
+    values = {"chat": dict(conversation.chat), "title": conversation.title, "messages": messages}
+    yield from templates.render_html("page/chat.html", values)
 
 
-def blocks(text: str) -> Iterator[tuple[bool, str]]:
-    """Yield a text in pieces: whether it is code, and the piece without its fence."""
+def split_code_blocks(text: str) -> Iterator[tuple[bool, str]]:
+    """Yield the pieces of a text: whether each is code, and its text without the fence."""
     at = 0
     for fence in _FENCED.finditer(text):
         if before := text[at : fence.start()].strip("\n"):
@@ -41,19 +44,21 @@ def blocks(text: str) -> Iterator[tuple[bool, str]]:
         yield False, rest
 
 
-def _shown(message: Message) -> dict[str, Any]:
+def _message_values(message: Message) -> dict[str, Any]:
     is_result = message["role"] == "tool"
     return {
         "id": message["id"],
         "role": message["role"],
-        "remark": remark(message),
+        "remark": format_remark(message),
         "thinking": message["thinking_text"],
-        "blocks": [] if is_result else list(blocks(message["content"] or "")),
-        "calls": [{"name": call["name"], "arguments": _pretty(call["arguments"])} for call in message["tool_calls"]],
-        "results": [str(result.get("content", "")) for result in results(message)] if is_result else [],
-        "files": [file(one) for one in message["attachments"]],
+        "blocks": [] if is_result else list(split_code_blocks(message["content"] or "")),
+        "calls": [
+            {"name": call["name"], "arguments": _format_arguments(call["arguments"])} for call in message["tool_calls"]
+        ],
+        "results": [str(result.get("content", "")) for result in tool_results(message)] if is_result else [],
+        "files": [format_file(one) for one in message["attachments"]],
     }
 
 
-def _pretty(arguments: Any) -> str:
+def _format_arguments(arguments: Any) -> str:
     return arguments if isinstance(arguments, str) else dumps(arguments)

@@ -1,22 +1,22 @@
-"""Formats of other programs' conversations. Each file has a ``FORMAT``: what tells its documents, and reads one."""
+"""Import formats of other programs. Each module has a ``FORMAT`` that recognises and reads its documents."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from llmctl.core.imported_conversation import History, Passed
+from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
 from llmctl.core.registry import Registry
 
 
 class Format(NamedTuple):
-    """``fits`` tells whether a document is one conversation of this kind; ``read`` yields it, and what it leaves out.
+    """``fits`` returns whether a document is a conversation of this format; ``read`` yields it, and what is skipped.
 
-    ``read`` raises ValueError, TypeError, KeyError or AttributeError for a document that is broken.
+    ``read`` raises ValueError, TypeError, KeyError or AttributeError for an invalid document.
     """
 
     fits: Callable[[Any], bool]
-    read: Callable[[Mapping[str, Any]], Iterator[History | Passed]]
+    read: Callable[[Mapping[str, Any]], Iterator[ImportedConversation | SkippedItems]]
 
 
 IMPORTS: Registry[Format] = Registry(
@@ -25,8 +25,8 @@ IMPORTS: Registry[Format] = Registry(
     {
         "chatgpt": "chatgpt:FORMAT",
         "claude": "claude:FORMAT",
-        "openai": "openai_in:FORMAT",
-        "sharegpt": "sharegpt_in:FORMAT",
+        "openai": "openai:FORMAT",
+        "sharegpt": "sharegpt:FORMAT",
     },
     group="llmctl.imports",
     wanted=Format,

@@ -1,4 +1,4 @@
-"""OpenMetrics text 1.0, which Prometheus and its kin read: https://prometheus.io/docs/specs/om/open_metrics_spec/."""
+"""OpenMetrics text format 1.0, for Prometheus and compatible systems: https://prometheus.io/docs/specs/om/open_metrics_spec/."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Literal
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
-_NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
+_INVALID_NAME_CHAR = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One number: ``suffix`` comes after the family's name, ``at`` is in Unix seconds."""
+    """One value: ``suffix`` is appended to the family's name, ``at`` is in Unix seconds."""
 
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Samples that belong together. A unit must be the end of the name."""
+    """A metric family. Its name must end with the unit."""
 
     name: str
     type: Literal["gauge", "counter", "histogram"]
@@ -35,26 +35,26 @@ class Family:
     unit: str | None = None
 
 
-def rendered(families: Iterable[Family]) -> Iterator[str]:
-    """Yield the exposition line by line, with the end mark that tells it from one that was cut off."""
+def render_families(families: Iterable[Family]) -> Iterator[str]:
+    """Yield the exposition line by line, with the end marker that shows it is complete."""
     for family in families:
         yield f"# TYPE {family.name} {family.type}\n"
         if family.unit:
             yield f"# UNIT {family.name} {family.unit}\n"
         yield f"# HELP {family.name} {family.help.translate(_ESCAPES)}\n"
         for sample in family.samples:
-            yield _line(family.name, sample)
+            yield _format_sample(family.name, sample)
     yield "# EOF\n"
 
 
 def metric_name(text: str) -> str:
-    """Return a name of any kind as one that is allowed: letters, digits and ``_``, no digit first."""
-    name = _NO_NAME.sub("_", text) or "_"
+    """Return a valid metric name for any text: letters, digits and ``_``, not starting with a digit."""
+    name = _INVALID_NAME_CHAR.sub("_", text) or "_"
     return f"_{name}" if name[0].isdigit() else name
 
 
 def label_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return key -> label name for keys of any kind, no two alike, none with ``__`` first: these are Prometheus's."""
+    """Return key -> unique label name; a leading ``__`` is reserved by Prometheus and avoided."""
     found: dict[str, str] = {}
     for key in keys:
         name = metric_name(key)
@@ -65,14 +65,14 @@ def label_names(keys: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _line(name: str, sample: Sample) -> str:
+def _format_sample(name: str, sample: Sample) -> str:
     labels = ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in sample.labels.items())
     braces = f"{{{labels}}}" if labels else ""
     at = f" {sample.at:.3f}" if sample.at is not None else ""
-    return f"{name}{sample.suffix}{braces} {_number(sample.value)}{at}\n"
+    return f"{name}{sample.suffix}{braces} {_format_number(sample.value)}{at}\n"
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

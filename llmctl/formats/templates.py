@@ -1,4 +1,4 @@
-"""Templates of prompts and instructions: jinja2 in its sandbox, where what is missing is an error that names it.
+"""Templates of prompts, instructions and pages: jinja2 in its sandbox, with an error for each missing value.
 
 https://jinja.palletsprojects.com/en/stable/sandbox/
 """
@@ -15,7 +15,6 @@ from jinja2 import (
     Environment,
     FileSystemLoader,
     StrictUndefined,
-    Template,
     TemplateError,
     TemplateSyntaxError,
     UndefinedError,
@@ -24,31 +23,31 @@ from jinja2 import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmctl.core.errors import LlmctlError, UsageError
-from llmctl.formats.pages import PAGES
 
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
 )
 _NAME = re.compile(r"'(\w+)' is undefined")
+_FOLDER = Path(__file__).parent
 _ELEMENT = re.compile(r"has no element (\d+)")
 
 
-def names(text: str, source: str) -> frozenset[str]:
-    """Return the names that a template asks for. Raises UsageError, with ``source`` and line, for one that is none."""
+def list_variables(text: str, source: str) -> frozenset[str]:
+    """Return the names of a template's variables; raise UsageError with ``source`` and line for a syntax error."""
     try:
         return frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
     except TemplateSyntaxError as error:
-        raise _broken(error, source) from error
+        raise _syntax_error(error, source) from error
 
 
 def render(text: str, values: Mapping[str, Any], source: str) -> str:
-    """Fill in a template. Raises UsageError for a value that is missing, and for whatever else goes wrong in it."""
+    """Render a template; raise UsageError for a missing value and for any other error in it."""
     try:
         return _ENVIRONMENT.from_string(text).render(values)
     except TemplateSyntaxError as error:
-        raise _broken(error, source) from error
+        raise _syntax_error(error, source) from error
     except UndefinedError as error:
-        raise _missing(error.message or "something is missing", source) from error
+        raise _missing_value_error(error.message or "a value is missing", source) from error
     except (
         TemplateError,
         ArithmeticError,
@@ -58,35 +57,31 @@ def render(text: str, values: Mapping[str, Any], source: str) -> str:
         ValueError,
         RecursionError,
     ) as error:
-        raise UsageError(f'"{source}" cannot be filled in: {error}', reason="template") from error
+        raise UsageError(f'cannot render "{source}": {error}', reason="template") from error
 
 
-def page(name: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a page of HTML piece by piece: one of ours, filled with values, everything in them escaped."""
-    yield from _page(name).generate(**values)
-
-
-def document(name: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one of the report's templates, filled with values, everything in them escaped."""
-    yield from _documents().get_template(name).generate(**values)
+def render_html(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one of llmctl's HTML templates (a path below ``formats/``) piece by piece, with all values escaped."""
+    yield from _html_environment().get_template(name).generate(**values)
 
 
 @cache
-def _page(name: str) -> Template:
-    return _ENVIRONMENT.overlay(autoescape=True).from_string(PAGES[name])
+def read_style(name: str) -> str:
+    """Return one of llmctl's style sheets (a path below ``formats/``)."""
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 @cache
-def _documents() -> Environment:
-    return _ENVIRONMENT.overlay(autoescape=True, loader=FileSystemLoader(Path(__file__).with_name("report")))
+def _html_environment() -> Environment:
+    return _ENVIRONMENT.overlay(autoescape=True, loader=FileSystemLoader(_FOLDER))
 
 
-def _broken(error: TemplateSyntaxError, source: str) -> LlmctlError:
+def _syntax_error(error: TemplateSyntaxError, source: str) -> LlmctlError:
     what = (error.message or "").rstrip(".")
-    return UsageError(f'"{source}" is no template: {what} (line {error.lineno} of it)', reason="template")
+    return UsageError(f'template error in "{source}", line {error.lineno}: {what}', reason="template")
 
 
-def _missing(message: str, source: str) -> LlmctlError:
+def _missing_value_error(message: str, source: str) -> LlmctlError:
     if found := _NAME.search(message):
         name = found[1]
         hint = f"pass it with: -p {name}=VALUE"
@@ -94,6 +89,6 @@ def _missing(message: str, source: str) -> LlmctlError:
     if found := _ELEMENT.search(message):
         number = int(found[1]) + 1
         return UsageError(
-            f'"{source}" needs argument {number}', hint="give it after the file", reason="missing_parameter"
+            f'"{source}" needs argument {number}', hint="pass it after the file", reason="missing_parameter"
         )
-    return UsageError(f'"{source}" cannot be filled in: {message}', reason="template")
+    return UsageError(f'cannot render "{source}": {message}', reason="template")

@@ -1,4 +1,4 @@
-"""Providers as data: where a host is, how it wants the key, which wire and which dialect it speaks."""
+"""Providers as data: host, authentication, wire and dialect."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from typing import Literal
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.registry import Registry
-from llmctl.providers.hosts import host_of, is_loopback, matches, origin
+from llmctl.providers.hosts import host_matches, is_loopback, parse_host, parse_origin
 
 
 @dataclass(frozen=True, slots=True)
 class ModelWire:
-    """Models that are asked over another wire than their provider's own."""
+    """Models that use another wire than their provider's default."""
 
     #: Shell pattern of model ids.
     models: str
     wire: str
-    #: They exist on no other wire, so that this holds behind any base URL. Elsewhere a host that is not the
-    #: provider's is asked over the wire that all hosts know.
+    #: The models exist on this wire only, so it is used with any base URL. Otherwise a host that is not the
+    #: provider's own uses the default wire, which all hosts support.
     only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider. Nothing here is executed; wires read ``dialect``, the engine reads the rest."""
+    """One provider, as data only: wires read ``dialect``, the engine reads the rest."""
 
     name: str
-    #: Empty where every user has another one (Azure, Vertex AI, any compatible host).
+    #: Empty if every user has their own (Azure, Vertex AI, any compatible host).
     base_url: str
     wire: str = "openai-chat"
-    #: The first that fits a model decides.
+    #: The first rule that matches a model applies.
     model_wires: tuple[ModelWire, ...] = ()
-    #: How the key travels: ``Authorization: Bearer``, or the named header, or not at all.
+    #: How the key is sent: ``Authorization: Bearer``, the named header, or not at all.
     auth: Literal["bearer", "none"] | str = "bearer"
-    #: The same for wires beside the provider's own, where it wants the key in another way for them.
+    #: The same by wire, for wires on which the provider expects the key elsewhere.
     auth_by_wire: Mapping[str, str] = field(default_factory=dict)
-    #: Environment variables that may hold the key, first set one wins.
+    #: Environment variables that may hold the key; the first one set wins.
     key_env: tuple[str, ...] = ()
-    #: Environment variables that may hold another base URL, first set one wins.
+    #: Environment variables that may hold another base URL; the first one set wins.
     base_env: tuple[str, ...] = ()
     dialect: Dialect = field(default_factory=Dialect)
     #: Headers sent with every request.
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
-    #: Model used when a connection made from the environment names none.
+    #: Model of a connection from the environment without one.
     default_model: str | None = None
-    #: The same for embeddings and for pictures; None where the provider has none, or none to prefer.
+    #: The same for embeddings and images; None if the provider has none or there is no obvious choice.
     embedding_model: str | None = None
     image_model: str | None = None
-    #: A server on this machine: costs nothing, needs no key.
+    #: A server on this machine: free, no key required.
     local: bool = False
-    #: The id NodeLLM knows this provider by, where it does (``chats.provider`` may hold no other).
+    #: NodeLLM's id of the provider, if it has one (``chats.provider`` accepts no other).
     nodellm_id: str | None = None
-    #: Where the facts come from.
+    #: Source of this data.
     docs: str = ""
-    #: Hosts of the provider beside that of ``base_url``; ``.example.com`` means every host below it.
+    #: Further hosts of the provider; ``.example.com`` matches every host below it.
     hosts: tuple[str, ...] = ()
-    #: Path of a base URL that names a bare host: no such host answers at its root.
+    #: Path to append to a base URL without one, because no such host answers at its root.
     root_path: str = ""
-    #: What a base URL looks like, where every user has another one.
+    #: Example of a base URL, if every user has their own.
     base_example: str = ""
 
 
@@ -98,25 +98,25 @@ PROVIDERS: Registry[Provider] = Registry(
 )
 
 
-def owns(provider: Provider, url: str) -> bool:
-    """Tell whether a URL leads to the provider's own servers: its host over TLS, its port on this machine."""
-    scheme, host, port = origin(url)
+def owns_url(provider: Provider, url: str) -> bool:
+    """Return whether a URL leads to the provider's own servers: its host over TLS, or its port on this machine."""
+    scheme, host, port = parse_origin(url)
     if provider.local and is_loopback(url):
-        return port == origin(provider.base_url)[2]
+        return port == parse_origin(provider.base_url)[2]
     if scheme != "https" or not host:
         return False
-    own = host_of(provider.base_url)
-    return (host == own and not provider.local) or any(matches(host, pattern) for pattern in provider.hosts)
+    own = parse_host(provider.base_url)
+    return (host == own and not provider.local) or any(host_matches(host, pattern) for pattern in provider.hosts)
 
 
-def wire_of(provider: Provider, model: str, base_url: str) -> str:
-    """Return the wire that a model is asked over where the user chose none."""
-    fits = (way for way in provider.model_wires if fnmatchcase(model, way.models))
-    way = next(fits, None)
-    return way.wire if way and (way.only or owns(provider, base_url)) else provider.wire
+def select_wire(provider: Provider, model: str, base_url: str) -> str:
+    """Return the wire for a model if the user chose none."""
+    matches = (way for way in provider.model_wires if fnmatchcase(model, way.models))
+    rule = next(matches, None)
+    return rule.wire if rule and (rule.only or owns_url(provider, base_url)) else provider.wire
 
 
 def find_by_host(url: str) -> Provider | None:
-    """Return the provider whose host a URL names, or None for a host that nobody here knows."""
+    """Return the provider that owns the host of a URL; None for an unknown host."""
     providers = (PROVIDERS.load(name) for name in PROVIDERS.names())
-    return next((provider for provider in providers if owns(provider, url)), None)
+    return next((provider for provider in providers if owns_url(provider, url)), None)

@@ -1,4 +1,4 @@
-"""Anthropic, and the wire of its own."""
+"""Anthropic."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Hosts that speak OpenAI's Chat Completions: one row each, and only what they do differently.
+"""Hosts compatible with OpenAI's Chat Completions: one entry each, with only their deviations.
 
-The deviations are what the hosts were seen to do in recorded traffic, or what their own pages say.
+The deviations are from recorded traffic or the hosts' own documentation.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from llmctl.providers import ModelWire, Provider
 from llmctl.providers.openai import OPENAI_FILES, OPENAI_IDS
 
 
-def _row(
+def _provider(
     name: str, base_url: str, model: str | None = None, *, keys: str = "", bases: str = "", **more: Any
 ) -> Provider:
-    """Return a provider whose variables are NAME_API_KEY and NAME_API_BASE, before the further ones given."""
+    """Return a provider with the variables NAME_API_KEY and NAME_API_BASE, then the additional ones."""
     return Provider(
         name=name,
         base_url=base_url,
@@ -26,13 +26,13 @@ def _row(
     )
 
 
-def _server(name: str, port: int, *, keys: str = "", bases: str = "", **more: Any) -> Provider:
-    """Return a server on this machine; it answers below /v1, and its models are asked of itself."""
+def _local_server(name: str, port: int, *, keys: str = "", bases: str = "", **more: Any) -> Provider:
+    """Return a server on this machine that answers below /v1; its models are not known in advance."""
     base_url = f"http://localhost:{port}/v1"
-    return _row(name, base_url, keys=keys, bases=bases, local=True, root_path="/v1", **more)
+    return _provider(name, base_url, keys=keys, bases=bases, local=True, root_path="/v1", **more)
 
 
-OPENROUTER = _row(
+OPENROUTER = _provider(
     "openrouter",
     "https://openrouter.ai/api/v1",
     "openai/gpt-5.6-luna",
@@ -42,11 +42,11 @@ OPENROUTER = _row(
     docs="https://openrouter.ai/docs/api-reference/overview",
 )
 
-DEEPSEEK = _row(
+DEEPSEEK = _provider(
     "deepseek",
     "https://api.deepseek.com",
     "deepseek-flash",
-    # A tool call that followed thinking is refused without that thinking.
+    # A tool call that followed thinking is rejected without that thinking.
     dialect=Dialect(
         thinking_field="thinking", thinking_replay_field="reasoning_content", schema_mode="json_object", files=()
     ),
@@ -54,11 +54,11 @@ DEEPSEEK = _row(
     docs="https://api-docs.deepseek.com",
 )
 
-MISTRAL = _row(
+MISTRAL = _provider(
     "mistral",
     "https://api.mistral.ai/v1",
     "mistral-small-latest",
-    # Usage comes unasked; unknown fields are refused, and so are ids of calls that are not like its own.
+    # Usage is always sent; unknown fields and call ids in another format are rejected.
     dialect=Dialect(
         stream_usage=False,
         tool_call_ids="[a-zA-Z0-9]{9}",
@@ -70,7 +70,7 @@ MISTRAL = _row(
     docs="https://docs.mistral.ai/api",
 )
 
-XAI = _row(
+XAI = _provider(
     "xai",
     "https://api.x.ai/v1",
     "grok-4.3",
@@ -80,7 +80,7 @@ XAI = _row(
     docs="https://docs.x.ai/docs/api-reference",
 )
 
-GROQ = _row(
+GROQ = _provider(
     "groq",
     "https://api.groq.com/openai/v1",
     "openai/gpt-oss-120b",
@@ -88,7 +88,7 @@ GROQ = _row(
     docs="https://console.groq.com/docs/openai",
 )
 
-TOGETHER = _row(
+TOGETHER = _provider(
     "together",
     "https://api.together.xyz/v1",
     "openai/gpt-oss-120b",
@@ -97,7 +97,7 @@ TOGETHER = _row(
     docs="https://docs.together.ai/docs/openai-api-compatibility",
 )
 
-FIREWORKS = _row(
+FIREWORKS = _provider(
     "fireworks",
     "https://api.fireworks.ai/inference/v1",
     "accounts/fireworks/models/gpt-oss-120b",
@@ -106,7 +106,7 @@ FIREWORKS = _row(
     docs="https://docs.fireworks.ai/tools-sdks/openai-compatibility",
 )
 
-PERPLEXITY = _row(
+PERPLEXITY = _provider(
     "perplexity",
     "https://api.perplexity.ai",
     "sonar",
@@ -122,7 +122,7 @@ PERPLEXITY = _row(
     docs="https://docs.perplexity.ai/api-reference",
 )
 
-CEREBRAS = _row(
+CEREBRAS = _provider(
     "cerebras",
     "https://api.cerebras.ai/v1",
     "gpt-oss-120b",
@@ -130,7 +130,7 @@ CEREBRAS = _row(
     docs="https://inference-docs.cerebras.ai/api-reference/chat-completions",
 )
 
-ZAI = _row(
+ZAI = _provider(
     "zai",
     "https://api.z.ai/api/paas/v4",
     "glm-5.3-flash",
@@ -139,10 +139,10 @@ ZAI = _row(
     docs="https://docs.z.ai/api-reference",
 )
 
-AZURE = _row(
+AZURE = _provider(
     "azure",
-    # Every resource has its own; the model is the name of a deployment. An older API is reached by a base
-    # URL with its path and query, such as https://NAME.services.ai.azure.com/models?api-version=2024-05-01-preview
+    # Every resource has its own URL; the model is the name of a deployment. For the older API use a base URL with
+    # path and query, such as https://NAME.services.ai.azure.com/models?api-version=2024-05-01-preview
     "",
     keys="AZURE_OPENAI_API_KEY",
     bases="AZURE_OPENAI_API_BASE AZURE_OPENAI_ENDPOINT",
@@ -153,22 +153,22 @@ AZURE = _row(
     docs="https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
 )
 
-HUGGINGFACE = _row(
+HUGGINGFACE = _provider(
     "huggingface",
     "https://router.huggingface.co/v1",
     "openai/gpt-oss-120b",
     keys="HF_TOKEN",
-    # Many hosts answer behind the router; some of them do not know the field, all send usage unasked.
+    # Many hosts answer behind the router; some do not know the field, all send usage by default.
     dialect=Dialect(stream_usage=False),
     docs="https://huggingface.co/docs/inference-providers",
 )
 
-OLLAMA = _server(
+OLLAMA = _local_server(
     "ollama",
     11434,
     hosts=("ollama.com",),
-    # Behind its usual port (or --wire ollama) it is asked over its own API: the OpenAI door ignores the options of
-    # a model (num_ctx), and drops the beginning of a long prompt without a word.
+    # On its default port (or with --wire ollama) its own API is used: the OpenAI-compatible one ignores model options
+    # (num_ctx) and silently drops the start of a long prompt.
     model_wires=(ModelWire("*", "ollama"),),
     dialect=Dialect(thinking_replay_field="reasoning"),
     embedding_model="nomic-embed-text",
@@ -176,7 +176,7 @@ OLLAMA = _server(
     docs="https://docs.ollama.com/api",
 )
 
-LMSTUDIO = _server(
+LMSTUDIO = _local_server(
     "lmstudio",
     1234,
     keys="LM_API_TOKEN",
@@ -184,23 +184,23 @@ LMSTUDIO = _server(
     docs="https://lmstudio.ai/docs/developer/openai-compat",
 )
 
-LLAMACPP = _server(
+LLAMACPP = _local_server(
     "llamacpp",
     8080,
     keys="LLAMA_API_KEY",
     docs="https://github.com/ggml-org/llama.cpp/tree/master/tools/server",
 )
 
-VLLM = _server("vllm", 8000, docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html")
+VLLM = _local_server("vllm", 8000, docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html")
 
-GPUSTACK = _server(
+GPUSTACK = _local_server(
     "gpustack",
     80,
     dialect=Dialect(done_marker=False, thinking_field="enable_thinking", thinking_replay_field="reasoning_content"),
     docs="https://docs.gpustack.ai",
 )
 
-#: Any host behind --base-url. Either end of a stream has to do here: a finish reason, or the marker.
+#: Any host given by --base-url. A stream may end with either a finish reason or the marker.
 COMPATIBLE = Provider(
     name="compatible",
     base_url="",

@@ -13,7 +13,7 @@ PROVIDER = Provider(
     auth_by_wire={"openai-chat": "bearer"},
     key_env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     base_env=("GEMINI_API_BASE", "GOOGLE_GEMINI_BASE_URL"),
-    # This is of the copy of Chat Completions: --wire openai-chat --base-url …/v1beta/openai
+    # For Google's copy of Chat Completions: --wire openai-chat --base-url …/v1beta/openai
     dialect=Dialect(thinking_on_top=True, thinking_replay_field="extra_content"),
     default_model="gemini-3.8-flash",
     embedding_model="gemini-embedding-001",

@@ -1,4 +1,4 @@
-"""Google's Vertex AI: the same models below a project and a location of the user's, with an access token.
+"""Google's Vertex AI: Gemini models in the user's project and location, with an access token.
 
     llmctl connection add vertex --key-command "gcloud auth print-access-token" --base-url \\
       https://aiplatform.googleapis.com/v1beta1/projects/PROJECT/locations/global
@@ -11,7 +11,7 @@ from llmctl.providers import Provider
 
 PROVIDER = Provider(
     name="vertex",
-    # Every project has its own.
+    # Every project has its own URL.
     base_url="",
     base_example=(
         "https://aiplatform.googleapis.com/v1beta1/projects/PROJECT/locations/global, "

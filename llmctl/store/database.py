@@ -1,4 +1,4 @@
-"""An open hub: one connection, its own table names, transactions that do not fail busy."""
+"""An open hub: its connection, its table names, and transactions that wait for locks instead of failing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from llmctl.core.signals import uninterrupted
+from llmctl.core.signals import defer_signals
 from llmctl.core.stored_json import loads
 from llmctl.store.errors import storage_errors
 from llmctl.store.schema import ddl
@@ -18,11 +18,12 @@ from llmctl.store.writes import Write
 if TYPE_CHECKING:
     from llmctl.store.writer import Writer
 
-#: How long a writer waits for another one, in milliseconds.
+
+#: How long a writer waits for another writer, in milliseconds.
 BUSY_TIMEOUT_MS = 30_000
 
-#: How long it waits in one piece, deaf to signals.
-_PIECE_MS = 100
+#: Longest single wait in SQLite, during which signals are not handled.
+_BUSY_SLICE_MS = 100
 
 Row = dict[str, Any]
 Mode = Literal["read", "write", "create"]
@@ -31,19 +32,19 @@ Mode = Literal["read", "write", "create"]
 class Database:
     """One hub. Reads are plain SQL with ``{table}`` slots; writes are values applied in one transaction.
 
-    ``read`` never changes the file; ``write`` needs an existing hub and takes in what an earlier run could not
-    write; ``create`` makes a missing hub first. See :func:`llmctl.store.opening.open_hub`.
+    ``read`` never changes the file; ``write`` needs an existing hub and replays writes that an earlier run could
+    not make; ``create`` creates a missing hub first. See :func:`llmctl.store.opening.open_hub`.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self.connection = connection
         self.path = path
-        self._filled: dict[str, str] = {}
+        self._sql_cache: dict[str, str] = {}
         self._durable = False
 
     @cached_property
     def names(self) -> Mapping[str, str]:
-        """Logical table name -> physical one, where they differ."""
+        """Logical table name -> physical name, where they differ."""
         names: Mapping[str, str] = self.meta("tables", {})
         return names
 
@@ -54,10 +55,10 @@ class Database:
         return fields
 
     def meta(self, key: str, default: Any = None) -> Any:
-        """Return a fact about this hub, kept as JSON."""
+        """Return a value of ``hub_meta``, which holds JSON."""
         with storage_errors(self.path):
-            found = self.connection.execute("SELECT value FROM hub_meta WHERE key = ?", (key,)).fetchone()
-        return loads(found[0], default) if found else default
+            row = self.connection.execute("SELECT value FROM hub_meta WHERE key = ?", (key,)).fetchone()
+        return loads(row[0], default) if row else default
 
     def query(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[Row]:
         """Run a SELECT with ``{table}`` slots; return all rows as dicts."""
@@ -78,8 +79,8 @@ class Database:
     def value(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> Any:
         """Return the first column of the first row, or None."""
         with storage_errors(self.path):
-            found = self.connection.execute(self.sql(sql), parameters).fetchone()
-        return found[0] if found else None
+            row = self.connection.execute(self.sql(sql), parameters).fetchone()
+        return row[0] if row else None
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> int:
         """Run a statement with ``{table}`` slots; return the number of rows it changed."""
@@ -87,16 +88,16 @@ class Database:
             return self.connection.execute(self.sql(sql), parameters).rowcount
 
     def sql(self, template: str) -> str:
-        """Fill the slots; remembered, since the same few statements come again."""
-        if template not in self._filled:
-            self._filled[template] = ddl.filled(template, self.names)
-        return self._filled[template]
+        """Fill the ``{table}`` slots; cached, since the same few statements recur."""
+        if template not in self._sql_cache:
+            self._sql_cache[template] = ddl.fill_table_slots(template, self.names)
+        return self._sql_cache[template]
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[None]:
-        """Commit the block as one, or nothing of it. No signal cuts it in half.
+        """Commit the block as a whole or roll it back. Signals are deferred until it ends.
 
-        It begins IMMEDIATE: a transaction that turns from reading to writing would fail busy at once. With
+        It begins IMMEDIATE: a transaction that upgrades from reading to writing would fail with "busy" at once. With
         ``durable`` it survives a power cut (``synchronous=FULL``); any commit survives the death of the process.
         Blocks nest; the outermost one commits.
         """
@@ -115,7 +116,7 @@ class Database:
                 raise
 
     def commit(self, *writes: Write, durable: bool = False) -> None:
-        """Apply writes in one transaction (or in the running one)."""
+        """Apply writes in one transaction, or in the running one."""
         with self.transaction(durable=durable):
             for write in writes:
                 self.writer.apply(write)
@@ -129,29 +130,29 @@ class Database:
     def close(self) -> None:
         self.connection.close()
 
-    def forget_names(self) -> None:
-        """Read table names, fields and tables anew: they were changed."""
+    def clear_name_cache(self) -> None:
+        """Drop cached table names, fields and table objects after they changed."""
         for name in ("names", "fields", "writer"):
             self.__dict__.pop(name, None)
-        self._filled.clear()
+        self._sql_cache.clear()
 
     def _begin(self, guard: ExitStack) -> None:
-        """Begin a transaction, and hold signals back from then on.
+        """Begin a transaction and defer signals from then on.
 
-        SQLite waits for a lock without letting Python look at signals: it is asked to wait in short pieces.
+        SQLite does not let Python handle signals while it waits for a lock, so it waits in short slices.
         """
         deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-        self.connection.execute(f"PRAGMA busy_timeout={_PIECE_MS}")
+        self.connection.execute(f"PRAGMA busy_timeout={_BUSY_SLICE_MS}")
         try:
             while True:
-                with uninterrupted():
+                with defer_signals():
                     try:
                         self.connection.execute("BEGIN IMMEDIATE")
                     except sqlite3.OperationalError as error:
                         if "locked" not in str(error) or time.monotonic() > deadline:
                             raise
                     else:
-                        guard.enter_context(uninterrupted())
+                        guard.enter_context(defer_signals())
                         return
         finally:
             self.connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
@@ -160,3 +161,18 @@ class Database:
         if durable != self._durable:
             self.connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+
+
+#: Milliseconds to wait for readers of the WAL, which may run for hours.
+_WAL_TIMEOUT_MS = 2000
+
+
+def empty_wal(connection: sqlite3.Connection) -> bool:
+    """Checkpoint and truncate the WAL; return False if another process still reads it."""
+    waited = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    connection.execute(f"PRAGMA busy_timeout={_WAL_TIMEOUT_MS}")
+    try:
+        busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={waited}")
+    return not busy

@@ -1,4 +1,4 @@
-"""What SQLite says, in the user's words."""
+"""Translate SQLite's errors to StorageError."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from llmctl.core.errors import LlmctlError, StorageError
 
 @contextmanager
 def storage_errors(path: str) -> Iterator[None]:
-    """Turn SQLite's errors about the file into :class:`StorageError`; others pass (they are bugs of ours)."""
+    """Translate SQLite's errors about the file to :class:`StorageError`; others pass: they are bugs."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise translated(error, path) from error
+        raise translate_error(error, path) from error
 
 
-def translated(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sqlite3.DatabaseError:
-    """Return the StorageError for an error about the file, or the error itself."""
+def translate_error(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sqlite3.DatabaseError:
+    """Return the StorageError for an error about the file, or the error unchanged."""
     text = str(error)
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":  # no room for the log's index
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":  # no space for the WAL index
         text = "database or disk is full"
-    for part, message, hint, reason in _WORDS:
+    for part, message, hint, reason in _TRANSLATIONS:
         if part in text:
             return StorageError(message.format(path=path), hint=hint.format(path=path), reason=reason)
     return error
 
 
-_WORDS = (
+_TRANSLATIONS = (
     (
         "database or disk is full",
         'the disk is full: "{path}"',
@@ -45,7 +45,7 @@ _WORDS = (
     (
         "database is locked",
         'the hub "{path}" is locked by another program',
-        "close what holds it (a database browser, say) and try again",
+        "close the program that locks it, such as a database browser, and try again",
         "busy",
     ),
     (
@@ -63,7 +63,7 @@ _WORDS = (
     (
         "unable to open database file",
         'cannot open the hub "{path}"',
-        "check that its folder exists and may be read",
+        "check that its folder exists and is readable",
         "cannot_open",
     ),
     (

@@ -1,38 +1,38 @@
-"""Full-text search over everything that was said: chats, steps in between and tool results."""
+"""Full-text search over all messages: chats, intermediate steps and tool results."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import NamedTuple
 
 from llmctl.core.errors import UsageError
-from llmctl.store import fts_query
 from llmctl.store.database import Database, Row
 
-#: More hits than this are not ranked: it would take longer than anybody waits. The newest come first then.
+#: More hits than this are not ranked, which would take too long: the newest come first then.
 RANKED_HITS = 50_000
 
-#: Around what was found in a snippet; control characters, so that no text holds them.
-MARKS = ("\x02", "\x03")
+#: Around a match in a snippet; control characters, which texts do not contain.
+HIGHLIGHT_MARKS = ("\x02", "\x03")
 
 _COLUMNS = """
 m.id, coalesce(t.chat_id, m.chat_id) AS chat_id, c.name AS chat, m.thread_id, m.seq, m.role,
 m.model_id AS model, m.created_at
 """
-_PLACES = """
+_JOINS = """
 LEFT JOIN {message_threads} t ON t.id = m.thread_id
 LEFT JOIN {chats} c ON c.id = coalesce(t.chat_id, m.chat_id)
 """
-_INDEXED = (
+_SEARCH_INDEX = (
     f"SELECT {_COLUMNS}, snippet(message_search, 0, :on, :off, '…', 24) AS snippet"
-    f" FROM message_search JOIN {{messages}} m ON m.rowid = message_search.rowid {_PLACES}"
+    f" FROM message_search JOIN {{messages}} m ON m.rowid = message_search.rowid {_JOINS}"
     " WHERE message_search MATCH :match %(where)s ORDER BY message_search.%(order)s LIMIT :limit"
 )
-_SCANNED = (
-    f"SELECT {_COLUMNS}, m.content AS snippet FROM {{messages}} m {_PLACES}"
+_SCAN_MESSAGES = (
+    f"SELECT {_COLUMNS}, m.content AS snippet FROM {{messages}} m {_JOINS}"
     " WHERE m.content IS NOT NULL %(where)s ORDER BY m.rowid DESC LIMIT :limit"
 )
-_COUNT = "SELECT count(*) FROM (SELECT 1 FROM message_search WHERE message_search MATCH ? LIMIT ?)"
+_COUNT_HITS = "SELECT count(*) FROM (SELECT 1 FROM message_search WHERE message_search MATCH ? LIMIT ?)"
 
 _CONDITIONS = {
     "role": "m.role = :role",
@@ -42,8 +42,8 @@ _CONDITIONS = {
 }
 
 
-class Filter(NamedTuple):
-    """Which messages: all that is set must hold."""
+class SearchFilter(NamedTuple):
+    """Conditions on messages; all that are set must hold."""
 
     role: str | None = None
     since: str | None = None
@@ -51,59 +51,124 @@ class Filter(NamedTuple):
     chat_id: str | None = None
 
 
-def search(database: Database, text: str, wanted: Filter, limit: int | None, *, raw: bool = False) -> list[Row]:
-    """Return the messages that say ``text``, best first (see :data:`RANKED_HITS`), each with a ``snippet``.
+def search(database: Database, text: str, filters: SearchFilter, limit: int | None, *, raw: bool = False) -> list[Row]:
+    """Return the messages that match ``text``, best first (see :data:`RANKED_HITS`), each with a ``snippet``.
 
-    ``text`` is plain; with ``raw`` it is a query in FTS5's own language, and UsageError where it is none.
+    ``text`` is plain text; with ``raw`` it is an FTS5 query, and an invalid one raises UsageError.
     """
     if not text.strip():
-        raise UsageError("nothing to search for", hint="name a word")
-    query = fts_query.Query(text, ()) if raw else fts_query.parsed(text)
+        raise UsageError("the search text is empty", hint="search for a word: llmctl chats search error")
+    query = FtsQuery(text, ()) if raw else parse_query(text)
     if query.match is None:
-        return _scanned(database, query.literals, wanted, limit)
+        return _scan_messages(database, query.literals, filters, limit)
     try:
-        return _indexed(database, query.match, query.literals, wanted, limit)
+        return _search_index(database, query.match, query.literals, filters, limit)
     except sqlite3.OperationalError as error:
         if not raw:
             raise
         raise UsageError(
-            f'"{text}" is no full-text query: {error}',
+            f'invalid full-text query "{text}": {error}',
             hint="see https://sqlite.org/fts5.html#full_text_query_syntax, or leave out --fts",
         ) from error
 
 
-def _indexed(database: Database, match: str, literals: tuple[str, ...], wanted: Filter, limit: int | None) -> list[Row]:
-    hits = database.value(_COUNT, (match, RANKED_HITS + 1))
-    where, values = _conditions(wanted, literals)
+def _search_index(
+    database: Database, match: str, literals: tuple[str, ...], filters: SearchFilter, limit: int | None
+) -> list[Row]:
+    hits = database.value(_COUNT_HITS, (match, RANKED_HITS + 1))
+    where, values = _conditions(filters, literals)
     order = "rank" if hits <= RANKED_HITS else "rowid DESC"
-    values |= {"match": match, "on": MARKS[0], "off": MARKS[1], "limit": -1 if limit is None else limit}
-    return database.query(_INDEXED % {"where": where, "order": order}, values)
+    values |= {
+        "match": match,
+        "on": HIGHLIGHT_MARKS[0],
+        "off": HIGHLIGHT_MARKS[1],
+        "limit": -1 if limit is None else limit,
+    }
+    return database.query(_SEARCH_INDEX % {"where": where, "order": order}, values)
 
 
-def _scanned(database: Database, literals: tuple[str, ...], wanted: Filter, limit: int | None) -> list[Row]:
-    """Look at the texts themselves, the newest first, until there are enough.
+def _scan_messages(
+    database: Database, literals: tuple[str, ...], filters: SearchFilter, limit: int | None
+) -> list[Row]:
+    """Scan the texts, newest first, until there are enough hits.
 
-    Newest is what came last: by the index of their times the rows would be read in an order that takes twice as long.
+    Newest means last inserted: reading rows in the order of the index on their times takes twice as long.
     """
-    where, values = _conditions(wanted, literals)
-    rows = database.query(_SCANNED % {"where": where}, values | {"limit": -1 if limit is None else limit})
+    where, values = _conditions(filters, literals)
+    rows = database.query(_SCAN_MESSAGES % {"where": where}, values | {"limit": -1 if limit is None else limit})
     return [row | {"snippet": _snippet(row["snippet"], literals[0])} for row in rows]
 
 
-def _conditions(wanted: Filter, literals: tuple[str, ...]) -> tuple[str, dict[str, object]]:
-    values: dict[str, object] = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
+def _conditions(filters: SearchFilter, literals: tuple[str, ...]) -> tuple[str, dict[str, object]]:
+    values: dict[str, object] = {name: value for name in _CONDITIONS if (value := getattr(filters, name)) is not None}
     conditions = [_CONDITIONS[name] for name in values]
     for index, literal in enumerate(literals):
-        said = "replace(m.content, '’', '''')" if "'" in literal or "’" in literal else "m.content"
-        conditions.append(f"{said} LIKE :like{index} ESCAPE '\\'")
-        values[f"like{index}"] = fts_query.like(literal)
+        content = "replace(m.content, '’', '''')" if "'" in literal or "’" in literal else "m.content"
+        conditions.append(f"{content} LIKE :like{index} ESCAPE '\\'")
+        values[f"like{index}"] = like_pattern(literal)
     return "".join(f" AND {condition}" for condition in conditions), values
 
 
 def _snippet(text: str, literal: str) -> str:
-    """Return the surroundings of a literal, like those that the index gives."""
+    """Return the text around a literal, in the form of the index's snippets."""
     at = max(0, text.lower().find(literal.lower()))
     begin, end = max(0, at - 60), at + len(literal) + 80
-    on, off = MARKS
+    on, off = HIGHLIGHT_MARKS
     marked = f"{text[begin:at]}{on}{text[at : at + len(literal)]}{off}{text[at + len(literal) : end]}"
     return ("…" if begin else "") + marked + ("…" if end < len(text) else "")
+
+
+_TERMS = re.compile(r'"([^"]*\w[^"]*)"|(\S+)')
+#: Sentence punctuation, which nobody searches for.
+_PUNCTUATION = ".,;:!?…"
+#: Thai to Khmer, kana, Han, Hangul: written without spaces, so the index does not split them into words.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+#: LIKE ignores the case of ASCII letters only.
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+
+
+class FtsQuery(NamedTuple):
+    """``match`` is an FTS5 query, or None if there is no indexed word; ``literals`` must occur in the text."""
+
+    match: str | None
+    literals: tuple[str, ...]
+
+
+def parse_query(text: str) -> FtsQuery:
+    """Parse plain text: every word must match, the last one as a prefix; ``"..."`` is a phrase."""
+    phrases: list[str] = []
+    literals: list[str] = []
+    last_is_prefix = False
+    for quoted, bare in _TERMS.findall(text.replace("\0", " ")):
+        piece = quoted or _strip_punctuation(bare)
+        indexed = _has_word(piece) and not _UNSPACED.search(piece)
+        if indexed:
+            phrases.append('"' + piece.replace('"', '""') + '"')
+        if not indexed or not all(character.isalnum() or character.isspace() for character in piece):
+            literals.append(piece)
+        last_is_prefix = indexed and bool(bare) and len(piece) > 1 and piece[-2:].isalnum()
+    match = " ".join(phrases) + ("*" if last_is_prefix else "")
+    return FtsQuery(match or None, tuple(literals))
+
+
+def like_pattern(literal: str) -> str:
+    """Return the LIKE pattern (escape character ``\\``) that matches a literal, ignoring case.
+
+    The caller replaces ``’`` by ``'`` in the text, since typed and typographic apostrophes differ.
+    """
+    pattern = re.sub(r"([\\%_])", r"\\\1", literal.replace("’", "'"))
+    if _has_word(literal) and not _UNSPACED.search(literal):
+        pattern = _BEYOND_ASCII.sub("_", pattern)
+    return f"%{pattern}%"
+
+
+def _strip_punctuation(text: str) -> str:
+    """Return a word without trailing sentence punctuation; pure punctuation stays as it is."""
+    stripped = text.rstrip(_PUNCTUATION)
+    return stripped if _has_word(stripped) else text
+
+
+def _has_word(text: str) -> bool:
+    return any(character.isalnum() for character in text)

@@ -1,4 +1,4 @@
-"""Rows as records for people and programs: JSON columns as JSON, booleans as such, ``refs`` as ``references``."""
+"""Convert rows to records for output: JSON columns as JSON, booleans as bool, ``refs`` as ``references``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from llmctl.core.stored_json import loads
 from llmctl.store.database import Database, Row
 
 
-class Shape:
-    """How the rows of one table become records, from the declared types of its columns: the user's own included."""
+class Serializer:
+    """Converts rows of one table to records by the declared types of its columns, custom ones included."""
 
     def __init__(self, database: Database, table: str) -> None:
         columns = database.query(f"PRAGMA table_info({{{table}}})")
@@ -17,25 +17,25 @@ class Shape:
         self._json = [name for name, declared in types.items() if declared.startswith("JSON") and name != "refs"]
         self._booleans = [name for name, declared in types.items() if declared.startswith("BOOL")]
 
-    def record(self, row: Row) -> Row:
-        """Return the row (or one with more columns) as a record; the order of its columns stays."""
-        found = dict(row)
+    def to_record(self, row: Row) -> Row:
+        """Return the row, which may have more columns, as a record; column order is preserved."""
+        result = dict(row)
         if "refs" in row:
-            found = {"id": row["id"], "references": decoded(row["refs"]) or {}, **row}
-            del found["refs"]
+            result = {"id": row["id"], "references": parse_json_or_text(row["refs"]) or {}, **row}
+            del result["refs"]
         for name in self._json:
-            if found.get(name) is not None:
-                found[name] = decoded(found[name])
+            if result.get(name) is not None:
+                result[name] = parse_json_or_text(result[name])
         for name in self._booleans:
-            if found.get(name) is not None:
-                found[name] = bool(found[name])
-        return found
+            if result.get(name) is not None:
+                result[name] = bool(result[name])
+        return result
 
 
-def decoded(text: Any) -> Any:
-    """Return the value of a JSON text, or the text itself where it is none."""
+def parse_json_or_text(text: Any) -> Any:
+    """Return the value of a JSON text, or the text itself if it is not JSON."""
     if text == "{}":
-        return {}  # most there is: 5 times as quick
+        return {}  # the most frequent value: 5 times as fast
     if not isinstance(text, str):
         return text
     try:
@@ -44,11 +44,11 @@ def decoded(text: Any) -> Any:
         return text
 
 
-def arguments(text: str | None) -> Any:
-    """Return the arguments of a tool call; other programs encode them twice. What is no JSON stays text."""
+def parse_arguments(text: str | None) -> Any:
+    """Return the arguments of a tool call; some programs encode them twice. Invalid JSON stays text."""
     value: Any = text
     while isinstance(value, str):
-        inner = decoded(value)
+        inner = parse_json_or_text(value)
         if inner is value or inner == value:
             return value
         value = inner

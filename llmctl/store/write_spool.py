@@ -1,8 +1,8 @@
-"""What could not be written into the hub waits in a file beside it, until the next run takes it in.
+"""Spool writes that failed into a file beside the hub; the next run replays them.
 
 One JSON array per line: ``["insert", table, row]``, ``["update", table, id, changes, where]``,
-``["delete", table, where]``; bytes as ``{"base64": ...}``. Each append is whole and locked, so that many processes
-may share one spool.
+``["delete", table, where]``; bytes as ``{"base64": ...}``. Appends are locked and atomic, so that many processes
+can share one spool.
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ from llmctl.store.schema import ddl
 from llmctl.store.writes import Delete, Insert, Update, Write
 
 
-def places(hub_path: str, fallback_folder: str | None) -> list[str]:
-    """Return where a hub's spool may be: beside it, and where the hub's own disk is full or read-only."""
-    path = os.path.realpath(hub_path)  # whatever link led to it
-    beside = [f"{path}.spool"]
+def spool_paths(hub_path: str, fallback_folder: str | None) -> list[str]:
+    """Return the paths of a hub's spool: beside it, and a fallback if the hub's disk is full or read-only."""
+    path = os.path.realpath(hub_path)  # resolve links: one spool per hub
+    paths = [f"{path}.spool"]
     if fallback_folder:
-        beside.append(os.path.join(fallback_folder, path.replace("/", "%") + ".spool"))
-    return beside
+        paths.append(os.path.join(fallback_folder, path.replace("/", "%") + ".spool"))
+    return paths
 
 
 def append(
     hub_path: str, writes: Iterable[Write], fallback_folder: str | None = None, *, first: str | None = None
 ) -> str:
-    """Keep writes for later; return the file they are in. Raises OSError where no place takes them.
+    """Append writes to the spool; return its path. Raises OSError if no path is writable.
 
-    ``first`` is the file that earlier writes of the same turn are in: one file keeps their order.
+    ``first`` is the spool file of earlier writes of the same turn, tried first to keep their order.
     """
     lines = [json.dumps(_to_json(write), ensure_ascii=False) + "\n" for write in writes]
     data = "".join(lines).encode("utf-8", "replace")
     problem: OSError | None = None
-    for place in sorted(places(hub_path, fallback_folder), key=lambda place: place != first):
+    for place in sorted(spool_paths(hub_path, fallback_folder), key=lambda place: place != first):
         try:
             os.makedirs(os.path.dirname(os.path.abspath(place)), mode=0o700, exist_ok=True)
             return _append(place, data)
         except OSError as error:
             problem = error
-    raise problem or OSError("no place for a spool file")
+    raise problem or OSError("no path for a spool file")
 
 
-def take_in(database: Database, fallback_folder: str | None = None) -> int:
-    """Write what waits into the hub, in one transaction; return how many writes that made.
+def replay(database: Database, fallback_folder: str | None = None) -> int:
+    """Apply spooled writes to the hub, one transaction per file; return how many were applied.
 
-    Rows that are there already stay as they are: a spool may be taken in twice. What cannot be read is kept aside.
+    Existing rows stay as they are: replaying a spool twice is safe. Unreadable lines are kept in another file.
     """
     if database.path == MEMORY:
         return 0
-    # The fallback first: a turn that began there goes on there unless that, too, is full.
-    waiting = [place for place in reversed(places(database.path, fallback_folder)) if os.path.exists(place)]
-    return sum(_take_in(database, place) for place in waiting)
+    # The fallback first: a turn that began there continues there unless that is full, too.
+    waiting = [place for place in reversed(spool_paths(database.path, fallback_folder)) if os.path.exists(place)]
+    return sum(_replay_file(database, place) for place in waiting)
 
 
 def _append(place: str, data: bytes) -> str:
     descriptor = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not _is_still(place, descriptor):  # taken in while we waited for the lock
+        if not _is_same_file(place, descriptor):  # replayed while we waited for the lock
             return _append(place, data)
         size = os.fstat(descriptor).st_size
         try:
@@ -82,19 +82,19 @@ def _append(place: str, data: bytes) -> str:
         os.close(descriptor)
 
 
-def _is_still(place: str, descriptor: int) -> bool:
+def _is_same_file(place: str, descriptor: int) -> bool:
     with suppress(FileNotFoundError):
         return os.stat(place).st_ino == os.fstat(descriptor).st_ino
     return False
 
 
-def _take_in(database: Database, place: str) -> int:
-    # Where there is none, or it is another user's, who takes it in, there is nothing to do.
+def _replay_file(database: Database, place: str) -> int:
+    # Nothing to do if the file is gone or belongs to another user.
     with suppress(OSError), open(place, "r+", encoding="utf-8", errors="replace") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if not _is_still(place, file.fileno()):  # another process has taken it in
+        if not _is_same_file(place, file.fileno()):  # another process replayed it
             return 0
-        writes = [_read(line) for line in file]
+        writes = [_parse_line(line) for line in file]
         with database.transaction(durable=True):
             taken = sum(_apply(database, write) for write in writes if write)
         if None in writes:
@@ -106,8 +106,8 @@ def _take_in(database: Database, place: str) -> int:
     return 0
 
 
-def _read(line: str) -> Write | None:
-    """Return the write in a line, None where nobody can read it: a power cut may tear the last one."""
+def _parse_line(line: str) -> Write | None:
+    """Return the write in a line, or None if it is unreadable: a power cut can truncate the last line."""
     try:
         write = _from_json(json.loads(line))
     except ValueError:
@@ -116,7 +116,7 @@ def _read(line: str) -> Write | None:
 
 
 def _apply(database: Database, write: Write) -> bool:
-    """Apply a write unless the hub has moved on: the row is there, its message is finished, its chat is gone."""
+    """Apply a write unless the hub has moved on: row exists, message finished, chat deleted."""
     database.execute("SAVEPOINT spooled")
     try:
         database.writer.apply(write)
@@ -130,30 +130,30 @@ def _apply(database: Database, write: Write) -> bool:
 def _to_json(write: Write) -> list[Any]:
     match write:
         case Insert(table, row):
-            return ["insert", table, _packed(row)]
+            return ["insert", table, _encode_blobs(row)]
         case Update(table, id, changes, where):
-            return ["update", table, id, _packed(changes), _packed(where)]
+            return ["update", table, id, _encode_blobs(changes), _encode_blobs(where)]
         case Delete(table, where):
-            return ["delete", table, _packed(where)]
+            return ["delete", table, _encode_blobs(where)]
 
 
 def _from_json(item: list[Any]) -> Write:
     match item:
         case ["insert", str(table), dict(row)]:
-            return Insert(table, _unpacked(row))
+            return Insert(table, _decode_blobs(row))
         case ["update", str(table), str(id), dict(changes), dict(where)]:
-            return Update(table, id, _unpacked(changes), _unpacked(where))
+            return Update(table, id, _decode_blobs(changes), _decode_blobs(where))
         case ["delete", str(table), dict(where)]:
-            return Delete(table, _unpacked(where))
-    raise ValueError(f"no write: {item!r}")
+            return Delete(table, _decode_blobs(where))
+    raise ValueError(f"not a write: {item!r}")
 
 
-def _packed(values: Mapping[str, Any]) -> dict[str, Any]:
+def _encode_blobs(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: {"base64": b64encode(value).decode()} if isinstance(value, bytes) else value
         for name, value in values.items()
     }
 
 
-def _unpacked(values: Mapping[str, Any]) -> dict[str, Any]:
+def _decode_blobs(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: b64decode(value["base64"]) if isinstance(value, dict) else value for name, value in values.items()}

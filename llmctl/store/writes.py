@@ -1,4 +1,4 @@
-"""Writes as values, so that what cannot be written now can be kept and written later."""
+"""Writes as values, which can be applied now or spooled for later."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Changes to the row of that id; no such row (deleted meanwhile) is no error.
+    """Changes to the row of an id; a missing row (deleted meanwhile) is not an error.
 
-    With ``where`` only while these columns have these values.
+    With ``where``, applied only if these columns have these values.
     """
 
     table: str
@@ -39,18 +39,18 @@ class Delete:
 Write = Insert | Update | Delete
 
 
-def legible(write: Write) -> Write:
-    """Return a write without halves of surrogate pairs, which no database takes: U+FFFD stands for them."""
+def replace_surrogates(write: Write) -> Write:
+    """Return a write with lone surrogates, which no database accepts, replaced by U+FFFD."""
     match write:
         case Insert(table, row):
-            return Insert(table, legible_row(row))
+            return Insert(table, replace_row_surrogates(row))
         case Update(table, id, changes, where):
-            return Update(table, id, legible_row(changes), where)
+            return Update(table, id, replace_row_surrogates(changes), where)
     return write
 
 
-def legible_row(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row's values in the same way."""
+def replace_row_surrogates(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its lone surrogates replaced."""
     return {
         name: value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         if isinstance(value, str)

@@ -1,6 +1,6 @@
-"""Running things: the only room that starts processes. Knows neither the database nor who asked.
+"""Tool runtimes: how a tool of each type is run. The only room that starts processes; it knows no database.
 
-A type of tool is one file with a ``TYPE`` and one line here.
+A tool type is one file with a ``TYPE`` and one line in :data:`TYPES`.
 """
 
 from __future__ import annotations
@@ -13,36 +13,34 @@ from llmctl.core.http import HttpRequest
 from llmctl.core.registry import Registry
 from llmctl.core.tools import Ran, Tool
 
-#: Seconds that a tool may take, and bytes of its result that a model gets, where nothing else is said.
+#: Default time limit of a run, and the default size limit of the result that a model gets.
 TIMEOUT_S = 60.0
-MOST_OUTPUT_BYTES = 100_000
+MAX_OUTPUT_BYTES = 100_000
 
 
-class Fetched(Protocol):
-    """The answer to an HTTP request, read whole."""
+@dataclass(frozen=True, slots=True)
+class HttpResult:
+    """A complete HTTP response; ``body`` ends one byte after the limit if there was more."""
 
-    @property
-    def status(self) -> int: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def body(self) -> bytes: ...
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
-class Fetch(Protocol):
-    """Sends a request; follows no redirect and reads so many bytes of the answer at most."""
+class FetchFunction(Protocol):
+    """Sends a request. Follows no redirects; reads at most ``most_bytes`` of the body, plus one."""
 
-    def __call__(self, request: HttpRequest, *, timeout_s: float, most_bytes: int) -> Fetched: ...
+    def __call__(self, request: HttpRequest, *, timeout_s: float, most_bytes: int) -> HttpResult: ...
 
 
-class Session(Protocol):
-    """Something that stays open between the calls of a turn: a server's connection."""
+class Closeable(Protocol):
+    """A resource kept open between the tool calls of a turn, such as a connection to a server."""
 
     def close(self) -> None: ...
 
 
-class Sessions:
-    """What stays open between calls, by key; the first call opens it, the turn's end closes it."""
+class SessionPool:
+    """Resources shared by the tool calls of a turn, by key: opened on first use, closed with the turn."""
 
     def __init__(self) -> None:
         from threading import Lock
@@ -50,14 +48,14 @@ class Sessions:
         self._lock = Lock()
         self._open: dict[Any, Any] = {}
 
-    def get(self, key: Any, opened: Callable[[], Any]) -> Any:
+    def get(self, key: Any, open_session: Callable[[], Any]) -> Any:
         with self._lock:
             if key not in self._open:
-                self._open[key] = opened()
+                self._open[key] = open_session()
             return self._open[key]
 
     def drop(self, key: Any) -> None:
-        """Close and forget what broke: the next call opens it anew."""
+        """Close and remove a broken session; the next call opens a new one."""
         with self._lock:
             session = self._open.pop(key, None)
         if session is not None:
@@ -72,34 +70,34 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a run is lent: nothing else of the process reaches a tool."""
+    """All that a run gets from this process."""
 
-    #: The environment of programs: an allowlist, and what the tool's data names.
+    #: Environment of programs: an allowlist plus the variables named in the tool's data.
     env: Mapping[str, str]
-    #: The working folder.
+    #: Working folder.
     folder: str
-    fetch: Fetch
+    fetch: FetchFunction
     timeout_s: float = TIMEOUT_S
-    most_bytes: int = MOST_OUTPUT_BYTES
-    #: Takes output as it comes; may be called from any thread.
+    most_bytes: int = MAX_OUTPUT_BYTES
+    #: Receives output as it arrives; may be called from any thread.
     log: Callable[[bytes], None] = lambda data: None
-    #: The value behind a key reference (``env:VARIABLE``).
+    #: Resolves a key reference (``env:VARIABLE``) to its value.
     secret: Callable[[str], str] = lambda reference: reference
-    #: Real paths that no tool of ours reads: the hub, its keys.
+    #: Real paths that built-in tools must not read: the hub, its keys.
     private: tuple[str, ...] = ()
-    #: Says whether a host may be reached at all.
+    #: Whether a host may be reached at all (``--offline``).
     reaches: Callable[[str], bool] = lambda host: True
-    sessions: Sessions = field(default_factory=Sessions)
-    #: Ids of the run and of the job it is a part of.
+    sessions: SessionPool = field(default_factory=SessionPool)
+    #: Ids of the invocation and of the job it belongs to.
     run_id: str = ""
     job_id: str | None = None
-    #: Says whether the run was broken off meanwhile: who is in a thread of this process should stop then.
+    #: Whether the run has been aborted: functions that run in a thread of this process should stop then.
     is_over: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """A tool as its own source describes it."""
+    """A tool as described by its source."""
 
     name: str
     description: str
@@ -109,13 +107,13 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True)
 class ToolType:
-    """How tools of one type are run. A failure is a :class:`Ran` with an error, or an ``LlmctlError``."""
+    """How tools of one type are run. A failure is a :class:`Ran` with an error, or a raised ``LlmctlError``."""
 
-    #: Run it with arguments that meet its schema.
+    #: Run a tool with arguments that match its schema.
     run: Callable[[Tool, Mapping[str, Any], Context], Ran]
-    #: Check what the user says of a tool; return it as it is kept. Raises UsageError.
+    #: Validate the data of a tool and return it as stored. Raises UsageError.
     checked: Callable[[Mapping[str, Any]], dict[str, Any]]
-    #: Find out what the tools behind some data are; None where only the user can say.
+    #: List the tools behind some data; None if the user has to describe them.
     discover: Callable[[str, Mapping[str, Any], Context], list[Discovered]] | None = None
 
 

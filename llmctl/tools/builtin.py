@@ -1,4 +1,4 @@
-"""The tools that are here from the start. What each may reach stands in its data; nothing more is reached."""
+"""Built-in tools. Each may only reach the folders, hosts or commands listed in its data."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any, NamedTuple
 
 from llmctl.core.errors import DeniedError, InvalidOutputError, NotFoundError, UsageError
 from llmctl.core.http import HttpRequest
-from llmctl.core.registry import unknown
+from llmctl.core.registry import unknown_name_error
 from llmctl.core.tools import Ran, Tool
 from llmctl.tools import Context, ToolType, subprocess_tool
-from llmctl.tools.host_allowlist import answered, require_host
-from llmctl.tools.path_sandbox import Confinement
+from llmctl.tools.host_allowlist import require_allowed_host, to_tool_output
+from llmctl.tools.path_sandbox import PathSandbox
 
 Arguments = Mapping[str, Any]
 
 
-class Builtin(NamedTuple):
-    """One tool: what it does, what it takes, which words of its data it knows."""
+class BuiltinTool(NamedTuple):
+    """A built-in tool: its function, its arguments, and the allowlist in its data."""
 
     run: Callable[[Tool, Arguments, Context], Ran]
     description: str
     schema: Mapping[str, Any]
-    #: Name of the word of its data that widens what it may reach.
-    reach: str | None = None
+    #: Key of its data that lists what else it may reach.
+    allowlist_key: str | None = None
 
 
-def _time(tool: Tool, arguments: Arguments, context: Context) -> Ran:
+def _get_time(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     zone = arguments.get("zone")
     if not zone:
         return Ran(datetime.now().astimezone().isoformat(timespec="seconds"))
@@ -42,55 +42,55 @@ def _time(tool: Tool, arguments: Arguments, context: Context) -> Ran:
 
 
 def _read_file(tool: Tool, arguments: Arguments, context: Context) -> Ran:
-    data = _files(tool, context).read(arguments["path"], context.most_bytes)
+    data = _open_sandbox(tool, context).read_file(arguments["path"], context.most_bytes)
     if b"\0" in data:
-        raise InvalidOutputError(f'"{arguments["path"]}" holds no text')
-    return Ran(subprocess_tool.cut(data.decode("utf-8", "replace"), context.most_bytes))
+        raise InvalidOutputError(f'"{arguments["path"]}" is not a text file')
+    return Ran(subprocess_tool.truncate(data.decode("utf-8", "replace"), context.most_bytes))
 
 
 def _list_files(tool: Tool, arguments: Arguments, context: Context) -> Ran:
-    entries = _files(tool, context).entries(arguments.get("path") or ".")
-    return Ran(subprocess_tool.cut("\n".join(entries) or "[nothing]", context.most_bytes))
+    entries = _open_sandbox(tool, context).list_entries(arguments.get("path") or ".")
+    return Ran(subprocess_tool.truncate("\n".join(entries) or "[nothing]", context.most_bytes))
 
 
 def _fetch_url(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     url = arguments["url"]
-    require_host(url, tool.data.get("hosts") or (), context.reaches, tool.name)
-    return answered(context.fetch(HttpRequest("GET", url, {}), **_within(context)), context)
+    require_allowed_host(url, tool.data.get("hosts") or (), context.reaches, tool.name)
+    return to_tool_output(context.fetch(HttpRequest("GET", url, {}), **_fetch_limits(context)), context)
 
 
 def _run_command(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     try:
         words = shlex.split(arguments["command"])
     except ValueError as error:
-        raise InvalidOutputError(f"the command cannot be read: {str(error).lower()}") from None
+        raise InvalidOutputError(f"cannot parse the command: {str(error).lower()}") from None
     if not words:
         raise InvalidOutputError("the command is empty")
-    if not any(_allows(rule, words) for rule in tool.data.get("commands") or ()):
+    if not any(_rule_allows(rule, words) for rule in tool.data.get("commands") or ()):
         raise DeniedError(
-            f'"{words[0]}" is not among the commands that this tool may run',
+            f'this tool may not run "{words[0]}"',
             hint=f"allow it with: llmctl tool edit {tool.name} --command '{words[0]}'",
             reason="confined",
         )
-    return subprocess_tool.ran(subprocess_tool.run(words, context), context)
+    return subprocess_tool.program_output(subprocess_tool.run_program(words, context), context)
 
 
-def _allows(rule: str, words: list[str]) -> bool:
-    """Say whether a rule allows a command: ``ls`` with anything, ``git log*`` as a pattern over the whole line."""
+def _rule_allows(rule: str, words: list[str]) -> bool:
+    """Whether a rule allows a command: ``ls`` with any arguments, ``git log*`` as a pattern for the whole line."""
     if not set(rule) & set(" *?["):
         return words[0] == rule
     return fnmatchcase(shlex.join(words), rule)
 
 
-def _files(tool: Tool, context: Context) -> Confinement:
-    return Confinement(tool.data.get("folders") or (".",), context.folder, context.private)
+def _open_sandbox(tool: Tool, context: Context) -> PathSandbox:
+    return PathSandbox(tool.data.get("folders") or (".",), context.folder, context.private)
 
 
-def _within(context: Context) -> dict[str, Any]:
+def _fetch_limits(context: Context) -> dict[str, Any]:
     return {"timeout_s": context.timeout_s, "most_bytes": context.most_bytes}
 
 
-def _object(properties: Mapping[str, str], required: tuple[str, ...] = ()) -> dict[str, Any]:
+def _object_schema(properties: Mapping[str, str], required: tuple[str, ...] = ()) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {name: {"type": "string", "description": text} for name, text in properties.items()},
@@ -99,27 +99,35 @@ def _object(properties: Mapping[str, str], required: tuple[str, ...] = ()) -> di
     }
 
 
-BUILTINS: Mapping[str, Builtin] = {
-    "time": Builtin(
-        _time, "Tell the date and time.", _object({"zone": "IANA time zone, such as Europe/Rome; local time if absent"})
+BUILTINS: Mapping[str, BuiltinTool] = {
+    "time": BuiltinTool(
+        _get_time,
+        "Tell the date and time.",
+        _object_schema({"zone": "IANA time zone, such as Europe/Rome; local time if absent"}),
     ),
-    "read_file": Builtin(
-        _read_file, "Read a text file.", _object({"path": "Path of the file"}, ("path",)), reach="folders"
+    "read_file": BuiltinTool(
+        _read_file,
+        "Read a text file.",
+        _object_schema({"path": "Path of the file"}, ("path",)),
+        allowlist_key="folders",
     ),
-    "list_files": Builtin(
+    "list_files": BuiltinTool(
         _list_files,
         "List a folder; names of folders end in a slash.",
-        _object({"path": "Path of the folder; the working folder if absent"}),
-        reach="folders",
+        _object_schema({"path": "Path of the folder; the working folder if absent"}),
+        allowlist_key="folders",
     ),
-    "fetch_url": Builtin(
-        _fetch_url, "Fetch a URL and return its text.", _object({"url": "An http or https URL"}, ("url",)), "hosts"
+    "fetch_url": BuiltinTool(
+        _fetch_url,
+        "Fetch a URL and return its text.",
+        _object_schema({"url": "An http or https URL"}, ("url",)),
+        "hosts",
     ),
-    "run_command": Builtin(
+    "run_command": BuiltinTool(
         _run_command,
         "Run a program with arguments, without a shell: no pipes, no redirection, no variables.",
-        _object({"command": "The command line, quoted as for a shell"}, ("command",)),
-        reach="commands",
+        _object_schema({"command": "The command line, quoted as for a shell"}, ("command",)),
+        allowlist_key="commands",
     ),
 }
 
@@ -128,20 +136,20 @@ def run(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     return BUILTINS[tool.data.get("builtin") or tool.name].run(tool, arguments, context)
 
 
-def checked(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data; raises UsageError for an unknown tool or a reach that is not its own."""
+def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data to store. Raises UsageError for an unknown tool, or an allowlist of another tool."""
     name = str(data.get("builtin"))
     if name not in BUILTINS:
-        raise unknown("built-in tool", name, BUILTINS)
-    found = dict(data)
-    if isinstance(found.get("command"), str):  # --command adds what run_command may run
-        found["commands"] = [*(found.get("commands") or []), found.pop("command")]
-    for reach in ("folders", "hosts", "commands"):
-        if found.get(reach) and BUILTINS[name].reach != reach:
-            raise UsageError(f'the built-in tool "{name}" has no {reach}')
-        if not isinstance(found.get(reach) or [], list):
-            raise UsageError(f'"{reach}" is a list')
-    return found
+        raise unknown_name_error("built-in tool", name, BUILTINS)
+    validated = dict(data)
+    if isinstance(validated.get("command"), str):  # --command adds to the commands that run_command may run
+        validated["commands"] = [*(validated.get("commands") or []), validated.pop("command")]
+    for key in ("folders", "hosts", "commands"):
+        if validated.get(key) and BUILTINS[name].allowlist_key != key:
+            raise UsageError(f'the built-in tool "{name}" takes no {key}')
+        if not isinstance(validated.get(key) or [], list):
+            raise UsageError(f'"{key}" must be a list')
+    return validated
 
 
-TYPE = ToolType(run, checked)
+TYPE = ToolType(run, validate_data)

@@ -1,4 +1,4 @@
-"""Tools that are functions of this process: for programs that use llmctl as a library. They are in no hub."""
+"""Tools of type ``function``: functions of this process, for programs that use llmctl as a library. Never stored."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from llmctl.tools import Context, ToolType, subprocess_tool
 
 
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
-    """Call ``tool.data["function"]`` with the arguments by name. Whatever it raises is a failure of the tool.
+    """Call ``tool.data["function"]`` with keyword arguments. Any exception it raises is a failure of the tool.
 
-    With ``tool.data["lends"]`` it gets the context, too, before them.
+    With ``tool.data["takes_context"]``, the context is its first positional argument.
     """
     try:
-        value = tool.data["function"](*([context] if tool.data.get("lends") else []), **arguments)
+        value = tool.data["function"](*([context] if tool.data.get("takes_context") else []), **arguments)
     except Halt as halt:
         value = halt
     except LlmctlError:
@@ -26,14 +26,14 @@ def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
         raise RejectedError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
     if isinstance(value, Halt):
         return Ran(value.content, halts=True)
-    return Ran(subprocess_tool.cut(_text(value), context.most_bytes))
+    return Ran(subprocess_tool.truncate(_to_text(value), context.most_bytes))
 
 
-def checked(data: Mapping[str, Any]) -> dict[str, Any]:
-    raise UsageError("a function cannot be kept in the hub", hint="see the type python")
+def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    raise UsageError("a function cannot be stored in the hub", hint="add it as: llmctl tool add --file tools.py")
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if value is None:
         return ""
     try:
@@ -42,4 +42,4 @@ def _text(value: Any) -> str:
         return str(value)
 
 
-TYPE = ToolType(run, checked)
+TYPE = ToolType(run, validate_data)

@@ -1,4 +1,4 @@
-"""Which hosts a tool may reach, and what an answer of one means."""
+"""Which hosts a tool may reach, and how an HTTP response becomes a tool result."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 
 from llmctl.core.errors import DeniedError, InvalidOutputError, RejectedError, UnavailableError
 from llmctl.core.tools import Ran
-from llmctl.tools import Context, Fetched
-from llmctl.tools.subprocess_tool import cut
+from llmctl.tools import Context, HttpResult
+from llmctl.tools.subprocess_tool import truncate
 
-#: A name or an address; what is escaped in one may be read as something else.
+#: A host name or address. Percent-escapes are refused: another parser may read them differently.
 _HOST = re.compile(r"[\w.:-]+")
 
 
-def require_host(url: str, allowed: Iterable[str], reaches: Callable[[str], bool], tool: str) -> None:
-    """Raise DeniedError where the tool may not reach a URL's host: ``example.com`` is one, ``*.example.com`` many."""
-    host = _host(url)
+def require_allowed_host(url: str, allowed: Iterable[str], reaches: Callable[[str], bool], tool: str) -> None:
+    """Raise DeniedError if the tool may not reach the host of a URL. Rules are ``example.com`` or ``*.example.com``."""
+    host = _parse_host(url)
     name = host.lower().rstrip(".")
     if not name or not any(fnmatchcase(name, rule.lower()) for rule in allowed):
         raise DeniedError(
@@ -27,32 +27,32 @@ def require_host(url: str, allowed: Iterable[str], reaches: Callable[[str], bool
             reason="confined",
         )
     if not reaches(host):
-        raise UnavailableError(f'offline: "{host}" is beyond this machine', reason="offline")
+        raise UnavailableError(f'offline: "{host}" is not on this machine', reason="offline")
 
 
-def _host(url: str) -> str:
-    """Return the host of a URL. Raises for what two readers might read in two ways."""
+def _parse_host(url: str) -> str:
+    """Return the host of a URL. Raises for URLs that two parsers may read differently."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise _no_address(url) from None
+        raise _invalid_url_error(url) from None
     if not _HOST.fullmatch(host) or parts.scheme not in ("http", "https"):
-        raise _no_address(url)
+        raise _invalid_url_error(url)
     if "@" in parts.netloc or set(url) & set("\\ \t\r\n"):
-        raise _no_address(url)
+        raise _invalid_url_error(url)
     return host
 
 
-def _no_address(url: str) -> InvalidOutputError:
-    return InvalidOutputError(f'"{url[:200]}" is no http address')
+def _invalid_url_error(url: str) -> InvalidOutputError:
+    return InvalidOutputError(f'"{url[:200]}" is not an http URL')
 
 
-def answered(answer: Fetched, context: Context) -> Ran:
-    """Return what an answer gives: its text, or why it is none. Raises for a refusal."""
-    text = cut(answer.body.decode("utf-8", "replace"), context.most_bytes)
-    if 200 <= answer.status < 300:
+def to_tool_output(response: HttpResult, context: Context) -> Ran:
+    """Return the text of a successful response. Raises for an error status."""
+    text = truncate(response.body.decode("utf-8", "replace"), context.most_bytes)
+    if 200 <= response.status < 300:
         return Ran(text)
-    said = f"status {answer.status}" + (f": {text[:2000]}" if text.strip() else "")
-    kind = UnavailableError if answer.status == 429 or answer.status >= 500 else RejectedError
-    raise kind(said, status_code=answer.status)
+    message = f"status {response.status}" + (f": {text[:2000]}" if text.strip() else "")
+    kind = UnavailableError if response.status == 429 or response.status >= 500 else RejectedError
+    raise kind(message, status_code=response.status)

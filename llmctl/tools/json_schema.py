@@ -1,4 +1,4 @@
-"""JSON Schema: whether a value meets one, and in words why not. The only file with the validator.
+"""JSON Schema validation with readable errors. The only file that imports the validator.
 
 https://json-schema.org; a schema without ``$schema`` is read as draft 2020-12.
 """
@@ -12,53 +12,53 @@ import jsonschema_rs
 
 from llmctl.core.errors import UsageError
 
-#: More than anybody reads, or a model needs to do better.
-_MOST_ERRORS = 10
-_MOST_CHARACTERS = 300
+#: More than anybody reads, or a model needs to correct itself.
+_MAX_ERRORS = 10
+_MAX_ERROR_CHARS = 300
 
 
-def errors(schema: Mapping[str, Any] | bool, value: Any) -> list[str]:
-    """Return what is wrong with a value, a line each, with its place (``/days/0: "x" is not of type "integer"``).
+def find_errors(schema: Mapping[str, Any] | bool, value: Any) -> list[str]:
+    """Return one line per validation error, with its path (``/days/0: "x" is not of type "integer"``).
 
-    An empty list means that it meets the schema. Raises UsageError for a schema that is none itself. Nothing is
-    fetched: a ``$ref`` may only point into the schema.
+    An empty list means that the value is valid. Raises UsageError for an invalid schema. Nothing is fetched: a
+    ``$ref`` may only point into the schema itself.
     """
-    return [_line(error) for error, _ in zip(_found(schema, value), range(_MOST_ERRORS), strict=False)]
+    return [_format_error(error) for error, _ in zip(_iterate_errors(schema, value), range(_MAX_ERRORS), strict=False)]
 
 
-def check(schema: Any) -> None:
-    """Raise UsageError where a value is no JSON Schema."""
+def validate_schema(schema: Any) -> None:
+    """Raise UsageError if a value is not a JSON Schema."""
     if not isinstance(schema, dict | bool):
-        raise UsageError("a JSON Schema is an object", hint='such as {"type": "object", "properties": {}}')
-    _validator(schema)
+        raise UsageError("a JSON Schema must be an object", hint='such as {"type": "object", "properties": {}}')
+    _build_validator(schema)
 
 
-def _found(schema: Mapping[str, Any] | bool, value: Any) -> list[jsonschema_rs.ValidationError]:
+def _iterate_errors(schema: Mapping[str, Any] | bool, value: Any) -> list[jsonschema_rs.ValidationError]:
     try:
-        return list(_validator(schema).iter_errors(value))
-    except (ValueError, RecursionError) as error:  # deeper than the library goes
-        raise UsageError(f"the value cannot be checked: {error}") from None
+        return list(_build_validator(schema).iter_errors(value))
+    except (ValueError, RecursionError) as error:  # nested deeper than the library supports
+        raise UsageError(f"cannot validate the value: {error}") from None
 
 
-def _validator(schema: Mapping[str, Any] | bool) -> Any:
+def _build_validator(schema: Mapping[str, Any] | bool) -> Any:
     plain = schema if isinstance(schema, bool) else dict(schema)
     try:
-        # A pattern comes from whoever wrote the schema: without a limit one could be made to run for ever.
+        # The pattern comes from the author of the schema: without a limit it could run forever.
         return jsonschema_rs.validator_for(
-            plain, retriever=_nothing, pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
+            plain, retriever=_refuse_retrieval, pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
         )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, RecursionError) as error:
-        raise UsageError(f"this is no JSON Schema: {_short(str(error).partition(chr(10))[0])}") from None
+        raise UsageError(f"not a valid JSON Schema: {_truncate(str(error).partition(chr(10))[0])}") from None
 
 
-def _nothing(uri: str) -> Any:
-    raise ValueError(f'"{uri}" is outside of the schema')
+def _refuse_retrieval(uri: str) -> Any:
+    raise ValueError(f'"{uri}" is outside the schema')
 
 
-def _line(error: jsonschema_rs.ValidationError) -> str:
-    place = "".join(f"/{step}" for step in error.instance_path)
-    return f"{place}: {_short(error.message)}" if place else _short(error.message)
+def _format_error(error: jsonschema_rs.ValidationError) -> str:
+    path = "".join(f"/{step}" for step in error.instance_path)
+    return f"{path}: {_truncate(error.message)}" if path else _truncate(error.message)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_ERROR_CHARS else text[: _MAX_ERROR_CHARS - 1] + "…"

@@ -1,12 +1,13 @@
-"""Other programs: started, fed, watched and ended here, and nowhere else.
+"""Run other programs: the only file that starts processes.
 
-A program gets its own session, so that it and all it starts can be ended together, has no terminal to ask at,
-and never sees our stdin.
+A program gets its own session, so that it and all its children can be killed together. It has no controlling terminal,
+and does not share our stdin unless asked to.
 """
 
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -18,33 +19,51 @@ from dataclasses import dataclass
 
 from llmctl.core.clock import elapsed_ms
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError
-from llmctl.core.signals import Signalled, uninterrupted
-from llmctl.tools.process_io import Guest, Talk, kill
+from llmctl.core.signals import Signalled, defer_signals
 
 _Process = subprocess.Popen[bytes]
 
 _SET_DUMPABLE = 4
+#: How often a program is polled if the system cannot notify us of its end.
+_POLL_INTERVAL_S = 0.02
+#: How long output is still read after the program has ended while a child of it holds the pipe.
+_DRAIN_S = 0.2
+_CHUNK_BYTES = 65536
 
 _running: set[_Process] = set()
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
-    """How a program ended. A death by signal N is status 128 + N, as a shell says it."""
+class ForegroundOptions:
+    """Options of a program run on behalf of the user: separate outputs, our stdin, SIGTERM before SIGKILL."""
+
+    on_stderr: Callable[[bytes], None]
+    on_start: Callable[[int], None] = lambda pid: None
+    #: Called between reads; returns the seconds until it has to be called again, or None.
+    on_idle: Callable[[], float | None] = lambda: None
+    #: None: no stdin.
+    stdin_fd: int | None = None
+    #: Seconds between SIGTERM and SIGKILL.
+    grace_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedProgram:
+    """The result of a program. Death by signal N is exit status 128 + N, as in a shell."""
 
     exit_status: int
     stdout: bytes
     stderr: bytes
     timed_out: bool
     duration_ms: int
-    #: Output went past ``max_output_bytes``; what is here is its beginning.
+    #: Output exceeded ``max_output_bytes``; only its beginning is here.
     truncated: bool = False
-    #: Output went past ``kill_beyond_bytes``, and the program was killed for it.
-    ran_away: bool = False
+    #: Output exceeded ``kill_beyond_bytes``, and the program was killed.
+    exceeded_output: bool = False
 
 
-def run(
+def run_program(
     command: str | Sequence[str],
     *,
     env: Mapping[str, str],
@@ -54,52 +73,52 @@ def run(
     max_output_bytes: int = 1_000_000,
     kill_beyond_bytes: int | None = None,
     on_output: Callable[[bytes], None] = lambda data: None,
-    guest: Guest | None = None,
-) -> Completed:
+    foreground: ForegroundOptions | None = None,
+) -> CompletedProgram:
     """Run a program, or a string in ``/bin/sh``, and wait for its end.
 
-    When the time is over, or when anything breaks the wait off (a signal that became an exception too), the
-    program is killed with all that it started. Each output is kept up to ``max_output_bytes`` and read on beyond;
-    ``on_output`` gets every piece as it comes. A program that prints more than ``kill_beyond_bytes`` is killed.
-    A child that outlives its program keeps running, but its output is not waited for. Raises NotFoundError or
-    ConfigError where nothing can be started.
+    On timeout, or if an exception interrupts the wait (a signal too), the program is killed with all its children.
+    Each output is kept up to ``max_output_bytes`` and read on beyond that; ``on_output`` gets every piece as it
+    arrives. A program that prints more than ``kill_beyond_bytes`` is killed. A child that outlives its program keeps
+    running, but its output is not waited for. Raises NotFoundError or ConfigError if the program cannot be started.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
     process: _Process | None = None
-    talk: Talk | None = None
+    io: ProcessIO | None = None
     try:
-        with _signals_held():
-            process = _start(argv, env, cwd, subprocess.PIPE if stdin else guest.stdin_fd if guest else None)
-            talk = Talk(process, stdin, max_output_bytes, kill_beyond_bytes, on_output, guest)
-        if guest:
-            guest.on_start(process.pid)
-        ended = talk.until(None if timeout_s is None else begun + timeout_s)
-        if not ended:
-            talk.end(signal.SIGTERM)
+        with _defer_signals():
+            stdin_fd = subprocess.PIPE if stdin else foreground.stdin_fd if foreground else None
+            process = _start_process(argv, env, cwd, stdin_fd)
+            io = ProcessIO(process, stdin, max_output_bytes, kill_beyond_bytes, on_output, foreground)
+        if foreground:
+            foreground.on_start(process.pid)
+        is_ended = io.run_until(None if timeout_s is None else started + timeout_s)
+        if not is_ended:
+            io.terminate(signal.SIGTERM)
         status = process.wait()
     except Signalled as signalled:
-        if talk is not None:
-            talk.end(signalled.signum)
+        if io is not None:
+            io.terminate(signalled.signum)
         raise
     finally:
         if process is not None:
-            _leave(process)
-    return Completed(
+            _release(process)
+    return CompletedProgram(
         exit_status=status if status >= 0 else 128 - status,
-        stdout=bytes(talk.outputs[0]),
-        stderr=bytes(talk.outputs[1]),
-        timed_out=not ended and not talk.ran_away,
-        duration_ms=elapsed_ms(begun),
-        truncated=talk.truncated,
-        ran_away=talk.ran_away,
+        stdout=bytes(io.outputs[0]),
+        stderr=bytes(io.outputs[1]),
+        timed_out=not is_ended and not io.exceeded_output,
+        duration_ms=elapsed_ms(started),
+        truncated=io.truncated,
+        exceeded_output=io.exceeded_output,
     )
 
 
-def detach(argv: Sequence[str], *, env: Mapping[str, str], stdin_fd: int | None = None) -> int:
-    """Start a program that outlives this one, in a session of its own and without a terminal; return its pid.
+def start_detached(argv: Sequence[str], *, env: Mapping[str, str], stdin_fd: int | None = None) -> int:
+    """Start a program that outlives this one, in its own session and without a terminal; return its pid.
 
-    It may read on from ``stdin_fd``. Raises as :func:`run` does.
+    It reads from ``stdin_fd``, if given. Raises the same errors as :func:`run_program`.
     """
     try:
         process = subprocess.Popen(
@@ -111,42 +130,42 @@ def detach(argv: Sequence[str], *, env: Mapping[str, str], stdin_fd: int | None 
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise _not_started(list(argv), None, error) from None
+        raise _start_error(list(argv), None, error) from None
     return process.pid
 
 
-def hide() -> None:
-    """Keep programs of the same user from reading this process's environment and memory, where the system can.
+def make_undumpable() -> None:
+    """Keep other programs of the user from reading the environment and memory of this process (Linux only).
 
-    https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html; programs that are started get theirs back.
+    https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html; programs started from here are dumpable again.
     """
     if sys.platform == "linux":
-        import ctypes  # 10 ms: only for those who run tools
+        import ctypes  # 10 ms: only when tools run
 
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def kill_all() -> None:
-    """Kill every program that threads still wait for: for a process that is about to die."""
+    """Kill every program that threads still wait for; called before the process exits."""
     with _lock:
         running = list(_running)
     for process in running:
-        kill(process)
+        kill_group(process)
 
 
-def _signals_held() -> AbstractContextManager[None]:
-    """Hold signals back until the program is known, or nobody would end it. Only the main thread gets any."""
-    main = threading.current_thread() is threading.main_thread()
-    return uninterrupted() if main else nullcontext()
+def _defer_signals() -> AbstractContextManager[None]:
+    """Defer signals until the program is registered, or nobody would kill it. Only the main thread gets signals."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return defer_signals() if is_main else nullcontext()
 
 
-def _start(argv: list[str], env: Mapping[str, str], cwd: str | None, stdin: int | None) -> _Process:
+def _start_process(argv: list[str], env: Mapping[str, str], cwd: str | None, stdin_fd: int | None) -> _Process:
     try:
         process = subprocess.Popen(
             argv,
             bufsize=0,
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdin=subprocess.DEVNULL if stdin_fd is None else stdin_fd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(env),
@@ -154,24 +173,24 @@ def _start(argv: list[str], env: Mapping[str, str], cwd: str | None, stdin: int 
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise _not_started(argv, cwd, error) from None
+        raise _start_error(argv, cwd, error) from None
     with _lock:
         _running.add(process)
     return process
 
 
-def _not_started(argv: list[str], cwd: str | None, error: OSError | ValueError) -> LlmctlError:
+def _start_error(argv: list[str], cwd: str | None, error: OSError | ValueError) -> LlmctlError:
     if cwd is not None and not os.path.isdir(cwd):
-        return NotFoundError(f'no folder "{cwd}" to run "{argv[0]}" in')
+        return NotFoundError(f'cannot run "{argv[0]}": no folder "{cwd}"')
     if isinstance(error, FileNotFoundError):
         return NotFoundError(f'no program "{argv[0]}"', hint="is it installed and on PATH?")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return ConfigError(f'cannot run "{argv[0]}": {(reason or "unknown reason").lower()}')
 
 
-def _leave(process: _Process) -> None:
-    """Let go of a program, which dies with this if it still runs."""
-    kill(process)
+def _release(process: _Process) -> None:
+    """Kill the program if it still runs, and close its pipes."""
+    kill_group(process)
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with suppress(OSError):
@@ -180,3 +199,131 @@ def _leave(process: _Process) -> None:
         process.wait(timeout=1)
     with _lock:
         _running.discard(process)
+
+
+def kill_group(process: _Process) -> None:
+    """Kill the whole session of a program, unless it was waited for: then its pid may belong to another process."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+class ProcessIO:
+    """Writes to a program and reads its output until it ends."""
+
+    def __init__(
+        self,
+        process: _Process,
+        stdin: bytes,
+        max_output_bytes: int,
+        max_total_bytes: int | None,
+        on_output: Callable[[bytes], None],
+        foreground: ForegroundOptions | None,
+    ) -> None:
+        self.outputs = (bytearray(), bytearray())
+        self.truncated = False
+        self._foreground = foreground
+        self._total_bytes = 0
+        self._max_total_bytes = max_total_bytes
+        self._on_output = on_output
+        self._process = process
+        self._unwritten = memoryview(stdin)
+        self._max_output_bytes = max_output_bytes
+
+    @property
+    def exceeded_output(self) -> bool:
+        """Whether the program printed more than ``max_total_bytes``."""
+        return self._max_total_bytes is not None and self._total_bytes > self._max_total_bytes
+
+    def run_until(self, deadline: float | None) -> bool:
+        """Return True when the program ends; False at the deadline (``time.monotonic()``) or after too much output."""
+        with selectors.DefaultSelector() as selector:
+            watch = self._register(selector)
+            try:
+                return self._loop(selector, deadline, watch is not None)
+            finally:
+                if watch is not None:
+                    os.close(watch)
+
+    def terminate(self, signum: int) -> None:
+        """Kill the program. In the foreground it gets ``signum`` and a grace period first; its output is still read."""
+        if self._foreground and self._process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signum)
+            self._max_total_bytes = None
+            self.run_until(time.monotonic() + self._foreground.grace_s)
+        kill_group(self._process)
+
+    def _register(self, selector: selectors.BaseSelector) -> int | None:
+        process = self._process
+        for number, pipe in enumerate((process.stdout, process.stderr)):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ, self.outputs[number])
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        try:
+            watch = os.pidfd_open(process.pid)
+        except (AttributeError, OSError):  # not Linux, or too old
+            return None
+        selector.register(watch, selectors.EVENT_READ, "end")
+        return watch
+
+    def _loop(self, selector: selectors.BaseSelector, deadline: float | None, is_notified: bool) -> bool:
+        while True:
+            if self._process.poll() is not None:
+                self._drain(selector)
+                return True
+            left = None if deadline is None else deadline - time.monotonic()
+            if self.exceeded_output or (left is not None and left <= 0):
+                return False
+            if not is_notified:
+                left = min(_POLL_INTERVAL_S, _POLL_INTERVAL_S if left is None else left)
+            idle_s = self._foreground.on_idle() if self._foreground else None
+            self._transfer(selector, min((wait for wait in (left, idle_s) if wait is not None), default=None))
+
+    def _drain(self, selector: selectors.BaseSelector) -> None:
+        """Read what is left in the pipes of a program that ended."""
+        for key in list(selector.get_map().values()):
+            if not isinstance(key.data, bytearray):
+                selector.unregister(key.fileobj)
+        until = time.monotonic() + _DRAIN_S
+        while selector.get_map() and (left := until - time.monotonic()) > 0:
+            self._transfer(selector, left)
+
+    def _transfer(self, selector: selectors.BaseSelector, wait_s: float | None) -> None:
+        for key, _ in selector.select(wait_s):
+            if key.data is None:
+                is_open = self._write(key.fd)
+            elif isinstance(key.data, bytearray):
+                is_open = self._read(key.fd, key.data)
+            else:
+                is_open = False  # the program ended; the loop checks that itself
+            if not is_open:
+                selector.unregister(key.fileobj)
+                if key.data is None and self._process.stdin is not None:
+                    self._process.stdin.close()
+
+    def _write(self, fd: int) -> bool:
+        try:
+            self._unwritten = self._unwritten[os.write(fd, self._unwritten[:_CHUNK_BYTES]) :]
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            return False
+        return bool(self._unwritten)
+
+    def _read(self, fd: int, output: bytearray) -> bool:
+        try:
+            data = os.read(fd, _CHUNK_BYTES)
+        except BlockingIOError:
+            return True
+        if data:
+            self._total_bytes += len(data)
+            is_stderr = output is self.outputs[1]
+            (self._foreground.on_stderr if self._foreground and is_stderr else self._on_output)(data)
+        room = self._max_output_bytes - len(output)
+        output += data[:room]
+        self.truncated |= len(data) > room
+        return bool(data)

@@ -1,4 +1,4 @@
-"""What every tool that is a program shares: how it is run within its limits, and what its end means."""
+"""Run a program for a tool within its limits, and turn its output and exit status into a result."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmctl.core.errors import RejectedError, UnavailableError
+from llmctl.core.humanize import format_duration
 from llmctl.core.stored_json import dumps
 from llmctl.core.tools import Ran
 from llmctl.tools import Context, process
-from llmctl.tools.process_io import Guest
+from llmctl.tools.process import ForegroundOptions
 
-#: Bytes after which a program that goes on printing is ended.
+#: Output size at which a program is killed.
 _RUNAWAY_BYTES = 16_000_000
-_MOST_ERROR_CHARACTERS = 2_000
-
-
-#: Bytes of an answer that a child of ours gives, which is JSON and so of no use when it is cut.
-_MOST_ANSWER_BYTES = 8_000_000
-#: Seconds that a child gets to end by itself when its time is over.
+_MAX_ERROR_CHARS = 2_000
+#: Output limit for workers: they print JSON, which is useless when truncated.
+_MAX_ANSWER_BYTES = 8_000_000
+#: Time between SIGTERM and SIGKILL for a worker.
 _GRACE_S = 0.5
 
 
-def run(argv: str | Sequence[str], context: Context, *, stdin: bytes = b"") -> process.Completed:
-    """Run a program within its limits. Raises UnavailableError where its time is over, RejectedError for a flood."""
-    return _in_bounds(
-        process.run(
+def run_program(argv: str | Sequence[str], context: Context, *, stdin: bytes = b"") -> process.CompletedProgram:
+    """Run a program within its limits. Raises UnavailableError on timeout, RejectedError for too much output."""
+    return _require_within_limits(
+        process.run_program(
             argv,
             env=context.env,
             stdin=stdin,
@@ -40,81 +39,76 @@ def run(argv: str | Sequence[str], context: Context, *, stdin: bytes = b"") -> p
     )
 
 
-def run_child(argv: Sequence[str], context: Context, arguments: Mapping[str, Any]) -> tuple[Any, str]:
-    """Run a program of ours that calls code of the user's; return what it answers and what it complains of.
+def run_worker(argv: Sequence[str], context: Context, arguments: Mapping[str, Any]) -> tuple[Any, str]:
+    """Run a worker that calls user code; return its answer and its error output.
 
-    The answer is the JSON on stdout, None where it gave none; what the code prints goes to the log.
+    The answer is the JSON on stdout, or None. What the user code prints goes to the log.
     """
-    done = _in_bounds(
-        process.run(
+    completed = _require_within_limits(
+        process.run_program(
             argv,
             env=context.env,
-            stdin=as_stdin(arguments),
+            stdin=encode_arguments(arguments),
             cwd=context.folder,
             timeout_s=context.timeout_s,
-            max_output_bytes=_MOST_ANSWER_BYTES,
+            max_output_bytes=_MAX_ANSWER_BYTES,
             kill_beyond_bytes=_RUNAWAY_BYTES,
-            guest=Guest(context.log, grace_s=_GRACE_S),
+            foreground=ForegroundOptions(context.log, grace_s=_GRACE_S),
         ),
         context,
     )
-    complaint = text_of(done.stderr).strip()[-_MOST_ERROR_CHARACTERS:]
+    stderr = decode_output(completed.stderr).strip()[-_MAX_ERROR_CHARS:]
     try:
-        return json.loads(done.stdout), complaint
+        return json.loads(completed.stdout), stderr
     except ValueError:
-        return None, complaint or f"exit status {done.exit_status}"
+        return None, stderr or f"exit status {completed.exit_status}"
 
 
-def returned(answer: tuple[Any, str], context: Context, *, may_halt: bool) -> Ran:
-    """Return what the answer of such a program gives: ``result``, ``printed``, ``halt`` or ``error``."""
-    found, complaint = answer
-    if not isinstance(found, dict):
-        return Ran(complaint, complaint.splitlines()[-1] if complaint else "it gave no answer")
-    if "error" in found:
-        return Ran(found["error"], found["error"])
-    if "halt" in found:
-        return Ran(str(found["halt"]), halts=True)
-    value = found.get("result", found.get("printed"))
+def worker_output(answer: tuple[Any, str], context: Context, *, may_halt: bool) -> Ran:
+    """Return a worker's answer as a tool result; it has a key ``result``, ``printed``, ``halt`` or ``error``."""
+    result, stderr = answer
+    if not isinstance(result, dict):
+        return Ran(stderr, stderr.splitlines()[-1] if stderr else "no answer")
+    if "error" in result:
+        return Ran(result["error"], result["error"])
+    if "halt" in result:
+        return Ran(str(result["halt"]), halts=True)
+    value = result.get("result", result.get("printed"))
     if may_halt and isinstance(value, dict) and value.get("halt") is True:
         return Ran(str(value.get("content")), halts=True)
     text = "" if value is None else value if isinstance(value, str) else dumps(value)
-    return Ran(cut(text.removesuffix("\n"), context.most_bytes))
+    return Ran(truncate(text.removesuffix("\n"), context.most_bytes))
 
 
-def _in_bounds(done: process.Completed, context: Context) -> process.Completed:
-    if done.timed_out:
-        raise UnavailableError(f"no result within {seconds(context.timeout_s)}", reason="timeout")
-    if done.ran_away:
-        raise RejectedError(f"ended: it printed more than {_RUNAWAY_BYTES // 1_000_000} MB", reason="output")
-    return done
+def _require_within_limits(completed: process.CompletedProgram, context: Context) -> process.CompletedProgram:
+    if completed.timed_out:
+        raise UnavailableError(f"no result within {format_duration(context.timeout_s * 1000)}", reason="timeout")
+    if completed.exceeded_output:
+        raise RejectedError(f"killed: it printed more than {_RUNAWAY_BYTES // 1_000_000} MB", reason="output")
+    return completed
 
 
-def ran(done: process.Completed, context: Context) -> Ran:
-    """Return what a program that ended gave: what it printed, or why it failed with what it printed."""
-    said = cut(text_of(done.stdout), context.most_bytes)
-    if not done.exit_status:
-        return Ran(said, exit_status=0)
-    complaint = text_of(done.stderr).strip()[-_MOST_ERROR_CHARACTERS:]
-    error = f"exit status {done.exit_status}" + (f": {complaint}" if complaint else "")
-    return Ran(f"{said}\n{error}" if said.strip() else error, error, done.exit_status)
+def program_output(completed: process.CompletedProgram, context: Context) -> Ran:
+    """Return the output of a finished program; on failure the exit status and stderr are added."""
+    stdout = truncate(decode_output(completed.stdout), context.most_bytes)
+    if not completed.exit_status:
+        return Ran(stdout, exit_status=0)
+    stderr = decode_output(completed.stderr).strip()[-_MAX_ERROR_CHARS:]
+    error = f"exit status {completed.exit_status}" + (f": {stderr}" if stderr else "")
+    return Ran(f"{stdout}\n{error}" if stdout.strip() else error, error, completed.exit_status)
 
 
-def cut(text: str, most_bytes: int) -> str:
-    """Return a text that is not longer than that; where something went, it says so."""
+def truncate(text: str, max_bytes: int) -> str:
+    """Return at most ``max_bytes`` of a text, with a note if something was cut."""
     raw = text.encode("utf-8", "replace")
-    if len(raw) <= most_bytes:
+    if len(raw) <= max_bytes:
         return text
-    return raw[:most_bytes].decode("utf-8", "ignore") + f"\n[cut after {most_bytes} bytes]"
+    return raw[:max_bytes].decode("utf-8", "ignore") + f"\n[cut after {max_bytes} bytes]"
 
 
-def seconds(number: float) -> str:
-    """Return a time as people say it: ``60 s``, ``0.5 s``."""
-    return f"{max(0.1, round(number, 1)):g} s"
-
-
-def text_of(data: bytes) -> str:
+def decode_output(data: bytes) -> str:
     return data.decode("utf-8", "replace").removesuffix("\n")
 
 
-def as_stdin(arguments: Mapping[str, object]) -> bytes:
+def encode_arguments(arguments: Mapping[str, object]) -> bytes:
     return (dumps(dict(arguments)) + "\n").encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""``{name}`` in a template stands for an argument. Nothing that an argument holds is read as template again."""
+"""Templates with ``{name}`` slots for arguments. The values of arguments are never parsed as templates."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from llmctl.core.stored_json import dumps
 _SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}|\{\{|\}\}")
 
 
-def slots(template: str) -> list[str]:
-    """Return the names of the arguments that a template holds."""
+def list_slots(template: str) -> list[str]:
+    """Return the names of the slots in a template."""
     return [match[1] for match in _SLOT.finditer(template) if match[1]]
 
 
-def fill(template: str, arguments: Mapping[str, Any], written: Callable[[str], str] = str) -> str:
-    """Put the arguments in; ``written`` says how their text is to be written there. ``{{`` and ``}}`` are braces."""
+def fill(template: str, arguments: Mapping[str, Any], quote: Callable[[str], str] = str) -> str:
+    """Fill in the arguments, each passed through ``quote``. ``{{`` and ``}}`` are literal braces."""
 
     def value(match: re.Match[str]) -> str:
-        return written(text(arguments, match[1])) if match[1] else match[0][0]
+        return quote(argument_text(arguments, match[1])) if match[1] else match[0][0]
 
     return _SLOT.sub(value, template)
 
 
-def text(arguments: Mapping[str, Any], name: str) -> str:
-    """Return an argument as text; one that is not given is empty."""
-    return plain(arguments.get(name))
+def argument_text(arguments: Mapping[str, Any], name: str) -> str:
+    """Return an argument as text; a missing one is empty."""
+    return to_text(arguments.get(name))
 
 
-def plain(value: Any) -> str:
-    """Return a value as a program takes it: text as it is, anything else as JSON. Raises for a NUL."""
-    found = "" if value is None else value if isinstance(value, str) else dumps(value)
-    if "\0" in found:
-        raise InvalidOutputError("an argument holds a NUL byte")
-    return found
+def to_text(value: Any) -> str:
+    """Return a value as text for a program: strings unchanged, anything else as JSON. Raises for a NUL byte."""
+    text = "" if value is None else value if isinstance(value, str) else dumps(value)
+    if "\0" in text:
+        raise InvalidOutputError("an argument cannot contain a NUL byte")
+    return text

@@ -1,1 +1,1 @@
-"""Bytes over HTTP: one attempt at a time, cut into frames. Does not know what the bytes mean."""
+"""HTTP: one attempt at a time, bytes split into frames. Knows nothing of what the bytes mean."""

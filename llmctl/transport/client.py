@@ -1,7 +1,9 @@
-"""One HTTP attempt: a request out, an answer in, every failure one of ours. The only file with httpx."""
+"""One HTTP attempt: send a request, read the response, translate every failure. The only file with httpx."""
 
 from __future__ import annotations
 
+import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,6 @@ from urllib.parse import urlsplit
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.transport import tls
-from llmctl.transport.connection_errors import connection_failure, final
 from llmctl.transport.deadline import Deadline
 
 # httpx 0.28 imports its own command line, and with it click and rich (40 ms), unless this name is taken.
@@ -28,7 +29,7 @@ import httpx  # noqa: E402
 if sys.modules.get("httpx._main") is _STUB:
     del sys.modules["httpx._main"]
 
-_FAILURES = (httpx.HTTPError, httpx.StreamError, OSError)
+_CLIENT_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,10 @@ class Timeouts:
     total: float | None = None
 
 
-class Answer:
-    """What came back. ``chunks`` are the body's bytes as they were read, decompressed; they can be taken once.
+class HttpResponse:
+    """A response. ``chunks`` are the decompressed bytes of the body as they arrive; they can be iterated once.
 
-    Taking them raises an :class:`UnavailableError` (``cut``, ``reset``, ``timeout``) where the body breaks off.
+    Iterating raises an :class:`UnavailableError` (``cut``, ``reset``, ``timeout``) if the body is cut off.
     """
 
     def __init__(self, response: httpx.Response, chunks: Iterator[bytes]) -> None:
@@ -60,41 +61,41 @@ class Answer:
 
 
 @contextmanager
-def open(
+def send_request(
     request: HttpRequest,
     timeouts: Timeouts | None = None,
     *,
     loopback_only: bool = False,
     before_read: Callable[[], None] | None = None,
-    at: str | None = None,
-) -> Iterator[Answer]:
-    """Send the request, give the answer as soon as its headers are there; leaving the block closes the socket.
+    address: str | None = None,
+) -> Iterator[HttpResponse]:
+    """Send the request and yield the response as soon as its headers arrive; leaving the block closes the socket.
 
-    Redirects are not followed. With ``loopback_only`` nothing beyond this machine is reached. Proxies are taken
-    from the environment, except for loopback. Any status is an answer, no error. ``before_read`` is called each
-    time the body's next bytes have to be waited for: several chunks may come of one read. With ``at`` the host is
-    reached at that address alone, past any proxy, and a redirect is an answer too. Raises
-    :class:`UnavailableError` with a reason of ``network timeout dns tls refused reset cut redirect offline``.
+    Redirects are not followed. With ``loopback_only`` only this machine is reachable. Proxies are read from the
+    environment, except for loopback. An error status is a response, not an error. ``before_read`` is called before
+    each wait for more bytes of the body; one read may yield several chunks. With ``address`` the host is only
+    reached at that address, without a proxy, and a redirect is a response too. Raises :class:`UnavailableError`
+    with a reason of ``network timeout dns tls refused reset cut redirect offline``.
     """
-    host, place = _target(request.url)
-    local = is_loopback(at or host)
+    host, host_port = _parse_target(request.url)
+    local = is_loopback(address or host)
     if loopback_only and not local:
-        hint = "unset LLMCTL_OFFLINE to reach it"
-        raise final(UnavailableError(f'offline: "{host}" is beyond this machine', reason="offline", hint=hint))
-    attempt = _Attempt(place, timeouts or Timeouts())
-    response = attempt.send(_client(request.url[:6].lower() == "https:", not (local or at)), request, at)
+        hint = "go online: unset LLMCTL_OFFLINE"
+        raise mark_final(UnavailableError(f'cannot reach "{host}": llmctl is offline', reason="offline", hint=hint))
+    attempt = _HttpAttempt(host_port, timeouts or Timeouts())
+    response = attempt.send(_get_client(request.url[:6].lower() == "https:", not (local or address)), request, address)
     try:
-        if at is None:
-            _refuse_redirect(response, place)
-        with _announced_reads(response, before_read):
-            yield Answer(response, attempt.chunks(response))
+        if address is None:
+            _refuse_redirect(response, host_port)
+        with _notify_before_reads(response, before_read):
+            yield HttpResponse(response, attempt.chunks(response))
     finally:
         attempt.deadline.disarm()
         response.close()
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is this machine, without asking the network."""
+    """Return whether a host name or address is this machine, without a network lookup."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -102,68 +103,77 @@ def is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def _announced_reads(response: httpx.Response, before_read: Callable[[], None] | None) -> Iterator[None]:
-    """Call ``before_read`` before each read of the socket: httpx itself says only when a chunk is there."""
+def _notify_before_reads(response: httpx.Response, before_read: Callable[[], None] | None) -> Iterator[None]:
+    """Call ``before_read`` before each read of the socket: httpx only reports finished chunks."""
     stream = response.extensions.get("network_stream")
     if before_read is None or stream is None:
         yield
         return
     read = stream.read
 
-    def announced(*arguments: Any, **named: Any) -> Any:
+    def notifying_read(*arguments: Any, **named: Any) -> Any:
         before_read()
         return read(*arguments, **named)
 
-    stream.read = announced
+    stream.read = notifying_read
     try:
         yield
     finally:
-        del stream.read  # The next attempt may have this connection, and another listener.
+        del stream.read  # the next attempt may reuse this connection with another callback
 
 
-class _Attempt:
-    """How long to wait for what, and what to say when it fails."""
+class _HttpAttempt:
+    """One attempt: its timeouts, its deadline and the messages of its failures."""
 
-    def __init__(self, place: str, timeouts: Timeouts) -> None:
-        self.place = place
+    def __init__(self, host_port: str, timeouts: Timeouts) -> None:
+        self.host_port = host_port
         self.timeouts = timeouts
         self.deadline = Deadline(timeouts.total)
 
-    def send(self, client: httpx.Client, request: HttpRequest, at: str | None = None) -> httpx.Response:
+    def send(self, client: httpx.Client, request: HttpRequest, address: str | None = None) -> httpx.Response:
         try:
-            url, headers, extensions = _pinned(request, at)
+            url, headers, extensions = _pin_address(request, address)
+            if self.timeouts.total is not None:
+                extensions["trace"] = self._guard_new_connection
             built = client.build_request(
                 request.method,
                 url,
                 headers=headers,
                 content=request.body or None,
-                timeout=self._waits(),
+                timeout=self._build_timeout(),
                 extensions=extensions,
             )
             response = client.send(built, stream=True)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            raise _no_address() from None
+            raise _bad_url_error() from None
         except (httpx.LocalProtocolError, UnicodeEncodeError):
-            raise self._bad_header() from None  # Its text quotes the header, which may be the key.
-        except _FAILURES as error:
-            raise self._failure(error, answered=False) from error
-        # The body's reads take their limit from here: after the first byte a shorter silence is too long.
-        built.extensions["timeout"]["read"] = self.deadline.limit(self.timeouts.idle)
+            self.deadline.disarm()
+            raise self._bad_header_error() from None  # its text quotes the header, which may be the key
+        except _CLIENT_ERRORS as error:
+            self.deadline.disarm()
+            raise self._translate_error(error, answered=False) from error
+        # Reads of the body use this limit: after the first byte a shorter silence counts as a timeout.
+        built.extensions["timeout"]["read"] = self.deadline.limit_wait(self.timeouts.idle)
         stream = response.extensions.get("network_stream")
-        self.deadline.guard(stream.get_extra_info("socket") if stream else None)
+        self.deadline.watch_socket(stream.get_extra_info("socket") if stream else None)
         return response
+
+    def _guard_new_connection(self, event: str, details: dict[str, Any]) -> None:
+        """Guard a socket as soon as it is connected: headers may trickle in without a single read timing out."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self.deadline.watch_socket(details["return_value"].get_extra_info("socket"))
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         try:
             yield from response.iter_bytes()
-        except _FAILURES as error:
-            raise self._failure(error, answered=True) from error
-        if self.deadline.struck and not {"content-length", "transfer-encoding"} & response.headers.keys():
-            # A body that ends with its connection looks whole when that was shut down.
-            raise self._out_of_time()
+        except _CLIENT_ERRORS as error:
+            raise self._translate_error(error, answered=True) from error
+        if self.deadline.has_fired and not {"content-length", "transfer-encoding"} & response.headers.keys():
+            # Without a length, a body looks complete when the deadline shuts its connection down.
+            raise self._total_timeout_error()
 
-    def _waits(self) -> httpx.Timeout:
-        limit = self.deadline.limit
+    def _build_timeout(self) -> httpx.Timeout:
+        limit = self.deadline.limit_wait
         return httpx.Timeout(
             connect=limit(self.timeouts.connect),
             read=limit(self.timeouts.first_byte),
@@ -171,108 +181,157 @@ class _Attempt:
             pool=limit(self.timeouts.connect),
         )
 
-    def _failure(self, error: Exception, *, answered: bool) -> LlmctlError:
-        place, waits = self.place, self.timeouts
-        if self.deadline.passed:
-            return self._out_of_time()
+    def _translate_error(self, error: Exception, *, answered: bool) -> LlmctlError:
+        host_port, waits = self.host_port, self.timeouts
+        if self.deadline.is_over:
+            return self._total_timeout_error()
         match error:
             case httpx.ConnectTimeout() | httpx.PoolTimeout():
-                return _timeout(f"no connection to {place} within {waits.connect:g} s")
+                return _timeout_error(f"no connection to {host_port} within {waits.connect:g} s")
             case httpx.TimeoutException() if answered:
-                return _timeout(f"nothing more came from {place} for {waits.idle:g} s")
+                return _timeout_error(f"no more data from {host_port} for {waits.idle:g} s")
             case httpx.TimeoutException():
-                return _timeout(f"no answer from {place} within {waits.first_byte:g} s")
+                return _timeout_error(f"no response from {host_port} within {waits.first_byte:g} s")
             case httpx.DecodingError():
-                return UnavailableError(f"the answer of {place} cannot be decompressed", reason="network")
+                return UnavailableError(f"cannot decompress the response of {host_port}", reason="network")
             case httpx.ProxyError():
-                return UnavailableError(f"the proxy gives no way to {place}", reason="network")
-        if found := connection_failure(error, place):
+                return UnavailableError(f"the proxy refused to connect to {host_port}", reason="network")
+        if found := explain_connection_error(error, host_port):
             return found
         if answered:
-            return UnavailableError(f"{place} closed the connection before the end of its answer", reason="cut")
+            return UnavailableError(f"{host_port} closed the connection before the end of its response", reason="cut")
         if isinstance(error, httpx.RemoteProtocolError) and "disconnected" in str(error):
-            return UnavailableError(f"{place} closed the connection without an answer", reason="reset")
+            return UnavailableError(f"{host_port} closed the connection without a response", reason="reset")
         if isinstance(error, httpx.RemoteProtocolError):
-            return UnavailableError(f"{place} does not speak http", reason="network")
-        return UnavailableError(f"no connection to {place}", reason="network")
+            return UnavailableError(f"{host_port} does not speak HTTP", reason="network")
+        return UnavailableError(f"no connection to {host_port}", reason="network")
 
-    def _out_of_time(self) -> LlmctlError:
-        return _timeout(f"no complete answer from {self.place} within {self.timeouts.total:g} s")
+    def _total_timeout_error(self) -> LlmctlError:
+        return _timeout_error(f"no complete response from {self.host_port} within {self.timeouts.total:g} s")
 
-    def _bad_header(self) -> LlmctlError:
+    def _bad_header_error(self) -> LlmctlError:
         return ConfigError(
-            f"a header for {self.place} holds a character that http does not allow",
-            hint="check the key: a line end or a letter beyond ascii may have slipped in",
+            f"a header for {self.host_port} contains a character that HTTP does not allow",
+            hint="check the key: it may contain a line break or a non-ASCII letter",
             reason="auth",
         )
 
 
 @lru_cache(maxsize=4)
-def _client(secure: bool, trust_env: bool) -> httpx.Client:
-    """Return the process's client; its connections are kept alive between the steps of a turn."""
+def _get_client(secure: bool, trust_env: bool) -> httpx.Client:
+    """Return the client of the process; its connections are kept alive between the steps of a turn."""
     try:
         return httpx.Client(
-            verify=tls.context() if secure else False,
+            verify=tls.get_context() if secure else False,
             trust_env=trust_env,
             follow_redirects=False,
             headers={"user-agent": "llmctl"},
         )
-    except (ImportError, ValueError):  # A SOCKS proxy, or none that httpx knows.
+    except (ImportError, ValueError):  # a SOCKS proxy, or one that httpx does not know
         raise ConfigError(
-            "the proxy named in the environment cannot be used",
-            hint="look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or name the host in NO_PROXY",
+            "cannot use the proxy of the environment",
+            hint="check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or add the host to NO_PROXY",
         ) from None
     except OSError:
         raise ConfigError(
-            "the certificate authorities cannot be read", hint="look at SSL_CERT_FILE and SSL_CERT_DIR"
+            "cannot read the certificate authorities", hint="check SSL_CERT_FILE and SSL_CERT_DIR"
         ) from None
 
 
-def _pinned(request: HttpRequest, at: str | None) -> tuple[httpx.URL, dict[str, str], dict[str, Any]]:
-    """Return URL, headers and extensions; with ``at`` the URL leads there, and host and certificate stay the name's."""
+def _pin_address(request: HttpRequest, address: str | None) -> tuple[httpx.URL, dict[str, str], dict[str, Any]]:
+    """Return URL, headers and extensions; with ``address`` the URL points there, but Host and TLS keep the name."""
     url, headers = httpx.URL(request.url), _headers(request)
-    if at is None:
+    if address is None:
         return url, headers, {}
-    headers |= {"host": url.netloc.decode("ascii"), "connection": "close"}  # another name may have this address
-    return url.copy_with(host=at), headers, {"sni_hostname": url.raw_host.decode("ascii")}
+    headers |= {"host": url.netloc.decode("ascii"), "connection": "close"}  # another name may share this address
+    return url.copy_with(host=address), headers, {"sni_hostname": url.raw_host.decode("ascii")}
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
     headers = dict(request.headers)
     if "event-stream" in headers.get("accept", ""):
-        headers.setdefault("accept-encoding", "identity")  # Compression holds tokens back.
+        headers.setdefault("accept-encoding", "identity")  # compression delays tokens
     return headers
 
 
-def _refuse_redirect(response: httpx.Response, place: str) -> None:
+def _refuse_redirect(response: httpx.Response, host_port: str) -> None:
     if not response.has_redirect_location:
         return
-    target = urlsplit(response.headers["location"]).netloc.rpartition("@")[2] or place
-    raise final(
+    target = urlsplit(response.headers["location"]).netloc.rpartition("@")[2] or host_port
+    raise mark_final(
         UnavailableError(
-            f'{place} redirects to "{target}"',
+            f'{host_port} redirects to "{target}"',
             reason="redirect",
-            hint="set the base url of the connection to the new address",
+            hint="set the new base URL: llmctl connection edit NAME --base-url URL",
             status_code=response.status_code,
         )
     )
 
 
-def _target(url: str) -> tuple[str, str]:
-    """Return host and ``host:port`` of a URL: all of it that messages may show."""
+def _parse_target(url: str) -> tuple[str, str]:
+    """Return host and ``host:port`` of a URL: the only parts that messages may show."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
-        raise _no_address() from None
+        raise _bad_url_error() from None
     if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise _no_address()
+        raise _bad_url_error()
     return parts.hostname, f"{parts.hostname}:{port}"
 
 
-def _no_address() -> UsageError:
-    return UsageError("the base url is no http address", hint="it must begin with http:// or https://")
+def _bad_url_error() -> UsageError:
+    return UsageError("the base URL must start with http:// or https://")
 
 
-def _timeout(message: str) -> UnavailableError:
+def _timeout_error(message: str) -> UnavailableError:
     return UnavailableError(message, reason="timeout")
+
+
+def mark_final(error: LlmctlError) -> LlmctlError:
+    """Mark an error as not retryable."""
+    error.retryable = False
+    return error
+
+
+def explain_connection_error(error: BaseException, host_port: str) -> LlmctlError | None:
+    """Return the error for a foreign exception, judged by its causes; None if they are unknown.
+
+    ``host_port`` is the only part of the URL that a message may show.
+    """
+    for cause in _iter_causes(error):
+        match cause:
+            case socket.gaierror():
+                return UnavailableError(
+                    f'cannot find host "{host_port.rpartition(":")[0]}"',
+                    reason="dns",
+                    hint="check the base URL of the connection, and the network",
+                )
+            case ssl.SSLCertVerificationError():
+                return mark_final(
+                    UnavailableError(
+                        f"cannot verify the certificate of {host_port}: {cause.verify_message}",
+                        reason="tls",
+                        hint="behind a company proxy, set SSL_CERT_FILE to its certificates",
+                    )
+                )
+            case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+                return UnavailableError(f"{host_port} closed the connection", reason="cut")
+            case ssl.SSLError():
+                return UnavailableError(f"no secure connection to {host_port}: {cause.reason}", reason="tls")
+            case ConnectionRefusedError():
+                return UnavailableError(
+                    f"{host_port} refused the connection", reason="refused", hint="check that the server is running"
+                )
+            case ConnectionResetError() | BrokenPipeError():
+                return UnavailableError(f"{host_port} reset the connection", reason="reset")
+    return None
+
+
+def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and its causes, deepest first."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    yield from reversed(chain)

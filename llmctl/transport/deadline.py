@@ -1,4 +1,4 @@
-"""The end of an attempt as a whole, whatever it is waiting for."""
+"""The deadline of a whole attempt, whatever it waits for."""
 
 from __future__ import annotations
 
@@ -7,41 +7,48 @@ import time
 from contextlib import suppress
 from threading import Timer
 
-from llmctl.core.signals import deaf
+from llmctl.core.signals import block_signals
 
 
 class Deadline:
-    """Limits for single waits, and a timer that shuts the socket down: no read may outlast the whole."""
+    """Limits single waits, and shuts the socket down by a timer, so that no read outlasts the attempt."""
 
     def __init__(self, total: float | None) -> None:
         self._end = None if total is None else time.monotonic() + total
         self._timer: Timer | None = None
-        #: The timer has shut the socket down.
-        self.struck = False
+        self._socket: socket.socket | None = None
+        #: Whether the timer has shut the socket down.
+        self.has_fired = False
 
     @property
-    def passed(self) -> bool:
+    def is_over(self) -> bool:
         return self._end is not None and time.monotonic() >= self._end
 
-    def limit(self, seconds: float) -> float:
-        """Return the seconds one wait may take."""
+    def limit_wait(self, seconds: float) -> float:
+        """Return the seconds that one wait may take."""
         return seconds if self._end is None else max(0.001, min(seconds, self._end - time.monotonic()))
 
-    def guard(self, connected: socket.socket | None) -> None:
-        """Shut the socket down when the time is over, unless disarmed."""
+    def watch_socket(self, connected: socket.socket | None) -> None:
+        """Shut the socket down at the deadline, unless disarmed. A later socket (TLS) replaces an earlier one."""
         if self._end is None or connected is None:
             return
-        self._timer = Timer(self.limit(float("inf")), self._strike, (connected,))
+        self._socket = connected
+        if self._timer is not None:
+            return
+        self._timer = Timer(self.limit_wait(float("inf")), self._shut_down_socket)
         self._timer.daemon = True
-        with deaf():
+        with block_signals():
             self._timer.start()
 
     def disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _strike(self, connected: socket.socket) -> None:
-        self.struck = True
-        with suppress(OSError):  # It may be closed by now.
-            # Not ``connected.shutdown``: on a TLS socket that would drop its state under the reader's feet.
+    def _shut_down_socket(self) -> None:
+        self.has_fired = True
+        connected = self._socket
+        if connected is None:
+            return
+        with suppress(OSError):  # it may be closed already
+            # Not ``connected.shutdown``: on a TLS socket that would drop its state while it is being read.
             socket.socket.shutdown(connected, socket.SHUT_RDWR)

@@ -1,40 +1,37 @@
-"""When to try again: arithmetic only."""
+"""The delay before a retry."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 
-def _uniform() -> float:
-    # By hand: the ``random`` module costs start-up time.
-    return int.from_bytes(os.urandom(4), "big") / 2**32
-
-
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetryPolicy:
     """Exponential backoff with full jitter: https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/."""
 
-    #: Attempts after the first.
+    #: Attempts after the first one.
     retries: int = 2
-    #: Upper bound of the first wait in seconds; it doubles with each attempt.
-    base: float = 0.5
-    #: Upper bound of all waits of our own choosing.
-    cap: float = 30.0
-    #: The longest wait a server may ask for; asked to wait longer, we give up.
-    patience: float = 60.0
+    #: Upper bound of the first delay; it doubles with each attempt.
+    base_delay_s: float = 0.5
+    #: Upper bound of every delay that we choose.
+    max_delay_s: float = 30.0
+    #: Longest wait that a server may request; beyond it we give up.
+    max_retry_after_s: float = 60.0
 
-    def delay(
-        self, attempt: int, retry_after: float | None = None, *, uniform: Callable[[], float] = _uniform
+    def delay_s(
+        self, attempt: int, retry_after: float | None = None, *, uniform: Callable[[], float] | None = None
     ) -> float | None:
-        """Return the seconds to wait after failed attempt number ``attempt`` (from 1), None to give up.
+        """Return the seconds to wait after failed attempt number ``attempt`` (from 1); None to give up.
 
-        ``uniform`` gives numbers in [0, 1). A server's wait is kept to and spread by up to ``base``, so that many
-        processes told the same do not come back at once.
+        ``uniform`` returns numbers in [0, 1). A wait requested by the server is extended by up to ``base_delay_s``,
+        so that many processes with the same request do not retry at once.
         """
-        if attempt > self.retries or (retry_after or 0.0) > self.patience:
+        if attempt > self.retries or (retry_after or 0.0) > self.max_retry_after_s:
             return None
+        from random import random  # only needed for a retry
+
+        jitter = (uniform or random)()
         if retry_after:
-            return retry_after + self.base * uniform()
-        return min(self.cap, self.base * 2.0 ** min(attempt - 1, 64)) * uniform()
+            return retry_after + self.base_delay_s * jitter
+        return min(self.max_delay_s, self.base_delay_s * 2.0 ** min(attempt - 1, 64)) * jitter

@@ -1,4 +1,4 @@
-"""Bytes to frames: server-sent events and lines of JSON, however the network cut them. Pure and incremental."""
+"""Split bytes into frames: server-sent events and NDJSON, however the network cut them. Pure and incremental."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from llmctl.core.http import ServerEvent
 _BOM = b"\xef\xbb\xbf"
 
 
-def sse(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
+def parse_sse(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
     """Yield server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
 
-    Unlike there, the last event is yielded although its blank line is missing: whether the stream was cut is the
-    wire's to judge. Events without data, comments, ``id`` and ``retry`` are passed over. Broken UTF-8 becomes
-    U+FFFD.
+    Unlike there, the last event is yielded even if its blank line is missing: the wire decides whether the stream
+    was cut. Events without data, comments, ``id`` and ``retry`` are ignored. Invalid UTF-8 becomes U+FFFD.
     """
     data: list[bytes] = []
     event: str | None = None
-    for line in _lines(chunks):
+    for line in _split_lines(chunks):
         if line[:5] == b"data:":
             data.append(line[6:] if line[5:6] == b" " else line[5:])
         elif not line:
             if data:
-                yield ServerEvent(_text(data), event)
+                yield ServerEvent(_decode(data), event)
                 data = []
             event = None
         elif line[:6] == b"event:":
@@ -31,30 +30,30 @@ def sse(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
         elif line == b"data":
             data.append(b"")
     if data:
-        yield ServerEvent(_text(data), event)
+        yield ServerEvent(_decode(data), event)
 
 
-def ndjson(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
-    """Yield each line that is not blank."""
-    for line in _lines(chunks):
+def parse_ndjson(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
+    """Yield each non-blank line."""
+    for line in _split_lines(chunks):
         if line and not line.isspace():
             yield ServerEvent(line.decode("utf-8", "replace"))
 
 
-def _text(lines: list[bytes]) -> str:
+def _decode(lines: list[bytes]) -> str:
     return (lines[0] if len(lines) == 1 else b"\n".join(lines)).decode("utf-8", "replace")
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines, ended by CR, LF or CRLF, as soon as their end is there; the last one needs none.
+def _split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines, ended by CR, LF or CRLF, as soon as their end arrives; the last line needs none.
 
-    Pieces of an unfinished line are kept apart and joined once: a line of any length costs linear time.
+    Pieces of an unfinished line are collected and joined once: a line of any length takes linear time.
     """
     pieces: list[bytes] = []
     after_cr = False
     first = True
     for chunk in chunks:
-        if after_cr and chunk:  # The LF of a CRLF that was cut in two.
+        if after_cr and chunk:  # the LF of a CRLF that was split
             chunk = chunk.removeprefix(b"\n")
             after_cr = False
         if b"\r" in chunk:

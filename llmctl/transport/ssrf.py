@@ -1,7 +1,7 @@
-"""Which addresses may be fetched from on somebody's word: those of the public internet, and no others.
+"""Protect against server-side request forgery: only addresses of the public internet may be fetched.
 
-A URL that a user pasted or a model wrote must not lead into the user's own network. What is checked is the address
-that is connected to, not the name: a name may stand for another address a moment later.
+A URL that a user pasted or a model wrote must not lead into the user's own network. The check is on the address
+that is connected to, not on the name: a name may resolve to another address a moment later.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from llmctl.core.errors import UnavailableError, UsageError
 
-#: Blocks of protocols, which newer versions of Python count among the private ones.
-_OF_PROTOCOLS = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
-#: Prefixes behind which an IPv4 address stands in the last 32 bits: NAT64, and what Python calls compatible.
-_WRAPPED = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+#: Protocol blocks, which newer versions of Python treat as private.
+_PROTOCOL_BLOCKS = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+#: Prefixes with an IPv4 address in the last 32 bits: NAT64 and IPv4-compatible.
+_IPV4_EMBEDDING_NETWORKS = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
 
 
-def addresses(host: str, port: int, *, private_allowed: bool = False) -> list[str]:
-    """Return the addresses of a host, all of them public ones (any, where ``private_allowed``).
+def resolve_addresses(host: str, port: int, *, private_allowed: bool = False) -> list[str]:
+    """Return the addresses of a host, all of them public (any if ``private_allowed``).
 
-    Raises UsageError (``private_address``) where one of them is not, UnavailableError (``dns``) for none.
+    Raises UsageError (``private_address``) if one is not public, UnavailableError (``dns``) if there is none.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -31,36 +31,36 @@ def addresses(host: str, port: int, *, private_allowed: bool = False) -> list[st
     private = [address for address in known if not is_public(address)]
     if private and not private_allowed:
         raise UsageError(
-            f'"{host}" is no public address' + (f": {private[0]}" if private[0] != host else ""),
-            hint="download it yourself and give the file",
+            f'"{host}" is not a public address' + (f": {private[0]}" if private[0] != host else ""),
+            hint="download the file and attach it",
             reason="private_address",
         )
     return known
 
 
 def is_public(address: str) -> bool:
-    """Say whether an address belongs to the public internet: not loopback, private, link-local, shared or reserved."""
+    """Return whether an address is on the public internet: not loopback, private, link-local, shared or reserved."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(map(_is_global, _meant(found)))
+    return all(map(_is_global, _effective_addresses(found)))
 
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
         local = address.is_site_local
     else:
-        local = any(address in block for block in _OF_PROTOCOLS)
+        local = any(address in block for block in _PROTOCOL_BLOCKS)
     return address.is_global and not (local or address.is_multicast or address.is_reserved)
 
 
-def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """Yield an address and the IPv4 address that it stands for: mapped, NAT64, 6to4 or Teredo."""
+def _effective_addresses(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
+    """Yield the address itself or the IPv4 address embedded in it (mapped, NAT64, 6to4, Teredo)."""
     if isinstance(address, IPv4Address):
         yield address
         return
-    mapped = address.ipv4_mapped or (IPv4Address(int(address) & 0xFFFFFFFF) if _is_wrapped(address) else None)
+    mapped = address.ipv4_mapped or (IPv4Address(int(address) & 0xFFFFFFFF) if _embeds_ipv4(address) else None)
     if mapped is not None:
         yield mapped
         return
@@ -71,5 +71,5 @@ def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Add
         yield from address.teredo
 
 
-def _is_wrapped(address: IPv6Address) -> bool:
-    return any(address in network for network in _WRAPPED)
+def _embeds_ipv4(address: IPv6Address) -> bool:
+    return any(address in network for network in _IPV4_EMBEDDING_NETWORKS)

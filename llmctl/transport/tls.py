@@ -1,4 +1,4 @@
-"""One TLS context for the process, from wherever this system keeps its certificate authorities."""
+"""The TLS context of the process, with the certificate authorities of the system."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import re
 import ssl
 from functools import cache
 
-_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
 _SYSTEM = "/etc/ssl/certs"
 
 
 @cache
-def context() -> ssl.SSLContext:
-    """Return the context. ``SSL_CERT_FILE``, then ``SSL_CERT_DIR``, then the system's hashed directory, then certifi.
+def get_context() -> ssl.SSLContext:
+    """Return the context: ``SSL_CERT_FILE``, then ``SSL_CERT_DIR``, then the system's hashed directory, then certifi.
 
-    A hashed directory is looked up on demand (0.1 ms); reading a bundle takes 20 to 30 ms.
+    A hashed directory is read on demand (0.1 ms); loading a bundle takes 20 to 30 ms.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     paths = ssl.get_default_verify_paths()
-    if paths.cafile and paths.cafile != paths.openssl_cafile:  # Named by the environment.
-        made.load_verify_locations(cafile=paths.cafile)
-    elif directory := next(filter(_is_hashed, (paths.capath, paths.openssl_capath, _SYSTEM)), None):
-        made.load_verify_locations(capath=directory)
+    if paths.cafile and paths.cafile != paths.openssl_cafile:  # set by the environment
+        context.load_verify_locations(cafile=paths.cafile)
+    elif directory := next(filter(_is_hashed_directory, (paths.capath, paths.openssl_capath, _SYSTEM)), None):
+        context.load_verify_locations(capath=directory)
     else:
-        import certifi  # Comes with httpx; only where the system has no directory of its own.
+        import certifi  # comes with httpx; only if the system has no directory
 
-        made.load_verify_locations(cafile=certifi.where())
-    return made
+        context.load_verify_locations(cafile=certifi.where())
+    return context
 
 
-def _is_hashed(directory: str | None) -> bool:
-    """Return whether OpenSSL can find a certificate there by its subject's hash."""
+def _is_hashed_directory(directory: str | None) -> bool:
+    """Return whether OpenSSL can find certificates there by subject hash."""
     if not directory:
         return False
     try:
         with os.scandir(directory) as entries:
-            return any(_HASHED.fullmatch(entry.name) for entry in entries)
+            return any(_HASHED_NAME.fullmatch(entry.name) for entry in entries)
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""Wire protocols as records of pure functions. Knows no HTTP client, no database and no provider's name."""
+"""Wire protocols as records of pure functions. No HTTP client, no database, no provider names."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from llmctl.core.events import StreamEvent
 from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
 from llmctl.core.registry import Registry
 
-if TYPE_CHECKING:  # of which a chat needs nothing
+if TYPE_CHECKING:  # not needed by a chat
     from llmctl.core.embeddings import EmbedRequest, EmbedResponse
     from llmctl.core.images import ImageRequest, ImageResponse
 
 
-def later(module: str, name: str) -> Callable[..., Any]:
-    """Return a function of a wire that is imported when it is called: for what a chat has no need of."""
+def lazy_function(module: str, name: str) -> Callable[..., Any]:
+    """Return a function that imports its module on the first call: keeps what a chat does not need off its path."""
 
     def call(*arguments: Any) -> Any:
         return getattr(import_module(f"llmctl.wire.{module}"), name)(*arguments)
@@ -29,21 +29,21 @@ def later(module: str, name: str) -> Callable[..., Any]:
 
 
 def accepts_nothing(media_type: str, by_url: bool, dialect: Dialect) -> bool:
-    """Say that a wire takes text only."""
+    """Reject every file: for wires that take text only."""
     return False
 
 
 class Embeddings(NamedTuple):
-    """How a protocol embeds. Refusals are read by the wire's ``parse_error``."""
+    """How a protocol computes embeddings. Error responses go to the wire's ``parse_error``."""
 
     build_request: Callable[[Endpoint, EmbedRequest], HttpRequest]
     parse_response: Callable[[bytes, EmbedRequest], EmbedResponse]
-    #: Most texts that one request takes.
+    #: Maximum number of texts in one request.
     most_texts: int = 2048
 
 
 class Images(NamedTuple):
-    """How a protocol draws. Refusals are read by the wire's ``parse_error``."""
+    """How a protocol generates images. Error responses go to the wire's ``parse_error``."""
 
     build_request: Callable[[Endpoint, ImageRequest], HttpRequest]
     parse_response: Callable[[bytes], ImageResponse]
@@ -53,23 +53,23 @@ class Images(NamedTuple):
 class Wire:
     """One protocol. All functions are pure: values in, values out.
 
-    ``parse_response`` and ``parse_stream`` yield the same events; both raise the :class:`LlmctlError` of its
-    class where a 200 carries an error. ``parse_stream`` yields ``Unreadable`` for an event it cannot decode and
-    goes on, and yields ``Finish`` only when the terminal event came.
+    ``parse_response`` and ``parse_stream`` yield the same events; both raise the matching :class:`LlmctlError`
+    when a 200 response carries an error. ``parse_stream`` yields ``Unreadable`` for an event it cannot decode and
+    continues; it yields ``Finish`` only if the terminal event arrived.
     """
 
     name: str
     build_request: Callable[[Endpoint, ChatRequest], HttpRequest]
     parse_response: Callable[[bytes, Dialect], Iterator[StreamEvent]]
     parse_stream: Callable[[Iterable[ServerEvent], Dialect], Iterator[StreamEvent]]
-    #: (status, lower-case headers, body) of an answer that is no success.
+    #: Takes status, lower-case headers and body of an error response.
     parse_error: Callable[[int, Mapping[str, str], bytes], LlmctlError]
     build_models_request: Callable[[Endpoint], HttpRequest]
-    #: Each model is ``{"id": str, ...}`` with what else the host says, in no provider's words where possible.
+    #: Each model is ``{"id": str, ...}`` plus what else the host reports, under provider-neutral names if possible.
     parse_models: Callable[[bytes], list[dict[str, Any]]]
     framing: Literal["sse", "ndjson"] = "sse"
     #: Whether a user message may carry a file of this media type, as bytes or (``by_url``) as a URL that the
-    #: provider fetches itself. Text files are the wire's to inline where it has no other way.
+    #: provider fetches itself. A wire without another way to send text files inlines them.
     accepts: Callable[[str, bool, Dialect], bool] = accepts_nothing
     embeddings: Embeddings | None = None
     images: Images | None = None

@@ -1,4 +1,4 @@
-"""The wire of the built-in ``echo`` provider: Chat Completions, spoken by a server inside this process."""
+"""The wire of the built-in ``echo`` provider: Chat Completions, served inside this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every wire does with vectors: read their numbers, and hold them against the texts they are of."""
+"""Parse embedding vectors and match them with the texts of the request; shared by all wires."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from llmctl.core.events import Usage
 Vector = tuple[float, ...]
 
 
-def vector_of(value: Any) -> Vector:
-    """Return a list of numbers as a vector; an empty one for anything else."""
+def parse_vector(value: Any) -> Vector:
+    """Return a list of numbers as a vector; an empty vector for anything else."""
     if not isinstance(value, list) or not all(isinstance(number, int | float) for number in value):
         return ()
     return tuple(map(float, value))
 
 
-def response_of(vectors: Iterable[Vector], request: EmbedRequest, usage: Usage | None, model: Any) -> EmbedResponse:
-    """Return the answer; raise UnavailableError where there are not as many vectors as texts."""
+def build_embed_response(
+    vectors: Iterable[Vector], request: EmbedRequest, usage: Usage | None, model: Any
+) -> EmbedResponse:
+    """Return the response; raise UnavailableError if the number of vectors differs from that of the texts."""
     found = tuple(filter(None, vectors))
     if len(found) != len(request.texts):
         raise UnavailableError(
-            f"the answer holds {len(found)} vectors for {len(request.texts)} texts",
+            f"the response has {len(found)} vectors for {len(request.texts)} texts",
             reason="no_answer",
             status_code=200,
         )

@@ -1,155 +1,167 @@
-"""What an error body says, whatever its shape: a message, codes, a status, how long to wait."""
+"""Parse error responses of any host, whatever their shape, into llmctl's errors."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from llmctl.core.errors import (
+    BudgetError,
+    ConfigError,
+    LlmctlError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+)
 from llmctl.core.redaction.secret_patterns import mask_keys
 
-_LONGEST = 500
-# Patterns are text: compiled when something went wrong, not at start-up.
+_MAX_LENGTH = 500
+# Patterns are strings: compiled when an error occurs, not at start-up.
 _TITLE = r"(?i)<(title|h1)[^>]*>([^<]{1,200})"
-# Control characters, line ends, and marks that turn the direction of writing: a terminal would obey them.
+# Control characters, line breaks and bidirectional marks: a terminal would interpret them.
 _UNSAFE = "[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+"
 _WAIT = r"(?i)(?:retry|try again) in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))?"
-_MESSAGES = ("message", "msg", "detail", "details", "error_description")
-_CODES = ("code", "type", "status", "error_type", "reason")
+_MESSAGE_FIELDS = ("message", "msg", "detail", "details", "error_description")
+_CODE_FIELDS = ("code", "type", "status", "error_type", "reason")
 
 
-class Fault(NamedTuple):
-    """``code`` is the status the body or the answer names, 200 where an error in a 200 names none."""
+class ProviderError(NamedTuple):
+    """An error as the host reports it. ``code`` is the reported status; 200 if an error in a 200 reports none."""
 
     status: int
     code: int
     message: str
-    words: frozenset[str]
+    codes: frozenset[str]
     retry_after: float | None = None
-    #: The input was refused by a moderation that says why.
+    #: A moderation refused the input and says why.
     flagged: bool = False
 
     @property
-    def unnumbered(self) -> bool:
+    def has_no_status(self) -> bool:
         return self.code < 400
 
-    def names(self, words: set[str]) -> bool:
-        return not words.isdisjoint(self.words)
+    def has_code(self, codes: set[str]) -> bool:
+        return not codes.isdisjoint(self.codes)
 
-    def says(self, pattern: str) -> bool:
+    def message_matches(self, pattern: str) -> bool:
         return re.search(pattern, self.message.lower()) is not None
 
 
-def fault_of_body(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
-    """Read the body of an answer that is no success; text that is no JSON is its own message."""
+def parse_error_body(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    """Parse the body of an error response; a body that is not JSON is its own message."""
     text = body[: 1 << 20].decode("utf-8", "replace")
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):
-        payload = _title(text) or text
+        payload = _find_title(text) or text
     kind = headers.get("x-amzn-errortype", "").partition(":")[0]
-    message = _message(payload) or f"the provider answered {status}" + ("" if text.strip() else " without a word")
-    return Fault(
+    message = _find_message(payload) or f"the provider answered {status}" + (
+        "" if text.strip() else " with an empty body"
+    )
+    return ProviderError(
         status=status,
         code=status,
-        message=clean(message),
-        words=frozenset({*_words(payload), *([kind.lower()] if kind else [])}),
-        retry_after=_retry_after(headers, payload, message),
-        flagged=_flagged(payload),
+        message=sanitize_message(message),
+        codes=frozenset({*_iter_codes(payload), *([kind.lower()] if kind else [])}),
+        retry_after=_find_retry_after(headers, payload, message),
+        flagged=_is_flagged(payload),
     )
 
 
-def fault_of_payload(payload: Any) -> Fault:
-    """Read an error that came with a 200."""
+def parse_error_payload(payload: Any) -> ProviderError:
+    """Parse an error that came with status 200."""
     error = payload.get("error", payload) if isinstance(payload, dict) else payload
     error = error if isinstance(error, dict) else {}
     numbers = (str(error.get(name)) for name in ("status_code", "code", "status"))
     named = next((int(number) for number in numbers if re.fullmatch("[45][0-9][0-9]", number)), 200)
-    message = _message(payload) or "the provider broke the answer off with an error"
-    wait = _retry_after({}, payload, message)
-    return Fault(named, named, clean(message), frozenset(_words(payload)), wait, _flagged(payload))
+    message = _find_message(payload) or "the provider ended the response with an error"
+    wait = _find_retry_after({}, payload, message)
+    return ProviderError(
+        named, named, sanitize_message(message), frozenset(_iter_codes(payload)), wait, _is_flagged(payload)
+    )
 
 
-def is_page(body: bytes) -> bool:
+def is_markup(body: bytes) -> bool:
     """Return whether the body is HTML or XML instead of JSON."""
     return body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
-def clean(text: str) -> str:
-    """Return one harmless line of at most 500 characters, without anything that looks like a key."""
-    line = re.sub(_UNSAFE, " ", mask_keys(text[: 8 * _LONGEST])).strip()
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+def sanitize_message(text: str) -> str:
+    """Return a single safe line of at most 500 characters, with anything that looks like a key masked."""
+    line = re.sub(_UNSAFE, " ", mask_keys(text[: 8 * _MAX_LENGTH])).strip()
+    return line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 1] + "…"
 
 
-def _title(text: str) -> str:
+def _find_title(text: str) -> str:
     found = re.search(_TITLE, text[:65536]) if text.lstrip()[:1] == "<" else None
     return found[2].strip() if found else ""
 
 
-def _message(payload: Any, depth: int = 0) -> str:
-    """Return the text of an error in any of its shapes; OpenRouter's cause is below ``metadata.raw``."""
+def _find_message(payload: Any, depth: int = 0) -> str:
+    """Return the message of an error in any of its shapes; OpenRouter puts the cause in ``metadata.raw``."""
     if isinstance(payload, str):
         return payload
     if isinstance(payload, list) and depth < 6:
-        return "; ".join(text for item in payload[:20] if (text := _message(item, depth + 1)))
+        return "; ".join(text for item in payload[:20] if (text := _find_message(item, depth + 1)))
     if not isinstance(payload, dict) or depth > 5:
         return ""
     inner = payload.get("error") or payload.get("errors")
-    found = next((text for name in _MESSAGES if (text := _message(payload.get(name), depth + 1))), "")
-    message = _message(inner, depth + 1) or found
+    found = next((text for name in _MESSAGE_FIELDS if (text := _find_message(payload.get(name), depth + 1))), "")
+    message = _find_message(inner, depth + 1) or found
     where = payload.get("loc")
-    if message and isinstance(where, list):  # FastAPI's list of faults in the request.
+    if message and isinstance(where, list):  # FastAPI's list of validation errors.
         message = f"{'.'.join(map(str, where))}: {message}"
-    return " ".join(filter(None, (message, _cause(payload.get("metadata"), message))))
+    return " ".join(filter(None, (message, _find_cause(payload.get("metadata"), message))))
 
 
-def _cause(metadata: Any, message: str) -> str:
+def _find_cause(metadata: Any, message: str) -> str:
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     if not isinstance(raw, str):
         return ""
     with suppress(ValueError, RecursionError):
-        raw = _message(json.loads(raw)) or raw
+        raw = _find_message(json.loads(raw)) or raw
     return "" if raw in message else f"({raw})"
 
 
-def _objects(payload: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield the objects in which codes may stand: the body, its error, that one's details and inner error."""
+def _iter_error_objects(payload: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the objects that may hold codes: the body, its error, and that error's details and inner error."""
     if isinstance(payload, list):
         for item in payload[:20]:
-            yield from _objects(item, depth)
+            yield from _iter_error_objects(item, depth)
     elif isinstance(payload, dict) and depth < 4:
         yield payload
         for name in ("error", "errors", "details", "innererror", "metadata"):
-            yield from _objects(payload.get(name), depth + 1)
+            yield from _iter_error_objects(payload.get(name), depth + 1)
 
 
-def _words(payload: Any) -> Iterator[str]:
-    for item in _objects(payload):
-        for name in _CODES:
+def _iter_codes(payload: Any) -> Iterator[str]:
+    for item in _iter_error_objects(payload):
+        for name in _CODE_FIELDS:
             if isinstance(word := item.get(name), str):
                 yield word.lower()
 
 
-def _flagged(payload: Any) -> bool:
-    metadata = (item.get("metadata") for item in _objects(payload))
+def _is_flagged(payload: Any) -> bool:
+    metadata = (item.get("metadata") for item in _iter_error_objects(payload))
     return any(isinstance(item, dict) and bool(item.get("reasons")) for item in metadata)
 
 
-def _retry_after(headers: Mapping[str, str], payload: Any, message: str) -> float | None:
-    """Return the longest wait any of the places asks for: Azure says 1 s in one header and 0 ms in the other."""
+def _find_retry_after(headers: Mapping[str, str], payload: Any, message: str) -> float | None:
+    """Return the longest wait that any field asks for: Azure sends 1 s in one header and 0 ms in another."""
     waits = [
-        _seconds(headers.get("retry-after-ms", ""), 0.001),
-        _seconds(headers.get("retry-after", "")) or _until(headers),
-        *(_seconds(str(item.get("retryDelay", "")).removesuffix("s")) for item in _objects(payload)),
-        _wait(message),
+        _parse_seconds(headers.get("retry-after-ms", ""), 0.001),
+        _parse_seconds(headers.get("retry-after", "")) or _parse_retry_date(headers),
+        *(_parse_seconds(str(item.get("retryDelay", "")).removesuffix("s")) for item in _iter_error_objects(payload)),
+        _find_wait(message),
     ]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _seconds(text: str, unit: float = 1.0) -> float | None:
+def _parse_seconds(text: str, unit: float = 1.0) -> float | None:
     try:
         value = float(text) * unit
     except ValueError:
@@ -157,9 +169,9 @@ def _seconds(text: str, unit: float = 1.0) -> float | None:
     return value if 0 <= value < float("inf") else None
 
 
-def _until(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until an HTTP date (RFC 9110, 10.2.3), by the server's own clock where it shows it."""
-    from email.utils import mktime_tz, parsedate_tz  # An error path; slow to import.
+def _parse_retry_date(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until an HTTP date (RFC 9110, 10.2.3), by the server's clock if it sends one."""
+    from email.utils import mktime_tz, parsedate_tz  # error path; slow to import
 
     moment = parsedate_tz(headers.get("retry-after", ""))
     if moment is None:
@@ -168,10 +180,153 @@ def _until(headers: Mapping[str, str]) -> float | None:
     return max(0.0, mktime_tz(moment) - (mktime_tz(present) if present else time.time()))
 
 
-def _wait(message: str) -> float | None:
+def _find_wait(message: str) -> float | None:
     found = re.search(_WAIT, message)
     if found is None or not any(found.groups()):
         return None
     hours, minutes, amount, unit = found.groups()
-    seconds = (_seconds(amount or "") or 0.0) * (0.001 if unit == "ms" else 1)
+    seconds = (_parse_seconds(amount or "") or 0.0) * (0.001 if unit == "ms" else 1)
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds
+
+
+_HINTS = {
+    "auth": "check the key: llmctl connection edit NAME --key-env VARIABLE",
+    "quota": "add credit at the provider, or use another connection",
+    "model_not_found": "list the models of this host: llmctl connection models NAME",
+    "not_found": "check the base URL of the connection",
+    "context_length": "send less: --history N drops the oldest turns; or start a new chat",
+    "not_json": "check the base URL; a proxy or gateway may have answered instead of the provider",
+}
+
+# Codes and types must match exactly, so that messages may mention anything.
+_AUTH = {"invalid_api_key", "api_key_invalid", "authentication_error", "unauthenticated", "invalid_authentication"}
+_QUOTA = {
+    "insufficient_quota", "insufficient_balance", "insufficient_credits", "billing_hard_limit_reached",
+    "billing_not_active", "billing_error", "exceeded_current_quota_error", "payment_required",
+}  # fmt: skip
+_MODEL = {"model_not_found", "model_not_available", "invalid_model", "model_not_exist", "model_not_supported"}
+_FILTER = {
+    "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked",
+    "data_inspection_failed", "content_moderation", "safety_check_failed", "image_content_policy_violation",
+}  # fmt: skip
+_CONTEXT = {
+    "context_length_exceeded",
+    "exceed_context_size_error",
+    "context_window_exceeded",
+    "string_above_max_length",
+}
+_BUSY = {
+    "overloaded_error", "overloaded", "engine_overloaded_error", "unavailable", "insufficient_system_resource",
+    "server_is_overloaded", "slow_down",
+}  # fmt: skip
+_RATE = {"rate_limit_exceeded", "rate_limit_error", "rate_limited", "ratelimitreached", "resource_exhausted"}
+_REJECTED = {
+    "invalid_request_error", "invalid_argument", "invalid-argument", "tool_use_failed", "badrequesterror",
+    "invalid_prompt", "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url",
+    "invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error", "image_file_too_large",
+    "unsupported_image_media_type", "empty_image_file", "failed_to_download_image", "image_file_not_found",
+}  # fmt: skip
+
+_BAD_KEY = (
+    r"(incorrect|invalid|missing|expired|malformed|no) api[ _-]?key|api[ _-]?key[^.]{0,40}"
+    r"(not valid|invalid|incorrect|expired|not found|missing)|missing authentication"
+)
+_NO_MONEY = (
+    r"insufficient (balance|credits?|funds)|credit balance is too low|out of credits|no credits"
+    r"|used all (your )?available credits|requires more credits|payment required"
+)
+# Google reports this with the status of a rate limit.
+_SPENT = r"credits? (are|is|have been|has been) (depleted|exhausted|used up)"
+_NO_MODEL = (
+    r"\bmodels?\b(?:[^.]|\.\b){0,150}?(does not exist|doesn't exist|not exist|not found|not deployed)"
+    r"|(invalid|unknown|no such) model\b|not a valid model|no endpoints found"
+)
+_TOO_LONG = (
+    r"context[ _-]?(length|window|size)|(prompt|input|request)( is)? too (long|large)|maximum prompt length"
+    r"|too many (input )?tokens|input token count|reduce the length|exceeds the context|max_new_tokens"
+)
+_FILTERED = r"content[ _-](filter|management policy|policy)|flagged|safety system"
+
+
+def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> LlmctlError:
+    """Return the error of an error response; its message is the host's own text, sanitized.
+
+    ``status_code`` is the HTTP status, ``retry_after`` the seconds that the host asks to wait.
+    """
+    if is_markup(body) and status not in (401, 404):
+        return not_json_error(status, body)
+    return _to_llmctl_error(parse_error_body(status, headers, body))
+
+
+def classify_error(payload: Any) -> LlmctlError:
+    """Return the error in a 200 response. ``status_code`` is the code that the error reports, else 200."""
+    return _to_llmctl_error(parse_error_payload(payload))
+
+
+def top_level_error(answer: Mapping[str, Any]) -> LlmctlError | None:
+    """Return the top-level error of a 200 response; None if there is none."""
+    return classify_error(answer) if answer.get("error") or answer.get("object") == "error" else None
+
+
+def not_json_error(status: int, body: bytes) -> UnavailableError:
+    """Return the error for a body that is a web page or not JSON."""
+    error = parse_error_body(status, {}, body)
+    kind = "an HTML page" if is_markup(body) else "a body that is not JSON"
+    excerpt = f': "{error.message}"' if body.strip() else ": it is empty"
+    return UnavailableError(
+        f"the server answered {status} with {kind}{excerpt}",
+        reason="not_json",
+        hint=_HINTS["not_json"],
+        status_code=status,
+    )
+
+
+def _to_llmctl_error(error: ProviderError) -> LlmctlError:
+    kind, reason = next((kind, reason) for kind, reason, applies in _RULES if applies(error))
+    return kind(
+        error.message,
+        hint=_HINTS.get(reason),
+        reason=reason,
+        status_code=error.status,
+        retry_after=error.retry_after if issubclass(kind, UnavailableError) else None,
+    )
+
+
+def _is_request_refused(error: ProviderError) -> bool:
+    """Return whether the host refused this request (or reported no status), so that its wording may say why."""
+    return error.code in (400, 403, 404, 413, 422) or error.has_no_status
+
+
+# The first matching rule wins. Codes come first: wording is only checked if the status leaves it open.
+_RULES: tuple[tuple[type[LlmctlError], str, Callable[[ProviderError], bool]], ...] = (
+    (
+        BudgetError,
+        "quota",
+        lambda f: (
+            f.code == 402
+            or f.has_code(_QUOTA)
+            or (_is_request_refused(f) and f.message_matches(_NO_MONEY))
+            or (f.code == 429 and f.message_matches(_SPENT))
+        ),
+    ),
+    (RejectedError, "context_length", lambda f: f.has_code(_CONTEXT)),
+    (RejectedError, "content_filter", lambda f: f.has_code(_FILTER) or (f.code == 403 and f.flagged)),
+    (NotFoundError, "model_not_found", lambda f: f.has_code(_MODEL)),
+    (
+        ConfigError,
+        "auth",
+        lambda f: f.code in (401, 403) or f.has_code(_AUTH) or (_is_request_refused(f) and f.message_matches(_BAD_KEY)),
+    ),
+    (RejectedError, "context_length", lambda f: _is_request_refused(f) and f.message_matches(_TOO_LONG)),
+    (NotFoundError, "model_not_found", lambda f: _is_request_refused(f) and f.message_matches(_NO_MODEL)),
+    (NotFoundError, "not_found", lambda f: f.code == 404),
+    (RejectedError, "content_filter", lambda f: _is_request_refused(f) and f.message_matches(_FILTERED)),
+    (RejectedError, "too_large", lambda f: f.code == 413),
+    (UnavailableError, "timeout", lambda f: f.code == 408),
+    (UnavailableError, "conflict", lambda f: f.code == 409),
+    (UnavailableError, "rate_limit", lambda f: f.code in (425, 429) or (f.has_no_status and f.has_code(_RATE))),
+    (UnavailableError, "overloaded", lambda f: f.code in (498, 503, 529) or (f.code >= 500 and f.has_code(_BUSY))),
+    (RejectedError, "invalid_request", lambda f: 400 <= f.code < 500 or (f.has_no_status and f.has_code(_REJECTED))),
+    (UnavailableError, "overloaded", lambda f: f.has_no_status and f.has_code(_BUSY)),
+    (UnavailableError, "server_error", lambda f: True),
+)

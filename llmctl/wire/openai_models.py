@@ -1,4 +1,4 @@
-"""The list of models that OpenAI and the hosts that copy it offer."""
+"""The model list of OpenAI and the hosts that copy it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.refusals import error_of, page_error, stated_error
-from llmctl.wire.urls import url_of
+from llmctl.wire.errors import classify_error, not_json_error, top_level_error
+from llmctl.wire.http_requests import build_get, build_url
 
-#: Our word for each fact, and the fields in which hosts state it.
-_FACTS = {
+#: Our name of each property -> the fields in which hosts report it.
+_FIELDS = {
     "name": ("display_name", "displayName", "name"),
     "context_tokens": ("context_length", "context_window", "max_context_length", "max_model_len", "inputTokenLimit"),
     "max_output_tokens": ("max_completion_tokens", "max_output_tokens", "outputTokenLimit"),
@@ -23,37 +23,36 @@ _FACTS = {
 
 def build_models_request(endpoint: Endpoint) -> HttpRequest:
     """Return the request for the list of models."""
-    headers = {"accept": "application/json"} | dict(endpoint.headers)
-    return HttpRequest("GET", url_of(endpoint, endpoint.dialect.models_path), headers)
+    return build_get(endpoint, build_url(endpoint, endpoint.dialect.models_path))
 
 
 def parse_models(body: bytes) -> list[dict[str, Any]]:
-    """Return the models in the host's order, each with ``id`` and, where stated, ``name context_tokens
-    max_output_tokens created owned_by description``. Raises for a page or an error in a 200.
+    """Return the models in the host's order, each with ``id`` and, if reported, ``name context_tokens
+    max_output_tokens created owned_by description``. Raises the error of a page or of an error in a 200.
     """
     try:
         listing = json.loads(body)
     except (ValueError, RecursionError):
-        raise page_error(200, body) from None
+        raise not_json_error(200, body) from None
     if isinstance(listing, dict):
         found = listing.get("data") or listing.get("models") or []
-        if error := stated_error(listing):
+        if error := top_level_error(listing):
             raise error
         if not found and listing.get("detail"):
-            raise error_of(listing)
+            raise classify_error(listing)
         listing = found
     if not isinstance(listing, list):
-        raise UnavailableError("the answer is no list of models", reason="no_answer", status_code=200)
-    return [model for entry in listing if (model := _model(entry))["id"]]
+        raise UnavailableError("the response is not a list of models", reason="no_answer", status_code=200)
+    return [model for entry in listing if (model := _parse_model(entry))["id"]]
 
 
-def _model(entry: Any) -> dict[str, Any]:
+def _parse_model(entry: Any) -> dict[str, Any]:
     if not isinstance(entry, dict):
         return {"id": entry if isinstance(entry, str) else ""}
     id = entry.get("id") or entry.get("name") or entry.get("model")
-    facts = {
+    details = {
         ours: entry[theirs[0]]
-        for ours, names in _FACTS.items()
+        for ours, names in _FIELDS.items()
         if (theirs := [name for name in names if entry.get(name) not in (None, "", id)])
     }
-    return {"id": id.removeprefix("models/") if isinstance(id, str) else ""} | facts
+    return {"id": id.removeprefix("models/") if isinstance(id, str) else ""} | details

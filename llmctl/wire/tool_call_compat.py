@@ -1,4 +1,4 @@
-"""Earlier tool calls in the spelling that a host takes: they may have been made by another host's model."""
+"""Make earlier tool calls acceptable to a host: another host's model may have produced them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 from hashlib import sha256
 from typing import Any
 
-#: Characters of a name that every host takes.
+#: Characters that not every host accepts in a tool name.
 _NAME = r"[^a-zA-Z0-9_-]"
 
 
-def fitting_id(id: str, takes: str) -> str:
-    """Return an id that matches ``takes`` whole: itself, or one that is made of it and always the same."""
-    if re.fullmatch(takes, id):
+def to_valid_id(id: str, pattern: str) -> str:
+    """Return the id if it fully matches ``pattern``, else a valid id derived from it (always the same)."""
+    if re.fullmatch(pattern, id):
         return id
     digest = sha256(id.encode("utf-8", "replace")).hexdigest()
-    made = f"call_{digest[:24]}"
-    return made if re.fullmatch(takes, made) else digest[:9]
+    generated = f"call_{digest[:24]}"
+    return generated if re.fullmatch(pattern, generated) else digest[:9]
 
 
-def fitting_name(name: str, most: int = 64) -> str:
-    """Return the name of a tool in characters that are taken; one that was offered comes back as it is."""
-    return re.sub(_NAME, "_", name)[:most] or "tool"
+def to_valid_name(name: str, max_length: int = 64) -> str:
+    """Return a tool name with only accepted characters; the name of an offered tool is unchanged."""
+    return re.sub(_NAME, "_", name)[:max_length] or "tool"
 
 
-def arguments_object(text: str) -> dict[str, Any]:
-    """Return arguments as the object that is wanted; text that is none stays readable for the model."""
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Return arguments as a JSON object; text that is not one is wrapped so that the model can still read it."""
     value: Any = text or "{}"
     while isinstance(value, str):
         try:

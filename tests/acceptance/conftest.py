@@ -1,17 +1,16 @@
-"""What the acceptance tests stand on: a home of their own, a hub with a connection to a fake server, llmctl itself."""
+"""Fixtures of the acceptance tests: a hub with a connection to a fake server, and llmctl on it."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llmctl.store import opening
-from tests.acceptance.hubs import Hub
-from tests.acceptance.processes import Llmctl
+from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer
+from tests.harness import Llmctl, build_env
 
 
 @pytest.fixture(scope="session")
@@ -31,28 +30,22 @@ def home(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as running:
-        yield running
-
-
-@pytest.fixture
-def hub(template: str, home: str, server: FakeServer) -> Hub:
+def hub(template: str, home: str, server: FakeServer) -> HubFile:
     """A hub in the home folder, with the connection ``fake``."""
     path = f"{home}/hub.db"
     shutil.copy2(template, path)
-    found = Hub(path)
-    found.connect("fake", server.url, key="env:FAKE_KEY")
-    return found
+    file = HubFile(path)
+    file.connect("fake", server.url, key="env:FAKE_KEY")
+    return file
 
 
 @pytest.fixture
-def llmctl(home: str, hub: Hub) -> Llmctl:
+def llmctl(home: str, hub: HubFile) -> Llmctl:
     """llmctl on that hub, with a key for the fake server."""
-    return Llmctl(home, {"LLMCTL_DB": hub.path, "LLMCTL_MODEL": "fake", "FAKE_KEY": "fake-key-0123456789"})
+    return Llmctl(build_env(home, LLMCTL_DB=hub.path, LLMCTL_MODEL="fake", FAKE_KEY="fake-key-0123456789"), home)
 
 
 @pytest.fixture
-def bare(home: str) -> Llmctl:
+def llmctl_without_hub(home: str) -> Llmctl:
     """llmctl in an empty home, with nothing in its environment."""
-    return Llmctl(home, {})
+    return Llmctl(build_env(home), home)

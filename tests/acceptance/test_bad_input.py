@@ -14,22 +14,24 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmctl.store.schema import ddl
-from tests.acceptance.hubs import Hub
-from tests.acceptance.processes import Done, Llmctl
+from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer, delta, document, event, refusal, stream
+from tests.harness import TIMEOUT_S, Llmctl, Result, build_env
 
 pytestmark = pytest.mark.slow
 
 
-def assert_told(done: Done, code: int, message: str, hint: str | None = None) -> None:
+def assert_told(done: Result, code: int, message: str, hint: str | None = None) -> None:
     """One line that says what is wrong, at most one that says what to do; nothing on stdout."""
-    lines = done.err.splitlines()
-    assert (done.code, done.out) == (code, ""), done
-    assert lines[0] == f"llmctl: {message}", done.err
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (code, ""), done
+    assert lines[0] == f"llmctl: {message}", done.stderr
     assert len(lines) <= 2
     assert len(lines) == 1 or lines[1].startswith("hint: ")
     if hint is not None:
@@ -57,40 +59,44 @@ WRONG = [
     Wrong("-m mistral:small hi", 4, 'no key for "mistral"', "MISTRAL_API_KEY"),
     Wrong("--field user_id=1 hi", 2, 'no custom field "user_id" on chats', "llmctl init --field"),
     Wrong("--retries x hi", 2, 'invalid value for "--retries": "x" is not a valid int'),
-    Wrong("--retries -1 hi", 2, '"--retries -1" is less than 0'),
+    Wrong("--retries -1 hi", 2, '--retries must be 0 or more, got "-1"'),
     Wrong("--history x hi", 2, 'invalid value for "--history": "x" is not a valid int'),
-    Wrong("--history -1 hi", 2, '"--history -1" is less than 0'),
-    Wrong("--max-steps 0 hi", 2, '"--max-steps 0" is less than 1'),
+    Wrong("--history -1 hi", 2, '--history must be 0 or more, got "-1"'),
+    Wrong("--max-steps 0 hi", 2, '--max-steps must be 1 or more, got "0"'),
     Wrong("--timeout x hi", 2, 'invalid value for "--timeout": "x" is not a valid float'),
-    Wrong("--timeout 0 hi", 2, '"--timeout 0" is no number of seconds above 0'),
-    Wrong("--timeout nan hi", 2, '"--timeout nan" is no number of seconds above 0'),
-    Wrong("--timeout inf hi", 2, '"--timeout inf" is no number of seconds above 0'),
-    Wrong("--wait -1 hi", 2, '"--wait -1" is no number of seconds above 0'),
-    Wrong("--thinking lots hi", 2, '"--thinking lots" is neither an effort nor a number', "none, low, medium, high"),
-    Wrong("--no-persist cheese hi", 2, '"--no-persist cheese" is unknown', "tool-calls, requests, network, streams"),
-    Wrong("-o temperature hi", 2, '"-o temperature" is not K=V'),
-    Wrong("-o =3 hi", 2, '"-o =3" is not K=V'),
-    Wrong("-o k:= hi", 2, '"-o k:=" holds no JSON: Expecting value: line 1 column 1 (char 0)'),
-    Wrong("-o k:={ hi", 2, f'"-o k:=" holds no JSON: {NO_JSON}'),
-    Wrong("-o k:=NaN hi", 2, '"-o k:=" holds no JSON: Out of range float values are not JSON compliant'),
-    Wrong("-o k:=1e999 hi", 2, '"-o k:=" holds no JSON: Out of range float values are not JSON compliant'),
-    Wrong("--metadata k:={ hi", 2, f'"--metadata k:=" holds no JSON: {NO_JSON}'),
-    Wrong("--metadata k hi", 2, '"--metadata k" is not K=V'),
-    Wrong("--reference k hi", 2, '"--reference k" is not K=V'),
+    Wrong("--timeout 0 hi", 2, '--timeout must be greater than 0, got "0"'),
+    Wrong("--timeout nan hi", 2, '--timeout must be greater than 0, got "nan"'),
+    Wrong("--timeout inf hi", 2, '--timeout must be greater than 0, got "inf"'),
+    Wrong("--wait -1 hi", 2, '--wait must be greater than 0, got "-1"'),
+    Wrong("--thinking lots hi", 2, '--thinking must be none, low, medium, high or a number of tokens, got "lots"'),
+    Wrong(
+        "--no-persist cheese hi",
+        2,
+        '--no-persist must be one or more of tool-calls, requests, network, streams, got "cheese"',
+    ),
+    Wrong("-o temperature hi", 2, '-o must be K=V, got "temperature"'),
+    Wrong("-o =3 hi", 2, '-o must be K=V, got "=3"'),
+    Wrong("-o k:= hi", 2, '"-o k:=" is not valid JSON: Expecting value: line 1 column 1 (char 0)'),
+    Wrong("-o k:={ hi", 2, f'"-o k:=" is not valid JSON: {NO_JSON}'),
+    Wrong("-o k:=NaN hi", 2, '"-o k:=" is not valid JSON: Out of range float values are not JSON compliant'),
+    Wrong("-o k:=1e999 hi", 2, '"-o k:=" is not valid JSON: Out of range float values are not JSON compliant'),
+    Wrong("--metadata k:={ hi", 2, f'"--metadata k:=" is not valid JSON: {NO_JSON}'),
+    Wrong("--metadata k hi", 2, '--metadata must be K=V, got "k"'),
+    Wrong("--reference k hi", 2, '--reference must be K=V, got "k"'),
     Wrong("--messages nofile", 3, 'cannot read "nofile": No such file or directory'),
-    Wrong("--messages text.txt", 2, '"text.txt" holds no JSON: Expecting value: line 1 column 1 (char 0)'),
-    Wrong("--messages empty.json", 2, '"empty.json" is no array of messages', '"role": "user"'),
-    Wrong("--messages role.json", 2, '"role.json" holds something that is no message: {"role":"wizard","content":"x"}'),
-    Wrong("--messages bare.json", 2, '"bare.json" holds something that is no message: {"role":"user"}'),
+    Wrong("--messages text.txt", 2, '"text.txt" is not valid JSON: Expecting value: line 1 column 1 (char 0)'),
+    Wrong("--messages empty.json", 2, '"empty.json" must be a non-empty JSON array of messages', '"role": "user"'),
+    Wrong("--messages role.json", 2, 'invalid message in "role.json": {"role":"wizard","content":"x"}'),
+    Wrong("--messages bare.json", 2, 'invalid message in "bare.json": {"role":"user"}'),
     Wrong("-a nofile hi", 3, 'cannot read "nofile": No such file or directory'),
     Wrong("-a . hi", 3, 'cannot read ".": Is a directory'),
     Wrong("--system-file nofile hi", 3, 'cannot read "nofile": No such file or directory'),
-    Wrong("--system-file binary hi", 3, 'cannot read "binary": it is not UTF-8'),
-    Wrong("--system a --system-file b hi", 2, '"--system" and "--system-file" exclude each other'),
-    Wrong("-c --name x hi", 2, '"--name" and "-c" exclude each other'),
-    Wrong("--chat x --name x hi", 2, '"--name" and "--chat" exclude each other'),
+    Wrong("--system-file binary hi", 3, 'cannot read "binary": not valid UTF-8'),
+    Wrong("--system a --system-file b hi", 2, "--system and --system-file cannot be combined"),
+    Wrong("-c --name x hi", 2, "--name and -c cannot be combined"),
+    Wrong("--chat x --name x hi", 2, "--name and --chat cannot be combined"),
     Wrong("--csv hi", 2, 'no option "--csv"'),
-    Wrong("--output no/such/file hi", 2, 'cannot write "no/such/file": no such folder'),
+    Wrong("--output no/such/file hi", 2, 'cannot write "no/such/file": folder does not exist'),
     Wrong("--output . hi", 2, 'cannot write ".": it is a folder'),
     Wrong("--nope hi", 2, 'no option "--nope"'),
     Wrong("--retrie 3 hi", 2, 'no option "--retrie"', "did you mean --retries?"),
@@ -98,7 +104,7 @@ WRONG = [
     Wrong("--usage=3 hi", 2, 'option "--usage" takes no value'),
     Wrong("--db", 2, 'option "--db" needs a value'),
     Wrong("", 2, "no prompt", "pipe it in"),
-    Wrong("list all", 2, '"chat list all" may be a prompt or a command', "llmctl chat -- list all"),
+    Wrong("list all", 2, '"chat list all" is ambiguous: a prompt or a command', "llmctl chat -- list all"),
 ]
 FILES = {
     "text.txt": b"hello\n",
@@ -110,16 +116,18 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def told(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Done]]:
+def told(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Result]]:
     """What all the wrong words come to; some at a time, since each is a process."""
     home = tmp_path_factory.mktemp("wrong")
-    hub = Hub(str(shutil.copy2(template, home / "hub.db")))
+    hub = HubFile(str(shutil.copy2(template, home / "hub.db")))
     for name, data in FILES.items():
         (home / name).write_bytes(data)
     with FakeServer() as server, ThreadPoolExecutor(4) as pool:
         hub.connect("fake", server.url, key="env:FAKE_KEY")
         before = digest(hub.path)
-        llmctl = Llmctl(str(home), {"LLMCTL_DB": hub.path, "LLMCTL_MODEL": "fake", "FAKE_KEY": "fake-key-0123456789"})
+        llmctl = Llmctl(
+            build_env(str(home), LLMCTL_DB=hub.path, LLMCTL_MODEL="fake", FAKE_KEY="fake-key-0123456789"), str(home)
+        )
         runs = {wrong.words: pool.submit(llmctl, "chat", *wrong.words.split()) for wrong in WRONG}
         yield {words: run.result() for words, run in runs.items()}
         assert server.requests == []
@@ -128,46 +136,48 @@ def told(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.words or "nothing")
-def test_wrong_words_are_told_and_nothing_is_sent_or_written(told, wrong):
+def test_invalid_command_lines_are_refused_before_anything_is_sent_or_written(
+    told: dict[str, Result], wrong: Any
+) -> None:
     assert_told(told[wrong.words], wrong.code, wrong.message, wrong.hint)
 
 
-def at_once(llmctl: Llmctl, *lines: tuple[str | bytes, ...]) -> list[Done]:
+def at_once(llmctl: Llmctl, *lines: tuple[str | bytes, ...]) -> list[Result]:
     """Run several command lines, some at a time."""
     with ThreadPoolExecutor(4) as pool:
         return list(pool.map(lambda words: llmctl(*words), lines))
 
 
-def test_flag_of_an_unset_variable_is_no_wish_for_something_else(llmctl, server):
+def test_empty_flag_value_is_refused(llmctl: Llmctl, server: FakeServer) -> None:
     flags = ["--chat", "--name", "--model", "--connection", "--output"]
     for flag, done in zip(flags, at_once(llmctl, *(("chat", flag, "", "hi") for flag in flags)), strict=True):
-        assert_told(done, 2, f'"{flag}" is empty', "is the variable that it comes from set?")
+        assert_told(done, 2, f"{flag} must not be empty", "check that the variable it comes from is set")
     assert server.requests == []
 
 
-def test_argument_that_is_no_text_is_told(llmctl, server):
+def test_argument_that_is_no_text_is_an_error(llmctl: Llmctl, server: FakeServer) -> None:
     flags = ["--name", "--chat", "-m", "-s", "--tag", "--metadata", "-o"]
     for done in at_once(llmctl, *(("chat", flag, b"k=\xff", "hi") for flag in flags)):
-        assert_told(done, 2, "an argument is not valid UTF-8", "only file names may hold such bytes")
+        assert_told(done, 2, "an argument is not valid UTF-8", "only file names may contain such bytes")
     assert server.requests == []
 
 
-def test_model_that_the_host_does_not_know(llmctl, server):
+def test_model_that_the_host_does_not_know(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(refusal(404, "The model `nope` does not exist", code="model_not_found"))
     done = llmctl("chat", "-m", "fake:nope", "hi")
     assert_told(done, 3, "The model `nope` does not exist", "llmctl connection models")
 
 
-def test_unknown_provider_of_a_connection(llmctl, hub):
+def test_unknown_provider_of_a_connection(llmctl: Llmctl, hub: HubFile) -> None:
     with closing(sqlite3.connect(hub.path)) as connection:
         connection.execute("UPDATE model_connections SET provider = 'nope', data = '{}' WHERE name = 'fake'")
         connection.commit()
     assert_told(llmctl("chat", "hi"), 3, 'no provider "nope"', "--base-url")
 
 
-def test_unknown_wire_of_a_connection_leaves_no_lock(llmctl, server, hub):
+def test_unknown_wire_of_a_connection_leaves_no_lock(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     hub.connect("wired", server.url, key="env:FAKE_KEY", wire="telegraph")
-    assert llmctl("chat", "-m", "wired", "hi").code in (2, 4)
+    assert llmctl("chat", "-m", "wired", "hi").returncode in (2, 4)
     assert hub.is_free()
     assert "running" not in hub.states()["jobs"]
 
@@ -182,21 +192,21 @@ def test_unknown_wire_of_a_connection_leaves_no_lock(llmctl, server, hub):
         ("http://[::1/v1", 4),
     ],
 )
-def test_base_url_that_is_none(llmctl, hub, url, code):
+def test_base_url_that_is_none(llmctl: Llmctl, hub: HubFile, url: str, code: int) -> None:
     hub.connect("bad", url, provider="compatible")
     done = llmctl("chat", "-m", "bad", "hi")
-    assert (done.code, done.out) in [(code, ""), (2, ""), (4, "")]
-    assert "Traceback" not in done.err
-    assert done.err.count("\n") == 2, done.err
+    assert (done.returncode, done.stdout) in [(code, ""), (2, ""), (4, "")]
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 2, done.stderr
     assert hub.is_free()
 
 
-def test_server_that_is_not_there(llmctl, hub):
+def test_server_that_is_not_there(llmctl: Llmctl, hub: HubFile) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     hub.connect("gone", f"http://127.0.0.1:{port}/v1", key="env:FAKE_KEY")
     done = llmctl("chat", "-m", "gone", "--retries", "0", "hi")
-    assert_told(done, 6, f"127.0.0.1:{port} refused the connection", "is the server running there?")
+    assert_told(done, 6, f"127.0.0.1:{port} refused the connection", "check that the server is running")
 
 
 # --- answers that are strange ---------------------------------------------------------------------------------------
@@ -212,33 +222,37 @@ def test_server_that_is_not_there(llmctl, hub):
         ("line ends", (delta("a\r\n\u2028b"),), "a\r\n\u2028b"),
     ],
 )
-def test_strange_characters_are_shown_and_kept(llmctl, server, hub, name, steps, text):
+def test_special_characters_are_printed_and_stored(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile, name: str, steps: tuple[Any, ...], text: str
+) -> None:
     server.answer(stream("", insert={0: b"".join(steps)}))
     done = llmctl("chat", "hi")
-    assert (done.code, done.out) == (0, f"{text}\n")
+    assert (done.returncode, done.stdout) == (0, f"{text}\n")
     assert hub.messages[-1]["content"] == text
-    assert llmctl("chat", "-c", "on").code == 0
+    assert llmctl("chat", "-c", "on").returncode == 0
     assert server.requests[-1].messages[1] == ("assistant", text)
 
 
-def test_half_characters_outside_the_text_keep_no_answer_from_being_stored(llmctl, server, hub):
+def test_half_characters_outside_the_text_keep_no_answer_from_being_stored(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     message = {"id": "cmpl-\ud83d", "model": "fake-\ud83d", "choices": [{"delta": {"content": "ok"}}]}
     server.answer(stream("", insert={0: event(message)}))
-    assert llmctl("chat", "hi").out == "ok\n"
+    assert llmctl("chat", "hi").stdout == "ok\n"
     assert hub.messages[-1]["content"] == "ok"
     assert hub.value("SELECT status FROM requests") == "completed"
 
 
-def test_document_in_place_of_a_stream_is_read(llmctl, server, hub):
+def test_document_in_place_of_a_stream_is_read(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(document("whole at once"))
-    assert llmctl("chat", "hi").out == "whole at once\n"
+    assert llmctl("chat", "hi").stdout == "whole at once\n"
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "tr_TR.ISO-8859-9", "nonsense"])
-def test_text_is_utf8_whatever_the_locale(llmctl, server, hub, locale):
+def test_text_is_utf8_whatever_the_locale(llmctl: Llmctl, server: FakeServer, hub: HubFile, locale: str) -> None:
     llmctl = llmctl.with_env(LC_ALL=locale, LANG=locale)
     done = llmctl("chat", "ä€", stdin="😀")
-    assert (done.code, done.out) == (0, "echo: ä€\n\n😀\n")
+    assert (done.returncode, done.stdout) == (0, "echo: ä€\n\n😀\n")
     assert hub.messages[0]["content"] == "ä€\n\n😀"
 
 
@@ -251,7 +265,7 @@ def digest(path: str) -> str:
 
 
 def damaged(path: str) -> None:
-    Hub(path)
+    HubFile(path)
     with open(path, "r+b") as file:
         file.seek(4096)
         file.write(os.urandom(200_000))
@@ -305,25 +319,27 @@ NO_HUBS = [
         "newer",
         newer,
         13,
-        f'the hub "{{}}" was written by a newer llmctl (schema 999, this program knows {ddl.VERSION})',
+        f'the hub "{{}}" was written by a newer llmctl (schema 999, this program supports {ddl.VERSION})',
         "upgrade",
     ),
     NoHub("cut off", lambda path: os.truncate(path, 8192), 13, 'the hub "{}" is damaged', "llmctl db restore"),
     NoHub("damaged", damaged, 13, 'the hub "{}" is damaged', "llmctl db restore"),
     NoHub("folder", replaced(os.mkdir), 13, 'cannot open the hub "{}": it is a folder', "--db"),
-    NoHub("pipe", replaced(os.mkfifo), 13, 'cannot open the hub "{}": it is no regular file', "--db"),
+    NoHub("pipe", replaced(os.mkfifo), 13, 'cannot open the hub "{}": it is not a regular file', "--db"),
     NoHub(
         "broken link",
         replaced(lambda path: os.symlink("gone", path)),
         13,
-        'cannot open the hub "{}": it is a link to "gone", which is not there',
+        'cannot open the hub "{}": it is a link to "gone", which does not exist',
         "--db",
     ),
 ]
 
 
 @pytest.mark.parametrize("no_hub", NO_HUBS, ids=lambda no_hub: no_hub.name)
-def test_what_is_no_hub_is_told_and_stays_as_it_is(llmctl, server, hub, no_hub):
+def test_what_is_no_hub_is_told_and_stays_as_it_is(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile, no_hub: Any
+) -> None:
     no_hub.make(hub.path)
     before = fingerprint(hub.path)
     for done in at_once(llmctl, ("chat", "hi"), ("chat", "-c"), ("stats",)):
@@ -338,45 +354,45 @@ def fingerprint(path: str) -> tuple[int, int, str]:
     return found.st_mode, found.st_ino, digest(path) if stat.S_ISREG(found.st_mode) else ""
 
 
-def test_missing_hub_is_made_by_chat_and_missed_by_readers(bare, home):
+def test_missing_hub_is_made_by_chat_and_missed_by_readers(llmctl_without_hub: Llmctl, home: str) -> None:
     path = f"{home}/no/such/folder/hub.db"
-    assert_told(bare("stats", "--db", path), 4, f'there is no hub at "{path}"', "llmctl init")
+    assert_told(llmctl_without_hub("stats", "--db", path), 4, f'no hub at "{path}"', "llmctl init")
     assert os.listdir(home) == []
-    assert bare("chat", "--db", path, "-m", "echo", "hi").out == "hi\n"
+    assert llmctl_without_hub("chat", "--db", path, "-m", "echo", "hi").stdout == "hi\n"
     assert os.path.getsize(path)
 
 
-def test_folder_that_cannot_be_made(bare, home):
+def test_folder_that_cannot_be_made(llmctl_without_hub: Llmctl, home: str) -> None:
     path = f"{home}/file"
     with open(path, "w") as file:
         file.write("x")
-    done = bare("chat", "--db", f"{path}/hub.db", "-m", "echo", "hi")
+    done = llmctl_without_hub("chat", "--db", f"{path}/hub.db", "-m", "echo", "hi")
     assert_told(done, 13, f'cannot open the hub "{path}/hub.db": Not a directory')
-    done = bare("chat", "--db", "/proc/nowhere/hub.db", "-m", "echo", "hi")
-    assert_told(done, 13, 'cannot make the folder "/proc/nowhere": No such file or directory', "--db")
+    done = llmctl_without_hub("chat", "--db", "/proc/nowhere/hub.db", "-m", "echo", "hi")
+    assert_told(done, 13, 'cannot create the folder "/proc/nowhere": No such file or directory', "--db")
 
 
-def test_empty_file_becomes_the_hub_and_keeps_its_mode(bare, home):
+def test_empty_file_becomes_the_hub_and_keeps_its_mode(llmctl_without_hub: Llmctl, home: str) -> None:
     path, link = f"{home}/empty.db", f"{home}/link.db"
     open(path, "w").close()
     os.chmod(path, 0o640)
     os.symlink(path, link)
-    assert bare("chat", "--db", link, "-m", "echo", "hi").code == 0
+    assert llmctl_without_hub("chat", "--db", link, "-m", "echo", "hi").returncode == 0
     assert os.path.islink(link)
     assert os.stat(path).st_mode & 0o777 == 0o640
-    Hub(path).check()
+    HubFile(path).check()
 
 
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        ({"HOME": None}, "no home folder to keep the hub in"),
-        ({"HOME": ""}, "no home folder to keep the hub in"),
-        ({"HOME": "/nonexistent/home"}, 'the home folder "/nonexistent/home" is not there'),
+        ({"HOME": None}, "no home folder for the hub"),
+        ({"HOME": ""}, "no home folder for the hub"),
+        ({"HOME": "/nonexistent/home"}, 'home folder "/nonexistent/home" does not exist'),
     ],
 )
-def test_no_home(bare, env, message):
-    for done in at_once(bare.with_env(**env), ("chat", "-m", "echo", "hi"), ("stats",)):
+def test_no_home(llmctl_without_hub: Llmctl, env: dict[str, Any], message: str) -> None:
+    for done in at_once(llmctl_without_hub.with_env(**env), ("chat", "-m", "echo", "hi"), ("stats",)):
         assert_told(done, 4, message, "set LLMCTL_DB")
     assert not os.path.exists("/nonexistent")
 
@@ -384,7 +400,7 @@ def test_no_home(bare, env, message):
 # --- what may not be written ----------------------------------------------------------------------------------------
 
 
-def as_nobody(llmctl: Llmctl, *words: str) -> Done:
+def as_nobody(llmctl: Llmctl, *words: str) -> Result:
     """Run as somebody whom permissions hold, which they do not for root with its capabilities."""
     return llmctl(*words, preexec_fn=without_privileges) if os.getuid() == 0 else llmctl(*words)
 
@@ -407,8 +423,8 @@ def held(llmctl: Llmctl) -> Llmctl:
     return llmctl
 
 
-def test_read_only_hub_can_be_read_and_is_not_talked_to(held, hub, server):
-    assert held("chat", "hi").code == 0
+def test_read_only_hub_can_be_read_and_is_not_talked_to(held: Llmctl, hub: HubFile, server: FakeServer) -> None:
+    assert held("chat", "hi").returncode == 0
     os.chmod(hub.path, 0o400)
     before = digest(hub.path)
     done = as_nobody(held, "chat", "hi")
@@ -418,25 +434,29 @@ def test_read_only_hub_can_be_read_and_is_not_talked_to(held, hub, server):
     assert digest(hub.path) == before
 
 
-def test_hub_in_a_read_only_folder_can_be_read_and_is_not_talked_to(held, hub, server):
-    assert held("chat", "hi").code == 0
-    os.chmod(held.home, 0o500)
+def test_hub_in_a_read_only_folder_can_be_read_and_is_not_talked_to(
+    held: Llmctl, hub: HubFile, server: FakeServer
+) -> None:
+    assert held("chat", "hi").returncode == 0
+    os.chmod(held.cwd, 0o500)
     try:
         before = digest(hub.path)
         done = as_nobody(held, "chat", "hi")
-        assert (done.code, done.out) == (13, "")
-        assert done.err.count("\n") == 2
+        assert (done.returncode, done.stdout) == (13, "")
+        assert done.stderr.count("\n") == 2
         assert as_nobody(held, "stats", "--json").json["requests"] == 1
         assert len(server.requests) == 1
         assert digest(hub.path) == before
     finally:
-        os.chmod(held.home, 0o700)
+        os.chmod(held.cwd, 0o700)
 
 
-def test_log_beside_a_hub_in_a_read_only_folder_is_never_left_out(held, hub, server, tmp_path):
+def test_log_beside_a_hub_in_a_read_only_folder_is_never_left_out(
+    held: Llmctl, hub: HubFile, server: FakeServer, tmp_path: Path
+) -> None:
     server.answer(stream("one two", hold=1))
     running = held.start("chat", "hi")
-    running.until("one")
+    running.wait_for_output("one")
     running.kill()
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
@@ -445,33 +465,33 @@ def test_log_beside_a_hub_in_a_read_only_folder_is_never_left_out(held, hub, ser
     snapshot.chmod(0o500)
     try:
         done = as_nobody(held, "stats", "--json", "--db", f"{snapshot}/hub.db")
-        assert done.code == 13 or done.json["requests"] == 1, done
-        assert done.code == 13 or done.err == ""
+        assert done.returncode == 13 or done.json["requests"] == 1, done
+        assert done.returncode == 13 or done.stderr == ""
     finally:
         snapshot.chmod(0o700)
 
 
-def test_home_that_may_not_be_written(held, home):
+def test_home_that_may_not_be_written(held: Llmctl, home: str) -> None:
     os.chmod(home, 0o500)
     try:
         done = as_nobody(held.with_env(LLMCTL_DB=None), "chat", "-m", "echo", "hi")
-        assert_told(done, 13, f'cannot make the folder "{home}/.local": Permission denied', "--db")
+        assert_told(done, 13, f'cannot create the folder "{home}/.local": Permission denied', "--db")
     finally:
         os.chmod(home, 0o700)
 
 
-def test_unreadable_hub(held, hub):
+def test_unreadable_hub(held: Llmctl, hub: HubFile) -> None:
     os.chmod(hub.path, 0o000)
     done = as_nobody(held, "chat", "hi")
     assert_told(done, 13, f'cannot open the hub "{hub.path}"')
 
 
-def test_spool_of_another_user_stops_nobody(held, hub):
+def test_spool_of_another_user_is_ignored(held: Llmctl, hub: HubFile) -> None:
     with open(f"{hub.path}.spool", "w") as file:
         file.write('["delete","chats",{"id":"x"}]\n')
     os.chmod(f"{hub.path}.spool", 0o000)
     done = as_nobody(held, "chat", "-m", "echo", "hi")
-    assert (done.code, done.out, done.err) == (0, "hi\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hi\n", "")
 
 
 # --- stdout and files -----------------------------------------------------------------------------------------------
@@ -479,12 +499,14 @@ def test_spool_of_another_user_stops_nobody(held, hub):
 
 @pytest.mark.parametrize("where", [">&-", ">/dev/full"])
 @pytest.mark.parametrize("form", ["", "--json", "--jsonl", "-x"])
-def test_stdout_that_takes_nothing_is_told_and_the_answer_is_kept(llmctl, server, hub, where, form):
+def test_unwritable_stdout_is_an_error_and_the_answer_is_stored(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile, where: str, form: str
+) -> None:
     server.answer(stream("one\n```\ntwo\n```\n"))
     done = llmctl.shell(f"llmctl chat {form} hi {where}")
-    assert done.code == 1
-    assert "cannot write to standard output: " in done.err
-    assert done.err.count("\n") == 1
+    assert done.returncode == 1
+    assert "cannot write to standard output: " in done.stderr
+    assert done.stderr.count("\n") == 1
     # The first line of --jsonl may come, and fail, before the first word.
     assert hub.messages[-1]["content"].startswith(("one", "hi") if form == "--jsonl" else "one")
     assert hub.is_free()
@@ -492,14 +514,14 @@ def test_stdout_that_takes_nothing_is_told_and_the_answer_is_kept(llmctl, server
         assert done.error["request_id"] == hub.value("SELECT id FROM requests")
 
 
-def test_stderr_that_takes_nothing_changes_nothing(llmctl, server):
+def test_stderr_that_takes_nothing_changes_nothing(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(refusal(500), refusal(500))
-    assert llmctl.shell("llmctl chat --retries 0 hi 2>&-").code == 6
-    assert llmctl.shell("llmctl chat --retries 0 hi 2>/dev/full").code == 6
-    assert llmctl.shell("llmctl chat -u hi 2>&-").out == "echo: hi\n"
+    assert llmctl.shell("llmctl chat --retries 0 hi 2>&-").returncode == 6
+    assert llmctl.shell("llmctl chat --retries 0 hi 2>/dev/full").returncode == 6
+    assert llmctl.shell("llmctl chat -u hi 2>&-").stdout == "echo: hi\n"
 
 
-def test_output_is_renamed_on_success_alone(llmctl, server, tmp_path):
+def test_output_is_renamed_on_success_alone(llmctl: Llmctl, server: FakeServer, tmp_path: Path) -> None:
     place = tmp_path / "out.txt"
     place.write_text("before")
     place.chmod(0o640)
@@ -507,32 +529,32 @@ def test_output_is_renamed_on_success_alone(llmctl, server, tmp_path):
     link.symlink_to(place)
     for reply, code in ((stream("one two", then="cut"), 12), (refusal(500), 6), (stream("no block"), 11)):
         server.answer(reply)
-        assert llmctl("chat", "--retries", "0", "-x", "--output", str(link), "hi").code == code
+        assert llmctl("chat", "--retries", "0", "-x", "--output", str(link), "hi").returncode == code
         assert place.read_text() == "before"
-    assert llmctl("chat", "--output", str(link), "hi").out == ""
+    assert llmctl("chat", "--output", str(link), "hi").stdout == ""
     assert place.read_text() == "echo: hi\n"
     assert link.is_symlink()
     assert place.stat().st_mode & 0o777 == 0o640
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "link.txt", "out.txt"]
 
 
-def test_output_to_a_pipe_is_written_and_the_pipe_stays(llmctl, tmp_path):
+def test_output_to_a_pipe_is_written_and_the_pipe_stays(llmctl: Llmctl, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
-        assert llmctl("chat", "--output", str(pipe), "hi").code == 0
-        assert reader.communicate(timeout=10)[0] == b"echo: hi\n"
+        assert llmctl("chat", "--output", str(pipe), "hi").returncode == 0
+        assert reader.communicate(timeout=TIMEOUT_S)[0] == b"echo: hi\n"
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_answer_without_a_block_is_told_with_its_ids(llmctl, server, hub):
+def test_blocked_answer_names_its_ids(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(stream("no block here"))
     done = llmctl("chat", "-x", "hi")
-    assert_told(done, 11, "the answer holds no fenced block")
+    assert_told(done, 11, "the answer has no fenced code block")
     assert hub.messages[-1]["status"] == "completed"
 
 
-def test_folder_that_was_removed(llmctl, server):
+def test_folder_that_was_removed(llmctl: Llmctl, server: FakeServer) -> None:
     done = llmctl.shell("mkdir gone; cd gone; rmdir ../gone; llmctl chat hi; llmctl chat -c on")
-    assert (done.code, done.out) == (0, "echo: hi\necho: on\n"), done
+    assert (done.returncode, done.stdout) == (0, "echo: hi\necho: on\n"), done
     assert server.requests[-1].messages == [("user", "hi"), ("assistant", "echo: hi"), ("user", "on")]

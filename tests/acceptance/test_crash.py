@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.hubs import Hub, text_of
-from tests.acceptance.processes import LLMCTL, Done, Llmctl, wait_until
+from tests.acceptance.hub_file import HubFile, text_of
 from tests.fakes.openai_server import CUT, END, RESET, STALL, FakeServer, Reply, delta, event, page, refusal, stream
+from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, Result, build_env, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -33,19 +33,19 @@ def speak_until(llmctl: Llmctl, server: FakeServer, shown: str = "three", *words
     """Begin a turn whose answer has come as far as ``three``."""
     server.answer(held())
     running = llmctl.start("chat", *words, "count")
-    running.until(shown)
+    running.wait_for_output(shown)
     return running
 
 
-def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: Hub, partial: str | None) -> None:
+def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: HubFile, partial: str | None) -> None:
     """Continue without a prompt, then with one; the server sees the documented history and nothing empty."""
     server.release()
     seen = len(server.requests)
     again = llmctl("chat", "-c")
-    assert (again.code, again.out) == (0, "echo: count\n"), again
+    assert (again.returncode, again.stdout) == (0, "echo: count\n"), again
     assert server.requests[seen].messages == [("user", "count")]
     more = llmctl("chat", "-c", "and on")
-    assert (more.code, more.out) == (0, "echo: and on\n"), more
+    assert (more.returncode, more.stdout) == (0, "echo: and on\n"), more
     history = [("user", "count"), ("assistant", "echo: count"), ("user", "and on")]
     assert server.requests[seen + 1].messages == history
     # The partial answer has left the chat, not the thread.
@@ -58,22 +58,22 @@ def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: Hub, partial: str | 
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
-def test_killed_turn_has_in_the_hub_what_was_shown(llmctl, server, hub):
+def test_killed_turn_has_in_the_hub_what_was_shown(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     done = speak_until(llmctl, server).kill()
-    assert (done.code, done.err) == (-signal.SIGKILL, "")
-    assert text_of(hub.raw()).startswith(done.out)
-    assert hub.spoken == [("user", "completed", "count"), ("assistant", "pending", None)]
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+    assert text_of(hub.raw()).startswith(done.stdout)
+    assert hub.messages_by_role == [("user", "completed", "count"), ("assistant", "pending", None)]
     hub.check()
 
 
-def test_killed_turn_is_put_in_order_by_the_next(llmctl, server, hub):
+def test_killed_turn_is_put_in_order_by_the_next(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     done = speak_until(llmctl, server).kill()
     server.release()
     after = llmctl("chat", "-c", "go on")
-    assert (after.code, after.out) == (0, "echo: go on\n")
+    assert (after.returncode, after.stdout) == (0, "echo: go on\n")
     user, partial, *_ = hub.messages
     assert partial["status"] == "interrupted"
-    assert partial["content"].startswith(done.out)
+    assert partial["content"].startswith(done.stdout)
     assert partial["chat_id"] == user["chat_id"]
     assert server.requests[-1].messages == [("user", "count"), ("assistant", partial["content"]), ("user", "go on")]
     states = hub.states()
@@ -89,22 +89,24 @@ def test_killed_turn_is_put_in_order_by_the_next(llmctl, server, hub):
     hub.check()
 
 
-def test_killed_turn_is_answered_again_without_a_prompt(llmctl, server, hub):
-    partial = speak_until(llmctl, server).kill().out
+def test_killed_turn_is_answered_again_without_a_prompt(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
+    partial = speak_until(llmctl, server).kill().stdout
     assert_goes_on(llmctl, server, hub, partial)
 
 
-def test_killed_before_the_first_byte_leaves_the_prompt(llmctl, server, hub):
+def test_killed_before_the_first_byte_leaves_the_prompt(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(stream(TEXT, hold=0))
     running = llmctl.start("chat", "count")
     server.wait_for(1)
-    assert running.kill().out == ""
-    assert hub.spoken == [("user", "completed", "count"), ("assistant", "pending", None)]
+    assert running.kill().stdout == ""
+    assert hub.messages_by_role == [("user", "completed", "count"), ("assistant", "pending", None)]
     assert_goes_on(llmctl, server, hub, None)
     assert hub.states()["requests"] == ["interrupted", "completed", "completed"]
 
 
-def test_killed_turn_with_rollback_keeps_the_stream_and_no_message(llmctl, server, hub):
+def test_killed_turn_with_rollback_keeps_the_stream_and_no_message(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     speak_until(llmctl, server, "three", "--rollback").kill()
     assert_goes_on(llmctl, server, hub, None)
     assert "three" in hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]["raw_output"]
@@ -114,11 +116,14 @@ def test_killed_turn_with_rollback_keeps_the_stream_and_no_message(llmctl, serve
 
 
 @pytest.mark.parametrize("signum", SIGNALS, ids=lambda signum: signum.name)
-def test_signal_keeps_what_was_shown_and_kills(llmctl, server, hub, signum):
+def test_signal_keeps_what_was_shown_and_kills(llmctl: Llmctl, server: FakeServer, hub: HubFile, signum: Any) -> None:
     done = speak_until(llmctl, server).kill(signum)
-    assert done.code == -signum
-    assert done.err == ""
-    assert hub.spoken == [("user", "completed", "count"), ("assistant", "interrupted", done.out.rstrip("\n"))]
+    assert done.returncode == -signum
+    assert done.stderr == ""
+    assert hub.messages_by_role == [
+        ("user", "completed", "count"),
+        ("assistant", "interrupted", done.stdout.rstrip("\n")),
+    ]
     assert hub.states() == {
         "messages": ["completed", "interrupted"],
         "requests": ["interrupted"],
@@ -126,34 +131,34 @@ def test_signal_keeps_what_was_shown_and_kills(llmctl, server, hub, signum):
         "network_calls": ["error"],
         "jobs": ["cancelled"],
     }
-    assert text_of(hub.raw()).startswith(done.out)
+    assert text_of(hub.raw()).startswith(done.stdout)
     assert hub.is_free()
     assert_goes_on(llmctl, server, hub, "one two three")
 
 
-def test_signal_before_the_first_word_leaves_no_empty_message(llmctl, server, hub):
+def test_signal_before_the_first_word_leaves_no_empty_message(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(stream(TEXT, hold=0))
     running = llmctl.start("chat", "count")
     server.wait_for(1)
     done = running.kill(signal.SIGINT)
-    assert (done.code, done.out, done.err) == (-signal.SIGINT, "", "")
-    assert hub.spoken == [("user", "completed", "count")]
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    assert hub.messages_by_role == [("user", "completed", "count")]
     assert hub.states()["requests"] == ["interrupted"]
     assert_goes_on(llmctl, server, hub, None)
 
 
-def test_signals_that_come_together_end_the_process(llmctl, server, hub):
+def test_signals_that_come_together_end_the_process(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     running = speak_until(llmctl, server)
     for signum in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
         running.process.send_signal(signum)
-    done = running.end()
-    assert done.code in (-signal.SIGTERM, -signal.SIGINT)
-    assert done.err == ""
+    done = running.wait()
+    assert done.returncode in (-signal.SIGTERM, -signal.SIGINT)
+    assert done.stderr == ""
     assert_goes_on(llmctl, server, hub, "one two three")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux's /proc")
-def test_signal_is_not_lost_to_a_thread_that_only_waits(llmctl, server, hub):
+def test_signal_is_not_lost_to_a_thread_that_only_waits(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     running = speak_until(llmctl, server, "three", "--timeout", "60")
     others = [tid for tid in os.listdir(f"/proc/{running.pid}/task") if tid != str(running.pid)]
     assert len(others) == 2  # the heartbeat and the deadline
@@ -165,22 +170,24 @@ def test_signal_is_not_lost_to_a_thread_that_only_waits(llmctl, server, hub):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP], ids=lambda signum: signum.name)
-def test_signal_that_the_parent_ignores_does_not_end_the_answer(llmctl, server, hub, signum):
+def test_signal_that_the_parent_ignores_does_not_end_the_answer(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile, signum: Any
+) -> None:
     server.answer(held())
     running = llmctl.start("chat", "count", preexec_fn=lambda: signal.signal(signum, signal.SIG_IGN))
-    running.until("three")
+    running.wait_for_output("three")
     running.process.send_signal(signum)
     server.release()
-    done = running.end()
-    assert (done.code, done.out) == (0, f"{TEXT}\n")
+    done = running.wait()
+    assert (done.returncode, done.stdout) == (0, f"{TEXT}\n")
 
 
-def test_nohup_outlives_its_terminal(llmctl, server, hub):
+def test_nohup_outlives_its_terminal(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(held())
     process = subprocess.Popen(
         ["nohup", *LLMCTL, "chat", "count"],
         env=llmctl.env,
-        cwd=llmctl.home,
+        cwd=llmctl.cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -188,19 +195,21 @@ def test_nohup_outlives_its_terminal(llmctl, server, hub):
     server.wait_for(1)
     process.send_signal(signal.SIGHUP)
     server.release()
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, out) == (0, f"{TEXT}\n".encode())
 
 
 # --- the reader leaves ----------------------------------------------------------------------------------------------
 
 
-def test_reader_that_leaves_is_a_death_by_sigpipe_and_the_text_is_kept(llmctl, server, hub):
+def test_reader_that_leaves_is_a_death_by_sigpipe_and_the_text_is_kept(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     server.answer(stream(" ".join(["word"] * 4000)))
     done = llmctl.shell('llmctl chat count | head -c 20; echo "${PIPESTATUS[0]}" >&2')
-    assert (done.out, done.err) == ("word word word word ", "141\n")
+    assert (done.stdout, done.stderr) == ("word word word word ", "141\n")
     assert hub.messages[-1]["status"] == "interrupted"
-    assert hub.messages[-1]["content"].startswith(done.out)
+    assert hub.messages[-1]["content"].startswith(done.stdout)
     assert hub.states()["requests"] == ["interrupted"]
     assert hub.is_free()
     assert_goes_on(llmctl, server, hub, hub.messages[-1]["content"])
@@ -251,14 +260,14 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=lambda case: case.name)
-def test_broken_answer_is_kept_and_told(llmctl, server, hub, case):
+def test_broken_answer_is_stored_and_reported(llmctl: Llmctl, server: FakeServer, hub: HubFile, case: Any) -> None:
     server.answer(case.reply)
     done = llmctl("chat", "count", "--retries", "0")
-    assert done.code == case.code, done
-    assert done.out == (f"{case.out}\n" if case.out else "")
-    assert done.err.startswith("llmctl: "), done.err
-    assert done.err.count("\n") <= 2
-    assert "Traceback" not in done.err
+    assert done.returncode == case.code, done
+    assert done.stdout == (f"{case.out}\n" if case.out else "")
+    assert done.stderr.startswith("llmctl: "), done.stderr
+    assert done.stderr.count("\n") <= 2
+    assert "Traceback" not in done.stderr
     assert [row["status"] for row in hub.messages] == ["completed", *([case.message] if case.message else [])]
     if case.message:
         assert hub.messages[-1]["content"] == case.out
@@ -278,46 +287,52 @@ def test_broken_answer_is_kept_and_told(llmctl, server, hub, case):
     assert hub.value("SELECT exit_code FROM jobs") == case.code
     assert hub.value("SELECT count(*) FROM stream_chunks") == 0
     assert hub.is_free()
-    assert llmctl("chat", "-c").out == "echo: count\n"
+    assert llmctl("chat", "-c").stdout == "echo: count\n"
     assert server.requests[1].messages == [("user", "count")]
     hub.check()
 
 
-def test_prompt_after_a_broken_answer_has_it_in_the_history(llmctl, server, hub):
+def test_prompt_after_a_broken_answer_has_it_in_the_history(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(stream(THREE, then=CUT))
-    assert llmctl("chat", "count").code == 12
-    assert llmctl("chat", "-c", "go on").code == 0
+    assert llmctl("chat", "count").returncode == 12
+    assert llmctl("chat", "-c", "go on").returncode == 0
     assert server.requests[-1].messages == [("user", "count"), ("assistant", THREE), ("user", "go on")]
 
 
-def test_prompt_after_a_failed_turn_has_its_prompt_in_the_history(llmctl, server, hub):
+def test_prompt_after_a_failed_turn_has_its_prompt_in_the_history(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     server.answer(page())
-    assert llmctl("chat", "count", "--retries", "0").code == 6
-    assert llmctl("chat", "-c", "go on").code == 0
+    assert llmctl("chat", "count", "--retries", "0").returncode == 6
+    assert llmctl("chat", "-c", "go on").returncode == 0
     assert server.requests[-1].messages == [("user", "count"), ("user", "go on")]
 
 
-def test_rollback_removes_a_broken_answer_and_keeps_the_stream(llmctl, server, hub):
+def test_rollback_removes_a_broken_answer_and_keeps_the_stream(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     server.answer(stream(THREE, then=CUT))
-    assert llmctl("chat", "count", "--rollback").code == 12
-    assert hub.spoken == [("user", "completed", "count")]
+    assert llmctl("chat", "count", "--rollback").returncode == 12
+    assert hub.messages_by_role == [("user", "completed", "count")]
     assert text_of(hub.raw()) == THREE
     assert_goes_on(llmctl, server, hub, None)
 
 
-def test_attempt_that_delivered_nothing_is_tried_again_and_each_is_a_row(llmctl, server, hub):
+def test_attempt_that_delivered_nothing_is_tried_again_and_each_is_a_row(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     server.answer(page(), Reply(200, {}, (RESET,)))
     done = llmctl("chat", "count")
-    assert (done.code, done.out) == (0, "echo: count\n")
+    assert (done.returncode, done.stdout) == (0, "echo: count\n")
     calls = hub.rows("SELECT attempt, status, error IS NOT NULL AS told FROM network_calls ORDER BY rowid")
     assert [tuple(call.values()) for call in calls] == [(1, "error", 1), (2, "error", 1), (3, "success", 0)]
     assert hub.states()["requests"] == ["completed"]
     assert hub.value("SELECT content FROM messages WHERE role = 'assistant'") == "echo: count"
 
 
-def test_attempt_that_delivered_something_is_not_tried_again(llmctl, server, hub):
+def test_attempt_that_delivered_something_is_not_tried_again(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(stream("one", then=CUT))
-    assert llmctl("chat", "count").code == 12
+    assert llmctl("chat", "count").returncode == 12
     assert len(server.requests) == 1
 
 
@@ -328,56 +343,56 @@ MOMENTS = 16
 
 def deaths(home: str, template: str, signum: int, parts: range) -> None:
     """End a turn at moments spread over its whole life, and look at the hub after each."""
-    hub = Hub(f"{home}/{signum}-{parts.start}.db")
+    hub = HubFile(f"{home}/{signum}-{parts.start}.db")
     shutil.copy2(template, hub.path)
-    llmctl = Llmctl(home, {"LLMCTL_DB": hub.path})
+    llmctl = Llmctl(build_env(home, LLMCTL_DB=hub.path), home)
     turn = ("chat", "-m", "echo", "-o", "delay=0.005", "--name", "x", "a few words that come one by one")
     begun = time.monotonic()
-    assert llmctl(*turn).code == 0
+    assert llmctl(*turn).returncode == 0
     whole = time.monotonic() - begun
     for part in parts:
         running = llmctl.start(*turn)
         time.sleep(whole * 1.1 * part / parts.stop)
         assert_sound(hub, running.kill(signum), signum)
-    assert llmctl(*turn).code == 0
+    assert llmctl(*turn).returncode == 0
     assert not {"pending", "running"} & {status for found in hub.states().values() for status in found}
     assert hub.is_free()
     hub.check()
 
 
-def assert_sound(hub: Hub, done: Done, signum: int) -> None:
+def assert_sound(hub: HubFile, done: Result, signum: int) -> None:
     hub.check()
-    assert done.err == ""
-    assert done.code in (0, -signum)
-    assert text_of(hub.raw()).startswith(done.out.rstrip("\n")) or not done.out
+    assert done.stderr == ""
+    assert done.returncode in (0, -signum)
+    assert text_of(hub.raw()).startswith(done.stdout.rstrip("\n")) or not done.stdout
     assert not hub.rows("SELECT 1 FROM messages WHERE status <> 'pending' AND content = ''")
     unfinished = hub.rows("SELECT j.status FROM messages m JOIN jobs j ON j.id = m.job_id WHERE m.status = 'pending'")
     assert len(unfinished) <= 1
-    if done.code == 0 or signum != signal.SIGKILL:
+    if done.returncode == 0 or signum != signal.SIGKILL:
         assert not unfinished
         assert "running" not in hub.states()["jobs"]
         assert hub.is_free()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=lambda signum: signum.name)
-def test_death_at_any_moment_leaves_a_sound_hub(home, template, signum):
+def test_death_at_any_moment_leaves_a_sound_hub(home: str, template: str, signum: Any) -> None:
     with ThreadPoolExecutor(2) as pool:
         for ended in [pool.submit(deaths, home, template, signum, range(1 + half, MOMENTS + half)) for half in (0, 1)]:
             ended.result()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs Linux's /proc")
-def test_signal_while_another_program_holds_the_hub_is_heard_at_once(llmctl, hub):
+def test_signal_while_another_program_holds_the_hub_is_handled_at_once(llmctl: Llmctl, hub: HubFile) -> None:
     """SQLite waits for a lock without letting Python look at signals: the wait must come in pieces."""
     with closing(sqlite3.connect(hub.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         running = llmctl.start("chat", "-m", "echo", "hello")
         wait_until(lambda: is_waiting_for_the_hub(running.pid))
         running.process.send_signal(signal.SIGTERM)
-        done = running.end()
+        done = running.wait()
         other.execute("COMMIT")
-    assert (done.code, done.out, done.err) == (-signal.SIGTERM, "", "")
-    assert hub.spoken == []
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")
+    assert hub.messages_by_role == []
     assert hub.is_free()
 
 
@@ -401,30 +416,32 @@ def spent(pid: int) -> list[str]:
 # --- silence --------------------------------------------------------------------------------------------------------
 
 
-def test_stream_that_stalls_ends_with_the_timeout_and_keeps_its_text(llmctl, server, hub):
+def test_stream_that_stalls_ends_with_the_timeout_and_keeps_its_text(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     server.answer(stream("one two", then=STALL))
     done = llmctl("chat", "--timeout", "1", "count")
-    assert (done.code, done.out) == (12, "one two\n")
-    assert hub.spoken[1] == ("assistant", "incomplete", "one two")
+    assert (done.returncode, done.stdout) == (12, "one two\n")
+    assert hub.messages_by_role[1] == ("assistant", "incomplete", "one two")
     assert hub.value("SELECT error_reason FROM requests") == "timeout"
     assert_goes_on(llmctl, server, hub, "one two")
 
 
-def test_server_that_says_nothing_is_unavailable(llmctl, server, hub):
+def test_server_that_says_nothing_is_unavailable(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(stream("one", insert={0: STALL}))
     done = llmctl("chat", "--timeout", "1", "count")
-    assert (done.code, done.out) == (6, "")
-    assert hub.spoken == [("user", "completed", "count")]
+    assert (done.returncode, done.stdout) == (6, "")
+    assert hub.messages_by_role == [("user", "completed", "count")]
     assert_goes_on(llmctl, server, hub, None)
 
 
-def test_refusal_says_how_long_to_wait_and_is_obeyed(llmctl, server, hub):
+def test_refusal_says_how_long_to_wait_and_is_obeyed(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(refusal(429, "slow down", {"retry-after": "1"}))
     begun = time.monotonic()
     done = llmctl("chat", "count")
-    assert (done.code, done.out) == (0, "echo: count\n")
+    assert (done.returncode, done.stdout) == (0, "echo: count\n")
     assert time.monotonic() - begun >= 1
-    assert done.err.startswith("llmctl: slow down; trying again in 1."), done.err
+    assert done.stderr.startswith("llmctl: slow down; retrying in 1"), done.stderr
     server.answer(refusal(429, "come back tomorrow", {"retry-after": "86400"}))
-    assert llmctl("chat", "count").code == 6
+    assert llmctl("chat", "count").returncode == 6
     assert len(server.requests) == 3

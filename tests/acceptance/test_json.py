@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.processes import Done, wait_until
-from tests.fakes.openai_server import CUT, event, page, refusal, stream
+from tests.acceptance.hub_file import HubFile
+from tests.fakes.openai_server import CUT, FakeServer, event, page, refusal, stream
+from tests.harness import Llmctl, Result, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -47,9 +48,9 @@ def assert_outcome(found: dict[str, Any]) -> None:
     assert all(type(number) is int for number in found["usage"].values())
 
 
-def assert_error(done: Done, code: str, **fields: Any) -> dict[str, Any]:
+def assert_error(done: Result, code: str, **fields: Any) -> dict[str, Any]:
     """The error is one line on stderr, and nothing else is there."""
-    assert done.err.count("\n") == 1, done.err
+    assert done.stderr.count("\n") == 1, done.stderr
     found: dict[str, Any] = done.error
     assert list(found) == ERROR
     assert found["code"] == code
@@ -59,11 +60,11 @@ def assert_error(done: Done, code: str, **fields: Any) -> dict[str, Any]:
     return found
 
 
-def test_json_of_a_turn_that_goes_well(llmctl, server, hub):
+def test_json_of_a_turn_that_goes_well(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(stream("one two three"))
     done = llmctl("chat", "--json", "hi")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.count("\n") == 1
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
     found = done.json
     assert_outcome(found)
     assert (found["status"], found["content"], found["finish_reason"]) == ("completed", "one two three", "stop")
@@ -81,10 +82,10 @@ def test_json_of_a_turn_that_goes_well(llmctl, server, hub):
     assert hub.value("SELECT id FROM requests") == found["request_id"]
 
 
-def test_jsonl_of_a_turn_that_goes_well(llmctl, server):
+def test_jsonl_of_a_turn_that_goes_well(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(stream("one two three"))
     done = llmctl("chat", "--jsonl", "hi")
-    assert (done.code, done.err) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "")
     first, *texts, last = done.lines
     assert {name: first[name] for name in ("type", "chat_id", "thread_id", "message_id", "request_id")} == {
         "type": "start",
@@ -95,12 +96,12 @@ def test_jsonl_of_a_turn_that_goes_well(llmctl, server):
     assert_outcome(last)
 
 
-def test_json_lines_come_while_the_answer_does(llmctl, server):
+def test_json_lines_come_while_the_answer_does(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(stream("one two three", hold=2))
     running = llmctl.start("chat", "--jsonl", "hi")
-    running.until('{"type":"text","text":" two"}\n')
+    running.wait_for_output('{"type":"text","text":" two"}\n')
     server.release()
-    assert running.end().lines[-1]["type"] == "done"
+    assert running.wait().lines[-1]["type"] == "done"
 
 
 @pytest.mark.parametrize(
@@ -114,24 +115,26 @@ def test_json_lines_come_while_the_answer_does(llmctl, server):
         (("--db", "/proc/nowhere/hub.db", "hi"), 13, "storage"),
     ],
 )
-def test_failure_before_there_are_ids_is_an_error_object_alone(llmctl, server, words, code, name):
+def test_failure_before_there_are_ids_is_an_error_object_alone(
+    llmctl: Llmctl, server: FakeServer, words: tuple[Any, ...], code: int, name: str
+) -> None:
     with ThreadPoolExecutor(2) as pool:
         for done in pool.map(lambda form: llmctl("chat", form, *words), ("--json", "--jsonl")):
-            assert (done.code, done.out) == (code, "")
+            assert (done.returncode, done.stdout) == (code, "")
             assert_error(done, name, chat_id=None, request_id=None, retryable=False)
     assert server.requests == []
 
 
-def test_locked_chat_is_an_error_object_that_is_worth_a_retry(llmctl, server):
+def test_locked_chat_is_an_error_object_that_is_worth_a_retry(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(stream("one two", hold=1))
     running = llmctl.start("chat", "--name", "x", "hi")
-    running.until("one")
+    running.wait_for_output("one")
     for form in ("--json", "--jsonl"):
         done = llmctl("chat", form, "--name", "x", "hi")
-        assert (done.code, done.out) == (9, "")
+        assert (done.returncode, done.stdout) == (9, "")
         assert_error(done, "locked", retryable=True, request_id=None)
     server.release()
-    running.end()
+    running.wait()
 
 
 BROKEN = event({"error": {"message": "the engine died", "type": "server_error", "code": 500}})
@@ -149,10 +152,20 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("reply", "code", "name", "status", "content", "retryable"), FAILURES)
-def test_failure_with_ids_is_an_object_and_an_error(llmctl, server, hub, reply, code, name, status, content, retryable):
+def test_failure_with_ids_is_an_object_and_an_error(
+    llmctl: Llmctl,
+    server: FakeServer,
+    hub: HubFile,
+    reply: Any,
+    code: Any,
+    name: Any,
+    status: Any,
+    content: Any,
+    retryable: Any,
+) -> None:
     server.answer(reply, reply)
     done = llmctl("chat", "--json", "--retries", "0", "hi")
-    assert done.code == code
+    assert done.returncode == code
     found = done.json
     assert_outcome(found)
     assert (found["status"], found["content"] or None) == (status, content)
@@ -160,19 +173,19 @@ def test_failure_with_ids_is_an_object_and_an_error(llmctl, server, hub, reply, 
     assert_error(done, name, chat_id=found["chat_id"], request_id=found["request_id"], retryable=retryable)
 
     lines = llmctl("chat", "--jsonl", "--retries", "0", "hi")
-    assert lines.code == code
+    assert lines.returncode == code
     assert [line["type"] for line in lines.lines] == ["start", *["text"] * (2 if content else 0), "error"]
     assert lines.lines[-1] == {"type": "error", "error": lines.error}
     assert_error(lines, name, request_id=lines.lines[0]["request_id"], retryable=retryable)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name)
-def test_interrupted_turn_tells_what_came(llmctl, server, hub, signum):
+def test_interrupted_turn_tells_what_came(llmctl: Llmctl, server: FakeServer, hub: HubFile, signum: Any) -> None:
     server.answer(stream("one two three four", hold=3))
     running = llmctl.start("chat", "--jsonl", "hi")
-    running.until("three")
+    running.wait_for_output("three")
     done = running.kill(signum)
-    assert (done.code, done.err) == (-signum, "")
+    assert (done.returncode, done.stderr) == (-signum, "")
     last = done.lines[-1]
     assert (last["type"], last["error"]["code"], last["error"]["reason"]) == ("error", "incomplete", "interrupted")
     assert last["error"]["request_id"] == done.lines[0]["request_id"]
@@ -182,25 +195,25 @@ def test_interrupted_turn_tells_what_came(llmctl, server, hub, signum):
     server.wait_for(2)
     wait_until(lambda: "three" in hub.raw())
     done = running.kill(signum)
-    assert (done.code, done.err) == (-signum, "")
+    assert (done.returncode, done.stderr) == (-signum, "")
     assert_outcome(done.json)
     assert (done.json["status"], done.json["content"]) == ("interrupted", "one two three")
 
 
-def test_killed_turn_leaves_whole_lines(llmctl, server):
+def test_killed_turn_leaves_whole_lines(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(stream("one two three four", hold=3))
     running = llmctl.start("chat", "--jsonl", "hi")
-    running.until("three")
+    running.wait_for_output("three")
     assert [line["type"] for line in running.kill().lines] == ["start", "text", "text", "text"]
 
 
-def test_retry_is_told_in_a_line_of_its_own(llmctl, server):
+def test_retry_is_announced_on_its_own_line(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(page())
     done = llmctl("chat", "--jsonl", "hi")
     assert [line["type"] for line in done.lines] == ["start", "retry", "text", "text", "done"]
 
 
-def test_json_of_a_reader_that_leaves_is_a_death_by_sigpipe(llmctl, server):
+def test_json_of_a_reader_that_leaves_is_a_death_by_sigpipe(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(stream("word " * 4000))
     done = llmctl.shell('llmctl chat --jsonl hi | head -n 1; echo "${PIPESTATUS[0]}" >&2')
-    assert (done.out.count("\n"), done.err) == (1, "141\n")
+    assert (done.stdout.count("\n"), done.stderr) == (1, "141\n")

@@ -9,12 +9,13 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.acceptance.hubs import Hub
-from tests.acceptance.processes import Done, Llmctl
+from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import (
     CUT,
     HOLD,
@@ -28,6 +29,7 @@ from tests.fakes.openai_server import (
     refusal,
     stream,
 )
+from tests.harness import Llmctl, Result
 
 pytestmark = pytest.mark.slow
 
@@ -50,19 +52,19 @@ def keyed(llmctl: Llmctl, key: str) -> Llmctl:
 
 
 @pytest.fixture
-def keeper(hub: Hub) -> Iterator[None]:
+def keeper(hub: HubFile) -> Iterator[None]:
     """Keeps the write-ahead log from being folded in, so that it can be looked at."""
     with closing(sqlite3.connect(hub.path)) as connection:
         connection.execute("SELECT count(*) FROM chats").fetchone()
         yield
 
 
-def assert_nowhere(key: str, home: str, *runs: Done) -> None:
+def assert_nowhere(key: str, home: str, *runs: Result) -> None:
     """Look for the key, however it is spelled, in every file and in all that was printed."""
     spellings = {key, quote(key, safe=""), b64encode(key.encode()).decode(), b64encode(f"user:{key}".encode()).decode()}
     for run in runs:
         for spelling in spellings:
-            assert spelling not in run.out + run.err
+            assert spelling not in run.stdout + run.stderr
     for folder, _, names in os.walk(home):
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
@@ -131,70 +133,84 @@ FORMS: dict[str, list[tuple[str, ...]]] = {KEYS[0]: [("--jsonl", "--debug")], KE
 
 @of_both_shapes
 @pytest.mark.parametrize("place", list(telling("")))
-def test_key_that_a_server_sends_back_is_struck_out(keyed, server, hub, key, place, keeper):
+def test_key_that_a_server_sends_back_is_struck_out(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, place: Any, keeper: None
+) -> None:
     server.release()
     server.answer(*[telling(key)[place]] * 2)
     words = ("chat", "--retries", "0", "--show-thinking", "--max-steps", "1")
     with ThreadPoolExecutor(2) as pool:
         runs = list(pool.map(lambda form: keyed(*words, *form, "hi"), FORMS[key]))
     assert all(request.headers["authorization"] == f"Bearer {key}" for request in server.requests)
-    assert len({run.code for run in runs}) == 1
-    assert runs[0].code in (0, 3, 4, 5, 6, 8, 12), runs
-    assert_nowhere(key, keyed.home, *runs)
+    assert len({run.returncode for run in runs}) == 1
+    assert runs[0].returncode in (0, 3, 4, 5, 6, 8, 12), runs
+    assert_nowhere(key, keyed.cwd, *runs)
     if place == "over several events" and key == KEYS[1]:
-        assert runs[0].out == "your key is [redacted], isn't it?\n"
+        assert runs[0].stdout == "your key is [redacted], isn't it?\n"
 
 
 @pytest.mark.parametrize("place", ["over several events", "in pieces of an event", "in one event"])
-def test_key_sent_back_to_a_turn_that_is_killed_is_struck_out(keyed, server, hub, key, place, keeper):
+def test_key_sent_back_to_a_turn_that_is_killed_is_struck_out(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, place: str, keeper: None
+) -> None:
     reply = telling(key)[place]
     steps = reply.steps[:-3] if HOLD in reply.steps else (*reply.steps[:-3], HOLD)
     server.answer(Reply(200, reply.headers, steps, chunked=True))
     running = keyed.start("chat", "hi")
     server.wait_for(1)
     if place != "in pieces of an event":
-        running.until("isn't it?")
+        running.wait_for_output("isn't it?")
     done = running.kill()
     if place != "over several events":  # there each event has a piece, and the hub has each event until it is read
-        assert_nowhere(key, keyed.home, done)
+        assert_nowhere(key, keyed.cwd, done)
     after = keyed("chat", "-c", "go on")
-    assert after.code == 0, after
-    assert_nowhere(key, keyed.home, after)
+    assert after.returncode == 0, after
+    assert_nowhere(key, keyed.cwd, after)
 
 
-def test_words_for_keys_of_local_servers_are_not_struck_out_of_answers(llmctl, server, hub):
+def test_placeholder_keys_of_local_servers_are_not_redacted_from_answers(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     for word in ("ollama", "lm-studio", "x", "none"):
         server.answer(stream("ollama or lm-studio or none, a x"))
         done = llmctl.with_env(FAKE_KEY=word)("chat", "hi")
-        assert done.out == "ollama or lm-studio or none, a x\n"
-    assert {content for role, _, content in hub.spoken if role == "assistant"} == {"ollama or lm-studio or none, a x"}
+        assert done.stdout == "ollama or lm-studio or none, a x\n"
+    assert {content for role, _, content in hub.messages_by_role if role == "assistant"} == {
+        "ollama or lm-studio or none, a x"
+    }
 
 
 # --- ways to give a key ---------------------------------------------------------------------------------------------
 
 
-def test_key_in_the_environment_goes_to_the_server_alone(keyed, server, hub, key, keeper):
+def test_key_in_the_environment_goes_to_the_server_alone(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, keeper: None
+) -> None:
     runs = [
         keyed("chat", *words, "hi") for words in ((), ("--json",), ("--dry-run",), ("--dry-run", "--json"), ("-c",))
     ]
-    assert [run.code for run in runs] == [0] * 5, runs
+    assert [run.returncode for run in runs] == [0] * 5, runs
     assert len(server.requests) == 3
     assert all(request.headers["authorization"] == f"Bearer {key}" for request in server.requests)
-    assert "[redacted]" in runs[2].out
-    assert_nowhere(key, keyed.home, *runs)
+    assert "[redacted]" in runs[2].stdout
+    assert_nowhere(key, keyed.cwd, *runs)
 
 
-def test_key_in_a_header_goes_to_the_server_alone(keyed, server, hub, key, keeper):
+def test_key_in_a_header_goes_to_the_server_alone(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, keeper: None
+) -> None:
     hub.connect("headed", server.url, provider="compatible", headers={"X-Custom": "env:FAKE_KEY", "X-Plain": "yes"})
     runs = [keyed("chat", "-m", "headed", *words, "hi") for words in ((), ("--dry-run", "--json"))]
     assert server.requests[0].headers["x-custom"] == key
     assert "authorization" not in server.requests[0].headers
     assert (runs[1].json["headers"]["X-Plain"], runs[1].json["headers"]["X-Custom"]) == ("yes", "[redacted]")
-    assert_nowhere(key, keyed.home, *runs)
+    assert_nowhere(key, keyed.cwd, *runs)
 
 
 @pytest.mark.parametrize("where", ["query", "userinfo"])
-def test_key_in_a_url_is_shown_nowhere(keyed, server, hub, key, where, keeper):
+def test_key_in_a_url_is_shown_nowhere(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, where: str, keeper: None
+) -> None:
     spelled = quote(key, safe="")
     url = {
         "query": f"http://127.0.0.1:{server.port}/v1?key={spelled}&x=1",
@@ -206,25 +222,29 @@ def test_key_in_a_url_is_shown_nowhere(keyed, server, hub, key, where, keeper):
     server.answer(refusal(500, f"no such path /v1?key={spelled}"), refusal(500, f"no {key}"))
     forms = (("--retries", "0"), ("--retries", "0", "--json", "--debug"), (), ("--dry-run", "--json"))
     runs = [llmctl("chat", "-m", "openai:gpt-x", *words, "hi") for words in forms]
-    assert_nowhere(key, keyed.home, *runs)
-    assert_nowhere("sk-other-0123456789abcdef", keyed.home, *runs)
+    assert_nowhere(key, keyed.cwd, *runs)
+    assert_nowhere("sk-other-0123456789abcdef", keyed.cwd, *runs)
     if where == "query":
         assert server.requests[0].path == f"/v1/chat/completions?key={spelled}&x=1"
-        assert runs[2].code == 0
+        assert runs[2].returncode == 0
         assert runs[3].json["url"].endswith("/chat/completions?key=[redacted]&x=1")
 
 
 @of_both_shapes
 @pytest.mark.parametrize("form", ["api_key={}", "api_key:={}", 'extra:={{"api_key":"{}"}}', "headers:=[", "{}"])
-def test_key_in_an_option_is_not_kept(keyed, server, hub, key, form, keeper):
+def test_key_in_an_option_is_not_kept(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, form: str, keeper: None
+) -> None:
     given = form.format(key)
     runs = [keyed("chat", "-o", given, *words, "hi") for words in (("--json", "--debug"), ("--dry-run",))]
-    assert_nowhere(key, keyed.home, *runs)
+    assert_nowhere(key, keyed.cwd, *runs)
     if form.startswith("api_key="):
         assert server.requests[0].json["api_key"] == key
 
 
-def test_key_of_a_command_or_a_file_is_not_kept(keyed, server, hub, key, tmp_path, keeper):
+def test_key_of_a_command_or_a_file_is_not_kept(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, tmp_path: Path, keeper: None
+) -> None:
     secret = tmp_path / "key.txt"
     secret.write_text(f"{key}\n")
     secret.chmod(0o600)
@@ -233,36 +253,40 @@ def test_key_of_a_command_or_a_file_is_not_kept(keyed, server, hub, key, tmp_pat
     hub.connect("failing", server.url, key=f"command:cat {secret} >&2; exit 3")
     for name in ("filed", "commanded"):
         done = keyed("chat", "-m", name, "hi")
-        assert done.code == 0, done
+        assert done.returncode == 0, done
         assert server.requests[-1].headers["authorization"] == f"Bearer {key}"
-        assert_nowhere(key, keyed.home, done)
-    assert keyed("chat", "-m", "failing", "hi").code == 4
+        assert_nowhere(key, keyed.cwd, done)
+    assert keyed("chat", "-m", "failing", "hi").returncode == 4
 
 
-def test_key_that_no_header_can_carry_is_not_quoted(llmctl, server, hub):
+def test_key_that_no_header_can_carry_is_not_quoted(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     for wrong in ("zq9Kx7-plain\ncanary-5511", "zq9Kx7-plaın-canary-5511"):
         done = llmctl.with_env(FAKE_KEY=wrong)("chat", "--debug", "hi")
-        assert done.code == 4
-        assert "canary" not in done.err
+        assert done.returncode == 4
+        assert "canary" not in done.stderr
     assert server.requests == []
 
 
 # --- other hosts ----------------------------------------------------------------------------------------------------
 
 
-def test_redirect_to_another_host_gets_no_key_and_is_refused(keyed, server, hub, key):
+def test_redirect_to_another_host_gets_no_key_and_is_refused(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str
+) -> None:
     with FakeServer() as other:
         for status in (301, 302, 307, 308):
             server.answer(redirect(f"{other.url}/chat/completions", status))
             done = keyed("chat", "hi")
-            assert done.code == 6
-            assert done.err.startswith(f'llmctl: 127.0.0.1:{server.port} redirects to "127.0.0.1:{other.port}"')
+            assert done.returncode == 6
+            assert done.stderr.startswith(f'llmctl: 127.0.0.1:{server.port} redirects to "127.0.0.1:{other.port}"')
         assert other.requests == []
     assert len(server.requests) == 4
-    assert_nowhere(key, keyed.home, done)
+    assert_nowhere(key, keyed.cwd, done)
 
 
-def test_key_of_one_provider_never_reaches_the_host_of_another(llmctl, server, hub):
+def test_key_of_one_provider_never_reaches_the_host_of_another(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     """Every provider's own variable is set; each connection leads to a host that is not the provider's."""
     keys = {
         name: f"sk-{name.lower()}-0123456789abcdef" for name in ("OPENAI_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY")
@@ -271,24 +295,24 @@ def test_key_of_one_provider_never_reaches_the_host_of_another(llmctl, server, h
     for provider in ("groq", "mistral", "openai", "compatible"):
         hub.connect(f"my-{provider}", server.url, provider=provider, model="m")
         done = other("chat", "-m", f"my-{provider}", "hi")
-        assert done.code in (0, 4), done
+        assert done.returncode in (0, 4), done
     sent = str([dict(request.headers) for request in server.requests])
     assert not any(value in sent for value in keys.values())
 
 
-def test_key_named_for_another_providers_host_is_refused(llmctl, hub):
+def test_key_named_for_another_providers_host_is_refused(llmctl: Llmctl, hub: HubFile) -> None:
     hub.connect("wrong", "https://api.groq.com/openai/v1", provider="groq", key="env:OPENAI_API_KEY")
     done = llmctl.with_env(OPENAI_API_KEY="sk-openai-0123456789abcdef", LLMCTL_OFFLINE="1")("chat", "-m", "wrong", "hi")
-    assert done.code == 4
-    assert "OPENAI_API_KEY is the key of openai" in done.err
-    assert_nowhere("sk-openai-0123456789abcdef", llmctl.home, done)
+    assert done.returncode == 4
+    assert "OPENAI_API_KEY is the key of openai" in done.stderr
+    assert_nowhere("sk-openai-0123456789abcdef", llmctl.cwd, done)
 
 
 # --- modes ----------------------------------------------------------------------------------------------------------
 
 
 def modes(folder: str) -> dict[str, int]:
-    found = {}
+    found: dict[str, Any] = {}
     for path, folders, names in os.walk(folder):
         found |= {
             os.path.join(path, name): os.stat(os.path.join(path, name)).st_mode & 0o777 for name in folders + names
@@ -297,11 +321,11 @@ def modes(folder: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
-def test_files_are_for_their_owner_alone_whatever_the_umask(bare, home, umask):
-    running = bare.start("chat", "-m", "echo", "-o", "delay=0.05", "a few words to say", umask=umask)
-    running.until("few")
+def test_files_are_for_their_owner_alone_whatever_the_umask(llmctl_without_hub: Llmctl, home: str, umask: int) -> None:
+    running = llmctl_without_hub.start("chat", "-m", "echo", "-o", "delay=0.05", "a few words to say", umask=umask)
+    running.wait_for_output("few")
     found = modes(home)
-    running.end()
+    running.wait()
     assert any(name.endswith("-wal") for name in found)
     assert {mode for name, mode in found.items() if ".db" in name} == {0o600}
     below = {name: mode for name, mode in found.items() if ".db" not in name}
@@ -309,29 +333,31 @@ def test_files_are_for_their_owner_alone_whatever_the_umask(bare, home, umask):
 
 
 @pytest.mark.parametrize("mode", [0o660, 0o640, 0o600, 0o666])
-def test_existing_hub_keeps_mode_and_group(llmctl, hub, mode):
+def test_existing_hub_keeps_mode_and_group(llmctl: Llmctl, hub: HubFile, mode: int) -> None:
     os.chmod(hub.path, mode)
     if os.getuid() == 0:
         os.chown(hub.path, 0, 12345)
     before = os.stat(hub.path)
     running = llmctl.start("chat", "-m", "echo", "-o", "delay=0.05", "a few words to say", umask=0o077)
-    running.until("few")
+    running.wait_for_output("few")
     log = os.stat(f"{hub.path}-wal")
-    assert running.end().code == 0
+    assert running.wait().returncode == 0
     after = os.stat(hub.path)
     assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
     assert (log.st_mode & 0o777, log.st_gid) == (mode, before.st_gid)
 
 
-def test_key_sent_back_to_a_hub_that_takes_no_more_is_not_in_the_spool(keyed, server, hub, key):
+def test_key_sent_back_to_a_hub_that_takes_no_more_is_not_in_the_spool(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str
+) -> None:
     server.answer(stream(f"one two {key} {key[:-1]}", hold=2))
     running = keyed.start("chat", "hi")
-    running.until("two")
+    running.wait_for_output("two")
     size = os.path.getsize(f"{hub.path}-wal")
     resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
     server.release()
-    done = running.end()
-    assert (done.code, done.out) == (13, f"one two [redacted] {key[:-1]}\n")
+    done = running.wait()
+    assert (done.returncode, done.stdout) == (13, f"one two [redacted] {key[:-1]}\n")
     assert hub.beside()[-1] == "hub.db.spool"
-    assert_nowhere(key, keyed.home, done)
-    assert_nowhere(key, keyed.home, keyed("chat", "-c", "on"))
+    assert_nowhere(key, keyed.cwd, done)
+    assert_nowhere(key, keyed.cwd, keyed("chat", "-c", "on"))

@@ -17,25 +17,27 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.acceptance.hubs import Hub, text_of
-from tests.acceptance.processes import LLMCTL, Done, Llmctl, wait_until
+from tests.acceptance.hub_file import HubFile, text_of
 from tests.fakes.openai_server import HOLD, FakeServer, delta, stream, thought
+from tests.harness import LLMCTL, Llmctl, Result, wait_until
 
 pytestmark = pytest.mark.slow
 
 # --- committed before it is shown -----------------------------------------------------------------------------------
 
 
-def test_answer_in_one_large_piece_is_in_the_hub_before_any_of_it_is_shown(llmctl, server, hub):
+def test_answer_in_one_large_piece_is_in_the_hub_before_any_of_it_is_shown(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
     text = "word " * 60_000
     server.answer(stream("", insert={0: delta(text), 1: HOLD}))
     running = llmctl.start("chat", "hi")
-    running.until("word")
+    running.wait_for_output("word")
     running.kill()
     assert text_of(hub.raw()) == text
 
 
-def test_thinking_is_in_the_hub_before_any_of_it_is_shown(llmctl, server, hub):
+def test_thinking_is_in_the_hub_before_any_of_it_is_shown(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     text = "hmm " * 60_000
     server.answer(stream("", insert={0: thought(text), 1: HOLD}))
     running = llmctl.start("chat", "--show-thinking", "hi")
@@ -47,15 +49,17 @@ def test_thinking_is_in_the_hub_before_any_of_it_is_shown(llmctl, server, hub):
 # --- the write-ahead log --------------------------------------------------------------------------------------------
 
 
-def test_wal_cut_at_any_byte_opens_whole_and_has_every_finished_message(llmctl, server, hub, tmp_path):
-    assert llmctl("chat", "--name", "x", "turn 0").code == 0
+def test_wal_cut_at_any_byte_opens_whole_and_has_every_finished_message(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile, tmp_path: Path
+) -> None:
+    assert llmctl("chat", "--name", "x", "turn 0").returncode == 0
     with closing(sqlite3.connect(hub.path)) as keeper:  # keeps the log from being folded in when a process ends
         keeper.execute("SELECT count(*) FROM chats").fetchone()
-        assert llmctl("chat", "--name", "x", "turn 1").code == 0
+        assert llmctl("chat", "--name", "x", "turn 1").returncode == 0
         finished = os.path.getsize(f"{hub.path}-wal")
         server.answer(stream("one two three four", hold=3))
         running = llmctl.start("chat", "--name", "x", "turn 2")
-        running.until("three")
+        running.wait_for_output("three")
         running.kill()
         with open(f"{hub.path}-wal", "rb") as file:
             log = file.read()
@@ -97,7 +101,7 @@ def traced(llmctl: Llmctl, folder: Path, *words: str) -> list[str]:
     """Run under strace; return in order: ``sync`` (of the log), ``connect``, ``show`` (on stdout)."""
     trace = folder / "trace.txt"
     command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,connect,write", "-o", str(trace), *LLMCTL, *words]
-    done = subprocess.run(command, env=llmctl.env, cwd=llmctl.home, stdin=subprocess.DEVNULL, capture_output=True)
+    done = subprocess.run(command, env=llmctl.env, cwd=llmctl.cwd, stdin=subprocess.DEVNULL, capture_output=True)
     if b"ptrace" in done.stderr:
         pytest.skip("strace may not trace here")
     assert done.returncode == 0, done.stderr
@@ -114,7 +118,9 @@ def traced(llmctl: Llmctl, folder: Path, *words: str) -> list[str]:
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-def test_prompt_and_finish_are_on_the_disk_and_pieces_do_not_wait_for_it(llmctl, hub, server, tmp_path):
+def test_prompt_and_finish_are_on_the_disk_and_pieces_do_not_wait_for_it(
+    llmctl: Llmctl, hub: HubFile, server: FakeServer, tmp_path: Path
+) -> None:
     found = traced(llmctl, tmp_path, "chat", "--name", "x", "count")
     assert found.count("connect") == 1
     sent = found.index("connect")
@@ -124,7 +130,7 @@ def test_prompt_and_finish_are_on_the_disk_and_pieces_do_not_wait_for_it(llmctl,
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-def test_pieces_that_come_one_by_one_are_not_synced_each(llmctl, hub, tmp_path):
+def test_pieces_that_come_one_by_one_are_not_synced_each(llmctl: Llmctl, hub: HubFile, tmp_path: Path) -> None:
     words = ("chat", "-m", "echo", "-o", "delay=0.005", "--name", "x")
     few = traced(llmctl, tmp_path, *words, "one")
     many = traced(llmctl, tmp_path, *words, " ".join(["word"] * 30))
@@ -164,9 +170,9 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def full(disk: SmallDisk, hub: Hub, llmctl: Llmctl) -> tuple[Hub, Llmctl]:
+def full(disk: SmallDisk, hub: HubFile, llmctl: Llmctl) -> tuple[HubFile, Llmctl]:
     """The hub on the small disk, and llmctl on it; the home is elsewhere."""
-    moved = Hub(shutil.move(hub.path, disk.path))
+    moved = HubFile(shutil.move(hub.path, disk.path))
     return moved, llmctl.with_env(LLMCTL_DB=moved.path)
 
 
@@ -175,41 +181,43 @@ def digest(path: str) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def test_full_disk_before_the_call_sends_nothing(full, disk, server):
+def test_full_disk_before_the_call_sends_nothing(
+    full: tuple[HubFile, Llmctl], disk: SmallDisk, server: FakeServer
+) -> None:
     hub, llmctl = full
     before = digest(hub.path)
     disk.fill()
     done = llmctl("chat", "hello")
-    assert (done.code, done.out) == (13, "")
-    assert done.err.startswith(f'llmctl: the disk is full: "{hub.path}"\nhint: '), done.err
+    assert (done.returncode, done.stdout) == (13, "")
+    assert done.stderr.startswith(f'llmctl: the disk is full: "{hub.path}"\nhint: '), done.stderr
     assert server.requests == []
-    assert llmctl("stats", "--json").code == 0  # reading goes on
+    assert llmctl("stats", "--json").returncode == 0  # reading goes on
     assert digest(hub.path) == before
     disk.free()
-    assert llmctl("chat", "hello").code == 0
+    assert llmctl("chat", "hello").returncode == 0
     hub.check()
 
 
-def test_no_hub_on_a_full_disk_leaves_nothing_behind(disk, llmctl, server):
+def test_no_hub_on_a_full_disk_leaves_nothing_behind(disk: SmallDisk, llmctl: Llmctl, server: FakeServer) -> None:
     disk.fill()
     done = llmctl("chat", "--db", f"{disk.path}/new.db", "-m", "echo", "hello")
-    assert (done.code, done.out) == (13, "")
-    assert done.err.count("\n") == 2
+    assert (done.returncode, done.stdout) == (13, "")
+    assert done.stderr.count("\n") == 2
     assert os.listdir(disk.path) == ["filler"]
 
 
-def assert_kept_and_taken_in(hub: Hub, llmctl: Llmctl, done: Done, text: str) -> None:
+def assert_kept_and_taken_in(hub: HubFile, llmctl: Llmctl, done: Result, text: str) -> None:
     """The answer was shown; the next run puts into the hub what it lacks, once."""
-    assert (done.code, done.out) == (13, f"{text}\n")
-    assert done.err.startswith("llmctl: the answer could not be stored: ")
-    assert "hint: what is missing waits in " in done.err
+    assert (done.returncode, done.stdout) == (13, f"{text}\n")
+    assert done.stderr.startswith("llmctl: cannot store the answer: ")
+    assert "hint: the missing rows are in " in done.stderr
     after = llmctl("chat", "-c", "and on")
-    assert after.code == 0, after
-    assert "took in" in after.err
+    assert after.returncode == 0, after
+    assert "left by an earlier run" in after.stderr
     again = llmctl("chat", "-c", "and on")
-    assert (again.code, "took in" in again.err) == (0, False)
+    assert (again.returncode, "left by an earlier run" in again.stderr) == (0, False)
     answers = [("assistant", "completed", text), *[("assistant", "completed", "echo: and on")] * 2]
-    assert [row for row in hub.spoken if row[0] == "assistant"] == answers
+    assert [row for row in hub.messages_by_role if row[0] == "assistant"] == answers
     assert hub.states() == {
         "messages": ["completed"] * 6,
         "requests": ["completed"] * 3,
@@ -228,36 +236,38 @@ def assert_kept_and_taken_in(hub: Hub, llmctl: Llmctl, done: Done, text: str) ->
     hub.check()
 
 
-def test_disk_that_fills_during_the_call_loses_nothing(full, disk, server):
+def test_disk_that_fills_during_the_call_loses_nothing(
+    full: tuple[HubFile, Llmctl], disk: SmallDisk, server: FakeServer
+) -> None:
     hub, llmctl = full
     text = "one two three four " * 300 + "end"
     server.answer(stream(text, hold=2))
     running = llmctl.start("chat", "hello")
-    running.until("two")
+    running.wait_for_output("two")
     disk.fill()
     server.release()
-    done = running.end()
+    done = running.wait()
     disk.free()
-    assert f"{llmctl.home}/.local/state/llmctl" in done.err
+    assert f"{llmctl.cwd}/.local/state/llmctl" in done.stderr
     assert_kept_and_taken_in(hub, llmctl, done, text)
-    assert os.listdir(f"{llmctl.home}/.local/state/llmctl") == []
+    assert os.listdir(f"{llmctl.cwd}/.local/state/llmctl") == []
 
 
-def test_hub_that_cannot_grow_during_the_call_loses_nothing(hub, llmctl, server):
+def test_hub_that_cannot_grow_during_the_call_loses_nothing(hub: HubFile, llmctl: Llmctl, server: FakeServer) -> None:
     text = "one two three four " * 30 + "end"
     server.answer(stream(text, hold=2))
     running = llmctl.start("chat", "hello")
-    running.until("two")
+    running.wait_for_output("two")
     size = os.path.getsize(f"{hub.path}-wal")
     resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
     server.release()
-    done = running.end()
-    assert f"{hub.path}.spool" in done.err
+    done = running.wait()
+    assert f"{hub.path}.spool" in done.stderr
     assert os.stat(f"{hub.path}.spool").st_mode & 0o777 == 0o600
     assert_kept_and_taken_in(hub, llmctl, done, text)
 
 
-def test_json_of_an_answer_that_could_not_be_stored_is_whole(hub, llmctl, server):
+def test_json_of_an_answer_that_could_not_be_stored_is_whole(hub: HubFile, llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(stream("one two three", hold=2))
     running = llmctl.start("chat", "--json", "hello")
     server.wait_for(1)
@@ -265,43 +275,45 @@ def test_json_of_an_answer_that_could_not_be_stored_is_whole(hub, llmctl, server
     size = os.path.getsize(f"{hub.path}-wal")
     resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
     server.release()
-    done = running.end()
-    assert (done.code, done.json["content"], done.json["status"]) == (13, "one two three", "completed")
+    done = running.wait()
+    assert (done.returncode, done.json["content"], done.json["status"]) == (13, "one two three", "completed")
     assert (done.error["code"], done.error["request_id"]) == ("storage", done.json["request_id"])
 
 
-def test_extracted_answer_that_could_not_be_stored_is_shown(hub, llmctl, server):
+def test_extracted_answer_that_could_not_be_stored_is_shown(hub: HubFile, llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(stream("see\n```\ncode here\n```\nso", hold=2))
     running = llmctl.start("chat", "-x", "hello")
     wait_until(lambda: bool(hub.rows("SELECT 1 FROM stream_chunks")))
     size = os.path.getsize(f"{hub.path}-wal")
     resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
     server.release()
-    done = running.end()
-    assert (done.code, done.out) == (13, "code here\n")
+    done = running.wait()
+    assert (done.returncode, done.stdout) == (13, "code here\n")
 
 
 # --- the spool ------------------------------------------------------------------------------------------------------
 
 
-def spooled(llmctl: Llmctl, hub: Hub, server: FakeServer, text: str = "one two three") -> Done:
+def spooled(llmctl: Llmctl, hub: HubFile, server: FakeServer, text: str = "one two three") -> Result:
     """Run a turn whose answer the hub does not take, from its second word on."""
     server.answer(stream(text, hold=2))
     running = llmctl.start("chat", "hello")
-    running.until("two")
+    running.wait_for_output("two")
     size = os.path.getsize(f"{hub.path}-wal")
     resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (size, size))
     server.release()
-    return running.end()
+    return running.wait()
 
 
-def test_spool_of_a_turn_that_somebody_else_recovered_does_no_harm(hub, llmctl, server):
+def test_spool_of_a_turn_that_somebody_else_recovered_does_no_harm(
+    hub: HubFile, llmctl: Llmctl, server: FakeServer
+) -> None:
     os.mkdir(f"{hub.path}.spool")  # so that it goes to the state folder, which another user does not know
-    assert spooled(llmctl, hub, server).code == 13
-    assert llmctl.with_env(XDG_STATE_HOME=f"{llmctl.home}/other")("chat", "-c", "go on").code == 0
+    assert spooled(llmctl, hub, server).returncode == 13
+    assert llmctl.with_env(XDG_STATE_HOME=f"{llmctl.cwd}/other")("chat", "-c", "go on").returncode == 0
     done = llmctl("chat", "-c", "and on")
-    assert done.code == 0, done
-    roles = [(role, status) for role, status, _ in hub.spoken]
+    assert done.returncode == 0, done
+    roles = [(role, status) for role, status, _ in hub.messages_by_role]
     assert roles[:2] == [("user", "completed"), ("assistant", "interrupted")]
     stream = hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]
     assert text_of(stream["raw_output"]) == "one two three"
@@ -311,45 +323,47 @@ def test_spool_of_a_turn_that_somebody_else_recovered_does_no_harm(hub, llmctl, 
     hub.check()
 
 
-def test_spool_is_taken_in_once_by_many(hub, llmctl, server):
-    assert spooled(llmctl, hub, server).code == 13
+def test_spool_is_taken_in_once_by_many(hub: HubFile, llmctl: Llmctl, server: FakeServer) -> None:
+    assert spooled(llmctl, hub, server).returncode == 13
     with ThreadPoolExecutor(4) as pool:
         runs = [pool.submit(llmctl, "chat", "-m", "echo", str(number)) for number in range(4)]
     done = [run.result() for run in runs]
-    assert [run.code for run in done] == [0] * 4, done
-    assert sum("took in" in run.err for run in done) == 1
+    assert [run.returncode for run in done] == [0] * 4, done
+    assert sum("left by an earlier run" in run.stderr for run in done) == 1
     assert hub.value("SELECT content FROM messages WHERE role = 'assistant' ORDER BY rowid LIMIT 1") == "one two three"
     hub.check()
 
 
 @pytest.mark.parametrize("line", ["{half a line", '["insert","nothing",{}]\n', '["what"]\n', "\0\0\0\n"])
-def test_spool_that_cannot_be_read_is_kept_and_stops_nobody(hub, llmctl, server, line):
-    assert spooled(llmctl, hub, server).code == 13
+def test_unreadable_spool_is_kept_and_ignored(hub: HubFile, llmctl: Llmctl, server: FakeServer, line: str) -> None:
+    assert spooled(llmctl, hub, server).returncode == 13
     with open(f"{hub.path}.spool", "a") as file:
         file.write(line)
     done = llmctl("chat", "-m", "echo", "hi")
-    assert (done.code, done.out) == (0, "hi\n"), done
-    assert llmctl("chat", "-m", "echo", "hi").err == ""
+    assert (done.returncode, done.stdout) == (0, "hi\n"), done
+    assert llmctl("chat", "-m", "echo", "hi").stderr == ""
     assert hub.value("SELECT content FROM messages WHERE role = 'assistant' ORDER BY rowid LIMIT 1") == "one two three"
     if line.endswith("\n"):
         assert hub.beside() == ["hub.db.spool.unreadable"]
     hub.check()
 
 
-def test_spool_whose_chat_was_deleted_does_no_harm(hub, llmctl, server):
+def test_spool_whose_chat_was_deleted_does_no_harm(hub: HubFile, llmctl: Llmctl, server: FakeServer) -> None:
     os.mkdir(f"{hub.path}.spool")
-    assert spooled(llmctl, hub, server).code == 13
-    elsewhere = llmctl.with_env(XDG_STATE_HOME=f"{llmctl.home}/other")
-    assert elsewhere("chats", "delete", "last", "--yes").code == 0
-    assert llmctl("chat", "-m", "echo", "hi").code == 0
-    assert [role for role, _, _ in hub.spoken] == ["user", "assistant"]
+    assert spooled(llmctl, hub, server).returncode == 13
+    elsewhere = llmctl.with_env(XDG_STATE_HOME=f"{llmctl.cwd}/other")
+    assert elsewhere("chats", "delete", "last", "--yes").returncode == 0
+    assert llmctl("chat", "-m", "echo", "hi").returncode == 0
+    assert [role for role, _, _ in hub.messages_by_role] == ["user", "assistant"]
     assert "one two three" not in str(hub.rows("SELECT * FROM response_streams"))
     hub.check()
 
 
-def test_answer_without_any_place_for_it_is_shown_and_said_to_be_lost(hub, llmctl, server):
+def test_answer_that_cannot_be_stored_is_shown_and_reported_lost(
+    hub: HubFile, llmctl: Llmctl, server: FakeServer
+) -> None:
     os.mkdir(f"{hub.path}.spool")
     done = spooled(llmctl.with_env(HOME=None), hub, server)
-    assert (done.code, done.out) == (13, "one two three\n")
-    assert "nowhere" not in done.err
-    assert "no other place took it" in done.err
+    assert (done.returncode, done.stdout) == (13, "one two three\n")
+    assert "nowhere" not in done.stderr
+    assert "they could not be saved elsewhere" in done.stderr

@@ -24,7 +24,7 @@ from llmctl.providers import PROVIDERS, Provider
 from llmctl.store.database import Database
 from llmctl.store.opening import open_hub
 from llmctl.wire import WIRES
-from tests.store.rows import Rows
+from tests.fakes.hub_builder import HubBuilder
 
 #: Milliseconds for a thousand turns.
 LIMIT = 50.0
@@ -45,13 +45,13 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         database = open_hub(str(Path(folder) / "hub.db"), "create")
-        thread = fill(Rows(database), options.turns)
+        thread = fill(HubBuilder(database), options.turns)
         good = [report(database, thread, wire, name, options) for wire, name in _PROVIDERS.items()]
         database.close()
     return 0 if all(good) else 1
 
 
-def fill(rows: Rows, turns: int) -> str:
+def fill(rows: HubBuilder, turns: int) -> str:
     """Make a chat of so many turns; return the id of its thread."""
     with rows.database.transaction():
         chat = rows.chat("long")
@@ -71,7 +71,7 @@ def report(database: Database, thread: str, wire: str, name: str, options: argpa
     loading: list[float] = []
     building: list[float] = []
     for _ in range(options.rounds):
-        entries = timed(partial(history.load, database, thread, provider=provider.name), loading)
+        entries = timed(partial(history.load_history, database, thread, provider=provider.name), loading)
         body = timed(lambda sent: build(endpoint, request_of(sent, wire, provider)).body, building, entries)
     best = min(map(sum, zip(loading, building, strict=True)))
     good = best <= LIMIT * options.turns / 1000
@@ -82,9 +82,9 @@ def report(database: Database, thread: str, wire: str, name: str, options: argpa
     return good
 
 
-def request_of(entries: list[history.Entry], wire: str, provider: Provider) -> ChatRequest:
+def request_of(entries: list[history.HistoryEntry], wire: str, provider: Provider) -> ChatRequest:
     messages = (entry.message for entry in entries)
-    return ChatRequest("bench", attachments.fit_for(messages, WIRES.load(wire), provider.dialect)[0])
+    return ChatRequest("bench", attachments.drop_unsupported_files_for(messages, WIRES.load(wire), provider.dialect)[0])
 
 
 def timed(run: Callable[..., Any], spent: list[float], *arguments: Any) -> Any:

@@ -60,7 +60,7 @@ def make(path: str, year: Year) -> None:
         connection.execute(f"DROP TRIGGER {name}")
     _fill(connection, year.rows())
     with _transaction(connection):
-        objects.renew_code(connection)
+        objects.recreate_code(connection)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from llmctl.core.dialect import Dialect
-from llmctl.transport.sse import ndjson, sse
+from llmctl.transport.sse import parse_ndjson, parse_sse
 from llmctl.wire import WIRES
 
 GOAL = 100_000
@@ -91,7 +91,7 @@ def main() -> int:
 def measure(name: str, count: int, rounds: int) -> float:
     """Return the events a second of the best round."""
     wire, stream = WIRES.load(name), STREAMS[name](count)
-    framing = ndjson if wire.framing == "ndjson" else sse
+    framing = parse_ndjson if wire.framing == "ndjson" else parse_sse
     best = float("inf")
     for _ in range(rounds):
         began = time.perf_counter()

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 
 class Server:
@@ -65,7 +66,9 @@ class Server:
 
 
 def _events(tokens: int) -> list[bytes]:
-    pieces = [{"delta": {"content": f"tok{number} "}, "finish_reason": None} for number in range(tokens)]
+    pieces: list[dict[str, Any]] = [
+        {"delta": {"content": f"tok{number} "}, "finish_reason": None} for number in range(tokens)
+    ]
     pieces.append({"delta": {}, "finish_reason": "stop"})
     common = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": "bench"}
     documents = [common | {"choices": [{"index": 0, "logprobs": None, **piece}]} for piece in pieces]

@@ -27,8 +27,8 @@ from tests.benchmarks.inserts import (
     THREAD,
     TOOL,
 )
-from tests.benchmarks.parties import EMBEDDING, HABITS, MODELS, TOOLS, Habit, Model
-from tests.benchmarks.prose import Prose
+from tests.benchmarks.text import Prose
+from tests.benchmarks.year_profile import EMBEDDING, HABITS, MODELS, TOOLS, Habit, Model
 
 Row = tuple[str, Sequence[object]]
 
@@ -71,7 +71,7 @@ class Year:
         self.prose = Prose(seed)
         self.chats, self.messages, self.requests = chats, messages, requests
         self._audited_from = requests - audited
-        self._end = clock.parsed(until).timestamp()
+        self._end = clock.parse(until).timestamp()
         self._begin = self._end - timedelta(days=_DAYS).total_seconds()
         self._made = 0
         self._ids: dict[tuple[str, str], str] = {}
@@ -89,7 +89,7 @@ class Year:
             yield from self._lone(self._moment())
 
     def _parties(self) -> Iterator[Row]:
-        at = clock.at(self._begin)
+        at = clock.from_unix(self._begin)
         for model in (*MODELS, EMBEDDING):
             if ("connection", model.connection) not in self._ids:
                 kind = "embedding" if model is EMBEDDING else "chat"
@@ -112,7 +112,7 @@ class Year:
         rows = list(self._turns(turn, size))
         source = self._known("agent", habit.agent) if habit.agent else self._known("connection", model.connection)
         kind, provider = ("agent" if habit.agent else "chatModel"), model.provider
-        first, last = clock.at(start), clock.at(turn.at)
+        first, last = clock.from_unix(start), clock.from_unix(turn.at)
         name = f"chat-{index}" if index % 10 == 0 else None
         metadata = dumps({"ticket": str(index)}) if habit.tag == "tickets" else None
         place = (last, habit.folder, int(habit.script is None), metadata)
@@ -151,9 +151,9 @@ class Year:
         good = self.random.random() > 0.04
         result, took = self.prose.text(self._length(200)), int(self.random.lognormvariate(6, 1)) + 1
         message_id = next(row[0] for statement, row in rows if statement is MESSAGE)
-        begun, turn.at = clock.at(turn.at), turn.at + took / 1000
+        begun, turn.at = clock.from_unix(turn.at), turn.at + took / 1000
         done = ("completed", None) if good else ("failed", "exit status 1")
-        ended = clock.at(turn.at)
+        ended = clock.from_unix(turn.at)
         yield INVOCATION, (
             *(self._id(), self._known("tool", name), message_id, call, call, name, arguments, arguments, result),
             *(*done, 1, took, begun, ended, "llmctl", begun, ended),
@@ -173,7 +173,7 @@ class Year:
         yield from self._logged(turn, request, text)
 
     def _lone(self, near: float) -> Iterator[Row]:
-        """Yield a request that belongs to no chat: an embedding, a call that keeps no text, a failure."""
+        """Yield a request that does not belong to a chat: an embedding, a call that keeps no text, a failure."""
         pick = self.random.random()
         at = max(self._begin, min(near + self.random.uniform(-3600, 3600), self._end - 60))
         habit = HABITS[2] if pick < 0.85 else HABITS[0]
@@ -211,9 +211,9 @@ class Year:
         }  # fmt: skip
 
     def _logged(self, turn: Turn, request: dict[str, Any], text: str) -> Iterator[Row]:
-        begun = clock.at(turn.at)
+        begun = clock.from_unix(turn.at)
         turn.at += request["duration"] / 1000
-        ended = clock.at(turn.at)
+        ended = clock.from_unix(turn.at)
         yield REQUEST, (*request.values(), begun, ended)
         if self._is_audited():
             yield from self._audit(turn, request, text, begun, ended)
@@ -245,7 +245,7 @@ class Year:
     ) -> Row:
         turn.seq += 1
         turn.at += 0.001
-        at, is_answer = clock.at(turn.at), role == "assistant"
+        at, is_answer = clock.from_unix(turn.at), role == "assistant"
         kind = {"assistant": "chatModel", "tool": "toolCall"}.get(role, role)
         source = self._known("connection", turn.model.connection) if is_answer else None
         model = (turn.model.name, turn.model.provider) if is_answer else (None, None)
@@ -254,7 +254,7 @@ class Year:
         return MESSAGE, (*place, text, parts, *tokens, *model, finish, turn.job, "llmctl", at, at)
 
     def _job(self, turn: Turn) -> Row:
-        at = clock.at(turn.at)
+        at = clock.from_unix(turn.at)
         return JOB, (turn.job, "chat", "turn", "completed", at, at, at, at)
 
     def _is_audited(self) -> bool:
@@ -277,7 +277,7 @@ class Year:
 
     def _busy_hours(self) -> list[float]:
         """Return the running sum of how busy each hour of the year is: working days, and more from month to month."""
-        begin = clock.parsed(clock.at(self._begin))
+        begin = clock.parse(clock.from_unix(self._begin))
         weights = (
             _HOURS[hour] * (0.3 if (begin + timedelta(days=day)).weekday() > 4 else 1) * (0.5 + day / _DAYS)
             for day in range(_DAYS)

@@ -1,19 +1,18 @@
-"""Anthropic through the front door: a conversation with a loopback stand-in, from the flags to the rows."""
+"""Anthropic on the command line: a conversation with a loopback stand-in, from the flags to the rows."""
 
 from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.conftest import Run
 from tests.fakes import anthropic_server as anthropic
 from tests.fakes import openai_server as openai
-from tests.fakes.openai_server import CUT, FakeServer
+from tests.fakes.openai_server import CUT, FakeServer, json_reply
+from tests.harness import Llmctl, query
 
 KEY = "sk-ant-test-0123456789abcdef"
 
@@ -27,12 +26,7 @@ def server(env: dict[str, str]) -> Iterator[FakeServer]:
         yield running
 
 
-def rows(env: dict[str, str], sql: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(env["LLMCTL_DB"]) as hub:
-        return hub.execute(sql).fetchall()
-
-
-def test_turn_with_thinking_is_stored_and_given_back(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_turn_with_thinking_is_stored_and_given_back(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     server.answer(
         anthropic.stream(
             anthropic.thinking(0, "let me see", "sig-1"), anthropic.text(1, "It ", "rains."), anthropic.end()
@@ -55,13 +49,13 @@ def test_turn_with_thinking_is_stored_and_given_back(server: FakeServer, llmctl:
     assert (first.path, first.headers["x-api-key"]) == ("/v1/messages", KEY)
     assert first.json["thinking"] == {"type": "enabled", "budget_tokens": 2000}
     assert first.json["system"] == "be brief"
-    assert rows(env, "SELECT thinking_text, thinking_signature FROM messages WHERE role = 'assistant'") == [
+    assert query(env, "SELECT thinking_text, thinking_signature FROM messages WHERE role = 'assistant'") == [
         ("let me see", "sig-1")
     ]
-    assert rows(env, "SELECT input_tokens, output_tokens, cached_tokens, cache_write_tokens FROM requests") == [
+    assert query(env, "SELECT input_tokens, output_tokens, cached_tokens, cache_write_tokens FROM requests") == [
         (240, 50, 200, 30)
     ]
-    assert rows(env, "SELECT count(*) FROM network_calls WHERE request_headers LIKE '%sk-ant%'") == [(0,)]
+    assert query(env, "SELECT count(*) FROM network_calls WHERE request_headers LIKE '%sk-ant%'") == [(0,)]
 
     server.answer(anthropic.stream(anthropic.text(0, "Still."), anthropic.end()))
     assert llmctl("chat", "-c", "and now?").stdout == "Still.\n"
@@ -74,7 +68,7 @@ def test_turn_with_thinking_is_stored_and_given_back(server: FakeServer, llmctl:
     }
 
 
-def test_call_is_a_row_and_its_result_goes_back(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_call_is_a_row_and_its_result_goes_back(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     called = [anthropic.thinking(0, "ask", "sig-1"), anthropic.call(1, "toolu_1", "weather", '{"city"', ':"Berlin"}')]
     server.answer(
         anthropic.stream(*called, anthropic.end("tool_use")),
@@ -82,7 +76,7 @@ def test_call_is_a_row_and_its_result_goes_back(server: FakeServer, llmctl: Run,
     )
     done = llmctl("chat", "weather?", "--json")
     assert done.returncode == 0, done.stderr
-    assert rows(env, "SELECT tool_call_id, name, arguments FROM tool_invocations") == [
+    assert query(env, "SELECT tool_call_id, name, arguments FROM tool_invocations") == [
         ("toolu_1", "weather", '{"city":"Berlin"}')
     ]
     _, answer, result = server.requests[1].json["messages"]
@@ -94,7 +88,9 @@ def test_call_is_a_row_and_its_result_goes_back(server: FakeServer, llmctl: Run,
     assert json.loads(done.stdout)["usage"]["input_tokens"] == 480
 
 
-def test_conversation_begun_elsewhere_goes_on_here(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_conversation_started_on_another_provider_continues(
+    server: FakeServer, llmctl: Llmctl, env: dict[str, str]
+) -> None:
     id = "call:1|" + "x" * 80
     call = {"index": 0, "id": id, "function": {"name": "fs.read", "arguments": '{"path":"a"}'}}
     with FakeServer() as other:
@@ -130,14 +126,14 @@ def chunk(delta: dict[str, Any], reason: str | None = None) -> bytes:
     return openai.event({"id": "c", "model": "gpt", "choices": [choice]})
 
 
-def test_overload_is_waited_for(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_overload_is_waited_for(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     server.answer(
         anthropic.refusal(529, "overloaded_error", "Overloaded", {"retry-after": "0"}),
         anthropic.stream(anthropic.text(0, "here"), anthropic.end()),
     )
     done = llmctl("chat", "hello")
     assert (done.returncode, done.stdout) == (0, "here\n")
-    assert rows(env, "SELECT attempt, status, status_code FROM network_calls ORDER BY attempt") == [
+    assert query(env, "SELECT attempt, status, status_code FROM network_calls ORDER BY attempt") == [
         (1, "error", 529),
         (2, "success", 200),
     ]
@@ -148,30 +144,30 @@ def test_overload_is_waited_for(server: FakeServer, llmctl: Run, env: dict[str, 
     [("overloaded_error", 6, "overloaded"), ("invalid_request_error", 5, "invalid_request")],
 )
 def test_error_inside_a_stream_has_the_exit_code_of_its_class(
-    server: FakeServer, llmctl: Run, env: dict[str, str], kind: str, code: int, reason: str
+    server: FakeServer, llmctl: Llmctl, env: dict[str, str], kind: str, code: int, reason: str
 ) -> None:
     server.answer(anthropic.stream(anthropic.text(0, "It ", "ra"), [anthropic.failure(kind, "no more")]))
     done = llmctl("chat", "weather?", "--json")
     assert done.returncode == code, done.stderr
     assert json.loads(done.stderr.splitlines()[-1])["error"]["reason"] == reason
-    assert rows(env, "SELECT content FROM messages WHERE role = 'assistant'") == [("It ra",)]
+    assert query(env, "SELECT content FROM messages WHERE role = 'assistant'") == [("It ra",)]
     # What it took until then is billed.
-    assert rows(env, "SELECT input_tokens, cached_tokens FROM requests") == [(240, 200)]
+    assert query(env, "SELECT input_tokens, cached_tokens FROM requests") == [(240, 200)]
 
 
-def test_cut_stream_is_incomplete_and_its_text_is_kept(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_cut_stream_is_incomplete_and_its_text_is_kept(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     server.answer(anthropic.stream(anthropic.text(0, "It ", "ra"), [CUT]))
     done = llmctl("chat", "weather?")
     assert (done.returncode, done.stdout.strip()) == (12, "It ra")
-    assert rows(env, "SELECT status FROM requests") == [("incomplete",)]
+    assert query(env, "SELECT status FROM requests") == [("incomplete",)]
 
 
-def test_models_are_listed(server: FakeServer, llmctl: Run) -> None:
+def test_models_are_listed(server: FakeServer, llmctl: Llmctl) -> None:
     listing = {
         "data": [{"type": "model", "id": anthropic.MODEL, "display_name": "Claude Haiku 4.5"}],
         "has_more": False,
     }
-    server.answer(lambda request: anthropic.json_reply(200, listing))
+    server.answer(lambda request: json_reply(200, listing))
     assert llmctl("connection", "add", "anthropic", "--model", "claude-haiku-4-5").returncode == 0
     done = llmctl("connection", "models", "anthropic", "--json")
     assert done.returncode == 0, done.stderr
@@ -183,8 +179,8 @@ def test_models_are_listed(server: FakeServer, llmctl: Run) -> None:
     ("model", "code"),
     [("claude-haiku-4-5", 0), (anthropic.MODEL, 0), ("claude-haiku-4-5-latest", 0), ("claude-haiko", 3)],
 )
-def test_connection_is_tested_with_dated_models(server: FakeServer, llmctl: Run, model: str, code: int) -> None:
-    server.answer(lambda request: anthropic.json_reply(200, {"data": [{"type": "model", "id": anthropic.MODEL}]}))
+def test_connection_is_tested_with_dated_models(server: FakeServer, llmctl: Llmctl, model: str, code: int) -> None:
+    server.answer(lambda request: json_reply(200, {"data": [{"type": "model", "id": anthropic.MODEL}]}))
     assert llmctl("connection", "add", "anthropic", "--model", model).returncode == 0
     done = llmctl("connection", "test", "anthropic")
     assert done.returncode == code, done.stderr

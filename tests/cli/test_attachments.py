@@ -1,11 +1,11 @@
-"""``--attach`` through the front door: what is read, refused, fetched, stored and sent again."""
+"""``--attach`` on the command line: what is read, refused, fetched, stored and sent again."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,19 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Run
+from tests.harness import Llmctl, query
 
-Rows = Callable[..., list[tuple[Any, ...]]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-
-
-@pytest.fixture
-def rows(env: Mapping[str, str]) -> Rows:
-    def query(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection:
-            return connection.execute(sql, parameters).fetchall()
-
-    return query
 
 
 @pytest.fixture
@@ -46,7 +36,7 @@ def served() -> Iterator[str]:
     server.server_close()
 
 
-def parts(run: Run, *arguments: str, **more: Any) -> list[list[dict[str, Any]]]:
+def parts(run: Llmctl, *arguments: str, **more: Any) -> list[Any]:
     """Return the content of the user's messages, as the command would send them."""
     done = run("chat", "-m", "echo", "--dry-run", "--json", *arguments, **more)
     assert done.returncode == 0, done.stderr
@@ -54,7 +44,7 @@ def parts(run: Run, *arguments: str, **more: Any) -> list[list[dict[str, Any]]]:
     return [message["content"] for message in messages if message["role"] == "user"]
 
 
-def test_type_is_told_by_the_content(llmctl: Run, tmp_path: Path) -> None:
+def test_content_decides_the_type_of_an_attachment(llmctl: Llmctl, tmp_path: Path) -> None:
     (tmp_path / "picture.txt").write_bytes(PNG)
     (tmp_path / "notes").write_text("grüß\n")
     content = parts(llmctl, "-a", "picture.txt", "-a", "notes", "look")[0]
@@ -63,15 +53,15 @@ def test_type_is_told_by_the_content(llmctl: Run, tmp_path: Path) -> None:
     assert content[2]["text"] == '<file name="notes">\ngrüß\n</file>'
 
 
-def test_standard_input_is_attached_by_its_name(llmctl: Run, tmp_path: Path) -> None:
+def test_standard_input_is_attached_by_its_name(llmctl: Llmctl, tmp_path: Path) -> None:
     content = parts(llmctl, "-a", "-", "what is this?", input="a log\n")[0]
     assert content == 'what is this?\n\n<file name="attachment">\na log\n</file>'
 
 
-def test_file_alone_is_something_said(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+def test_attachment_alone_is_a_prompt(llmctl: Llmctl, tmp_path: Path, env: dict[str, str]) -> None:
     (tmp_path / "dot.png").write_bytes(PNG)
     assert llmctl("chat", "-m", "echo", "-a", "dot.png").returncode == 0
-    assert rows("SELECT role, content FROM messages ORDER BY seq")[0] == ("user", "")
+    assert query(env, "SELECT role, content FROM messages ORDER BY seq")[0] == ("user", "")
 
 
 @pytest.mark.parametrize(
@@ -82,13 +72,13 @@ def test_file_alone_is_something_said(llmctl: Run, tmp_path: Path, rows: Rows) -
         ("empty", 2, "empty"),
         ("/dev/zero", 2, "larger than 50 MB"),
         ("binary", 5, "application/octet-stream"),
-        ("http://", 2, "no http address"),
+        ("http://", 2, "not an HTTP URL"),
         ("https://user:secret@h.example/x.png", 2, "user name"),
-        ("http://127.0.0.1:1/x.pdf", 2, "no public address"),
+        ("http://127.0.0.1:1/x.pdf", 2, "not a public address"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_any_call(
-    llmctl: Run, tmp_path: Path, env: Mapping[str, str], rows: Rows, name: str, code: int, said: str
+    llmctl: Llmctl, tmp_path: Path, env: Mapping[str, str], name: str, code: int, said: str
 ) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "binary").write_bytes(bytes(range(256)))
@@ -97,10 +87,12 @@ def test_what_cannot_be_sent_is_refused_before_any_call(
     assert said in done.stderr
     assert "secret" not in done.stderr
     if Path(env["LLMCTL_DB"]).exists():
-        assert [rows(f"SELECT count(*) FROM {table}") for table in ("requests", "messages", "chats")] == [[(0,)]] * 3
+        assert [query(env, f"SELECT count(*) FROM {table}") for table in ("requests", "messages", "chats")] == [
+            [(0,)]
+        ] * 3
 
 
-def test_file_the_model_cannot_take_has_its_reason(llmctl: Run, tmp_path: Path) -> None:
+def test_file_the_model_cannot_take_has_its_reason(llmctl: Llmctl, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK\3\4" + bytes(30))
     done = llmctl("chat", "-m", "echo", "--json", "-a", "a.zip", "hi")
     error = json.loads(done.stderr)["error"]
@@ -108,20 +100,20 @@ def test_file_the_model_cannot_take_has_its_reason(llmctl: Run, tmp_path: Path) 
     assert "a.zip" in error["message"]
 
 
-def test_url_goes_to_a_provider_that_fetches_it_itself(llmctl: Run, rows: Rows) -> None:
+def test_url_goes_to_a_provider_that_fetches_it_itself(llmctl: Llmctl, env: dict[str, str]) -> None:
     url = "https://h.example/x.png?size=2"
     assert parts(llmctl, "-a", url, "hi")[0][1] == {"type": "image_url", "image_url": {"url": url}}
     llmctl("chat", "-m", "echo", "--name", "x", "-a", url, "hi", check=True)
-    assert rows("SELECT url, content, media_type FROM attachments") == [(url, None, "image/png")]
+    assert query(env, "SELECT url, content, media_type FROM attachments") == [(url, None, "image/png")]
     assert parts(llmctl, "--name", "x", "again")[0][1]["image_url"]["url"] == url
 
 
 def test_url_is_fetched_where_the_provider_cannot_and_its_content_is_sent_again(
-    llmctl: Run, env: dict[str, str], rows: Rows, served: str
+    llmctl: Llmctl, env: dict[str, str], served: str
 ) -> None:
     allowed = env | {"LLMCTL_ALLOW_PRIVATE_FETCH": "1"}
     llmctl("chat", "-m", "echo", "--name", "x", "-a", f"{served}/paper", "hi", env=allowed, check=True)
-    assert rows("SELECT name, url, content, media_type FROM attachments") == [
+    assert query(env, "SELECT name, url, content, media_type FROM attachments") == [
         ("paper", f"{served}/paper", b"%PDF-1.4", "application/pdf")
     ]
     assert (
@@ -129,11 +121,13 @@ def test_url_is_fetched_where_the_provider_cannot_and_its_content_is_sent_again(
     )
 
 
-def test_dry_run_fetches_nothing(llmctl: Run) -> None:
+def test_dry_run_fetches_nothing(llmctl: Llmctl) -> None:
     assert parts(llmctl, "-a", "http://127.0.0.1:1/x.pdf", "hi")[0][1]["file"]["filename"] == "x.pdf"
 
 
-def test_earlier_file_that_cannot_travel_is_left_out_with_a_note(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+def test_earlier_file_that_cannot_travel_is_left_out_with_a_note(
+    llmctl: Llmctl, tmp_path: Path, env: dict[str, str]
+) -> None:
     (tmp_path / "dot.png").write_bytes(PNG)
     llmctl("chat", "-m", "echo", "--name", "x", "-a", "dot.png", "look", check=True)
     with closing(sqlite3.connect(tmp_path / "hub.db")) as hub, hub:
@@ -144,30 +138,30 @@ def test_earlier_file_that_cannot_travel_is_left_out_with_a_note(llmctl: Run, tm
     assert "odd.bin" in done.stderr
     content = parts(llmctl, "--name", "x", "again")[0]
     assert content == 'look\n\n[the file "odd.bin" (application/x-odd) cannot be shown to you]'
-    assert rows("SELECT count(*) FROM attachments") == [(1,)]
+    assert query(env, "SELECT count(*) FROM attachments") == [(1,)]
 
 
 def test_request_is_built_again_as_it_was_sent_without_the_file_left_out(
-    llmctl: Run, tmp_path: Path, rows: Rows
+    llmctl: Llmctl, tmp_path: Path, env: dict[str, str]
 ) -> None:
     (tmp_path / "dot.png").write_bytes(PNG)
     llmctl("chat", "-m", "echo", "--name", "x", "-a", "dot.png", "look", check=True)
     with closing(sqlite3.connect(tmp_path / "hub.db")) as hub, hub:
         hub.execute("UPDATE message_attachments SET media_type = 'application/x-odd'")
     llmctl("chat", "--name", "x", "and now?", check=True)
-    (request,) = rows("SELECT id FROM requests ORDER BY created_at DESC LIMIT 1")
+    (request,) = query(env, "SELECT id FROM requests ORDER BY created_at DESC LIMIT 1")
     done = llmctl("request", "curl", request[0])
     assert done.returncode == 0
     assert "cannot be shown to you" in done.stdout
     assert "differs" not in done.stderr
 
 
-def test_same_file_is_stored_once_and_sent_with_every_turn(llmctl: Run, tmp_path: Path, rows: Rows) -> None:
+def test_same_file_is_stored_once_and_sent_with_every_turn(llmctl: Llmctl, tmp_path: Path, env: dict[str, str]) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     (tmp_path / "b.png").write_bytes(PNG)
     for turn in (("--name", "look", "-a", "a.png"), ("--chat", "look", "-a", "b.png"), ("--chat", "look")):
         assert llmctl("chat", "-m", "echo", *turn, "look").returncode == 0
-    assert rows("SELECT count(*) FROM attachments") == [(1,)]
+    assert query(env, "SELECT count(*) FROM attachments") == [(1,)]
     sent = parts(llmctl, "--chat", "look", "again")
     pictures = [str(said).count("image/png;base64") for said in sent]
     assert pictures == [1, 1, 0, 0]

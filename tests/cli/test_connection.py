@@ -1,43 +1,34 @@
 """``llmctl connection``: made, shown, changed, tried; and no secret ever kept or shown."""
 
+from __future__ import annotations
+
 import json
 import os
-import pty
 import socket
-import sqlite3
 import stat
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fakes.openai_server import FakeServer, Reply
+from tests.harness import LLMCTL, Llmctl, query, run_on_terminal
 
 KEY = "sk-proj-0123456789abcdefghij"
 MODELS = {"object": "list", "data": [{"id": "gpt-5"}, {"id": "text-embed", "context_length": 8192}]}
 
 
-def reply(document, status=200, **headers):
+def reply(document: Any, status: int = 200, **headers: Any) -> Any:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return Reply(status, {"content-type": "application/json"} | headers, (body,), length=len(body))
 
 
-def error(done):
-    return json.loads(done.stderr.splitlines()[-1])["error"]
-
-
-def shown(llmctl, name, **more):
+def shown(llmctl: Llmctl, name: str, **more: Any) -> Any:
     return json.loads(llmctl("connection", "show", name, "--json", check=True, **more).stdout)
 
 
-def rows(env, sql):
-    with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def no_secret(env, *secrets):
+def no_secret(env: dict[str, str], *secrets: Any) -> None:
     """Assert that no file that llmctl wrote holds a secret, but for key files."""
     folder = Path(env["LLMCTL_DB"]).parent
     for path in folder.rglob("*"):
@@ -46,7 +37,7 @@ def no_secret(env, *secrets):
                 assert secret.encode() not in path.read_bytes(), path
 
 
-def test_add_prints_the_id_and_takes_the_provider_from_the_name(llmctl):
+def test_add_prints_the_id_and_takes_the_provider_from_the_name(llmctl: Llmctl) -> None:
     done = llmctl("connection", "add", "groq")
     assert done.returncode == 0
     found = shown(llmctl, "groq")
@@ -56,7 +47,7 @@ def test_add_prints_the_id_and_takes_the_provider_from_the_name(llmctl):
     assert "no key" in done.stderr
 
 
-def test_key_from_stdin_goes_into_a_file_that_only_the_owner_reads(llmctl, env):
+def test_key_from_stdin_goes_into_a_file_that_only_the_owner_reads(llmctl: Llmctl, env: dict[str, str]) -> None:
     done = llmctl("connection", "add", "openai", "--key-stdin", input=KEY + "\n")
     assert done.returncode == 0
     found = shown(llmctl, "openai")
@@ -70,7 +61,7 @@ def test_key_from_stdin_goes_into_a_file_that_only_the_owner_reads(llmctl, env):
     no_secret({"LLMCTL_DB": env["LLMCTL_DB"]}, KEY)
 
 
-def test_key_file_goes_beside_the_hub_where_there_is_no_home(llmctl, env):
+def test_key_file_goes_beside_the_hub_where_there_is_no_home(llmctl: Llmctl, env: dict[str, str]) -> None:
     homeless = {name: value for name, value in env.items() if name != "HOME"}
     llmctl("connection", "add", "openai", "--key-stdin", input=KEY, env=homeless, check=True)
     assert (Path(env["LLMCTL_DB"]).parent / "keys" / "openai").exists()
@@ -85,12 +76,12 @@ def test_key_file_goes_beside_the_hub_where_there_is_no_home(llmctl, env):
         (["--key-keyring", "openai"], "keyring:openai"),
     ],
 )
-def test_key_is_kept_as_a_reference(llmctl, flags, reference, tmp_path):
+def test_key_is_kept_as_a_reference(llmctl: Llmctl, flags: list[str], reference: str, tmp_path: Path) -> None:
     llmctl("connection", "add", "openai", *flags, check=True)
     assert shown(llmctl, "openai")["data"]["key"] == reference.format(cwd=tmp_path)
 
 
-def test_providers_own_variable_is_taken_where_nothing_is_said(llmctl, env):
+def test_provider_variable_is_used_without_an_explicit_key(llmctl: Llmctl, env: dict[str, str]) -> None:
     done = llmctl("connection", "add", "openai", env=env | {"OPENAI_API_KEY": KEY})
     assert done.returncode == 0
     assert "no key" not in done.stderr
@@ -98,7 +89,7 @@ def test_providers_own_variable_is_taken_where_nothing_is_said(llmctl, env):
     no_secret(env, KEY)
 
 
-def test_show_says_whether_the_key_is_there_and_never_what_it_is(llmctl, env):
+def test_show_says_whether_the_key_is_there_and_never_what_it_is(llmctl: Llmctl, env: dict[str, str]) -> None:
     llmctl("connection", "add", "openai", "--key-env", "MY_KEY", check=True)
     there = shown(llmctl, "openai", env=env | {"MY_KEY": KEY})
     assert (there["key_source"], there["key_found"]) == ("env:MY_KEY", True)
@@ -108,28 +99,28 @@ def test_show_says_whether_the_key_is_there_and_never_what_it_is(llmctl, env):
     assert "MY_KEY" in gone["key_note"]
 
 
-def test_two_keys_are_one_too_many(llmctl, env):
+def test_two_keys_are_one_too_many(llmctl: Llmctl, env: dict[str, str]) -> None:
     assert llmctl("connection", "add", "openai", "--key-env", "A", "--key-stdin", input=KEY).returncode == 2
     assert not os.path.exists(f"{env['HOME']}/.local/share/llmctl/keys")
 
 
 @pytest.mark.parametrize("key", ["", "two\nlines and more", "\x1b[31mred", "schlüssel-0123456789"])
-def test_what_is_no_key_is_refused(llmctl, key):
+def test_what_is_no_key_is_refused(llmctl: Llmctl, key: str) -> None:
     done = llmctl("connection", "add", "openai", "--key-stdin", input=key)
     assert done.returncode == 2
     assert llmctl("connection", "show", "openai").returncode == 3
 
 
-def test_unknown_provider_names_near_ones(llmctl, env):
+def test_unknown_provider_names_near_ones(llmctl: Llmctl, env: dict[str, str]) -> None:
     done = llmctl("connection", "add", "opena", "--json")
-    assert (done.returncode, error(done)["code"]) == (3, "not-found")
-    assert "openai" in error(done)["hint"]
-    assert "--base-url" in error(done)["hint"]
+    assert (done.returncode, done.error["code"]) == (3, "not-found")
+    assert "openai" in done.error["hint"]
+    assert "--base-url" in done.error["hint"]
     assert llmctl("connection", "add", "x", "--provider", "mystery").returncode == 3
     assert not os.path.exists(env["LLMCTL_DB"])
 
 
-def test_any_host_is_reached_by_its_base_url(llmctl):
+def test_any_host_is_reached_by_its_base_url(llmctl: Llmctl) -> None:
     with FakeServer() as server:
         llmctl("connection", "add", "work", "--base-url", server.url, "-m", "m1", "-o", "temperature=0", check=True)
         done = llmctl("chat", "-m", "work", "hello")
@@ -157,7 +148,9 @@ def test_any_host_is_reached_by_its_base_url(llmctl):
         ["--key-env", "A", "--data", json.dumps({"base_url": f"https://u:{KEY}@h.example"})],
     ],
 )
-def test_secret_on_the_command_line_is_refused_and_not_repeated(llmctl, env, arguments):
+def test_secret_on_the_command_line_is_refused_and_not_repeated(
+    llmctl: Llmctl, env: dict[str, str], arguments: list[Any]
+) -> None:
     done = llmctl("connection", "add", "openai", *arguments)
     assert done.returncode == 2
     assert KEY not in done.stdout + done.stderr
@@ -166,7 +159,7 @@ def test_secret_on_the_command_line_is_refused_and_not_repeated(llmctl, env, arg
     assert not os.path.exists(env["LLMCTL_DB"])
 
 
-def test_header_may_be_a_reference(llmctl, env):
+def test_header_may_be_a_reference(llmctl: Llmctl, env: dict[str, str]) -> None:
     with FakeServer() as server:
         url = ["--base-url", server.url, "--model", "m"]
         llmctl(
@@ -181,20 +174,22 @@ def test_header_may_be_a_reference(llmctl, env):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--base-url", "not a url"], "no base URL"),
+        (["--base-url", "not a url"], "invalid base URL"),
         (["--base-url", "ftp://host.example"], "https://"),
         (["--wire", "telepathy"], "no wire"),
         (["--type", "telepathy"], "telepathy"),
         (["--header", "no-equals"], "K=V"),
-        (["--header", "bad name=x"], "name of a header"),
+        (["--header", "bad name=x"], "invalid header name"),
         (["--header", "X=a\nb"], "does not allow"),
-        (["--data", "{"], "no JSON"),
+        (["--data", "{"], "not valid JSON"),
         (["--data", "[1]"], "JSON object"),
-        (["--data", '{"headers": 1}'], "is an object"),
+        (["--data", '{"headers": 1}'], "must be an object"),
         (["--data", '{"key": "no reference"}'], "reference"),
     ],
 )
-def test_impossible_connection_is_an_error_before_anything_is_made(llmctl, env, arguments, said):
+def test_impossible_connection_is_an_error_before_anything_is_made(
+    llmctl: Llmctl, env: dict[str, str], arguments: list[str], said: str
+) -> None:
     done = llmctl("connection", "add", "openai", *arguments)
     assert done.returncode in (2, 4)
     assert said in done.stderr
@@ -202,11 +197,11 @@ def test_impossible_connection_is_an_error_before_anything_is_made(llmctl, env, 
 
 
 @pytest.mark.parametrize("name", ["a:b", "-x", "", " x", "a\tb"])
-def test_impossible_name_is_refused(llmctl, name):
+def test_impossible_name_is_refused(llmctl: Llmctl, name: str) -> None:
     assert llmctl("connection", "add", "--provider", "openai", "--", name).returncode == 2
 
 
-def test_name_that_is_taken_is_refused_before_a_key_is_stored(llmctl, env):
+def test_name_that_is_taken_is_refused_before_a_key_is_stored(llmctl: Llmctl, env: dict[str, str]) -> None:
     llmctl("connection", "add", "groq", check=True)
     done = llmctl("connection", "add", "groq", "--key-stdin", input=KEY)
     assert done.returncode == 2
@@ -214,19 +209,19 @@ def test_name_that_is_taken_is_refused_before_a_key_is_stored(llmctl, env):
     assert not os.path.exists(f"{env['HOME']}/.local/share/llmctl/keys/groq")
 
 
-def test_key_of_one_provider_is_not_for_anothers_host(llmctl):
+def test_key_of_one_provider_is_not_for_anothers_host(llmctl: Llmctl) -> None:
     done = llmctl("connection", "add", "groq", "--key-env", "OPENAI_API_KEY", "--json")
-    assert (done.returncode, error(done)["reason"]) == (4, "foreign_key")
+    assert (done.returncode, done.error["reason"]) == (4, "foreign_key")
 
 
-def test_data_comes_from_a_file(llmctl, tmp_path):
+def test_data_comes_from_a_file(llmctl: Llmctl, tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text('{"query": {"api-version": "2025-01-01"}}')
     llmctl("connection", "add", "azure", "--base-url", "https://x.openai.azure.com", "--data", "@data.json", check=True)
     assert shown(llmctl, "azure")["data"]["query"] == {"api-version": "2025-01-01"}
     assert llmctl("connection", "edit", "azure", "--data", "@gone.json").returncode == 3
 
 
-def test_list_shows_what_there_is_to_people_and_programs(llmctl):
+def test_list_is_for_terminals_and_programs(llmctl: Llmctl) -> None:
     llmctl("connection", "add", "groq", "--key-env", "K", "--default", check=True)
     lines = [line.split("\t") for line in llmctl("connection", "list").stdout.splitlines()]
     assert [line[0] for line in lines] == ["echo", "groq"]
@@ -236,7 +231,7 @@ def test_list_shows_what_there_is_to_people_and_programs(llmctl):
     assert found[1]["data"] == {"key": "env:K"}
 
 
-def test_edit_changes_what_is_named_and_leaves_the_rest(llmctl):
+def test_edit_changes_what_is_named_and_leaves_the_rest(llmctl: Llmctl) -> None:
     llmctl("connection", "add", "groq", "--key-env", "K", "-o", "a=1", "-o", "b=2", "--header", "X-T=t", check=True)
     llmctl(
         "connection", "edit", "groq", "--model", "m2", "-o", "a:=null", "-o", "c=[1]", "--header", "X-T=", check=True
@@ -249,14 +244,14 @@ def test_edit_changes_what_is_named_and_leaves_the_rest(llmctl):
     assert shown(llmctl, "groq")["description"] == "quick"
 
 
-def test_edit_of_the_name_keeps_the_default(llmctl):
+def test_edit_of_the_name_keeps_the_default(llmctl: Llmctl) -> None:
     llmctl("connection", "add", "groq", "--default", check=True)
     llmctl("connection", "edit", "groq", "--name", "quick", check=True)
     assert llmctl("connection", "default").stdout == "quick\n"
     assert llmctl("connection", "edit", "quick", "--name", "echo").returncode == 2
 
 
-def test_default_is_chosen_shown_and_missed(llmctl):
+def test_default_is_chosen_shown_and_missed(llmctl: Llmctl) -> None:
     llmctl("init", "--no-detect", check=True)
     assert llmctl("connection", "default").returncode == 3
     llmctl("connection", "add", "groq", check=True)
@@ -267,7 +262,7 @@ def test_default_is_chosen_shown_and_missed(llmctl):
     assert llmctl("settings", "get", "default_connection").stdout == "mistral\n"
 
 
-def test_remove_keeps_chats_and_ledger_and_takes_its_key_along(llmctl, env):
+def test_remove_keeps_chats_and_ledger_and_takes_its_key_along(llmctl: Llmctl, env: dict[str, str]) -> None:
     with FakeServer() as server:
         llmctl("connection", "add", "work", "--base-url", server.url, "-m", "m", "--key-stdin", input=KEY, check=True)
         llmctl("connection", "default", "work", check=True)
@@ -276,21 +271,21 @@ def test_remove_keeps_chats_and_ledger_and_takes_its_key_along(llmctl, env):
     assert os.path.exists(key)
     llmctl("connection", "remove", "work", check=True)
     assert not os.path.exists(key)
-    assert rows(env, "SELECT connection, status FROM requests") == [("work", "completed")]
+    assert query(env, "SELECT connection, status FROM requests") == [("work", "completed")]
     assert llmctl("chats", "list").stdout
     assert llmctl("connection", "remove", "work").returncode == 3
     assert llmctl("settings", "get", "default_connection").stdout == "\n"
     assert llmctl("chat", "again").returncode == 4
 
 
-def test_remove_leaves_a_key_file_of_the_users_alone(llmctl, tmp_path):
+def test_remove_leaves_a_key_file_of_the_users_alone(llmctl: Llmctl, tmp_path: Path) -> None:
     (tmp_path / "my.key").write_text(KEY)
     llmctl("connection", "add", "groq", "--key-file", "my.key", check=True)
     llmctl("connection", "remove", "groq", check=True)
     assert (tmp_path / "my.key").exists()
 
 
-def test_test_reports_what_works_with_one_request(llmctl, env):
+def test_test_reports_what_works_with_one_request(llmctl: Llmctl, env: dict[str, str]) -> None:
     with FakeServer() as server:
         server.answer(reply(MODELS))
         llmctl("connection", "add", "work", "--base-url", server.url, "-m", "gpt-5", "--key-env", "K", check=True)
@@ -301,7 +296,7 @@ def test_test_reports_what_works_with_one_request(llmctl, env):
         ]
     found = json.loads(done.stdout)
     assert (found["connection"], found["status_code"], found["models"], found["key"]) == ("work", 200, 2, "env:K")
-    assert rows(env, "SELECT method, status, status_code, request_id FROM network_calls") == [
+    assert query(env, "SELECT method, status, status_code, request_id FROM network_calls") == [
         ("GET", "success", 200, None)
     ]
     no_secret(env, KEY)
@@ -317,38 +312,38 @@ def test_test_reports_what_works_with_one_request(llmctl, env):
         (reply({"error": {"message": "overloaded"}}, 503), 6, None),
     ],
 )
-def test_test_tells_apart_what_is_wrong(llmctl, answer, code, reason):
+def test_connection_test_distinguishes_failures(llmctl: Llmctl, answer: Any, code: int, reason: str | None) -> None:
     with FakeServer() as server:
         server.answer(answer)
         llmctl("connection", "add", "work", "--base-url", server.url, "-m", "gpt-5", check=True)
         done = llmctl("connection", "test", "work", "--json")
     assert done.returncode == code, done.stderr
     if reason:
-        assert error(done)["reason"] == reason
+        assert done.error["reason"] == reason
 
 
-def test_test_of_a_host_that_is_not_there_is_unavailable(llmctl, env):
+def test_test_of_a_host_that_is_not_there_is_unavailable(llmctl: Llmctl, env: dict[str, str]) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     llmctl("connection", "add", "work", "--base-url", f"http://127.0.0.1:{port}/v1", "-m", "m", check=True)
     done = llmctl("connection", "test", "work", "--json")
-    assert (done.returncode, error(done)["code"]) == (6, "unavailable")
-    assert rows(env, "SELECT status FROM network_calls") == [("error",)]
+    assert (done.returncode, done.error["code"]) == (6, "unavailable")
+    assert query(env, "SELECT status FROM network_calls") == [("error",)]
 
 
-def test_test_without_the_key_is_a_config_error(llmctl):
+def test_test_without_the_key_is_a_config_error(llmctl: Llmctl) -> None:
     llmctl("connection", "add", "openai", "--key-env", "NOT_SET", check=True)
     done = llmctl("connection", "test", "openai", "--json")
-    assert (done.returncode, error(done)["reason"]) == (4, "no_key")
+    assert (done.returncode, done.error["reason"]) == (4, "no_key")
 
 
-def test_echo_always_works(llmctl):
+def test_echo_always_works(llmctl: Llmctl) -> None:
     llmctl("init", "--no-detect", check=True)
     assert json.loads(llmctl("connection", "test", "echo", "--json").stdout)["models"] == 1
     assert llmctl("connection", "models", "echo").stdout.startswith("echo\t")
 
 
-def test_models_are_the_hosts_own(llmctl):
+def test_models_are_the_hosts_own(llmctl: Llmctl) -> None:
     with FakeServer() as server:
         server.answer(reply(MODELS), reply(MODELS))
         llmctl("connection", "add", "work", "--base-url", server.url, "--default", check=True)
@@ -359,47 +354,22 @@ def test_models_are_the_hosts_own(llmctl):
         assert json.loads(llmctl("connection", "models", "work", "--json").stdout)[1]["context_tokens"] == 8192
 
 
-def test_connection_without_a_model_says_how_to_choose_one(llmctl):
+def test_connection_without_a_model_says_how_to_choose_one(llmctl: Llmctl) -> None:
     done = llmctl("connection", "add", "ollama")
     assert "llmctl connection models ollama" in done.stderr
 
 
-def test_quiet_says_the_id_alone(llmctl):
+def test_quiet_says_the_id_alone(llmctl: Llmctl) -> None:
     done = llmctl("connection", "add", "groq", "--quiet")
     assert done.stderr == ""
     assert done.stdout.strip() == shown(llmctl, "groq")["id"]
 
 
-def test_key_is_asked_for_unseen_on_a_terminal(env, tmp_path):
-    code = "import sys; sys.argv[0] = 'llmctl'; from llmctl._fastpath import main; main()"
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(tmp_path)
-        os.execve(
-            sys.executable, [sys.executable, "-c", code, "connection", "add", "openai"], env | {"PYTHONPATH": _root()}
-        )
-    seen = b""
-    while b"Key of openai" not in seen:
-        seen += os.read(terminal, 1000)
-    os.write(terminal, KEY.encode() + b"\n")
-    while True:
-        try:
-            piece = os.read(terminal, 1000)
-        except OSError:
-            break
-        if not piece:
-            break
-        seen += piece
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert KEY.encode() not in seen
+def test_key_is_asked_for_unseen_on_a_terminal(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
+    command = [*LLMCTL, "connection", "add", "openai"]
+    code, screen = run_on_terminal(command, env, [(":", KEY.encode() + b"\n")], tmp_path)
+    assert code == 0
+    assert "Key of openai" in screen.partition("|")[0]
+    assert KEY not in screen
     assert Path(env["HOME"], ".local/share/llmctl/keys/openai").read_text().strip() == KEY
-    done = subprocess.run(
-        [sys.executable, "-m", "llmctl", "connection", "show", "openai", "--json"],
-        env=env | {"PYTHONPATH": _root()}, cwd=tmp_path, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert json.loads(done.stdout)["key_found"] is True
-
-
-def _root():
-    return str(Path(__file__).parents[2])
+    assert shown(llmctl, "openai")["key_found"] is True

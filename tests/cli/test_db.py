@@ -1,5 +1,7 @@
 """``llmctl db``: where the hub is, how it is, copies of it, secrets out of it, SQL on it."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -7,36 +9,32 @@ import os
 import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmctl.store.schema import ddl
+from tests.harness import Llmctl, wait_until
 
 # With spaces, so that echo streams it in three pieces.
 SECRET = "correct horsey battery"
 
 
 @pytest.fixture
-def hub(llmctl, env):
+def hub_path(llmctl: Llmctl, env: dict[str, str]) -> str:
     llmctl("chat", "-m", "echo", "good morning", "--name", "greeting", check=True)
     return env["LLMCTL_DB"]
 
 
-def execute(path, *statements):
+def execute(path: str, *statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
-def error(done):
-    return json.loads(done.stderr.splitlines()[-1])["error"]
-
-
-def test_path_is_printed_whether_there_is_a_hub_or_not(llmctl, env):
+def test_path_is_printed_whether_there_is_a_hub_or_not(llmctl: Llmctl, env: dict[str, str]) -> None:
     assert llmctl("db", "path").stdout == env["LLMCTL_DB"] + "\n"
     assert not os.path.exists(env["LLMCTL_DB"])
     home = {"HOME": env["HOME"], "PATH": env["PATH"]}
@@ -45,43 +43,44 @@ def test_path_is_printed_whether_there_is_a_hub_or_not(llmctl, env):
     assert llmctl("--db", ":memory:", "db", "path").stdout == ":memory:\n"
 
 
-def test_all_places_are_listed(llmctl, hub, env):
+def test_all_places_are_listed(llmctl: Llmctl, hub_path: str, env: dict[str, str]) -> None:
     llmctl("init", check=True)
     llmctl("connection", "add", "openai", "--key-stdin", input="sk-1234567890abcdef", check=True)
     rows = json.loads(llmctl("db", "path", "--all", "--json").stdout)
     places = {row["path"]: row["place"] for row in rows}
-    assert places[hub] == "hub"
-    assert places[f"{hub}.spool"] == "spool"
+    assert places[hub_path] == "hub"
+    assert places[f"{hub_path}.spool"] == "spool"
     assert {"prisma", "keys", "prompt files", "write-ahead log"} <= set(places.values())
     keys = next(row for row in rows if row["place"] == "keys")
     assert keys["exists"]
     written = [str(path) for path in Path(env["HOME"]).rglob("*") if path.is_file()]
-    written += [str(path) for path in Path(hub).parent.glob("*") if path.is_file()]
+    written += [str(path) for path in Path(hub_path).parent.glob("*") if path.is_file()]
+    assert written
     for file in written:
         assert any(file == place or file.startswith(f"{place}/") for place in places), file
 
 
-def test_status_is_json_with_numbers(llmctl, hub):
+def test_status_is_json_with_numbers(llmctl: Llmctl, hub_path: str) -> None:
     found = json.loads(llmctl("db", "status", "--json").stdout)
-    assert (found["path"], found["mode"], found["schema_version"]) == (hub, "0600", ddl.VERSION)
+    assert (found["path"], found["mode"], found["schema_version"]) == (hub_path, "0600", ddl.VERSION)
     assert (found["chats"], found["messages"], found["requests"], found["running_jobs"]) == (1, 2, 1, 0)
     assert found["bytes"] > 0
 
 
-def test_status_without_a_hub_is_a_config_error(llmctl):
+def test_status_without_a_hub_is_a_config_error(llmctl: Llmctl) -> None:
     done = llmctl("db", "status", "--json")
-    assert (done.returncode, error(done)["reason"]) == (4, "no_hub")
+    assert (done.returncode, done.error["reason"]) == (4, "no_hub")
 
 
-def test_migrate_of_a_hub_of_today_does_nothing(llmctl, hub):
+def test_migrate_of_a_hub_of_today_does_nothing(llmctl: Llmctl, hub_path: str) -> None:
     for flags in ((), ("--plan",), ("--verify",)):
         done = llmctl("db", "migrate", *flags)
         assert (done.returncode, done.stdout) == (0, "")
-    assert [name for name in os.listdir(os.path.dirname(hub)) if "trial" in name or "bak" in name] == []
+    assert [name for name in os.listdir(os.path.dirname(hub_path)) if "trial" in name or "bak" in name] == []
     assert llmctl("db", "migrate", "--plan", "--verify").returncode == 2
 
 
-def test_check_of_a_sound_hub_is_silent(llmctl, hub):
+def test_check_of_a_sound_hub_is_silent(llmctl: Llmctl, hub_path: str) -> None:
     done = llmctl("db", "check")
     assert (done.returncode, done.stdout) == (0, "")
     names = {row["name"] for row in json.loads(llmctl("db", "check", "--json").stdout)}
@@ -91,8 +90,8 @@ def test_check_of_a_sound_hub_is_silent(llmctl, hub):
     }
 
 
-def test_check_tells_what_is_wrong_and_how_to_mend_it(llmctl, hub):
-    execute(hub, "DROP TRIGGER message_search_insert", "DROP TRIGGER messages_frozen")
+def test_check_reports_problems_and_how_to_fix_them(llmctl: Llmctl, hub_path: str) -> None:
+    execute(hub_path, "DROP TRIGGER message_search_insert", "DROP TRIGGER messages_frozen")
     done = llmctl("chat", "-m", "echo", "unheard", "-c")
     done = llmctl("db", "check")
     assert done.returncode == 13
@@ -101,20 +100,15 @@ def test_check_tells_what_is_wrong_and_how_to_mend_it(llmctl, hub):
     assert 'missing trigger "message_search_insert"' in lines["schema"]
     quick = llmctl("db", "check", "--quick", "--json")
     assert quick.returncode == 13
-    assert error(quick)["code"] == "storage"
+    assert quick.error["code"] == "storage"
 
 
-def test_check_finds_the_job_of_a_dead_process(llmctl, hub, env, tmp_path):
-    chat = subprocess.Popen(
-        [sys.executable, "-m", "llmctl", "chat", "-m", "echo", "one two", "-o", "delay=5"],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        env=env,
-        cwd=tmp_path,
-    )
-    assert chat.stdout.read(3) == b"one"
+def test_check_finds_the_job_of_a_dead_process(
+    llmctl: Llmctl, hub_path: str, env: dict[str, str], tmp_path: Path
+) -> None:
+    chat = llmctl.start("chat", "-m", "echo", "one two", "-o", "stall=300", "-o", "after=1")
+    chat.wait_for_output("one")
     chat.kill()
-    chat.communicate()
     done = llmctl("db", "check")
     assert done.returncode == 13
     assert "their process is dead" in done.stdout
@@ -122,9 +116,9 @@ def test_check_finds_the_job_of_a_dead_process(llmctl, hub, env, tmp_path):
     assert llmctl("db", "check").returncode == 0
 
 
-def test_check_of_a_damaged_hub_is_a_storage_error(llmctl, hub):
-    with open(hub, "r+b") as file:
-        for page in range(4, os.path.getsize(hub) // 4096):
+def test_check_of_a_damaged_hub_is_a_storage_error(llmctl: Llmctl, hub_path: str) -> None:
+    with open(hub_path, "r+b") as file:
+        for page in range(4, os.path.getsize(hub_path) // 4096):
             file.seek(page * 4096)
             file.write(b"\xff" * 8)
     done = llmctl("db", "check")
@@ -133,7 +127,9 @@ def test_check_of_a_damaged_hub_is_a_storage_error(llmctl, hub):
 
 
 @pytest.mark.parametrize("command", [("db", "status"), ("db", "check"), ("db", "backup", "copy.db"), ("db", "vacuum")])
-def test_file_that_is_no_hub_is_a_storage_error_and_stays(llmctl, env, tmp_path, command):
+def test_file_that_is_no_hub_is_a_storage_error_and_stays(
+    llmctl: Llmctl, env: dict[str, str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
     text = tmp_path / "text.db"
     text.write_text("dear diary\n" * 500)
     done = llmctl("--db", str(text), *command)
@@ -141,20 +137,20 @@ def test_file_that_is_no_hub_is_a_storage_error_and_stays(llmctl, env, tmp_path,
     assert text.read_text() == "dear diary\n" * 500
 
 
-def test_backup_is_a_hub_of_its_own_that_only_the_owner_reads(llmctl, hub, tmp_path):
+def test_backup_is_a_hub_of_its_own_that_only_the_owner_reads(llmctl: Llmctl, hub_path: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     done = llmctl("db", "backup", str(copy))
     assert (done.returncode, done.stdout) == (0, f"{copy}\n")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert json.loads(llmctl("--db", str(copy), "chats", "list", "--json").stdout)[0]["name"] == "greeting"
     again = llmctl("db", "backup", str(copy), "--json")
-    assert (again.returncode, error(again)["code"]) == (2, "usage")
+    assert (again.returncode, again.error["code"]) == (2, "usage")
     assert llmctl("db", "backup", str(copy), "--force").returncode == 0
-    assert llmctl("db", "backup", hub, "--force").returncode == 2
+    assert llmctl("db", "backup", hub_path, "--force").returncode == 2
     assert llmctl("db", "backup", str(tmp_path / "no" / "copy.db")).returncode == 13
 
 
-def test_backup_reads_on_a_read_only_file_system_copy(llmctl, hub, tmp_path):
+def test_backup_reads_on_a_read_only_file_system_copy(llmctl: Llmctl, hub_path: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     llmctl("db", "backup", str(copy), check=True)
     copy.chmod(0o400)
@@ -162,7 +158,7 @@ def test_backup_reads_on_a_read_only_file_system_copy(llmctl, hub, tmp_path):
     assert llmctl("--db", str(copy), "db", "check").returncode == 0
 
 
-def test_restore_puts_the_copy_in_place_and_keeps_the_old_hub(llmctl, hub, tmp_path):
+def test_restore_puts_the_copy_in_place_and_keeps_the_old_hub(llmctl: Llmctl, hub_path: str, tmp_path: Path) -> None:
     copy = str(tmp_path / "copy.db")
     llmctl("db", "backup", copy, check=True)
     llmctl("chat", "-m", "echo", "second", "--name", "later", check=True)
@@ -174,43 +170,35 @@ def test_restore_puts_the_copy_in_place_and_keeps_the_old_hub(llmctl, hub, tmp_p
     assert llmctl("db", "check").returncode == 0
 
 
-def test_restore_refuses_what_is_no_hub(llmctl, hub, tmp_path):
+def test_restore_refuses_what_is_no_hub(llmctl: Llmctl, hub_path: str, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello" * 1000)
     assert llmctl("db", "restore", str(tmp_path / "text")).returncode == 13
     assert llmctl("db", "restore", str(tmp_path / "gone")).returncode == 3
-    assert llmctl("db", "restore", hub).returncode == 2
+    assert llmctl("db", "restore", hub_path).returncode == 2
     assert json.loads(llmctl("chats", "list", "--json").stdout)[0]["name"] == "greeting"
 
 
-def test_restore_waits_for_no_running_turn_but_refuses(llmctl, hub, env, tmp_path):
+def test_restore_waits_for_no_running_turn_but_refuses(
+    llmctl: Llmctl, hub_path: str, env: dict[str, str], tmp_path: Path
+) -> None:
     llmctl("db", "backup", "copy.db", check=True)
-    chat = subprocess.Popen(
-        [sys.executable, "-m", "llmctl", "chat", "-m", "echo", "one two", "-o", "delay=5"],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        env=env,
-        cwd=tmp_path,
-    )
-    try:
-        assert chat.stdout.read(3) == b"one"
+    with llmctl.start("chat", "-m", "echo", "one two", "-o", "stall=300", "-o", "after=1") as chat:
+        chat.wait_for_output("one")
         assert llmctl("db", "restore", "copy.db").returncode == 9
         assert llmctl("db", "restore", "copy.db", "--force").returncode == 0
-    finally:
-        chat.kill()
-        chat.communicate()
 
 
-def test_vacuum_reports_bytes_and_search_still_finds(llmctl, hub):
+def test_vacuum_reports_bytes_and_search_still_finds(llmctl: Llmctl, hub_path: str) -> None:
     found = json.loads(llmctl("db", "vacuum", "--json").stdout)
     assert found["bytes_after"] <= found["bytes_before"] + 4096  # nothing to win here: a page more or less
     assert "good" in llmctl("chats", "search", "morning").stdout
 
 
-def test_secret_is_scrubbed_from_every_byte_and_never_shown(llmctl, hub):
+def test_secret_is_scrubbed_from_every_byte_and_never_shown(llmctl: Llmctl, hub_path: str) -> None:
     llmctl("chat", "-m", "echo", f"my password is {SECRET}, keep it", "--name", "leak", check=True)
     # Into the file itself: what is left in unused pages counts too.
-    execute(hub, "PRAGMA wal_checkpoint(TRUNCATE)")
-    assert SECRET.encode() in Path(hub).read_bytes()
+    execute(hub_path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    assert SECRET.encode() in Path(hub_path).read_bytes()
     counted = llmctl("db", "scrub", "-", "--dry-run", "--json", input=SECRET + "\n")
     assert {row["place"] for row in json.loads(counted.stdout)} >= {"messages.content", "network_calls.body"}
     assert SECRET in llmctl("chats", "show", "leak").stdout
@@ -219,34 +207,34 @@ def test_secret_is_scrubbed_from_every_byte_and_never_shown(llmctl, hub):
     assert SECRET not in done.stdout + done.stderr
     assert "[scrubbed]" in llmctl("chats", "show", "leak").stdout
     assert "my password is [scrubbed], keep it" in llmctl("chats", "show", "leak", "--json").stdout
-    for path in Path(hub).parent.glob("hub.db*"):
+    for path in Path(hub_path).parent.glob("hub.db*"):
         assert SECRET.encode() not in path.read_bytes()
         assert b"horsey" not in path.read_bytes()
     assert llmctl("db", "check").returncode == 0
     assert llmctl("chat", "-m", "echo", "and on", "--chat", "leak").returncode == 0
 
 
-def test_secret_on_the_command_line_is_refused(llmctl, hub):
+def test_secret_on_the_command_line_is_refused(llmctl: Llmctl, hub_path: str) -> None:
     done = llmctl("db", "scrub", SECRET)
     assert done.returncode == 2
     assert SECRET not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("secret", ["", "\n", "short\n", "completed\n"])
-def test_what_is_no_secret_is_refused(llmctl, hub, secret):
+def test_what_is_no_secret_is_refused(llmctl: Llmctl, hub_path: str, secret: str) -> None:
     assert llmctl("db", "scrub", "-", input=secret).returncode == 2
 
 
-def test_copy_that_still_holds_the_secret_is_named(llmctl, hub):
+def test_copy_that_still_holds_the_secret_is_named(llmctl: Llmctl, hub_path: str) -> None:
     llmctl("chat", "-m", "echo", SECRET, check=True)
-    execute(hub, f"PRAGMA user_version={ddl.VERSION}")
-    llmctl("db", "backup", f"{hub}.20260102.mine.bak", check=True)
+    execute(hub_path, f"PRAGMA user_version={ddl.VERSION}")
+    llmctl("db", "backup", f"{hub_path}.20260102.mine.bak", check=True)
     done = llmctl("db", "scrub", "-", input=SECRET)
     assert done.returncode == 0
     assert "mine.bak" in done.stderr
 
 
-def test_query_answers_in_every_format(llmctl, hub):
+def test_query_answers_in_every_format(llmctl: Llmctl, hub_path: str) -> None:
     sql = "SELECT chat, role, content, 1 AS n, 2 AS n FROM v_messages ORDER BY seq LIMIT 1"
     assert llmctl("db", "query", sql).stdout == "greeting\tuser\tgood morning\t1\t2\n"
     row = {"chat": "greeting", "role": "user", "content": "good morning", "n": 1, "n_2": 2}
@@ -257,7 +245,7 @@ def test_query_answers_in_every_format(llmctl, hub):
     assert llmctl("db", "query", "-", input=sql).stdout.startswith("greeting\t")
 
 
-def test_query_takes_values(llmctl, hub):
+def test_query_takes_values(llmctl: Llmctl, hub_path: str) -> None:
     sql = "SELECT count(*) FROM v_messages WHERE chat = :chat AND seq >= :seq"
     assert llmctl("db", "query", sql, "-p", "chat=greeting", "-p", "seq:=2").stdout == "1\n"
     done = llmctl("db", "query", sql, "-p", "chat=greeting")
@@ -265,7 +253,7 @@ def test_query_takes_values(llmctl, hub):
     assert '":seq"' in done.stderr
 
 
-def test_query_to_a_pipe_gets_every_row(llmctl, hub):
+def test_query_to_a_pipe_gets_every_row(llmctl: Llmctl, hub_path: str) -> None:
     sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i FROM n"
     done = llmctl("db", "query", sql)
     assert len(done.stdout.splitlines()) == 3000
@@ -284,36 +272,31 @@ def test_query_to_a_pipe_gets_every_row(llmctl, hub):
         *("UPDATE sqlite_master SET sql = ''", "PRAGMA writable_schema=1", "EXPLAIN DELETE FROM chats"),
     ],
 )
-def test_query_that_is_no_reading_is_a_usage_error_and_changes_nothing(llmctl, hub, sql, tmp_path):
-    before = Path(hub).read_bytes()
+def test_query_that_is_no_reading_is_a_usage_error_and_changes_nothing(
+    llmctl: Llmctl, hub_path: str, sql: Any, tmp_path: Path
+) -> None:
+    before = Path(hub_path).read_bytes()
     done = llmctl("db", "query", sql)
     assert (done.returncode, done.stdout) == (2, "")
-    assert Path(hub).read_bytes() == before
+    assert Path(hub_path).read_bytes() == before
     assert not (tmp_path / "other.db").exists()
 
 
-def test_query_may_look_at_the_catalogue_and_into_json(llmctl, hub):
+def test_query_may_look_at_the_catalogue_and_into_json(llmctl: Llmctl, hub_path: str) -> None:
     for sql in ("PRAGMA table_info(chats)", "SELECT name FROM sqlite_master", "SELECT * FROM json_each('[1]')"):
         assert llmctl("db", "query", sql).stdout
 
 
-def test_query_that_takes_forever_ends_with_ctrl_c(hub, env, tmp_path):
+def test_query_that_takes_forever_ends_with_ctrl_c(llmctl: Llmctl, hub_path: str) -> None:
     sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "llmctl", "db", "query", sql],
-        env=env,
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    # The query works when the process has used more processor time than it takes to start.
-    while _cpu_seconds(process.pid) < 1.0:
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == -signal.SIGINT
-    assert b"Traceback" not in process.stderr.read()
+    with llmctl.start("db", "query", sql) as running:
+        # The query works when the process has used more processor time than it takes to start.
+        wait_until(lambda: _cpu_seconds(running.pid) >= 1.0)
+        done = running.kill(signal.SIGINT)
+    assert done.returncode == -signal.SIGINT
+    assert "Traceback" not in done.stderr
 
 
-def _cpu_seconds(pid):
+def _cpu_seconds(pid: Any) -> Any:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.acceptance.processes import Llmctl
-from tests.fakes.openai_others import vectors
+from tests.fakes.openai_endpoints import vectors
 from tests.fakes.openai_server import STALL, FakeServer, Reply, refusal
+from tests.harness import Llmctl, query_dicts
 
 KEY = "sk-proj-abcdefghijklmnop1234567890"
 
 
-def rows(env, sql):
-    connection = sqlite3.connect(env["LLMCTL_DB"])
-    connection.row_factory = sqlite3.Row
-    try:
-        return [dict(row) for row in connection.execute(sql)]
-    finally:
-        connection.close()
-
-
 @pytest.fixture
-def server(env):
+def server(env: dict[str, str]) -> Iterator[FakeServer]:
     """A fake of OpenAI's embeddings, with a key in the environment."""
     with FakeServer() as server:
         env |= {"OPENAI_API_KEY": KEY, "OPENAI_API_BASE": server.url}
@@ -35,7 +28,7 @@ def server(env):
 # ---------------------------------------------------------------- what is a text
 
 
-def test_each_argument_and_each_file_is_a_text(llmctl, server, tmp_path):
+def test_each_argument_and_each_file_is_a_text(llmctl: Llmctl, server: FakeServer, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("from a file\nof two lines\n")
     done = llmctl("embed", "one", "two words", "-a", "a.txt")
     assert done.returncode == 0, done.stderr
@@ -47,7 +40,7 @@ def test_each_argument_and_each_file_is_a_text(llmctl, server, tmp_path):
     assert [json.loads(line) for line in done.stdout.splitlines()] == [[0, 3], [1, 9], [2, 24]]
 
 
-def test_what_is_piped_in_is_one_text_or_one_a_line(llmctl, server):
+def test_what_is_piped_in_is_one_text_or_one_a_line(llmctl: Llmctl, server: FakeServer) -> None:
     llmctl("embed", input="one\ntwo\r\n\nthree\n", check=True)
     llmctl("embed", "--lines", input="one\ntwo\r\n\nthree\n", check=True)
     llmctl("embed", "zero", "-", input="piped", check=True)
@@ -65,10 +58,12 @@ def test_what_is_piped_in_is_one_text_or_one_a_line(llmctl, server):
         (("x", "--batch", "0"), 2, "--batch"),
         (("x", "-m", ""), 2, "--model"),
         (("x", "-o", "dimensions"), 2, "K=V"),
-        (("x", "--output", "no/such/folder"), 2, "no such folder"),
+        (("x", "--output", "no/such/folder"), 2, "folder does not exist"),
     ],
 )
-def test_what_cannot_be_embedded_is_refused_before_anything_is_sent(llmctl, server, arguments, code, says):
+def test_what_cannot_be_embedded_is_refused_before_anything_is_sent(
+    llmctl: Llmctl, server: FakeServer, arguments: tuple[Any, ...], code: int, says: str
+) -> None:
     done = llmctl("embed", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr
@@ -78,7 +73,9 @@ def test_what_cannot_be_embedded_is_refused_before_anything_is_sent(llmctl, serv
 # ---------------------------------------------------------------- what comes out
 
 
-def test_json_holds_vectors_and_the_numbers_of_the_ledger(llmctl, server, env):
+def test_json_holds_vectors_and_the_numbers_of_the_ledger(
+    llmctl: Llmctl, server: FakeServer, env: dict[str, str]
+) -> None:
     done = llmctl("embed", "--json", "--batch", "2", "a", "bb", "ccc", "-o", "dimensions=2")
     found = json.loads(done.stdout)
     assert found["embeddings"] == [
@@ -89,14 +86,14 @@ def test_json_holds_vectors_and_the_numbers_of_the_ledger(llmctl, server, env):
     assert (found["status"], found["provider"], found["model"]) == ("completed", "openai", "fake-embed-1")
     assert found["usage"] == {"input_tokens": 9, "output_tokens": 0, "total_tokens": 9, "cached_tokens": 0}
     assert found["dimensions"] == 2
-    ledger = rows(env, "SELECT * FROM requests ORDER BY created_at")
+    ledger = query_dicts(env, "SELECT * FROM requests ORDER BY created_at")
     assert found["request_ids"] == [row["id"] for row in ledger]
     assert [row["input_tokens"] for row in ledger] == [6, 3]
     assert found["cost"] == pytest.approx(sum(row["cost"] for row in ledger))
     assert [request.json["dimensions"] for request in server.requests] == [2, 2]
 
 
-def test_jsonl_names_text_and_file(llmctl, server, tmp_path):
+def test_jsonl_names_text_and_file(llmctl: Llmctl, server: FakeServer, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x\ny\n")
     done = llmctl("embed", "--jsonl", "--lines", "-a", "a.txt")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
@@ -105,7 +102,7 @@ def test_jsonl_names_text_and_file(llmctl, server, tmp_path):
     ]
 
 
-def test_output_is_written_whole_or_not_at_all(llmctl, server, tmp_path):
+def test_output_is_written_whole_or_not_at_all(llmctl: Llmctl, server: FakeServer, tmp_path: Path) -> None:
     assert llmctl("embed", "a", "b", "--output", "v.txt").stdout == ""
     assert (tmp_path / "v.txt").read_text() == "[0.0,1.0]\n[1.0,1.0]\n"
     server._answers.clear()
@@ -114,7 +111,7 @@ def test_output_is_written_whole_or_not_at_all(llmctl, server, tmp_path):
     assert (tmp_path / "v.txt").read_text() == "[0.0,1.0]\n[1.0,1.0]\n"
 
 
-def test_echo_embeds_offline_the_same_each_time(llmctl):
+def test_echo_embeds_offline_the_same_each_time(llmctl: Llmctl) -> None:
     first, second = (llmctl("embed", "-m", "echo", "hello").stdout for _ in range(2))
     assert first == second
     assert len(json.loads(first)) == 16
@@ -124,22 +121,24 @@ def test_echo_embeds_offline_the_same_each_time(llmctl):
 # ---------------------------------------------------------------- the ledger
 
 
-def test_request_is_of_its_type_with_attempts_and_without_the_key(llmctl, server, env):
+def test_request_is_of_its_type_with_attempts_and_without_the_key(
+    llmctl: Llmctl, server: FakeServer, env: dict[str, str]
+) -> None:
     server._answers.clear()
     server.answer(refusal(429, "slow down", {"retry-after": "0"}), vectors)
     done = llmctl("embed", "secret " + KEY, "--tag", "t1", "-u")
     assert done.returncode == 0, done.stderr
-    assert "trying again" in done.stderr
+    assert "retrying in" in done.stderr
     assert "3 in, 0 out" in done.stderr
-    (request,) = rows(env, "SELECT * FROM requests")
+    (request,) = query_dicts(env, "SELECT * FROM requests")
     assert (request["type"], request["status"], request["tag"]) == ("embedding", "completed", "t1")
     assert (request["provider"], request["model"]) == ("openai", "text-embedding-3-small")
     assert (request["response_model"], request["origin"]) == ("fake-embed-1", "llmctl")
-    first, second = rows(env, "SELECT * FROM network_calls ORDER BY attempt")
+    first, second = query_dicts(env, "SELECT * FROM network_calls ORDER BY attempt")
     assert (first["status"], first["status_code"], second["status"]) == ("error", 429, "success")
     assert second["provider_request_id"] == "req-7"
     assert "text-embedding-3-small" in first["body"]
-    assert [row["status"] for row in rows(env, "SELECT status FROM jobs")] == ["completed"]
+    assert [row["status"] for row in query_dicts(env, "SELECT status FROM jobs")] == ["completed"]
     with open(env["LLMCTL_DB"], "rb") as file:
         assert KEY.encode() not in file.read()
 
@@ -154,26 +153,28 @@ def test_request_is_of_its_type_with_attempts_and_without_the_key(llmctl, server
         (500, {}, 6),
     ],
 )
-def test_failure_is_a_row_with_the_code_of_its_class(llmctl, server, env, status, more, code):
+def test_failure_is_a_row_with_the_code_of_its_class(
+    llmctl: Llmctl, server: FakeServer, env: dict[str, str], status: int, more: dict[str, Any], code: int
+) -> None:
     server._answers.clear()
     server.answer(refusal(status, "no", **more))
     done = llmctl("embed", "x", "--json", "--retries", "0")
     assert done.returncode == code
-    (request,) = rows(env, "SELECT * FROM requests")
+    (request,) = query_dicts(env, "SELECT * FROM requests")
     error = json.loads(done.stderr.splitlines()[-1])["error"]
     assert error["request_id"] == request["id"] == json.loads(done.stdout)["request_id"]
     assert (request["status"], request["status_code"], request["error_reason"]) == ("failed", status, error["reason"])
-    assert [row["status"] for row in rows(env, "SELECT status FROM jobs")] == ["failed"]
+    assert [row["status"] for row in query_dicts(env, "SELECT status FROM jobs")] == ["failed"]
 
 
-def test_no_log_keeps_the_ledger_row_alone(llmctl, server, env):
+def test_no_log_keeps_the_ledger_row_alone(llmctl: Llmctl, server: FakeServer, env: dict[str, str]) -> None:
     llmctl("embed", "private words", "-n", check=True)
-    (request,) = rows(env, "SELECT * FROM requests")
+    (request,) = query_dicts(env, "SELECT * FROM requests")
     assert (request["type"], request["input_tokens"], request["parameters"]) == ("embedding", 3, None)
-    assert rows(env, "SELECT * FROM network_calls") == []
+    assert query_dicts(env, "SELECT * FROM network_calls") == []
 
 
-def test_cap_without_a_known_price_sends_nothing(llmctl, server):
+def test_cap_without_a_known_price_sends_nothing(llmctl: Llmctl, server: FakeServer) -> None:
     done = llmctl("embed", "x", "-m", "openai:no-such-model", "--max-cost", "1")
     assert done.returncode == 7
     assert "price" in done.stderr
@@ -183,27 +184,27 @@ def test_cap_without_a_known_price_sends_nothing(llmctl, server):
     assert llmctl("embed", "x", "--max-cost", "1").returncode == 0
 
 
-def test_a_killed_run_is_pending_and_then_recovered(server, env, tmp_path):
+def test_a_killed_run_is_pending_and_then_recovered(server: FakeServer, env: dict[str, str], tmp_path: Path) -> None:
     server._answers.clear()
     server.answer(Reply(200, {"content-type": "application/json"}, (b"{", STALL), chunked=True))
-    run = Llmctl(env["HOME"], env)
+    run = Llmctl(env, env["HOME"])
     running = run.start("embed", "x")
     server.wait_for(1)
-    (request,) = rows(env, "SELECT * FROM requests")
+    (request,) = query_dicts(env, "SELECT * FROM requests")
     assert (request["type"], request["status"]) == ("embedding", "pending")
-    assert [row["status"] for row in rows(env, "SELECT status FROM network_calls")] == ["pending"]
+    assert [row["status"] for row in query_dicts(env, "SELECT status FROM network_calls")] == ["pending"]
     running.kill()
-    assert run("job", "recover").code == 0
-    (request,) = rows(env, "SELECT * FROM requests")
+    assert run("job", "recover").returncode == 0
+    (request,) = query_dicts(env, "SELECT * FROM requests")
     assert request["status"] == "interrupted"
-    assert [row["status"] for row in rows(env, "SELECT status FROM network_calls")] == ["error"]
-    assert [row["status"] for row in rows(env, "SELECT status FROM jobs")] == ["failed"]
+    assert [row["status"] for row in query_dicts(env, "SELECT status FROM network_calls")] == ["error"]
+    assert [row["status"] for row in query_dicts(env, "SELECT status FROM jobs")] == ["failed"]
 
 
 # ---------------------------------------------------------------- who embeds
 
 
-def test_environment_names_provider_and_model(llmctl, server, env):
+def test_environment_names_provider_and_model(llmctl: Llmctl, server: FakeServer, env: dict[str, str]) -> None:
     env |= {"MISTRAL_API_KEY": "m" * 32, "MISTRAL_API_BASE": server.url}
     llmctl("embed", "x", env=env | {"NODELLM_EMBEDDING_PROVIDER": "mistral"}, check=True)
     llmctl("embed", "x", env=env | {"NODELLM_EMBEDDING_MODEL": "text-embedding-3-large"}, check=True)
@@ -215,7 +216,7 @@ def test_environment_names_provider_and_model(llmctl, server, env):
     assert models == ["mistral-embed", "text-embedding-3-large", "codestral-embed", "other", "mine"]
 
 
-def test_connection_of_the_type_answers_unnamed_with_its_options(llmctl, server):
+def test_connection_of_the_type_answers_unnamed_with_its_options(llmctl: Llmctl, server: FakeServer) -> None:
     llmctl(
         "connection", "add", "openai", "--key-env", "OPENAI_API_KEY", "-m", "gpt-4o", "-o", "temperature=0", check=True
     )
@@ -240,7 +241,7 @@ def test_connection_of_the_type_answers_unnamed_with_its_options(llmctl, server)
     ]
 
 
-def test_host_without_embeddings_says_so(llmctl, env):
+def test_host_without_embeddings_says_so(llmctl: Llmctl, env: dict[str, str]) -> None:
     env["ANTHROPIC_API_KEY"] = "sk-ant-api03-abcdefghijklmnop1234"
     for reference, says in (("anthropic", "no embeddings"), (None, "name one")):
         done = llmctl("embed", "x", *(("-m", reference) if reference else ()), env=env)
@@ -248,7 +249,7 @@ def test_host_without_embeddings_says_so(llmctl, env):
         assert says in done.stderr
 
 
-def test_connection_for_vectors_is_not_talked_to(llmctl, server):
+def test_connection_for_vectors_is_not_talked_to(llmctl: Llmctl, server: FakeServer) -> None:
     llmctl("connection", "add", "vectors", "--provider", "openai", "--type", "embedding", "--base-url", server.url)
     for more in ((), ("--dry-run",)):
         done = llmctl("chat", "-m", "vectors", "hi", *more)

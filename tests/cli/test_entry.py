@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 import pytest
 
-from llmctl._fastpath import ANSWERS
-from tests.cli.cli_stage import LLMCTL, PYTHON, ROOT
+from llmctl._fastpath import STATIC_ANSWERS
+from tests.harness import LLMCTL, PYTHON, ROOT
 
 LONG_WAY = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.cli.main import main; main()"]
 
 
-@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
-def test_short_way_says_what_the_long_way_says(arguments):
+@pytest.mark.parametrize("arguments", STATIC_ANSWERS, ids=" ".join)
+def test_fast_path_prints_the_same_as_the_full_program(arguments: Any) -> None:
     short = subprocess.run([*LLMCTL, *arguments], capture_output=True)
     long = subprocess.run([*LONG_WAY, *arguments], capture_output=True)
     assert (short.returncode, short.stdout, short.stderr) == (long.returncode, long.stdout, long.stderr)
@@ -24,19 +25,19 @@ def test_short_way_says_what_the_long_way_says(arguments):
 @pytest.mark.parametrize(
     "arguments", [["help", "chats"], ["--version", "x"], ["--help", "--version"], ["completion", "bash", "x"]]
 )
-def test_what_is_not_exactly_known_goes_the_long_way(arguments):
+def test_unknown_arguments_take_the_full_program(arguments: list[str]) -> None:
     short = subprocess.run([*LLMCTL, *arguments], capture_output=True)
     long = subprocess.run([*LONG_WAY, *arguments], capture_output=True)
     assert (short.returncode, short.stdout, short.stderr) == (long.returncode, long.stdout, long.stderr)
 
 
-def test_help_is_ascii_in_80_columns():
+def test_help_is_ascii_in_80_columns() -> None:
     for name in ("help", "help-all"):
         with open(f"{ROOT}/llmctl/cli/static/{name}.txt", encoding="ascii") as file:
             assert max(len(line.rstrip("\n")) for line in file) <= 80
 
 
-def test_full_disk_is_reported_on_the_short_way_too():
+def test_full_disk_is_reported_on_the_short_way_too() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*LLMCTL, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (
@@ -45,16 +46,16 @@ def test_full_disk_is_reported_on_the_short_way_too():
     )
 
 
-def test_module_runs_like_the_program():
+def test_module_runs_like_the_program() -> None:
     done = subprocess.run([PYTHON, "-m", "llmctl", "--version"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "llmctl 0.1.0\n")
 
 
-def test_generated_files_are_up_to_date():
+def test_generated_files_are_up_to_date() -> None:
     script = (
-        "import os; from llmctl.cli.generate import generated_files;"
+        "import os; from scripts.generate import generated_files;"
         "print(*(name for name, text in generated_files().items()"
         " if not os.path.exists(name) or open(name, encoding='utf-8').read() != text))"
     )
     done = subprocess.run([PYTHON, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "\n"), f"run: python -m llmctl.cli.generate ({done.stderr})"
+    assert (done.returncode, done.stdout) == (0, "\n"), f"run: python -m scripts.generate ({done.stderr})"

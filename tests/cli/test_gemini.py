@@ -1,4 +1,4 @@
-"""Gemini through the front door: a conversation with a loopback stand-in, from the flags to the rows."""
+"""Gemini on the command line: a conversation with a loopback stand-in, from the flags to the rows."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import Run
 from tests.fakes import gemini_server as gemini
 from tests.fakes import openai_server as openai
 from tests.fakes.gemini_server import call, chunk, text, thought
-from tests.fakes.openai_server import CUT, FakeServer
+from tests.fakes.openai_server import CUT, FakeServer, json_reply
+from tests.harness import Llmctl, query
 
 KEY = "AIzaSyTest0123456789abcdef0123456789abc"
 PATH = "/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"
@@ -30,12 +29,7 @@ def server(env: dict[str, str]) -> Iterator[FakeServer]:
         yield running
 
 
-def rows(env: dict[str, str], sql: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(env["LLMCTL_DB"]) as hub:
-        return hub.execute(sql).fetchall()
-
-
-def test_turn_with_thinking_is_stored_and_given_back(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_turn_with_thinking_is_stored_and_given_back(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     server.answer(
         gemini.stream(
             chunk(thought("let me ")),
@@ -63,8 +57,8 @@ def test_turn_with_thinking_is_stored_and_given_back(server: FakeServer, llmctl:
     assert first.json["generationConfig"] == {"thinkingConfig": {"thinkingLevel": "low", "includeThoughts": True}}
     assert first.json["systemInstruction"] == {"parts": [{"text": "be brief"}]}
     counts = "SELECT input_tokens, output_tokens, cached_tokens, thinking_tokens, status FROM requests"
-    assert rows(env, counts) == [(100, 10, 40, 7, "completed")]
-    assert rows(env, "SELECT count(*) FROM network_calls WHERE request_headers LIKE '%AIza%'") == [(0,)]
+    assert query(env, counts) == [(100, 10, 40, 7, "completed")]
+    assert query(env, "SELECT count(*) FROM network_calls WHERE request_headers LIKE '%AIza%'") == [(0,)]
 
     server.answer(gemini.stream(chunk(text("Still."), reason="STOP")))
     assert llmctl("chat", "-c", "and now?").stdout == "Still.\n"
@@ -75,7 +69,7 @@ def test_turn_with_thinking_is_stored_and_given_back(server: FakeServer, llmctl:
 
 
 def test_calls_are_rows_and_their_results_go_back_together(
-    server: FakeServer, llmctl: Run, env: dict[str, str]
+    server: FakeServer, llmctl: Llmctl, env: dict[str, str]
 ) -> None:
     server.answer(
         gemini.stream(
@@ -87,7 +81,7 @@ def test_calls_are_rows_and_their_results_go_back_together(
     done = llmctl("chat", "weather?", "--json")
     assert done.returncode == 0, done.stderr
     columns = "tool_call_id, name, arguments, thought_signature"
-    assert rows(env, f"SELECT {columns} FROM tool_invocations ORDER BY name DESC") == [
+    assert query(env, f"SELECT {columns} FROM tool_invocations ORDER BY name DESC") == [
         ("call_resp-1_0", "weather", '{"city":"Berlin"}', "c2ln"),
         ("call_9", "clock", "{}", None),
     ]
@@ -99,7 +93,7 @@ def test_calls_are_rows_and_their_results_go_back_together(
 
 
 def test_conversation_moves_from_another_provider_and_back(
-    server: FakeServer, llmctl: Run, env: dict[str, str], tmp_path: Path
+    server: FakeServer, llmctl: Llmctl, env: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     calls = [{"index": 0, "id": "call_abc|1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
@@ -161,7 +155,7 @@ WAIT = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.05
     ],
 )
 def test_failure_has_the_exit_code_of_its_class(
-    server: FakeServer, llmctl: Run, reply: openai.Reply, code: int, reason: str
+    server: FakeServer, llmctl: Llmctl, reply: openai.Reply, code: int, reason: str
 ) -> None:
     server.answer(reply)
     done = llmctl("chat", "weather?", "--json", "--retries", "0")
@@ -169,17 +163,17 @@ def test_failure_has_the_exit_code_of_its_class(
     assert json.loads(done.stderr.splitlines()[-1])["error"]["reason"] == reason
 
 
-def test_quota_is_waited_for_as_long_as_google_says(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_quota_is_waited_for_as_long_as_google_says(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     server.answer(
         gemini.refusal(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota.", WAIT),
         gemini.stream(chunk(text("here"), reason="STOP")),
     )
     done = llmctl("chat", "hello")
     assert (done.returncode, done.stdout) == (0, "here\n"), done.stderr
-    assert rows(env, "SELECT attempt, status_code FROM network_calls ORDER BY attempt") == [(1, 429), (2, 200)]
+    assert query(env, "SELECT attempt, status_code FROM network_calls ORDER BY attempt") == [(1, 429), (2, 200)]
 
 
-def test_vertex_takes_a_token_from_a_command(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_vertex_takes_a_token_from_a_command(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     base = f"{server.url}beta1/projects/p/locations/global"
     added = llmctl("connection", "add", "vertex")
     assert (added.returncode, "such as https://aiplatform" in added.stderr) == (0, True)
@@ -198,7 +192,7 @@ def test_vertex_takes_a_token_from_a_command(server: FakeServer, llmctl: Run, en
     assert asked.headers["authorization"] == "Bearer ya29.token-0123456789"
 
 
-def test_compatible_api_of_google_is_reached_by_data(server: FakeServer, llmctl: Run) -> None:
+def test_compatible_api_of_google_is_reached_by_data(server: FakeServer, llmctl: Llmctl) -> None:
     base = f"{server.url}beta/openai"
     add = ("connection", "add", "gemini", "--wire", "openai-chat", "--base-url", base, "--key-env", "GEMINI_API_KEY")
     assert llmctl(*add).returncode == 0
@@ -209,9 +203,9 @@ def test_compatible_api_of_google_is_reached_by_data(server: FakeServer, llmctl:
     assert (asked.path, asked.headers["authorization"]) == ("/v1beta/openai/chat/completions", f"Bearer {KEY}")
 
 
-def test_models_are_listed(server: FakeServer, llmctl: Run) -> None:
+def test_models_are_listed(server: FakeServer, llmctl: Llmctl) -> None:
     listing = {"models": [{"name": f"models/{gemini.MODEL}", "displayName": "Gemini", "inputTokenLimit": 1000}]}
-    server.answer(gemini.json_reply(200, listing))
+    server.answer(json_reply(200, listing))
     assert llmctl("connection", "add", "gemini").returncode == 0
     done = llmctl("connection", "models", "gemini", "--json")
     assert done.returncode == 0, done.stderr
@@ -219,9 +213,9 @@ def test_models_are_listed(server: FakeServer, llmctl: Run) -> None:
     assert server.requests[-1].path == "/v1beta/models?pageSize=1000"
 
 
-def test_texts_are_embedded_in_batches_of_the_api(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_texts_are_embedded_in_batches_of_the_api(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     vectors = {"embeddings": [{"values": [0.5, 1]}, {"values": [0, -1]}], "usageMetadata": {"promptTokenCount": 4}}
-    server.answer(gemini.json_reply(200, vectors))
+    server.answer(json_reply(200, vectors))
     done = llmctl("embed", "-m", "gemini", "one", "two", "-o", "dimensions=2")
     assert done.stdout == "[0.5,1.0]\n[0.0,-1.0]\n", done.stderr
     [asked] = server.requests
@@ -233,10 +227,10 @@ def test_texts_are_embedded_in_batches_of_the_api(server: FakeServer, llmctl: Ru
         assert hub.execute(sql).fetchall() == [("embedding", "gemini", "gemini-embedding-001", 4, 1)]
 
 
-def test_picture_is_drawn_and_held_back(server: FakeServer, llmctl: Run, tmp_path: Path) -> None:
+def test_picture_is_drawn_and_held_back(server: FakeServer, llmctl: Llmctl, tmp_path: Path) -> None:
     drawn = {"inlineData": {"mimeType": "image/png", "data": b64encode(PNG).decode()}}
-    server.answer(gemini.json_reply(200, {"candidates": [{"content": {"parts": [{"text": "here"}, drawn]}}]}))
-    server.answer(gemini.json_reply(200, {"candidates": [{"finishReason": "IMAGE_SAFETY"}]}))
+    server.answer(json_reply(200, {"candidates": [{"content": {"parts": [{"text": "here"}, drawn]}}]}))
+    server.answer(json_reply(200, {"candidates": [{"finishReason": "IMAGE_SAFETY"}]}))
     done = llmctl("image", "-m", "gemini", "a lighthouse", "--output", "l.png", "-o", "aspect_ratio=16:9")
     assert (done.returncode, (tmp_path / "l.png").read_bytes()) == (0, PNG), done.stderr
     asked = server.requests[0]

@@ -7,25 +7,28 @@ import os
 import sqlite3
 import subprocess
 from base64 import b64decode
+from collections.abc import Iterator
 from email import message_from_bytes
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.acceptance.processes import LLMCTL, Llmctl
-from tests.fakes.openai_others import PNG, file, picture_at, pictures
+from tests.fakes.openai_endpoints import PNG, file, picture_at, pictures
 from tests.fakes.openai_server import FakeServer, refusal
+from tests.harness import LLMCTL, Llmctl
 
 KEY = "sk-proj-abcdefghijklmnop1234567890"
 
 
 @pytest.fixture
-def server(env):
+def server(env: dict[str, str]) -> Iterator[FakeServer]:
     with FakeServer() as server:
         env |= {"OPENAI_API_KEY": KEY, "OPENAI_API_BASE": server.url}
         yield server
 
 
-def request_of(env):
+def request_of(env: dict[str, str]) -> tuple[Any, ...]:
     connection = sqlite3.connect(env["LLMCTL_DB"])
     connection.row_factory = sqlite3.Row
     try:
@@ -36,7 +39,9 @@ def request_of(env):
         connection.close()
 
 
-def test_picture_is_written_and_counted(llmctl, server, env, tmp_path):
+def test_picture_is_written_and_counted(
+    llmctl: Llmctl, server: FakeServer, env: dict[str, str], tmp_path: Path
+) -> None:
     server.answer(pictures(PNG))
     done = llmctl("image", "a", "lighthouse", "--output", "l.png", "-o", "size=1024x1024", input="at night")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
@@ -54,7 +59,7 @@ def test_picture_is_written_and_counted(llmctl, server, env, tmp_path):
     assert KEY not in call["request_headers"]
 
 
-def test_several_pictures_are_numbered(llmctl, server, tmp_path):
+def test_several_pictures_are_numbered(llmctl: Llmctl, server: FakeServer, tmp_path: Path) -> None:
     server.answer(pictures(PNG, PNG + b"2"))
     done = llmctl("image", "x", "--output", "l.png", "-o", "n=2", "--json")
     found = json.loads(done.stdout)
@@ -65,17 +70,17 @@ def test_several_pictures_are_numbered(llmctl, server, tmp_path):
     assert found["images"][0] == {"index": 0, "media_type": "image/png", "size": len(PNG), "file": "l-1.png"}
 
 
-def test_pipe_gets_the_bytes_and_json_holds_them(env, tmp_path, server):
+def test_pipe_gets_the_bytes_and_json_holds_them(env: dict[str, str], tmp_path: Path, server: FakeServer) -> None:
     server.answer(pictures(PNG), pictures(PNG))
     script = 'llmctl image "x" | cat > piped.png; llmctl image x --output - --json > doc.json'
-    assert Llmctl(env["HOME"], env).shell(script).code == 0
+    assert Llmctl(env, env["HOME"]).shell(script).returncode == 0
     with open(os.path.join(env["HOME"], "piped.png"), "rb") as found:
         assert found.read() == PNG
     with open(os.path.join(env["HOME"], "doc.json"), encoding="utf-8") as found:
         assert b64decode(json.load(found)["images"][0]["data"]) == PNG
 
 
-def test_terminal_is_refused_before_anything_is_sent(env, server):
+def test_terminal_is_refused_before_anything_is_sent(env: dict[str, str], server: FakeServer) -> None:
     main, other = os.openpty()
     try:
         done = subprocess.run(
@@ -93,12 +98,16 @@ def test_terminal_is_refused_before_anything_is_sent(env, server):
     ("arguments", "code"),
     [((), 2), (("x", "--output", "no/such/place.png"), 2), (("x", "--output", ""), 2), (("x", "-a", "missing.png"), 3)],
 )
-def test_what_cannot_be_drawn_is_refused_before_anything_is_sent(llmctl, server, arguments, code):
+def test_what_cannot_be_drawn_is_refused_before_anything_is_sent(
+    llmctl: Llmctl, server: FakeServer, arguments: tuple[Any, ...], code: int
+) -> None:
     assert llmctl("image", *arguments).returncode == code
     assert server.requests == []
 
 
-def test_picture_to_begin_with_goes_as_a_form(llmctl, server, env, tmp_path):
+def test_picture_to_begin_with_goes_as_a_form(
+    llmctl: Llmctl, server: FakeServer, env: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "old.png").write_bytes(PNG + b"\r\n--x")
     server.answer(pictures(PNG))
     llmctl("image", "at night", "-a", "old.png", "--output", "new.png", check=True)
@@ -113,7 +122,9 @@ def test_picture_to_begin_with_goes_as_a_form(llmctl, server, env, tmp_path):
     assert "PNG" not in call["body"]
 
 
-def test_picture_that_is_an_address_is_fetched_without_the_key(llmctl, server, tmp_path):
+def test_picture_that_is_an_address_is_fetched_without_the_key(
+    llmctl: Llmctl, server: FakeServer, tmp_path: Path
+) -> None:
     server.answer(picture_at(f"http://127.0.0.1:{server.port}/tmp/x.png"), file(PNG))
     done = llmctl("image", "x", "--output", "l.png", "--json")
     assert done.returncode == 0, done.stderr
@@ -122,7 +133,9 @@ def test_picture_that_is_an_address_is_fetched_without_the_key(llmctl, server, t
     assert (server.requests[1].path, "authorization" in server.requests[1].headers) == ("/tmp/x.png", False)
 
 
-def test_picture_at_another_private_address_is_not_fetched(llmctl, server, env, tmp_path):
+def test_picture_at_another_private_address_is_not_fetched(
+    llmctl: Llmctl, server: FakeServer, env: dict[str, str], tmp_path: Path
+) -> None:
     server.answer(picture_at(f"http://localhost:{server.port}/tmp/x.png"), file(PNG))
     done = llmctl("image", "x", "--output", "l.png")
     assert done.returncode == 2, done.stderr
@@ -132,7 +145,7 @@ def test_picture_at_another_private_address_is_not_fetched(llmctl, server, env, 
     assert request["status"] == "completed"
 
 
-def test_failure_writes_nothing(llmctl, server, env, tmp_path):
+def test_failure_writes_nothing(llmctl: Llmctl, server: FakeServer, env: dict[str, str], tmp_path: Path) -> None:
     server.answer(refusal(400, "no such picture", code="content_policy_violation"))
     done = llmctl("image", "x", "--output", "l.png", "--json")
     assert done.returncode == 5
@@ -142,7 +155,7 @@ def test_failure_writes_nothing(llmctl, server, env, tmp_path):
     assert not list(tmp_path.glob("*.png*"))
 
 
-def test_echo_draws_offline_the_same_each_time(llmctl, tmp_path):
+def test_echo_draws_offline_the_same_each_time(llmctl: Llmctl, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         llmctl("image", "-m", "echo", "a lighthouse", "--output", name, check=True)
     data = (tmp_path / "a.png").read_bytes()
@@ -154,8 +167,8 @@ def test_echo_draws_offline_the_same_each_time(llmctl, tmp_path):
     assert len(json.loads(done.stdout)["images"]) == 3
 
 
-def test_host_that_draws_nothing_says_so(llmctl, env):
+def test_host_that_draws_nothing_says_so(llmctl: Llmctl, env: dict[str, str]) -> None:
     env["ANTHROPIC_API_KEY"] = "sk-ant-api03-abcdefghijklmnop1234"
     done = llmctl("image", "x", "--output", "l.png", "-m", "anthropic:m1", env=env)
     assert done.returncode == 2
-    assert "draws nothing" in done.stderr
+    assert "cannot make images" in done.stderr

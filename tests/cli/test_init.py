@@ -1,106 +1,103 @@
 """``llmctl init``: made, found, adopted, renamed, emitted; and again without a change."""
 
+from __future__ import annotations
+
 import json
 import os
 import socket
-import sqlite3
 import stat
-import subprocess
-import sys
 import threading
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.store import orm_made
-
-
-def query(path, sql):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(sql).fetchall()
+from tests.fakes import orm_hubs
+from tests.harness import Llmctl, query
 
 
 @pytest.fixture
-def hub(env):
+def hub_path(env: dict[str, str]) -> str:
     return env["LLMCTL_DB"]
 
 
-def test_init_makes_a_hub_and_says_where(llmctl, hub):
+def test_init_makes_a_hub_and_says_where(llmctl: Llmctl, hub_path: str) -> None:
     done = llmctl("init")
-    assert (done.returncode, done.stdout) == (0, f"{hub}\n")
-    assert f'made the hub "{hub}"' in done.stderr
-    assert stat.S_IMODE(os.stat(hub).st_mode) == 0o600
-    assert query(hub, "SELECT bootstrapped FROM user_settings") == [(1,)]
+    assert (done.returncode, done.stdout) == (0, f"{hub_path}\n")
+    assert f'created hub "{hub_path}"' in done.stderr
+    assert stat.S_IMODE(os.stat(hub_path).st_mode) == 0o600
+    assert query(hub_path, "SELECT bootstrapped FROM user_settings") == [(1,)]
 
 
-def test_init_again_changes_nothing(llmctl, hub):
+def test_init_again_changes_nothing(llmctl: Llmctl, hub_path: str) -> None:
     llmctl("init", check=True)
-    before = {path.name: path.read_bytes() for path in Path(hub).parent.glob("*.*")}
+    before = {path.name: path.read_bytes() for path in Path(hub_path).parent.glob("*.*")}
     again = llmctl("init")
     assert again.returncode == 0
     assert "made" not in again.stderr
     assert "wrote" not in again.stderr
-    assert {path.name: path.read_bytes() for path in Path(hub).parent.glob("*.*")} == before
+    assert {path.name: path.read_bytes() for path in Path(hub_path).parent.glob("*.*")} == before
 
 
-def test_init_makes_missing_folders_for_this_user_only(llmctl, env, tmp_path):
+def test_init_makes_missing_folders_for_this_user_only(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
     place = tmp_path / "a" / "b" / "hub.db"
     llmctl("--db", str(place), "init", check=True)
     assert stat.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o700
 
 
-def test_init_without_a_home_says_what_to_set(llmctl):
+def test_init_without_a_home_says_what_to_set(llmctl: Llmctl) -> None:
     done = llmctl("init", env={"PATH": os.environ["PATH"]})
     assert done.returncode == 4
     assert "set LLMCTL_DB" in done.stderr
 
 
-def test_init_makes_connections_for_keys_in_the_environment(llmctl, env, hub):
+def test_init_makes_connections_for_keys_in_the_environment(llmctl: Llmctl, env: dict[str, str], hub_path: str) -> None:
     keys = {"OPENAI_API_KEY": "sk-1234567890abcdef", "GROQ_API_KEY": "gsk_1234567890abcdef"}
     done = llmctl("init", "--json", env=env | keys)
     report = json.loads(done.stdout)
     assert [(c["name"], c["new"]) for c in report["connections"]] == [("openai", True), ("groq", True)]
     assert report["default_connection"] == "openai"
-    assert query(hub, "SELECT name, data FROM model_connections WHERE name <> 'echo' ORDER BY rowid") == [
+    assert query(hub_path, "SELECT name, data FROM model_connections WHERE name <> 'echo' ORDER BY rowid") == [
         ("openai", '{"key":"env:OPENAI_API_KEY"}'),
         ("groq", '{"key":"env:GROQ_API_KEY"}'),
     ]
-    assert 'made the connection "openai"' in done.stderr
+    assert 'added connection "openai"' in done.stderr
     assert 'connection used when none is named: "openai"' in done.stderr
     again = json.loads(llmctl("init", "--json", env=env | keys).stdout)
     assert [c["new"] for c in again["connections"]] == [False, False]
-    for name in os.listdir(os.path.dirname(hub)):
-        path = os.path.join(os.path.dirname(hub), name)
+    for name in os.listdir(os.path.dirname(hub_path)):
+        path = os.path.join(os.path.dirname(hub_path), name)
         if os.path.isfile(path):
             assert b"1234567890abcdef" not in Path(path).read_bytes()
 
 
-def test_init_keeps_the_default_that_was_chosen(llmctl, env):
+def test_init_keeps_the_default_that_was_chosen(llmctl: Llmctl, env: dict[str, str]) -> None:
     keys = env | {"OPENAI_API_KEY": "sk-1234567890abcdef", "GROQ_API_KEY": "gsk_1234567890abcdef"}
     llmctl("init", env=keys, check=True)
     llmctl("connection", "default", "groq", check=True)
     assert json.loads(llmctl("init", "--json", env=keys).stdout)["default_connection"] == "groq"
 
 
-def test_init_without_detection_looks_for_nothing(llmctl, env):
+def test_init_without_detection_looks_for_nothing(llmctl: Llmctl, env: dict[str, str]) -> None:
     done = llmctl("init", "--no-detect", "--json", env=env | {"OPENAI_API_KEY": "sk-1234567890abcdef"})
     assert json.loads(done.stdout)["connections"] == []
-    assert 'only "echo"' in done.stderr
+    assert 'except "echo"' in done.stderr
 
 
 @contextmanager
-def local_server():
+def local_server() -> Iterator[Any]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             body = b'{"data":[{"id":"nomic-embed-text"},{"id":"qwen3:8b"}]}'
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_):
+        def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -112,31 +109,31 @@ def local_server():
         server.server_close()
 
 
-def test_init_finds_a_local_server_and_a_chat_model(llmctl, env, hub):
+def test_init_finds_a_local_server_and_a_chat_model(llmctl: Llmctl, env: dict[str, str], hub_path: str) -> None:
     with local_server() as port:
         report = json.loads(llmctl("init", "--json", env=env | {"OLLAMA_HOST": f"127.0.0.1:{port}"}).stdout)
     assert [(c["name"], c["model"]) for c in report["connections"]] == [("ollama", "qwen3:8b")]
     assert report["default_connection"] == "ollama"
-    data = json.loads(query(hub, "SELECT data FROM model_connections WHERE name = 'ollama'")[0][0])
+    data = json.loads(query(hub_path, "SELECT data FROM model_connections WHERE name = 'ollama'")[0][0])
     assert data["base_url"].endswith(f":{port}/v1")
 
 
-def test_init_does_not_wait_for_a_server_that_is_silent(llmctl, env):
+def test_init_does_not_wait_for_a_server_that_is_silent(llmctl: Llmctl, env: dict[str, str]) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]
         report = json.loads(llmctl("init", "--json", env=env | {"OLLAMA_HOST": f"127.0.0.1:{port}"}).stdout)
     assert report["connections"] == []
 
 
-def test_init_writes_the_schema_and_its_config_beside_the_hub(llmctl, hub, tmp_path):
+def test_init_writes_the_schema_and_its_config_beside_the_hub(llmctl: Llmctl, hub_path: str, tmp_path: Path) -> None:
     llmctl("init", check=True)
     schema = (tmp_path / "schema.prisma").read_text()
     assert "model Chat {" in schema
     assert "url" not in schema.partition("datasource")[2].partition("}")[0]
-    assert f"file:{hub}" in (tmp_path / "prisma.config.ts").read_text()
+    assert f"file:{hub_path}" in (tmp_path / "prisma.config.ts").read_text()
 
 
-def test_init_writes_for_the_prisma_that_is_asked_for_and_remembers_it(llmctl, tmp_path):
+def test_init_writes_for_the_prisma_that_is_asked_for_and_remembers_it(llmctl: Llmctl, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     llmctl("init", "--prisma", "app", "--prisma-major", "6", "--prisma-provider", "postgresql", check=True)
     schema = (tmp_path / "app" / "schema.prisma").read_text()
@@ -149,23 +146,23 @@ def test_init_writes_for_the_prisma_that_is_asked_for_and_remembers_it(llmctl, t
     assert not (tmp_path / "schema.prisma").exists()
 
 
-def test_init_writes_no_schema_when_told_so(llmctl, tmp_path):
+def test_init_writes_no_schema_when_told_so(llmctl: Llmctl, tmp_path: Path) -> None:
     llmctl("init", "--no-prisma", check=True)
     assert not (tmp_path / "schema.prisma").exists()
     assert llmctl("init", "--no-prisma", "--prisma-major", "6").returncode == 2
 
 
-def test_hub_that_moved_gets_its_schema_beside_itself(llmctl, hub, tmp_path):
+def test_hub_that_moved_gets_its_schema_beside_itself(llmctl: Llmctl, hub_path: str, tmp_path: Path) -> None:
     llmctl("init", check=True)
     before = (tmp_path / "schema.prisma").read_text()
     (tmp_path / "new").mkdir()
-    os.rename(hub, tmp_path / "new" / "hub.db")
+    os.rename(hub_path, tmp_path / "new" / "hub.db")
     llmctl("--db", "new/hub.db", "init", "--field", "chats.user_id:text", check=True)
     assert (tmp_path / "schema.prisma").read_text() == before
     assert "userId" in (tmp_path / "new" / "schema.prisma").read_text()
 
 
-def test_schema_that_the_user_changed_is_left_alone(llmctl, tmp_path):
+def test_schema_that_the_user_changed_is_left_alone(llmctl: Llmctl, tmp_path: Path) -> None:
     llmctl("init", check=True)
     file = tmp_path / "schema.prisma"
     file.write_text(file.read_text() + "\nmodel Mine {\n  id String @id\n}\n")
@@ -173,34 +170,36 @@ def test_schema_that_the_user_changed_is_left_alone(llmctl, tmp_path):
     done = llmctl("init", "--field", "chats.user_id:text", "--json")
     assert file.read_text() == edited
     assert "userId" in (tmp_path / "schema.prisma.new").read_text()
-    assert "somebody changed it" in done.stderr
+    assert "because it was edited" in done.stderr
     assert {"path": f"{file}.new", "state": "edited"} in json.loads(done.stdout)["files"]
 
 
-def test_schema_of_another_hub_in_the_folder_is_left_alone(llmctl, tmp_path):
+def test_schema_of_another_hub_in_the_folder_is_left_alone(llmctl: Llmctl, tmp_path: Path) -> None:
     (tmp_path / "schema.prisma").write_text("// mine\n")
     assert llmctl("init").returncode == 0
     assert (tmp_path / "schema.prisma").read_text() == "// mine\n"
 
 
-def test_init_where_the_schema_cannot_be_written_says_what_to_do(llmctl):
+def test_init_where_the_schema_cannot_be_written_says_what_to_do(llmctl: Llmctl) -> None:
     done = llmctl("init", "--prisma", "/proc/nowhere/schema.prisma")
     assert done.returncode == 2
-    assert "--prisma PATH" in done.stderr
+    assert "--prisma" in done.stderr
 
 
-def test_init_gives_tables_names_on_a_new_hub(llmctl, hub):
+def test_init_gives_tables_names_on_a_new_hub(llmctl: Llmctl, hub_path: str) -> None:
     llmctl("init", "--table", "chats=Assistant Chats", "--table", "jobs=a=b", check=True)
-    assert query(hub, 'SELECT count(*) FROM "Assistant Chats"') == [(0,)]
-    assert query(hub, 'SELECT count(*) FROM "a=b"') == [(0,)]
+    assert query(hub_path, 'SELECT count(*) FROM "Assistant Chats"') == [(0,)]
+    assert query(hub_path, 'SELECT count(*) FROM "a=b"') == [(0,)]
     assert llmctl("chat", "-m", "echo", "hello").returncode == 0
 
 
-def test_init_gives_tables_names_on_a_hub_in_use_and_nobody_repeats_them(llmctl, hub, tmp_path):
+def test_init_gives_tables_names_on_a_hub_in_use_and_nobody_repeats_them(
+    llmctl: Llmctl, hub_path: str, tmp_path: Path
+) -> None:
     llmctl("chat", "-m", "echo", "hello", check=True)
     done = llmctl("init", "--table", "chats=talks")
     assert done.returncode == 0
-    assert 'the table "chats" is called "talks" now' in done.stderr
+    assert 'renamed table "chats" to "talks"' in done.stderr
     assert json.loads(llmctl("chats", "list", "--json").stdout)[0]["model"] == "echo"
     assert '@@map("talks")' in (tmp_path / "schema.prisma").read_text()
     assert llmctl("schema", "check").returncode == 0
@@ -214,50 +213,42 @@ def test_init_gives_tables_names_on_a_hub_in_use_and_nobody_repeats_them(llmctl,
         (["--table", "chats=v_jobs"], "taken"),
         (["--table", "chats=x", "--table", "chats=y"], "two names"),
         (["--field", "chats.name:text"], "column of llmctl's own"),
-        (["--field", "chats.x:blob"], "there are text, integer"),
+        (["--field", "chats.x:blob"], "choose one of: text, integer"),
         (["--field", "chat.x:text"], 'no table "chat"'),
         (["--prisma-major", "5"], "5"),
     ],
 )
-def test_impossible_wishes_are_usage_errors_and_change_nothing(llmctl, hub, arguments, said):
+def test_invalid_options_are_usage_errors_and_change_nothing(
+    llmctl: Llmctl, hub_path: str, arguments: list[str], said: str
+) -> None:
     llmctl("init", check=True)
-    before = query(hub, "SELECT name, sql FROM sqlite_master")
+    before = query(hub_path, "SELECT name, sql FROM sqlite_master")
     done = llmctl("init", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
-    assert query(hub, "SELECT name, sql FROM sqlite_master") == before
+    assert query(hub_path, "SELECT name, sql FROM sqlite_master") == before
 
 
-def test_impossible_names_make_no_hub(llmctl, hub):
+def test_impossible_names_make_no_hub(llmctl: Llmctl, hub_path: str) -> None:
     assert llmctl("init", "--table", "chats=jobs").returncode == 2
-    assert not os.path.exists(hub)
+    assert not os.path.exists(hub_path)
 
 
-def test_tables_are_not_renamed_under_a_running_turn(llmctl, env, hub, tmp_path):
+def test_tables_are_not_renamed_under_a_running_turn(
+    llmctl: Llmctl, env: dict[str, str], hub_path: str, tmp_path: Path
+) -> None:
     llmctl("init", check=True)
-    slow = subprocess.Popen(
-        [sys.executable, "-m", "llmctl", "chat", "-m", "echo", "one two", "-o", "delay=5"],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        env=env,
-        cwd=tmp_path,
-    )
-    try:
-        while not query(hub, "SELECT 1 FROM jobs WHERE status = 'running'"):
-            assert slow.poll() is None
+    with llmctl.start("chat", "-m", "echo", "one two", "-o", "stall=300", "-o", "after=1") as chat:
+        chat.wait_for_output("one")
         done = llmctl("init", "--table", "chats=talks", "--json")
-        assert done.returncode == 9
-        assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "locked"
-    finally:
-        slow.kill()
-        slow.communicate()
+        assert (done.returncode, done.error["code"]) == (9, "locked")
     assert llmctl("init", "--table", "chats=talks").returncode == 0
 
 
-def test_init_adopts_a_database_of_the_orm(llmctl, env, tmp_path):
+def test_init_adopts_a_database_of_the_orm(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
     path = str(tmp_path / "app.db")
-    orm_made.make(path, chat=', "userId" TEXT NOT NULL DEFAULT "u1"')
-    orm_made.fill(path)
+    orm_hubs.make_orm_hub(path, chat=', "userId" TEXT NOT NULL DEFAULT "u1"')
+    orm_hubs.fill_orm_hub(path)
     refused = llmctl("--db", path, "init")
     assert refused.returncode == 13
     assert "--adopt" in refused.stderr
@@ -277,41 +268,34 @@ def test_init_adopts_a_database_of_the_orm(llmctl, env, tmp_path):
     assert "a hub already" in again.stderr
 
 
-def test_init_adopts_nothing_where_nothing_is(llmctl, hub):
+def test_init_adopts_nothing_where_nothing_is(llmctl: Llmctl, hub_path: str) -> None:
     done = llmctl("init", "--adopt")
     assert done.returncode == 3
-    assert not os.path.exists(hub)
+    assert not os.path.exists(hub_path)
 
 
-def test_hub_in_memory_cannot_be_set_up(llmctl):
+def test_hub_in_memory_cannot_be_set_up(llmctl: Llmctl) -> None:
     assert llmctl("--db", ":memory:", "init").returncode == 2
 
 
 @pytest.mark.slow
-def test_twenty_inits_at_once_all_succeed(env, hub, tmp_path):
-    command = [sys.executable, "-m", "llmctl", "init", "--table", "chats=talks", "--field", "chats.user_id:text"]
-    keys = env | {"OPENAI_API_KEY": "sk-1234567890abcdef"}
-    processes = [
-        subprocess.Popen(command, env=keys, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(20)
-    ]
-    outputs = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 20, outputs
-    assert query(hub, "PRAGMA integrity_check") == [("ok",)]
-    assert query(hub, "SELECT count(*) FROM model_connections") == [(2,)]
+def test_twenty_inits_at_once_all_succeed(llmctl: Llmctl, hub_path: str) -> None:
+    llmctl = llmctl.with_env(OPENAI_API_KEY="sk-1234567890abcdef")
+    command = ("init", "--table", "chats=talks", "--field", "chats.user_id:text")
+    processes = [llmctl.start(*command) for _ in range(20)]
+    results = [process.wait() for process in processes]
+    assert [result.returncode for result in results] == [0] * 20, results
+    assert query(hub_path, "PRAGMA integrity_check") == [("ok",)]
+    assert query(hub_path, "SELECT count(*) FROM model_connections") == [(2,)]
 
 
 @pytest.mark.slow
-def test_first_chats_at_once_with_a_key_in_the_environment_all_succeed(env, hub, tmp_path):
-    command = [sys.executable, "-m", "llmctl", "chat", "-m", "echo", "hello"]
-    keys = env | {"OPENAI_API_KEY": "sk-1234567890abcdef", "GROQ_API_KEY": "gsk_1234567890abcdef"}
-    processes = [
-        subprocess.Popen(command, env=keys, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(20)
-    ]
-    outputs = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 20, outputs
-    assert query(hub, "SELECT name FROM model_connections ORDER BY name") == [("echo",), ("groq",), ("openai",)]
+def test_first_chats_at_once_with_a_key_in_the_environment_all_succeed(llmctl: Llmctl, hub_path: str) -> None:
+    llmctl = llmctl.with_env(OPENAI_API_KEY="sk-1234567890abcdef", GROQ_API_KEY="gsk_1234567890abcdef")
+    processes = [llmctl.start("chat", "-m", "echo", "hello") for _ in range(20)]
+    results = [process.wait() for process in processes]
+    assert [result.returncode for result in results] == [0] * 20, results
+    assert query(hub_path, "SELECT name FROM model_connections ORDER BY name") == [("echo",), ("groq",), ("openai",)]
 
 
 @pytest.mark.parametrize(
@@ -324,16 +308,16 @@ def test_first_chats_at_once_with_a_key_in_the_environment_all_succeed(env, hub,
         ("json", '{"a": [1]}', '{"a":[1]}'),
     ],
 )
-def test_chat_fills_a_field_of_its_type(llmctl, hub, type, given, kept):
+def test_chat_fills_a_field_of_its_type(llmctl: Llmctl, hub_path: str, type: str, given: str, kept: str | int) -> None:
     llmctl("init", "--field", f"chats.own:{type}", check=True)
     llmctl("chat", "-m", "echo", "hello", "--metadata", f"own={given}", check=True)
-    assert query(hub, "SELECT own FROM chats") == [(kept,)]
+    assert query(hub_path, "SELECT own FROM chats") == [(kept,)]
 
 
 @pytest.mark.parametrize(("type", "given"), [("integer", "x"), ("boolean", "x"), ("datetime", "soon"), ("json", "7")])
-def test_value_that_does_not_fit_a_field_is_a_usage_error(llmctl, hub, type, given):
+def test_value_that_does_not_fit_a_field_is_a_usage_error(llmctl: Llmctl, hub_path: str, type: str, given: str) -> None:
     llmctl("init", "--field", f"chats.own:{type}", check=True)
     done = llmctl("chat", "-m", "echo", "hello", "--metadata", f"own={given}")
     assert done.returncode == 2
-    assert 'for field "own"' in done.stderr
-    assert query(hub, "SELECT count(*) FROM chats") == [(0,)]
+    assert 'field "own" must be' in done.stderr
+    assert query(hub_path, "SELECT count(*) FROM chats") == [(0,)]

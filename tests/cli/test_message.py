@@ -1,26 +1,15 @@
-"""``llmctl message`` through the front door."""
+"""``llmctl message`` on the command line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-
-import pytest
 
 from llmctl.engine.jobs import lease
-from llmctl.store.opening import open_hub
-from tests.conftest import Run
-from tests.store.rows import Rows, event
+from tests.fakes.hub_builder import HubBuilder, event
+from tests.harness import Llmctl
 
 
-@pytest.fixture
-def hub(env: Mapping[str, str]) -> Iterator[Rows]:
-    with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
-        yield Rows(database)
-
-
-def test_list_has_every_row_newest_first(hub: Rows, llmctl: Run) -> None:
+def test_list_has_every_row_newest_first(hub: HubBuilder, llmctl: Llmctl) -> None:
     chat = hub.chat("fix")
     hub.tool_turn(chat)
     hub.turn(hub.chat(), "a", "b")
@@ -33,7 +22,7 @@ def test_list_has_every_row_newest_first(hub: Rows, llmctl: Run) -> None:
     assert llmctl("message", "list", "--chat", "nope").returncode == 3
 
 
-def test_show_has_parts_calls_files_requests_and_stream(hub: Rows, llmctl: Run) -> None:
+def test_show_has_parts_calls_files_requests_and_stream(hub: HubBuilder, llmctl: Llmctl) -> None:
     chat = hub.chat()
     hub.tool_turn(chat)
     step = hub.database.value("SELECT id FROM {messages} WHERE seq = 2")
@@ -45,7 +34,7 @@ def test_show_has_parts_calls_files_requests_and_stream(hub: Rows, llmctl: Run) 
     assert llmctl("message", "show", "nope").returncode == 3
 
 
-def test_show_has_what_came_of_a_running_answer(hub: Rows, llmctl: Run) -> None:
+def test_show_has_the_partial_answer_of_a_running_turn(hub: HubBuilder, llmctl: Llmctl) -> None:
     chat = hub.chat()
     running = hub.running(chat, [event("Hel"), event("lo")])
     found = json.loads(llmctl("message", "show", running["message"], "--json").stdout)
@@ -53,7 +42,7 @@ def test_show_has_what_came_of_a_running_answer(hub: Rows, llmctl: Run) -> None:
     assert llmctl("message", "list", "--columns", "content").stdout == "Hello\n"
 
 
-def test_add_puts_a_message_at_the_end(hub: Rows, llmctl: Run) -> None:
+def test_add_puts_a_message_at_the_end(hub: HubBuilder, llmctl: Llmctl) -> None:
     hub.turn(hub.chat("fix"), "a", "b")
     done = llmctl("message", "add", "--role", "assistant", "-m", "gpt-5", "--json", input="It was the cache.\n")
     added = json.loads(done.stdout)
@@ -66,17 +55,17 @@ def test_add_puts_a_message_at_the_end(hub: Rows, llmctl: Run) -> None:
     assert llmctl("chats", "search", "cache", "--columns", "role").stdout == "assistant\n"
 
 
-def test_add_is_answered_by_the_next_turn(llmctl: Run) -> None:
+def test_add_is_answered_by_the_next_turn(llmctl: Llmctl) -> None:
     llmctl("chats", "new", "fix", "-m", "echo")
     llmctl("message", "add", "what did I say?", "--chat", "fix")
     assert llmctl("chat", "--chat", "fix", "-c").stdout.strip() == "what did I say?"
 
 
-def test_add_refuses_nothing_said_and_a_thread_in_use(hub: Rows, llmctl: Run) -> None:
+def test_add_refuses_an_empty_message_and_a_thread_in_use(hub: HubBuilder, llmctl: Llmctl) -> None:
     chat = hub.chat("fix")
     assert llmctl("message", "add", "--chat", "fix").returncode == 2
     assert llmctl("message", "add", "--chat", "fix", "--role", "tool", "x").returncode == 2
     assert llmctl("message", "add", "--chat", "fix", "-m", "gpt-5", "x").returncode == 2
-    job = hub.insert("jobs", name="chat", type="turn", status="running", **lease.current()._asdict())
+    job = hub.insert("jobs", name="chat", type="turn", status="running", **lease.process_identity()._asdict())
     hub.database.execute("UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?", (job, chat["thread_id"]))
     assert llmctl("message", "add", "--chat", "fix", "x").returncode == 9

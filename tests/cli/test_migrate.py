@@ -1,14 +1,18 @@
 """``llmctl db migrate``: the plan, a trial on a copy, the thing itself; and what happens by itself."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from llmctl.cli.command_tree import program
 from llmctl.store.schema import ddl, migrations
+from tests.harness import RunInProcess
 
 REWRITE = """\
 -- rewrite
@@ -24,86 +28,92 @@ ALTER TABLE "new_metrics" RENAME TO "metrics";
 
 
 @pytest.fixture
-def run(env, monkeypatch):
-    """Run llmctl within this process, so that it can be given a later schema."""
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    return lambda *arguments: CliRunner().invoke(program(), list(arguments))
-
-
-@pytest.fixture
-def later(run, env, tmp_path, monkeypatch):
+def later(
+    llmctl_in_process: RunInProcess, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     """Make a hub of today, then let the program be one version ahead of it."""
-    assert run("init", "--no-detect", "--no-prisma").exit_code == 0
+    assert llmctl_in_process("init", "--no-detect", "--no-prisma").returncode == 0
 
-    def step(sql):
+    def step(sql: str) -> None:
         root = tmp_path / "schema"
-        shutil.copytree(ddl.folder(), root, dirs_exist_ok=True)
+        shutil.copytree(ddl.schema_folder(), root, dirs_exist_ok=True)
         (root / "migrations" / f"{ddl.VERSION + 1:04d}_next.sql").write_text(sql)
         monkeypatch.setattr(ddl, "VERSION", ddl.VERSION + 1)
-        schema = migrations.Schema(ddl.VERSION, str(root))
-        monkeypatch.setattr(migrations, "Schema", lambda: schema)
+        schema = migrations.TargetSchema(ddl.VERSION, str(root))
+        monkeypatch.setattr(migrations, "TargetSchema", lambda: schema)
 
     return step
 
 
-def copies(env):
+def copies(env: dict[str, str]) -> list[Any]:
     return [name for name in os.listdir(os.path.dirname(env["LLMCTL_DB"])) if name.endswith(".bak")]
 
 
-def test_plan_shows_and_does_nothing(run, later, env):
+def test_plan_shows_and_does_nothing(
+    llmctl_in_process: RunInProcess, later: Callable[..., Any], env: dict[str, str]
+) -> None:
     later(REWRITE)
-    done = run("db", "migrate", "--plan", "--json")
+    done = llmctl_in_process("db", "migrate", "--plan", "--json")
     assert [(step["version"], step["kind"]) for step in json.loads(done.stdout)] == [(ddl.VERSION, "rewrite")]
-    assert json.loads(run("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION - 1
+    assert json.loads(llmctl_in_process("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION - 1
     assert copies(env) == []
 
 
-def test_rewriting_step_waits_for_the_command(run, later, env):
+def test_rewriting_step_waits_for_the_command(
+    llmctl_in_process: RunInProcess, later: Callable[..., Any], env: dict[str, str]
+) -> None:
     later(REWRITE)
-    done = run("settings", "set", "retries", "1", "--json")
-    assert done.exit_code == 13
+    done = llmctl_in_process("settings", "set", "retries", "1", "--json")
+    assert done.returncode == 13
     assert json.loads(done.stderr)["error"]["reason"] == "needs_migration"
-    assert run("settings", "get", "retries").stdout == "2\n"
-    assert run("doctor").exit_code == 13
-    done = run("db", "migrate")
-    assert done.exit_code == 0
+    assert llmctl_in_process("settings", "get", "retries").stdout == "2\n"
+    assert llmctl_in_process("doctor").returncode == 13
+    done = llmctl_in_process("db", "migrate")
+    assert done.returncode == 0
     assert done.stdout.split("\t")[1:] == ["next", "rewrite\n"]
     assert len(copies(env)) == 1
-    assert run("settings", "set", "retries", "1").exit_code == 0
+    assert llmctl_in_process("settings", "set", "retries", "1").returncode == 0
 
 
-def test_verify_tries_it_on_a_copy(run, later, env):
+def test_verify_tries_it_on_a_copy(
+    llmctl_in_process: RunInProcess, later: Callable[..., Any], env: dict[str, str]
+) -> None:
     later(REWRITE)
-    done = run("db", "migrate", "--verify")
+    done = llmctl_in_process("db", "migrate", "--verify")
     # The trial finds that the files of this test's schema do not have what its migration makes.
-    assert done.exit_code == 13
+    assert done.returncode == 13
     assert "differs from what it should be" in done.stderr
-    assert json.loads(run("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION - 1
+    assert json.loads(llmctl_in_process("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION - 1
     assert [name for name in os.listdir(os.path.dirname(env["LLMCTL_DB"])) if "trial" in name] == []
 
 
-def test_additive_step_happens_at_the_first_write(run, later, env):
+def test_additive_step_happens_at_the_first_write(
+    llmctl_in_process: RunInProcess, later: Callable[..., Any], env: dict[str, str]
+) -> None:
     later('-- additive\nCREATE TABLE "moods" (\n  id TEXT NOT NULL PRIMARY KEY\n);\n')
-    assert run("settings", "list").exit_code == 0
-    assert json.loads(run("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION - 1
-    assert run("settings", "set", "retries", "1").exit_code == 0
-    assert json.loads(run("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION
-    assert run("db", "query", "SELECT count(*) FROM moods").stdout == "0\n"
+    assert llmctl_in_process("settings", "list").returncode == 0
+    assert json.loads(llmctl_in_process("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION - 1
+    assert llmctl_in_process("settings", "set", "retries", "1").returncode == 0
+    assert json.loads(llmctl_in_process("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION
+    assert llmctl_in_process("db", "query", "SELECT count(*) FROM moods").stdout == "0\n"
 
 
-def test_init_upgrades_whatever_it_takes(run, later, env):
+def test_init_upgrades_whatever_it_takes(
+    llmctl_in_process: RunInProcess, later: Callable[..., Any], env: dict[str, str]
+) -> None:
     later(REWRITE)
-    report = json.loads(run("init", "--no-detect", "--no-prisma", "--json").stdout)
+    report = json.loads(llmctl_in_process("init", "--no-detect", "--no-prisma", "--json").stdout)
     assert report["migrated"] == [f"{ddl.VERSION:04d}_next"]
     assert os.path.basename(report["backup"]) in copies(env)
 
 
-def test_hub_of_a_newer_program_is_refused_unchanged(run, later, env, monkeypatch):
+def test_hub_of_a_newer_program_is_refused_unchanged(
+    llmctl_in_process: RunInProcess, later: Callable[..., Any], env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ddl, "VERSION", ddl.VERSION - 1)
     with open(env["LLMCTL_DB"], "rb") as file:
         before = file.read()
     for command in (("init",), ("db", "migrate"), ("db", "vacuum"), ("chats", "list")):
-        assert run(*command).exit_code == 13
+        assert llmctl_in_process(*command).returncode == 13
     with open(env["LLMCTL_DB"], "rb") as file:
         assert file.read() == before

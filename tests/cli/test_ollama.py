@@ -1,4 +1,4 @@
-"""Ollama's own API through the front door: lines of JSON from a loopback stand-in."""
+"""Ollama's own API on the command line: lines of JSON from a loopback stand-in."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Run
 from tests.fakes.openai_server import FakeServer, Reply, Step, json_reply
+from tests.harness import Llmctl
 
 
 def lines(*messages: dict[str, Any] | None, last: dict[str, Any] | None = None) -> Reply:
@@ -26,14 +26,14 @@ def lines(*messages: dict[str, Any] | None, last: dict[str, Any] | None = None) 
 
 
 @pytest.fixture
-def server(env: dict[str, str], llmctl: Run) -> Iterator[FakeServer]:
+def server(env: dict[str, str], llmctl: Llmctl) -> Iterator[FakeServer]:
     with FakeServer() as running:
         flags = ("--provider", "ollama", "--wire", "ollama", "--model", "qwen3:8b", "--base-url", running.url)
         assert llmctl("connection", "add", "local", *flags, "--default").returncode == 0
         yield running
 
 
-def test_turn_is_streamed_and_stored(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_turn_is_streamed_and_stored(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     server.answer(lines({"thinking": "let me see"}, {"content": "It "}, {"content": "rains."}))
     done = llmctl("chat", "weather?", "-o", "num_ctx=32768", "--thinking", "low", "--json")
     assert done.returncode == 0, done.stderr
@@ -48,7 +48,7 @@ def test_turn_is_streamed_and_stored(server: FakeServer, llmctl: Run, env: dict[
         ]
 
 
-def test_whole_answer_and_its_error_are_read_too(server: FakeServer, llmctl: Run) -> None:
+def test_whole_answer_and_its_error_are_read_too(server: FakeServer, llmctl: Llmctl) -> None:
     message = {"role": "assistant", "content": "whole"}
     server.answer(json_reply(200, {"model": "qwen3:8b", "message": message, "done": True, "done_reason": "stop"}))
     assert llmctl("chat", "--no-stream", "hi").stdout == "whole\n"
@@ -58,27 +58,27 @@ def test_whole_answer_and_its_error_are_read_too(server: FakeServer, llmctl: Run
     assert "ollama pull qwen3:8b" in done.stderr
 
 
-def test_error_in_a_line_has_the_exit_code_of_its_class(server: FakeServer, llmctl: Run) -> None:
+def test_error_in_a_line_has_the_exit_code_of_its_class(server: FakeServer, llmctl: Llmctl) -> None:
     server.answer(lines({"content": "It ra"}, last={"error": "the model runner stopped"}))
     done = llmctl("chat", "weather?")
     assert (done.returncode, done.stdout.strip()) == (6, "It ra")
 
 
-def test_limit_of_the_user_in_the_servers_own_word_is_no_break(server: FakeServer, llmctl: Run) -> None:
+def test_limit_of_the_user_in_the_servers_own_word_is_no_break(server: FakeServer, llmctl: Llmctl) -> None:
     last = {"model": "qwen3:8b", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "length"}
     server.answer(lines({"content": "one two"}, last=last), lines({"content": "one two"}, last=last))
     assert llmctl("chat", "count", "-o", "num_predict=2").returncode == 0
     assert llmctl("chat", "count").returncode == 12
 
 
-def test_models_come_from_the_tags(server: FakeServer, llmctl: Run) -> None:
+def test_models_come_from_the_tags(server: FakeServer, llmctl: Llmctl) -> None:
     server.answer(json_reply(200, {"models": [{"name": "qwen3:8b", "model": "qwen3:8b", "size": 5}]}))
     done = llmctl("connection", "models", "local", "--json")
     assert [model["id"] for model in json.loads(done.stdout)] == ["qwen3:8b"]
     assert server.requests[-1].path == "/api/tags"
 
 
-def test_texts_are_embedded_for_nothing(server: FakeServer, llmctl: Run, env: dict[str, str]) -> None:
+def test_texts_are_embedded_for_nothing(server: FakeServer, llmctl: Llmctl, env: dict[str, str]) -> None:
     server.answer(json_reply(200, {"model": "nomic-embed-text", "embeddings": [[1, 2]], "prompt_eval_count": 2}))
     done = llmctl("embed", "one", "--max-cost", "0", "--json")
     assert done.returncode == 0, done.stderr

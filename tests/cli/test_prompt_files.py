@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from llmctl.cli.help.topics import text as topic
+from llmctl.cli.help.topics import topic_text as topic
 from llmctl.engine.agents import definition
-from tests.conftest import Run
+from tests.harness import Llmctl
 
 ROOT = Path(__file__).parents[2]
 Write = Callable[..., str]
@@ -32,7 +32,7 @@ def write(tmp_path: Path) -> Write:
     return to
 
 
-def sent(run: Run, *arguments: str, **more: Any) -> dict[str, Any]:
+def sent(run: Llmctl, *arguments: str, **more: Any) -> dict[str, Any]:
     """Return the body of the request that the command would send."""
     done = run(*arguments, "-m", "echo", "--dry-run", "--json", **more)
     assert done.returncode == 0, done.stderr
@@ -40,7 +40,7 @@ def sent(run: Run, *arguments: str, **more: Any) -> dict[str, Any]:
     return body
 
 
-def prompts(run: Run, *arguments: str, **more: Any) -> list[tuple[str, str]]:
+def prompts(run: Llmctl, *arguments: str, **more: Any) -> list[tuple[str, str]]:
     return [(message["role"], message["content"]) for message in sent(run, *arguments, **more)["messages"]]
 
 
@@ -58,7 +58,7 @@ language = "English"
 """
 
 
-def test_templates_are_filled_in_with_parameters_arguments_and_stdin(llmctl: Run, write: Write) -> None:
+def test_templates_are_filled_in_with_parameters_arguments_and_stdin(llmctl: Llmctl, write: Write) -> None:
     file = write(GREET)
     assert prompts(llmctl, "run", file, "Ann", "Bob", "-p", "language=Latin", input="ave\n") == [
         ("system", "You speak Latin."),
@@ -67,7 +67,7 @@ def test_templates_are_filled_in_with_parameters_arguments_and_stdin(llmctl: Run
     assert prompts(llmctl, "run", file, "Ann")[1] == ("user", "Greet Ann in English.")
 
 
-def test_what_no_template_names_follows_the_prompt(llmctl: Run, write: Write) -> None:
+def test_what_no_template_names_follows_the_prompt(llmctl: Llmctl, write: Write) -> None:
     file = write('prompt = "Review this."')
     assert prompts(llmctl, "run", file, "be", "kind", input="a diff\n") == [
         ("user", "Review this.\n\nbe kind\n\na diff")
@@ -75,18 +75,18 @@ def test_what_no_template_names_follows_the_prompt(llmctl: Run, write: Write) ->
     assert prompts(llmctl, "run", write('system = "brief"'), "why?") == [("system", "brief"), ("user", "why?")]
 
 
-def test_parameter_may_be_json(llmctl: Run, write: Write) -> None:
+def test_parameter_may_be_json(llmctl: Llmctl, write: Write) -> None:
     file = write('prompt = "{% for w in words %}[{{ w }}]{% endfor %}"')
     assert prompts(llmctl, "run", file, "-p", 'words:=["a","b"]') == [("user", "[a][b]")]
 
 
-def test_answer_is_kept_like_any_other(llmctl: Run, write: Write) -> None:
+def test_answer_is_kept_like_any_other(llmctl: Llmctl, write: Write) -> None:
     assert llmctl("run", write('model = "echo"\nprompt = "hello"')).stdout == "hello\n"
     assert llmctl("run", write('prompt = "more"'), "-c", "--chat", "last", "-m", "echo").stdout == "more\n"
     assert llmctl("chats", "list").stdout.count("\n") == 1
 
 
-def test_file_fills_in_for_flags_that_are_not_given(llmctl: Run, write: Write) -> None:
+def test_file_fills_in_for_flags_that_are_not_given(llmctl: Llmctl, write: Write) -> None:
     file = write(
         """
         prompt = "hi"
@@ -105,7 +105,7 @@ def test_file_fills_in_for_flags_that_are_not_given(llmctl: Run, write: Write) -
     assert sent(llmctl, "run", file)["reasoning_effort"] == "low"
 
 
-def test_schema_extract_and_fix_of_a_file_hold(llmctl: Run, write: Write, tmp_path: Path) -> None:
+def test_schema_extract_and_fix_of_a_file_hold(llmctl: Llmctl, write: Write, tmp_path: Path) -> None:
     write('{"type": "object", "required": ["a"]}', "lib/answer.json")
     file = write('prompt = "hi"\nmodel = "echo"\nschema = "answer.json"\nfix = 1', "lib/p.toml")
     replies = "replies:=" + json.dumps('{}\n{"a": 1}')
@@ -115,18 +115,18 @@ def test_schema_extract_and_fix_of_a_file_hold(llmctl: Run, write: Write, tmp_pa
     assert llmctl("run", table, "-o", 'reply={"a":1}').returncode == 11
 
 
-def test_no_log_of_a_file_keeps_no_text(llmctl: Run, write: Write, env: Mapping[str, str]) -> None:
+def test_no_log_of_a_file_keeps_no_text(llmctl: Llmctl, write: Write, env: Mapping[str, str]) -> None:
     assert llmctl("run", write('prompt = "a secret"\nno_log = true\nmodel = "echo"')).stdout == "a secret\n"
     assert llmctl("chats", "list").stdout == ""
 
 
-def test_attachment_is_looked_for_beside_the_file(llmctl: Run, write: Write) -> None:
+def test_attachment_is_looked_for_beside_the_file(llmctl: Llmctl, write: Write) -> None:
     write("the rules", "lib/rules.txt")
     file = write('prompt = "apply"\nattach = ["rules.txt"]', "lib/p.toml")
     assert "the rules" in prompts(llmctl, "run", file)[0][1]
 
 
-def test_template_is_found_by_its_name(llmctl: Run, write: Write, env: dict[str, str], tmp_path: Path) -> None:
+def test_template_is_found_by_its_name(llmctl: Llmctl, write: Write, env: dict[str, str], tmp_path: Path) -> None:
     write(GREET, "config/llmctl/prompts/greet.toml")
     there = env | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
     found = prompts(llmctl, "chat", "-t", "greet", "-p", "language=Latin", "Ann", env=there)
@@ -137,7 +137,7 @@ def test_template_is_found_by_its_name(llmctl: Run, write: Write, env: dict[str,
     assert "did you mean greet?" in done.stderr
 
 
-def test_verb_behind_run_is_an_argument(llmctl: Run, write: Write) -> None:
+def test_verb_behind_run_is_an_argument(llmctl: Llmctl, write: Write) -> None:
     assert prompts(llmctl, "run", write('prompt = "{{ args[1] }}"'), "list", "foo") == [("user", "foo")]
 
 
@@ -162,17 +162,17 @@ def test_file_with_a_first_line_is_a_program(env: Mapping[str, str], tmp_path: P
     ("text", "arguments", "code", "said"),
     [
         (None, (), 3, "No such file"),
-        ("prompt = ", (), 2, "is no TOML"),
+        ("prompt = ", (), 2, "is not valid TOML"),
         ('promt = "x"', (), 2, "did you mean prompt?"),
-        ("prompt = 1", (), 2, '"prompt" takes a text'),
-        ('fix = "x"', (), 2, '"fix" takes a whole number'),
-        ("fix = true", (), 2, '"fix" takes a whole number'),
-        ("tools = [1]", (), 2, '"tools" takes a list of texts'),
+        ("prompt = 1", (), 2, '"prompt" must be a string'),
+        ('fix = "x"', (), 2, '"fix" must be an integer'),
+        ("fix = true", (), 2, '"fix" must be an integer'),
+        ("tools = [1]", (), 2, '"tools" must be a list of strings'),
         ('system = "a"\ninstructions = "b"', (), 2, "they mean the same"),
         ('tools = ["shell:automatic"]', (), 2, "-T shell:automatic"),
         ('approve = ["shell"]', (), 2, 'no key "approve"'),
-        ('prompt = "x"\nattach = ["../secret"]', (), 2, "outside of its folder"),
-        ('prompt = "x"\nattach = ["/etc/passwd"]', (), 2, "outside of its folder"),
+        ('prompt = "x"\nattach = ["../secret"]', (), 2, "outside its folder"),
+        ('prompt = "x"\nattach = ["/etc/passwd"]', (), 2, "outside its folder"),
         ('prompt = "{{ language }}"', (), 2, "-p language=VALUE"),
         ('prompt = "{{ args[1] }}"', ("one",), 2, "needs argument 2"),
         ('prompt = "{{ x"', (), 2, "is no template"),
@@ -187,7 +187,7 @@ def test_file_with_a_first_line_is_a_program(env: Mapping[str, str], tmp_path: P
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_before_any_call(
-    llmctl: Run,
+    llmctl: Llmctl,
     write: Write,
     env: Mapping[str, str],
     text: str | None,
@@ -210,12 +210,12 @@ def test_what_is_wrong_with_a_file_is_said_before_any_call(
         "{% for i in range(10000000) %}x{% endfor %}",
     ],
 )
-def test_template_cannot_leave_its_sandbox(llmctl: Run, write: Write, template: str) -> None:
+def test_template_cannot_leave_its_sandbox(llmctl: Llmctl, write: Write, template: str) -> None:
     done = llmctl("run", write(f'prompt = """{template}"""'), "-m", "echo", "x")
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_parameter_without_a_prompt_file_is_refused(llmctl: Run) -> None:
+def test_parameter_without_a_prompt_file_is_refused(llmctl: Llmctl) -> None:
     done = llmctl("chat", "-m", "echo", "-p", "a=1", "hi")
     assert done.returncode == 2
     assert "prompt file" in done.stderr
@@ -223,4 +223,4 @@ def test_parameter_without_a_prompt_file_is_refused(llmctl: Run) -> None:
 
 def test_help_names_every_key() -> None:
     words = topic("prompt-files").replace(",", " ").split()
-    assert [key for key in definition.known_keys() if key not in {*words, "name", "agents"}] == []
+    assert [key for key in definition.list_keys() if key not in {*words, "name", "agents"}] == []

@@ -1,7 +1,5 @@
 """``llmctl report``: the file, read as a browser would read it, and the server."""
 
-# ruff: noqa: F811
-
 from __future__ import annotations
 
 import json
@@ -20,11 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from llmctl.store.opening import open_hub
-from tests.acceptance.processes import Llmctl
-from tests.cli.test_chats import on_terminal
-from tests.cli.test_startup import program
-from tests.cli.within import Within, run  # noqa: F401
-from tests.store.rows import Rows
+from tests.cli.test_startup import run_program
+from tests.fakes.hub_builder import HubBuilder
+from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, RunInProcess, run_on_terminal
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
 VOID = {"meta", "link", "input", "br", "img"}
@@ -72,10 +68,10 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def hub(env: Mapping[str, str]) -> Iterator[Rows]:
+def hub(env: Mapping[str, str]) -> Iterator[HubBuilder]:
     """Three requests on two days, a tool, and a chat whose every text wants to be a script."""
     with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
-        rows = Rows(database)
+        rows = HubBuilder(database)
         chat = rows.chat("fix")
         rows.turn(chat, "a", "b", duration=600, time_to_first_token=210, cost=0.25, tag="ci", agent="coder")
         failed = {"status": "failed", "error_reason": "rate_limit", "error": EVIL, "tag": EVIL}
@@ -86,9 +82,9 @@ def hub(env: Mapping[str, str]) -> Iterator[Rows]:
         yield rows
 
 
-def page(run: Within, *flags: str) -> Page:
-    done = run("report", *flags)
-    assert done.exit_code == 0, done.output
+def page(llmctl_in_process: RunInProcess, *flags: str) -> Page:
+    done = llmctl_in_process("report", *flags)
+    assert done.returncode == 0, done.stderr
     return Page(done.stdout)
 
 
@@ -98,10 +94,10 @@ def figure(found: Page, label: str) -> str:
     return texts[texts.index(label) + 1]
 
 
-def test_totals_are_those_of_stats(hub: Rows, run: Within) -> None:
-    found = page(run)
-    total = json.loads(run("stats", "--json").stdout)
-    assert figure(found, "Cost") == f"${total['cost']:.3f}" == "$0.750"
+def test_totals_are_those_of_stats(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
+    found = page(llmctl_in_process)
+    total = json.loads(llmctl_in_process("stats", "--json").stdout)
+    assert figure(found, "Cost") == f"${total['cost']:.2f}" == "$0.75"
     assert figure(found, "Requests") == str(total["requests"]) == "5"
     assert figure(found, "Tokens") == str(total["total_tokens"])
     assert figure(found, "Tool calls") == str(total["tool_calls"]) == "1"
@@ -111,8 +107,10 @@ def test_totals_are_those_of_stats(hub: Rows, run: Within) -> None:
     assert "5 Oct 2026 to 6 Oct 2026" in found.words()
 
 
-def test_nothing_in_the_hub_becomes_script_and_nothing_is_fetched(hub: Rows, run: Within) -> None:
-    text = run("report").stdout
+def test_nothing_in_the_hub_becomes_script_and_nothing_is_fetched(
+    hub: HubBuilder, llmctl_in_process: RunInProcess
+) -> None:
+    text = llmctl_in_process("report").stdout
     found = Page(text)
     assert found.open == []
     assert not {tag for tag, _ in found.elements} & {"script", "img", "iframe", "object", "embed", "base", "audio"}
@@ -127,11 +125,11 @@ def test_nothing_in_the_hub_becomes_script_and_nothing_is_fetched(hub: Rows, run
     assert "@import" not in style
 
 
-def test_policy_forbids_scripts_and_knows_its_own_style(hub: Rows, run: Within) -> None:
+def test_policy_forbids_scripts_and_knows_its_own_style(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
     import hashlib
     from base64 import b64encode
 
-    text = run("report").stdout
+    text = llmctl_in_process("report").stdout
     policies = [meta["content"] or "" for meta in Page(text).all("meta") if meta.get("http-equiv")]
     style = re.search("<style>(.*?)</style>", text, re.DOTALL)
     assert style
@@ -141,8 +139,8 @@ def test_policy_forbids_scripts_and_knows_its_own_style(hub: Rows, run: Within) 
     assert "unsafe" not in policies[0]
 
 
-def test_links_lead_somewhere_and_ids_are_unique(hub: Rows, run: Within) -> None:
-    found = page(run)
+def test_links_lead_somewhere_and_ids_are_unique(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
+    found = page(llmctl_in_process)
     ids = found.ids()
     assert len(ids) == len(set(ids))
     links = {(a["href"] or "").removeprefix("#") for a in found.all("a")}
@@ -153,8 +151,8 @@ def test_links_lead_somewhere_and_ids_are_unique(hub: Rows, run: Within) -> None
     assert labels <= set(ids)
 
 
-def test_charts_have_words_and_tables(hub: Rows, run: Within) -> None:
-    found = page(run)
+def test_charts_have_words_and_tables(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
+    found = page(llmctl_in_process)
     plots = [values for values in found.all("svg") if values.get("class") == "plot"]
     assert len(plots) == 8
     assert all(values["role"] == "img" and values["aria-label"] for values in plots)
@@ -167,8 +165,8 @@ def thinking_and_results(found: Page) -> list[str]:
     return [text for texts in found.texts.values() for text in texts if text in ("thinking", "result")]
 
 
-def test_headings_landmarks_and_language(hub: Rows, run: Within) -> None:
-    found = page(run, "--no-chats")
+def test_headings_landmarks_and_language(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
+    found = page(llmctl_in_process, "--no-chats")
     assert found.all("html")[0]["lang"] == "en"
     assert len(found.all("h1")) == len(found.all("main")) == len(found.all("header")) == len(found.all("footer")) == 1
     levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch("h[1-6]", tag)]
@@ -177,66 +175,66 @@ def test_headings_landmarks_and_language(hub: Rows, run: Within) -> None:
     assert all(th.get("scope") in ("row", "col") for th in found.all("th"))
 
 
-def test_no_chats_tells_nothing_that_anybody_wrote(hub: Rows, run: Within) -> None:
+def test_no_chats_leaves_out_all_texts_and_names(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
     chat = hub.chat("private name", description="private matter")
     hub.turn(chat, "private words", "private answer", status="failed", error="private error", cost=9.0, duration=9999)
-    assert {"name", "words", "error"} <= set(re.findall("private (\\w+)", run("report").stdout))
-    text = run("report", "--no-chats").stdout
+    assert {"name", "words", "error"} <= set(re.findall("private (\\w+)", llmctl_in_process("report").stdout))
+    text = llmctl_in_process("report", "--no-chats").stdout
     assert "private" not in text
     assert chat["id"][:8] not in text
     assert "thread-" not in text
     assert figure(Page(text), "Requests") == "6"
 
 
-def test_one_chat_stands_in_for_the_newest(hub: Rows, run: Within) -> None:
-    found = page(run, "--chat", "fix")
+def test_one_chat_stands_in_for_the_newest(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
+    found = page(llmctl_in_process, "--chat", "fix")
     threads = [id for id in found.ids() if id.startswith("thread-")]
     assert len(threads) == 1
     assert "b" in found.words().split()
 
 
-def test_keys_in_a_chat_are_masked(hub: Rows, run: Within) -> None:
+def test_keys_in_a_chat_are_masked(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
     key = "sk-proj-" + "a1B2c3D4e5F6g7H8" * 3
     hub.turn(hub.chat(f"uses {key}"), f"my key is {key}", f"yes, {key}")
-    text = run("report").stdout
+    text = llmctl_in_process("report").stdout
     assert key not in text
     assert "my key is" in text
 
 
-def test_long_texts_are_cut_and_say_so(hub: Rows, run: Within) -> None:
+def test_long_texts_are_cut_and_say_so(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
     chat = hub.chat("long")
     for _ in range(8):
         hub.turn(chat, "y" * 30_000, "x" * 30_000)
-    text = run("report").stdout
+    text = llmctl_in_process("report").stdout
     assert len(text) < 400_000
     assert "(30,000 characters in all)" in text
     assert "more messages: llmctl chats show" in text
 
 
-def test_empty_hub_says_so(run: Within, env: Mapping[str, str]) -> None:
+def test_empty_hub_says_so(llmctl_in_process: RunInProcess, env: Mapping[str, str]) -> None:
     open_hub(env["LLMCTL_DB"], "create").close()
-    found = page(run)
+    found = page(llmctl_in_process)
     assert "Nothing in this range yet" in found.words()
     assert found.all("svg")
     assert not found.all("table")
 
 
-def test_requests_without_price_or_time_draw_no_zeros(run: Within, env: Mapping[str, str]) -> None:
+def test_requests_without_price_or_time_draw_no_zeros(llmctl_in_process: RunInProcess, env: Mapping[str, str]) -> None:
     with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
-        rows = Rows(database)
+        rows = HubBuilder(database)
         rows.turn(rows.chat("x"), "a", "b", duration=None)
-    found = page(run)
+    found = page(llmctl_in_process)
     assert figure(found, "Cost") == "–"
     assert "without 1 request of unknown price" in found.words()
     assert figure(found, "Latency") == "–"
     assert "tab-cost" not in found.ids()
-    assert "No request was timed." in found.words()
+    assert "No requests were timed." in found.words()
 
 
 @pytest.mark.parametrize("theme", ["system", "light", "dark"])
-def test_theme_is_that_of_the_settings(hub: Rows, run: Within, theme: str) -> None:
-    assert run("settings", "set", "theme", theme).exit_code == 0
-    found = page(run, "--no-chats")
+def test_theme_is_that_of_the_settings(hub: HubBuilder, llmctl_in_process: RunInProcess, theme: str) -> None:
+    assert llmctl_in_process("settings", "set", "theme", theme).returncode == 0
+    found = page(llmctl_in_process, "--no-chats")
     assert found.all("html")[0]["data-theme"] == theme
     scheme = next(meta["content"] for meta in found.all("meta") if meta.get("name") == "color-scheme")
     assert scheme == {"system": "light dark"}.get(theme, theme)
@@ -252,15 +250,15 @@ def test_theme_is_that_of_the_settings(hub: Rows, run: Within, theme: str) -> No
         (["--in", "2026"], "5", "1 Jan 2026 to"),
     ],
 )
-def test_ranges(hub: Rows, run: Within, flags: list[str], requests: str, words: str) -> None:
-    found = page(run, "--no-chats", *flags)
+def test_ranges(hub: HubBuilder, llmctl_in_process: RunInProcess, flags: list[str], requests: str, words: str) -> None:
+    found = page(llmctl_in_process, "--no-chats", *flags)
     assert figure(found, "Requests") == requests
     assert words in found.words()
 
 
-def test_time_without_requests_is_drawn_as_such(hub: Rows, run: Within) -> None:
+def test_time_without_requests_is_drawn_as_such(hub: HubBuilder, llmctl_in_process: RunInProcess) -> None:
     hub.turn(hub.chat("later"), "a", "b", at="2026-10-20T10:00:00.000+00:00", cost=0.1)
-    rows = page(run, "--no-chats").words()
+    rows = page(llmctl_in_process, "--no-chats").words()
     for day in range(5, 21):
         assert f"{day} Oct 2026" in rows
 
@@ -268,58 +266,60 @@ def test_time_without_requests_is_drawn_as_such(hub: Rows, run: Within) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--port", "1"], '"--port" needs "--serve"'),
-        (["--serve", "--output", "x.html"], "exclude each other"),
-        (["--serve", "--port", "70000"], "is no port"),
-        (["--chat", "fix", "--no-chats"], "exclude each other"),
-        (["--in", "today", "--since", "1d"], '"--in" excludes'),
-        (["--in", "whenever"], 'no period "whenever"'),
-        (["--output", "no/where.html"], "no such folder"),
+        (["--port", "1"], "--port requires --serve"),
+        (["--serve", "--output", "x.html"], "cannot be combined"),
+        (["--serve", "--port", "70000"], "--port must be 0 to 65535"),
+        (["--chat", "fix", "--no-chats"], "cannot be combined"),
+        (["--in", "today", "--since", "1d"], "--in cannot be combined"),
+        (["--in", "whenever"], 'cannot parse the period "whenever"'),
+        (["--output", "no/where.html"], "folder does not exist"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(hub: Rows, run: Within, flags: list[str], words: str) -> None:
-    done = run("report", *flags)
-    assert (done.exit_code, done.stdout) == (2, "")
+def test_what_cannot_be_meant_is_refused(
+    hub: HubBuilder, llmctl_in_process: RunInProcess, flags: list[str], words: str
+) -> None:
+    done = llmctl_in_process("report", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
 
 
-def test_file_is_private_and_whole(hub: Rows, run: Within, tmp_path: Path) -> None:
+def test_file_is_private_and_whole(hub: HubBuilder, llmctl_in_process: RunInProcess, tmp_path: Path) -> None:
     place = tmp_path / "report.html"
-    done = run("report", "--output", str(place))
-    assert (done.exit_code, done.stdout) == (0, "")
+    done = llmctl_in_process("report", "--output", str(place))
+    assert (done.returncode, done.stdout) == (0, "")
     assert place.stat().st_mode & 0o777 == 0o600
     assert place.read_text(encoding="utf-8").endswith("</html>\n")
     assert f'wrote "{place}"' in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if "report" in path.name) == ["report.html"]
 
 
-def test_a_file_needs_no_server_and_no_writer(hub: Rows, env: Mapping[str, str], tmp_path: Path) -> None:
+def test_a_file_needs_no_server_and_no_writer(hub: HubBuilder, env: Mapping[str, str], tmp_path: Path) -> None:
     place = str(tmp_path / "report.html")
-    loaded = program("report", "--output", place, LLMCTL_DB=env["LLMCTL_DB"], HOME=env["HOME"])
+    loaded = run_program("report", "--output", place, LLMCTL_DB=env["LLMCTL_DB"], HOME=env["HOME"])
     assert not loaded & {"http.server", "http.client", "httpx", "sqlite_utils", "asyncio", "pydantic", "rich"}
 
 
-def test_terminal_is_spared_the_markup(hub: Rows, env: Mapping[str, str]) -> None:
-    code, screen = on_terminal("report", env=env)
+def test_terminal_is_spared_the_markup(hub: HubBuilder, env: Mapping[str, str]) -> None:
+    code, screen = run_on_terminal([*LLMCTL, "report"], env)
     assert code == 2
     assert "--output report.html" in screen
     assert "<!doctype" not in screen
 
 
-def test_no_hub_is_exit_4(run: Within) -> None:
-    assert run("report").exit_code == 4
-    assert run("report", "--serve").exit_code == 4
+def test_no_hub_is_exit_4(llmctl_in_process: RunInProcess) -> None:
+    assert llmctl_in_process("report").returncode == 4
+    assert llmctl_in_process("report", "--serve").returncode == 4
 
 
 class Served:
     """A running ``report --serve``."""
 
     def __init__(self, env: Mapping[str, str], *flags: str) -> None:
-        self.running = Llmctl(env["HOME"], {"LLMCTL_DB": env["LLMCTL_DB"]}).start("report", "--serve", *flags)
-        self.url = urlsplit(self.running.until("\n").strip())
+        self.running = Llmctl(dict(env), env["HOME"]).start("report", "--serve", *flags)
+        self.url = urlsplit(self.running.wait_for_output("\n").strip())
 
     def ask(self, path: str = "", method: str = "GET", **headers: str) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.url.port or 0, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.url.port or 0, timeout=TIMEOUT_S)
         with closing(connection):
             target = path if path.startswith("/") else self.url.path + path
             connection.putrequest(method, target, skip_host="Host" in headers)
@@ -331,7 +331,7 @@ class Served:
 
 
 @pytest.fixture
-def served(hub: Rows, env: Mapping[str, str]) -> Iterator[Served]:
+def served(hub: HubBuilder, env: Mapping[str, str]) -> Iterator[Served]:
     found = Served(env)
     try:
         yield found
@@ -341,7 +341,7 @@ def served(hub: Rows, env: Mapping[str, str]) -> Iterator[Served]:
 
 
 @pytest.mark.slow
-def test_serve_answers_anew_reads_threads_and_ends_on_a_signal(hub: Rows, served: Served) -> None:
+def test_serve_answers_anew_reads_threads_and_ends_on_a_signal(hub: HubBuilder, served: Served) -> None:
     assert served.url.hostname == "127.0.0.1"
     assert re.fullmatch("/[\\w-]{20,}/", served.url.path)
     status, headers, text = served.ask()
@@ -361,12 +361,12 @@ def test_serve_answers_anew_reads_threads_and_ends_on_a_signal(hub: Rows, served
     assert "<script" not in thread
     assert served.ask(method="HEAD")[2] == ""
     done = served.running.kill(signal.SIGINT)
-    assert done.code == -signal.SIGINT
-    assert "Traceback" not in done.err
+    assert done.returncode == -signal.SIGINT
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-def test_serve_refuses_who_should_not_ask(served: Served) -> None:
+def test_serve_refuses_foreign_hosts_and_origins(served: Served) -> None:
     port, path = served.url.port, served.url.path
     refused = {
         "another name": served.ask(Host=f"evil.example:{port}"),
@@ -404,7 +404,7 @@ def other_address() -> str:
 
 
 @pytest.mark.slow
-def test_serve_with_no_chats_has_no_threads(hub: Rows, env: Mapping[str, str]) -> None:
+def test_serve_with_no_chats_has_no_threads(hub: HubBuilder, env: Mapping[str, str]) -> None:
     served = Served(env, "--no-chats")
     try:
         id = hub.database.value("SELECT id FROM {chats} WHERE name = 'fix'")
@@ -415,10 +415,8 @@ def test_serve_with_no_chats_has_no_threads(hub: Rows, env: Mapping[str, str]) -
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_exit_6(hub: Rows, env: Mapping[str, str]) -> None:
+def test_a_port_that_is_taken_is_exit_6(hub: HubBuilder, env: Mapping[str, str]) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        done = Llmctl(env["HOME"], {"LLMCTL_DB": env["LLMCTL_DB"]})(
-            "report", "--serve", "--port", str(taken.getsockname()[1])
-        )
-    assert (done.code, done.out) == (6, "")
-    assert "cannot listen on port" in done.err
+        done = Llmctl(dict(env), env["HOME"])("report", "--serve", "--port", str(taken.getsockname()[1]))
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "cannot listen on port" in done.stderr

@@ -1,4 +1,4 @@
-"""``llmctl request`` through the front door: the ledger, what was sent, what came."""
+"""``llmctl request`` on the command line: the ledger, what was sent, what came."""
 
 from __future__ import annotations
 
@@ -13,17 +13,11 @@ import pytest
 
 from llmctl.core.stored_json import dumps
 from llmctl.store.opening import open_hub
-from tests.conftest import Run
+from tests.fakes.hub_builder import HubBuilder
 from tests.fakes.openai_server import CUT, FakeServer, refusal, stream
-from tests.store.rows import Rows
+from tests.harness import Llmctl, parse_json, require_success
 
 KEY = "sk-test-0123456789abcdef"
-
-
-@pytest.fixture
-def hub(env: Mapping[str, str]) -> Iterator[Rows]:
-    with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
-        yield Rows(database)
 
 
 @pytest.fixture
@@ -31,19 +25,10 @@ def server(env: dict[str, str]) -> Iterator[FakeServer]:
     """A server behind the connection ``work``, whose key is in the environment."""
     with FakeServer() as running, closing(open_hub(env["LLMCTL_DB"], "create")) as database:
         data = dumps({"base_url": running.url, "key": "env:WORK_KEY"})
-        Rows(database).connection("work", provider="openai", model_id="gpt-5", data=data)
+        HubBuilder(database).connection("work", provider="openai", model_id="gpt-5", data=data)
         env["WORK_KEY"] = KEY
         env.pop("PYTEST_CURRENT_TEST", None)
         yield running
-
-
-def ok(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def parsed(done: subprocess.CompletedProcess[str]) -> Any:
-    return json.loads(ok(done))
 
 
 def curl_body(command: str) -> dict[str, Any]:
@@ -52,7 +37,7 @@ def curl_body(command: str) -> dict[str, Any]:
     return body
 
 
-def test_list_filters(hub: Rows, llmctl: Run) -> None:
+def test_list_filters(hub: HubBuilder, llmctl: Llmctl) -> None:
     chat = hub.chat("fix")
     hub.turn(chat, "a", "b")
     hub.turn(chat, "a", "b", status="failed", model="sonnet", provider="Anthropic", error="no")
@@ -67,8 +52,8 @@ def test_list_filters(hub: Rows, llmctl: Run) -> None:
         (["--limit", "1"], ["incomplete"]),
         (["--since", "2999-01-01"], []),
     ):
-        assert ok(llmctl("request", "list", "--columns", "status", *flags)).split() == statuses, flags
-    found = parsed(llmctl("request", "list", "--json", "--failed"))
+        assert require_success(llmctl("request", "list", "--columns", "status", *flags)).split() == statuses, flags
+    found = parse_json(llmctl("request", "list", "--json", "--failed"))
     assert (found[0]["chat"], found[0]["attempts"], found[0]["references"]) == ("fix", 1, {})
 
 
@@ -76,24 +61,26 @@ def test_list_filters(hub: Rows, llmctl: Run) -> None:
     ("arguments", "code", "words"),
     [
         (["list", "--status", "nope"], 2, 'no status "nope"'),
-        (["list", "--failed", "--status", "completed"], 2, "exclude each other"),
+        (["list", "--failed", "--status", "completed"], 2, "cannot be combined"),
         (["list", "--chat", "nope"], 3, 'no chat "nope"'),
         (["show", "nope"], 3, 'no request "nope"'),
         (["curl", "nope"], 3, 'no request "nope"'),
         (["replay", "nope"], 3, 'no request "nope"'),
     ],
 )
-def test_what_is_not_there_is_said(hub: Rows, llmctl: Run, arguments: list[str], code: int, words: str) -> None:
+def test_what_is_not_there_is_said(
+    hub: HubBuilder, llmctl: Llmctl, arguments: list[str], code: int, words: str
+) -> None:
     done = llmctl("request", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
 
 
-def test_show_has_attempts_stream_and_what_is_read_in_it(server: FakeServer, llmctl: Run) -> None:
+def test_show_has_attempts_stream_and_what_is_read_in_it(server: FakeServer, llmctl: Llmctl) -> None:
     server.answer(refusal(500, "try later"), stream("one two"))
-    ok(llmctl("chat", "-m", "work", "hi"))
-    (row,) = parsed(llmctl("request", "list", "--json"))
-    found = parsed(llmctl("request", "show", row["id"], "--http", "--stream", "--reparse", "--json"))
+    require_success(llmctl("chat", "-m", "work", "hi"))
+    (row,) = parse_json(llmctl("request", "list", "--json"))
+    found = parse_json(llmctl("request", "show", row["id"], "--http", "--stream", "--reparse", "--json"))
     assert [(call["attempt"], call["status"], call["status_code"]) for call in found["network_calls"]] == [
         (1, "error", 500),
         (2, "success", 200),
@@ -102,25 +89,27 @@ def test_show_has_attempts_stream_and_what_is_read_in_it(server: FakeServer, llm
     assert KEY not in str(found)
     assert found["stream"]["raw_output"].startswith("data: {")
     assert (found["reparsed"]["content"], found["reparsed"]["differs"]) == ("one two", False)
-    assert ok(llmctl("request", "show", row["id"], "--stream")) == found["stream"]["raw_output"]
+    assert require_success(llmctl("request", "show", row["id"], "--stream")) == found["stream"]["raw_output"]
 
 
-def test_reparse_tells_what_the_hub_says_otherwise(hub: Rows, llmctl: Run) -> None:
+def test_reparse_reports_differences_to_the_hub(hub: HubBuilder, llmctl: Llmctl) -> None:
     turn = hub.turn(hub.chat(), "a", "one two", input_tokens=10, finish_reason="stop", response_model="gpt-5")
     raw = hub.database.value("SELECT raw_output FROM {response_streams}").replace("two", "three").replace(":10", ":11")
     hub.database.execute("UPDATE {response_streams} SET raw_output = ?", (raw,))
-    found = parsed(llmctl("request", "show", turn["request"], "--reparse", "--json"))["reparsed"]
+    found = parse_json(llmctl("request", "show", turn["request"], "--reparse", "--json"))["reparsed"]
     assert found["content"] == "onethree"
     assert set(found["differences"]) >= {"input_tokens", "content"}
     assert found["differs"] is True
 
 
-def test_curl_rebuilds_the_body_byte_for_byte_without_the_key(server: FakeServer, llmctl: Run) -> None:
+def test_curl_rebuilds_the_body_byte_for_byte_without_the_key(server: FakeServer, llmctl: Llmctl) -> None:
     server.answer(stream("one"), stream("two"), stream("three"))
-    ok(llmctl("chat", "-m", "work", "--name", "fix", "-s", "be terse", "-o", "temperature=0.5", 'it\'s "this" & $that'))
-    ok(llmctl("chat", "--name", "fix", "second\nline", "--no-stream"))
-    ok(llmctl("chat", "--name", "fix", "third"))
-    for row, sent in zip(reversed(parsed(llmctl("request", "list", "--json"))), server.requests, strict=True):
+    require_success(
+        llmctl("chat", "-m", "work", "--name", "fix", "-s", "be terse", "-o", "temperature=0.5", 'it\'s "this" & $that')
+    )
+    require_success(llmctl("chat", "--name", "fix", "second\nline", "--no-stream"))
+    require_success(llmctl("chat", "--name", "fix", "third"))
+    for row, sent in zip(reversed(parse_json(llmctl("request", "list", "--json"))), server.requests, strict=True):
         done = llmctl("request", "curl", row["id"])
         assert (done.returncode, done.stderr) == (0, "")
         assert curl_body(done.stdout) == sent.json
@@ -130,10 +119,10 @@ def test_curl_rebuilds_the_body_byte_for_byte_without_the_key(server: FakeServer
         assert f"{server.url}/chat/completions" in done.stdout
 
 
-def test_curl_can_be_pasted_into_a_shell(server: FakeServer, llmctl: Run, env: Mapping[str, str]) -> None:
-    ok(llmctl("chat", "-m", "work", 'it\'s "this" & $that `x`'))
-    (row,) = parsed(llmctl("request", "list", "--json"))
-    script = ok(llmctl("request", "curl", row["id"]))
+def test_curl_can_be_pasted_into_a_shell(server: FakeServer, llmctl: Llmctl, env: Mapping[str, str]) -> None:
+    require_success(llmctl("chat", "-m", "work", 'it\'s "this" & $that `x`'))
+    (row,) = parse_json(llmctl("request", "list", "--json"))
+    script = require_success(llmctl("request", "curl", row["id"]))
     done = subprocess.run(["bash", "-c", script], env=dict(env), capture_output=True, text=True)
     if "command not found" in done.stderr:
         pytest.skip("no curl on this machine")
@@ -142,63 +131,65 @@ def test_curl_can_be_pasted_into_a_shell(server: FakeServer, llmctl: Run, env: M
     assert second.headers["authorization"] == first.headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_curl_leaves_out_the_calls_that_were_left_out(llmctl: Run) -> None:
+def test_curl_leaves_out_the_calls_that_were_left_out(llmctl: Llmctl) -> None:
     llmctl("chat", "-m", "echo", "--name", "a", "look", "-o", 'tool=f {"a":1}', "--max-steps", "1")
-    ok(llmctl("chat", "--name", "a", "never mind", "-o", "tool=null"))
-    last = parsed(llmctl("request", "list", "--json"))[0]
+    require_success(llmctl("chat", "--name", "a", "never mind", "-o", "tool=null"))
+    last = parse_json(llmctl("request", "list", "--json"))[0]
     done = llmctl("request", "curl", last["id"])
-    assert "echo answers within llmctl" in done.stderr
-    assert "not, byte for byte" not in done.stderr
+    assert "echo answers inside llmctl" in done.stderr
+    assert "the body differs" not in done.stderr
     assert [message["content"] for message in curl_body(done.stdout)["messages"]] == ["look", "never mind"]
 
 
-def test_curl_says_when_the_body_is_not_what_was_sent(hub: Rows, llmctl: Run) -> None:
+def test_curl_says_when_the_body_is_not_what_was_sent(hub: HubBuilder, llmctl: Llmctl) -> None:
     turn = hub.turn(hub.chat(), "a", "b", parameters=dumps({"seqs": [[1, 1]], "stream": True}))
     hub.database.execute("UPDATE {network_calls} SET body_hash = 'x', omitted_messages = 1")
     done = llmctl("request", "curl", turn["request"])
     assert done.returncode == 0
-    assert "not, byte for byte, what was sent" in done.stderr
+    assert "the body differs from what was sent" in done.stderr
     assert curl_body(done.stdout)["messages"] == [{"role": "user", "content": "a"}]
 
 
-def test_curl_of_a_deleted_chat_is_not_found(llmctl: Run) -> None:
-    ok(llmctl("chat", "-m", "echo", "--name", "a", "hi"))
-    ok(llmctl("chats", "delete", "a", "--yes"))
-    (row,) = parsed(llmctl("request", "list", "--json"))
+def test_curl_of_a_deleted_chat_is_not_found(llmctl: Llmctl) -> None:
+    require_success(llmctl("chat", "-m", "echo", "--name", "a", "hi"))
+    require_success(llmctl("chats", "delete", "a", "--yes"))
+    (row,) = parse_json(llmctl("request", "list", "--json"))
     done = llmctl("request", "curl", row["id"])
     assert (done.returncode, done.stdout) == (3, "")
 
 
-def test_replay_is_a_new_row_and_leaves_the_chat_alone(server: FakeServer, llmctl: Run, env: Mapping[str, str]) -> None:
+def test_replay_is_a_new_row_and_leaves_the_chat_alone(
+    server: FakeServer, llmctl: Llmctl, env: Mapping[str, str]
+) -> None:
     server.answer(stream("one"), stream("two"), stream("three"))
-    ok(llmctl("chat", "-m", "work", "--name", "fix", "-s", "be terse", "-o", "temperature=0.5", "first"))
-    ok(llmctl("chat", "--name", "fix", "second"))
+    require_success(llmctl("chat", "-m", "work", "--name", "fix", "-s", "be terse", "-o", "temperature=0.5", "first"))
+    require_success(llmctl("chat", "--name", "fix", "second"))
     with closing(open_hub(env["LLMCTL_DB"], "write")) as database:  # options of a later day are not sent
         data = dumps({"base_url": server.url, "key": "env:WORK_KEY", "options": {"top_p": 0.1}})
         database.execute("UPDATE {model_connections} SET data = ? WHERE name = 'work'", (data,))
-    before = parsed(llmctl("chats", "show", "fix", "--json", "--all"))
-    (_, first) = parsed(llmctl("request", "list", "--json"))
-    assert ok(llmctl("request", "replay", first["id"])) == "three\n"
+    before = parse_json(llmctl("chats", "show", "fix", "--json", "--all"))
+    (_, first) = parse_json(llmctl("request", "list", "--json"))
+    assert require_success(llmctl("request", "replay", first["id"])) == "three\n"
     assert server.requests[2].body == server.requests[0].body
-    rows = parsed(llmctl("request", "list", "--json"))
+    rows = parse_json(llmctl("request", "list", "--json"))
     assert len(rows) == 3
     assert (rows[0]["references"], rows[0]["chat_id"]) == ({"replay_of": first["id"]}, None)
-    assert parsed(llmctl("chats", "show", "fix", "--json", "--all")) == before
+    assert parse_json(llmctl("chats", "show", "fix", "--json", "--all")) == before
 
 
-def test_replay_on_another_model(server: FakeServer, llmctl: Run) -> None:
-    ok(llmctl("chat", "-m", "work", "say this"))
-    (row,) = parsed(llmctl("request", "list", "--json"))
-    found = parsed(llmctl("request", "replay", row["id"], "-m", "echo", "--json"))
+def test_replay_on_another_model(server: FakeServer, llmctl: Llmctl) -> None:
+    require_success(llmctl("chat", "-m", "work", "say this"))
+    (row,) = parse_json(llmctl("request", "list", "--json"))
+    found = parse_json(llmctl("request", "replay", row["id"], "-m", "echo", "--json"))
     assert (found["content"], found["provider"], found["chat_id"]) == ("say this", "echo", None)
 
 
-def test_replay_fails_with_the_code_of_its_class(server: FakeServer, llmctl: Run) -> None:
-    ok(llmctl("chat", "-m", "work", "hi"))
-    (row,) = parsed(llmctl("request", "list", "--json"))
+def test_replay_fails_with_the_code_of_its_class(server: FakeServer, llmctl: Llmctl) -> None:
+    require_success(llmctl("chat", "-m", "work", "hi"))
+    (row,) = parse_json(llmctl("request", "list", "--json"))
     server.answer(refusal(401), stream("one two", then=CUT))
     assert llmctl("request", "replay", row["id"]).returncode == 4
     done = llmctl("request", "replay", row["id"])
     assert done.returncode == 12
-    statuses = ok(llmctl("request", "list", "--columns", "status")).split()
+    statuses = require_success(llmctl("request", "list", "--columns", "status")).split()
     assert statuses == ["incomplete", "failed", "completed"]

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from tests.fakes.openai_others import response_stream
+from tests.fakes.openai_endpoints import response_stream
 from tests.fakes.openai_server import FakeServer, stream
+from tests.harness import Llmctl
 
 KEY = "sk-proj-abcdefghijklmnop1234567890"
 
@@ -25,7 +26,9 @@ KEY = "sk-proj-abcdefghijklmnop1234567890"
         ("o3-pro", "http://localhost:9/v1", "/responses"),
     ],
 )
-def test_model_decides_where_openai_is_asked(llmctl, env, model, base, path):
+def test_model_decides_where_openai_is_asked(
+    llmctl: Llmctl, env: dict[str, str], model: str, base: str | None, path: str
+) -> None:
     env["OPENAI_API_KEY"] = KEY
     if base:
         env["OPENAI_API_BASE"] = base
@@ -33,7 +36,7 @@ def test_model_decides_where_openai_is_asked(llmctl, env, model, base, path):
     assert json.loads(done.stdout)["url"].endswith(f"/v1{path}")
 
 
-def test_wire_of_the_connection_comes_before_the_model(llmctl, env):
+def test_wire_of_the_connection_comes_before_the_model(llmctl: Llmctl, env: dict[str, str]) -> None:
     env["OPENAI_API_KEY"] = KEY
     llmctl("connection", "add", "openai", "--wire", "openai-chat", check=True)
     llmctl("connection", "add", "xai", "--wire", "openai-responses", "-m", "grok-4.3", check=True)
@@ -46,7 +49,7 @@ def test_wire_of_the_connection_comes_before_the_model(llmctl, env):
         assert json.loads(done.stdout)["url"].endswith(path)
 
 
-def test_reasoning_comes_back_from_the_hub_unchanged(llmctl, env):
+def test_reasoning_comes_back_from_the_hub_unchanged(llmctl: Llmctl, env: dict[str, str]) -> None:
     summary = [{"type": "summary_text", "text": "think"}, {"type": "summary_text", "text": "hard"}]
     reasoning = {"id": "rs_1", "type": "reasoning", "summary": summary, "encrypted_content": "gAAA"}
     search = {
@@ -89,7 +92,7 @@ def test_reasoning_comes_back_from_the_hub_unchanged(llmctl, env):
         assert b"gAAA" not in server.requests[2].body
 
 
-def test_what_one_host_encrypted_is_not_sent_to_another(llmctl):
+def test_what_one_host_encrypted_is_not_sent_to_another(llmctl: Llmctl) -> None:
     reasoning = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAA"}
     with FakeServer() as server:
         server.answer(response_stream(reasoning, text="it is 4"), *[response_stream(text="sure")] * 2)

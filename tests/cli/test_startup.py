@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
-from llmctl.store.opening import build
-from tests.cli.cli_stage import PYTHON, ROOT
+from llmctl.store.opening import build_file
 from tests.fakes.openai_server import FakeServer
+from tests.harness import PYTHON, ROOT
 
-#: Heavy, and of no use to a command that only reads.
-HEAVY = {"pydantic", "rich", "httpx", "sqlite_utils", "importlib.metadata", "asyncio", "jinja2", "tabulate", "click"}
-HEAVY |= {"keyring", "urllib.request", "http.client", "ssl", "logging", "multiprocessing", "concurrent.futures"}
+#: The only packages of others that a command which reads may load: typer and what it needs itself.
+ALLOWED_PACKAGES = {"typer", "annotated_doc", "shellingham", "typing_extensions"}
+#: What is heavy in the standard library, and of no use to a command that only reads.
+HEAVY_STDLIB = {"asyncio", "concurrent.futures", "http.client", "importlib.metadata", "logging", "multiprocessing"}
+HEAVY_STDLIB |= {"ssl", "urllib.request"}
 
 
-def loaded(code: str, **env: str) -> set[str]:
+def find_third_party(modules: set[str]) -> set[str]:
+    """Return the top-level packages among modules that belong neither to Python nor to llmctl."""
+    packages = {name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names) - {"llmctl"}
+    return {name for name in packages if not name.startswith("_")}
+
+
+def find_imports(code: str, **env: str) -> set[str]:
     """Run code and return the modules that it left behind, over those of an empty Python."""
     script = (
         f"import sys; sys.path.insert(0, {ROOT!r}); bare = set(sys.modules); {code}\nprint(*(set(sys.modules) - bare))"
@@ -26,7 +36,7 @@ def loaded(code: str, **env: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-def door(*arguments: str, **env: str) -> set[str]:
+def run_fastpath(*arguments: str, **env: str) -> set[str]:
     code = f"""sys.argv = ['llmctl', *{arguments!r}]
 import os
 def leave(code): raise SystemExit(code)
@@ -37,26 +47,26 @@ try:
 except SystemExit as end:
     assert end.code == 0
 """
-    return loaded(code, **env)
+    return find_imports(code, **env)
 
 
-def program(*arguments: str, **env: str) -> set[str]:
+def run_program(*arguments: str, **env: str) -> set[str]:
     code = (
         "import os; from llmctl.cli.console.io import process_streams; from llmctl.cli.main import run;"
         f"code = run({list(arguments)!r}, os.environ, process_streams()); assert code == 0, code"
     )
-    return loaded(code, **env)
+    return find_imports(code, **env)
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["help"], ["help", "--all"], ["completion", "bash"]])
-def test_the_door_loads_nothing(arguments):
-    assert door(*arguments) == {"llmctl", "llmctl._fastpath"}
+def test_static_answers_import_nothing(arguments: list[str]) -> None:
+    assert run_fastpath(*arguments) == {"llmctl", "llmctl._fastpath"}
 
 
-def test_completion_of_names_loads_sqlite_only(tmp_path):
+def test_completion_of_names_loads_sqlite_only(tmp_path: Path) -> None:
     hub = tmp_path / "hub.db"
-    build(str(hub), {})
-    found = door("--complete", "chat", "", LLMCTL_DB=str(hub))
+    build_file(str(hub), {})
+    found = run_fastpath("--complete", "chat", "", LLMCTL_DB=str(hub))
     assert {name for name in found if name.startswith("llmctl")} == {
         "llmctl",
         "llmctl._fastpath",
@@ -88,16 +98,17 @@ def test_completion_of_names_loads_sqlite_only(tmp_path):
     ],
     ids=" ".join,
 )
-def test_reading_commands_stay_light(arguments, tmp_path):
+def test_reading_commands_stay_light(arguments: list[str], tmp_path: Path) -> None:
     hub = tmp_path / "hub.db"
-    build(str(hub), {})
-    found = program(*arguments, LLMCTL_DB=str(hub), HOME=str(tmp_path))
-    assert found & HEAVY == set()
+    build_file(str(hub), {})
+    found = run_program(*arguments, LLMCTL_DB=str(hub), HOME=str(tmp_path))
+    assert find_third_party(found) <= ALLOWED_PACKAGES
+    assert found & HEAVY_STDLIB == set()
 
 
-def test_typer_is_the_version_without_pydantic():
-    assert "typer" in program("chats", "--help")
-    assert not {name for name in program("help", "sql") if name.startswith("pydantic")}
+def test_typer_is_the_version_without_pydantic() -> None:
+    assert "typer" in run_program("chats", "--help")
+    assert not {name for name in run_program("help", "sql") if name.startswith("pydantic")}
 
 
 #: Of no use to a chat without tools, agents, schemas, files, prompt files and caps.
@@ -114,31 +125,29 @@ FOR_OTHERS |= {
         "models.catalog",
         "chats.url_fetch",
         "billing.estimate",
-        "billing.budget",
-        "billing.settle",
     )
 }
 FOR_OTHERS |= {f"llmctl.wire.{name}" for name in ("anthropic", "gemini", "openai_embeddings", "openai_images")}
 
 
-def test_what_others_need_is_there_under_that_name():
+def test_deferred_modules_exist() -> None:
     assert all(find_spec(name) for name in FOR_OTHERS if name.startswith("llmctl."))
 
 
-def test_chat_opens_nothing_that_others_need(tmp_path):
+def test_chat_imports_no_deferred_module(tmp_path: Path) -> None:
     hub = tmp_path / "hub.db"
-    build(str(hub), {})
-    found = program("chat", "-m", "echo", "hi", LLMCTL_DB=str(hub), HOME=str(tmp_path))
+    build_file(str(hub), {})
+    found = run_program("chat", "-m", "echo", "hi", LLMCTL_DB=str(hub), HOME=str(tmp_path))
     assert found & (FOR_OTHERS | {"httpx", "socket", "llmctl.transport.client"}) == set()
 
 
-def test_chat_over_http_opens_its_client_and_no_more(tmp_path):
+def test_chat_over_http_imports_the_client_and_nothing_more(tmp_path: Path) -> None:
     """Its provider has a name that is in no table, and no price."""
     env = {"LLMCTL_DB": str(tmp_path / "hub.db"), "HOME": str(tmp_path)}
     with FakeServer() as server:
-        program("connection", "add", "work", "--base-url", server.url, "--model", "m", **env)
-        program("chat", "-m", "work", "hi", **env)
-        found = program("chat", "-m", "work", "hi", **env)
+        run_program("connection", "add", "work", "--base-url", server.url, "--model", "m", **env)
+        run_program("chat", "-m", "work", "hi", **env)
+        found = run_program("chat", "-m", "work", "hi", **env)
     assert len(server.requests) == 2
     assert "httpx" in found
     assert found & (FOR_OTHERS | {"httpx._main"}) == set()

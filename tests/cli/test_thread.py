@@ -1,26 +1,15 @@
-"""``llmctl thread`` through the front door."""
+"""``llmctl thread`` on the command line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-
-import pytest
 
 from llmctl.engine.jobs import lease
-from llmctl.store.opening import open_hub
-from tests.conftest import Run
-from tests.store.rows import Rows
+from tests.fakes.hub_builder import HubBuilder
+from tests.harness import Llmctl
 
 
-@pytest.fixture
-def hub(env: Mapping[str, str]) -> Iterator[Rows]:
-    with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
-        yield Rows(database)
-
-
-def test_list_names_chat_length_and_parent(hub: Rows, llmctl: Run) -> None:
+def test_list_names_chat_length_and_parent(hub: HubBuilder, llmctl: Llmctl) -> None:
     chat = hub.chat("fix")
     hub.turn(chat, "a", "b")
     llmctl("chats", "fork", "fix", "--at", "1", check=True)
@@ -31,7 +20,7 @@ def test_list_names_chat_length_and_parent(hub: Rows, llmctl: Run) -> None:
     assert llmctl("thread", "list", "--limit", "1").stdout.count("\n") == 1
 
 
-def test_show_is_everything_in_order(hub: Rows, llmctl: Run) -> None:
+def test_show_is_everything_in_order(hub: HubBuilder, llmctl: Llmctl) -> None:
     chat = hub.chat()
     hub.tool_turn(chat)
     llmctl("chats", "render", "last", "--save", check=True)
@@ -48,13 +37,13 @@ def test_show_is_everything_in_order(hub: Rows, llmctl: Run) -> None:
     assert llmctl("thread", "show", "nope").returncode == 3
 
 
-def test_unlock_frees_the_dead_and_respects_the_living(hub: Rows, llmctl: Run) -> None:
+def test_unlock_releases_dead_holders_and_respects_live_ones(hub: HubBuilder, llmctl: Llmctl) -> None:
     chat = hub.chat()
     job_id = hub.insert("jobs", name="x", type="turn", status="running", host="elsewhere", pid=1)
     sql = "UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?"
     hub.database.execute(sql, (job_id, chat["thread_id"]))
-    assert "is free" in llmctl("thread", "unlock", chat["thread_id"]).stderr
-    alive = {**lease.current()._asdict(), "lease_expires_at": lease.lease()}
+    assert "is unlocked" in llmctl("thread", "unlock", chat["thread_id"]).stderr
+    alive = {**lease.process_identity()._asdict(), "lease_expires_at": lease.lease_expiry()}
     job_id = hub.insert("jobs", name="x", type="turn", status="running", **alive)
     hub.database.execute(sql, (job_id, chat["thread_id"]))
     assert llmctl("thread", "unlock", chat["thread_id"]).returncode == 9

@@ -1,10 +1,9 @@
-"""``llmctl tool`` through the front door, and tools that models call."""
+"""``llmctl tool`` on the command line, and tools that models call."""
 
 from __future__ import annotations
 
 import json
 import os
-import pty
 import sqlite3
 import stat
 import sys
@@ -15,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Run
 from tests.fakes.openai_server import FakeServer, Reply
+from tests.harness import LLMCTL, Llmctl, query, run_on_terminal
 
 PYTHON_TOOL = '''
 def weather(city: str, days: int = 1, tags: list[str] | None = None) -> dict:
@@ -34,23 +33,18 @@ def weather(city: str, days: int = 1, tags: list[str] | None = None) -> dict:
 '''
 
 
-def rows(env: Mapping[str, str], sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection:
-        return connection.execute(sql).fetchall()
-
-
 def runs(env: Mapping[str, str], *columns: str) -> list[tuple[Any, ...]]:
-    return rows(env, f"SELECT {', '.join(columns or ('name', 'status'))} FROM tool_invocations ORDER BY rowid")
+    return query(env, f"SELECT {', '.join(columns or ('name', 'status'))} FROM tool_invocations ORDER BY rowid")
 
 
-def ask(llmctl: Run, calls: str, *more: str, **how: Any) -> Any:
+def ask(llmctl: Llmctl, calls: str, *more: str, **how: Any) -> Any:
     return llmctl("chat", "-m", "echo", "-o", f"tool={calls}", *more, "hi", **how)
 
 
 # --- adding, showing, changing ------------------------------------------------------------------------------------
 
 
-def test_a_command_gets_its_arguments_as_words(llmctl: Run) -> None:
+def test_a_command_gets_its_arguments_as_words(llmctl: Llmctl) -> None:
     made = llmctl("tool", "add", "say", "--command", "printf %s|%s {first} {second}", "--json", check=True)
     found = json.loads(made.stdout)
     assert (found["type"], found["data"]["command"]) == ("command", ["printf", "%s|%s", "{first}", "{second}"])
@@ -68,12 +62,12 @@ def test_a_command_gets_its_arguments_as_words(llmctl: Run) -> None:
         (["--command", "cat", "--arguments", "none"], ""),
     ],
 )
-def test_how_a_command_gets_its_arguments(llmctl: Run, flags: list[str], stdout: str) -> None:
+def test_how_a_command_gets_its_arguments(llmctl: Llmctl, flags: list[str], stdout: str) -> None:
     llmctl("tool", "add", "t", *flags, "--schema", '{"type":"object"}', check=True)
     assert llmctl("tool", "invoke", "t", "--args", '{"a":1,"b":"x y"}').stdout == stdout
 
 
-def test_a_python_function_tells_its_own_schema(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+def test_a_python_function_tells_its_own_schema(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
     (tmp_path / "w.py").write_text(PYTHON_TOOL)
     found = json.loads(llmctl("tool", "add", "--file", "w.py", "--json", check=True).stdout)
     assert (found["name"], found["type"], found["description"]) == ("weather", "python", "Tell the weather.")
@@ -105,7 +99,7 @@ def test_a_python_function_tells_its_own_schema(llmctl: Run, env: Mapping[str, s
         ("f.js", "const a = JSON.parse(require('fs').readFileSync(0)); console.log('hello ' + a.who);"),
     ],
 )
-def test_a_javascript_file_is_a_function_or_a_script(llmctl: Run, tmp_path: Path, name: str, text: str) -> None:
+def test_a_javascript_file_is_a_function_or_a_script(llmctl: Llmctl, tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     made = json.loads(llmctl("tool", "add", "greet", "--file", name, "--json", check=True).stdout)
     assert made["type"] == "nextJsScript"
@@ -138,7 +132,7 @@ for line in sys.stdin:
 
 
 def test_tools_of_an_mcp_server_are_listed_added_and_called(
-    llmctl: Run, env: Mapping[str, str], tmp_path: Path
+    llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path
 ) -> None:
     pytest.importorskip("mcp")
     (tmp_path / "server.py").write_text(MCP_SERVER)
@@ -153,13 +147,13 @@ def test_tools_of_an_mcp_server_are_listed_added_and_called(
     ]
 
 
-def test_a_server_that_talks_nonsense_is_said_in_a_line(llmctl: Run) -> None:
+def test_server_with_malformed_output_is_reported_in_one_line(llmctl: Llmctl) -> None:
     pytest.importorskip("mcp")
     done = llmctl("tool", "add", "x", "--mcp", "sh -c 'echo nonsense'")
     assert (done.returncode, len(done.stderr.splitlines())) == (6, 1), done.stderr
 
 
-def test_a_server_that_is_none_is_said(llmctl: Run) -> None:
+def test_server_that_does_not_start_is_reported(llmctl: Llmctl) -> None:
     pytest.importorskip("mcp")
     assert llmctl("tool", "add", "x", "--mcp", "no-such-program").returncode == 4
     done = llmctl("tool", "add", "x", "--mcp", "sh -c 'echo oh no >&2'")
@@ -170,30 +164,30 @@ def test_a_server_that_is_none_is_said(llmctl: Run) -> None:
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["x"], 2, "say what the tool is"),
-        (["a b", "--command", "ls"], 2, 'a tool cannot be called "a b"'),
-        (["x", "--command", "ls", "--schema", '{"type":"array"}'], 2, "the arguments of a tool are an object"),
-        (["x", "--command", "ls", "--schema", '{"type":"nonsense"}'], 2, "this is no JSON Schema"),
-        (["x", "--command", "{program} x"], 2, "the program itself cannot be an argument"),
-        (["x", "--command", "ls", "--arguments", "mail"], 2, 'no way to pass arguments "mail"'),
+        (["x"], 2, "the tool has no command, URL, file, module or server"),
+        (["a b", "--command", "ls"], 2, "a tool name must be 1 to 64 letters"),
+        (["x", "--command", "ls", "--schema", '{"type":"array"}'], 2, "the arguments of a tool must be an object"),
+        (["x", "--command", "ls", "--schema", '{"type":"nonsense"}'], 2, "not a valid JSON Schema"),
+        (["x", "--command", "{program} x"], 2, "the program name cannot contain an argument"),
+        (["x", "--command", "ls", "--arguments", "mail"], 2, '"arguments" must be stdin, flags or none, got "mail"'),
         (["x", "--type", "nope"], 2, 'no type of tool "nope"'),
-        (["x", "--type", "function"], 2, "a function cannot be kept in the hub"),
+        (["x", "--type", "function"], 2, "a function cannot be stored in the hub"),
         (["x", "--url", "https://{host}/x"], 2, "the host of the URL is an argument"),
         (["x", "--builtin", "nope"], 2, 'no built-in tool "nope"'),
-        (["x", "--builtin", "time", "--host", "a.b"], 2, "has no hosts"),
+        (["x", "--builtin", "time", "--host", "a.b"], 2, "takes no hosts"),
         (["x", "--file", "no.mjs"], 3, "no file"),
-        (["x", "--command", "curl -H sk-ant-REDACTED"], 2, "holds a key"),
-        (["x", "--command", "ls", "--timeout", "0"], 2, '"0.0" is no timeout'),
+        (["x", "--command", "curl -H sk-ant-REDACTED"], 2, "contain a key"),
+        (["x", "--command", "ls", "--timeout", "0"], 2, '"timeout" must be at least 0.001'),
     ],
 )
-def test_what_is_no_tool_is_said(llmctl: Run, flags: list[str], code: int, words: str) -> None:
+def test_what_is_no_tool_is_said(llmctl: Llmctl, flags: list[str], code: int, words: str) -> None:
     flags = [flag.replace("REDACTED", "api03-" + "a1B2" * 20) for flag in flags]
     done = llmctl("tool", "add", *flags)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert words in done.stderr
 
 
-def test_list_show_edit_remove(llmctl: Run) -> None:
+def test_list_show_edit_remove(llmctl: Llmctl) -> None:
     llmctl("tool", "add", "x", "--command", "ls", "--description", "List", check=True)
     assert llmctl("tool", "list").stdout == "x\tcommand\tList\n"
     assert llmctl("tool", "add", "x", "--command", "ls").returncode == 2
@@ -213,7 +207,7 @@ def test_list_show_edit_remove(llmctl: Run) -> None:
 # --- invoking -----------------------------------------------------------------------------------------------------
 
 
-def test_invoke_says_how_it_went(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_invoke_says_how_it_went(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     llmctl("tool", "add", "sleep", "--command", "sleep {s}", check=True)
     llmctl("tool", "add", "fail", "--command", "sh -c 'echo out; echo oh no >&2; exit 3'", check=True)
     llmctl("tool", "add", "gone", "--command", "no-such-program", check=True)
@@ -235,21 +229,21 @@ def test_invoke_says_how_it_went(llmctl: Run, env: Mapping[str, str]) -> None:
     found = runs(env, "name", "status", "exit_status", "error")
     assert found[0] == ("time", "completed", None, None)
     assert found[-3:] == [
-        ("sleep", "failed", None, "no result within 0.1 s"),
+        ("sleep", "failed", None, "no result within 100 ms"),
         ("fail", "failed", 3, "exit status 3: oh no"),
         ("gone", "failed", None, 'no program "no-such-program"'),
     ]
-    assert not rows(env, "SELECT 1 FROM jobs WHERE status = 'running'")
+    assert not query(env, "SELECT 1 FROM jobs WHERE status = 'running'")
 
 
-def test_invoke_with_json_gives_the_row_however_it_went(llmctl: Run) -> None:
+def test_invoke_with_json_gives_the_row_however_it_went(llmctl: Llmctl) -> None:
     done = llmctl("tool", "invoke", "time", "--arg", "z=1", "--json")
     assert done.returncode == 11
     assert json.loads(done.stdout)["status"] == "failed"
     assert json.loads(done.stderr)["error"]["code"] == "invalid-output"
 
 
-def test_a_rule_of_the_hub_holds_for_people_too(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_hub_rule_applies_to_manual_invocations(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     llmctl("tool", "edit", "list_files", "--deny", "path=/etc*", check=True)
     done = llmctl("tool", "invoke", "list_files", "--arg", "path=/etc/ssl")
     assert (done.returncode, done.stdout) == (10, "")
@@ -260,21 +254,21 @@ def test_a_rule_of_the_hub_holds_for_people_too(llmctl: Run, env: Mapping[str, s
 # --- in a chat ----------------------------------------------------------------------------------------------------
 
 
-def test_a_model_is_told_of_its_tools_and_calls_them(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_tools_are_sent_to_the_model_and_called(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     llmctl("tool", "add", "say", "--command", "echo {word}", check=True)
     done = ask(llmctl, 'say {"word": "one"}', "-T", "say:auto")
     assert (done.returncode, done.stdout, done.stderr) == (0, "hi\n", "llmctl: tool say: completed\n")
-    bodies = [json.loads(body) for (body,) in rows(env, "SELECT body FROM network_calls ORDER BY rowid")]
+    bodies = [json.loads(body) for (body,) in query(env, "SELECT body FROM network_calls ORDER BY rowid")]
     assert bodies[0]["tools"][0]["function"]["name"] == "say"
     assert bodies[1]["messages"][-1] == {"role": "tool", "tool_call_id": "call_echo_1", "content": "one"}
     row = runs(env, "status", "result", "arguments", "duration > 0", "exit_status", "json_extract(decision, '$.by')")
     assert row == [("completed", "one", '{"word": "one"}', 1, 0, "permission")]
-    assert rows(env, "SELECT text FROM text_logs") == [("one\n",)]
-    parameters = rows(env, "SELECT json_extract(parameters, '$.tools') FROM requests")
+    assert query(env, "SELECT text FROM text_logs") == [("one\n",)]
+    parameters = query(env, "SELECT json_extract(parameters, '$.tools') FROM requests")
     assert parameters == [('["say"]',), ('["say"]',)]
 
 
-def test_what_a_tool_gave_is_found(llmctl: Run) -> None:
+def test_what_a_tool_gave_is_found(llmctl: Llmctl) -> None:
     llmctl("tool", "add", "say", "--command", "echo kiwi and {fruit}", check=True)
     ask(llmctl, 'say {"fruit":"passion fruit"}', "-T", "say:automatic", "--name", "x", check=True)
     found = json.loads(llmctl("chats", "search", "passion fruit", "--role", "tool", "--json", check=True).stdout)
@@ -283,7 +277,7 @@ def test_what_a_tool_gave_is_found(llmctl: Run) -> None:
     assert llmctl("export", "--chat", "x", "--format", "markdown", check=True).stdout.count("kiwi") == 1
 
 
-def test_failures_are_rows_and_words_for_the_model(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_failures_are_rows_and_words_for_the_model(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     llmctl("tool", "add", "crash", "--command", "sh -c 'kill -9 $$'", check=True)
     llmctl("tool", "add", "slow", "--command", "sleep 30", "--timeout", "0.2", check=True)
     calls = 'time {bad\ntime {"zone": 7}\nnope {}\nlist_files {}\ncrash {}\nslow {}\ntime'
@@ -292,24 +286,24 @@ def test_failures_are_rows_and_words_for_the_model(llmctl: Run, env: Mapping[str
     assert done.returncode == 0
     found = [(call["status"], call["result"]) for call in json.loads(done.stdout)["tool_calls"]]
     assert found[:6] == [
-        ("failed", "Invalid tool arguments: this is no JSON object"),
+        ("failed", "Invalid tool arguments: not a JSON object"),
         ("failed", 'Invalid tool arguments: /zone: 7 is not of type "string"'),
         ("failed", "Model tried to call unavailable tool 'nope'. Available tools: [time, crash, slow]."),
         ("denied", "This action is not permitted."),
         ("failed", "Error executing tool 'crash': exit status 137"),
-        ("failed", "Error executing tool 'slow': no result within 0.2 s"),
+        ("failed", "Error executing tool 'slow': no result within 200 ms"),
     ]
     assert found[6][0] == "completed"
     assert [status for _, status in runs(env)] == [status for status, _ in found]
 
 
-def test_an_id_that_comes_twice_is_two_rows(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_an_id_that_comes_twice_is_two_rows(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     ask(llmctl, "time\ntime\n\ntime", "-T", "time:auto", check=True)
     assert [step for (step,) in runs(env, "step")] == [1, 1, 2]
-    assert rows(env, "SELECT role, status FROM messages ORDER BY seq")[-1] == ("assistant", "completed")
+    assert query(env, "SELECT role, status FROM messages ORDER BY seq")[-1] == ("assistant", "completed")
 
 
-def test_a_pipe_gets_the_last_step_alone(llmctl: Run) -> None:
+def test_a_pipe_gets_the_last_step_alone(llmctl: Llmctl) -> None:
     done = ask(llmctl, "time", "-o", "reply=step", "-T", "time:auto")
     assert done.stdout == "step\n"
     lines = [json.loads(line) for line in ask(llmctl, "time", "-T", "time:auto", "--jsonl").stdout.splitlines()]
@@ -317,7 +311,7 @@ def test_a_pipe_gets_the_last_step_alone(llmctl: Run) -> None:
     assert kinds == ["start", "tool_call", "tool_result", "start", "text", "done"]
 
 
-def test_a_chat_keeps_its_tools(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_a_chat_keeps_its_tools(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     ask(llmctl, "", "--name", "x", "-T", "time:auto", check=True)
     done = llmctl("chat", "--name", "x", "-o", "tool=time", "again", "--json")
     assert json.loads(done.stdout)["tool_calls"][0]["status"] == "completed"
@@ -325,7 +319,7 @@ def test_a_chat_keeps_its_tools(llmctl: Run, env: Mapping[str, str]) -> None:
     assert json.loads(done.stdout)["tool_calls"][0]["status"] == "denied"
 
 
-def test_nothing_is_kept_of_tools_without_a_log(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_no_log_stores_no_tool_text(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     done = ask(llmctl, "time", "-n", "-T", "time:auto", "--json")
     assert json.loads(done.stdout)["tool_calls"][0]["status"] == "completed"
     assert runs(env) == []
@@ -336,7 +330,7 @@ def test_nothing_is_kept_of_tools_without_a_log(llmctl: Run, env: Mapping[str, s
 
 @pytest.mark.parametrize("data", [{"halt": True}, {}])
 def test_a_tool_may_give_the_final_answer_where_it_is_allowed(
-    llmctl: Run, env: Mapping[str, str], data: dict[str, bool]
+    llmctl: Llmctl, env: Mapping[str, str], data: dict[str, bool]
 ) -> None:
     envelope = json.dumps({"halt": True, "content": "that is all"})
     flags = ("--command", f"echo '{envelope}'", "--data", json.dumps(data))
@@ -344,11 +338,11 @@ def test_a_tool_may_give_the_final_answer_where_it_is_allowed(
     done = ask(llmctl, "end", "-T", "end:auto", "--json")
     found = json.loads(done.stdout)
     assert (found["content"], found["steps"]) == (("that is all", 1) if data else ("hi", 2))
-    last = rows(env, "SELECT content, chat_id IS NOT NULL FROM messages ORDER BY seq DESC LIMIT 1")
+    last = query(env, "SELECT content, chat_id IS NOT NULL FROM messages ORDER BY seq DESC LIMIT 1")
     assert last == [(found["content"], 1)]
 
 
-def test_halt_of_a_python_tool_ends_the_run(llmctl: Run, tmp_path: Path) -> None:
+def test_halt_of_a_python_tool_ends_the_run(llmctl: Llmctl, tmp_path: Path) -> None:
     (tmp_path / "w.py").write_text(PYTHON_TOOL)
     llmctl("tool", "add", "--file", "w.py", check=True)
     done = ask(llmctl, 'weather {"city": "end"}', "-T", "weather:auto")
@@ -358,17 +352,17 @@ def test_halt_of_a_python_tool_ends_the_run(llmctl: Run, tmp_path: Path) -> None
 # --- permissions --------------------------------------------------------------------------------------------------
 
 
-def test_final_answer_of_a_tool_counts_though_another_call_waited(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_final_answer_of_a_tool_counts_though_another_call_waited(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     last = """echo '{"halt": true, "content": "the last word"}'"""
     llmctl("tool", "add", "last", "--command", last, "--halt", check=True)
     assert ask(llmctl, "last\ntime", "-T", "last:auto", "-T", "time").returncode == 8
-    (waiting,) = rows(env, "SELECT id FROM tool_invocations WHERE status = 'pending'")
+    (waiting,) = query(env, "SELECT id FROM tool_invocations WHERE status = 'pending'")
     done = llmctl("tool", "approve", waiting[0], "--continue")
     assert (done.returncode, done.stdout) == (0, "the last word\n")
-    assert len(rows(env, "SELECT 1 FROM requests")) == 1
+    assert len(query(env, "SELECT 1 FROM requests")) == 1
 
 
-def test_final_answer_of_a_tool_is_told_after_a_death_before_it_was(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_final_answer_of_a_tool_is_emitted_after_a_crash(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     last = """echo '{"halt": true, "content": "the last word"}'"""
     llmctl("tool", "add", "last", "--command", last, "--halt", check=True)
     assert ask(llmctl, "last", "-T", "last:auto").stdout == "the last word\n"
@@ -376,10 +370,10 @@ def test_final_answer_of_a_tool_is_told_after_a_death_before_it_was(llmctl: Run,
         hub.execute("DELETE FROM messages WHERE role = 'assistant' AND chat_id IS NOT NULL")
         hub.commit()
     assert llmctl("chat", "--chat", "last").stdout == "the last word\n"
-    assert len(rows(env, "SELECT 1 FROM requests")) == 1
+    assert len(query(env, "SELECT 1 FROM requests")) == 1
 
 
-def test_nobody_to_ask_is_exit_8_with_the_command_to_paste(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_no_terminal_for_approval_is_exit_8_with_the_command_to_paste(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     done = ask(llmctl, 'time {"zone": "Europe/Rome"}', "-T", "time")
     assert (done.returncode, done.stdout) == (8, "")
     command = done.stderr.splitlines()[-1].removeprefix("hint: ")
@@ -392,7 +386,7 @@ def test_nobody_to_ask_is_exit_8_with_the_command_to_paste(llmctl: Run, env: Map
     assert llmctl("tool", "pending").stdout == ""
 
 
-def test_calls_that_may_run_do_so_while_another_waits(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_calls_that_may_run_do_so_while_another_waits(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     done = ask(llmctl, "list_files\ntime", "-T", "list_files", "-T", "time:auto", "--jsonl")
     assert done.returncode == 8
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -401,23 +395,23 @@ def test_calls_that_may_run_do_so_while_another_waits(llmctl: Run, env: Mapping[
     invocation_id = lines[-2]["invocation_id"]
     done = llmctl("tool", "deny", invocation_id, "--because", "not today", "-c", "--json")
     assert done.returncode == 0
-    thread = rows(env, "SELECT role, content FROM messages ORDER BY seq")
+    thread = query(env, "SELECT role, content FROM messages ORDER BY seq")
     assert [role for role, _ in thread] == ["user", "assistant", "tool", "tool", "assistant"]
     assert (thread[1][1], thread[2][1], thread[4][1]) == ("", "Action cancelled by user. not today", "hi")
 
 
-def test_a_decision_is_made_once(llmctl: Run) -> None:
+def test_a_decision_is_made_once(llmctl: Llmctl) -> None:
     ask(llmctl, "time", "-T", "time", "--name", "x")
     invocation_id = llmctl("tool", "pending", "--columns", "id").stdout.strip()
     assert llmctl("tool", "approve", invocation_id[:8]).returncode == 0
     again = llmctl("tool", "deny", invocation_id[:8])
     assert again.returncode == 2
-    assert "is approved already" in again.stderr
+    assert "is already approved" in again.stderr
     assert llmctl("chat", "--chat", "x").stdout == "hi\n"
-    assert "does not wait any more" in llmctl("tool", "approve", invocation_id[:8]).stderr
+    assert "is not pending" in llmctl("tool", "approve", invocation_id[:8]).stderr
 
 
-def test_what_was_approved_is_what_runs(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_what_was_approved_is_what_runs(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     llmctl("tool", "add", "say", "--command", "echo {word}", check=True)
     ask(llmctl, 'say {"word": "one"}', "-T", "say", "--name", "x")
     invocation_id = llmctl("tool", "pending", "--columns", "id").stdout.strip()
@@ -427,7 +421,7 @@ def test_what_was_approved_is_what_runs(llmctl: Run, env: Mapping[str, str]) -> 
     assert runs(env) == [("say", "pending")]
 
 
-def test_what_waits_too_long_is_denied(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_what_waits_too_long_is_denied(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     ask(llmctl, "time", "-T", "time", "--name", "x")
     llmctl("settings", "set", "pending.expiry", "0", check=True)
     assert llmctl("tool", "pending").stdout == ""
@@ -435,13 +429,13 @@ def test_what_waits_too_long_is_denied(llmctl: Run, env: Mapping[str, str]) -> N
     assert runs(env, "status", "result") == [("denied", "This action is not permitted. Nobody decided in time.")]
 
 
-def test_a_call_that_the_user_walks_away_from_is_cancelled(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_pending_call_is_cancelled_by_a_new_prompt(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     ask(llmctl, "time", "-T", "time", "--name", "x")
     assert llmctl("chat", "--chat", "x", "-o", "tool=null", "never mind").stdout == "never mind\n"
     assert runs(env) == [("time", "cancelled")]
 
 
-def test_approve_by_flag_never_overrides_denied(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_approve_by_flag_never_overrides_denied(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     ask(llmctl, "time", "-T", "time", "--approve", "time", check=True)
     ask(llmctl, "time", "-T", "time:denied", "--approve", "time", check=True)
     llmctl("tool", "edit", "time", "--deny", "*", check=True)
@@ -449,7 +443,7 @@ def test_approve_by_flag_never_overrides_denied(llmctl: Run, env: Mapping[str, s
     assert runs(env) == [("time", "completed"), ("time", "denied"), ("time", "denied")]
 
 
-def test_a_rule_on_arguments_allows_what_it_names(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+def test_a_rule_on_arguments_allows_what_it_names(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.txt").write_text("text\n")
     llmctl("tool", "edit", "read_file", "--allow", "path=docs/*", check=True)
@@ -459,7 +453,7 @@ def test_a_rule_on_arguments_allows_what_it_names(llmctl: Run, env: Mapping[str,
     assert runs(env, "status", "result")[0] == ("completed", "text\n")
 
 
-def test_going_on_can_be_left_to_a_job(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_continuing_can_be_detached(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     ask(llmctl, "time", "-T", "time")
     invocation_id = llmctl("tool", "pending", "--columns", "id").stdout.strip()
     done = llmctl("tool", "approve", invocation_id, "--continue", "--detach")
@@ -468,7 +462,7 @@ def test_going_on_can_be_left_to_a_job(llmctl: Run, env: Mapping[str, str]) -> N
     assert runs(env) == [("time", "completed")]
 
 
-def test_who_denies_first_is_heard_by_who_is_asked_later(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+def test_denial_wins_over_a_later_approval(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
     def typed() -> bytes:
         llmctl("tool", "deny", llmctl("tool", "pending", "--columns", "id").stdout.strip(), check=True)
         return b"y\n"
@@ -482,24 +476,9 @@ def at_terminal(
     env: Mapping[str, str], folder: Path, *typed: bytes | Callable[[], bytes], calls: str = "time"
 ) -> tuple[int, str]:
     """Chat with a controlling terminal at which a person types, stdin a pipe; return the exit code and the screen."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        command = [sys.executable, "-m", "llmctl", "chat", "-m", "echo", "-o", f"tool={calls}", "-T", "time"]
-        os.execvpe("bash", ["bash", "-c", 'printf hi | "$@"', "_", *command], dict(env))
-    screen = b""
-    for line in typed:
-        while not screen.rstrip().endswith(b"[q]uit:"):
-            screen += os.read(terminal, 1000)
-        os.write(terminal, line if isinstance(line, bytes) else line())
-        screen += b"|"
-    try:
-        while piece := os.read(terminal, 1000):
-            screen += piece
-    except OSError:
-        pass
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen.decode().replace("\r\n", "\n")
+    command = [*LLMCTL, "chat", "-m", "echo", "-o", f"tool={calls}", "-T", "time"]
+    answers = [("[q]uit:", answer) for answer in typed]
+    return run_on_terminal(["bash", "-c", 'printf hi | "$@"', "_", *command], env, answers, folder)
 
 
 @pytest.mark.parametrize(
@@ -525,7 +504,7 @@ def test_the_person_at_the_terminal_is_asked(
     assert found == code, screen
     assert 'the model wants to run "time" (Tell the date and time.)\n  {}\n' in screen
     assert [status for _, status in runs(env)] == statuses
-    assert rows(env, "SELECT effect FROM permission_rules WHERE expires_at IS NOT NULL") == [(rule,) for rule in rules]
+    assert query(env, "SELECT effect FROM permission_rules WHERE expires_at IS NOT NULL") == [(rule,) for rule in rules]
 
 
 def test_arguments_cannot_steer_the_terminal(env: Mapping[str, str], tmp_path: Path) -> None:
@@ -537,7 +516,7 @@ def test_arguments_cannot_steer_the_terminal(env: Mapping[str, str], tmp_path: P
 # --- a malicious model --------------------------------------------------------------------------------------------
 
 
-def test_files_outside_are_not_read(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+def test_files_outside_are_not_read(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     (inside / "link").symlink_to("/etc/passwd")
@@ -550,7 +529,7 @@ def test_files_outside_are_not_read(llmctl: Run, env: Mapping[str, str], tmp_pat
     assert "root:" not in done.stdout
 
 
-def test_the_hub_and_its_keys_are_nobodys_business(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+def test_hub_and_keys_cannot_be_read_by_tools(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "openai").write_text("secret")
     paths = ["hub.db", "hub.db-wal", "keys/openai"]
@@ -559,7 +538,7 @@ def test_the_hub_and_its_keys_are_nobodys_business(llmctl: Run, env: Mapping[str
 
 
 def test_what_belongs_to_llmctl_elsewhere_is_not_read_either(
-    llmctl: Run, env: Mapping[str, str], tmp_path: Path
+    llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path
 ) -> None:
     """Keys stand in the data folder wherever the hub is; copies of the hub beside it."""
     data, state = tmp_path / "data", tmp_path / "state"
@@ -584,7 +563,7 @@ def test_what_belongs_to_llmctl_elsewhere_is_not_read_either(
     ],
 )
 def test_a_pattern_of_hosts_leads_into_no_private_network(
-    llmctl: Run, env: Mapping[str, str], host: str, url: str, status: str
+    llmctl: Llmctl, env: Mapping[str, str], host: str, url: str, status: str
 ) -> None:
     own = {name: value for name, value in env.items() if name != "PYTEST_CURRENT_TEST"}
     with FakeServer() as server:
@@ -596,7 +575,7 @@ def test_a_pattern_of_hosts_leads_into_no_private_network(
     assert len(server.requests) == (status == "completed")
 
 
-def test_environment_of_our_own_process_is_not_read(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_environment_of_our_own_process_is_not_read(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     """Where everything may be read, as for a service whose working folder is the root."""
     calls = 'read_file {"path": "/proc/self/environ"}\nlist_files {"path": "proc/self"}\nlist_files {"path": "/etc"}'
     done = ask(llmctl, calls, "-T", "read_file:auto", "-T", "list_files:auto", "--json", cwd="/")
@@ -604,7 +583,7 @@ def test_environment_of_our_own_process_is_not_read(llmctl: Run, env: Mapping[st
     assert statuses == ["denied", "denied", "completed"]
 
 
-def test_removed_working_folder_opens_no_other(llmctl: Run, tmp_path: Path) -> None:
+def test_removed_working_folder_opens_no_other(llmctl: Llmctl, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     script = f'rmdir "$PWD"; exec {sys.executable} -P -m llmctl tool invoke list_files'
@@ -612,7 +591,7 @@ def test_removed_working_folder_opens_no_other(llmctl: Run, tmp_path: Path) -> N
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
 
 
-def test_no_key_reaches_a_program_or_comes_back(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_no_key_reaches_a_program_or_comes_back(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     secret = "sk-proj-" + "Ab3" * 15
     llmctl("tool", "add", "env", "--command", "env", check=True)
     llmctl("tool", "add", "named", "--command", "env", "--env", "TOKEN=env:OPENAI_API_KEY", check=True)
@@ -634,31 +613,31 @@ def test_no_key_reaches_a_program_or_comes_back(llmctl: Run, env: Mapping[str, s
     assert not wal.exists() or secret.encode() not in wal.read_bytes()
 
 
-def test_arguments_become_no_flags_and_no_shell(llmctl: Run, tmp_path: Path) -> None:
+def test_arguments_become_no_flags_and_no_shell(llmctl: Llmctl, tmp_path: Path) -> None:
     llmctl("tool", "add", "show", "--command", "cat {file}", "--cwd", str(tmp_path), check=True)
     llmctl("tool", "add", "sh", "--command", "echo {word}", "--shell", check=True)
     inf = ask(llmctl, 'show {"file": "-inf"}', "-T", "show:auto", "--json")
-    assert 'may not begin with "-"' in json.loads(inf.stdout)["tool_calls"][0]["result"]
+    assert 'must not begin with "-"' in json.loads(inf.stdout)["tool_calls"][0]["result"]
     calls = ['show {"file": "--help"}', 'sh {"word": "$(touch owned); touch owned `touch owned`"}']
     done = ask(llmctl, "\n".join(calls), "-T", "show:auto", "-T", "sh:auto", "--json")
     first, second = (call["result"] for call in json.loads(done.stdout)["tool_calls"])
-    assert 'may not begin with "-"' in first
+    assert 'must not begin with "-"' in first
     assert second == "$(touch owned); touch owned `touch owned`"
     assert not (tmp_path / "owned").exists()
 
 
-def test_output_without_end_is_ended(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_output_without_end_is_ended(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     llmctl("tool", "add", "flood", "--command", "yes", check=True)
     llmctl("tool", "add", "much", "--command", "sh -c 'yes | head -c 300000'", "--output-limit", "1000", check=True)
     done = ask(llmctl, "flood\nmuch", "-T", "flood:auto", "-T", "much:auto", "--json")
     first, second = json.loads(done.stdout)["tool_calls"]
-    assert "ended: it printed more than 16 MB" in first["result"]
+    assert "killed: it printed more than 16 MB" in first["result"]
     assert second["result"].endswith("\n[cut after 1000 bytes]")
     assert len(second["result"]) < 1100
-    assert max(rows(env, "SELECT sum(length(text)) FROM text_logs GROUP BY coalesce(series_id, id)"))[0] < 1_100_000
+    assert max(query(env, "SELECT sum(length(text)) FROM text_logs GROUP BY coalesce(series_id, id)"))[0] < 1_100_000
 
 
-def test_arguments_of_50_mb_run_nothing(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+def test_arguments_of_50_mb_run_nothing(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
     llmctl("tool", "add", "run", "--command", "touch ran", "--cwd", str(tmp_path), check=True)
     (tmp_path / "args.json").write_text(json.dumps({"x": "y" * 50_000_000}))
     done = llmctl("tool", "invoke", "run", "--args", f"@{tmp_path}/args.json")
@@ -668,31 +647,22 @@ def test_arguments_of_50_mb_run_nothing(llmctl: Run, env: Mapping[str, str], tmp
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_name_that_a_model_made_up_is_harmless(llmctl: Run, env: Mapping[str, str], tmp_path: Path) -> None:
+def test_invented_tool_name_fails_safely(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
     _, screen = at_terminal(env, tmp_path, calls="\x1b[31mevil\u202e" + "x" * 200)
     assert "\x1b[31mevil" not in screen
-    (text,) = rows(env, "SELECT result FROM tool_invocations")[0]
+    (text,) = query(env, "SELECT result FROM tool_invocations")[0]
     assert "\x1b" not in text
     assert len(text) < 200
 
 
-def test_a_hub_made_for_a_tool_is_the_users_alone(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_a_hub_made_for_a_tool_is_the_users_alone(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     llmctl("tool", "add", "x", "--command", "ls", check=True)
     assert stat.S_IMODE(os.stat(env["LLMCTL_DB"]).st_mode) == 0o600
 
 
-def test_a_person_is_told_which_tools_are_built_in(llmctl: Run, env: Mapping[str, str]) -> None:
+def test_list_on_a_terminal_names_builtin_tools(llmctl: Llmctl, env: Mapping[str, str]) -> None:
     assert llmctl("chat", "-m", "echo", "-T", "time", "hi").returncode == 0
     assert llmctl("tool", "list", "--columns", "name").stdout == "time\n"
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvpe(sys.executable, [sys.executable, "-m", "llmctl", "tool", "list"], dict(env))
-    screen = b""
-    try:
-        while piece := os.read(terminal, 1000):
-            screen += piece
-    except OSError:
-        pass
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert b"built in and ready to use: read_file, list_files, fetch_url, run_command" in screen
+    code, screen = run_on_terminal([*LLMCTL, "tool", "list"], env)
+    assert code == 0
+    assert "built in, ready to use: read_file, list_files, fetch_url, run_command" in screen

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import stat
 import subprocess
-import sys
-import time
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.engine.transfer_stage import exported, fill, new_hub
-from tests.store.rows import Rows
+from tests.engine.transfer_hubs import export_hub, fill_hub, new_hub
+from tests.fakes.hub_builder import HubBuilder
+from tests.harness import Llmctl, wait_until
 
 
 @pytest.fixture
-def other(env, tmp_path):
+def other(env: dict[str, str], tmp_path: Path) -> Any:
     """The environment of another hub."""
     return env | {"LLMCTL_DB": str(tmp_path / "other.db")}
 
 
-def test_real_turns_come_through_a_pipe_to_the_byte(llmctl, other, tmp_path):
+def test_real_turns_come_through_a_pipe_to_the_byte(llmctl: Llmctl, other: Any, tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     note.write_text("attached")
     llmctl(
@@ -41,7 +41,7 @@ def test_real_turns_come_through_a_pipe_to_the_byte(llmctl, other, tmp_path):
     assert json.loads(llmctl("db", "check", "--json", env=other, check=True).stdout)
 
 
-def test_a_file_is_for_its_owner_and_whole_or_not_there(llmctl, tmp_path):
+def test_a_file_is_for_its_owner_and_whole_or_not_there(llmctl: Llmctl, tmp_path: Path) -> None:
     llmctl("chat", "-m", "echo", "hello", check=True)
     place = tmp_path / "out.jsonl"
     place.write_text("old")
@@ -63,11 +63,11 @@ def test_a_file_is_for_its_owner_and_whole_or_not_there(llmctl, tmp_path):
         (["export", "--chat", "nobody"], 3, "nobody"),
         (["import", "nowhere.jsonl"], 3, "nowhere.jsonl"),
         (["import", "."], 3, "folder"),
-        (["import", "-", "--format", "word"], 2, "there are jsonl"),
-        (["import", "-"], 2, "no format that is known"),
+        (["import", "-", "--format", "word"], 2, "available: jsonl"),
+        (["import", "-"], 2, "unknown format"),
     ],
 )
-def test_what_cannot_be_done_is_said(llmctl, arguments, code, words):
+def test_invalid_transfer_has_its_exit_code(llmctl: Llmctl, arguments: list[str], code: int, words: str) -> None:
     llmctl("init", "--no-detect", "--no-prisma", check=True)
     done = llmctl(*arguments, input="hello")
     assert done.returncode == code, done.stderr
@@ -75,7 +75,7 @@ def test_what_cannot_be_done_is_said(llmctl, arguments, code, words):
     assert "Traceback" not in done.stderr
 
 
-def test_a_dry_run_makes_no_hub(llmctl, env, tmp_path):
+def test_a_dry_run_makes_no_hub(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
     lines = '{"messages":[{"role":"user","content":"hi"}]}\n'
     done = llmctl("import", "-", "--dry-run", input=lines, check=True)
     assert "would import" in done.stderr
@@ -83,16 +83,18 @@ def test_a_dry_run_makes_no_hub(llmctl, env, tmp_path):
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["really", "dry"])
-def test_an_export_that_breaks_off_brings_whole_conversations(llmctl, env, tmp_path, dry):
+def test_an_export_that_breaks_off_brings_whole_conversations(
+    llmctl: Llmctl, env: dict[str, str], tmp_path: Path, dry: list[Any]
+) -> None:
     with closing(new_hub(tmp_path / "theirs.db")) as theirs:
-        rows = Rows(theirs)
+        rows = HubBuilder(theirs)
         for number in range(3):
             rows.turn(rows.chat(f"chat {number}"), "hello", "hi")
-        text = exported(theirs)
+        text = export_hub(theirs)
     cut = text[: text.rindex('"chat 2"') + 700]
     done = llmctl("import", "-", "--json", *dry, input=cut)
     assert (done.returncode, json.loads(done.stdout)["complete"]) == (12, False)
-    assert "breaks off in line" in done.stderr
+    assert "ends in the middle of line" in done.stderr
     if not dry:
         assert llmctl("db", "query", "SELECT name FROM chats ORDER BY 1").stdout.split("\n")[:-1] == [
             "chat 0",
@@ -103,25 +105,22 @@ def test_an_export_that_breaks_off_brings_whole_conversations(llmctl, env, tmp_p
         assert llmctl("export", "--all").stdout == text
 
 
-def test_a_kill_in_the_middle_leaves_whole_conversations(env, tmp_path):
+def test_import_killed_in_the_middle_leaves_whole_conversations(
+    llmctl: Llmctl, env: dict[str, str], tmp_path: Path
+) -> None:
     """A second import brings the rest."""
     with closing(new_hub(tmp_path / "theirs.db")) as theirs:
-        fill(theirs)
-        rows = Rows(theirs)
+        fill_hub(theirs)
+        rows = HubBuilder(theirs)
         with theirs.transaction():
             for number in range(2200):
                 chat = rows.chat(f"chat {number}")
                 rows.message(chat, "user", "hello")
                 rows.message(chat, "assistant", "hi")
-        text = exported(theirs)
-    command = [sys.executable, "-m", "llmctl", "import", "-"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    assert process.stdin
-    process.stdin.write(text[: len(text) * 9 // 10].encode())
-    process.stdin.flush()
-    wait_for_chats(env["LLMCTL_DB"])
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        text = export_hub(theirs)
+    with llmctl.start("import", "-", stdin=subprocess.PIPE) as running:
+        running.write(text[: len(text) * 9 // 10].encode())
+        wait_until(lambda: has_chats(env["LLMCTL_DB"]))
     with closing(sqlite3.connect(env["LLMCTL_DB"])) as hub:
         said = hub.execute(
             "SELECT count(m.id) FROM chats c LEFT JOIN messages m ON m.chat_id = c.id"
@@ -130,19 +129,13 @@ def test_a_kill_in_the_middle_leaves_whole_conversations(env, tmp_path):
         assert set(said) == {(2,)}
         assert 0 < len(said) < 2200
         assert hub.execute("SELECT count(*) FROM sqlite_master WHERE name = 'message_search_insert'").fetchone() == (1,)
-    subprocess.run(command, input=text.encode(), env=env, cwd=tmp_path, check=True, capture_output=True)
-    out = subprocess.run([*command[:3], "export", "--all"], env=env, capture_output=True, check=True)
-    assert out.stdout.decode() == text
+    llmctl("import", "-", input=text, check=True)
+    assert llmctl("export", "--all", check=True).stdout == text
 
 
-def wait_for_chats(path):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as hub:
-                if hub.execute("SELECT count(*) FROM chats").fetchone()[0]:
-                    return
-        except sqlite3.Error:
-            pass
-        time.sleep(0.01)
-    raise AssertionError("nothing was committed")
+def has_chats(path: str) -> bool:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as hub:
+            return hub.execute("SELECT count(*) FROM chats").fetchone()[0] > 0
+    except sqlite3.Error:
+        return False

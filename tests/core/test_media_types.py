@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmctl.core.media_types import UNKNOWN, by_name, media_type
+from llmctl.core.media_types import UNKNOWN, detect, guess_from_name
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
@@ -47,8 +47,8 @@ def iso(brand: bytes) -> bytes:
         ("", b"\0\0\0\0", UNKNOWN),
     ],
 )  # fmt: skip
-def test_content_tells_before_the_name(name: str, data: bytes, kind: str) -> None:
-    assert media_type(name, data) == kind
+def test_content_decides_the_type_before_the_name(name: str, data: bytes, kind: str) -> None:
+    assert detect(name, data) == kind
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_content_tells_before_the_name(name: str, data: bytes, kind: str) -> Non
         ("audio/x-odd", b"\xff\xfe\0\1", "audio/x-odd"),
     ],
 )
-def test_word_of_a_server_counts_where_the_content_is_silent(said: str, data: bytes, kind: str) -> None:
-    assert media_type("", data, said) == kind
+def test_content_type_header_counts_when_the_content_is_unknown(said: str, data: bytes, kind: str) -> None:
+    assert detect("", data, said) == kind
 
 
 @pytest.mark.parametrize(
     ("path", "kind"),
     [("/a/b.PNG", "image/png"), ("/x.webp?size=2.5", "image/webp"), ("/get", UNKNOWN), ("/a.csv", "text/csv")],
 )
-def test_path_of_a_url_tells_by_its_ending(path: str, kind: str) -> None:
-    assert by_name(path) == kind
+def test_extension_of_a_url_decides_the_type(path: str, kind: str) -> None:
+    assert guess_from_name(path) == kind

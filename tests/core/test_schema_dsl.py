@@ -61,10 +61,10 @@ def test_short_form_is_read(text: str, schema: dict[str, Any]) -> None:
         ("name int extra", '"extra"'),
         ("1x", '"1x"'),
         ("a, a int", '"a" twice'),
-        ("a [int", "at its end"),
-        ("a {b int", "at its end"),
+        ("a [int", "at the end"),
+        ("a {b int", "at the end"),
         ("a ]", '"]"'),
-        ("a (open", "at its end"),
+        ("a (open", "at the end"),
     ],
 )
 def test_what_cannot_be_read_is_quoted(text: str, quoted: str) -> None:

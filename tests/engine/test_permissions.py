@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from llmctl.core.tools import Permission, Tool
-from llmctl.engine.tools.permissions import judge, matches
-from llmctl.engine.tools.toolset import Grant, Tools, parsed
+from llmctl.engine.tools.authorize import decide, rule_matches
+from llmctl.engine.tools.toolset import ToolGrant, Toolset, parse_grant
 
 SCHEMA = {"schema": {"properties": {"n": {"maximum": 3}}, "required": ["n"]}}
 
@@ -34,7 +34,7 @@ def rule(effect: str, **rule: Any) -> dict[str, Any]:
 def test_what_denies_comes_first(
     permission: Permission, rules: list[dict[str, Any]], approved: tuple[str, ...], effect: str, by: str
 ) -> None:
-    verdict = judge(Grant(Tool("t", "builtin"), permission), {"path": "etc/x"}, rules, approved)
+    verdict = decide(ToolGrant(Tool("t", "builtin"), permission), {"path": "etc/x"}, rules, approved)
     assert (verdict.effect, verdict.by) == (effect, by)
 
 
@@ -57,18 +57,18 @@ def test_what_denies_comes_first(
     ],
 )
 def test_in_doubt_a_rule_denies_and_allows_nothing(rule: Any, arguments: Any, allows: bool, denies: bool) -> None:
-    assert matches(rule, arguments, "allow") is allows
-    assert matches(rule, arguments, "deny") is denies
+    assert rule_matches(rule, arguments, "allow") is allows
+    assert rule_matches(rule, arguments, "deny") is denies
 
 
-def test_a_model_hears_nothing_of_what_is_denied() -> None:
-    tools = Tools((Grant(Tool("a", "builtin"), "automatic"), Grant(Tool("b", "builtin"), "denied")))
+def test_denied_tools_are_not_sent_to_the_model() -> None:
+    tools = Toolset((ToolGrant(Tool("a", "builtin"), "automatic"), ToolGrant(Tool("b", "builtin"), "denied")))
     assert [spec.name for spec in tools.specs()] == tools.names() == ["a"]
-    assert tools.kept() == {}  # they are in no hub
+    assert tools.stored_permissions() == {}  # they are in no hub
 
 
 def test_permissions_have_short_names() -> None:
-    assert [parsed(text) for text in ("a", "a:auto", "a:ask", "a:deny")] == [
+    assert [parse_grant(text) for text in ("a", "a:auto", "a:ask", "a:deny")] == [
         ("a", "user-permitted"),
         ("a", "automatic"),
         ("a", "user-permitted"),

@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.stored_json import dumps
-from llmctl.engine.transfer.export import Wish
+from llmctl.engine.transfer.export import ExportOptions
 from llmctl.store.opening import MEMORY, open_hub
-from llmctl.store.schema import custom_fields, ddl
-from llmctl.store.transfer.plan import DERIVED
-from tests.engine.transfer_stage import counts, exported, fill, imported, new_hub, through
-from tests.store.rows import RENAMED, Rows
+from llmctl.store.schema import custom_names, ddl
+from llmctl.store.transfer.read import DERIVED
+from tests.engine.transfer_hubs import count_rows, export_hub, fill_hub, import_text, new_hub, round_trip
+from tests.fakes.hub_builder import RENAMED, HubBuilder
 
 
 @pytest.fixture
-def full(tmp_path):
+def full(tmp_path: Path) -> Iterator[tuple[Any, ...]]:
     with closing(new_hub(tmp_path / "full.db")) as database:
-        yield database, fill(database)
+        yield database, fill_hub(database)
 
 
 @pytest.mark.parametrize("names", [{}, RENAMED], ids=["plain", "renamed"])
-def test_a_whole_hub_comes_back_byte_for_byte(full, tmp_path, names):
-    text = exported(full[0])
-    assert through(text, tmp_path / "other.db", names) == text
+def test_a_whole_hub_comes_back_byte_for_byte(full: tuple[Any, ...], tmp_path: Path, names: Any) -> None:
+    text = export_hub(full[0])
+    assert round_trip(text, tmp_path / "other.db", names) == text
     tables = {json.loads(line)["table"] for line in text.splitlines()[1:]}
     assert tables == set(ddl.TABLES) - set(DERIVED)
 
 
-def test_nothing_of_a_hub_is_lost(full, tmp_path):
+def test_nothing_of_a_hub_is_lost(full: tuple[Any, ...], tmp_path: Path) -> None:
     database, _ = full
     with closing(new_hub(tmp_path / "other.db")) as other:
-        report = imported(other, exported(database))
+        report = import_text(other, export_hub(database))
         assert not report.problem_count
         tables = [table for table in ddl.TABLES if table not in DERIVED]
-        assert counts(other, *tables) == counts(database, *tables)
+        assert count_rows(other, *tables) == count_rows(database, *tables)
         for sums in ("usage_hourly", "activity_daily"):
             every = f"SELECT * FROM {{{sums}}} ORDER BY 1, 2, 3"
             assert other.query(every) == database.query(every) != []
@@ -47,39 +50,41 @@ def test_nothing_of_a_hub_is_lost(full, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["first", "fork"])
-def test_a_conversation_comes_back_with_all_that_belongs_to_it(full, tmp_path, name):
+def test_a_conversation_comes_back_with_all_that_belongs_to_it(
+    full: tuple[Any, ...], tmp_path: Path, name: str
+) -> None:
     database, _ = full
-    wish = Wish(chats=[name])
-    text = exported(database, wish)
+    wish = ExportOptions(chats=[name])
+    text = export_hub(database, wish)
     with closing(new_hub(tmp_path / "other.db")) as other:
-        imported(other, text)
-        assert exported(other, wish) == text
-        assert counts(other, "chats", "metrics") == [1, 0]
+        import_text(other, text)
+        assert export_hub(other, wish) == text
+        assert count_rows(other, "chats", "metrics") == [1, 0]
         tables = {json.loads(line)["table"] for line in text.splitlines()[1:]}
         wanted = {"tools", "jobs", "requests", "network_calls", "response_streams", "messages", "model_connections"}
         assert wanted - tables <= ({"tools"} if name == "first" else set())
 
 
-def test_columns_come_in_one_order_whenever_they_were_added(full, tmp_path):
+def test_columns_come_in_one_order_whenever_they_were_added(full: tuple[Any, ...], tmp_path: Path) -> None:
     database, _ = full
     with closing(new_hub(tmp_path / "other.db")) as other:
         for hub, names in ((database, ("alpha", "zeta")), (other, ("zeta", "alpha"))):
-            custom_fields.add(hub, [custom_fields.parse(f"chats.{name}:text") for name in names])
+            custom_names.add_fields(hub, [custom_names.parse_field(f"chats.{name}:text") for name in names])
         database.execute("UPDATE {chats} SET alpha = 'a', zeta = 'z'")
-        imported(other, exported(database))
-        assert exported(other) == exported(database)
+        import_text(other, export_hub(database))
+        assert export_hub(other) == export_hub(database)
 
 
-def test_an_export_is_of_one_moment(full):
+def test_an_export_is_of_one_moment(full: tuple[Any, ...]) -> None:
     from llmctl.engine.transfer import export
 
     database, chats = full
-    wish = Wish(everything=True)
-    before = exported(database)
+    wish = ExportOptions(everything=True)
+    before = export_hub(database)
     with closing(open_hub(database.path, "read")) as reading:
-        pieces = export.pieces(reading, wish, export.chosen(reading, wish))
+        pieces = export.stream_export(reading, wish, export.select_rows(reading, wish))
         first = next(pieces)
-        Rows(database).message(chats["first"], "user", "said meanwhile")
+        HubBuilder(database).message(chats["first"], "user", "said meanwhile")
         assert first + "".join(pieces) == before
 
 
@@ -93,15 +98,15 @@ _JSON = st.recursive(
 
 @settings(max_examples=40, deadline=None)
 @given(texts=st.lists(_TEXTS, min_size=1, max_size=4), metadata=st.dictionaries(_TEXTS, _JSON, max_size=3))
-def test_odd_content_comes_back(texts, metadata):
+def test_odd_content_comes_back(texts: Any, metadata: Any) -> None:
     with closing(open_hub(MEMORY, "create")) as database, closing(open_hub(MEMORY, "create")) as other:
-        rows = Rows(database)
+        rows = HubBuilder(database)
         chat = rows.chat(None, metadata=dumps(metadata), description=texts[0])
         for text in texts:
             rows.message(chat, "user", text, content_raw=dumps([{"type": "text", "text": text}]))
-        text = exported(database)
-        imported(other, text)
-        assert exported(other) == text
+        text = export_hub(database)
+        import_text(other, text)
+        assert export_hub(other) == text
         assert [row["content"] for row in other.query("SELECT content FROM {messages} ORDER BY seq")] == texts
 
 
@@ -119,16 +124,16 @@ def test_odd_content_comes_back(texts, metadata):
     ],
     ids=["spaces", "exponent", "twice", "bytes", "deep", "deeper", "long", "escape"],
 )
-def test_documents_come_back_as_they_were_written(document):
+def test_documents_come_back_as_they_were_written(document: str) -> None:
     with closing(open_hub(MEMORY, "create")) as database, closing(open_hub(MEMORY, "create")) as other:
-        Rows(database).chat("one", metadata=document)
-        imported(other, exported(database))
+        HubBuilder(database).chat("one", metadata=document)
+        import_text(other, export_hub(database))
         assert other.value("SELECT metadata FROM {chats}") == document
 
 
-def test_a_message_of_ten_megabytes_comes_back(tmp_path):
+def test_a_message_of_ten_megabytes_comes_back(tmp_path: Path) -> None:
     with closing(new_hub(tmp_path / "hub.db")) as database:
-        rows = Rows(database)
+        rows = HubBuilder(database)
         rows.message(rows.chat("long"), "user", "0123456789" * 1_000_000)
-        text = exported(database)
-    assert through(text, tmp_path / "other.db") == text
+        text = export_hub(database)
+    assert round_trip(text, tmp_path / "other.db") == text

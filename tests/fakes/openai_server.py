@@ -87,7 +87,7 @@ class FakeServer:
         """Let replies hold again."""
         self._released.clear()
 
-    def wait_for(self, count: int, timeout: float = 20) -> list[Request]:
+    def wait_for(self, count: int, timeout: float = 300) -> list[Request]:
         """Return the requests as soon as there are so many."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.requests) >= count, timeout), self.requests
@@ -126,9 +126,9 @@ class FakeServer:
             if isinstance(step, bytes):
                 client.sendall(b"%x\r\n%s\r\n" % (len(step), step) if reply.chunked else step)
             elif step == HOLD:
-                self._released.wait(60)
+                self._released.wait(300)
             elif step == STALL:
-                self._stopped.wait(60)
+                self._stopped.wait(300)
             elif step == RESET:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()

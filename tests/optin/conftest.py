@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.optin.postgresql import PostgresServer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -14,3 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.optin)
             if os.environ.get("LLMCTL_OPTIN") != "1":
                 item.add_marker(pytest.mark.skip(reason="asks for LLMCTL_OPTIN=1"))
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgresServer]:
+    if not glob.glob("/usr/lib/postgresql/*/bin/initdb"):
+        pytest.skip("NOT TESTED: PostgreSQL is not installed")
+    folder = tempfile.mkdtemp(prefix="llmctl-pg-", dir="/tmp")  # a socket's path has to be short
+    running = PostgresServer(folder)
+    yield running
+    running.stop()
+    shutil.rmtree(folder, ignore_errors=True)

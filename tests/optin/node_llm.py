@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fakes import npm
+from tests.fakes import npm
 
 HERE = Path(__file__).parent
 ENGINE = "7.10.0-4.0edf323efd1d98336f3f0a68684b56f689b900d3"

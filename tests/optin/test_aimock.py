@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Run
 from tests.fakes import npm
+from tests.harness import Llmctl, query
 
 AIMOCK = "@copilotkit/aimock@1.43.0"
 KEY = "sk-test-0123456789abcdef"
@@ -83,7 +82,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def connect(llmctl: Run, address: str) -> Any:
+def connect(llmctl: Llmctl, address: str) -> Any:
     def connect(wire: str) -> None:
         provider, model, path = HOSTS[wire]
         flags = ("--provider", provider, "--model", model, "--wire", wire, "--base-url", address + path)
@@ -103,12 +102,7 @@ def manner(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return tuple(request.param)
 
 
-def rows(env: dict[str, str], sql: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(env["LLMCTL_DB"]) as hub:
-        return hub.execute(sql).fetchall()
-
-
-def test_text_and_its_counts_are_kept(wire: str, manner: tuple[str, ...], llmctl: Run, env: dict[str, str]) -> None:
+def test_text_and_its_counts_are_kept(wire: str, manner: tuple[str, ...], llmctl: Llmctl, env: dict[str, str]) -> None:
     done = llmctl("chat", *manner, "--json", "greet")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -116,17 +110,17 @@ def test_text_and_its_counts_are_kept(wire: str, manner: tuple[str, ...], llmctl
     counted = (11, 6) if wire in COUNTING else (0, 0)
     assert (found["usage"]["input_tokens"], found["usage"]["output_tokens"]) == counted
     ledger = "SELECT status, status_code, input_tokens, output_tokens, finish_reason FROM requests"
-    assert rows(env, ledger) == [("completed", 200, *counted, "stop")]
-    [(id,)] = rows(env, "SELECT provider_request_id FROM network_calls")
+    assert query(env, ledger) == [("completed", 200, *counted, "stop")]
+    [(id,)] = query(env, "SELECT provider_request_id FROM network_calls")
     assert id.startswith("req-")
-    assert rows(env, "SELECT count(*) FROM network_calls WHERE request_headers LIKE '%0123456789%'") == [(0,)]
+    assert query(env, "SELECT count(*) FROM network_calls WHERE request_headers LIKE '%0123456789%'") == [(0,)]
     again = llmctl("request", "show", found["request_id"], "--reparse", "--json")
     assert again.returncode == 0, again.stderr
     read = json.loads(again.stdout)["reparsed"]
     assert (read["content"], read["differs"]) == (found["content"], False)
 
 
-def test_thinking_is_kept_and_goes_back(wire: str, manner: tuple[str, ...], llmctl: Run) -> None:
+def test_thinking_is_kept_and_goes_back(wire: str, manner: tuple[str, ...], llmctl: Llmctl) -> None:
     done = llmctl("chat", *manner, "--json", "--thinking", "low", "think")
     assert done.returncode == 0, done.stderr
     # Ollama calls the field "thinking" (https://docs.ollama.com/api/chat); aimock says "reasoning_content" there.
@@ -137,7 +131,7 @@ def test_thinking_is_kept_and_goes_back(wire: str, manner: tuple[str, ...], llmc
 
 
 def test_calls_run_and_the_answer_follows(
-    wire: str, manner: tuple[str, ...], llmctl: Run, env: dict[str, str], tmp_path: Path
+    wire: str, manner: tuple[str, ...], llmctl: Llmctl, env: dict[str, str], tmp_path: Path
 ) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     (tmp_path / "weather.json").write_text(json.dumps(schema))
@@ -149,15 +143,15 @@ def test_calls_run_and_the_answer_follows(
     assert (found["content"], found["steps"]) == ("It snows.", 2)
     assert [call["arguments"]["city"] for call in found["tool_calls"]] == ["Oslo", "Røros"]
     assert [json.loads(call["result"])["city"] for call in found["tool_calls"]] == ["Oslo", "Røros"]
-    assert rows(env, "SELECT status FROM tool_invocations") == [("completed",), ("completed",)]
-    reasons = [reason for (reason,) in rows(env, "SELECT finish_reason FROM requests ORDER BY step")]
+    assert query(env, "SELECT status FROM tool_invocations") == [("completed",), ("completed",)]
+    reasons = [reason for (reason,) in query(env, "SELECT finish_reason FROM requests ORDER BY step")]
     # aimock ends such answers of Gemini with FUNCTION_CALL, which Google has no such reason: it says STOP.
     assert reasons == ["other" if wire == "gemini" else "tool_calls", "stop"]
     if wire != "ollama":  # aimock says nothing there beside a call
-        assert ("Let me look.",) in rows(env, "SELECT content FROM messages")
+        assert ("Let me look.",) in query(env, "SELECT content FROM messages")
 
 
-def test_structured_answer_is_checked(wire: str, manner: tuple[str, ...], llmctl: Run) -> None:
+def test_structured_answer_is_checked(wire: str, manner: tuple[str, ...], llmctl: Llmctl) -> None:
     done = llmctl("chat", *manner, "--schema", "name, age int", "--json", "person")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["data"] == {"name": "Ada", "age": 36}
@@ -170,18 +164,18 @@ def test_structured_answer_is_checked(wire: str, manner: tuple[str, ...], llmctl
     [("too often", 6, "rate_limit", 2), ("broken", 6, "server_error", 2), ("stranger", 4, "auth", 1)],
 )
 def test_errors_have_their_class(
-    wire: str, words: str, exit_code: int, reason: str, attempts: int, llmctl: Run, env: dict[str, str]
+    wire: str, words: str, exit_code: int, reason: str, attempts: int, llmctl: Llmctl, env: dict[str, str]
 ) -> None:
     done = llmctl("chat", "--retries", "1", "--json", words)
     assert done.returncode == exit_code
     notes, error = done.stderr.splitlines()[:-1], json.loads(done.stderr.splitlines()[-1])["error"]
     assert (error["reason"], error["message"]) == (reason, "No way")
     assert json.loads(done.stdout)["status"] == "failed"
-    calls = rows(env, "SELECT attempt, status, status_code FROM network_calls ORDER BY attempt")
+    calls = query(env, "SELECT attempt, status, status_code FROM network_calls ORDER BY attempt")
     assert calls == [(number + 1, "error", status_of(words)) for number in range(attempts)]
     if reason == "rate_limit":
         assert re.search(r"trying again in 1(\.[0-5])? s", notes[0])
-        [(headers,)] = rows(env, "SELECT response_headers FROM network_calls WHERE attempt = 2")
+        [(headers,)] = query(env, "SELECT response_headers FROM network_calls WHERE attempt = 2")
         assert json.loads(headers)["x-ratelimit-remaining-requests"] == "0"
 
 
@@ -189,40 +183,40 @@ def status_of(words: str) -> int:
     return next(fixture["response"]["status"] for fixture in FIXTURES if fixture["match"].get("userMessage") == words)
 
 
-def test_answer_that_broke_off_is_no_success(wire: str, llmctl: Run, env: dict[str, str]) -> None:
+def test_answer_that_broke_off_is_no_success(wire: str, llmctl: Llmctl, env: dict[str, str]) -> None:
     done = llmctl("chat", "cut")
     assert done.returncode == 12
     assert "one two three four".startswith(done.stdout[:8])
-    assert rows(env, "SELECT status FROM requests") == [("incomplete",)]
+    assert query(env, "SELECT status FROM requests") == [("incomplete",)]
 
 
-def test_answer_at_its_limit_is_incomplete(connect: Any, manner: tuple[str, ...], llmctl: Run) -> None:
+def test_answer_at_its_limit_is_incomplete(connect: Any, manner: tuple[str, ...], llmctl: Llmctl) -> None:
     for wire in COUNTING:  # aimock has no such end for Ollama
         connect(wire)
         done = llmctl("chat", "-m", wire, *manner, "long")
         assert (done.returncode, done.stdout) == (12, "As far as it\n")
 
 
-def test_models_are_listed_where_aimock_lists_them(connect: Any, llmctl: Run) -> None:
+def test_models_are_listed_where_aimock_lists_them(connect: Any, llmctl: Llmctl) -> None:
     for wire in HOSTS.keys() - {"gemini"}:
         connect(wire)
         done = llmctl("connection", "models", wire, "--json")
         assert "gpt-4o" in [model["id"] for model in json.loads(done.stdout)], done.stderr
 
 
-def test_words_become_numbers_at_openai(connect: Any, llmctl: Run, env: dict[str, str]) -> None:
+def test_words_become_numbers_at_openai(connect: Any, llmctl: Llmctl, env: dict[str, str]) -> None:
     # Of Gemini it knows embedContent alone, of Ollama's answers the form of the older /api/embeddings.
     connect("openai-responses")
     done = llmctl("embed", "-m", "openai-responses:text-embedding-3-small", "some words")
     assert (done.returncode, json.loads(done.stdout)) == (0, [0.25, -0.5, 1.0])
-    assert rows(env, "SELECT status, status_code FROM requests") == [("completed", 200)]
+    assert query(env, "SELECT status, status_code FROM requests") == [("completed", 200)]
 
 
-def test_another_host_answers_where_one_is_broken(connect: Any, llmctl: Run, env: dict[str, str]) -> None:
+def test_another_host_answers_where_one_is_broken(connect: Any, llmctl: Llmctl, env: dict[str, str]) -> None:
     for wire in HOSTS:
         connect(wire)
     llmctl("chat", "-m", "openai-chat", "--name", "n", "greet", check=True)
     flags = [flag for wire in ("anthropic", "gemini") for flag in ("--fallback", wire)]
     assert llmctl("chat", "--name", "n", "--retries", "0", *flags, "broken").returncode == 6
-    tried = rows(env, "SELECT connection, status_code FROM requests WHERE status = 'failed' ORDER BY created_at")
+    tried = query(env, "SELECT connection, status_code FROM requests WHERE status = 'failed' ORDER BY created_at")
     assert tried == [("openai-chat", 500), ("anthropic", 500), ("gemini", 500)]

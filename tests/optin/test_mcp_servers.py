@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run
 from tests.fakes import npm
+from tests.harness import Llmctl
 
 pytest.importorskip("mcp")
 
@@ -16,7 +16,7 @@ FILESYSTEM = "@modelcontextprotocol/server-filesystem@2026.8.31"
 EVERYTHING = "@modelcontextprotocol/server-everything@2026.8.31"
 
 
-def called(llmctl: Run, *calls: str) -> list[tuple[str, str]]:
+def called(llmctl: Llmctl, *calls: str) -> list[tuple[str, str]]:
     tools = [flag for call in calls for flag in ("-T", f"{call.partition(' ')[0]}:auto")]
     options = "tool=" + "\n".join(calls)
     done = llmctl("chat", "-m", "echo", "-o", options, *tools, "--json", "hi")
@@ -24,7 +24,7 @@ def called(llmctl: Run, *calls: str) -> list[tuple[str, str]]:
     return [(call["status"], call["result"]) for call in json.loads(done.stdout)["tool_calls"]]
 
 
-def test_the_filesystem_server_reads_inside_its_folder_only(llmctl: Run, tmp_path: Path) -> None:
+def test_the_filesystem_server_reads_inside_its_folder_only(llmctl: Llmctl, tmp_path: Path) -> None:
     folder = npm.packages(FILESYSTEM)
     inside = tmp_path / "inside"
     inside.mkdir()
@@ -42,7 +42,7 @@ def test_the_filesystem_server_reads_inside_its_folder_only(llmctl: Run, tmp_pat
     assert "root:" not in bad[1]
 
 
-def test_the_everything_server_says_all_it_can(llmctl: Run) -> None:
+def test_the_everything_server_says_all_it_can(llmctl: Llmctl) -> None:
     folder = npm.packages(EVERYTHING)
     server = f"node {folder}/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
     llmctl("tool", "add", "all", "--mcp", server, check=True)

@@ -1,53 +1,53 @@
 """Two programs on one hub: llmctl and the real ``@node-llm/orm``, each going on where the other stopped."""
 
+from __future__ import annotations
+
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
-from fakes.openai_server import FakeServer, json_reply, refusal, stream
-from node_llm import Project
 
 from llmctl.store import opening
-from llmctl.store.schema import custom_fields
+from llmctl.store.schema import custom_names
+from tests.fakes.openai_server import FakeServer, Reply, Request, json_reply, refusal, stream
+from tests.harness import Llmctl
+from tests.optin.node_llm import Project
 
 MODEL = "gpt-4o-mini"
 
 
-def calls_a_tool(request):
+def calls_a_tool(request: Request) -> Reply:
     """Answer with a call of the tool, and once its result is there, with words."""
     if request.messages[-1][0] == "tool":
-        message = {"role": "assistant", "content": "It is sunny."}
+        message: dict[str, Any] = {"role": "assistant", "content": "It is sunny."}
     else:
         function = {"name": "weather", "arguments": '{"city":"Paris"}'}
-        message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function"}]}
-        message["tool_calls"][0]["function"] = function
+        message = {"role": "assistant", "content": None}
+        message["tool_calls"] = [{"id": "c", "type": "function", "function": function}]
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     return json_reply(200, {"id": "1", "model": MODEL, "choices": [{"index": 0, "message": message}], "usage": usage})
 
 
 @pytest.fixture
-def server():
-    with FakeServer() as running:
-        yield running
-
-
-@pytest.fixture
-def talk(llmctl, env, server):
+def talk(llmctl: Llmctl, env: dict[str, str], server: FakeServer) -> Callable[..., Any]:
     """llmctl with a connection to the fake server."""
     more = {"OPENAI_API_KEY": "key-of-nobody", "OPENAI_API_BASE": server.url, "LLMCTL_MODEL": MODEL}
 
-    def run(*arguments, **options):
+    def run(*arguments: str, **options: Any) -> Any:
         return llmctl(*arguments, env={**env, **more}, check=True, **options).stdout
 
     return run
 
 
 @pytest.fixture
-def project(talk, env, tmp_path):
+def project(talk: Callable[..., Any], env: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
     """Make the ORM's side of a hub, in the dress that is asked for."""
 
-    def made(dress="hub"):
+    def made(dress: str = "hub") -> Any:
         schema = talk("schema", "emit", "prisma", *(["--nodellm"] if dress == "nodellm" else []))
         config = talk("schema", "emit", "prisma", "--config")
         found = Project(tmp_path / dress, env["LLMCTL_DB"], dress, schema, config)
@@ -58,8 +58,8 @@ def project(talk, env, tmp_path):
 
 
 @pytest.fixture
-def rows(env):
-    def query(sql, *parameters):
+def rows(env: dict[str, str]) -> Callable[..., Any]:
+    def query(sql: str, *parameters: Any) -> list[Any]:
         with closing(sqlite3.connect(env["LLMCTL_DB"], isolation_level=None)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, parameters)]
@@ -67,7 +67,7 @@ def rows(env):
     return query
 
 
-def spoken(messages):
+def spoken(messages: Any) -> list[tuple[Any, ...]]:
     return [(message["role"], message["content"]) for message in messages]
 
 
@@ -75,7 +75,9 @@ DRESSES = pytest.mark.parametrize("dress", ["hub", "nodellm"])
 
 
 @DRESSES
-def test_orm_lists_continues_and_counts_what_llmctl_wrote(talk, server, project, rows, dress):
+def test_orm_lists_continues_and_counts_what_llmctl_wrote(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any], dress: Any
+) -> None:
     server.answer(stream("one two"))
     made = json.loads(talk("chat", "--name", "shared", "-s", "Be brief.", "--json", "count"))
     chat = made["chat_id"]
@@ -95,7 +97,9 @@ def test_orm_lists_continues_and_counts_what_llmctl_wrote(talk, server, project,
 
 
 @DRESSES
-def test_llmctl_continues_and_counts_what_the_orm_wrote(talk, server, project, rows, dress):
+def test_llmctl_continues_and_counts_what_the_orm_wrote(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any], dress: Any
+) -> None:
     talk("chat", "make the hub")
     orm = project(dress)
     created, asked, streamed = orm.run(
@@ -117,7 +121,9 @@ def test_llmctl_continues_and_counts_what_the_orm_wrote(talk, server, project, r
     assert len(rows("SELECT DISTINCT thread_id FROM messages WHERE chat_id = ?", chat)) == 1
 
 
-def test_turns_of_both_stay_in_order(talk, server, project, rows):
+def test_turns_of_both_stay_in_order(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
     chat = json.loads(talk("chat", "0", "--json"))["chat_id"]
     orm = project()
     for turn in (1, 3):
@@ -132,7 +138,9 @@ def test_turns_of_both_stay_in_order(talk, server, project, rows):
     assert asked == ["0", "1", "2", "3", "4"]
 
 
-def test_rows_of_the_orm_are_made_whole(talk, server, project, rows):
+def test_rows_of_the_orm_are_made_whole(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
     talk("chat", "make the hub")
     orm = project()
     created, _, _, found = orm.run(
@@ -154,7 +162,9 @@ def test_rows_of_the_orm_are_made_whole(talk, server, project, rows):
     assert [(u["requests"], u["input_tokens"], u["duration"], u["timed_requests"]) for u in usage] == [(2, 14, 0, 0)]
 
 
-def test_cost_0_of_the_orm_is_unknown(talk, server, project, rows):
+def test_cost_0_of_the_orm_is_unknown(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
     talk("chat", "make the hub")
     created, _ = project().run(server.url, ["create", {"model": "model-of-nobody"}], ["ask", "$0", "first"])
     (request,) = rows("SELECT * FROM requests WHERE origin = 'orm'")
@@ -166,7 +176,9 @@ def test_cost_0_of_the_orm_is_unknown(talk, server, project, rows):
     assert (stats["cost"], stats["unpriced_requests"]) == (None, 1)
 
 
-def test_failed_turn_of_the_orm_is_no_obstacle(talk, server, project, rows):
+def test_failed_turn_of_the_orm_is_no_obstacle(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
     talk("chat", "make the hub")
     server.answer(refusal(400, "no such thing"))
     created, failed = project().run(server.url, ["create", {}], ["ask", "$0", "first"])
@@ -179,7 +191,9 @@ def test_failed_turn_of_the_orm_is_no_obstacle(talk, server, project, rows):
     assert all(content for _, content in sent)
 
 
-def test_answer_that_the_orm_left_alone_is_never_sent(talk, server, project, rows):
+def test_answer_that_the_orm_left_alone_is_never_sent(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
     """Whoever stops reading the ORM's stream leaves an empty row behind for good."""
     talk("chat", "make the hub")
     created, _ = project().run(server.url, ["create", {}], ["stream", "$0", "one two three", 1])
@@ -194,7 +208,9 @@ def test_answer_that_the_orm_left_alone_is_never_sent(talk, server, project, row
     assert sent[-1] == ("user", "still there?")
 
 
-def test_tool_calls_of_the_orm_are_readable(talk, server, project, rows):
+def test_tool_calls_of_the_orm_are_readable(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
     talk("chat", "make the hub")
     server.answer(calls_a_tool, calls_a_tool)
     created, answer = project().run(server.url, ["create", {}], ["tool", "$0", "weather?"])
@@ -212,7 +228,9 @@ def test_tool_calls_of_the_orm_are_readable(talk, server, project, rows):
 
 
 @DRESSES
-def test_agent_sessions_go_on(talk, server, project, rows, dress):
+def test_agent_sessions_go_on(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any], dress: Any
+) -> None:
     talk("chat", "make the hub")
     orm = project(dress)
     session, asked, _ = orm.run(
@@ -226,7 +244,9 @@ def test_agent_sessions_go_on(talk, server, project, rows, dress):
     assert found["chat_id"] in [chat["id"] for chat in more]
 
 
-def test_ledger_outlives_what_the_orm_deletes(talk, server, project, rows):
+def test_ledger_outlives_what_the_orm_deletes(
+    talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any]
+) -> None:
     talk("chat", "make the hub")
     before = rows("SELECT sum(requests) AS n FROM usage_hourly")[0]["n"]
     created, *_ = project().run(server.url, ["create", {}], ["ask", "$0", "first"], ["delete", "$0"])
@@ -236,7 +256,7 @@ def test_ledger_outlives_what_the_orm_deletes(talk, server, project, rows):
     assert rows("SELECT sum(requests) AS n FROM usage_hourly")[0]["n"] == before + 1
 
 
-def test_times_filter_and_sort(talk, server, project):
+def test_times_filter_and_sort(talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any]) -> None:
     talk("chat", "make the hub")
     orm = project()
     created, past, future = orm.run(
@@ -246,11 +266,18 @@ def test_times_filter_and_sort(talk, server, project):
     assert (len(past), future) == (2, [])
 
 
-def test_own_table_names_and_fields(talk, env, server, project, rows):
+def test_own_table_names_and_fields(
+    talk: Callable[..., Any],
+    env: dict[str, str],
+    server: FakeServer,
+    project: Callable[..., Any],
+    rows: Callable[..., Any],
+) -> None:
     opening.create(env["LLMCTL_DB"], {"chats": "My Chats", "messages": "order", "requests": "REQUESTS"})
     database = opening.open_hub(env["LLMCTL_DB"], "write")
-    custom_fields.add(
-        database, [custom_fields.parse("chats.user_id:text:index"), custom_fields.parse("chats.paid:boolean")]
+    custom_names.add_fields(
+        database,
+        [custom_names.parse_field("chats.user_id:text:index"), custom_names.parse_field("chats.paid:boolean")],
     )
     database.close()
     orm = project("nodellm")

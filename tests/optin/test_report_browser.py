@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import npm
 
 from llmctl.store.opening import open_hub
-from tests.acceptance.processes import Llmctl, Running
 from tests.benchmarks.hub import make
 from tests.benchmarks.year import Year
 from tests.cli.test_report import EVIL
-from tests.store.rows import Rows
+from tests.fakes import npm
+from tests.fakes.hub_builder import HubBuilder
+from tests.harness import Llmctl, RunningProcess, build_env
 
 PLAYWRIGHT = "playwright-core@1.65.1"
 SESSION = Path(__file__).with_name("report_session.mjs")
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(SESSION, folder)
     make(str(folder / "hub.db"), Year(300, 3_000, 3_000, 100, "2026-11-20"))
     with closing(open_hub(str(folder / "hub.db"), "write")) as database:
-        rows = Rows(database, "2026-11-20T12:00:00.000+00:00")
+        rows = HubBuilder(database, "2026-11-20T12:00:00.000+00:00")
         chat = rows.chat(EVIL, description=EVIL)
         rows.turn(chat, EVIL, f"{EVIL}\n```html\n{EVIL}\n```", model=EVIL, tag=EVIL, cost=9.0, duration=99_999)
         rows.tool_turn(chat, result="wide " * 200 + "w" * 500)
@@ -43,17 +43,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def llmctl(folder: Path) -> Llmctl:
-    return Llmctl(str(folder), {"LLMCTL_DB": str(folder / "hub.db")})
+    return Llmctl(build_env(str(folder), LLMCTL_DB=str(folder / "hub.db")), str(folder))
 
 
 @pytest.fixture(scope="module")
 def report(folder: Path, llmctl: Llmctl) -> str:
-    assert llmctl("report", "--output", "report.html").code == 0
+    assert llmctl("report", "--output", "report.html").returncode == 0
     return (folder / "report.html").as_uri()
 
 
 @pytest.fixture
-def served(llmctl: Llmctl) -> Iterator[Running]:
+def served(llmctl: Llmctl) -> Iterator[RunningProcess]:
     running = llmctl.start("report", "--serve")
     yield running
     running.kill()
@@ -73,7 +73,7 @@ def brightness(colour: str) -> int:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1440])
-def test_report_reads_well(folder: Path, report: str, width: int, scheme: str) -> None:
+def test_report_is_readable(folder: Path, report: str, width: int, scheme: str) -> None:
     seen = look(folder, report, width, scheme)
     assert seen["console"] == []
     assert seen["requests"] == [report]
@@ -96,14 +96,14 @@ def test_motion_is_only_for_those_who_want_it(folder: Path, report: str) -> None
 def test_theme_of_the_hub_overrules_the_reader(folder: Path, llmctl: Llmctl) -> None:
     llmctl("settings", "set", "theme", "dark")
     try:
-        assert llmctl("report", "--output", "dark.html").code == 0
+        assert llmctl("report", "--output", "dark.html").returncode == 0
     finally:
         llmctl("settings", "unset", "theme")
     assert brightness(look(folder, (folder / "dark.html").as_uri(), scheme="light")["paper"]) < 200
 
 
-def test_served_report_is_the_same_and_leads_to_threads(folder: Path, served: Running) -> None:
-    address = served.until("\n").strip()
+def test_served_report_is_the_same_and_leads_to_threads(folder: Path, served: RunningProcess) -> None:
+    address = served.wait_for_output("\n").strip()
     seen = look(folder, address, 360)
     assert seen["console"] == []
     assert {url.startswith(address) for url in seen["requests"]} == {True}

@@ -1,21 +1,24 @@
 """The providers as data: complete, consistent, and found by their hosts."""
 
+from __future__ import annotations
+
 import sys
 from subprocess import run
+from typing import Any
 
 import pytest
 
-from llmctl.core.errors import ConfigError
-from llmctl.core.registry import loaded_all
-from llmctl.providers import PROVIDERS, find_by_host, owns
-from llmctl.providers.hosts import complete, host_of, is_loopback, origin
+from llmctl.core.errors import ConfigError, LlmctlError
+from llmctl.core.registry import load_all
+from llmctl.providers import PROVIDERS, find_by_host, owns_url
+from llmctl.providers.hosts import is_loopback, parse_host, parse_origin, split_base_url
 
-ALL = loaded_all(PROVIDERS)
+ALL = load_all(PROVIDERS)
 NODELLM_IDS = {"openai", "anthropic", "gemini", "deepseek", "ollama", "openrouter", "bedrock", "xai", "mistral"}
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_provider_is_complete_under_its_registered_name(name):
+def test_provider_is_complete_under_its_registered_name(name: Any) -> None:
     provider = ALL[name]
     assert provider.name == name
     if name in ("echo", "compatible"):
@@ -28,7 +31,7 @@ def test_provider_is_complete_under_its_registered_name(name):
     assert provider.default_model or provider.local or name == "azure"
 
 
-def test_variables_belong_to_one_provider_each():
+def test_variables_belong_to_one_provider_each() -> None:
     keys = [variable for provider in ALL.values() for variable in provider.key_env]
     bases = [variable for provider in ALL.values() for variable in provider.base_env]
     assert len(set(keys)) == len(keys)
@@ -37,19 +40,19 @@ def test_variables_belong_to_one_provider_each():
     assert "OPENAI_BASE_URL" in bases
 
 
-def test_nodellm_ids_are_those_that_nodellm_knows():
+def test_nodellm_ids_are_those_that_nodellm_knows() -> None:
     ids = {provider.nodellm_id for provider in ALL.values()} - {None}
     assert ids == {"openai", "anthropic", "gemini", "deepseek", "ollama", "openrouter", "xai", "mistral"}
     assert ids <= NODELLM_IDS
 
 
-def test_unknown_provider_suggests_near_names():
-    with pytest.raises(Exception, match='no provider "mistrall"') as caught:
+def test_unknown_provider_suggests_near_names() -> None:
+    with pytest.raises(LlmctlError, match='no provider "mistrall"') as caught:
         PROVIDERS.load("mistrall")
     assert "mistral" in caught.value.hint
 
 
-def test_registry_imports_no_provider_before_it_is_asked_for():
+def test_registry_imports_no_provider_before_it_is_asked_for() -> None:
     code = "import sys, llmctl.providers as p; p.PROVIDERS.load('openai'); print(*sys.modules)"
     loaded = run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "llmctl.providers.openai" in loaded
@@ -77,7 +80,7 @@ def test_registry_imports_no_provider_before_it_is_asked_for():
         ("https://llm.example/v1", None),
     ],
 )
-def test_find_by_host_names_the_owner(url, name):
+def test_find_by_host_names_the_owner(url: str, name: str | None) -> None:
     found = find_by_host(url)
     assert (found.name if found else None) == name
 
@@ -97,18 +100,18 @@ def test_find_by_host_names_the_owner(url, name):
         "",
     ],
 )
-def test_owns_refuses_a_url_that_only_looks_like_the_host(url):
-    assert not owns(PROVIDERS.load("openai"), url)
+def test_owns_refuses_a_url_that_only_looks_like_the_host(url: str) -> None:
+    assert not owns_url(PROVIDERS.load("openai"), url)
     assert find_by_host(url) is None
 
 
-def test_owns_refuses_the_bare_domain_of_a_wildcard():
-    assert not owns(PROVIDERS.load("azure"), "https://openai.azure.com/openai/v1")
-    assert not owns(PROVIDERS.load("azure"), "https://evilopenai.azure.com.example/openai/v1")
+def test_owns_refuses_the_bare_domain_of_a_wildcard() -> None:
+    assert not owns_url(PROVIDERS.load("azure"), "https://openai.azure.com/openai/v1")
+    assert not owns_url(PROVIDERS.load("azure"), "https://evilopenai.azure.com.example/openai/v1")
 
 
 @pytest.mark.parametrize("url", ["http://localhost", "http://a.localhost:1", "http://127.8.9.1/x", "http://[::1]:5/"])
-def test_is_loopback_true_for_this_machine(url):
+def test_is_loopback_true_for_this_machine(url: str) -> None:
     assert is_loopback(url)
 
 
@@ -116,14 +119,14 @@ def test_is_loopback_true_for_this_machine(url):
     "url",
     ["http://localhost.example", "http://127.0.0.1.example", "http://128.0.0.1", "http://127.1@example.com", "x"],
 )
-def test_is_loopback_false_for_others(url):
+def test_is_loopback_false_for_others(url: str) -> None:
     assert not is_loopback(url)
 
 
-def test_origin_fills_in_the_usual_port():
-    assert origin("HTTPS://Host.example/v1") == ("https", "host.example", 443)
-    assert origin("http://host.example:81") == ("http", "host.example", 81)
-    assert host_of("http://host.example:port") == ""
+def test_origin_fills_in_the_usual_port() -> None:
+    assert parse_origin("HTTPS://Host.example/v1") == ("https", "host.example", 443)
+    assert parse_origin("http://host.example:81") == ("http", "host.example", 81)
+    assert parse_host("http://host.example:port") == ""
 
 
 @pytest.mark.parametrize(
@@ -141,18 +144,20 @@ def test_origin_fills_in_the_usual_port():
         ("openai", " https://proxy.example/v1/ ", "https://proxy.example/v1", {}),
     ],
 )
-def test_complete_splits_the_query_and_adds_the_root_path(name, url, base, query):
-    assert complete(url, PROVIDERS.load(name).root_path) == (base, query)
+def test_complete_splits_the_query_and_adds_the_root_path(
+    name: str, url: str, base: str, query: dict[str, Any]
+) -> None:
+    assert split_base_url(url, PROVIDERS.load(name).root_path) == (base, query)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8080", "/v1", "https://", "https://user:secret@host.example/v1"])
-def test_complete_refuses_what_is_no_base_url(url):
+def test_complete_refuses_what_is_no_base_url(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        complete(url)
+        split_base_url(url)
     assert caught.value.hint
 
 
-def test_dialects_hold_the_known_differences():
+def test_dialects_hold_the_known_differences() -> None:
     dialects = {name: provider.dialect for name, provider in ALL.items()}
     assert {name for name, dialect in dialects.items() if not dialect.done_marker} == {
         "perplexity",

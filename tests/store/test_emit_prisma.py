@@ -1,18 +1,23 @@
 """The emitted Prisma schema, as Prisma's own parser sees it."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hubs_of_all_kinds import ODD_NAMES, OWN, look, make
 
-from llmctl.store.emit import prisma, prisma_config
+from llmctl.store.emit import prisma
+from tests.harness import TIMEOUT_S
+from tests.store.sample_hubs import ODD_NAMES, USER_SQL, make_hub, read_catalog
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fakes import npm
+from tests.fakes import npm
 
 VERSIONS = {
     6: "@prisma/prisma-schema-wasm@6.19.0-26.2ba551f319ab1df4bc874a89965d8b3641056773",
@@ -49,35 +54,35 @@ MODELS = {
 class Parser:
     """Prisma's parser in a process of its own."""
 
-    def __init__(self, major):
+    def __init__(self, major: Any) -> None:
         folder = npm.packages(VERSIONS[major])
         script = Path(__file__).with_name("prisma_parser.mjs")
         self._process = subprocess.Popen(
             ["node", str(script), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def read(self, text):
+    def read(self, text: str) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(json.dumps(text) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def models(self, text):
+    def models(self, text: str) -> dict[Any, Any]:
         """Return the models of a valid schema by name, their fields by name."""
         said = self.read(text)
         assert said["error"] is None
         return {model["name"]: {field["name"]: field for field in model["fields"]} for model in said["models"]}
 
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
+    def close(self) -> None:
+        self._process.communicate(timeout=TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
-def parsers():
+def parsers() -> Iterator[Any]:
     running = {}
 
-    def parser(major=7):
+    def parser(major: int = 7) -> Any:
         if major not in running:
             running[major] = Parser(major)
         return running[major]
@@ -88,16 +93,16 @@ def parsers():
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    return look(make(str(tmp_path_factory.mktemp("plain") / "hub.db")))
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return read_catalog(make_hub(str(tmp_path_factory.mktemp("plain") / "hub.db")))
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory):
-    return look(make(str(tmp_path_factory.mktemp("odd") / "hub.db"), ODD_NAMES, OWN))
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return read_catalog(make_hub(str(tmp_path_factory.mktemp("odd") / "hub.db"), ODD_NAMES, USER_SQL))
 
 
-def lines(text, model):
+def lines(text: str, model: Any) -> list[str]:
     """Return the lines of a model without padding, comments and empty ones."""
     body = text.split(f"\nmodel {model} {{\n")[1].split("\n}")[0]
     return [" ".join(line.split()) for line in body.splitlines() if line.strip() and not line.strip().startswith("//")]
@@ -107,7 +112,9 @@ def lines(text, model):
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("dress", ["hub", "nodellm"])
 @pytest.mark.parametrize("kind", ["plain", "odd"])
-def test_schema_is_valid_and_formatted(request, parsers, kind, dress, provider, major):
+def test_schema_is_valid_and_formatted(
+    request: pytest.FixtureRequest, parsers: Any, kind: str, dress: Any, provider: Any, major: Any
+) -> None:
     catalogue, names = request.getfixturevalue(kind)
     text = prisma.emit(catalogue, names, dress=dress, provider=provider, major=major)
     said = parsers(major).read(text)
@@ -116,7 +123,7 @@ def test_schema_is_valid_and_formatted(request, parsers, kind, dress, provider, 
     assert said["formatted"] == text
 
 
-def test_parser_refuses_what_is_wrong(parsers, plain):
+def test_parser_refuses_what_is_wrong(parsers: Any, plain: Any) -> None:
     """The tests above can fail: the parser looks at what it is given."""
     text = prisma.emit(*plain)
     assert "url" in parsers(6).read(text)["error"]
@@ -127,7 +134,7 @@ def test_parser_refuses_what_is_wrong(parsers, plain):
     assert parsers(7).read(text.replace("  key   String", "  key String"))["formatted"] == text
 
 
-def test_models_have_the_names_of_the_design(parsers, plain):
+def test_models_have_the_names_of_the_design(parsers: Any, plain: Any) -> None:
     models = parsers().models(prisma.emit(*plain))
     assert set(MODELS.values()) <= set(models)
     for name in MODELS.values():
@@ -140,14 +147,14 @@ def test_models_have_the_names_of_the_design(parsers, plain):
         assert fields["updatedAt"]["isUpdatedAt"]
 
 
-def test_fields_are_camel_case_and_mapped(plain):
+def test_fields_are_camel_case_and_mapped(plain: Any) -> None:
     text = prisma.emit(*plain)
     assert '@@map("tool_invocations")' in lines(text, "ToolInvocation")
     assert 'toolCallId String @map("tool_call_id")' in lines(text, "ToolInvocation")
     assert not [line for line in text.splitlines() if "_" in line.split("@")[0].split("///")[0]]
 
 
-def test_defaults_are_those_of_the_database(plain):
+def test_defaults_are_those_of_the_database(plain: Any) -> None:
     fields = lines(prisma.emit(*plain), "Job")
     now = "@default(dbgenerated(\"strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')\"))"
     assert f'createdAt DateTime {now} @map("created_at")' in fields
@@ -158,13 +165,13 @@ def test_defaults_are_those_of_the_database(plain):
     assert 'lastTurnTerminal Boolean @default(false) @map("last_turn_terminal")' in lines(prisma.emit(*plain), "Chat")
 
 
-def test_comments_go_along(plain):
+def test_comments_go_along(plain: Any) -> None:
     text = prisma.emit(*plain)
-    assert "/// Tracked work: a turn, a batch, a command.\nmodel Job {" in text
-    assert "  /// Place in the thread, from 1.\n  seq " in text
+    assert "/// A tracked job: a turn, a batch or a command.\nmodel Job {" in text
+    assert "  /// Position in the thread, from 1.\n  seq " in text
 
 
-def test_relations_stand_on_both_sides(plain):
+def test_relations_stand_on_both_sides(plain: Any) -> None:
     text = prisma.emit(*plain)
     message, chat, thread = (lines(text, model) for model in ("Message", "Chat", "MessageThread"))
     assert "chat Chat? @relation(fields: [chatId], references: [id], onDelete: Cascade)" in message
@@ -176,7 +183,7 @@ def test_relations_stand_on_both_sides(plain):
     assert 'children MessageThread[] @relation("MessageThreadParent")' in thread
 
 
-def test_uniques_carry_their_names(plain):
+def test_uniques_carry_their_names(plain: Any) -> None:
     text = prisma.emit(*plain)
     assert '@@unique([messageId, toolCallId], map: "tool_invocations_message_call")' in lines(text, "ToolInvocation")
     assert 'name String? @unique(map: "chats_name")' in lines(text, "Chat")
@@ -210,7 +217,9 @@ OPTIONAL_HERE = {
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("kind", ["plain", "odd"])
-def test_nodellm_has_every_field_of_the_reference(request, parsers, kind, provider):
+def test_nodellm_has_every_field_of_the_reference(
+    request: pytest.FixtureRequest, parsers: Any, kind: str, provider: Any
+) -> None:
     catalogue, names = request.getfixturevalue(kind)
     models = parsers().models(prisma.emit(catalogue, names, dress="nodellm", provider=provider))
     for model, text in REFERENCE.items():
@@ -221,7 +230,7 @@ def test_nodellm_has_every_field_of_the_reference(request, parsers, kind, provid
             assert field["type"] + mark in permitted, f"{model}.{name}"
 
 
-def test_nodellm_writes_only_what_it_must(parsers, plain):
+def test_nodellm_writes_only_what_it_must(parsers: Any, plain: Any) -> None:
     """Whatever the ORM leaves out of a row has a default or may be missing."""
     written = {
         "LlmChat": "model provider instructions metadata",
@@ -231,6 +240,7 @@ def test_nodellm_writes_only_what_it_must(parsers, plain):
         "LlmAgentSession": "agentClass chatId metadata",
     }
     models = parsers().models(prisma.emit(*plain, dress="nodellm"))
+    assert written
     for model, fields in written.items():
         needed = {
             field["name"]
@@ -243,7 +253,7 @@ def test_nodellm_writes_only_what_it_must(parsers, plain):
         assert needed - {"updatedAt"} <= set(fields.split()), model
 
 
-def test_custom_fields_and_tables_of_others_are_there(parsers, odd):
+def test_custom_fields_and_tables_of_others_are_there(parsers: Any, odd: Any) -> None:
     models = parsers().models(prisma.emit(*odd, dress="nodellm"))
     chat, message = models["LlmChat"], models["LlmMessage"]
     assert [chat[f]["type"] for f in ("userId", "tenantId", "paid")] == ["String", "Int", "Boolean"]
@@ -255,7 +265,7 @@ def test_custom_fields_and_tables_of_others_are_there(parsers, odd):
     assert "messages" in message
 
 
-def test_tables_under_other_names_keep_their_models(odd):
+def test_tables_under_other_names_keep_their_models(odd: Any) -> None:
     text = prisma.emit(*odd)
     for model, table in (("Chat", "My Chats"), ("Message", "order"), ("Agent", "chats"), ("Tool", "chat's")):
         assert f'@@map("{table}")' in lines(text, model)
@@ -263,7 +273,7 @@ def test_tables_under_other_names_keep_their_models(odd):
     assert '@@map("select")' in lines(text, "Job")
 
 
-def test_tables_of_others_are_told_apart(odd):
+def test_tables_of_other_programs_are_recognized(odd: Any) -> None:
     text = prisma.emit(*odd)
     assert '@@map("Message")' in lines(text, "Message2")
     assert '@@map("jobs")' in lines(text, "Jobs")
@@ -274,15 +284,15 @@ def test_tables_of_others_are_told_apart(odd):
     assert '@@index([userId(sort: Desc)], map: "my_user")' in lines(text, "Chat")
 
 
-def test_any_name_is_written_so_that_it_can_be_read(tmp_path, parsers):
+def test_any_name_is_written_so_that_it_can_be_read(tmp_path: Path, parsers: Any) -> None:
     name = 'say "hi" \\ \t there'
-    catalogue, names = look(make(str(tmp_path / "hub.db"), {"jobs": name}))
+    catalogue, names = read_catalog(make_hub(str(tmp_path / "hub.db"), {"jobs": name}))
     said = parsers().read(prisma.emit(catalogue, names))
     assert said["error"] is None
     assert name in [model["dbName"] for model in said["models"]]
 
 
-def test_postgresql_has_its_own_types(plain):
+def test_postgresql_has_its_own_types(plain: Any) -> None:
     text = prisma.emit(*plain, provider="postgresql")
     assert "strftime" not in text
     assert 'createdAt DateTime @default(now()) @map("created_at") @db.Timestamptz(3)' in lines(text, "Chat")
@@ -290,7 +300,7 @@ def test_postgresql_has_its_own_types(plain):
     assert "content Bytes?" in lines(text, "Attachment")
 
 
-def test_mysql_has_room_for_long_text_and_short_keys(plain):
+def test_mysql_has_room_for_long_text_and_short_keys(plain: Any) -> None:
     text = prisma.emit(*plain, provider="mysql")
     assert "strftime" not in text
     assert "content String? @db.LongText" in lines(text, "Message")
@@ -301,15 +311,15 @@ def test_mysql_has_room_for_long_text_and_short_keys(plain):
     assert "model String @db.VarChar(126)" in lines(text, "UsageHourly")
 
 
-def test_prisma_6_has_the_address_in_the_schema(plain):
+def test_prisma_6_has_the_address_in_the_schema(plain: Any) -> None:
     assert '\n  url      = "file:/home/me/hub.db"\n' in prisma.emit(*plain, major=6, url="file:/home/me/hub.db")
     assert '\n  url      = env("DATABASE_URL")\n' in prisma.emit(*plain, major=6, provider="mysql")
     assert "url" not in prisma.emit(*plain, major=7, url="file:/home/me/hub.db").split("}\n\n///")[0]
 
 
-def test_config_names_the_search_tables_as_external(plain):
+def test_config_names_the_search_tables_as_external(plain: Any) -> None:
     catalogue, _ = plain
-    text = prisma_config.emit(catalogue, url='file:/home/me/a "hub".db')
+    text = prisma.emit_config(catalogue, url='file:/home/me/a "hub".db')
     assert 'url: "file:/home/me/a \\"hub\\".db"' in text
     assert "externalTables: true" in text
     for table in ("", "_data", "_idx", "_docsize", "_config"):
@@ -317,8 +327,8 @@ def test_config_names_the_search_tables_as_external(plain):
     assert 'import { defineConfig } from "prisma/config";' in text
 
 
-def test_config_of_other_databases_reads_their_address_from_the_environment(plain):
-    text = prisma_config.emit(plain[0], provider="postgresql")
+def test_config_of_other_databases_reads_their_address_from_the_environment(plain: Any) -> None:
+    text = prisma.emit_config(plain[0], provider="postgresql")
     assert 'url: env("DATABASE_URL")' in text
     assert 'import { defineConfig, env } from "prisma/config";' in text
     assert "external" not in text

@@ -1,34 +1,32 @@
 """Search: what people type finds what it says, and is never a syntax error."""
 
+from __future__ import annotations
+
 import string
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmctl.core.errors import UsageError
-from llmctl.store import fts_query, search
-from llmctl.store.search import Filter
-from tests.store.rows import Rows, hub  # noqa: F401
+from llmctl.store import search
+from llmctl.store.search import SearchFilter
+from tests.fakes.hub_builder import HubBuilder
 
 UUID = "3f2a9c1e-1111-4222-8333-444455556666"
 
 
-@pytest.fixture
-def rows(hub):  # noqa: F811
-    return Rows(hub)
-
-
-def said(rows, *texts, **more):
-    chat = rows.chat(**more)
+def said(hub: HubBuilder, *texts: str, **more: Any) -> Any:
+    chat = hub.chat(**more)
     for text in texts:
-        rows.message(chat, "user", text)
+        hub.message(chat, "user", text)
     return chat
 
 
-def hits(rows, text, limit=50, raw=False, **wanted):
+def hits(hub: HubBuilder, text: str, limit: int = 50, raw: bool = False, **wanted: Any) -> list[str]:
     """Return what was found as plain texts, in order."""
-    found = search.search(rows.database, text, Filter(**wanted), limit, raw=raw)
+    found = search.search(hub.database, text, SearchFilter(**wanted), limit, raw=raw)
     return [row["snippet"].replace("\x02", "").replace("\x03", "") for row in found]
 
 
@@ -71,69 +69,69 @@ def hits(rows, text, limit=50, raw=False, **wanted):
         ("^start", "the ^start anchor", "the start anchor"),
     ],
 )
-def test_words_mean_what_they_say(rows, query, text, decoy):
-    said(rows, text, decoy)
-    assert hits(rows, query) == [text]
+def test_search_terms_match_literally(any_hub: HubBuilder, query: Any, text: str, decoy: str) -> None:
+    said(any_hub, text, decoy)
+    assert hits(any_hub, query) == [text]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.sampled_from(string.punctuation + "ab1 é’東🎉\u0301\u200d"), min_size=1, max_size=12))
-def test_no_query_is_a_syntax_error(rows, query):
+def test_no_query_is_a_syntax_error(any_hub: HubBuilder, query: Any) -> None:
     if query.strip():
-        search.search(rows.database, query, Filter(), 5)
+        search.search(any_hub.database, query, SearchFilter(), 5)
 
 
 @pytest.mark.parametrize("query", ["", "  ", "\t\n"])
-def test_nothing_to_search_for_is_a_usage_error(rows, query):
-    with pytest.raises(UsageError, match="nothing to search for"):
-        search.search(rows.database, query, Filter(), 5)
+def test_nothing_to_search_for_is_a_usage_error(any_hub: HubBuilder, query: str) -> None:
+    with pytest.raises(UsageError, match="the search text is empty"):
+        search.search(any_hub.database, query, SearchFilter(), 5)
 
 
-def test_only_the_last_word_may_go_on(rows):
-    said(rows, "wizards met here")
-    assert hits(rows, "met wiz") == ["wizards met here"]
-    assert hits(rows, "wiz met") == []
-    assert hits(rows, '"wiz"') == []
+def test_only_the_last_word_may_go_on(any_hub: HubBuilder) -> None:
+    said(any_hub, "wizards met here")
+    assert hits(any_hub, "met wiz") == ["wizards met here"]
+    assert hits(any_hub, "wiz met") == []
+    assert hits(any_hub, '"wiz"') == []
 
 
-def test_the_raw_language_is_there_when_asked_for(rows):
-    said(rows, "monads in haskell", "monads in scala")
-    assert hits(rows, "monad* NOT haskell", raw=True) == ["monads in scala"]
+def test_the_raw_language_is_there_when_asked_for(any_hub: HubBuilder) -> None:
+    said(any_hub, "monads in haskell", "monads in scala")
+    assert hits(any_hub, "monad* NOT haskell", raw=True) == ["monads in scala"]
 
 
 @pytest.mark.parametrize("query", ["c++", '"', "AND", "foo-bar", "nosuch:x", "NEAR(", "*"])
-def test_a_wrong_raw_query_is_a_usage_error_that_says_why(rows, query):
-    with pytest.raises(UsageError, match="is no full-text query") as caught:
-        search.search(rows.database, query, Filter(), 5, raw=True)
+def test_a_wrong_raw_query_is_a_usage_error_that_says_why(any_hub: HubBuilder, query: str) -> None:
+    with pytest.raises(UsageError, match="invalid full-text query") as caught:
+        search.search(any_hub.database, query, SearchFilter(), 5, raw=True)
     assert caught.value.hint
 
 
-def test_filters_all_have_to_hold(rows):
-    a = said(rows, "apple one", model="gpt-5")
-    b = rows.chat("second", model="sonnet")
-    rows.message(b, "user", "apple two")
-    later = rows.tick(60)
-    rows.message(b, "assistant", "apple three", model_id="opus")
-    assert hits(rows, "apple", chat_id=a["id"]) == ["apple one"]
-    assert hits(rows, "apple", role="assistant") == ["apple three"]
-    assert hits(rows, "apple", model="sonnet") == ["apple two"]
-    assert hits(rows, "apple", model="opus") == ["apple three"]
-    assert hits(rows, "apple", since=later) == ["apple three"]
-    assert hits(rows, "apple", since=later, chat_id=a["id"]) == []
-    assert len(hits(rows, "apple", limit=2)) == 2
-    assert len(hits(rows, '"', limit=2)) == 0
+def test_filters_all_have_to_hold(any_hub: HubBuilder) -> None:
+    a = said(any_hub, "apple one", model="gpt-5")
+    b = any_hub.chat("second", model="sonnet")
+    any_hub.message(b, "user", "apple two")
+    later = any_hub.tick(60)
+    any_hub.message(b, "assistant", "apple three", model_id="opus")
+    assert hits(any_hub, "apple", chat_id=a["id"]) == ["apple one"]
+    assert hits(any_hub, "apple", role="assistant") == ["apple three"]
+    assert hits(any_hub, "apple", model="sonnet") == ["apple two"]
+    assert hits(any_hub, "apple", model="opus") == ["apple three"]
+    assert hits(any_hub, "apple", since=later) == ["apple three"]
+    assert hits(any_hub, "apple", since=later, chat_id=a["id"]) == []
+    assert len(hits(any_hub, "apple", limit=2)) == 2
+    assert len(hits(any_hub, '"', limit=2)) == 0
 
 
-def test_filters_hold_for_signs_too(rows):
-    a = said(rows, "one ->", "two ->")
-    said(rows, "three ->")
-    assert hits(rows, "->", chat_id=a["id"]) == ["two ->", "one ->"]
-    assert hits(rows, "->", limit=1) == ["three ->"]
+def test_filters_hold_for_signs_too(any_hub: HubBuilder) -> None:
+    a = said(any_hub, "one ->", "two ->")
+    said(any_hub, "three ->")
+    assert hits(any_hub, "->", chat_id=a["id"]) == ["two ->", "one ->"]
+    assert hits(any_hub, "->", limit=1) == ["three ->"]
 
 
-def test_a_hit_names_chat_thread_place_and_role(rows):
-    chat = said(rows, "an apple", name="fruit")
-    (row,) = search.search(rows.database, "apple", Filter(), 5)
+def test_a_hit_names_chat_thread_place_and_role(any_hub: HubBuilder) -> None:
+    chat = said(any_hub, "an apple", name="fruit")
+    (row,) = search.search(any_hub.database, "apple", SearchFilter(), 5)
     found = {name: row[name] for name in ("chat", "chat_id", "thread_id", "seq", "role", "snippet")}
     assert found == {
         "chat": "fruit",
@@ -145,38 +143,38 @@ def test_a_hit_names_chat_thread_place_and_role(rows):
     }
 
 
-def test_a_step_in_between_is_found_and_names_its_chat(rows):
-    chat = rows.chat("fruit")
-    rows.message(chat, "assistant", "thinking of an apple", chat_id=None)
-    (row,) = search.search(rows.database, "apple", Filter(), 5)
+def test_a_step_in_between_is_found_and_names_its_chat(any_hub: HubBuilder) -> None:
+    chat = any_hub.chat("fruit")
+    any_hub.message(chat, "assistant", "thinking of an apple", chat_id=None)
+    (row,) = search.search(any_hub.database, "apple", SearchFilter(), 5)
     assert (row["chat"], row["chat_id"]) == ("fruit", chat["id"])
 
 
-def test_a_snippet_is_the_part_around_the_hit(rows):
-    said(rows, "x " * 300 + "needle" + " y" * 300, "a " * 300 + "->" + " b" * 300)
+def test_a_snippet_is_the_part_around_the_hit(any_hub: HubBuilder) -> None:
+    said(any_hub, "x " * 300 + "needle" + " y" * 300, "a " * 300 + "->" + " b" * 300)
     for query, marked in (("needle", "\x02needle\x03"), ("->", "\x02->\x03")):
-        (row,) = search.search(rows.database, query, Filter(), 5)
+        (row,) = search.search(any_hub.database, query, SearchFilter(), 5)
         assert marked in row["snippet"]
         assert len(row["snippet"]) < 250
         assert row["snippet"].startswith("…")
         assert row["snippet"].endswith("…")
 
 
-def test_the_best_come_first_and_of_very_many_the_newest(rows, monkeypatch):
-    said(rows, "apple apple apple", "apple and many other things " + "filler " * 40)
-    assert hits(rows, "apple")[0] == "apple apple apple"
+def test_the_best_come_first_and_of_very_many_the_newest(any_hub: HubBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    said(any_hub, "apple apple apple", "apple and many other things " + "filler " * 40)
+    assert hits(any_hub, "apple")[0] == "apple apple apple"
     monkeypatch.setattr(search, "RANKED_HITS", 1)
-    assert hits(rows, "apple")[-1] == "apple apple apple"
+    assert hits(any_hub, "apple")[-1] == "apple apple apple"
 
 
-def test_deleted_messages_are_not_found(rows):
-    chat = said(rows, "an apple")
-    rows.database.execute("DELETE FROM {chats} WHERE id = ?", (chat["id"],))
-    assert hits(rows, "apple") == []
+def test_deleted_messages_are_not_found(any_hub: HubBuilder) -> None:
+    chat = said(any_hub, "an apple")
+    any_hub.database.execute("DELETE FROM {chats} WHERE id = ?", (chat["id"],))
+    assert hits(any_hub, "apple") == []
 
 
-def test_plain_text_becomes_phrases_and_literals():
-    assert fts_query.parsed("foo bar") == ('"foo" "bar"*', ())
-    assert fts_query.parsed('say "hi there') == ('"say" """hi" "there"*', ('"hi',))
-    assert fts_query.parsed("c++") == ('"c++"', ("c++",))
-    assert fts_query.parsed("->") == (None, ("->",))
+def test_plain_text_becomes_phrases_and_literals() -> None:
+    assert search.parse_query("foo bar") == ('"foo" "bar"*', ())
+    assert search.parse_query('say "hi there') == ('"say" """hi" "there"*', ('"hi',))
+    assert search.parse_query("c++") == ('"c++"', ("c++",))
+    assert search.parse_query("->") == (None, ("->",))

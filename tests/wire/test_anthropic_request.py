@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ToolSpec, fold
+from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, from_json, to_json
 from llmctl.wire import WIRES
-from llmctl.wire.anthropic.model_features import claude
-from llmctl.wire.anthropic.schema import reduced
+from llmctl.wire.anthropic.request import reduce_schema
+from llmctl.wire.anthropic.thinking import parse_model_name
 
 WIRE = WIRES.load("anthropic")
-HELLO = Message.of("user", "hello")
+HELLO = Message.from_text("user", "hello")
 CALL = ToolCall("toolu_1", "weather", '{"city":"Berlin"}')
 MARK = {"wire": "anthropic"}
 WEATHER = ToolSpec("weather", "Tell the weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -46,7 +46,7 @@ def text(said: str) -> dict[str, Any]:
 
 
 def test_request_is_json_posted_with_key_and_version() -> None:
-    request = build(Message.of("system", "be brief"), HELLO)
+    request = build(Message.from_text("system", "be brief"), HELLO)
     assert (request.method, request.url) == ("POST", "https://h.example/v1/messages")
     assert request.headers == {
         "content-type": "application/json",
@@ -140,7 +140,7 @@ def test_max_tokens_is_always_sent_and_within_what_the_model_takes(model: str, l
     ],
 )
 def test_generation_is_read_off_the_name(model: str, family: str, version: tuple[int, int]) -> None:
-    assert (claude(model).family, claude(model).version) == (family, version)
+    assert (parse_model_name(model).family, parse_model_name(model).version) == (family, version)
 
 
 # ---------------------------------------------------------------- thinking
@@ -244,13 +244,13 @@ def test_changed_history_drops_bound_thinking_instead_of_being_refused() -> None
     assert "anthropic-beta" not in build(HELLO, model="claude-sonnet-5-5").headers
 
 
-def test_budgeted_thinking_is_not_asked_for_in_a_turn_that_another_model_began() -> None:
+def test_thinking_budget_is_not_sent_in_a_turn_started_by_another_model() -> None:
     results = Message("tool", (ToolResult("toolu_1", "weather", "rain"),))
     assert "thinking" not in body(HELLO, Message("assistant", (CALL,)), results, thinking="low")
     ours = Message("assistant", (Thinking("t", "sig", MARK), CALL))
     assert "thinking" in body(HELLO, ours, results, thinking="low")
     assert "thinking" not in body(HELLO, Message("assistant", (CALL,)), results, HELLO, thinking="low")
-    assert "thinking" in body(HELLO, Message.of("assistant", "hi"), HELLO, thinking="low")
+    assert "thinking" in body(HELLO, Message.from_text("assistant", "hi"), HELLO, thinking="low")
 
 
 # ---------------------------------------------------------------- turns
@@ -258,7 +258,10 @@ def test_budgeted_thinking_is_not_asked_for_in_a_turn_that_another_model_began()
 
 def test_messages_of_one_side_make_one_turn() -> None:
     found = turns(
-        HELLO, Message.of("user", "are you there?"), Message.of("assistant", "a"), Message.of("assistant", "b")
+        HELLO,
+        Message.from_text("user", "are you there?"),
+        Message.from_text("assistant", "a"),
+        Message.from_text("assistant", "b"),
     )
     assert found == [("user", [text("hello"), text("are you there?")]), ("assistant", [text("a"), text("b")])]
 
@@ -267,7 +270,7 @@ def test_parallel_results_share_a_turn_and_come_first() -> None:
     calls = Message("assistant", (Text("let me see"), CALL, ToolCall("toolu_2", "weather", "{}")))
     one = Message("tool", (ToolResult("toolu_1", "weather", "rain"),))
     two = Message("tool", (ToolResult("toolu_2", "weather", "no city", is_error=True),))
-    found = turns(HELLO, calls, one, two, Message.of("user", "so?"))
+    found = turns(HELLO, calls, one, two, Message.from_text("user", "so?"))
     assert found[1:] == [
         (
             "assistant",
@@ -290,19 +293,29 @@ def test_parallel_results_share_a_turn_and_come_first() -> None:
 
 def test_results_come_first_whatever_was_said_before_them() -> None:
     result = Message("tool", (ToolResult("toolu_1", "weather", "rain"),))
-    found = turns(HELLO, Message("assistant", (CALL,)), Message.of("user", "wait"), result)
+    found = turns(HELLO, Message("assistant", (CALL,)), Message.from_text("user", "wait"), result)
     assert [block["type"] for block in found[2][1]] == ["tool_result", "text"]
 
 
 def test_system_messages_anywhere_make_the_system_text() -> None:
-    found = body(Message.of("system", "one"), HELLO, Message.of("assistant", "a"), Message.of("system", "two"), HELLO)
+    found = body(
+        Message.from_text("system", "one"),
+        HELLO,
+        Message.from_text("assistant", "a"),
+        Message.from_text("system", "two"),
+        HELLO,
+    )
     assert found["system"] == "one\n\ntwo"
     assert [turn["role"] for turn in found["messages"]] == ["user", "assistant", "user"]
-    assert "system" not in body(Message.of("system", "  "), HELLO)
+    assert "system" not in body(Message.from_text("system", "  "), HELLO)
 
 
 def test_conversation_begins_with_the_user() -> None:
-    assert [role for role, _ in turns(Message.of("assistant", "welcome"), HELLO)] == ["user", "assistant", "user"]
+    assert [role for role, _ in turns(Message.from_text("assistant", "welcome"), HELLO)] == [
+        "user",
+        "assistant",
+        "user",
+    ]
 
 
 @pytest.mark.parametrize("blank", ["", " \n\t"])
@@ -312,7 +325,7 @@ def test_blank_text_is_left_out(blank: str) -> None:
     )
     assert [block["type"] for block in found[1][1]] == ["tool_use"]
     assert found[2][1] == [{"type": "tool_result", "tool_use_id": "toolu_1"}]
-    assert turns(HELLO, Message.of("assistant", blank), HELLO) == [("user", [text("hello"), text("hello")])]
+    assert turns(HELLO, Message.from_text("assistant", blank), HELLO) == [("user", [text("hello"), text("hello")])]
 
 
 def test_failure_without_words_has_some() -> None:
@@ -491,8 +504,8 @@ def test_schema_goes_in_its_field_in_the_part_of_the_language_that_is_taken() ->
 
 def test_schema_is_reduced_below_definitions_and_keeps_its_descriptions() -> None:
     schema = {"$defs": {"n": {"type": "string", "description": "A name", "maxLength": 9}}, "$ref": "#/$defs/n"}
-    assert reduced(schema)["$defs"]["n"] == {"type": "string", "description": 'A name\n\n{"maxLength":9}'}
-    assert schema["$defs"]["n"]["maxLength"] == 9  # type: ignore[index]
+    assert reduce_schema(schema)["$defs"]["n"] == {"type": "string", "description": 'A name\n\n{"maxLength":9}'}
+    assert schema["$defs"]["n"]["maxLength"] == 9
 
 
 def test_older_models_answer_through_a_forced_tool() -> None:
@@ -508,7 +521,7 @@ def test_answer_through_the_forced_tool_is_text() -> None:
     name = body(model="claude-3-5-haiku-latest", schema=SCHEMA)["tools"][0]["name"]
     block = {"type": "tool_use", "id": "t", "name": name, "input": {"age": 3}}
     answer = {"type": "message", "role": "assistant", "content": [block], "stop_reason": "tool_use"}
-    response = fold(WIRE.parse_response(json.dumps(answer).encode(), Dialect()))
+    response = collect_response(WIRE.parse_response(json.dumps(answer).encode(), Dialect()))
     assert (response.message.text, response.message.tool_calls, response.finish_reason) == ('{"age":3}', (), "stop")
     frames = [
         {"type": "content_block_start", "index": 0, "content_block": block | {"input": {}}},
@@ -517,11 +530,11 @@ def test_answer_through_the_forced_tool_is_text() -> None:
         {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
         {"type": "message_stop"},
     ]
-    streamed = fold(WIRE.parse_stream([ServerEvent(json.dumps(frame)) for frame in frames], Dialect()))
+    streamed = collect_response(WIRE.parse_stream([ServerEvent(json.dumps(frame)) for frame in frames], Dialect()))
     assert (streamed.message.text, streamed.finish_reason) == ('{"age":3}', "stop")
 
 
-def test_schema_that_no_tool_can_hold_is_said_in_words() -> None:
+def test_schema_that_no_tool_can_hold_is_an_instruction() -> None:
     found = body(model="claude-3-5-haiku-latest", schema={"type": "array", "items": {"type": "string"}})
     assert "tools" not in found
     assert '"array"' in found["system"]
@@ -540,14 +553,14 @@ def test_models_are_asked_for_at_once_and_read() -> None:
 
 @pytest.mark.parametrize(("model", "asked"), [("claude-sonnet-5-5", True), ("claude-opus-4-8", False)])
 def test_thinking_that_is_to_be_shown_is_asked_for(model: str, asked: bool) -> None:
-    request = ChatRequest(model, (Message.of("user", "hello"),), shows_thinking=True)
+    request = ChatRequest(model, (Message.from_text("user", "hello"),), shows_thinking=True)
     found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
     assert found.get("thinking") == ({"type": "adaptive", "display": "summarized"} if asked else None)
 
 
 def test_limit_leaves_room_beside_thinking_of_no_fixed_size() -> None:
     request = ChatRequest(
-        "claude-sonnet-5-5", (Message.of("user", "hello"),), thinking="low", options={"max_tokens": 100}
+        "claude-sonnet-5-5", (Message.from_text("user", "hello"),), thinking="low", options={"max_tokens": 100}
     )
     found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
     assert found["max_tokens"] == 2148

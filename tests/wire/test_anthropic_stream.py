@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, fold
+from llmctl.core.chat import ChatRequest, ChatResponse, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import BudgetError, ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.events import Finish, StreamEvent, TextDelta, ThinkingDelta, Unreadable, Usage
@@ -63,12 +63,12 @@ def events(*frames: dict[str, Any] | str) -> list[StreamEvent]:
 
 
 def read(*frames: dict[str, Any] | str) -> ChatResponse:
-    return fold(events(*frames))
+    return collect_response(events(*frames))
 
 
 def whole(**answer: Any) -> ChatResponse:
     body = {"type": "message", "id": "msg_1", "model": "claude-x", "role": "assistant"} | answer
-    return fold(WIRE.parse_response(json.dumps(body).encode(), Dialect()))
+    return collect_response(WIRE.parse_response(json.dumps(body).encode(), Dialect()))
 
 
 # ---------------------------------------------------------------- text, thinking, calls
@@ -78,7 +78,7 @@ def test_text_comes_piece_by_piece_and_ends_with_the_last_event() -> None:
     found = events(START, *HELLO, *ended("end_turn", output_tokens=5))
     assert [event.text for event in found if isinstance(event, TextDelta)] == ["Hel", "lo"]
     assert found[-1] == Finish("stop", "end_turn")
-    response = fold(found)
+    response = collect_response(found)
     assert (response.model, response.response_id, response.message.text) == ("claude-x", "msg_1", "Hello")
 
 
@@ -194,12 +194,12 @@ def test_work_of_the_providers_own_tools_is_kept_whole() -> None:
         ("something_new", "other"),
     ],
 )
-def test_reason_of_the_end_is_told_in_our_words(raw: str, reason: str) -> None:
+def test_finish_reason_is_normalized(raw: str, reason: str) -> None:
     found = read(START, *HELLO, *ended(raw))
     assert (found.finish_reason, found.raw_finish_reason) == (reason, raw)
 
 
-def test_what_is_said_beside_the_blocks_is_kept() -> None:
+def test_extra_fields_of_a_message_are_kept() -> None:
     change = {
         "type": "message_delta",
         "delta": {"stop_reason": "refusal", "stop_details": {"category": "cyber"}, "container": {"id": "c"}},
@@ -217,11 +217,11 @@ def test_later_counts_replace_those_before_and_none_is_lost() -> None:
     assert found.usage == Usage(input_tokens=110, output_tokens=50, cached_tokens=100)
 
 
-def test_cut_stream_still_says_what_it_took_so_far() -> None:
+def test_cut_stream_has_its_usage_so_far() -> None:
     assert read(START, *HELLO).usage == Usage(input_tokens=110, output_tokens=1, cached_tokens=100)
 
 
-def test_what_was_cached_is_a_part_of_the_input() -> None:
+def test_cached_tokens_are_part_of_the_input() -> None:
     usage = {
         "input_tokens": 3,
         "cache_creation_input_tokens": 30,
@@ -272,10 +272,10 @@ def test_nothing_is_waited_for_after_the_last_event() -> None:
         yield from (ServerEvent(json.dumps(frame)) for frame in (START, *HELLO, *ended("end_turn")))
         raise UnavailableError("the connection broke", reason="cut")
 
-    assert fold(WIRE.parse_stream(frames(), Dialect())).finish_reason == "stop"
+    assert collect_response(WIRE.parse_stream(frames(), Dialect())).finish_reason == "stop"
 
 
-def test_undecodable_event_is_told_and_nothing_else_is_lost() -> None:
+def test_undecodable_event_is_reported_and_skipped() -> None:
     found = read(START, "{half", *HELLO, '"text"', *ended("end_turn"))
     assert len(found.unreadable) == 2
     assert (found.message.text, found.finish_reason) == ("Hello", "stop")
@@ -308,7 +308,7 @@ def test_error_inside_a_stream_has_its_class_and_keeps_what_came(
         came.extend(WIRE.parse_stream([ServerEvent(json.dumps(frame), frame["type"]) for frame in frames], Dialect()))
     found = (type(raised.value), raised.value.reason, raised.value.status_code, raised.value.message)
     assert found == (error, reason, status, message)
-    assert (fold(came).message.text, fold(came).finish_reason) == ("Hello", None)
+    assert (collect_response(came).message.text, collect_response(came).finish_reason) == ("Hello", None)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ close_all()
 STREAMED = pydantic.TypeAdapter(types.MessageCreateParamsStreaming)
 WHOLE = pydantic.TypeAdapter(types.MessageCreateParamsNonStreaming)
 
-HELLO = Message.of("user", "hello")
+HELLO = Message.from_text("user", "hello")
 CALL = ToolCall("toolu_1", "weather", '{"city":"Berlin"}')
 RESULT = ToolResult("toolu_1", "weather", "rain")
 MARK = {"wire": "anthropic"}
@@ -44,12 +44,12 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer", "minimum":
 
 PLAIN = (HELLO,)
 TOOLS = (
-    Message.of("system", "be brief"),
+    Message.from_text("system", "be brief"),
     HELLO,
     Message("assistant", (Text("let me see"), CALL, ToolCall("toolu_2", "weather", "{}"))),
     Message("tool", (RESULT,)),
     Message("tool", (ToolResult("toolu_2", "weather", "no city", is_error=True), File("image/png", b"x"))),
-    Message.of("user", "so?"),
+    Message.from_text("user", "so?"),
 )
 THOUGHT = (
     HELLO,
@@ -71,15 +71,15 @@ FILES = (
 )
 #: What other providers leave behind: ids and names that are not taken here, thinking that is not ours, files, blanks.
 SWITCHED = (
-    Message.of("assistant", "welcome"),
-    Message.of("user", "hello"),
-    Message.of("system", "be brief"),
+    Message.from_text("assistant", "welcome"),
+    Message.from_text("user", "hello"),
+    Message.from_text("system", "be brief"),
     Message("assistant", (Thinking("deepseek thought"), Text(" "), ToolCall("call_0|fc_9.x", "mcp.read", "{bad"))),
     Message("tool", (ToolResult("call_0|fc_9.x", "mcp.read", ""),)),
     Message("assistant", (ToolCall("call_0|fc_9.x", "mcp.read", "[1]"),)),
     Message("tool", (ToolResult("call_0|fc_9.x", "mcp.read", "ok"),)),
     Message("assistant", (Thinking("", "gemini-signature", {"extra_content": {}}), Text("done"))),
-    Message.of("user", "and?"),
+    Message.from_text("user", "and?"),
 )
 
 

@@ -16,7 +16,7 @@ from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("gemini")
-HELLO = Message.of("user", "hello")
+HELLO = Message.from_text("user", "hello")
 MARK = {"wire": "gemini"}
 CALL = ToolCall("call_r_0", "weather", '{"city":"Berlin"}', {"thought_signature": "sig"})
 WEATHER = ToolSpec("weather", "Tell the weather.", {"$schema": "x", "type": "object", "properties": {}})
@@ -49,7 +49,7 @@ def config(**more: Any) -> dict[str, Any]:
 
 
 def test_request_names_the_model_in_its_address() -> None:
-    request = build(Message.of("user", "grüß dich"))
+    request = build(Message.from_text("user", "grüß dich"))
     assert request.url == "https://h.example/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"
     assert request.headers["x-goog-api-key"] == "k"
     assert request.headers["accept"] == "text/event-stream"
@@ -89,7 +89,7 @@ def test_vertex_has_the_publisher_in_its_address() -> None:
 
 
 def test_system_text_stands_apart() -> None:
-    found = body(Message.of("system", "be brief"), HELLO)
+    found = body(Message.from_text("system", "be brief"), HELLO)
     assert found["systemInstruction"] == {"parts": [{"text": "be brief"}]}
     assert [content["role"] for content in found["contents"]] == ["user"]
 
@@ -101,7 +101,7 @@ def test_results_of_a_step_stand_together_behind_their_calls() -> None:
         Message("assistant", (Text("let me see"), CALL, other)),
         Message("tool", (ToolResult("call_r_0", "weather", "rain"),)),
         Message("tool", (ToolResult("call_7", "clock", "no clock", is_error=True),)),
-        Message.of("user", "so?"),
+        Message.from_text("user", "so?"),
     ) == [
         ("user", [{"text": "hello"}]),
         (
@@ -158,7 +158,7 @@ def test_signature_goes_back_on_its_own_part() -> None:
     ]
 
 
-def test_thinking_of_others_stays_at_home() -> None:
+def test_thinking_of_other_providers_is_not_sent() -> None:
     thoughts = (Thinking("claude", "sig", {"wire": "anthropic"}), Thinking("deepseek"))
     assert sent(HELLO, Message("assistant", (*thoughts, Text("hi"))))[1] == ("model", [{"text": "hi"}])
     assert len(sent(HELLO, Message("assistant", thoughts))) == 1
@@ -171,7 +171,7 @@ def test_thinking_alone_is_no_answer() -> None:
 @pytest.mark.parametrize(
     ("model", "signed"), [("gemini-3.8-flash", True), ("gemini-flash-latest", True), ("gemini-2.5-pro", False)]
 )
-def test_call_of_another_provider_is_excused_from_its_signature(model: str, signed: bool) -> None:
+def test_call_of_another_provider_needs_no_signature(model: str, signed: bool) -> None:
     calls = Message("assistant", (ToolCall("toolu_1", "a", "{}"), ToolCall("toolu_2", "b", "{}")))
     results = Message("tool", (ToolResult("toolu_1", "a", "1"), ToolResult("toolu_2", "b", "2")))
     found = sent(HELLO, calls, results, HELLO, calls, results, model=model)
@@ -187,7 +187,7 @@ def test_signature_of_the_compatible_api_is_known() -> None:
 
 
 def test_conversation_without_its_beginning_begins_with_the_user() -> None:
-    found = sent(Message.of("assistant", "welcome"), Message.of("assistant", "back"), HELLO)
+    found = sent(Message.from_text("assistant", "welcome"), Message.from_text("assistant", "back"), HELLO)
     assert found[0][0] == "user"
     assert found[1] == ("model", [{"text": "welcome"}, {"text": "back"}])
 
@@ -238,7 +238,7 @@ def test_files_go_as_bytes_as_addresses_or_as_text() -> None:
 
 
 def test_text_by_address_only_is_refused() -> None:
-    with pytest.raises(UsageError, match="by url"):
+    with pytest.raises(UsageError, match="by URL"):
         build(Message("user", (File("text/plain", url="https://h/a.txt"),)))
 
 
@@ -300,7 +300,7 @@ def test_schema_holds_the_answer() -> None:
     assert config(schema=SCHEMA) == {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA}
 
 
-def test_schema_beside_tools_is_said_in_words_where_both_are_refused() -> None:
+def test_schema_with_tools_is_an_instruction_when_both_are_refused() -> None:
     found = body(schema=SCHEMA, tools=(WEATHER,), model="gemini-2.5-flash")
     assert "generationConfig" not in found
     assert "JSON Schema" in found["systemInstruction"]["parts"][0]["text"]
@@ -332,7 +332,7 @@ def test_thinking_is_asked_for_as_the_generation_has_it(
 
 
 def test_thinking_of_a_model_that_does_not_think_is_refused() -> None:
-    with pytest.raises(UsageError, match="no setting for thinking"):
+    with pytest.raises(UsageError, match="does not support thinking"):
         build(thinking="high", model="gemini-2.0-flash")
 
 
@@ -387,6 +387,6 @@ def test_options_of_the_user_win() -> None:
     ],
 )
 def test_thinking_that_is_to_be_shown_is_asked_for(model: str, asked: bool) -> None:
-    request = ChatRequest(model, (Message.of("user", "hello"),), shows_thinking=True)
+    request = ChatRequest(model, (Message.from_text("user", "hello"),), shows_thinking=True)
     found = json.loads(WIRE.build_request(Endpoint("https://h.example/v1"), request).body)
     assert found.get("generationConfig") == ({"thinkingConfig": {"includeThoughts": True}} if asked else None)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, Fold, fold
+from llmctl.core.chat import ChatResponse, ResponseBuilder, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import IncompleteError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.events import Finish, Usage
@@ -32,23 +32,23 @@ def event(document: Any) -> ServerEvent:
 
 
 def read(*documents: Any) -> ChatResponse:
-    return fold(WIRE.parse_stream(map(event, documents), Dialect()))
+    return collect_response(WIRE.parse_stream(map(event, documents), Dialect()))
 
 
 def whole(document: Any) -> ChatResponse:
-    return fold(WIRE.parse_response(json.dumps(document).encode(), Dialect()))
+    return collect_response(WIRE.parse_response(json.dumps(document).encode(), Dialect()))
 
 
 def broken_off(*documents: Any, stream: bool = True) -> tuple[ChatResponse, LlmctlError]:
     """Return what came, and the error that ended it."""
-    total = Fold()
+    total = ResponseBuilder()
     body = json.dumps(documents[0]).encode()
     events = WIRE.parse_stream(map(event, documents), Dialect()) if stream else WIRE.parse_response(body, Dialect())
     try:
         for one in events:
             total.add(one)
     except LlmctlError as error:
-        return total.response(), error
+        return total.build(), error
     pytest.fail("no error")
 
 
@@ -99,7 +99,7 @@ def test_thoughts_are_joined_until_something_else_is_said() -> None:
     )
 
 
-def test_what_google_ran_is_kept_as_it_came() -> None:
+def test_code_run_by_google_is_kept_unchanged() -> None:
     code = {"executableCode": {"language": "PYTHON", "code": "1"}}
     response = whole(
         answer(code | {"thoughtSignature": "s"}, {"codeExecutionResult": {"output": "1"}}, {"text": "one"})
@@ -130,17 +130,17 @@ def test_calls_have_stable_ids_of_their_own_where_none_came() -> None:
     assert read(found).finish_reason == "tool_calls"
 
 
-def test_calls_in_several_chunks_are_told_apart() -> None:
+def test_calls_in_several_chunks_are_kept_separate() -> None:
     call = {"functionCall": {"name": "a", "args": {}}}
     response = read(answer(call), answer(call), answer({"text": ""}, reason="STOP"))
     assert [one.id for one in response.message.tool_calls] == ["call_r-1_0", "call_r-1_1"]
     assert response.message.parts == response.message.tool_calls
 
 
-def test_call_in_pieces_is_told() -> None:
+def test_call_with_partial_arguments_is_reported() -> None:
     response = read(answer({"functionCall": {"name": "a", "partialArgs": [{"jsonPath": "$.x"}]}}, reason="STOP"))
     assert response.message.tool_calls == ()
-    assert "in pieces" in response.unreadable[0]
+    assert "incomplete tool call" in response.unreadable[0]
 
 
 # ---------------------------------------------------------------- endings
@@ -202,7 +202,7 @@ def test_reason_in_every_chunk_ends_once() -> None:
     chunks = (answer({"text": "a"}, reason="STOP"), answer({"text": "b"}, reason="STOP"))
     events = list(WIRE.parse_stream(map(event, chunks), Dialect()))
     assert [one for one in events if isinstance(one, Finish)] == [Finish("stop", "STOP")]
-    assert fold(events).message.text == "ab"
+    assert collect_response(events).message.text == "ab"
 
 
 def test_connection_that_breaks_after_the_end_loses_nothing() -> None:
@@ -210,7 +210,7 @@ def test_connection_that_breaks_after_the_end_loses_nothing() -> None:
         yield event(answer({"text": "a"}, reason="STOP"))
         raise UnavailableError("cut", reason="cut")
 
-    assert fold(WIRE.parse_stream(breaking(), Dialect())).finish_reason == "stop"
+    assert collect_response(WIRE.parse_stream(breaking(), Dialect())).finish_reason == "stop"
 
 
 def test_connection_that_breaks_before_the_end_is_an_error() -> None:
@@ -243,7 +243,7 @@ def test_usage_counts_thoughts_and_what_tools_read() -> None:
     assert usage.total_tokens == said["totalTokenCount"]
 
 
-def test_usage_that_says_nothing_takes_nothing_back() -> None:
+def test_empty_usage_does_not_reset_earlier_counts() -> None:
     response = read(
         answer({"text": "a"}) | {"usageMetadata": COUNTS},
         answer(reason="STOP") | {"usageMetadata": {"trafficType": "ON_DEMAND"}},
@@ -319,9 +319,9 @@ def test_body_that_is_no_answer_is_unavailable(body: bytes, reason: str) -> None
     assert caught.value.reason == reason
 
 
-def test_event_that_is_no_json_is_told() -> None:
+def test_event_that_is_no_json_is_reported() -> None:
     events = [event(answer({"text": "a"})), ServerEvent("{bad"), event(answer({"text": "b"}, reason="STOP"))]
-    response = fold(WIRE.parse_stream(events, Dialect()))
+    response = collect_response(WIRE.parse_stream(events, Dialect()))
     assert response.message.text == "ab"
     assert len(response.unreadable) == 1
 

@@ -14,13 +14,13 @@ from llmctl.core.images import ImageRequest
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
 from llmctl.wire import WIRES
 
-types = pytest.importorskip("google.genai.types", reason="the google-genai package is not installed")
+types: Any = pytest.importorskip("google.genai.types", reason="the google-genai package is not installed")
 pydantic = pytest.importorskip("pydantic")
 
 WIRE = WIRES.load("gemini")
 MARK = {"wire": "gemini"}
 SIGNATURE = "c2lnbmF0dXJl"
-HELLO = Message.of("user", "hello")
+HELLO = Message.from_text("user", "hello")
 CALL = ToolCall("call_r_0", "weather", '{"city":"Berlin"}', {"thought_signature": SIGNATURE})
 NAMED = ToolCall("call_883", "clock", "{}", {"gemini_id": "call_883"})
 RESULTS = Message(
@@ -31,8 +31,8 @@ PICTURE = {"inlineData": {"mimeType": "image/png", "data": "eA=="}}
 WEATHER = ToolSpec("weather", "Tell the weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
 SCHEMA = {"$schema": "x", "type": "object", "properties": {"age": {"type": ["integer", "null"]}}}
 
-PLAIN = (Message.of("system", "be brief"), HELLO)
-TOOLS = (HELLO, Message("assistant", (Text("let me see"), CALL, NAMED)), RESULTS, Message.of("user", "so?"))
+PLAIN = (Message.from_text("system", "be brief"), HELLO)
+TOOLS = (HELLO, Message("assistant", (Text("let me see"), CALL, NAMED)), RESULTS, Message.from_text("user", "so?"))
 THOUGHT = (
     HELLO,
     Message(
@@ -65,8 +65,8 @@ FILES = (
 )
 #: What other providers leave behind: ids and names that are not taken here, thinking that is not ours, blanks.
 SWITCHED = (
-    Message.of("assistant", "welcome"),
-    Message.of("system", "be brief"),
+    Message.from_text("assistant", "welcome"),
+    Message.from_text("system", "be brief"),
     HELLO,
     Message("assistant", (Thinking("claude", "sig", {"wire": "anthropic"}), ToolCall("toolu_1|x", "mcp/read", "{bad"))),
     Message("tool", (ToolResult("toolu_1|x", "mcp/read", ""),)),

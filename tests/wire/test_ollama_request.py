@@ -14,11 +14,11 @@ from llmctl.core.errors import LlmctlError, UnavailableError, UsageError
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
-from llmctl.providers import PROVIDERS, wire_of
+from llmctl.providers import PROVIDERS, select_wire
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("ollama")
-HELLO = Message.of("user", "hello")
+HELLO = Message.from_text("user", "hello")
 CALL = ToolCall("call_0", "weather", '{"city":"Berlin"}')
 MARK = {"wire": "ollama"}
 
@@ -39,7 +39,7 @@ def sent(*messages: Message) -> list[dict[str, Any]]:
 
 
 def test_request_is_posted_to_the_chat_path_and_nothing_is_cut_silently() -> None:
-    request = build(Message.of("system", "be brief"), HELLO)
+    request = build(Message.from_text("system", "be brief"), HELLO)
     assert (request.method, request.url) == ("POST", "http://localhost:11434/api/chat")
     assert json.loads(request.body) == {
         "model": "qwen3:8b",
@@ -59,7 +59,7 @@ def test_request_is_posted_to_the_chat_path_and_nothing_is_cut_silently() -> Non
         ("https://h/ollama/v1?a=b", "https://h/ollama/api/chat?a=b"),
     ],
 )
-def test_base_url_may_be_the_host_or_one_of_its_doors(base: str, url: str) -> None:
+def test_base_url_may_be_the_host_or_an_api_path(base: str, url: str) -> None:
     assert WIRE.build_request(Endpoint(base), ChatRequest("m", (HELLO,))).url == url
 
 
@@ -100,7 +100,7 @@ def test_schema_is_the_format_and_tools_are_functions() -> None:
     ]
 
 
-def test_calls_and_results_are_told_by_name_with_arguments_as_objects() -> None:
+def test_calls_and_results_are_sent_by_name_with_arguments_as_objects() -> None:
     found = sent(
         HELLO,
         Message("assistant", (Thinking("ask", None, MARK), CALL, ToolCall("x", "now", '"{\\"a\\":1}"'))),
@@ -125,7 +125,7 @@ def test_calls_and_results_are_told_by_name_with_arguments_as_objects() -> None:
 
 def test_thinking_of_others_and_empty_messages_are_left_out() -> None:
     foreign = Message("assistant", (Thinking("theirs", "sig", {"wire": "anthropic"}), Text("hi")))
-    assert sent(HELLO, foreign, Message.of("assistant", " "), Message.of("user", "")) == [
+    assert sent(HELLO, foreign, Message.from_text("assistant", " "), Message.from_text("user", "")) == [
         {"role": "user", "content": "hello"},
         {"role": "assistant", "content": "hi"},
     ]
@@ -167,13 +167,13 @@ def test_what_is_taken_is_said_before_any_call(media_type: str, by_url: bool, ta
     ],
 )
 def test_own_api_is_chosen_where_ollama_itself_answers(base: str, wire: str) -> None:
-    assert wire_of(PROVIDERS.load("ollama"), "qwen3:8b", base) == wire
+    assert select_wire(PROVIDERS.load("ollama"), "qwen3:8b", base) == wire
 
 
 # ---------------------------------------------------------------- models and embeddings
 
 
-def test_models_are_read_with_what_is_said_of_them() -> None:
+def test_models_are_parsed_with_their_features() -> None:
     request = WIRE.build_models_request(Endpoint("http://localhost:11434/v1"))
     assert (request.method, request.url) == ("GET", "http://localhost:11434/api/tags")
     details = {"family": "qwen3", "parameter_size": "8.2B", "quantization_level": "Q4_K_M"}

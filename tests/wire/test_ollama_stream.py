@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatResponse, fold
+from llmctl.core.chat import ChatResponse, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.events import StreamEvent, Usage
 from llmctl.core.http import ServerEvent
 from llmctl.core.messages import Text, Thinking, ToolCall
-from llmctl.transport.sse import ndjson
+from llmctl.transport.sse import parse_ndjson
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("ollama")
@@ -41,16 +41,16 @@ def raw(*lines: dict[str, Any] | str) -> bytes:
 
 def events(body: bytes, size: int = 1 << 20) -> list[StreamEvent]:
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
-    return list(WIRE.parse_stream(ndjson(pieces), Dialect()))
+    return list(WIRE.parse_stream(parse_ndjson(pieces), Dialect()))
 
 
 def read(*lines: dict[str, Any] | str) -> ChatResponse:
-    return fold(events(raw(*lines)))
+    return collect_response(events(raw(*lines)))
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
 def test_lines_are_read_however_they_were_cut(size: int) -> None:
-    found = fold(events(raw(line(content="grüß "), line(content="dich 👋"), end()), size))
+    found = collect_response(events(raw(line(content="grüß "), line(content="dich 👋"), end()), size))
     assert (found.message.text, found.model, found.finish_reason) == ("grüß dich 👋", "qwen3:8b", "stop")
     assert found.usage == Usage(26, 298)
 
@@ -77,7 +77,7 @@ def test_thinking_and_calls_have_their_parts() -> None:
 @pytest.mark.parametrize(
     ("raw_reason", "reason"), [("stop", "stop"), ("length", "length"), ("load", "other"), (None, "stop")]
 )
-def test_reason_of_the_end_is_told_in_our_words(raw_reason: str | None, reason: str) -> None:
+def test_finish_reason_is_normalized(raw_reason: str | None, reason: str) -> None:
     assert read(*HELLO, end(raw_reason)).finish_reason == reason
 
 
@@ -88,19 +88,19 @@ def test_stream_without_its_last_line_is_incomplete() -> None:
 
 def test_nothing_is_waited_for_after_the_last_line() -> None:
     def frames() -> Iterator[ServerEvent]:
-        yield from ndjson([raw(*HELLO, end())])
+        yield from parse_ndjson([raw(*HELLO, end())])
         raise UnavailableError("the connection broke", reason="cut")
 
-    assert fold(WIRE.parse_stream(frames(), Dialect())).finish_reason == "stop"
+    assert collect_response(WIRE.parse_stream(frames(), Dialect())).finish_reason == "stop"
 
 
-def test_counts_that_nobody_said_are_none() -> None:
+def test_missing_counts_are_none() -> None:
     last = {name: value for name, value in end().items() if name not in ("prompt_eval_count", "eval_count")}
     assert read(*HELLO, last).usage is None
     assert read(*HELLO, {**last, "eval_count": 3}).usage == Usage(0, 3)
 
 
-def test_undecodable_line_is_told_and_nothing_else_is_lost() -> None:
+def test_undecodable_line_is_reported_and_skipped() -> None:
     found = read("{half", *HELLO, end())
     assert len(found.unreadable) == 1
     assert (found.message.text, found.finish_reason) == ("Hello", "stop")
@@ -121,7 +121,7 @@ def test_misshapen_lines_do_no_harm(odd: dict[str, Any]) -> None:
 
 def test_whole_answer_gives_the_same_as_a_stream() -> None:
     answer = end() | {"message": {"role": "assistant", "content": "Hello", "thinking": "hm"}}
-    found = fold(WIRE.parse_response(json.dumps(answer).encode(), Dialect()))
+    found = collect_response(WIRE.parse_response(json.dumps(answer).encode(), Dialect()))
     assert found.message.parts == (Thinking("hm", None, MARK), Text("Hello"))
     assert (found.finish_reason, found.usage) == ("stop", Usage(26, 298))
 
@@ -140,9 +140,9 @@ def test_error_of_a_line_keeps_what_came_before() -> None:
     came: list[StreamEvent] = []
     body = raw(*HELLO, {"error": "an error was encountered while running the model"})
     with pytest.raises(UnavailableError, match="encountered") as raised:
-        came.extend(WIRE.parse_stream(ndjson([body]), Dialect()))
+        came.extend(WIRE.parse_stream(parse_ndjson([body]), Dialect()))
     assert raised.value.reason == "server_error"
-    assert fold(came).message.text == "Hello"
+    assert collect_response(came).message.text == "Hello"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_refusal_has_its_class(status: int, message: str, error: type[LlmctlErro
     assert (type(found), found.reason, found.status_code, found.message) == (error, reason, status, message)
 
 
-def test_hints_name_what_mends_it() -> None:
+def test_hints_name_the_command_that_fixes_it() -> None:
     missing = WIRE.parse_error(404, {}, b'{"error":"model \\"qwen9:8b\\" not found, try pulling it first"}')
     assert missing.hint == "ollama pull qwen9:8b"
     long = WIRE.parse_error(400, {}, b'{"error":"the input length exceeds the context length"}')

@@ -146,7 +146,7 @@ def test_error_has_its_class_and_reason(status: int, body: Any, kind: type[Llmct
         ({"errors": [{"message": "it broke"}, {"message": "twice"}]}, "it broke; twice"),
         ({"detail": [{"loc": ["body", "top_p"], "msg": "too big"}]}, "body.top_p: too big"),
         (b"plain text", "plain text"),
-        (b"", "the provider answered 418 without a word"),
+        (b"", "the provider answered 418 with an empty body"),
         (b"{}", "the provider answered 418"),
         (b"null", "the provider answered 418"),
         (
@@ -159,7 +159,7 @@ def test_message_is_the_hosts_own(body: Any, message: str) -> None:
     assert error(418, body).message == message
 
 
-def test_message_is_one_harmless_line_of_limited_length() -> None:
+def test_message_is_one_escaped_line_of_limited_length() -> None:
     found = error(400, openai("a\nb\x1b[31mred\x9b2J\u202egnol\x00 " + "x" * 5000))
     assert found.message.startswith("a b [31mred 2J gnol xxx")
     assert found.message.isprintable()
@@ -198,7 +198,7 @@ def test_wait_is_read_wherever_it_stands(headers: dict[str, str], body: Any, sec
     assert error(429, body, headers).retry_after == pytest.approx(seconds)
 
 
-def test_wait_is_of_no_use_where_trying_again_is_not() -> None:
+def test_retry_after_is_ignored_for_permanent_errors() -> None:
     assert error(401, b"", {"retry-after": "7"}).retry_after is None
 
 

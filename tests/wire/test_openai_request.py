@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ToolSpec, fold
+from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
@@ -16,7 +16,7 @@ from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("openai-chat")
-HELLO = Message.of("user", "hello")
+HELLO = Message.from_text("user", "hello")
 CALL = ToolCall("c1", "weather", '{"city":"Berlin"}')
 
 
@@ -39,7 +39,7 @@ def sent(*messages: Message, **dialect: Any) -> list[dict[str, Any]]:
 
 
 def test_request_is_compact_json_posted_to_the_chat_path() -> None:
-    request = build(Message.of("user", "grüß dich"))
+    request = build(Message.from_text("user", "grüß dich"))
     assert (request.method, request.url) == ("POST", "https://h.example/v1/chat/completions")
     assert request.headers == {
         "content-type": "application/json",
@@ -161,7 +161,7 @@ def test_thinking_is_asked_for_in_the_dialects_field(field: str | None, wanted: 
 
 
 def test_thinking_that_cannot_be_asked_for_is_refused() -> None:
-    with pytest.raises(UsageError, match='no setting for thinking "high"'):
+    with pytest.raises(UsageError, match='does not support thinking "high"'):
         build(thinking="high", dialect=Dialect(thinking_field=None))
 
 
@@ -170,15 +170,15 @@ def test_thinking_option_of_the_user_wins() -> None:
 
 
 def test_lone_surrogates_do_not_stop_a_request() -> None:
-    assert b"a?b" in build(Message.of("user", "a\udcffb")).body
+    assert b"a?b" in build(Message.from_text("user", "a\udcffb")).body
 
 
 # ---------------------------------------------------------------- messages
 
 
 def test_system_takes_the_dialects_role() -> None:
-    assert sent(Message.of("system", "be kind"), HELLO)[0] == {"role": "system", "content": "be kind"}
-    assert sent(Message.of("system", "be kind"), HELLO, system_role="developer")[0]["role"] == "developer"
+    assert sent(Message.from_text("system", "be kind"), HELLO)[0] == {"role": "system", "content": "be kind"}
+    assert sent(Message.from_text("system", "be kind"), HELLO, system_role="developer")[0]["role"] == "developer"
 
 
 def test_tool_calls_and_results_keep_their_ids() -> None:
@@ -208,7 +208,7 @@ def test_assistant_text_is_never_empty(text: str) -> None:
 
 
 def test_message_that_holds_nothing_is_left_out() -> None:
-    empty = (Message("assistant", ()), Message("assistant", (Thinking("hm"),)), Message.of("system", ""))
+    empty = (Message("assistant", ()), Message("assistant", (Thinking("hm"),)), Message.from_text("system", ""))
     assert sent(*empty, Message("user", ()), HELLO, thinking_replay_field="reasoning_content") == [
         {"role": "user", "content": "hello"}
     ]
@@ -257,7 +257,9 @@ def test_thinking_details_come_back_as_they_came() -> None:
         {"type": "reasoning.text", "text": "hm", "signature": "sig", "id": "t", "format": None, "index": 1},
     ]
     choice = {"delta": {"content": "4", "reasoning": "I looked.hm", "reasoning_details": details}}
-    parts = fold(WIRE.parse_stream([ServerEvent(json.dumps({"choices": [choice]}))], Dialect())).message.parts
+    parts = collect_response(
+        WIRE.parse_stream([ServerEvent(json.dumps({"choices": [choice]}))], Dialect())
+    ).message.parts
     kept = from_json(json.loads(json.dumps(to_json(parts))))
     (message,) = sent(Message("assistant", kept), thinking_replay_field="reasoning_details")
     assert message["reasoning_details"] == details
@@ -352,7 +354,7 @@ def test_text_file_is_inlined(media_type: str) -> None:
 
 @pytest.mark.parametrize("media_type", ["audio/mpeg", "text/plain"])
 def test_file_that_only_has_a_url_is_refused_where_bytes_are_needed(media_type: str) -> None:
-    with pytest.raises(UsageError, match="by url") as raised:
+    with pytest.raises(UsageError, match="by URL") as raised:
         attached(File(media_type, url="https://h/a"))
     assert raised.value.hint
 
@@ -363,7 +365,7 @@ def test_files_of_tool_results_follow_after_the_last_result() -> None:
         Message("assistant", (CALL, ToolCall("c2", "f", "{}"))),
         Message("tool", (ToolResult("c1", "weather", "see below"), picture)),
         Message("tool", (ToolResult("c2", "f", ""),)),
-        Message.of("assistant", "nice"),
+        Message.from_text("assistant", "nice"),
     )
     assert [message["role"] for message in found] == ["assistant", "tool", "tool", "user", "assistant"]
     assert found[3]["content"] == [{"type": "image_url", "image_url": {"url": "https://h/a.png"}}]
@@ -380,14 +382,16 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
 
 def test_host_without_schemas_is_promised_an_object_and_told_the_schema() -> None:
-    found = body(Message.of("system", "be brief"), HELLO, dialect=Dialect(schema_mode="json_object"), schema=SCHEMA)
+    found = body(
+        Message.from_text("system", "be brief"), HELLO, dialect=Dialect(schema_mode="json_object"), schema=SCHEMA
+    )
     assert found["response_format"] == {"type": "json_object"}
     system = found["messages"][0]["content"]
     assert system.startswith("be brief\n\n")
     assert system.endswith(json.dumps(SCHEMA, separators=(",", ":")))
 
 
-def test_host_without_any_such_field_is_told_alone() -> None:
+def test_host_without_schema_fields_gets_an_instruction_only() -> None:
     found = body(dialect=Dialect(schema_mode="none"), schema=SCHEMA)
     assert "response_format" not in found
     assert [message["role"] for message in found["messages"]] == ["system", "user"]

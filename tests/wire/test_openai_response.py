@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, fold
+from llmctl.core.chat import ChatResponse, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.events import Usage, UsageReport
@@ -26,7 +26,7 @@ def answer(message: dict[str, Any], reason: Any = "stop", **more: Any) -> bytes:
 
 
 def read(body: bytes, dialect: Dialect | None = None) -> ChatResponse:
-    return fold(WIRE.parse_response(body, dialect or Dialect()))
+    return collect_response(WIRE.parse_response(body, dialect or Dialect()))
 
 
 def test_answer_gives_the_events_of_a_stream() -> None:
@@ -85,7 +85,7 @@ def test_body_that_is_no_answer_is_unavailable(body: bytes) -> None:
 
 
 def test_page_is_named_by_its_title() -> None:
-    with pytest.raises(UnavailableError, match='html page: "Sign in"'):
+    with pytest.raises(UnavailableError, match='HTML page: "Sign in"'):
         read(b"\n <html><head><title>Sign\nin</title></head></html>")
 
 
@@ -131,7 +131,7 @@ def test_bytes_of_any_kind_are_read_without_an_accident(body: bytes) -> None:
 def test_echo_speaks_the_same_wire() -> None:
     echo = WIRES.load("echo")
     assert echo.name == "echo"
-    assert fold(echo.parse_response(answer({"content": "x"}), Dialect())).message.text == "x"
+    assert collect_response(echo.parse_response(answer({"content": "x"}), Dialect())).message.text == "x"
 
 
 # ---------------------------------------------------------------- lists of models
@@ -147,7 +147,7 @@ def test_models_are_asked_below_the_base_url() -> None:
     assert request.body == b""
 
 
-def test_models_keep_what_the_host_says_in_our_words() -> None:
+def test_models_are_converted_to_common_fields() -> None:
     entry = {"id": "a/b", "name": "B", "context_length": 8192, "created": 1, "owned_by": "a", "pricing": {"x": 1}}
     found = WIRE.parse_models(json.dumps({"object": "list", "data": [entry, {"id": "c"}]}).encode())
     assert found == [{"id": "a/b", "name": "B", "context_tokens": 8192, "created": 1, "owned_by": "a"}, {"id": "c"}]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, Fold, fold
+from llmctl.core.chat import ChatResponse, ResponseBuilder, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.events import Finish, ResponseStart, TextDelta, Unreadable, Usage, UsageReport
@@ -30,7 +30,7 @@ def chunk(delta: dict[str, Any] | None = None, reason: str | None = None, **more
 
 
 def read(*events: ServerEvent, dialect: Dialect | None = None) -> ChatResponse:
-    return fold(WIRE.parse_stream(events, dialect or Dialect()))
+    return collect_response(WIRE.parse_stream(events, dialect or Dialect()))
 
 
 def calls(*pieces: dict[str, Any] | list[dict[str, Any]]) -> tuple[ToolCall, ...]:
@@ -96,7 +96,7 @@ def test_finish_reason_is_not_taken_back_by_a_later_null() -> None:
     assert response.finish_reason == "length"
 
 
-def test_finish_reason_said_twice_finishes_once() -> None:
+def test_repeated_finish_reason_finishes_once() -> None:
     events = list(WIRE.parse_stream([chunk({"content": "x"}, "stop"), chunk({}, "stop")], Dialect(done_marker=False)))
     assert [event for event in events if isinstance(event, Finish)] == [Finish("stop", "stop")]
 
@@ -174,19 +174,22 @@ def broken(*events: ServerEvent) -> Iterator[ServerEvent]:
 
 def test_connection_cut_after_the_terminal_event_loses_nothing() -> None:
     dialect = Dialect(done_marker=False)
-    assert fold(WIRE.parse_stream(broken(chunk({"content": "x"}, "stop")), dialect)).finish_reason == "stop"
-    assert fold(WIRE.parse_stream(broken(chunk({"content": "x"}, "stop"), DONE), Dialect())).finish_reason == "stop"
+    assert collect_response(WIRE.parse_stream(broken(chunk({"content": "x"}, "stop")), dialect)).finish_reason == "stop"
+    assert (
+        collect_response(WIRE.parse_stream(broken(chunk({"content": "x"}, "stop"), DONE), Dialect())).finish_reason
+        == "stop"
+    )
 
 
-def test_connection_cut_before_the_terminal_event_is_told() -> None:
+def test_connection_cut_before_the_terminal_event_is_an_error() -> None:
     for dialect, reason in ((Dialect(), "stop"), (Dialect(done_marker=False), None)):
         with pytest.raises(UnavailableError, match="cut"):
-            fold(WIRE.parse_stream(broken(chunk({"content": "x"}, reason)), dialect))
+            collect_response(WIRE.parse_stream(broken(chunk({"content": "x"}, reason)), dialect))
 
 
 def test_nothing_is_read_after_the_marker() -> None:
     read_on = iter([chunk({"content": "x"}, "stop"), DONE, chunk({"content": "y"})])
-    assert fold(WIRE.parse_stream(read_on, Dialect())).message.text == "x"
+    assert collect_response(WIRE.parse_stream(read_on, Dialect())).message.text == "x"
     assert next(read_on)
 
 
@@ -194,7 +197,7 @@ def test_nothing_is_read_after_the_marker() -> None:
 
 
 @pytest.mark.parametrize("data", ["{not json", '{"choices": [{"delta": {"cont', "[1, 2]", '"text"', "17", "null"])
-def test_undecodable_event_is_told_and_reading_goes_on(data: str) -> None:
+def test_undecodable_event_is_reported_and_reading_continues(data: str) -> None:
     events = list(WIRE.parse_stream([ServerEvent(data), chunk({"content": "x"}, "stop"), DONE], Dialect()))
     assert isinstance(events[0], Unreadable)
     assert data in events[0].detail
@@ -243,12 +246,12 @@ SHAPED = st.fixed_dictionaries(
 
 @given(st.lists(JSON | SHAPED, max_size=5))
 def test_json_of_any_shape_is_read_without_an_accident(values: list[Any]) -> None:
-    total = Fold()
+    total = ResponseBuilder()
     for dialect in (Dialect(), Dialect(done_marker=False, thinking_on_top=True)):
         try:
             for event in WIRE.parse_stream([ServerEvent(json.dumps(value)) for value in values] + [DONE], dialect):
                 total.add(event)
-            total.response()
+            total.build()
         except LlmctlError:
             pass
 
@@ -256,7 +259,7 @@ def test_json_of_any_shape_is_read_without_an_accident(values: list[Any]) -> Non
 # ---------------------------------------------------------------- errors inside a 200
 
 
-def test_error_event_raises_its_class_after_what_came() -> None:
+def test_error_event_raises_its_class_after_earlier_events() -> None:
     error = {"error": {"message": "bad tool call", "code": "tool_use_failed", "status_code": 400}}
     events = WIRE.parse_stream([chunk({"content": "x"}), ServerEvent(json.dumps(error), "error")], Dialect())
     assert next(events)
@@ -266,7 +269,7 @@ def test_error_event_raises_its_class_after_what_came() -> None:
     assert raised.value.status_code == 400
 
 
-def test_error_beside_usage_leaves_the_usage_on_the_bill() -> None:
+def test_error_with_usage_is_still_counted() -> None:
     last = chunk({"content": ""}, error={"code": 502, "message": "upstream gone"}, usage={"prompt_tokens": 4})
     events = WIRE.parse_stream([chunk({"content": "x"}), last, DONE], Dialect())
     assert list(islice(events, 3))[-1] == UsageReport(Usage(input_tokens=4))
@@ -491,7 +494,7 @@ def test_citations_belong_to_the_message() -> None:
             Dialect(),
         )
     )
-    assert fold(events).message.metadata == {"citations": ["u1"], "search_results": [{"url": "u1"}]}
+    assert collect_response(events).message.metadata == {"citations": ["u1"], "search_results": [{"url": "u1"}]}
     assert len(events) == 6  # Start, two texts, two findings said once, finish.
 
 
@@ -591,7 +594,7 @@ def usage_of(usage: dict[str, Any], **dialect: Any) -> Usage | None:
         ({"queue_time": 0.1}, {}, None),
     ],
 )
-def test_usage_is_counted_as_we_mean_it(said: dict[str, Any], dialect: dict[str, Any], meant: Usage | None) -> None:
+def test_usage_is_normalized(said: dict[str, Any], dialect: dict[str, Any], meant: Usage | None) -> None:
     assert usage_of(said, **dialect) == meant
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typing_extensions import NoExtraItems, is_typeddict
 
-from llmctl.core.chat import ChatRequest, ToolSpec, fold
+from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.http import Endpoint, HttpRequest
@@ -45,7 +45,7 @@ TYPES = {
 WIRE_NAMES = ("openai-responses", "openai-chat")
 OPENAI = PROVIDERS.load("openai").dialect
 
-HELLO = Message.of("user", "hello")
+HELLO = Message.from_text("user", "hello")
 CALL = ToolCall("c1", "weather", '{"city":"Berlin"}')
 RESULT = Message("tool", (ToolResult("c1", "weather", "rain"),))
 WEATHER = ToolSpec("weather", "Tell the weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -74,12 +74,12 @@ def answer_with_everything() -> Message:
         {"id": "fc_1", "type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Berlin"}'},
     ]
     body = json.dumps({"status": "completed", "output": output}).encode()
-    return fold(WIRES.load("openai-responses").parse_response(body, Dialect())).message
+    return collect_response(WIRES.load("openai-responses").parse_response(body, Dialect())).message
 
 
 CONVERSATIONS: dict[str, tuple[tuple[Message, ...], dict[str, Any]]] = {
     "text": ((HELLO,), {}),
-    "system": ((Message.of("system", "be brief"), HELLO, Message.of("system", "in verse")), {}),
+    "system": ((Message.from_text("system", "be brief"), HELLO, Message.from_text("system", "in verse")), {}),
     "options": ((HELLO,), {"options": {"max_tokens": 9, "temperature": 0.2, "top_p": 1, "service_tier": "flex"}}),
     "tools": ((HELLO,), {"tools": (WEATHER, ToolSpec("now", "", {"type": "object", "properties": {}}))}),
     "tool results": ((HELLO, Message("assistant", (Text("wait"), CALL)), RESULT), {"tools": (WEATHER,)}),
@@ -174,7 +174,9 @@ def test_changed_pictures_are_a_form_of_what_the_official_types_take(count: int)
     built = drawn(ImageRequest("gpt-image-1.5", "at night", files, {"n": 2, "size": "1024x1024"}))
     head = f"Content-Type: {built.headers['content-type']}\r\n\r\n".encode()
     fields: dict[str, Any] = {"image": []}
-    for part in message_from_bytes(head + built.body).get_payload():
+    parts: Any = message_from_bytes(head + built.body).get_payload()
+    assert parts
+    for part in parts:
         name, data = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
         if name.startswith("image"):
             assert (part.get_content_type(), name) == ("image/png", "image" if count == 1 else "image[]")

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatResponse, fold
+from llmctl.core.chat import ChatResponse, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import (
     BudgetError,
@@ -27,12 +26,12 @@ from llmctl.core.events import Usage
 from llmctl.core.messages import Thinking
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
-from llmctl.transport.sse import sse
+from llmctl.transport.sse import parse_sse
 from llmctl.wire.openai_chat import WIRE
-from tests.wire import recorded
-from tests.wire.recorded import documents, is_stream
+from tests.wire import recordings
+from tests.wire.recordings import documents, is_stream
 
-pytestmark = recorded.needs_recordings
+pytestmark = recordings.needs_recordings
 
 #: What hosts need that the list of providers does not name.
 DIALECTS = {
@@ -57,15 +56,9 @@ ERRORS: dict[tuple[str, int, str], tuple[type[LlmctlError], str]] = {
 }
 
 
-EXCHANGES = recorded.exchanges("openai-chat")
-PROVIDER_NAMES = recorded.providers_of(EXCHANGES)
-STREAMING = recorded.providers_of([exchange for exchange in EXCHANGES if is_stream(exchange)])
-
-
-@pytest.fixture(scope="module", params=recorded.CHUNKINGS)
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    with recorded.replaying(request.param) as address:
-        yield address
+EXCHANGES = recordings.exchanges("openai-chat")
+PROVIDER_NAMES = recordings.providers_of(EXCHANGES)
+STREAMING = recordings.providers_of([exchange for exchange in EXCHANGES if is_stream(exchange)])
 
 
 def dialect_of(provider: str) -> Dialect:
@@ -78,7 +71,7 @@ def ask(
     server: str, exchange: dict[str, Any], fault: str | None = None, timeouts: client.Timeouts | None = None
 ) -> tuple[ChatResponse, LlmctlError | None]:
     dialect = dialect_of(exchange["provider"])
-    return recorded.ask(WIRE, server, exchange, dialect, fault=fault, timeouts=timeouts)
+    return recordings.ask(WIRE, server, exchange, dialect, fault=fault, timeouts=timeouts)
 
 
 # ---------------------------------------------------------------- what is expected, read another way
@@ -281,7 +274,7 @@ def test_fault_of_a_server_is_unavailable(server: str, fault: str, reasons: set[
     assert response.finish_reason is None
 
 
-def test_garbage_between_events_is_told_and_nothing_else_is_lost(server: str) -> None:
+def test_garbage_between_events_is_reported_and_skipped(server: str) -> None:
     exchange = shortest_stream("openai")
     response, error = ask(server, exchange, "garbage")
     assert error is None
@@ -309,5 +302,5 @@ def test_recorded_streams_are_complete_behind_any_base_url() -> None:
     dialect = PROVIDERS.load("compatible").dialect
     for exchange in EXCHANGES:
         if is_stream(exchange) and not failed(exchange):
-            events = WIRE.parse_stream(sse([exchange["response"]["body"].encode()]), dialect)
-            assert fold(events).finish_reason == expected_reason(exchange)
+            events = WIRE.parse_stream(parse_sse([exchange["response"]["body"].encode()]), dialect)
+            assert collect_response(events).finish_reason == expected_reason(exchange)

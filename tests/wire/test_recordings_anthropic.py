@@ -6,7 +6,6 @@ What is expected is read from the recorded body as a whole, in another and simpl
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,14 +18,14 @@ from llmctl.core.messages import Message, Text, Thinking, ToolResult
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
 from llmctl.wire.anthropic import WIRE
-from tests.wire import recorded
-from tests.wire.recorded import Exchange, documents, is_stream
+from tests.wire import recordings
+from tests.wire.recordings import Exchange, documents, is_stream
 
-pytestmark = recorded.needs_recordings
+pytestmark = recordings.needs_recordings
 
 DIALECT = PROVIDERS.load("anthropic").dialect
-EXCHANGES = recorded.exchanges("anthropic-messages")
-GROUPS = recorded.groups(EXCHANGES)
+EXCHANGES = recordings.exchanges("anthropic-messages")
+GROUPS = recordings.groups(EXCHANGES)
 REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -40,14 +39,8 @@ ERRORS: dict[int, tuple[type[LlmctlError], str]] = {
 }
 
 
-@pytest.fixture(scope="module", params=recorded.CHUNKINGS)
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    with recorded.replaying(request.param) as address:
-        yield address
-
-
 def ask(server: str, exchange: Exchange, **more: Any) -> tuple[ChatResponse, LlmctlError | None]:
-    return recorded.ask(WIRE, server, exchange, DIALECT, **more)
+    return recordings.ask(WIRE, server, exchange, DIALECT, **more)
 
 
 def failed(exchange: Exchange) -> bool:
@@ -211,7 +204,7 @@ def test_fault_of_a_server_is_unavailable(server: str, fault: str, reasons: set[
     assert response.finish_reason is None
 
 
-def test_garbage_between_events_is_told_and_nothing_else_is_lost(server: str) -> None:
+def test_garbage_between_events_is_reported_and_skipped(server: str) -> None:
     exchange = next(filter(is_stream, EXCHANGES))
     response, error = ask(server, exchange, fault="garbage")
     assert error is None
@@ -225,8 +218,8 @@ def test_recorded_answer_is_given_back_in_the_next_step_as_it_came(group: str) -
     for before in GROUPS.get(group, [])[:-1]:
         response = fold_of(before)
         results = tuple(ToolResult(call.id, call.name, "done") for call in response.message.tool_calls)
-        asked = Message.of("user", "go on") if not results else Message("tool", results)
-        history = (Message.of("user", "hello"), response.message, asked)
+        asked = Message.from_text("user", "go on") if not results else Message("tool", results)
+        history = (Message.from_text("user", "hello"), response.message, asked)
         http = WIRE.build_request(Endpoint("http://localhost"), ChatRequest("claude-sonnet-4-5", history))
         sent = json.loads(http.body)["messages"][1]["content"]
         came = [block for block in blocks(before) if block["type"] != "text" or block["text"].strip()]
@@ -236,11 +229,13 @@ def test_recorded_answer_is_given_back_in_the_next_step_as_it_came(group: str) -
 
 
 def fold_of(exchange: Exchange) -> ChatResponse:
-    from llmctl.core.chat import fold
-    from llmctl.transport.sse import sse
+    from llmctl.core.chat import collect_response
+    from llmctl.transport.sse import parse_sse
 
     body = exchange["response"]["body"].encode()
-    return fold(WIRE.parse_stream(sse([body]), DIALECT) if is_stream(exchange) else WIRE.parse_response(body, DIALECT))
+    return collect_response(
+        WIRE.parse_stream(parse_sse([body]), DIALECT) if is_stream(exchange) else WIRE.parse_response(body, DIALECT)
+    )
 
 
 def merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from base64 import b64decode
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,21 +17,15 @@ from llmctl.core.images import ImageRequest
 from llmctl.core.messages import File
 from llmctl.transport import client
 from llmctl.wire import WIRES
-from tests.wire import recorded
-from tests.wire.recorded import Exchange
+from tests.wire import recordings
+from tests.wire.recordings import Exchange
 
-pytestmark = recorded.needs_recordings
+pytestmark = recordings.needs_recordings
 
-EXCHANGES = recorded.exchanges("openai-embeddings")
-PICTURES = recorded.exchanges("openai-images")
+EXCHANGES = recordings.exchanges("openai-embeddings")
+PICTURES = recordings.exchanges("openai-images")
 EMBEDDINGS = WIRES.load("openai-chat").embeddings
 IMAGES = WIRES.load("openai-responses").images
-
-
-@pytest.fixture(scope="module", params=recorded.CHUNKINGS)
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    with recorded.replaying(request.param) as address:
-        yield address
 
 
 def asked_of(exchange: Exchange) -> EmbedRequest:
@@ -46,7 +39,7 @@ def embed(server: str, exchange: Exchange) -> EmbedResponse | LlmctlError:
     assert EMBEDDINGS
     asked = asked_of(exchange)
     endpoint = Endpoint(f"{server}/id/{exchange['id']}")
-    with client.open(EMBEDDINGS.build_request(endpoint, asked), loopback_only=True) as answer:
+    with client.send_request(EMBEDDINGS.build_request(endpoint, asked), loopback_only=True) as answer:
         body = answer.read()
         if answer.status >= 400:
             return WIRES.load("openai-chat").parse_error(answer.status, answer.headers, body)
@@ -61,7 +54,7 @@ def expected_vector(value: Any, provider: str) -> list[float]:
     return [float(number) for number in struct.unpack(layout, data)]
 
 
-@pytest.mark.parametrize("provider", recorded.providers_of(EXCHANGES))
+@pytest.mark.parametrize("provider", recordings.providers_of(EXCHANGES))
 def test_recorded_embeddings_are_read_whole(server: str, provider: str) -> None:
     for exchange in EXCHANGES:
         if exchange["provider"] != provider:

@@ -6,14 +6,13 @@ What is expected is read from the recorded body as a whole, in another and simpl
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, fold
+from llmctl.core.chat import ChatRequest, ChatResponse, collect_response
 from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError
 from llmctl.core.events import Usage
@@ -21,18 +20,18 @@ from llmctl.core.http import Endpoint
 from llmctl.core.messages import Message, ToolResult, from_json, to_json
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
-from llmctl.transport.sse import sse
+from llmctl.transport.sse import parse_sse
 from llmctl.wire.gemini import WIRE
-from tests.wire import recorded
-from tests.wire.recorded import Exchange, documents, is_stream
+from tests.wire import recordings
+from tests.wire.recordings import Exchange, documents, is_stream
 
-pytestmark = recorded.needs_recordings
+pytestmark = recordings.needs_recordings
 
 DIALECT = PROVIDERS.load("gemini").dialect
-EXCHANGES = recorded.exchanges("gemini")
-GROUPS = recorded.groups(EXCHANGES)
+EXCHANGES = recordings.exchanges("gemini")
+GROUPS = recordings.groups(EXCHANGES)
 ANSWERED = [exchange for exchange in EXCHANGES if exchange["response"]["status"] < 400]
-EMBEDDED = recorded.exchanges("gemini-embeddings") + recorded.exchanges("gemini-predict")
+EMBEDDED = recordings.exchanges("gemini-embeddings") + recordings.exchanges("gemini-predict")
 FILTERED = ("SAFETY", "MODEL_ARMOR", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY")
 NOTES = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
 ERRORS: dict[str, tuple[type[LlmctlError], str]] = {
@@ -41,14 +40,8 @@ ERRORS: dict[str, tuple[type[LlmctlError], str]] = {
 }
 
 
-@pytest.fixture(scope="module", params=recorded.CHUNKINGS)
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    with recorded.replaying(request.param) as address:
-        yield address
-
-
 def ask(server: str, exchange: Exchange, **more: Any) -> tuple[ChatResponse, LlmctlError | None]:
-    return recorded.ask(WIRE, server, exchange, DIALECT, **more)
+    return recordings.ask(WIRE, server, exchange, DIALECT, **more)
 
 
 # ---------------------------------------------------------------- what is expected, read another way
@@ -143,7 +136,7 @@ def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[A
 # ---------------------------------------------------------------- the tests
 
 
-@pytest.mark.parametrize("provider", recorded.providers_of(EXCHANGES))
+@pytest.mark.parametrize("provider", recordings.providers_of(EXCHANGES))
 def test_recorded_answer_is_read_whole(server: str, provider: str) -> None:
     wrong = {}
     for exchange in ANSWERED:
@@ -179,7 +172,7 @@ def test_recorded_wait_is_read(server: str) -> None:
     assert error.retry_after == pytest.approx(48.9, abs=0.1)
 
 
-@pytest.mark.parametrize("provider", recorded.providers_of([one for one in EXCHANGES if is_stream(one)]))
+@pytest.mark.parametrize("provider", recordings.providers_of([one for one in EXCHANGES if is_stream(one)]))
 def test_recorded_stream_cut_anywhere_is_incomplete(server: str, provider: str) -> None:
     streams = [one for one in ANSWERED if one["provider"] == provider and is_stream(one)]
     exchange = max(streams, key=lambda one: len(documents(one)) if len(one["response"]["body"]) < 20_000 else 0)
@@ -206,7 +199,7 @@ def test_fault_of_a_server_is_unavailable(server: str, fault: str, reasons: set[
     assert response.finish_reason is None
 
 
-def test_garbage_between_events_is_told_and_nothing_else_is_lost(server: str) -> None:
+def test_garbage_between_events_is_reported_and_skipped(server: str) -> None:
     exchange = next(one for one in ANSWERED if is_stream(one))
     response, error = ask(server, exchange, fault="garbage")
     assert error is None
@@ -220,8 +213,10 @@ def test_garbage_between_events_is_told_and_nothing_else_is_lost(server: str) ->
 def read(exchange: Exchange) -> ChatResponse:
     """Read a recorded answer as it lies in the hub: its parts stored and loaded again."""
     body = exchange["response"]["body"].encode()
-    events = WIRE.parse_stream(sse([body]), DIALECT) if is_stream(exchange) else WIRE.parse_response(body, DIALECT)
-    response = fold(events)
+    events = (
+        WIRE.parse_stream(parse_sse([body]), DIALECT) if is_stream(exchange) else WIRE.parse_response(body, DIALECT)
+    )
+    response = collect_response(events)
     stored = from_json(json.loads(json.dumps(to_json(response.message.parts))))
     return replace(response, message=replace(response.message, parts=stored))
 
@@ -237,8 +232,8 @@ def test_recorded_parts_go_back_as_they_came() -> None:
         came = joined(parts(exchange))
         message = read(exchange).message
         results = tuple(ToolResult(call.id, call.name, "ok") for call in message.tool_calls)
-        history = [Message.of("user", "hello"), message]
-        history.append(Message("tool", results) if results else Message.of("user", "and?"))
+        history = [Message.from_text("user", "hello"), message]
+        history.append(Message("tool", results) if results else Message.from_text("user", "and?"))
         contents = sent(history, "gemini-2.5-flash")
         said = contents[1:-1]
         assert [part for content in said for part in content["parts"]] == came, exchange["id"]
@@ -259,7 +254,7 @@ def test_recorded_groups_are_asked_step_by_step() -> None:
                 Message("tool", (ToolResult(call.id, call.name, json.dumps(one["response"])),))
                 for call, one in zip(message.tool_calls, returned, strict=True)
             ]
-            contents = sent([Message.of("user", "hello"), message, *results], "gemini-3-flash-preview")
+            contents = sent([Message.from_text("user", "hello"), message, *results], "gemini-3-flash-preview")
             assert [content["role"] for content in contents] == ["user", "model", "user"]
             responses = [part["functionResponse"] for part in contents[-1]["parts"]]
             assert [one["name"] for one in responses] == [one["name"] for one in returned]

@@ -7,27 +7,26 @@ events before it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, fold
+from llmctl.core.chat import ChatRequest, ChatResponse, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint
 from llmctl.core.messages import Message, Part, Thinking, ToolResult, from_json, to_json
-from llmctl.transport.sse import sse
+from llmctl.transport.sse import parse_sse
 from llmctl.wire.openai_responses import WIRE
-from tests.wire import recorded
-from tests.wire.recorded import Exchange, documents, is_stream
+from tests.wire import recordings
+from tests.wire.recordings import Exchange, documents, is_stream
 
-pytestmark = recorded.needs_recordings
+pytestmark = recordings.needs_recordings
 
-EXCHANGES = recorded.exchanges("openai-responses")
-GROUPS = recorded.groups(EXCHANGES)
+EXCHANGES = recordings.exchanges("openai-responses")
+GROUPS = recordings.groups(EXCHANGES)
 ERRORS: dict[tuple[str, int, str], tuple[type[LlmctlError], str]] = {
     ("deepseek", 400, "No tool output found"): (RejectedError, "invalid_request"),
     ("openai", 400, "model_not_found"): (NotFoundError, "model_not_found"),
@@ -39,19 +38,13 @@ ERRORS: dict[tuple[str, int, str], tuple[type[LlmctlError], str]] = {
 PARTS = ("message", "reasoning", "function_call")
 
 
-@pytest.fixture(scope="module", params=recorded.CHUNKINGS)
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    with recorded.replaying(request.param) as address:
-        yield address
-
-
 # ---------------------------------------------------------------- what is expected, read another way
 
 
 def finished(exchange: Exchange) -> dict[str, Any]:
     """Return the finished response."""
     last = documents(exchange)[-1]
-    return last["response"] if is_stream(exchange) else last  # type: ignore[no-any-return]
+    return last["response"] if is_stream(exchange) else last
 
 
 def output(exchange: Exchange, *kinds: str) -> list[dict[str, Any]]:
@@ -64,7 +57,7 @@ def items_when_done(exchange: Exchange) -> list[dict[str, Any]]:
     Of both this is the one that is wanted back: https://platform.openai.com/docs/api-reference/responses/object
     """
     if not is_stream(exchange):
-        return finished(exchange)["output"]  # type: ignore[no-any-return]
+        return finished(exchange)["output"]
     return [event["item"] for event in documents(exchange) if event.get("type") == "response.output_item.done"]
 
 
@@ -89,7 +82,7 @@ def expected_usage(exchange: Exchange) -> Usage:
     )
 
 
-def annotations(exchange: Exchange) -> list[Any]:
+def list_annotations(exchange: Exchange) -> list[Any]:
     return [
         note
         for item in output(exchange, "message")
@@ -120,7 +113,7 @@ def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[A
         "finish": (response.finish_reason, "tool_calls" if calls else "stop"),
         "annotations": (
             sorted(map(json.dumps, message.metadata.get("annotations", []))),
-            sorted({json.dumps(note) for note in annotations(exchange)}),
+            sorted({json.dumps(note) for note in list_annotations(exchange)}),
         ),
         "items": (list(message.metadata.get("items", [])), others),
         "unreadable": (response.unreadable, ()),
@@ -130,8 +123,10 @@ def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[A
 
 def read(exchange: Exchange) -> ChatResponse:
     body = exchange["response"]["body"].encode()
-    events = WIRE.parse_stream(sse([body]), Dialect()) if is_stream(exchange) else WIRE.parse_response(body, Dialect())
-    return fold(events)
+    events = (
+        WIRE.parse_stream(parse_sse([body]), Dialect()) if is_stream(exchange) else WIRE.parse_response(body, Dialect())
+    )
+    return collect_response(events)
 
 
 def is_answer(exchange: Exchange) -> bool:
@@ -141,12 +136,12 @@ def is_answer(exchange: Exchange) -> bool:
 # ---------------------------------------------------------------- the tests
 
 
-@pytest.mark.parametrize("provider", recorded.providers_of(EXCHANGES))
+@pytest.mark.parametrize("provider", recordings.providers_of(EXCHANGES))
 def test_recorded_response_is_read_whole(server: str, provider: str) -> None:
     wrong = {}
     for exchange in EXCHANGES:
         if exchange["provider"] == provider and is_answer(exchange):
-            response, error = recorded.ask(WIRE, server, exchange, Dialect())
+            response, error = recordings.ask(WIRE, server, exchange, Dialect())
             found: dict[str, Any] = differences(exchange, response)
             if error:
                 found["error"] = error
@@ -160,7 +155,7 @@ def test_recorded_refusal_has_its_class(server: str) -> None:
     for exchange in EXCHANGES:
         if is_answer(exchange):
             continue
-        _, error = recorded.ask(WIRE, server, exchange, Dialect())
+        _, error = recordings.ask(WIRE, server, exchange, Dialect())
         body, status = exchange["response"]["body"], exchange["response"]["status"]
         key = next(key for key in ERRORS if key[:2] == (exchange["provider"], status) and key[2] in body)
         assert error
@@ -178,7 +173,7 @@ def test_recorded_stream_cut_anywhere_is_incomplete(server: str) -> None:
         )
         body = exchange["response"]["body"].encode()
         for length in (0, 5, len(body) // 3, body.rindex(b"response.completed")):
-            response, error = recorded.ask(WIRE, server, exchange, Dialect(), fault=f"cut:{length}")
+            response, error = recordings.ask(WIRE, server, exchange, Dialect(), fault=f"cut:{length}")
             assert response.finish_reason is None
             assert isinstance(error, UnavailableError)
             assert error.reason == "cut"
@@ -190,7 +185,7 @@ def unsigned(part: Part) -> Part:
 
 def test_stream_and_finished_response_say_the_same() -> None:
     for exchange in filter(is_stream, EXCHANGES):
-        whole = fold(WIRE.parse_response(json.dumps(finished(exchange)).encode(), Dialect()))
+        whole = collect_response(WIRE.parse_response(json.dumps(finished(exchange)).encode(), Dialect()))
         streamed = read(exchange)
         assert list(map(unsigned, streamed.message.parts)) == list(map(unsigned, whole.message.parts)), exchange["id"]
         assert (streamed.usage, streamed.finish_reason) == (whole.usage, whole.finish_reason)
@@ -227,8 +222,14 @@ def test_recorded_steps_are_given_back_as_the_provider_took_them(group: str) -> 
             "assistant", from_json(to_json(message.parts)), json.loads(json.dumps(dict(message.metadata)))
         )
         results = [ToolResult(call.id, call.name, "done") for call in message.tool_calls]
-        history += [Message.of("user", "hello"), message, *([Message("tool", tuple(results))] if results else [])]
-        built = WIRE.build_request(Endpoint("http://localhost"), ChatRequest("m", (*history, Message.of("user", "go"))))
+        history += [
+            Message.from_text("user", "hello"),
+            message,
+            *([Message("tool", tuple(results))] if results else []),
+        ]
+        built = WIRE.build_request(
+            Endpoint("http://localhost"), ChatRequest("m", (*history, Message.from_text("user", "go")))
+        )
         ours = json.loads(built.body)["input"]
         for kinds in (("function_call",), ("reasoning",)):
             mine, wanted = given_back(ours, kinds), given_back(asked["input"], kinds)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ToolSpec, fold
+from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
@@ -15,7 +15,7 @@ from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolRe
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("openai-responses")
-HELLO = Message.of("user", "hello")
+HELLO = Message.from_text("user", "hello")
 CALL = ToolCall("c1", "weather", '{"city":"Berlin"}')
 RESULT = Message("tool", (ToolResult("c1", "weather", "rain"),))
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,7 +38,9 @@ def items(*messages: Message, **more: Any) -> list[dict[str, Any]]:
 
 def answered(*output: dict[str, Any]) -> Message:
     """Return an answer with these items as it comes out of the hub."""
-    response = fold(WIRE.parse_response(json.dumps({"status": "completed", "output": output}).encode(), Dialect()))
+    response = collect_response(
+        WIRE.parse_response(json.dumps({"status": "completed", "output": output}).encode(), Dialect())
+    )
     message = response.message
     return Message("assistant", from_json(to_json(message.parts)), json.loads(json.dumps(dict(message.metadata))))
 
@@ -62,7 +64,7 @@ def called(id: str = "c1", **more: Any) -> dict[str, Any]:
 
 
 def test_nothing_is_stored_and_reasoning_is_asked_for_encrypted() -> None:
-    request = build(Message.of("user", "grüß dich"))
+    request = build(Message.from_text("user", "grüß dich"))
     assert (request.method, request.url) == ("POST", "https://h.example/v1/responses")
     assert request.headers["authorization"] == "Bearer k"
     assert request.headers["accept"] == "text/event-stream"
@@ -77,12 +79,12 @@ def test_nothing_is_stored_and_reasoning_is_asked_for_encrypted() -> None:
 
 
 def test_system_prompt_is_instructions_and_a_later_one_an_item() -> None:
-    system = Message.of("system", "be brief")
+    system = Message.from_text("system", "be brief")
     found = body(system, HELLO)
     assert (found["instructions"], found["input"]) == ("be brief", [{"role": "user", "content": "hello"}])
-    found = body(system, HELLO, Message.of("system", "in verse"), dialect=Dialect(system_role="developer"))
+    found = body(system, HELLO, Message.from_text("system", "in verse"), dialect=Dialect(system_role="developer"))
     assert found["input"][1] == {"role": "developer", "content": "in verse"}
-    assert "instructions" not in body(Message.of("system", ""), HELLO)
+    assert "instructions" not in body(Message.from_text("system", ""), HELLO)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_reasoning_that_cannot_be_given_back_is_left_out() -> None:
         Thinking("", None, {"responses_mark": 3}),
     ],
 )
-def test_what_another_provider_thought_is_dropped(thinking: Thinking) -> None:
+def test_thinking_of_another_provider_is_dropped(thinking: Thinking) -> None:
     assert items(HELLO, Message("assistant", (thinking, Text("hi"))))[1:] == [{"role": "assistant", "content": "hi"}]
 
 
@@ -240,7 +242,7 @@ def test_phases_of_texts_go_back() -> None:
     assert [(item["content"], item["phase"]) for item in sent] == [("I look", "commentary"), ("rain", "final_answer")]
 
 
-def test_what_a_call_carries_beside_its_arguments_goes_back() -> None:
+def test_extra_fields_of_a_call_are_sent_back() -> None:
     assert items(HELLO, answered(called(namespace="crm")), RESULT)[1]["namespace"] == "crm"
 
 

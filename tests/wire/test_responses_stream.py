@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, Fold, fold
+from llmctl.core.chat import ChatResponse, ResponseBuilder, collect_response
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.events import Finish, ResponseStart, StreamEvent, TextDelta, Usage
@@ -48,12 +48,12 @@ def frames(*events: dict[str, Any] | str) -> list[ServerEvent]:
 
 
 def read(*events: dict[str, Any] | str) -> ChatResponse:
-    return fold(WIRE.parse_stream(frames(*events), Dialect()))
+    return collect_response(WIRE.parse_stream(frames(*events), Dialect()))
 
 
 def whole(document: Any) -> ChatResponse:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return fold(WIRE.parse_response(body, Dialect()))
+    return collect_response(WIRE.parse_response(body, Dialect()))
 
 
 def piece(kind: str, text: str, place: int = 0, **more: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def ended(*output: Any, status: str = "completed", **more: Any) -> dict[str, Any
 # ---------------------------------------------------------------- text, thinking, calls
 
 
-def test_text_comes_in_pieces_and_is_told_once() -> None:
+def test_text_in_pieces_is_emitted_once() -> None:
     item = text_item("hello there")
     events = frames(
         {"type": "response.created", "response": {"id": "resp_1", "model": "m1"}},
@@ -88,7 +88,7 @@ def test_text_comes_in_pieces_and_is_told_once() -> None:
     found = list(WIRE.parse_stream(events, Dialect()))
     assert found[:3] == [ResponseStart("m1", "resp_1"), TextDelta("hello"), TextDelta(" there")]
     assert found[-1] == Finish("stop", "completed")
-    assert fold(found).message.parts == (Text("hello there"),)
+    assert collect_response(found).message.parts == (Text("hello there"),)
 
 
 def test_what_the_pieces_left_out_is_told_by_the_finished_item() -> None:
@@ -125,7 +125,7 @@ def test_reasoning_that_a_host_shows_is_thinking() -> None:
     assert streamed.message.thinking == whole(response(item)).message.thinking == "hm, 4"
 
 
-def test_calls_are_told_by_their_place_not_their_id() -> None:
+def test_calls_are_matched_by_position_not_id() -> None:
     first, second = call_item("c1"), call_item("c2", '{"b":2}')
     found = read(
         added(call_item("c1", "")),
@@ -220,7 +220,7 @@ ERRORS = [
 ]
 
 
-def add_all(total: Fold, events: Iterable[StreamEvent]) -> None:
+def add_all(total: ResponseBuilder, events: Iterable[StreamEvent]) -> None:
     for event in events:
         total.add(event)
 
@@ -231,13 +231,13 @@ def test_failed_response_is_its_error_after_its_usage(error: Any, kind: type[Llm
         WIRE.parse_stream(frames(piece("output_text", "one"), ended(status="failed", error=error)), Dialect()),
         WIRE.parse_response(json.dumps(response(text_item("one"), status="failed", error=error)).encode(), Dialect()),
     ):
-        total = Fold()
+        total = ResponseBuilder()
         with pytest.raises(kind) as caught:
             add_all(total, events)
         assert (type(caught.value), caught.value.reason) == (kind, reason)
-        assert total.response().message.text == "one"
-        assert total.response().usage == Usage(10, 7, 4, 2, 5)
-        assert total.response().finish_reason is None
+        assert total.build().message.text == "one"
+        assert total.build().usage == Usage(10, 7, 4, 2, 5)
+        assert total.build().finish_reason is None
 
 
 @pytest.mark.parametrize(
@@ -345,4 +345,4 @@ def test_items_of_any_shape_never_break_the_reader(output: list[Any], usage: Any
 def test_reasoning_of_odd_pieces_is_read_as_far_as_it_can_be() -> None:
     item = {"type": "reasoning", "id": "rs", "summary": [7, {"text": "so"}, None], "content": 3}
     body = json.dumps({"status": "completed", "output": [item]}).encode()
-    assert fold(WIRE.parse_response(body, Dialect())).message.thinking == "so"
+    assert collect_response(WIRE.parse_response(body, Dialect())).message.thinking == "so"

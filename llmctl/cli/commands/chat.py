@@ -6,40 +6,70 @@ from typing import Annotated
 
 import typer
 
+from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.console.output import answer
-from llmctl.cli.turn.flags import asking
+from llmctl.cli.console.output import answer_output
+from llmctl.cli.global_flags import HelpPanel
+from llmctl.cli.turn.flags import with_turn_flags
+
+PromptArgument = Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="The prompt.")]
+NameOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Continue the chat NAME, or start it.",
+        rich_help_panel=HelpPanel.CONVERSATION,
+    ),
+]
+SystemOption = Annotated[
+    str | None,
+    typer.Option("--system", "-s", metavar="TEXT", help="System prompt.", rich_help_panel=HelpPanel.INPUT),
+]
+SystemFileOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Read the system prompt from FILE.", rich_help_panel=HelpPanel.INPUT),
+]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        "-t",
+        metavar="NAME",
+        help="Use a prompt file by name or path.",
+        rich_help_panel=HelpPanel.INPUT,
+    ),
+]
+MessagesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|-",
+        help="Read a JSON array of messages; print the new ones.",
+        rich_help_panel=HelpPanel.INPUT,
+    ),
+]
 
 
-@answer
-@asking
+@answer_output
+@with_turn_flags
 def chat(
     ctx: typer.Context,
-    prompt: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="What to say.")] = None,
-    continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest chat from here.")] = False,
-    chat: Annotated[str | None, typer.Option(metavar="REF", help="Go on with this chat; last is the newest.")] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="N", help="Go on with the chat of that name, or begin it.")
-    ] = None,
-    system: Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = None,
-    system_file: Annotated[str | None, typer.Option(metavar="FILE", help="File with the system prompt.")] = None,
-    template: Annotated[
-        str | None, typer.Option("--template", "-t", metavar="NAME", help="Prompt file to fill in (see help topics).")
-    ] = None,
-    param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", metavar="K=V", help="Value of a parameter of the prompt file.")
-    ] = None,
-    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Keep the conversation open.")] = False,
-    no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Keep no text, only the ledger row.")] = False,
-    messages: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="JSON array of messages in, new messages out.")
-    ] = None,
+    prompt: PromptArgument = None,
+    continue_: common_options.ContinueOption = False,
+    chat: common_options.ContinueChatOption = None,
+    name: NameOption = None,
+    system: SystemOption = None,
+    system_file: SystemFileOption = None,
+    template: TemplateOption = None,
+    param: common_options.ParamOption = None,
+    interactive: common_options.InteractiveOption = False,
+    no_log: common_options.NoLogOption = False,
+    messages: MessagesOption = None,
 ) -> None:
-    """Talk to a model: one-shot, piped, continued or interactive.
+    """Chat with a model: one-shot, piped, continued or interactive.
 
-    The answer goes to stdout, everything else to stderr. What is piped in follows the prompt. Without a prompt a
-    terminal opens a conversation; with -c the last one is gone on with, or finished where it broke off. With
-    --schema stdout holds JSON that was checked, or nothing (exit 11); the first fenced block will do.
+    The answer goes to stdout, everything else to stderr. Piped input is appended to the prompt. Without a prompt, a
+    terminal opens an interactive chat; -c continues the last conversation, or finishes an interrupted answer.
+    With --schema, stdout is validated JSON or empty (exit 11); JSON in a fenced block is accepted.
 
     Examples:
       llmctl chat -m echo "hello there"
@@ -49,7 +79,7 @@ def chat(
       llmctl chat --name fix-42 --json "what was the error?"
     """
     app: App = ctx.obj
-    app.converse(
+    app.run_chat(
         words=tuple(prompt or ()),
         continue_=continue_,
         chat=chat,

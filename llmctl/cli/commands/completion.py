@@ -1,4 +1,4 @@
-"""``llmctl completion``: the scripts that are generated into ``completions/``."""
+"""``llmctl completion``: print a generated script of ``completions/``."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmctl._fastpath import ANSWERS, generated
+from llmctl._fastpath import STATIC_ANSWERS, read_static
 from llmctl.cli.app import App
 from llmctl.core.errors import NotFoundError
 
 
 def completion(
     ctx: typer.Context,
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell you use.")],
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.")],
 ) -> None:
     """Print the completion script of a shell.
 
-    Names and flags are part of the script; names and ids in the hub are looked up while you type.
+    Commands and flags are part of the script; names and ids in the hub are looked up as you type.
 
     Examples:
       llmctl completion bash > ~/.local/share/bash-completion/completions/llmctl
@@ -25,7 +25,7 @@ def completion(
       llmctl completion fish > ~/.config/fish/completions/llmctl.fish
     """
     app: App = ctx.obj
-    script = generated(ANSWERS["completion", shell])
+    script = read_static(STATIC_ANSWERS["completion", shell])
     if script is None:
-        raise NotFoundError(f'no completion script for "{shell}"', hint="reinstall llmctl: the file is not there")
+        raise NotFoundError(f'no completion script for "{shell}"', hint="reinstall llmctl: the file is missing")
     app.io.write_bytes(script)

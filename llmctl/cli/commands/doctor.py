@@ -1,4 +1,4 @@
-"""``llmctl doctor``: what is wrong and how to mend it."""
+"""``llmctl doctor``: problems of the hub, its connections and the shell, and how to fix them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import Column, emit_list, listing
+from llmctl.cli.console.output import OutputColumn, emit_list, list_output
 from llmctl.engine.maintenance import doctor as maintenance_doctor
-from llmctl.engine.maintenance.doctor import Symptom
+from llmctl.engine.maintenance.doctor import CheckResult
 
-_COLUMNS = [Column("name"), Column("status", "status"), Column("message"), Column("hint"), Column("kind", shown=False)]
-#: Where shells look for completions by themselves, below the home folder or from the root.
-_COMPLETIONS = (
+_COLUMNS = [
+    OutputColumn("name"),
+    OutputColumn("status", "status"),
+    OutputColumn("message"),
+    OutputColumn("hint"),
+    OutputColumn("kind", is_default=False),
+]
+#: Where shells look for completions on their own.
+_COMPLETION_PATHS = (
     "{home}/.local/share/bash-completion/completions/llmctl",
     "/usr/share/bash-completion/completions/llmctl",
     "/usr/share/zsh/site-functions/_llmctl",
@@ -25,15 +31,15 @@ _COMPLETIONS = (
 )
 
 
-@listing
+@list_output
 def doctor(
     ctx: typer.Context,
-    network: Annotated[bool, typer.Option("--network", help="Ask every connection for its models, too.")] = False,
+    network: Annotated[bool, typer.Option("--network", help="Also send a request to every connection.")] = False,
 ) -> None:
-    """Find out what is wrong and how to mend it.
+    """Diagnose problems and suggest fixes.
 
-    Looks at SQLite, the hub, file modes, keys, dead processes and your shell, and changes nothing. Leaves with 0
-    when all is well, with 13 where the hub has a problem, with 4 where a key or a connection has one.
+    Checks SQLite, the hub, file modes, keys, dead processes and your shell; changes nothing. Exits with 0 if there is
+    no problem, with 13 if the hub has one, with 4 if a key or a connection has one.
 
     Examples:
       llmctl doctor
@@ -41,38 +47,40 @@ def doctor(
     """
     app: App = ctx.obj
     app.close()
-    found: list[Symptom] = []
-    rows = (maintenance_doctor.as_record(symptom) for symptom in _kept(_symptoms(app, network), found))
+    results: list[CheckResult] = []
+    rows = (maintenance_doctor.to_record(result) for result in _collect(_run_checks(app, network), results))
     emit_list(app, (row for row in rows if app.format.is_json or row["status"] != "ok"), _COLUMNS)
-    problems = [symptom for symptom in found if symptom.status == "problem"]
-    error = maintenance_doctor.failure(problems)
+    error = maintenance_doctor.to_error([result for result in results if result.status == "problem"])
     if error is not None:
         raise error
-    app.note(f"all is well: {len(found)} things were looked at")
+    app.note(f"no problems found: {len(results)} checks passed")
 
 
-def _symptoms(app: App, network: bool) -> Iterator[Symptom]:
-    yield from maintenance_doctor.examine(app.hub_path, app.surroundings(), network=network)
-    yield _on_path(app)
-    yield _completions(app)
+def _run_checks(app: App, network: bool) -> Iterator[CheckResult]:
+    yield from maintenance_doctor.diagnose(app.hub_path, app.runtime_env(), network=network)
+    yield _check_path(app)
+    yield _check_completions(app)
 
 
-def _kept(symptoms: Iterator[Symptom], found: list[Symptom]) -> Iterator[Symptom]:
-    for symptom in symptoms:
-        found.append(symptom)
-        yield symptom
+def _collect(results: Iterator[CheckResult], collected: list[CheckResult]) -> Iterator[CheckResult]:
+    """Yield results as they come, and keep them."""
+    for result in results:
+        collected.append(result)
+        yield result
 
 
-def _on_path(app: App) -> Symptom:
+def _check_path(app: App) -> CheckResult:
     folders = app.env.get("PATH", "").split(os.pathsep)
     if any(os.access(os.path.join(folder, "llmctl"), os.X_OK) for folder in folders if folder):
-        return Symptom("path", "ok")
-    return Symptom("path", "note", "llmctl is in no folder of PATH", "add the folder that pip or pipx named to PATH")
+        return CheckResult("path", "ok")
+    return CheckResult("path", "note", "llmctl is not on PATH", "add the folder that pip or pipx printed to PATH")
 
 
-def _completions(app: App) -> Symptom:
+def _check_completions(app: App) -> CheckResult:
     shell = os.path.basename(app.env.get("SHELL", ""))
-    places = [place.format(home=app.home) for place in _COMPLETIONS]
-    if shell not in ("bash", "zsh", "fish") or any(os.path.exists(place) for place in places if shell in place):
-        return Symptom("completions", "ok")
-    return Symptom("completions", "note", f"no completions for {shell} found", f"see: llmctl completion {shell} --help")
+    paths = [path.format(home=app.home) for path in _COMPLETION_PATHS]
+    if shell not in ("bash", "zsh", "fish") or any(os.path.exists(path) for path in paths if shell in path):
+        return CheckResult("completions", "ok")
+    return CheckResult(
+        "completions", "note", f"no completions for {shell} found", f"see: llmctl completion {shell} --help"
+    )

@@ -2,41 +2,73 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from llmctl.cli import common_options
 from llmctl.cli.app import App
+from llmctl.cli.atomic_write import require_writable_path, write_file
+from llmctl.cli.console.progress import Progress
+from llmctl.core import time_ranges
+from llmctl.core.humanize import format_size
 
 
 def export(
     ctx: typer.Context,
-    chat: Annotated[list[str] | None, typer.Option(metavar="REF", help="This conversation; repeatable.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="The whole hub.")] = False,
-    since: common_options.Since = None,
+    chat: Annotated[list[str] | None, typer.Option(metavar="REF", help="Export this conversation. Repeatable.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Export the whole hub.")] = False,
+    since: common_options.SinceOption = None,
     format: Annotated[
-        str, typer.Option("--format", "-f", metavar="F", help="jsonl, markdown, html, csv, openai or sharegpt.")
+        str, typer.Option("--format", "-f", metavar="FORMAT", help="jsonl, markdown, html, csv, openai or sharegpt.")
     ] = "jsonl",
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="Write it here, for nobody else to read.")] = None,
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="Write to FILE (mode 0600).")] = None,
     mask_personal: Annotated[
-        bool, typer.Option("--mask-personal", help="Strike out e-mail addresses, phone, card and bank numbers too.")
+        bool, typer.Option("--mask-personal", help="Also mask e-mail addresses, phone, card and bank numbers.")
     ] = False,
 ) -> None:
-    """Write out conversations, or the whole hub.
+    """Export conversations or the whole hub.
 
-    jsonl keeps everything that belongs to them: what is exported, imported into an empty hub and exported again is the
-    same to the byte. The other formats are for reading (markdown, html), counting (csv) and training (openai,
-    sharegpt). What looks like a key is masked; keys of connections are references and never more. --mask-personal
-    masks e-mail addresses, phone numbers with a country's or area's code, IBANs and card numbers (their check sums
-    are tested), and leaves out the content of attached files and what models sent byte by byte; names are not found.
+    jsonl keeps everything: an export, imported into an empty hub and exported again, is the same to the byte. The
+    other formats are for reading (markdown, html), counting (csv) and training (openai, sharegpt). What looks like a
+    key is masked; keys of connections are references only. --mask-personal masks e-mail addresses, phone numbers with
+    a country or area code, IBANs and card numbers (their checksums are verified), and leaves out attached files and
+    streams byte by byte; it does not find names.
 
     Examples:
       llmctl export --chat fix-42 --format markdown
       llmctl export --all --output hub.jsonl
       llmctl export --all | ssh server llmctl import -
     """
-    from llmctl.cli import transferring
+    from llmctl.engine.transfer import export as transfer_export
+    from llmctl.formats.exports import EXPORTS
 
     app: App = ctx.obj
-    transferring.export(app, chat or (), everything, since, format, output, mask_personal)
+    EXPORTS.load(format)  # rejects an unknown format before anything is done
+    if output is not None:
+        require_writable_path(output)
+    start = time_ranges.parse_time(since) if since else None
+    options = transfer_export.ExportOptions(chat or (), everything, start, format, mask_personal)
+    database = app.hub()
+    selection = transfer_export.select_rows(database, options)
+    with Progress(app, "exporting") as progress:
+        pieces = transfer_export.stream_export(database, options, selection, progress=progress)
+        if output is None:
+            _write_stdout(app, pieces)
+        else:
+            write_file(output, pieces, private=True)
+    if output is not None:
+        app.note(f'exported to "{output}", {format_size(os.path.getsize(output))}')
+    if options.masker.changed_count:
+        app.note(f"masked what looks like a secret in {options.masker.changed_count:,} places")
+
+
+def _write_stdout(app: App, pieces: Iterator[str]) -> None:
+    if app.io.stdout_tty:
+        from llmctl.cli.console.terminal import safe_text
+
+        pieces = map(safe_text, pieces)
+    for piece in pieces:
+        app.io.write(piece)

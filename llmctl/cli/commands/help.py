@@ -9,7 +9,7 @@ import typer
 from llmctl.cli.app import App
 from llmctl.cli.catalog import CATALOG
 from llmctl.cli.help import text, topics
-from llmctl.core.registry import unknown
+from llmctl.core.registry import unknown_name_error
 
 
 def help_(
@@ -17,7 +17,7 @@ def help_(
     topic: Annotated[
         list[str] | None, typer.Argument(metavar="[COMMAND [SUBCOMMAND] | TOPIC]", help="A command, or a topic.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every command, plumbing too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List all commands, including plumbing.")] = False,
 ) -> None:
     """Show help on a command or a topic.
 
@@ -30,11 +30,11 @@ def help_(
     app: App = ctx.obj
     words = tuple(topic or ())
     if not words:
-        app.io.write(text.root(everything=everything))
+        app.io.write(text.root_help(everything=everything))
     elif len(words) == 1 and words[0] in text.TOPICS:
-        app.io.write(topics.text(words[0]))
+        app.io.write(topics.topic_text(words[0]))
     elif words[0] not in CATALOG:
-        raise unknown("command or topic", " ".join(words), [*CATALOG, *text.TOPICS])
+        raise unknown_name_error("command or topic", " ".join(words), [*CATALOG, *text.TOPICS])
     else:
         from llmctl.cli import command_tree
 

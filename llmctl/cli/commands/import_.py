@@ -2,43 +2,113 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import answer
+from llmctl.cli.console.output import answer_output, emit_json
+from llmctl.cli.console.progress import Progress
+from llmctl.core.errors import ConfigError, NotFoundError
+
+if TYPE_CHECKING:
+    from llmctl.engine.transfer.import_ import ImportReport
+    from llmctl.engine.transfer.sources import ImportSource
+    from llmctl.store.database import Database
+
+#: Problems that are noted on stderr; ``--json`` has more.
+_MAX_NOTED_PROBLEMS = 20
 
 
-@answer
+@answer_output
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="What to read; - is standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="File to import; - is standard input.")],
     format: Annotated[
         str | None,
         typer.Option(
             "--format",
             "-f",
-            metavar="F",
-            help="jsonl, hub, llm, node-llm, chatgpt, claude or openai: not to be found out.",
+            metavar="FORMAT",
+            help="jsonl, hub, llm, node-llm, chatgpt, claude or openai; detected by default.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would come of it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be imported.")] = False,
 ) -> None:
-    """Take in conversations: of another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI.
+    """Import conversations from another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI.
 
-    Reads what llmctl export wrote, another hub (a SQLite file), llm's logs.db, the export of ChatGPT and of Claude
+    Reads the output of llmctl export, another hub (a SQLite file), llm's logs.db, the export of ChatGPT and of Claude
     (conversations.json, or the .zip around it), a SQLite database of @node-llm/orm, and JSON Lines of
-    {"messages": [...]}. What was imported before is not doubled: where theirs is newer it is brought up to date. A
-    line that cannot be read costs that line only; what is no known format is refused as a whole. Each conversation
-    comes in whole or not at all; an export that breaks off is said to (exit 12).
+    {"messages": [...]}. What was imported before is not duplicated, but updated if the file has something newer. A
+    line that cannot be read is skipped; a file of no known format is refused as a whole. Each conversation is imported
+    whole or not at all; a truncated export is reported (exit 12).
 
     Examples:
       llmctl import hub.jsonl --dry-run
       llmctl import "$(llm logs path)"
       llmctl import chatgpt-export.zip
     """
-    from llmctl.cli import transferring
+    from llmctl.engine.transfer import import_ as transfer_import
 
     app: App = ctx.obj
-    transferring.import_(app, file, format, dry_run=dry_run)
+    source = _open_source(app, file, format)
+    database = _open_hub(app, dry_run)
+    with Progress(app, "importing") as progress:
+
+        def show_progress(messages: int, done: int, total: int) -> None:
+            share = f", {done * 100 // total} %" if total else ""
+            progress.update(f"{messages:,} messages{share}")
+
+        report = transfer_import.import_source(database, source, dry_run=dry_run, progress=show_progress)
+    _write_report(app, report, file)
+    if report.truncation:
+        raise report.truncation
+
+
+def _open_source(app: App, file: str, format: str | None) -> ImportSource:
+    from llmctl.engine.transfer import sources
+
+    if file == "-":
+        return sources.from_stream(app.io.stdin.buffer, format)
+    if os.path.isdir(file):
+        raise NotFoundError(f'cannot read "{file}": is a directory', hint="pass the file in it")
+    return sources.from_file(file, format)
+
+
+def _open_hub(app: App, dry_run: bool) -> Database:
+    """Return the hub, created if it is missing; a dry run gets one in memory instead."""
+    if not dry_run:
+        return app.hub("create")
+    try:
+        return app.hub("write")
+    except ConfigError as error:
+        if error.reason != "no_hub":
+            raise
+        from llmctl.store.opening import MEMORY, open_hub
+
+        return open_hub(MEMORY, "create")
+
+
+def _write_report(app: App, report: ImportReport, file: str) -> None:
+    document = report.to_record()
+    if app.format.is_json:
+        emit_json(app, document)
+    for problem in document["problems"][:_MAX_NOTED_PROBLEMS]:
+        line = f"line {problem['line']}: " if problem["line"] else ""
+        app.note(f"{line}{problem['why']}")
+    if report.problem_count > _MAX_NOTED_PROBLEMS:
+        app.note(f"and {report.problem_count - _MAX_NOTED_PROBLEMS:,} more problems; --json lists the first of them")
+    for what, count in document["left_out"].items():
+        app.note(what if what.endswith("use it") else f"left out: {count:,} {what}")
+    verb = "would import" if report.dry_run else "imported"
+    app.note(f'{verb} from "{file}" ({report.format}): {_summarize(document)}')
+
+
+def _summarize(document: Mapping[str, Any]) -> str:
+    parts = [f"{document['conversations']:,} conversations, {document['messages']:,} messages"]
+    for result in ("updated", "unchanged", "skipped"):
+        if count := sum(document[result].values()):
+            parts.append(f"{count:,} rows {result}")
+    return ", ".join(parts)

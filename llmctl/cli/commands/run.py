@@ -1,4 +1,4 @@
-"""``llmctl run``: a prompt that stands in a file."""
+"""``llmctl run``: run a prompt file."""
 
 from __future__ import annotations
 
@@ -6,36 +6,35 @@ from typing import Annotated
 
 import typer
 
+from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.console.output import answer
-from llmctl.cli.turn.flags import asking
+from llmctl.cli.console.output import answer_output
+from llmctl.cli.turn.flags import with_turn_flags
 
 
-@answer
-@asking
+@answer_output
+@with_turn_flags
 def run(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Prompt file (TOML).")],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...", help="Words for the prompt.")] = None,
-    param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", metavar="K=V", help="Value of a parameter of the file.")
-    ] = None,
-    continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest chat from here.")] = False,
-    chat: Annotated[str | None, typer.Option(metavar="REF", help="Go on with this chat; last is the newest.")] = None,
-    no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Keep no text, only the ledger row.")] = False,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...", help="Arguments of the prompt.")] = None,
+    param: common_options.ParamOption = None,
+    continue_: common_options.ContinueOption = False,
+    chat: common_options.ContinueChatOption = None,
+    no_log: common_options.NoLogOption = False,
 ) -> None:
     """Run a prompt file: a prompt with its model, options and schema in TOML.
 
-    Its templates are filled in with -p values, the arguments (args) and standard input (stdin); what they do not
-    name follows the prompt, as in chat. Flags go before what the file says. With the first line
-    #!/usr/bin/env -S llmctl run a file is a program. More: llmctl help prompt-files
+    Its templates can use -p values, the arguments (args) and standard input (stdin); arguments and input that no
+    template uses are appended to the prompt. Flags override the file. A file whose first line is
+    #!/usr/bin/env -S llmctl run can be executed. More: llmctl help prompt-files
 
     Examples:
       git diff --staged | llmctl run commit.toml
       llmctl run translate.toml -p language=French "good morning"
     """
     app: App = ctx.obj
-    app.converse(
+    app.run_chat(
         words=tuple(arguments or ()),
         file=file,
         params=tuple(param or ()),

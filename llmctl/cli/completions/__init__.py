@@ -1,1 +1,1 @@
-"""Completion scripts, one file a shell. Only the generator opens this: names and flags are static in the scripts."""
+"""Completion scripts, one module per shell. Only the generator imports them; commands and flags are static."""

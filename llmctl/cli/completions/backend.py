@@ -1,4 +1,4 @@
-"""``llmctl --complete KIND PREFIX``: what the completion scripts ask while someone types. Never an error."""
+"""``llmctl --complete KIND PREFIX``: candidates for the completion scripts. Never fails."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from llmctl.core.paths import hub_path
 
 
 def main(arguments: tuple[str, ...]) -> None:
-    """Print a candidate a line, a tab and a few words behind it, for ``KIND PREFIX [DB]``."""
+    """Print one candidate per line, with a tab and a description, for ``KIND PREFIX [DB]``."""
     kind, prefix, db = (*arguments, "", "", "")[:3]
     path = hub_path(os.path.expanduser(db), os.environ)
     if not path or sys.stdout is None:
         return
-    from llmctl.store.completion_candidates import candidates
+    from llmctl.store.completion_candidates import find_candidates
 
     lines = [
-        f"{value}\t{' '.join(beside.split())}\n" for value, beside in candidates(path, kind, prefix) if _plain(value)
+        f"{value}\t{' '.join(description.split())}\n"
+        for value, description in find_candidates(path, kind, prefix)
+        if _is_printable(value)
     ]
-    with suppress(OSError):  # the shell thought better of it
+    with suppress(OSError):  # the shell closed the pipe
         os.write(1, "".join(lines).encode("utf-8", "replace"))
 
 
-def _plain(value: str) -> bool:
-    """Tell whether a name can stand on a command line as one word of a list of lines."""
+def _is_printable(value: str) -> bool:
+    """Return whether a name can be one line of the output."""
     return value.isprintable()

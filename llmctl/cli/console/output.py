@@ -1,12 +1,11 @@
-"""Results on stdout: a table for people, plain lines for pipes, JSON, CSV and TSV for programs.
+"""Print results on stdout: a table for people, plain lines for pipes, JSON, CSV and TSV for programs.
 
-A listing command is ``@listing`` and ends in :func:`emit_list`; one that shows one thing is ``@record`` and ends
-in :func:`emit_record`; one that makes something ends in :func:`emit_made`. The decorators add the flags
-``--json --jsonl --csv --tsv --columns`` (a record: without the tables); what was chosen stands in ``app.format``.
+A command that lists records is ``@list_output`` and ends in :func:`emit_list`; one that shows a record is
+``@record_output`` and ends in :func:`emit_record`; one that creates or changes a record ends in :func:`emit_change`.
+The decorators add ``--json --jsonl --csv --tsv --columns`` (records: no CSV or TSV); ``app.format`` has the values.
 
-Columns are chosen like this: ``--columns`` if given; else terminal and pipe show those that are ``shown``, CSV and
-TSV all that are declared, JSON everything the row has. A pipe gets no header, ``--tsv`` has one; both escape
-tab, newline, return and backslash.
+Columns: ``--columns`` if given; else the default ones for terminals and pipes, all declared ones for CSV and TSV,
+the whole row for JSON. Pipes get no header, ``--tsv`` has one; both escape tab, newline, return and backslash.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ if TYPE_CHECKING:
     from llmctl.cli.app import App
 
 Row = Mapping[str, Any]
-Kind = Literal["text", "id", "time", "number", "cost", "duration", "bool", "json", "status"]
-Command = TypeVar("Command", bound=Callable[..., Any])
+ColumnKind = Literal["text", "id", "time", "number", "cost", "duration", "bool", "json", "status"]
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 
-#: Attribute of a command's function that says which output flags it takes.
-FLAGS = "__output__"
+#: Attribute of a command function: the kind of output flags it takes.
+OUTPUT_FLAGS_ATTRIBUTE = "__output__"
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-#: JSON may hold these as they are, but a terminal obeys them.
+#: Valid in JSON unescaped, but terminals interpret them.
 _TERMINAL_JSON = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
-class Column(NamedTuple):
-    """A column of a listing: the key in the row, what kind of value it holds, whether it is shown unasked."""
+class OutputColumn(NamedTuple):
+    """A column of a list: its key in the row, the kind of value, and whether it is shown without ``--columns``."""
 
     name: str
-    kind: Kind = "text"
-    shown: bool = True
+    kind: ColumnKind = "text"
+    is_default: bool = True
     header: str | None = None
 
     @property
@@ -46,7 +45,7 @@ class Column(NamedTuple):
 
 
 class OutputFormat:
-    """What the flags ask for; ``auto`` is a table on a terminal and plain lines elsewhere."""
+    """The output format; ``auto`` is a table on a terminal and plain lines elsewhere."""
 
     def __init__(self, kind: str = "auto", columns: tuple[str, ...] | None = None) -> None:
         self.kind = kind
@@ -57,66 +56,68 @@ class OutputFormat:
         return self.kind in ("json", "jsonl")
 
 
-def listing(command: Command) -> Command:
-    """Give a command the flags of a listing."""
-    command.__dict__[FLAGS] = "listing"
+def list_output(command: CommandFunction) -> CommandFunction:
+    """Add the flags of a list: ``--json --jsonl --csv --tsv --columns``."""
+    command.__dict__[OUTPUT_FLAGS_ATTRIBUTE] = "listing"
     return command
 
 
-def record(command: Command) -> Command:
-    """Give a command the flags of one record: ``--json --jsonl --columns``."""
-    command.__dict__[FLAGS] = "record"
+def record_output(command: CommandFunction) -> CommandFunction:
+    """Add the flags of a record: ``--json --jsonl --columns``."""
+    command.__dict__[OUTPUT_FLAGS_ATTRIBUTE] = "record"
     return command
 
 
-def answer(command: Command) -> Command:
-    """Give a command the flags of an answer: ``--json --jsonl``."""
-    command.__dict__[FLAGS] = "answer"
+def answer_output(command: CommandFunction) -> CommandFunction:
+    """Add the flags of an answer: ``--json --jsonl``."""
+    command.__dict__[OUTPUT_FLAGS_ATTRIBUTE] = "answer"
     return command
 
 
-def emit_list(app: App, rows: Iterable[Row], columns: Sequence[Column], fmt: OutputFormat | None = None) -> None:
-    """Write a listing. Rows are taken one by one and written at once, except for a terminal's table."""
+def emit_list(app: App, rows: Iterable[Row], columns: Sequence[OutputColumn], fmt: OutputFormat | None = None) -> None:
+    """Write a list. Rows are written one by one as they arrive, except in a terminal table."""
     fmt = fmt or app.format
-    chosen = _chosen(columns, fmt)
+    selected = _select_columns(columns, fmt)
     match fmt.kind:
         case "json":
-            _write_array(app, (_object(row, columns, fmt) for row in rows))
+            _write_array(app, (_json_object(row, columns, fmt) for row in rows))
         case "jsonl":
             for row in rows:
-                app.io.write(_terminal_json(app, _object(row, columns, fmt)) + "\n")
+                app.io.write(_format_json(app, _json_object(row, columns, fmt)) + "\n")
         case "csv":
-            _write_lines(app, rows, chosen, _csv_line, header=True)
+            _write_lines(app, rows, selected, _format_csv_line, header=True)
         case "tsv":
-            _write_lines(app, rows, chosen, _tab_line, header=True)
+            _write_lines(app, rows, selected, _format_tsv_line, header=True)
         case _ if app.io.stdout_tty:
             from llmctl.cli.console import table
 
-            app.io.write(table.table(app, rows, chosen, whole=fmt.columns is not None))
+            app.io.write(table.format_table(app, rows, selected, keep_columns=fmt.columns is not None))
         case _:
-            _write_lines(app, rows, chosen, _tab_line, header=False)
+            _write_lines(app, rows, selected, _format_tsv_line, header=False)
 
 
-def emit_record(app: App, row: Row, columns: Sequence[Column] | None = None, fmt: OutputFormat | None = None) -> None:
-    """Write one thing: a name and a value on each line, or an object. Without ``columns`` all that the row has."""
+def emit_record(
+    app: App, row: Mapping[str, Any], columns: Sequence[OutputColumn] | None = None, fmt: OutputFormat | None = None
+) -> None:
+    """Write one record: a name and value per line, or a JSON object. Without ``columns``, every key of the row."""
     fmt = fmt or app.format
-    declared = columns or [Column(name) for name in row]
-    chosen = _chosen(declared, fmt)
+    declared = columns or [OutputColumn(name) for name in row]
+    selected = _select_columns(declared, fmt)
     if fmt.is_json:
-        emit_json(app, _object(row, declared, fmt), fmt)
+        emit_json(app, _json_object(row, declared, fmt), fmt)
     elif app.io.stdout_tty:
         from llmctl.cli.console import table
 
-        app.io.write(table.card(app, row, chosen))
+        app.io.write(table.format_card(app, row, selected))
     else:
-        for column in chosen:
-            app.io.write(_tab_line([column.name, plain(row.get(column.name), column.kind)]))
+        for column in selected:
+            app.io.write(_format_tsv_line([column.name, format_plain(row.get(column.name), column.kind)]))
 
 
-def emit_made(app: App, row: Row, text: str) -> None:
-    """Report what a command made or changed: the record with ``--json``, else its id to a pipe or with ``--quiet``.
+def emit_change(app: App, row: Mapping[str, Any], text: str) -> None:
+    """Report a created or changed record: as JSON with ``--json``; else its id, in a pipe or with ``--quiet``.
 
-    ``text`` (``made chat "fix-42"``) is told on stderr.
+    ``text`` (``created chat "fix-42"``) is printed to stderr.
     """
     if app.format.is_json:
         emit_record(app, row)
@@ -127,13 +128,13 @@ def emit_made(app: App, row: Row, text: str) -> None:
 
 
 def emit_json(app: App, document: Any, fmt: OutputFormat | None = None) -> None:
-    """Write one JSON document: on one line, or indented where a person reads it (``--json`` on a terminal)."""
+    """Write one JSON document: indented for ``--json`` on a terminal, else on one line."""
     indented = app.io.stdout_tty and (fmt or app.format).kind != "jsonl"
-    app.io.write(_terminal_json(app, document, indented) + "\n")
+    app.io.write(_format_json(app, document, indented) + "\n")
 
 
-def plain(value: Any, kind: Kind = "text") -> str:
-    """Return a value as pipes and CSV have it: full, as stored, nothing for NULL."""
+def format_plain(value: Any, kind: ColumnKind = "text") -> str:
+    """Format a value for pipes and CSV: complete, as stored, empty for NULL."""
     if value is None:
         return ""
     if isinstance(value, bool) or kind == "bool":
@@ -143,29 +144,29 @@ def plain(value: Any, kind: Kind = "text") -> str:
     return str(value)
 
 
-def _chosen(columns: Sequence[Column], fmt: OutputFormat) -> list[Column]:
+def _select_columns(columns: Sequence[OutputColumn], fmt: OutputFormat) -> list[OutputColumn]:
     if fmt.columns is None:
-        return [column for column in columns if column.shown or fmt.kind in ("csv", "tsv")]
-    named = {column.name: column for column in columns}
+        return [column for column in columns if column.is_default or fmt.kind in ("csv", "tsv")]
+    by_name = {column.name: column for column in columns}
     for name in fmt.columns:
-        if name not in named:
-            raise UsageError(f'no column "{name}"', hint=f"there are {', '.join(named)}")
-    return [named[name] for name in fmt.columns]
+        if name not in by_name:
+            raise UsageError(f'no column "{name}"', hint=f"available: {', '.join(by_name)}")
+    return [by_name[name] for name in fmt.columns]
 
 
-def _object(row: Row, columns: Sequence[Column], fmt: OutputFormat) -> dict[str, Any]:
-    """Return the JSON object of a row: ``references`` never null, booleans and JSON as such."""
+def _json_object(row: Mapping[str, Any], columns: Sequence[OutputColumn], fmt: OutputFormat) -> dict[str, Any]:
+    """Return the JSON object of a row: ``references`` is never null, booleans and JSON are decoded."""
     kinds = {column.name: column.kind for column in columns}
     names = row.keys() if fmt.columns is None else fmt.columns
-    found = {name: _json_value(row.get(name), kinds.get(name, "text")) for name in names}
-    if "refs" in found:
-        found["references"] = found.pop("refs")
-    if "references" in found:
-        found["references"] = _json_value(found["references"], "json") or {}
-    return found
+    values = {name: _json_value(row.get(name), kinds.get(name, "text")) for name in names}
+    if "refs" in values:
+        values["references"] = values.pop("refs")
+    if "references" in values:
+        values["references"] = _json_value(values["references"], "json") or {}
+    return values
 
 
-def _json_value(value: Any, kind: Kind) -> Any:
+def _json_value(value: Any, kind: ColumnKind) -> Any:
     if kind == "bool" and value is not None:
         return bool(value)
     if kind == "json" and isinstance(value, str):
@@ -177,14 +178,14 @@ def _json_value(value: Any, kind: Kind) -> Any:
 
 
 def _write_array(app: App, objects: Iterator[Any]) -> None:
-    lead = "["
+    separator = "["
     for item in objects:
-        app.io.write(lead + _terminal_json(app, item, app.io.stdout_tty))
-        lead = ",\n"
-    app.io.write("[]\n" if lead == "[" else "]\n")
+        app.io.write(separator + _format_json(app, item, app.io.stdout_tty))
+        separator = ",\n"
+    app.io.write("[]\n" if separator == "[" else "]\n")
 
 
-def _terminal_json(app: App, document: Any, indented: bool = False) -> str:
+def _format_json(app: App, document: Any, indented: bool = False) -> str:
     if indented:
         import json
 
@@ -196,22 +197,22 @@ def _terminal_json(app: App, document: Any, indented: bool = False) -> str:
 def _write_lines(
     app: App,
     rows: Iterable[Row],
-    columns: Sequence[Column],
-    line: Callable[[Sequence[str]], str],
+    columns: Sequence[OutputColumn],
+    format_line: Callable[[Sequence[str]], str],
     *,
     header: bool,
 ) -> None:
     if header:
-        app.io.write(line([column.name for column in columns]))
+        app.io.write(format_line([column.name for column in columns]))
     for row in rows:
-        app.io.write(line([plain(row.get(column.name), column.kind) for column in columns]))
+        app.io.write(format_line([format_plain(row.get(column.name), column.kind) for column in columns]))
 
 
-def _tab_line(cells: Sequence[str]) -> str:
+def _format_tsv_line(cells: Sequence[str]) -> str:
     return "\t".join(cell.translate(_ESCAPES) for cell in cells) + "\n"
 
 
-def _csv_line(cells: Sequence[str]) -> str:
-    """Return a line of RFC 4180."""
+def _format_csv_line(cells: Sequence[str]) -> str:
+    """Format a CSV line (RFC 4180)."""
     quoted = ('"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',"\r\n') else cell for cell in cells)
     return ",".join(quoted) + "\r\n"

@@ -1,4 +1,4 @@
-"""A line on the terminal that says how far something is: none off a terminal, with ``--quiet``, or when it is quick."""
+"""A progress line on the terminal; none without a terminal, with ``--quiet``, or for work done quickly."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmctl.cli.app import App
 
-#: Seconds before anything is said, and between two lines.
-_AFTER_S = 0.5
-_EVERY_S = 0.1
+#: Seconds before the first update and between updates.
+_FIRST_UPDATE_S = 0.5
+_UPDATE_INTERVAL_S = 0.1
 
 
 class Progress:
-    """``with Progress(app, "copying") as progress: work(progress)``: called with done and total, or with a word."""
+    """``with Progress(app, "copying") as progress: copy(progress)``; the work calls it with done and total."""
 
-    def __init__(self, app: App, what: str) -> None:
+    def __init__(self, app: App, label: str) -> None:
         self._app = app
-        self._what = what
+        self._label = label
         self._is_shown = app.io.stderr_tty and not app.quiet
-        self._next = time.monotonic() + _AFTER_S
-        self._said = False
+        self._next_at_s = time.monotonic() + _FIRST_UPDATE_S
+        self._has_output = False
 
     def __call__(self, done: int, total: int) -> None:
-        self.word(f"{done * 100 // max(total, 1)} %")
+        self.update(f"{done * 100 // max(total, 1)} %")
 
-    def word(self, text: str) -> None:
-        """Say how far it is, in a word."""
+    def update(self, text: str) -> None:
+        """Show the progress as text."""
         now = time.monotonic()
-        if not self._is_shown or now < self._next:
+        if not self._is_shown or now < self._next_at_s:
             return
-        self._next = now + _EVERY_S
-        self._said = True
-        self._app.io.say(f"\r\x1b[K{self._what}: {text}")
+        self._next_at_s = now + _UPDATE_INTERVAL_S
+        self._has_output = True
+        self._app.io.write_stderr(f"\r\x1b[K{self._label}: {text}")
 
     def __enter__(self) -> Progress:
         return self
@@ -42,5 +42,5 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._said:
-            self._app.io.say("\r\x1b[K")
+        if self._has_output:
+            self._app.io.write_stderr("\r\x1b[K")

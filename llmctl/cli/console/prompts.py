@@ -1,4 +1,4 @@
-"""Asking the person at the terminal, whatever stdin is; where there is none, nothing is asked and nothing hangs."""
+"""Ask the user on the terminal, even if stdin is redirected. Without a terminal nothing is asked and nothing hangs."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ if TYPE_CHECKING:
 
 
 def confirm(app: App, question: str, *, yes: bool) -> None:
-    """Return if the person agrees, or has with ``--yes``; else :class:`DeniedError`.
+    """Return if the user confirms or passed ``--yes``; else raise :class:`DeniedError`.
 
-    Off a terminal nobody can be asked: :class:`UsageError` without ``--yes``. ``question`` is what would be done,
+    Without a terminal and ``--yes`` raises :class:`UsageError`. ``question`` names the action,
     such as ``delete chat "fix-42" and every copy of its text``.
     """
     if yes:
         return
     answer = ask(app, f"{question[:1].upper()}{question[1:]}? [y/N] ")
     if answer is None:
-        raise UsageError(f"not without a word from you: {question}", hint="say --yes, there is no terminal to ask on")
+        raise UsageError(f"refusing to {question} without confirmation", hint="no terminal to ask on; pass --yes")
     if answer.strip().lower() not in ("y", "yes"):
         raise DeniedError("nothing was changed")
 
 
 def ask(app: App, question: str) -> str | None:
-    """Return a line from the person, without its newline; None without a terminal."""
+    """Return a line typed by the user, without the newline; None without a terminal."""
     if not app.io.stderr_tty:
         return None
     try:
         with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
-            app.io.say(question)
+            app.io.write_stderr(question)
             return terminal.readline().removesuffix("\n")
     except OSError:
         return None
 
 
 def ask_secret(app: App, question: str) -> str | None:
-    """Return a line that the person types unseen; None without a terminal or where nothing is typed."""
+    """Return a line typed without echo; None without a terminal or for an empty line."""
     if not app.io.stderr_tty:
         return None
-    from getpass import getpass  # asks on /dev/tty itself
+    from getpass import getpass  # opens /dev/tty itself
 
     try:
         with open("/dev/tty"):

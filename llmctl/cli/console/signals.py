@@ -1,4 +1,4 @@
-"""How the process ends: which signals are held back, and how it dies of them."""
+"""Handle signals and exit: signals become exceptions, and the process dies by the signal it got."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from llmctl.core import signals
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def install() -> None:
-    """Turn SIGINT, SIGTERM and SIGHUP into :class:`Signalled`, save those we are made to ignore (``nohup``, ``&``)."""
+def install_handlers() -> None:
+    """Turn SIGINT, SIGTERM and SIGHUP into :class:`Signalled`, except those the parent ignores (``nohup``, ``&``)."""
     for signum in _SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, signals.handle)
-    sys.unraisablehook = _unraisable
+            signal.signal(signum, signals.handle_signal)
+    sys.unraisablehook = _handle_unraisable
 
 
-def _unraisable(raised: Any) -> None:
-    """Stay silent, but have a signal again that came while a destructor ran, where raising leads nowhere."""
+def _handle_unraisable(raised: Any) -> None:
+    """Print nothing; deliver again a signal that arrived in a destructor, where an exception is dropped."""
     if isinstance(raised.exc_value, signals.Signalled):
         signum = raised.exc_value.signum
-        signal.signal(signal.SIGALRM, lambda *_: signals.handle(signum, None))
-        signal.setitimer(signal.ITIMER_REAL, 0.001)  # raised here it would be ignored once more
+        signal.signal(signal.SIGALRM, lambda *_: signals.handle_signal(signum, None))
+        signal.setitimer(signal.ITIMER_REAL, 0.001)  # an exception raised here would be dropped again
 
 
-def die(signum: int) -> int:
-    """End the process by that signal, so that the shell sees 129, 130, 141 or 143 and loops stop."""
+def die_by_signal(signum: int) -> int:
+    """Kill this process with the signal, so that the shell sees 129, 130, 141 or 143 and loops stop."""
     signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
     os.kill(os.getpid(), signum)
-    return 128 + signum  # where the signal cannot kill (pid 1 of a container)
+    return 128 + signum  # if the signal does not kill (pid 1 of a container)
 
 
-def leave(code: int) -> NoReturn:
-    """End the process at once: what matters is committed, closed and flushed by now.
+def exit_now(code: int) -> NoReturn:
+    """Exit immediately; everything is committed, closed and flushed by now.
 
-    Taking the interpreter apart would cost 15 % of a short command, and may print what went wrong meanwhile.
+    Finalizing the interpreter costs 15 % of a short command and may print unrelated errors.
     """
     with suppress(OSError):
         sys.stderr.flush()

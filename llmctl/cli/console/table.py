@@ -1,4 +1,4 @@
-"""Tables and cards for a terminal. The only file that opens tabulate: its import costs as much as half of typer."""
+"""Format tables and cards for a terminal. The only file that imports tabulate, which costs half as much as typer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import tabulate
 
 from llmctl.cli.console import terminal
-from llmctl.cli.console.output import Column, Kind, Row, plain
-from llmctl.core.humanize import dollars
+from llmctl.cli.console.output import ColumnKind, OutputColumn, Row, format_plain
+from llmctl.core.humanize import format_age, format_dollars, format_duration
 
 if TYPE_CHECKING:
     from llmctl.cli.app import App
 
 _GAP = 2
-_NARROWEST = 8
-_FEWEST = 2
-_RIGHT = ("number", "cost", "duration")
-_STATUS_COLOURS = {
+_MIN_COLUMN_WIDTH = 8
+_MIN_COLUMNS = 2
+_RIGHT_ALIGNED = ("number", "cost", "duration")
+_STATUS_COLORS = {
     "completed": "green",
     "success": "green",
     "pending": "yellow",
@@ -32,104 +32,104 @@ _STATUS_COLOURS = {
 }
 
 if tabulate.wcwidth is None:  # type: ignore[attr-defined]
-    # Lets tabulate pad wide characters right without another package.
-    tabulate.wcwidth = SimpleNamespace(wcswidth=terminal.width)  # type: ignore[attr-defined]
+    # Makes tabulate pad wide characters correctly without the wcwidth package.
+    tabulate.wcwidth = SimpleNamespace(wcswidth=terminal.display_width)  # type: ignore[attr-defined]
     tabulate.WIDE_CHARS_MODE = True
-tabulate.MIN_PADDING = 0  # it would widen a column by its header's padding
+tabulate.MIN_PADDING = 0  # the default widens a column by the padding of its header
 
 
-def table(app: App, rows: Iterable[Row], columns: Sequence[Column], *, whole: bool = False) -> str:
-    """Return a padded table no wider than the terminal; nothing where there are no rows.
+def format_table(app: App, rows: Iterable[Row], columns: Sequence[OutputColumn], *, keep_columns: bool = False) -> str:
+    """Format a padded table no wider than the terminal; empty without rows.
 
-    Unless it shall be ``whole``, columns at the end go before the names at the beginning are cut.
+    Unless ``keep_columns``, trailing columns are dropped before the names in the first column are truncated.
     """
-    lines = [[human(row.get(column.name), column.kind) for column in columns] for row in rows]
+    lines = [[format_cell(row.get(column.name), column.kind) for column in columns] for row in rows]
     if not lines:
         return ""
-    total = terminal.columns(app.env, app.io.stdout)
+    terminal_width = terminal.terminal_width(app.env, app.io.stdout)
     titles = [column.title.upper() for column in columns]
-    room = _widths(titles, lines, columns, total)
-    while not whole and len(columns) > _FEWEST and _is_tight(room, lines, total):
+    widths = _fit_widths(titles, lines, columns, terminal_width)
+    while not keep_columns and len(columns) > _MIN_COLUMNS and _is_too_narrow(widths, lines, terminal_width):
         columns, titles, lines = columns[:-1], titles[:-1], [line[:-1] for line in lines]
-        room = _widths(titles, lines, columns, total)
-    lines = [[terminal.cut(cell, cells) for cell, cells in zip(line, room, strict=True)] for line in lines]
-    if terminal.has_colour(app.env, app.io.stdout_tty):
-        lines = [[_painted(c, column.kind) for c, column in zip(line, columns, strict=True)] for line in lines]
-        titles = [terminal.coloured(title, "dim") for title in titles]
+        widths = _fit_widths(titles, lines, columns, terminal_width)
+    lines = [[terminal.truncate(cell, cells) for cell, cells in zip(line, widths, strict=True)] for line in lines]
+    if terminal.supports_color(app.env, app.io.stdout_tty):
+        lines = [[_colorize_cell(c, column.kind) for c, column in zip(line, columns, strict=True)] for line in lines]
+        titles = [terminal.colorize(title, "dim") for title in titles]
     text = tabulate.tabulate(
         lines,
         headers=titles,
         tablefmt="plain",
         disable_numparse=True,
-        colalign=["right" if column.kind in _RIGHT else "left" for column in columns],
+        colalign=["right" if column.kind in _RIGHT_ALIGNED else "left" for column in columns],
     )
     return "".join(f"{line.rstrip()}\n" for line in text.split("\n"))
 
 
-def card(app: App, row: Row, columns: Sequence[Column]) -> str:
-    """Return one thing as lines of name and value; values of several lines stand below their name."""
-    colour = terminal.has_colour(app.env, app.io.stdout_tty)
+def format_card(app: App, row: Mapping[str, Any], columns: Sequence[OutputColumn]) -> str:
+    """Format one record as lines of name and value; multi-line values start on the next line."""
+    use_color = terminal.supports_color(app.env, app.io.stdout_tty)
     margin = max((len(column.title) for column in columns), default=0) + _GAP
     lines = []
     for column in columns:
-        text = _card_value(row.get(column.name), column.kind)
+        text = _format_card_value(row.get(column.name), column.kind)
         title = column.title.ljust(margin)
         if "\n" in text:
             text = "\n" + "\n".join(f"  {line}" for line in text.split("\n"))
-        lines.append((terminal.coloured(title, "dim") if colour else title) + text)
+        lines.append((terminal.colorize(title, "dim") if use_color else title) + text)
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def human(value: Any, kind: Kind) -> str:
-    """Return a value as a table has it: relative times, ids of 8 characters, one harmless line."""
+def format_cell(value: Any, kind: ColumnKind) -> str:
+    """Format a value for a table: relative times, 8 characters of ids, one line without terminal escapes."""
     if value is None:
         return ""
-    form = _FORMS.get(kind)
-    return form(value) if form else terminal.safe_line(plain(value, kind))
+    formatter = _FORMATTERS.get(kind)
+    return formatter(value) if formatter else terminal.safe_line(format_plain(value, kind))
 
 
-def _card_value(value: Any, kind: Kind) -> str:
+def _format_card_value(value: Any, kind: ColumnKind) -> str:
     if kind == "time" and value:
-        return f"{value} ({terminal.ago(value)})"
+        return f"{value} ({format_age(value)})"
     if kind in ("text", "id", "json", "status"):
-        return terminal.safe_text(plain(value, kind))
-    return human(value, kind)
+        return terminal.safe_text(format_plain(value, kind))
+    return format_cell(value, kind)
 
 
-def _duration(value: Any) -> str:
-    return f"{value} ms" if value < 1000 else f"{value / 1000:.1f} s"
-
-
-_FORMS: Mapping[Kind, Callable[[Any], str]] = {
+_FORMATTERS: Mapping[ColumnKind, Callable[[Any], str]] = {
     "id": lambda value: str(value)[:8],
-    "time": terminal.ago,
+    "time": format_age,
     "number": lambda value: f"{value:,}" if isinstance(value, int) else str(value),
-    "cost": dollars,
-    "duration": _duration,
+    "cost": format_dollars,
+    "duration": format_duration,
     "bool": lambda value: "yes" if value else "no",
 }
 
 
-def _widths(titles: Sequence[str], lines: Sequence[Sequence[str]], columns: Sequence[Column], total: int) -> list[int]:
-    """Return the width of each column; where all is too wide, the widest texts give way first, the first one last."""
-    widths = [max(map(terminal.width, cells)) for cells in zip(titles, *lines, strict=True)]
-    while sum(widths) + _GAP * (len(widths) - 1) > total:
-        texts = [i for i, column in enumerate(columns) if column.kind in ("text", "json") and widths[i] > _NARROWEST]
+def _fit_widths(
+    titles: Sequence[str], lines: Sequence[Sequence[str]], columns: Sequence[OutputColumn], terminal_width: int
+) -> list[int]:
+    """Return the column widths; in a table that is too wide, the widest texts shrink first, the first column last."""
+    widths = [max(map(terminal.display_width, cells)) for cells in zip(titles, *lines, strict=True)]
+    while sum(widths) + _GAP * (len(widths) - 1) > terminal_width:
+        texts = [
+            i for i, column in enumerate(columns) if column.kind in ("text", "json") and widths[i] > _MIN_COLUMN_WIDTH
+        ]
         if not texts:
             break
         widths[max(texts[texts[0] == 0 :] or texts, key=widths.__getitem__)] -= 1
     return widths
 
 
-def _is_tight(room: Sequence[int], lines: Sequence[Sequence[str]], total: int) -> bool:
-    """Say whether there is no room for all columns, or for the names at the beginning, up to half of it."""
-    names = min(max(terminal.width(line[0]) for line in lines), total // 2)
-    return sum(room) + _GAP * (len(room) - 1) > total or room[0] < names
+def _is_too_narrow(widths: Sequence[int], lines: Sequence[Sequence[str]], terminal_width: int) -> bool:
+    """Return whether the columns do not fit, or the names in the first one would be cut below half the width."""
+    names = min(max(terminal.display_width(line[0]) for line in lines), terminal_width // 2)
+    return sum(widths) + _GAP * (len(widths) - 1) > terminal_width or widths[0] < names
 
 
-def _painted(cell: str, kind: Kind) -> str:
+def _colorize_cell(cell: str, kind: ColumnKind) -> str:
     if kind == "id":
-        return terminal.coloured(cell, "yellow")
-    if kind == "status" and cell in _STATUS_COLOURS:
-        return terminal.coloured(cell, _STATUS_COLOURS[cell])
+        return terminal.colorize(cell, "yellow")
+    if kind == "status" and cell in _STATUS_COLORS:
+        return terminal.colorize(cell, _STATUS_COLORS[cell])
     return cell

@@ -1,4 +1,4 @@
-"""The help of llmctl and of its groups, from the catalogue alone: 80 columns, ASCII, the same on every terminal."""
+"""Help of llmctl and its command groups, from the catalog alone: 80 columns, ASCII, the same on every terminal."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from textwrap import fill
 
 from llmctl import __version__
-from llmctl.cli.catalog import CATALOG, PANELS, PLUMBING, below
+from llmctl.cli.catalog import CATALOG, PANELS, PLUMBING, subcommands
 
-_TITLE = f"llmctl {__version__}: every prompt, answer, request and token in one SQLite file you own"
+_TITLE = f"llmctl {__version__}: chat with language models, record everything in one SQLite file"
 _USAGE = "Usage: llmctl [--db PATH] [--quiet] [--debug] [--version] COMMAND [ARGS]..."
 TOPICS = ("exit-codes", "environment", "sql", "prompt-files", "permissions", "echo")
 
-_GLOBALS = """\
+GLOBAL_OPTIONS = """\
 Global options, before or after the command:
-  --db PATH      The hub to use; :memory: leaves nothing on disk
-  --quiet        No notes, progress or usage; what was made as its id alone
+  --db PATH      Hub to use; :memory: stores nothing on disk
+  --quiet        Print results only: no notes, progress or usage
   --debug        Show the traceback of an error
   -V, --version  Show the version
   -h, --help     Show help
@@ -25,49 +25,48 @@ GLOBAL_FOOTER = "\nGlobal options: --db PATH, --quiet, --debug, --version (see l
 
 _EXAMPLES = """\
 Examples:
-  llmctl init                                   make the hub, find connections
-  llmctl chat "why is the sky blue?"            ask, and keep all of it
-  git diff | llmctl chat "review this" -c       go on with the last conversation
-  llmctl chats search monads                    find what was said
-  llmctl stats --json                           tokens, latency, errors
+  llmctl init                                   create the hub, find connections
+  llmctl chat "why is the sky blue?"            ask a model, store everything
+  git diff | llmctl chat "review this" -c       continue the last conversation
+  llmctl chats search monads                    search all messages
+  llmctl stats --json                           tokens, cost, latency, errors
 """
 
 _START = """\
-Start with:
-  llmctl init                  make the hub and find connections
-  llmctl chat "hello"          ask (-m echo answers offline)
-  llmctl chats list            look back
-  llmctl help                  all commands
+Get started:
+  llmctl init                  create the hub and find connections
+  llmctl chat "hello"          ask a model (-m echo works offline)
+  llmctl chats list            list conversations
+  llmctl help                  list all commands
 """
 
 
-def version() -> str:
+def version_text() -> str:
     return f"llmctl {__version__}\n"
 
 
-def root(*, everything: bool = False) -> str:
-    """Return the grouped help of llmctl; with ``everything`` also its plumbing and all subcommands."""
-    shown = [panel for panel in PANELS if everything or panel != PLUMBING]
-    panels = [_panel(panel, everything) for panel in shown]
+def root_help(*, everything: bool = False) -> str:
+    """Return the help of llmctl; with ``everything`` including low-level commands and all subcommands."""
+    panels = [_format_panel(panel, everything) for panel in PANELS if everything or panel != PLUMBING]
     more = f"More: llmctl help COMMAND, llmctl help --all\nTopics: llmctl help {'|'.join(TOPICS)}\n"
-    return "\n".join([f"{_TITLE}\n", f"{_USAGE}\n", *panels, _GLOBALS, _EXAMPLES, more])
+    return "\n".join([f"{_TITLE}\n", f"{_USAGE}\n", *panels, GLOBAL_OPTIONS, _EXAMPLES, more])
 
 
-def short(state: str) -> str:
-    """Return what ``llmctl`` alone says: where to begin, and how the hub is."""
+def short_help(state: str) -> str:
+    """Return the output of ``llmctl`` without arguments: first steps and the state of the hub."""
     return "\n".join([f"{_TITLE}\n", f"{_USAGE}\n", _START, *([f"{state}\n"] if state else [])])
 
 
-def group(path: tuple[str, ...]) -> str:
+def group_help(path: tuple[str, ...]) -> str:
     """Return the help of a group."""
     name = " ".join(path)
-    commands = _listed("Commands", below(path))
-    about = below(path[:-1])[path[-1]]
+    commands = _format_list("Commands", subcommands(path))
+    help_line = subcommands(path[:-1])[path[-1]]
     more = f"More: llmctl {name} COMMAND --help\n"
-    return "\n".join([f"Usage: llmctl {name} COMMAND [ARGS]...\n", f"  {about}\n", commands, more + GLOBAL_FOOTER])
+    return "\n".join([f"Usage: llmctl {name} COMMAND [ARGS]...\n", f"  {help_line}\n", commands, more + GLOBAL_FOOTER])
 
 
-def _panel(panel: str, everything: bool) -> str:
+def _format_panel(panel: str, everything: bool) -> str:
     lines: dict[str, str] = {}
     for name, entry in CATALOG.items():
         if entry.panel != panel:
@@ -75,13 +74,13 @@ def _panel(panel: str, everything: bool) -> str:
         lines[name] = entry.help
         if everything:
             lines |= {f"  {name} {sub}": text for sub, text in entry.subcommands.items()}
-    return _listed(panel, lines)
+    return _format_list(panel, lines)
 
 
-def _listed(title: str, lines: Mapping[str, str]) -> str:
+def _format_list(title: str, lines: Mapping[str, str]) -> str:
     margin = max(map(len, lines), default=0) + 4
     rows = [
-        fill(text, 80, initial_indent=f"  {name}".ljust(margin), subsequent_indent=" " * margin)
+        fill(text, 80, initial_indent=f"  {name}".ljust(margin), subsequent_indent=" " * margin, break_on_hyphens=False)
         for name, text in lines.items()
     ]
     return "\n".join([f"{title}:", *rows]) + "\n"

@@ -6,31 +6,31 @@ from collections.abc import Mapping
 
 from llmctl.core.errors import EXIT_CODES
 
-#: When each code is returned; the names are those of :data:`llmctl.core.errors.EXIT_CODES`.
+#: When each code of :data:`llmctl.core.errors.EXIT_CODES` is returned.
 EXIT_CODE_HELP = {
-    0: "all went well",
-    1: "a bug of llmctl's (a traceback with --debug), or standard output cannot be written",
-    2: "bad flags or values",
-    3: "no such, or no single, chat, connection, tool, file; the provider does not know the model",
-    4: "no hub, no connection, no key; the provider does not accept the key",
-    5: "the provider refused: context too long, content filter, other 4xx",
-    6: "network, time-out, 429, 5xx, a page that is no answer, after the retries: try again",
-    7: "a cap would be exceeded or cannot be checked; the account has no money left",
-    8: "waits for an approval, or for a job; or --max-steps was reached: -c goes on",
-    9: "another live process holds the conversation: try again, or use --wait",
-    10: "a denied tool was invoked, or you stopped the run",
-    11: "the answer, or a tool's arguments, do not meet the schema",
-    12: "the stream broke off; what came is kept",
+    0: "success",
+    1: "internal error (--debug shows a traceback), or stdout cannot be written",
+    2: "invalid flags or values",
+    3: "chat, connection, tool or file not found or ambiguous; model unknown to the provider",
+    4: "no hub, connection or API key; the provider rejects the key",
+    5: "rejected by the provider: context too long, content filter, other 4xx",
+    6: "network error, timeout, 429, 5xx or an invalid response, after all retries",
+    7: "a cost limit would be exceeded or cannot be checked; the account has no credit",
+    8: "waiting for an approval or a job, or --max-steps reached; continue with -c",
+    9: "the chat is locked by another process; try again or use --wait",
+    10: "a denied tool was invoked, or the user stopped the run",
+    11: "the answer or the arguments of a tool do not match the schema",
+    12: "the stream was interrupted; the partial answer is kept",
     13: "the hub is unreadable, read-only, newer than the program, or its disk is full",
 }
 
 _EXIT_CODES_END = """
-Killed by a signal, llmctl lets itself die of it: the shell sees 129 (SIGHUP), 130 (Ctrl-C), 141 (a
-closed pipe) or 143 (SIGTERM). What was shown until then is in the hub.
+Interrupted by a signal, llmctl dies by that signal: the shell sees 129 (SIGHUP), 130 (Ctrl-C),
+141 (closed pipe) or 143 (SIGTERM). The hub has everything that was shown.
 
-6 and 9 are worth a retry, 8 wants a person, the rest a change. With --json or --jsonl an error is one
-line on stderr: {"error":{"code","reason","message","hint","retryable","chat_id","request_id"}}, where
-code is the name above.
+Retry on 6 and 9; 8 needs a decision, the others a change. With --json or --jsonl an error is one line
+on stderr: {"error":{"code","reason","message","hint","retryable","chat_id","request_id"}}, where code
+is the name above.
 
 Examples:
   until llmctl chat "$prompt"; [ $? -ne 6 ]; do sleep 10; done
@@ -39,37 +39,37 @@ Examples:
 
 _ENVIRONMENT: dict[str, Mapping[str, str]] = {
     "llmctl": {
-        "LLMCTL_DB": "the hub (--db goes first)",
-        "LLMCTL_CHAT": "the conversation that chat goes on with, for a whole shell",
-        "LLMCTL_OFFLINE": "1: refuse everything beyond this machine",
-        "LLMCTL_ALLOW_PRIVATE_FETCH": "1: fetch URLs (--attach) from private addresses too",
-        "LLMCTL_NO_STDIN": "1: never read standard input unasked",
-        "LLMCTL_JOB": "set for what `job run` runs: its job, of which what llmctl does there is a part",
-        "LLMCTL_SCRIPT": "the script that requests are counted under (stats --group-by script); else who calls",
+        "LLMCTL_DB": "path of the hub; --db overrides it",
+        "LLMCTL_CHAT": "chat to continue by default, for this shell",
+        "LLMCTL_OFFLINE": "1: refuse all connections to other machines",
+        "LLMCTL_ALLOW_PRIVATE_FETCH": "1: allow --attach to fetch URLs from private addresses",
+        "LLMCTL_NO_STDIN": "1: read stdin only with --stdin or -",
+        "LLMCTL_JOB": "set by `job run` for its command: the job that llmctl runs in",
+        "LLMCTL_SCRIPT": "script name recorded with requests (stats --group-by script); default: the caller",
     },
     "Models and keys": {
-        "NODELLM_PROVIDER": "the provider where no connection is named",
-        "NODELLM_MODEL": "the model where none is named",
-        "NODELLM_EMBEDDING_PROVIDER": "the provider of embeddings",
-        "NODELLM_EMBEDDING_MODEL": "the model of embeddings",
-        "*_API_KEY": "a provider's key, such as OPENAI_API_KEY; sent to that provider alone",
-        "*_API_BASE": "another address of a provider, such as OPENAI_API_BASE",
+        "NODELLM_PROVIDER": "default provider",
+        "NODELLM_MODEL": "default model",
+        "NODELLM_EMBEDDING_PROVIDER": "default provider of embeddings",
+        "NODELLM_EMBEDDING_MODEL": "default model of embeddings",
+        "*_API_KEY": "API key of a provider, such as OPENAI_API_KEY; sent only to that provider",
+        "*_API_BASE": "base URL of a provider, such as OPENAI_API_BASE",
     },
-    "Places": {
-        "XDG_DATA_HOME": "the hub is in llmctl/ there; ~/.local/share if unset",
-        "XDG_CONFIG_HOME": "keys and prompt files are in llmctl/ there; ~/.config if unset",
-        "HOME": "where those are looked for",
+    "Paths": {
+        "XDG_DATA_HOME": "the hub is in its llmctl folder; default: ~/.local/share",
+        "XDG_CONFIG_HOME": "keys and prompt files are in its llmctl folder; default: ~/.config",
+        "HOME": "home folder, for the defaults above",
     },
     "Terminal": {
-        "NO_COLOR": "set: no colours",
-        "TERM": "dumb: no colours",
-        "COLUMNS": "the width of tables",
+        "NO_COLOR": "set: no color",
+        "TERM": "dumb: no color",
+        "COLUMNS": "width of tables",
     },
 }
 
 _ENVIRONMENT_END = """
-A flag goes before a conversation's own values, these before the environment, that before the settings
-in the hub (llmctl settings list), these before what is built in.
+Precedence: flags, then the conversation's own values, the environment, the settings in the hub
+(llmctl settings list), the built-in defaults.
 
 Examples:
   LLMCTL_DB=./project.db llmctl chat "hello"
@@ -77,9 +77,9 @@ Examples:
 """
 
 _SQL = """\
-llmctl db query runs one read-only SELECT. Ask the views: their columns may grow in number but keep
-their names, whatever the tables of your hub are called. Times are UTC text such as
-2026-01-02T03:04:05.678+00:00 and sort as text; JSON columns are text for SQLite's json functions.
+llmctl db query runs one read-only SELECT. Query the views: columns may be added but are never renamed,
+whatever the tables of your hub are called. Times are UTC text such as
+2026-01-02T03:04:05.678+00:00, which sorts as text; JSON columns are text for SQLite's json functions.
 
 Views:
 {views}
@@ -91,35 +91,35 @@ Examples:
 """
 
 _PROMPT_FILES = """\
-A prompt file is TOML: a prompt with all that belongs to it. llmctl run FILE [ARG]... runs it; chat -t NAME
-takes it from $XDG_CONFIG_HOME/llmctl/prompts/NAME.toml (or a path). With the first line
+A prompt file is TOML: a prompt with its model, options and schema. Run it with llmctl run FILE [ARG]..., or with
+chat -t NAME, which reads $XDG_CONFIG_HOME/llmctl/prompts/NAME.toml (or a path). With the first line
 
   #!/usr/bin/env -S llmctl run
 
-an executable file is a program that a repository can carry.
+the file can be made executable.
 
-Keys, all of them optional:
-  description     what it is for
-  system, prompt  templates (below); instructions is another name for system
-  params          a table of the templates' parameters: NAME = DEFAULT, or
-                  NAME = { description = "...", default = "..." }; without a default it has to be given
-  model           what --model takes; or connection
-  options         a table, as with -o
-  schema, fix     a file beside this one, the short form ("name, age int, tags [str]"), or a table
-  extract         true: the first fenced block alone
+Keys, all optional:
+  description     what the prompt is for
+  system, prompt  templates (see below); instructions is another name for system
+  params          a table of template parameters: NAME = DEFAULT, or
+                  NAME = { description = "...", default = "..." }; required without a default
+  model           same as --model; or connection
+  options         a table, same as -o
+  schema, fix     a file in the same folder, the short form ("name, age int, tags [str]"), or a table
+  extract         true: print only the first fenced code block
   thinking        none, low, medium, high or a number of tokens
-  tools           names, or NAME:denied; a file may narrow what a tool may do, never grant it
-  attach          files beside or below this one, or URLs
+  tools           NAME or NAME:denied; a file can restrict the use of a tool, never permit it
+  attach          files in the same folder or below, or URLs
   fallback max_cost max_steps history timeout retries tag metadata no_stream no_log
-                  what the flags of these names take
+                  same as the flags of these names
 
-Flags go before the file. Templates are jinja2, in its sandbox, over the parameters (-p NAME=VALUE, or
--p NAME:=JSON), the arguments (args, a list) and standard input (stdin, empty where there is none). Arguments
-and input that no template names follow the prompt, as in chat. What is missing is an error that names it.
+Flags override the file. Templates are sandboxed jinja2 with the parameters (-p NAME=VALUE, or -p NAME:=JSON), the
+arguments (args, a list) and standard input (stdin, empty if there is none). Arguments and input that no template
+uses are appended to the prompt, as in chat. A missing parameter is an error.
 
 Example:
   description = "Translate"
-  system = "Translate into {{ language }}. Answer with the translation alone."
+  system = "Translate into {{ language }}. Answer with the translation only."
   options = { temperature = 0 }
 
   [params]
@@ -133,35 +133,35 @@ Examples:
 
 
 _PERMISSIONS = """\
-A model may call a tool that a chat (-T NAME) or an agent (agent attach) has, as freely as its permission says:
+A model can call the tools of a chat (-T NAME) or an agent (agent attach). A permission decides whether they run:
 
-  automatic (auto)       it runs
-  user-permitted (ask)   you are asked each time; -T NAME alone means this
-  denied (deny)          it never runs, and the model does not hear of it
+  automatic (auto)       the tool runs
+  user-permitted (ask)   you are asked each time; the default for -T NAME
+  denied (deny)          the tool never runs and is not offered to the model
 
-On a terminal llmctl asks: yes this once, always, no, never, or quit. "always" and "never" are remembered for the
-chat, or the agent, and expire (the setting permission.expiry). Anywhere else nothing runs unasked and nothing
-hangs: the turn stops with exit code 8, and so do the turns of all agents that wait for it. Then, from any shell:
+On a terminal llmctl asks: once, always, no, never, or quit. "always" and "never" are remembered for the chat or the
+agent until they expire (setting permission.expiry). Without a terminal the turn stops with exit code 8, and so do
+the turns of agents that wait for it. Then, from any shell:
 
-  llmctl tool pending                  what waits: age, agent, tool and the whole arguments
-  llmctl tool approve ID --continue    exactly this call runs, and the turn goes on (--detach: in a job)
-  llmctl tool deny ID --because TEXT   the model is told why
-  llmctl chat -c, agent run NAME -c    go on with what has been decided
+  llmctl tool pending                  list pending calls with their age, agent, tool and arguments
+  llmctl tool approve ID --continue    run this call and continue the turn (--detach: in the background)
+  llmctl tool deny ID --because TEXT   deny this call and tell the model why
+  llmctl chat -c, agent run NAME -c    continue after the decision
 
-What nobody decides is denied in the end (the setting pending.expiry). --approve NAME allows a tool for one command,
-in agents that it asks, too; it never overrides denied. Prompt files and agents' files may narrow, never grant.
+Pending calls expire and are denied (setting pending.expiry). --approve NAME permits a tool for one command, including
+its sub-agents; it never overrides denied. Prompt files and agent files can restrict tools, never permit them.
 
-Rules on arguments go before the permission; of two that fit, the one that denies counts:
+Rules on arguments take precedence over the permission; a denying rule wins:
 
-  llmctl tool edit read_file --allow 'path=docs/*'    a pattern for an argument
-  llmctl tool edit deploy --deny '*'                  any call, by people too
+  llmctl tool edit read_file --allow 'path=docs/*'    a pattern for one argument
+  llmctl tool edit deploy --deny '*'                  every call, also with tool invoke
   llmctl tool edit deploy --allow '{"properties": {"to": {"const": "test"}}, "required": ["to"]}' --chat REF
 
-Arguments are checked against the tool's JSON Schema before anything else. A command is run without a shell; no
-argument becomes a flag or a second word. A program gets PATH, HOME and the like, never a key that --env does not
-name. read_file and list_files see the folders of --folder alone (else the working folder), never the hub or its
-keys; fetch_url reaches the hosts of --host, and an address of your own network only where --host spells it out;
-run_command runs what --command names. --timeout and --output-limit bound a run; its output is in its log.
+Arguments are first validated against the tool's JSON Schema. Commands run without a shell; an argument cannot become
+a flag or a second word. Programs get PATH, HOME and similar variables, and API keys only with --env. read_file and
+list_files see only the folders of --folder (default: the working folder), never the hub or its keys; fetch_url
+reaches only the hosts of --host, and private addresses only if --host names them exactly; run_command runs only the
+commands of --command. --timeout and --output-limit limit a run; its output is in its log.
 
 Examples:
   llmctl chat -T time:auto -T read_file "what changed today?"
@@ -178,13 +178,13 @@ Examples:
 """
 
 
-def text(topic: str) -> str:
+def topic_text(topic: str) -> str:
     """Return the text of a topic of :data:`llmctl.cli.help.text.TOPICS`."""
     match topic:
         case "exit-codes":
-            return _exit_codes()
+            return _format_exit_codes()
         case "environment":
-            panels = [f"{panel}:\n{_listed(names)}\n" for panel, names in _ENVIRONMENT.items()]
+            panels = [f"{panel}:\n{_format_list(names)}\n" for panel, names in _ENVIRONMENT.items()]
             return "\n".join(panels) + _ENVIRONMENT_END
         case "echo":
             from llmctl.providers import echo
@@ -193,30 +193,30 @@ def text(topic: str) -> str:
         case "permissions":
             return _PERMISSIONS
         case "sql":
-            return _SQL.format(views=_listed(_views()))
+            return _SQL.format(views=_format_list(_view_descriptions()))
         case _:
             return _PROMPT_FILES
 
 
-def _exit_codes() -> str:
+def _format_exit_codes() -> str:
     lines = [f"  {code:>2}  {name:<14}  {EXIT_CODE_HELP[code]}" for code, name in EXIT_CODES.items()]
     return "Exit codes:\n" + "\n".join(lines) + "\n" + _EXIT_CODES_END
 
 
-def _listed(lines: Mapping[str, str]) -> str:
+def _format_list(lines: Mapping[str, str]) -> str:
     margin = max(map(len, lines), default=0) + 4
     return "\n".join(f"  {name}".ljust(margin) + text for name, text in lines.items())
 
 
-def _views() -> dict[str, str]:
-    """Return the documented views, ``v_...``: in ``schema/`` each has its description on the lines above it."""
-    from llmctl.store.schema.ddl import statements
+def _view_descriptions() -> dict[str, str]:
+    """Return the ``v_...`` views and their descriptions: the comment above each in ``schema/``."""
+    from llmctl.store.schema.ddl import load_statements
 
-    found = {}
-    for statement in statements():
+    descriptions = {}
+    for statement in load_statements():
         above, view, below = statement.partition("CREATE VIEW ")
         if view and below.startswith("v_"):
             lines = above.strip().rpartition("\n\n")[2].splitlines()
             comment = " ".join(line.removeprefix("--").strip() for line in lines)
-            found[below.split()[0]] = comment.rstrip(".")
-    return found
+            descriptions[below.split()[0]] = comment.rstrip(".")
+    return descriptions

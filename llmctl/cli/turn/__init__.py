@@ -1,1 +1,1 @@
-"""What ``chat``, ``run`` and ``agent run`` share: flags, input, printing."""
+"""Running a turn from the command line; shared by ``chat``, ``run`` and ``agent run``."""

@@ -1,4 +1,4 @@
-"""The agent of a turn as the command line names it: by name, by file, or by the chat that is gone on with."""
+"""Resolve the agent of a turn: by name, by file, or from the chat that is continued."""
 
 from __future__ import annotations
 
@@ -8,156 +8,175 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmctl.cli.app import App
+from llmctl.cli.argument_parsers import parse_pairs
 from llmctl.cli.turn import approval
 from llmctl.cli.turn import tools as turn_tools
-from llmctl.cli.turn.input import Wishes
-from llmctl.cli.values import pairs
+from llmctl.cli.turn.input import ChatArgs
+from llmctl.core import clock
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.ids import new_id
 from llmctl.engine.agents import agents, files, subagents
-from llmctl.engine.agents.context import Party
+from llmctl.engine.agents.context import AgentContext
 from llmctl.engine.agents.definition import Definition
-from llmctl.engine.agents.subagents import Asker
-from llmctl.engine.chats import lookup
+from llmctl.engine.agents.subagents import SubagentContext
 from llmctl.engine.connections.target import Target
 from llmctl.engine.tools import toolset
-from llmctl.engine.tools.toolset import Tools
-from llmctl.engine.turn.options import Ask, Manner
-from llmctl.engine.turn.plan import Plan
-from llmctl.store.database import Database, Row
+from llmctl.engine.tools.toolset import Toolset
+from llmctl.engine.turn.options import CallOptions, TurnPlan, UserInput
+from llmctl.store.database import Database
 from llmctl.store.records import agents as rows
+from llmctl.store.records import chats
+from llmctl.store.records.types import AgentRow, ChatRow, SessionRow
 
-#: Flags that an agent's definition may say too, and where nobody gave one.
-_VALUES = ("schema", "fix", "thinking", "max_cost", "max_steps", "history", "timeout", "retries")
+#: Flags whose default comes from the agent's definition.
+_DEFINITION_FLAGS = ("schema", "fix", "thinking", "max_cost", "max_steps", "history", "timeout", "retries")
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
-    """An agent that is talked to."""
+class TurnAgent:
+    """The agent a turn runs with."""
 
-    row: Row
+    row: AgentRow
     definition: Definition
-    party: Party
-    #: What ``-p`` says for this turn alone.
+    party: AgentContext
+    #: Instruction parameters of ``-p``, for this turn only.
     params: Mapping[str, Any]
 
-    def fill_in(self, app: App) -> None:
-        """Let the definition say what no flag does."""
+    def apply_defaults(self, app: App) -> None:
+        """Fill in flags that were not given from the definition."""
         definition = self.definition
-        given = {name: getattr(definition, name) for name in _VALUES}
-        if isinstance(given["thinking"], int):
-            given["thinking"] = str(given["thinking"])
-        app.asking |= {name: value for name, value in given.items() if app.asking.get(name) is None}
-        app.asking["fallback"] = app.asking["fallback"] or list(definition.fallback)
-        app.asking["tag"] = app.asking["tag"] or definition.tag
+        values = {name: getattr(definition, name) for name in _DEFINITION_FLAGS}
+        if isinstance(values["thinking"], int):
+            values["thinking"] = str(values["thinking"])
+        app.turn_flags |= {name: value for name, value in values.items() if app.turn_flags.get(name) is None}
+        app.turn_flags["fallback"] = app.turn_flags["fallback"] or list(definition.fallback)
+        app.turn_flags["tag"] = app.turn_flags["tag"] or definition.tag
         for switch in ("no_stream", "extract"):
-            app.asking[switch] = app.asking[switch] or getattr(definition, switch)
+            app.turn_flags[switch] = app.turn_flags[switch] or getattr(definition, switch)
 
-    def target(self, app: App, database: Database) -> Target:
-        return agents.target_of(database, self.definition, app.env)
+    def resolve_target(self, app: App, database: Database) -> Target:
+        return agents.resolve_target(database, self.definition, app.env)
 
-    def manner(self, manner: Manner) -> Manner:
-        return manner._replace(options={**self.definition.options, **manner.options})
+    def merge_call_options(self, call: CallOptions) -> CallOptions:
+        return call._replace(options={**self.definition.options, **call.options})
 
-    def ask(self, ask: Ask) -> Ask:
-        """Return what is said with the instructions as they are now, unless a flag says others."""
-        if ask.system is not None:
-            return ask
-        return ask._replace(system=agents.instructions(self.definition, {**self.party.metadata, **self.params}))
+    def add_instructions(self, user_input: UserInput) -> UserInput:
+        """Return the input with the rendered instructions, unless a flag sets the system prompt."""
+        if user_input.system is not None:
+            return user_input
+        return user_input._replace(
+            system=agents.render_instructions(self.definition, {**self.party.metadata, **self.params})
+        )
 
-    def tools(self, app: App, database: Database, plan: Plan) -> Tools:
-        """Return its tools, those of the flags, and the agents that it may ask."""
-        own = turn_tools.tools(app, database, _permissions(self.definition), writable=not app.asking["dry_run"])
-        lent = (plan.manner, plan.keep, plan.origin, plan.around, self.party.depth)
-        asker = Asker(database.path, *lent, frozenset(app.asking["approve"]), approval.asker(app))
-        asked = subagents.granted(database, self.definition.agents, asker)
-        return own.and_also(asked)._replace(agent_id=self.row["id"], agent=self.row["name"])
+    def build_toolset(self, app: App, database: Database, plan: TurnPlan) -> Toolset:
+        """Return the agent's tools, those of the flags, and its sub-agents."""
+        own_toolset = turn_tools.build_toolset(
+            app, database, _tool_permissions(self.definition), writable=not app.turn_flags["dry_run"]
+        )
+        inherited = (plan.call_options, plan.persist, plan.caller, plan.runtime, self.party.depth)
+        subagent_context = SubagentContext(
+            database.path, *inherited, frozenset(app.turn_flags["approve"]), approval.build_approval_prompt(app)
+        )
+        grants = subagents.subagent_grants(database, self.definition.agents, subagent_context)
+        return own_toolset.with_grants(grants)._replace(agent_id=self.row.id, agent_name=self.row.name)
 
 
-def chosen(app: App, database: Database, wishes: Wishes, chat: Row | None) -> Agent | None:
-    """Return the agent of ``agent run``, or that of the chat, or None for a chat with a model."""
-    row = _row(app, database, wishes.agent) if wishes.agent is not None else agents.of_chat(database, chat)
+def select_agent(app: App, database: Database, args: ChatArgs, chat: ChatRow | None) -> TurnAgent | None:
+    """Return the agent of ``agent run`` or of the chat; None for a chat with a model."""
+    row = (
+        _load_agent_row(app, database, args.agent) if args.agent is not None else agents.find_chat_agent(database, chat)
+    )
     if row is None:
         return None
-    if wishes.agent is None:
-        row = files.renewed(database, row, app.env, app.note_once, writable=not app.asking["dry_run"])
-    only_file = (
-        _definition(app, wishes.agent) if wishes.agent is not None and _is_only_read(app, wishes.agent) else None
+    if args.agent is None:
+        row = files.refresh_from_file(database, row, app.env, app.note_once, writable=not app.turn_flags["dry_run"])
+    file_definition = (
+        _read_definition(app, args.agent) if args.agent is not None and _is_dry_run_file(app, args.agent) else None
     )
-    definition = only_file or agents.definition_of(database, row)
-    session = rows.session_of_chat(database, chat["id"]) if chat else None
-    return _agent(app, database, row, definition, session, pairs(wishes.params, "-p"))
+    definition = file_definition or agents.definition_from_row(database, row)
+    session = rows.find_chat_session(database, chat.id) if chat else None
+    return _build_agent(app, database, row, definition, session, parse_pairs(args.params, "-p"))
 
 
-def chat_of(app: App, database: Database, wishes: Wishes) -> Row | None:
-    """Return the chat of the session that ``agent run`` goes on with; None for a new session."""
-    row = _row(app, database, str(wishes.agent))
-    session = _session(database, wishes, row)
-    return database.one("SELECT * FROM {chats} WHERE id = ?", (session["chat_id"],)) if session else None
+def find_session_chat(app: App, database: Database, args: ChatArgs) -> ChatRow | None:
+    """Return the chat of the session that ``agent run`` continues; None for a new session."""
+    row = _load_agent_row(app, database, str(args.agent))
+    session = _find_session(database, args, row)
+    return chats.find_by_id(database, session.chat_id) if session else None
 
 
-def _agent(
-    app: App, database: Database, row: Row, definition: Definition, session: Row | None, params: Mapping[str, Any]
-) -> Agent:
-    metadata: Mapping[str, Any] = pairs(app.asking["metadata"], "--metadata")
-    party = agents.party(database, row, definition, session, metadata=metadata)
+def _build_agent(
+    app: App,
+    database: Database,
+    row: AgentRow,
+    definition: Definition,
+    session: SessionRow | None,
+    params: Mapping[str, Any],
+) -> TurnAgent:
+    metadata: Mapping[str, Any] = parse_pairs(app.turn_flags["metadata"], "--metadata")
+    party = agents.build_context(database, row, definition, session, metadata=metadata)
     if session is not None:
-        last = rows.last_version(database, session["id"])
+        last = rows.last_agent_version(database, session.id)
         if last and last != party.version:
             app.note(
-                f'the agent "{row["name"]}" changed since the last turn of this session; '
-                f"see: llmctl agent session diff {session['id'][:8]}"
+                f'agent "{row.name}" changed since the last turn of this session; '
+                f"show changes: llmctl agent session diff {session.id[:8]}"
             )
-    return Agent(row, definition, party, params)
+    return TurnAgent(row, definition, party, params)
 
 
-def _row(app: App, database: Database, ref: str) -> Row:
-    writable = not app.asking["dry_run"]
-    if not files.is_file(ref):
-        return files.renewed(database, rows.get(database, ref), app.env, app.note_once, writable=writable)
-    definition = _definition(app, ref)
-    if _is_only_read(app, ref):
-        return rows.find_named(database, str(definition.name)) or {"id": new_id(), "name": definition.name}
-    return files.apply(database, definition, app.env, source=os.path.realpath(ref))
+def _load_agent_row(app: App, database: Database, ref: str) -> AgentRow:
+    writable = not app.turn_flags["dry_run"]
+    if not files.is_file_ref(ref):
+        return files.refresh_from_file(database, rows.get(database, ref), app.env, app.note_once, writable=writable)
+    definition = _read_definition(app, ref)
+    if _is_dry_run_file(app, ref):
+        return rows.find_by_name(database, str(definition.name)) or _unsaved_agent(str(definition.name))
+    return files.apply_definition(database, definition, app.env, source=os.path.realpath(ref))
 
 
-def _is_only_read(app: App, ref: str) -> bool:
-    """Tell whether a file is looked at, and nothing of it kept."""
-    return bool(app.asking["dry_run"]) and files.is_file(ref)
+def _unsaved_agent(name: str) -> AgentRow:
+    now = clock.now()
+    return AgentRow(id=new_id(), name=name, created_at=now, updated_at=now)
 
 
-def _definition(app: App, path: str) -> Definition:
-    return files.read(os.path.realpath(path), app.env)
+def _is_dry_run_file(app: App, ref: str) -> bool:
+    """Return whether the agent is a file in a dry run: it is read, but not stored."""
+    return bool(app.turn_flags["dry_run"]) and files.is_file_ref(ref)
 
 
-def _session(database: Database, wishes: Wishes, row: Row) -> Row | None:
-    if wishes.session:
-        session = rows.session(database, wishes.session)
-        agents.require_own(session, row, force=wishes.force)
+def _read_definition(app: App, path: str) -> Definition:
+    return files.read_definition(os.path.realpath(path), app.env)
+
+
+def _find_session(database: Database, args: ChatArgs, row: AgentRow) -> SessionRow | None:
+    if args.session:
+        session = rows.get_session(database, args.session)
+        agents.require_owner(session, row, force=args.force)
         return session
-    if wishes.name:
-        return _named(database, wishes.name, row, force=wishes.force)
-    if not wishes.continue_:
+    if args.name:
+        return _find_named_session(database, args.name, row, force=args.force)
+    if not args.continue_:
         return None
-    newest = rows.newest_session(database, row["id"])
+    newest = rows.find_newest_session(database, row.id)
     if newest is None:
         raise NotFoundError(
-            f'the agent "{row["name"]}" has no session to continue', hint=f"begin one: llmctl agent run {row['name']} …"
+            f'agent "{row.name}" has no session to continue', hint=f"start one: llmctl agent run {row.name}"
         )
     return newest
 
 
-def _named(database: Database, name: str, row: Row, *, force: bool) -> Row | None:
-    """Return the session whose chat has the name; None where there is no such chat: it begins."""
-    chat = lookup.by_name(database, name)
+def _find_named_session(database: Database, name: str, row: AgentRow, *, force: bool) -> SessionRow | None:
+    """Return the session whose chat has the name; None if there is no such chat yet."""
+    chat = chats.find_by_name(database, name)
     if chat is None:
         return None
-    session = rows.session_of_chat(database, chat["id"])
+    session = rows.find_chat_session(database, chat.id)
     if session is None:
-        raise UsageError(f'the chat "{name}" is with a model, not with an agent', hint="choose another name")
-    agents.require_own(session, row, force=force)
+        raise UsageError(f'chat "{name}" belongs to a model, not to an agent', hint="choose another name")
+    agents.require_owner(session, row, force=force)
     return session
 
 
-def _permissions(definition: Definition) -> dict[str, Any]:
-    return dict(map(toolset.parsed, definition.tools))
+def _tool_permissions(definition: Definition) -> dict[str, Any]:
+    return dict(map(toolset.parse_grant, definition.tools))

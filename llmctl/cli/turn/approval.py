@@ -1,4 +1,4 @@
-"""Asking the person at the terminal whether a tool may run, whatever stdin is. Elsewhere nobody is asked."""
+"""Ask the user on the terminal whether a tool may run, even if stdin is redirected."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from llmctl.core.errors import DeniedError
 
 if TYPE_CHECKING:
     from llmctl.cli.app import App
-    from llmctl.engine.tools.toolset import Question, Reply
+    from llmctl.engine.tools.toolset import ApprovalReply, ApprovalRequest
 
-_REPLIES: dict[str, Reply] = {
+_REPLIES: dict[str, ApprovalReply] = {
     "y": "once",
     "yes": "once",
     "once": "once",
@@ -31,33 +31,35 @@ _REPLIES: dict[str, Reply] = {
 _PROMPT = "Run it? [y]es once, [a]lways, [n]o, ne[v]er, [q]uit: "
 
 
-def asker(app: App) -> Callable[[Question], Reply] | None:
-    """Return what asks the person; None where stderr is no terminal or there is none to read from."""
+def build_approval_prompt(app: App) -> Callable[[ApprovalRequest], ApprovalReply] | None:
+    """Return a function that asks the user; None without a terminal for stderr or for reading."""
     if not app.io.stderr_tty:
         return None
-    one_at_a_time = Lock()  # agents that are asked side by side run in threads
+    lock = Lock()  # sub-agents run in parallel threads
 
-    def answered(question: Question) -> Reply:
-        with one_at_a_time:
-            return _ask(app, question)
+    def prompt(request: ApprovalRequest) -> ApprovalReply:
+        with lock:
+            return _prompt_until_answered(app, request)
 
     with suppress(OSError), open("/dev/tty"):
-        return answered
+        return prompt
     return None
 
 
-def _ask(app: App, question: Question) -> Reply:
-    """Show the whole call and ask until there is an answer. A terminal that is gone ends the run."""
-    who = f'the agent "{question.agent}"' if question.agent else "the model"
+def _prompt_until_answered(app: App, request: ApprovalRequest) -> ApprovalReply:
+    """Show the whole call and ask until there is a valid reply; end of input ends the run."""
+    who = f'agent "{request.agent}"' if request.agent else "the model"
     app.io.flush()
-    app.say_line(
-        f'{who} wants to run "{question.name}"' + (f" ({question.description})" if question.description else "")
+    app.write_stderr_line(
+        f'{who} wants to run "{request.name}"' + (f" ({request.description})" if request.description else "")
     )
-    app.io.say(f"  {safe_text(question.arguments)}\n")
+    app.io.write_stderr(f"  {safe_text(request.arguments)}\n")
     while True:
         answer = ask(app, _PROMPT)
-        if not answer:  # the end of input, or the return key: no answer is no permission
-            raise DeniedError("nobody answered", hint="the call still waits: llmctl tool pending", reason="stopped")
+        if not answer:  # end of input, or just Enter: no answer is no permission
+            raise DeniedError(
+                "tool call not approved", hint="it is still pending: llmctl tool pending", reason="stopped"
+            )
         reply = _REPLIES.get(answer.strip().lower())
         if reply:
             return reply

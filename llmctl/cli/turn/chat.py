@@ -1,4 +1,4 @@
-"""From the flags of ``chat`` to a turn, and from its events to the screen."""
+"""The ``chat`` command: turn flags into a turn and show its events. Also runs ``run`` and ``agent run``."""
 
 from __future__ import annotations
 
@@ -8,271 +8,275 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmctl.cli import files
+from llmctl.cli import atomic_write
 from llmctl.cli.app import App
-from llmctl.cli.console.terminal import ago
 from llmctl.cli.turn import input, options
 from llmctl.cli.turn import tools as turn_tools
-from llmctl.cli.turn.input import Wishes
-from llmctl.cli.turn.printer import Printer
+from llmctl.cli.turn.input import ChatArgs
+from llmctl.cli.turn.printer import TurnPrinter
 from llmctl.core.errors import InvalidOutputError, LlmctlError, UsageError
+from llmctl.core.humanize import format_age
 from llmctl.core.signals import Signalled
 from llmctl.core.stored_json import dumps, loads
 from llmctl.engine.chats import lookup
 from llmctl.engine.connections import target
-from llmctl.engine.turn import fallback, resume
-from llmctl.engine.turn.options import Ask, Keep, inherited
-from llmctl.engine.turn.plan import Plan
-from llmctl.engine.turn.result import Outcome
-from llmctl.engine.turn.turn import Turn
-from llmctl.store.database import Database, Row
-from llmctl.store.records import threads
-from llmctl.store.records.settings import chosen
+from llmctl.engine.turn import begin
+from llmctl.engine.turn.options import PersistOptions, TurnPlan, UserInput, apply_chat_defaults
+from llmctl.engine.turn.result import TurnResult
+from llmctl.engine.turn.turn import Turn, can_fall_back, fallback_plan
+from llmctl.store.database import Database
+from llmctl.store.records import chats, threads
+from llmctl.store.records.settings import list_changed
+from llmctl.store.records.types import ChatRow
 
 if TYPE_CHECKING:
-    from llmctl.cli.turn.agent import Agent
+    from llmctl.cli.turn.agent import TurnAgent
     from llmctl.cli.turn.prompt_files import PromptFile
 
-#: Verbs of ``chats`` that a hurried user may type behind ``chat``.
-_VERBS = ("list", "show", "new", "edit", "search", "rename", "fork", "render", "unlock", "delete")
+#: Subcommands of ``chats`` that are easily typed after ``chat`` by mistake.
+_CHATS_VERBS = ("list", "show", "new", "edit", "search", "rename", "fork", "render", "unlock", "delete")
 
 
-class Conversation:
+class ChatCommand:
     """One run of ``chat``."""
 
-    def __init__(self, app: App, wishes: Wishes) -> None:
+    def __init__(self, app: App, args: ChatArgs) -> None:
         self._app = app
-        self._file = _prompt_file(app, wishes)
-        self._wishes = wishes._replace(no_log=wishes.no_log or bool(self._file and self._file.definition.no_log))
-        self._check()
-        self._origin = app.origin()
-        self._outcome: Outcome | None = None
-        self.system = input.system_of(self._wishes)
+        self._prompt_file = _open_prompt_file(app, args)
+        self._args = args._replace(
+            no_log=args.no_log or bool(self._prompt_file and self._prompt_file.definition.no_log)
+        )
+        self._check_flags()
+        self._caller = app.caller_info()
+        self._result: TurnResult | None = None
+        self.system = input.read_system_prompt(self._args)
 
     def run(self) -> None:
-        """Ask once, or keep the conversation open."""
-        if self._app.asking["detach"]:
+        """Run one turn, or an interactive chat."""
+        if self._app.turn_flags["detach"]:
             self._detach()
             return
-        ask = input.ask(self._app, self._wishes, self._file, self.system)
-        self.system = ask.system
-        if not self._says_something(ask) and not (self._goes_on and self._is_unfinished()):
-            self._open()
+        user_input = input.read_input(self._app, self._args, self._prompt_file, self.system)
+        self.system = user_input.system
+        if not self._has_input(user_input) and not (self._is_continuation and self._has_unfinished_turn()):
+            self._open_repl()
             return
-        if self._app.asking["dry_run"]:
-            self._preview(ask)
+        if self._app.turn_flags["dry_run"]:
+            self._show_dry_run(user_input)
             return
-        self.turn(ask)
-        if self._wishes.interactive:
-            self._open()
+        self.run_turn(user_input)
+        if self._args.interactive:
+            self._open_repl()
 
     def _detach(self) -> None:
-        wishes = self._wishes
-        if wishes.no_log or wishes.interactive:
-            flag = "--no-log" if wishes.no_log else "--interactive"
-            raise UsageError(f'"--detach" and "{flag}" exclude each other')
-        if not wishes.words and not self._goes_on and self._app.io.stdin_tty:
-            raise UsageError("nothing to ask", hint="say it: llmctl chat --detach PROMPT")
-        from llmctl.cli import working
+        args = self._args
+        if args.no_log or args.interactive:
+            flag = "--no-log" if args.no_log else "--interactive"
+            raise UsageError(f"--detach and {flag} cannot be combined")
+        if not args.words and not self._is_continuation and self._app.io.stdin_tty:
+            raise UsageError("no prompt", hint='pass one: llmctl chat --detach "hello"')
+        from llmctl.cli import background
 
-        working.detach_self(self._app, wishes.name or "chat")
+        background.start_this_command(self._app, args.name or "chat")
 
-    def turn(self, ask: Ask, chat: Row | None = None) -> Outcome:
-        """Run one turn and show it; return what it came to. ``--fallback`` takes over where nothing was answered."""
+    def run_turn(self, user_input: UserInput, chat: ChatRow | None = None) -> TurnResult:
+        """Run one turn, show it and return its result. Models of ``--fallback`` are tried until one answers."""
         database = self._app.hub("create")
-        plan = self.plan(database, ask, chat)
-        printer = Printer(self._app, new_messages=bool(self._wishes.messages), has_tools=bool(plan.tools))
-        plan = replace(plan, on_idle=printer.flush)
-        for other in [target.resolve(database, ref, self._app.env) for ref in self._app.asking["fallback"]]:
-            turn = Turn(database, plan)
+        plan = self.build_plan(database, user_input, chat)
+        printer = TurnPrinter(self._app, new_messages=bool(self._args.messages), has_tools=bool(plan.tools))
+        for other in [target.resolve(database, ref, self._app.env) for ref in self._app.turn_flags["fallback"]]:
+            turn = Turn(database, plan, on_commit=printer.flush)
             try:
-                return self._shown(turn, printer, is_last=False)
+                return self._show_turn(turn, printer, is_last=False)
             except LlmctlError as error:
-                if not fallback.is_worth_it(error, turn.outcome):
+                if not can_fall_back(error, turn.result):
                     raise
-                self._app.note(f"{error.message}; going on with {other.connection or other.provider.name}")
-                plan = fallback.next_plan(database, plan, other, turn.outcome)
-        return self._shown(Turn(database, plan), printer)
+                self._app.note(f"{error.message}; falling back to {other.connection or other.provider.name}")
+                plan = fallback_plan(database, plan, other, turn.result)
+        return self._show_turn(Turn(database, plan, on_commit=printer.flush), printer)
 
-    def _shown(self, turn: Turn, printer: Printer, *, is_last: bool = True) -> Outcome:
-        self._outcome = turn.outcome
+    def _show_turn(self, turn: Turn, printer: TurnPrinter, *, is_last: bool = True) -> TurnResult:
+        self._result = turn.result
         try:
             with turn:
                 for event in turn.events():
                     printer.show(event)
-            printer.finish(turn.outcome)
+            printer.finish(turn.result)
         except LlmctlError as error:
-            error.chat_id, error.request_id = turn.outcome.chat_id or error.chat_id, turn.outcome.request_id
-            if is_last or not fallback.is_worth_it(error, turn.outcome):
-                self._show_failure(error, turn.outcome, printer)
+            error.chat_id, error.request_id = turn.result.chat_id or error.chat_id, turn.result.request_id
+            if is_last or not can_fall_back(error, turn.result):
+                self._show_failure(error, turn.result, printer)
             raise
         except Signalled as end:
-            printer.interrupted(turn.outcome, end.signum)
+            printer.finish_interrupted(turn.result, end.signum)
             raise
-        printer.usage(turn.outcome)
-        return turn.outcome
+        printer.print_usage(turn.result)
+        return turn.result
 
-    def _show_failure(self, error: LlmctlError, outcome: Outcome, printer: Printer) -> None:
+    def _show_failure(self, error: LlmctlError, result: TurnResult, printer: TurnPrinter) -> None:
         if not isinstance(error, InvalidOutputError) or self._app.format.kind == "jsonl":
-            printer.fail(outcome, error)
-        printer.usage(outcome)
+            printer.fail(result, error)
+        printer.print_usage(result)
 
-    def plan(self, database: Database, ask: Ask, chat: Row | None = None) -> Plan:
-        """Put together what a turn needs: what the flags say comes before what the chat keeps."""
-        chat = chat or self.chat(database)
-        agent = self._agent(database, chat)
+    def build_plan(self, database: Database, user_input: UserInput, chat: ChatRow | None = None) -> TurnPlan:
+        """Build the plan of a turn; flags override the settings of the chat."""
+        chat = chat or self.find_chat(database)
+        agent = self._select_agent(database, chat)
         if agent:
-            agent.fill_in(self._app)
-        settings = chosen(database)
-        manner = options.manner(self._app, settings)
-        keep = self._keep(database, settings)
-        kept = loads(chat["settings"], {}) if chat else {}
-        manner, keep = inherited(manner, keep, kept)
-        plan = Plan(
+            agent.apply_defaults(self._app)
+        settings = list_changed(database)
+        call = options.call_options(self._app, settings)
+        persist = self._persist_options(database, settings)
+        chat_settings = loads(chat.settings, {}) if chat else {}
+        call, persist = apply_chat_defaults(call, persist, chat_settings)
+        plan = TurnPlan(
             chat=chat,
-            target=self._target(database, chat, agent),
-            ask=agent.ask(ask) if agent else ask,
-            manner=agent.manner(manner) if agent else manner,
-            keep=keep,
-            origin=self._origin.limited(settings.get("audit.context")),
-            around=self._app.surroundings(),
-            party=agent.party if agent else None,
+            target=self._resolve_target(database, chat, agent),
+            input=agent.add_instructions(user_input) if agent else user_input,
+            call_options=agent.merge_call_options(call) if agent else call,
+            persist=persist,
+            caller=self._caller.restrict_to(settings.get("audit.context")),
+            runtime=self._app.runtime_env(),
+            agent=agent.party if agent else None,
         )
-        writable = not self._app.asking["dry_run"]
-        tools = agent.tools(self._app, database, plan) if agent else None
-        return replace(plan, tools=tools or turn_tools.tools(self._app, database, kept.get("tools"), writable=writable))
+        writable = not self._app.turn_flags["dry_run"]
+        tools = agent.build_toolset(self._app, database, plan) if agent else None
+        return replace(
+            plan,
+            tools=tools or turn_tools.build_toolset(self._app, database, chat_settings.get("tools"), writable=writable),
+        )
 
-    def _agent(self, database: Database, chat: Row | None) -> Agent | None:
-        if self._wishes.agent is None and (chat is None or chat["type"] != "agent"):
+    def _select_agent(self, database: Database, chat: ChatRow | None) -> TurnAgent | None:
+        if self._args.agent is None and (chat is None or chat.type != "agent"):
             return None
-        from llmctl.cli.turn import agent as turn_agent  # only for those who talk to one
+        from llmctl.cli.turn import agent as turn_agent  # only for agents
 
-        return turn_agent.chosen(self._app, database, self._wishes, chat)
+        return turn_agent.select_agent(self._app, database, self._args, chat)
 
-    def _check(self) -> None:
-        wishes = self._wishes
-        chosen = [flag for flag, given in (("-c", wishes.continue_), ("--chat", wishes.chat)) if given]
-        if wishes.name and chosen:
-            raise UsageError(f'"--name" and "{chosen[0]}" exclude each other')
-        if wishes.system is not None and wishes.system_file:
-            raise UsageError('"--system" and "--system-file" exclude each other')
-        words = wishes.words
+    def _check_flags(self) -> None:
+        args = self._args
+        chat_flags = [flag for flag, value in (("-c", args.continue_), ("--chat", args.chat)) if value]
+        if args.name and chat_flags:
+            raise UsageError(f"--name and {chat_flags[0]} cannot be combined")
+        if args.system is not None and args.system_file:
+            raise UsageError("--system and --system-file cannot be combined")
+        words = args.words
         if (
-            not self._file
+            not self._prompt_file
             and len(words) == 2
-            and words[0] in _VERBS
+            and words[0] in _CHATS_VERBS
             and " " not in words[1]
             and "--" not in self._app.arguments
         ):
-            verb, what = words
+            verb, ref = words
             raise UsageError(
-                f'"chat {verb} {what}" may be a prompt or a command',
-                hint=f"a command: llmctl chats {verb} {what}; a prompt: llmctl chat -- {verb} {what}",
+                f'"chat {verb} {ref}" is ambiguous: a prompt or a command',
+                hint=f"command: llmctl chats {verb} {ref}; prompt: llmctl chat -- {verb} {ref}",
             )
-        named = {"--chat": wishes.chat, "--name": wishes.name}
-        named |= {f"--{flag}": self._app.asking[flag] for flag in ("model", "connection", "output")}
-        if empty := [flag for flag, value in named.items() if value == ""]:
-            raise UsageError(f'"{empty[0]}" is empty', hint="is the variable that it comes from set?")
-        if output := self._app.asking["output"]:
-            files.check_place(output)
+        values = {"--chat": args.chat, "--name": args.name}
+        values |= {f"--{flag}": self._app.turn_flags[flag] for flag in ("model", "connection", "output")}
+        if empty := [flag for flag, value in values.items() if value == ""]:
+            raise UsageError(f"{empty[0]} must not be empty", hint="check that the variable it comes from is set")
+        if output := self._app.turn_flags["output"]:
+            atomic_write.require_writable_path(output)
 
     @property
-    def _goes_on(self) -> bool:
-        wishes = self._wishes
-        named = wishes.chat or wishes.name or wishes.session
-        return bool(wishes.continue_ or named or (not wishes.agent and self._app.env.get("LLMCTL_CHAT")))
+    def _is_continuation(self) -> bool:
+        args = self._args
+        ref = args.chat or args.name or args.session
+        return bool(args.continue_ or ref or (not args.agent and self._app.env.get("LLMCTL_CHAT")))
 
-    def _says_something(self, ask: Ask) -> bool:
-        return bool(ask.prompt or ask.files or ask.messages)
+    def _has_input(self, user_input: UserInput) -> bool:
+        return bool(user_input.prompt or user_input.files or user_input.messages)
 
-    def _is_unfinished(self) -> bool:
+    def _has_unfinished_turn(self) -> bool:
         database = self._app.hub("create")
-        chat = self.chat(database, announce=False)
-        thread = threads.of_chat(database, chat["id"]) if chat else None
-        return thread is not None and resume.find(database, thread["id"]) is not None
+        chat = self.find_chat(database, announce=False)
+        thread = threads.find_for_chat(database, chat.id) if chat else None
+        return thread is not None and begin.find_unfinished(database, thread.id) is not None
 
-    def _open(self) -> None:
-        """Open the conversation on a terminal; elsewhere there is nothing to do."""
+    def _open_repl(self) -> None:
+        """Start an interactive chat; raises UsageError without a terminal, unless ``--interactive``."""
         io = self._app.io
-        if not (io.stdin_tty and io.stdout_tty) and not self._wishes.interactive:
-            what = "nothing is unfinished in this chat" if self._goes_on else "no prompt"
-            raise UsageError(what, hint='say something: llmctl chat "..." (or pipe it in)', reason="no_prompt")
-        from llmctl.cli.turn.repl import Session
+        if not (io.stdin_tty and io.stdout_tty) and not self._args.interactive:
+            message = "no prompt, and this chat has no unfinished turn" if self._is_continuation else "no prompt"
+            raise UsageError(message, hint='pass a prompt: llmctl chat "hello", or pipe it in', reason="no_prompt")
+        from llmctl.cli.turn.repl import ReplSession
 
-        Session(self._app, self).run()
+        ReplSession(self._app, self).run()
 
-    def _preview(self, ask: Ask) -> None:
-        from llmctl.engine.turn.dry_run import preview
+    def _show_dry_run(self, user_input: UserInput) -> None:
+        from llmctl.engine.dry_run import preview_request
 
         exists = self._app.hub_path != ":memory:" and os.path.exists(self._app.hub_path)
         if not exists:
             self._app.db = ":memory:"
-        found = preview(*self._plan_for_preview(ask))
+        request = preview_request(*self._plan_dry_run(user_input))
         document = {
-            "method": found.method,
-            "url": found.url,
-            "headers": found.headers,
-            "body": json.loads(found.body) if found.body else None,
+            "method": request.method,
+            "url": request.url,
+            "headers": request.headers,
+            "body": json.loads(request.body) if request.body else None,
         }
         if self._app.format.is_json:
             self._app.io.write(dumps(document) + "\n")
             return
-        lines = [f"{found.method} {found.url}", *(f"{name}: {value}" for name, value in found.headers.items())]
+        lines = [f"{request.method} {request.url}", *(f"{name}: {value}" for name, value in request.headers.items())]
         body = json.dumps(document["body"], indent=2, ensure_ascii=False)
         self._app.io.write("\n".join(lines) + f"\n\n{body}\n")
 
-    def _plan_for_preview(self, ask: Ask) -> tuple[Database, Plan]:
+    def _plan_dry_run(self, user_input: UserInput) -> tuple[Database, TurnPlan]:
         database = self._app.hub("create" if self._app.db == ":memory:" else "read")
-        return database, self.plan(database, ask)
+        return database, self.build_plan(database, user_input)
 
-    def chat(self, database: Database, *, announce: bool = True) -> Row | None:
-        """Return the chat to go on with, or None for a new one."""
-        wishes = self._wishes
-        if wishes.agent is not None:
+    def find_chat(self, database: Database, *, announce: bool = True) -> ChatRow | None:
+        """Return the chat to continue, or None for a new one."""
+        args = self._args
+        if args.agent is not None:
             from llmctl.cli.turn import agent as turn_agent
 
-            return turn_agent.chat_of(self._app, database, wishes)
-        if wishes.chat:
-            return lookup.by_reference(database, wishes.chat)
-        if wishes.name:
-            return lookup.by_name(database, wishes.name)
-        if not wishes.continue_:
+            return turn_agent.find_session_chat(self._app, database, args)
+        if args.chat:
+            return lookup.get_chat(database, args.chat)
+        if args.name:
+            return chats.find_by_name(database, args.name)
+        if not args.continue_:
             ref = self._app.env.get("LLMCTL_CHAT")
-            return lookup.by_reference(database, ref) if ref else None
-        chat = lookup.newest_like(database, self._origin)
+            return lookup.get_chat(database, ref) if ref else None
+        chat = lookup.get_last_chat(database, self._caller)
         if announce:
-            turns = lookup.turns(database, chat)
-            when = ago(chat["last_turn_at"])
+            turns = chats.count_turns(database, chat.id)
+            when = format_age(str(chat.last_turn_at))
             plural = "" if turns == 1 else "s"
-            self._app.note(f'continuing "{chat["name"] or chat["id"][:8]}", {turns} turn{plural}, {when}')
+            self._app.note(f'continuing "{chat.name or chat.id[:8]}", {turns} turn{plural}, {when}')
         return chat
 
-    def last_chat(self, database: Database, chat: Row | None) -> Row | None:
-        """Return the chat of the last turn as it is now, so that the next one goes on with it."""
-        chat_id = self._outcome.chat_id if self._outcome else None
-        chat_id = chat_id or (chat["id"] if chat else None)
-        return lookup.by_reference(database, chat_id) if chat_id else None
+    def reload_chat(self, database: Database, chat: ChatRow | None) -> ChatRow | None:
+        """Return the current row of the last turn's chat, for the next turn."""
+        chat_id = self._result.chat_id if self._result else None
+        chat_id = chat_id or (chat.id if chat else None)
+        return lookup.get_chat(database, chat_id) if chat_id else None
 
-    def _keep(self, database: Database, settings: Mapping[str, Any]) -> Keep:
+    def _persist_options(self, database: Database, settings: Mapping[str, Any]) -> PersistOptions:
         custom = database.fields.get("chats", {})
-        return options.keep(self._app, custom, settings, name=self._wishes.name, log=not self._wishes.no_log)
+        return options.persist_options(self._app, custom, settings, name=self._args.name, log=not self._args.no_log)
 
-    def _target(self, database: Database, chat: Row | None, agent: Agent | None) -> target.Target:
-        """Return what to talk to: flag, then the chat's own, then environment and settings."""
-        model, connection = self._app.asking["model"], self._app.asking["connection"]
+    def _resolve_target(self, database: Database, chat: ChatRow | None, agent: TurnAgent | None) -> target.Target:
+        """Return the target: from flags, then the agent or chat, then the environment and settings."""
+        model, connection = self._app.turn_flags["model"], self._app.turn_flags["connection"]
         if connection:
-            return target.with_model(target.of_connection(database, connection, self._app.env), model)
+            return target.with_model(target.for_connection(database, connection, self._app.env), model)
         if model:
             return target.resolve(database, model, self._app.env)
         if agent:
-            return agent.target(self._app, database)
-        own = target.of_chat(database, chat, self._app.env) if chat else None
-        return own or target.resolve(database, None, self._app.env)
+            return agent.resolve_target(self._app, database)
+        chat_target = target.for_chat(database, chat, self._app.env) if chat else None
+        return chat_target or target.resolve(database, None, self._app.env)
 
 
-def _prompt_file(app: App, wishes: Wishes) -> PromptFile | None:
-    if wishes.agent is not None or (wishes.file is None and wishes.template is None and not wishes.params):
+def _open_prompt_file(app: App, args: ChatArgs) -> PromptFile | None:
+    if args.agent is not None or (args.file is None and args.template is None and not args.params):
         return None
-    from llmctl.cli.turn import prompt_files  # only for those who have one
+    from llmctl.cli.turn import prompt_files  # only for prompt files
 
-    return prompt_files.opened(app, wishes.file, wishes.template, wishes.params)
+    return prompt_files.open_prompt_file(app, args.file, args.template, args.params)

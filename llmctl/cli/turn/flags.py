@@ -1,4 +1,4 @@
-"""The flags that ``chat``, ``run`` and ``agent run`` share, as typer's own options. Their values land in the app."""
+"""The flags shared by ``chat``, ``run`` and ``agent run``, as typer options. Their values go to ``app.turn_flags``."""
 
 from __future__ import annotations
 
@@ -7,92 +7,153 @@ from typing import Any, TypeVar
 
 from typer.core import TyperOption
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from llmctl.cli.app import App
+from llmctl.cli.global_flags import HelpPanel
 
-#: Attribute of a command's function that says that it takes these flags.
-FLAGS = "__asking__"
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
+
+#: Attribute of a command function that takes these flags.
+TURN_FLAGS_ATTRIBUTE = "__turn_flags__"
 
 
-def asking(command: Command) -> Command:
-    """Give a command the flags of this module; their values land in ``app.asking``."""
-    command.__dict__[FLAGS] = True
+def with_turn_flags(command: CommandFunction) -> CommandFunction:
+    """Add the flags of this module to a command; their values go to ``app.turn_flags``."""
+    command.__dict__[TURN_FLAGS_ATTRIBUTE] = True
     return command
 
 
-def asking_options() -> list[TyperOption]:
-    """Return the flags as typer's own options."""
+def turn_options() -> list[TyperOption]:
+    """Return the flags as typer options, grouped by help panel."""
+    panels = {
+        HelpPanel.INPUT: _input_options(),
+        HelpPanel.MODEL: _model_options(),
+        HelpPanel.OUTPUT: _output_options(),
+        HelpPanel.TOOLS: _tool_options(),
+        HelpPanel.CONVERSATION: _conversation_options(),
+        HelpPanel.LIMITS: _limit_options(),
+        HelpPanel.STORAGE: _storage_options(),
+    }
+    for panel, options in panels.items():
+        for option in options:
+            option.rich_help_panel = panel
+    return [option for options in panels.values() for option in options]
+
+
+def _input_options() -> list[TyperOption]:
     return [
-        text("model", "-m", "REF", "Connection, CONNECTION:MODEL, alias or model."),
-        text("connection", None, "NAME", "Connection to use."),
-        many("attach", "-a", "PATH|URL|-", "File to send along."),
-        many("tool", "-T", "NAME[:PERMISSION]", "Tool that the model may use: automatic, user-permitted or denied."),
-        many("approve", None, "NAME", "Let this tool run without asking, for this turn."),
-        many("option", "-o", "K=V", "Option of the model, such as temperature=0.2."),
-        text("thinking", None, "EFFORT", "none, low, medium, high or a number of tokens."),
-        flag("show_thinking", None, "Print the thinking to stderr."),
-        text("schema", None, "FILE|JSON|DSL", "JSON Schema of the answer, such as 'name, age int, tags [str]'."),
-        text("fix", None, "N", "Send an answer that does not meet the schema back, N times at most.", int),
-        flag("extract", "-x", "Print the first fenced block alone."),
-        flag("no_stream", None, "Ask for the whole answer at once."),
-        text("output", None, "FILE", "Write the answer to a file, whole or not at all."),
-        flag("usage", "-u", "Print tokens, cost and time to stderr."),
-        many("metadata", None, "K=V|K:=JSON", "Keep this with the chat; a custom column is filled."),
-        many("field", None, "K=V", "Fill a custom column of the chat."),
-        many("reference", None, "K=ID", "Point from the chat to another record."),
-        text("tag", None, "T", "Mark the requests of this turn."),
-        text("no_persist", None, "KINDS", "Drop at the end: tool-calls, requests, network, streams."),
-        flag("rollback", None, "Remove a broken answer even if some text came."),
-        text("history", None, "N", "Send the last N turns only.", int),
-        text("max_steps", None, "N", "Stop after so many calls to the model. [20]", int),
-        text("max_cost", None, "USD", "Send nothing that may make all this cost more.", float),
-        text("timeout", None, "S", "Seconds for the whole turn.", float),
-        text("retries", None, "N", "Attempts after a failed one. [2]", int),
-        many("fallback", None, "REF", "Ask this one where the other cannot be reached or paid."),
-        text("wait", None, "S", "Seconds to wait for another job on the chat.", float),
-        _stdin(),
-        flag("dry_run", None, "Print the request without its key; send nothing."),
-        flag("detach", None, "Leave the turn to a job of its own and print its id."),
+        repeatable_option("attach", "-a", "PATH|URL|-", "File or URL to attach; - attaches stdin. Repeatable."),
+        _stdin_option(),
     ]
 
 
-def text(name: str, short: str | None, metavar: str, help: str, kind: type = str) -> TyperOption:
+def _model_options() -> list[TyperOption]:
+    return [
+        value_option("model", "-m", "REF", "Model to use: MODEL, CONNECTION:MODEL, a connection or an alias."),
+        value_option("connection", None, "NAME", "Connection to use."),
+        repeatable_option("option", "-o", "K=V", "Model option, such as temperature=0.2. Repeatable."),
+        value_option("thinking", None, "EFFORT", "Thinking effort: none, low, medium, high or a number of tokens."),
+        repeatable_option("fallback", None, "REF", "Model to try if this one is unavailable or unpaid. Repeatable."),
+    ]
+
+
+def _output_options() -> list[TyperOption]:
+    return [
+        value_option("schema", None, "FILE|JSON|DSL", "Require JSON of this schema, such as 'name, age int'."),
+        value_option("fix", None, "N", "Ask the model up to N times to correct invalid JSON.", int),
+        switch_option("extract", "-x", "Print only the first fenced code block."),
+        switch_option("show_thinking", None, "Print the model's thinking to stderr."),
+        switch_option("no_stream", None, "Request the whole answer at once."),
+        value_option("output", None, "FILE", "Write the answer to FILE when it is complete."),
+        switch_option("usage", "-u", "Print tokens, cost and time to stderr."),
+        switch_option("dry_run", None, "Print the request without the API key; send nothing."),
+        switch_option("detach", None, "Run in the background; print the job id."),
+    ]
+
+
+def _tool_options() -> list[TyperOption]:
+    return [
+        repeatable_option(
+            "tool", "-T", "NAME[:PERMISSION]", "Tool to offer: automatic, user-permitted or denied. Repeatable."
+        ),
+        repeatable_option("approve", None, "NAME", "Run this tool without asking, in this command. Repeatable."),
+    ]
+
+
+def _conversation_options() -> list[TyperOption]:
+    return [value_option("history", None, "N", "Send only the last N turns.", int)]
+
+
+def _limit_options() -> list[TyperOption]:
+    return [
+        value_option("max_steps", None, "N", "Maximum number of model calls in this turn. [20]", int),
+        value_option("max_cost", None, "USD", "Refuse any request that could push the total above USD.", float),
+        value_option("timeout", None, "SECONDS", "Time limit for the whole turn.", float),
+        value_option("retries", None, "N", "Retries after a failed attempt. [2]", int),
+        value_option("wait", None, "SECONDS", "How long to wait for another process to release the chat.", float),
+    ]
+
+
+def _storage_options() -> list[TyperOption]:
+    return [
+        repeatable_option("metadata", None, "K=V|K:=JSON", "Attach metadata to the chat, or fill that custom column."),
+        repeatable_option("field", None, "K=V", "Fill a custom column of the chat. Repeatable."),
+        repeatable_option("reference", None, "K=ID", "Link the chat to another record. Repeatable."),
+        value_option("tag", None, "TEXT", "Tag the requests of this turn."),
+        value_option("no_persist", None, "KINDS", "Delete afterwards: tool-calls, requests, network, streams."),
+        switch_option("rollback", None, "Discard an incomplete answer instead of keeping its text."),
+    ]
+
+
+def value_option(name: str, short: str | None, metavar: str, help: str, kind: type = str) -> TyperOption:
     """Return a flag with one value."""
     return _option(name, short, metavar=metavar, help=help, type=kind)
 
 
-def many(name: str, short: str | None, metavar: str, help: str) -> TyperOption:
-    """Return a flag that may be given again."""
+def repeatable_option(name: str, short: str | None, metavar: str, help: str) -> TyperOption:
+    """Return a flag that may be repeated."""
     return _option(name, short, metavar=metavar, help=help, type=str, multiple=True)
 
 
-def flag(name: str, short: str | None, help: str) -> TyperOption:
+def switch_option(name: str, short: str | None, help: str) -> TyperOption:
     """Return a flag without a value."""
     return _option(name, short, help=help, is_flag=True, default=False)
 
 
-def _stdin() -> TyperOption:
+def _stdin_option() -> TyperOption:
     return TyperOption(
         param_decls=["stdin", "--stdin/--no-stdin"],
         default=None,
         is_flag=True,
         expose_value=False,
-        callback=_keep_value,
-        help="Read standard input, or never touch it.",
+        callback=_store_value,
+        help="Read stdin, or never read it. [automatic]",
     )
 
 
 def _option(name: str, short: str | None, **more: Any) -> TyperOption:
     declarations = [name, f"--{name.replace('_', '-')}", *([short] if short else [])]
-    return TyperOption(param_decls=declarations, expose_value=False, callback=_keep_value, **more)
+    return TyperOption(param_decls=declarations, expose_value=False, callback=_store_value, **more)
 
 
-def _keep_value(ctx: Any, option: Any, value: Any) -> None:
-    ctx.obj.asking[option.name] = list(value) if isinstance(value, list | tuple) else value
+def _store_value(ctx: Any, option: Any, value: Any) -> None:
+    ctx.obj.turn_flags[option.name] = list(value) if isinstance(value, list | tuple) else value
 
 
-def defaults() -> dict[str, Any]:
-    """Return the values of these flags where none is given."""
+def default_turn_flags() -> dict[str, Any]:
+    """Return the values of these flags when none is given."""
     return {
         str(option.name): [] if option.multiple else False if option.is_flag and option.name != "stdin" else None
-        for option in asking_options()
+        for option in turn_options()
     }
+
+
+def continue_turn(app: App, chat_id: str, *, detach: bool = False) -> None:
+    """Resume the unfinished turn of a chat, like ``llmctl chat --chat REF``; ``detach`` runs it as a background job."""
+    if detach:
+        from llmctl.cli import background
+
+        words = [*background.SELF_COMMAND, "--db", app.hub_path, "chat", "--chat", chat_id, "--no-stdin"]
+        background.start_job(app, background.parse_command(app, words, "chat"))
+        return
+    app.turn_flags = {**default_turn_flags(), "stdin": False}
+    app.run_chat(chat=chat_id)

@@ -1,24 +1,25 @@
-"""What the command line says to the model: words, standard input, files, messages, a prompt file."""
+"""Read the input of a turn: prompt, standard input, attachments, ``--messages`` and system prompt."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmctl.cli import stdin
 from llmctl.cli.app import App
-from llmctl.cli.turn import attach
-from llmctl.cli.turn.messages_arg import parsed_messages
-from llmctl.core.errors import NotFoundError
-from llmctl.core.messages import Message
-from llmctl.engine.chats.attach_files import file_of, read_file
-from llmctl.engine.turn.options import Ask
+from llmctl.core.errors import UsageError
+from llmctl.core.messages import Message, Part, Text, ToolCall, ToolResult
+from llmctl.core.stored_json import dumps
+from llmctl.core.text_files import read_text_file
+from llmctl.engine.chats.attachments import attachment_from_bytes, read_attachment
+from llmctl.engine.turn.options import UserInput
 
 if TYPE_CHECKING:
     from llmctl.cli.turn.prompt_files import PromptFile
 
 
-class Wishes(NamedTuple):
-    """The flags of ``chat`` alone."""
+class ChatArgs(NamedTuple):
+    """The arguments of ``chat``, ``run`` and ``agent run`` besides the shared turn flags."""
 
     words: tuple[str, ...] = ()
     continue_: bool = False
@@ -29,49 +30,97 @@ class Wishes(NamedTuple):
     interactive: bool = False
     no_log: bool = False
     messages: str | None = None
-    #: A prompt file by its path or its name, and values for it.
+    #: A prompt file by path or by name, and its parameters.
     file: str | None = None
     template: str | None = None
     params: tuple[str, ...] = ()
-    #: An agent by its REF or its file, and the session to go on with.
+    #: An agent by REF or by file, and the session to continue.
     agent: str | None = None
     session: str | None = None
     force: bool = False
 
 
-def ask(app: App, wishes: Wishes, file: PromptFile | None, system: str | None) -> Ask:
-    """Read what is said. ``system`` goes before the system prompt of the file."""
-    names, from_stdin = attach.files(app)
-    attached = tuple(read_file(name) for name in names)
+def read_input(app: App, args: ChatArgs, file: PromptFile | None, system: str | None) -> UserInput:
+    """Read the input. ``system`` overrides the system prompt of the prompt file."""
+    names, from_stdin = split_attachments(app)
+    files = tuple(read_attachment(name) for name in names)
     if from_stdin:
-        attached = (*attached, file_of(stdin.read_bytes(app.io, app.note)))
-    takes_stdin = False if from_stdin or wishes.messages == "-" else app.asking["stdin"]
+        files = (*files, attachment_from_bytes(stdin.read_bytes(app.io, app.note)))
+    use_stdin = False if from_stdin or args.messages == "-" else app.turn_flags["stdin"]
     if file:
-        own, prompt = file.rendered(wishes.words, takes_stdin)
-        system = own if system is None else system
+        file_system, prompt = file.render(args.words, use_stdin)
+        system = file_system if system is None else system
     else:
-        prompt = stdin.read_prompt(wishes.words, io=app.io, env=app.env, note=app.note, stdin=takes_stdin)
-    return Ask(prompt=prompt, files=attached, system=system, messages=_messages(app, wishes.messages))
+        prompt = stdin.read_prompt(args.words, io=app.io, env=app.env, note=app.note, stdin=use_stdin)
+    return UserInput(prompt=prompt, files=files, system=system, messages=_read_messages(app, args.messages))
 
 
-def system_of(wishes: Wishes) -> str | None:
-    """Return the system prompt of the flags; raises NotFoundError for a file that cannot be read."""
-    return _text_of(wishes.system_file).rstrip("\n") if wishes.system_file else wishes.system
+def read_system_prompt(args: ChatArgs) -> str | None:
+    """Return the system prompt from the flags; raises NotFoundError for an unreadable file."""
+    return read_text_file(args.system_file).rstrip("\n") if args.system_file else args.system
 
 
-def _messages(app: App, source: str | None) -> tuple[Message, ...]:
+def _read_messages(app: App, source: str | None) -> tuple[Message, ...]:
     if not source:
         return ()
-    return parsed_messages(stdin.read_text(app.io, app.note) if source == "-" else _text_of(source), source)
+    return parse_messages(stdin.read_text(app.io, app.note) if source == "-" else read_text_file(source), source)
 
 
-def _text_of(path: str) -> str:
+def split_attachments(app: App) -> tuple[tuple[str, ...], bool]:
+    """Return the paths and URLs of ``--attach`` and whether ``-`` (stdin) is among them."""
+    names = tuple(app.turn_flags["attach"])
+    return tuple(name for name in names if name != "-"), "-" in names
+
+
+_MESSAGES_HINT = 'such as [{"role": "user", "content": "hello"}]'
+
+
+def parse_messages(text: str, source: str) -> tuple[Message, ...]:
+    """Parse a JSON array of messages in OpenAI's Chat Completions format, for ``--messages``.
+
+    Raises UsageError for anything else, or if the last message is not from the user or a tool.
+    """
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFoundError(f'cannot read "{path}": {_why(error)}') from error
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f'"{source}" is not valid JSON: {error}') from error
+    if not isinstance(items, list) or not items:
+        raise UsageError(f'"{source}" must be a non-empty JSON array of messages', hint=_MESSAGES_HINT)
+    names: dict[str, str] = {}
+    messages = tuple(_parse_message(item, source, names) for item in items)
+    if messages[-1].role not in ("user", "tool"):
+        raise UsageError(f'the last message in "{source}" must be from user or tool, got "{messages[-1].role}"')
+    return messages
 
 
-def _why(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"
+def _parse_message(item: Any, source: str, names: dict[str, str]) -> Message:
+    role = item.get("role") if isinstance(item, dict) else None
+    content = _parse_content(item.get("content")) if isinstance(item, dict) else None
+    match role:
+        case "system" | "developer" if content is not None:
+            return Message.from_text("system", content)
+        case "user" if content:
+            return Message.from_text("user", content)
+        case "tool" if content is not None and isinstance(call_id := item.get("tool_call_id"), str):
+            return Message("tool", (ToolResult(call_id, names.get(call_id, ""), content),))
+        case "assistant" if parts := _parse_assistant_parts(item, content, names):
+            return Message("assistant", parts)
+    raise UsageError(f'invalid message in "{source}": {dumps(item)[:80]}', hint=_MESSAGES_HINT)
+
+
+def _parse_assistant_parts(item: dict[str, Any], content: str | None, names: dict[str, str]) -> tuple[Part, ...]:
+    parts: list[Part] = [Text(content)] if content else []
+    for call in item.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict) and isinstance(call.get("id"), str) and isinstance(function.get("name"), str):
+            names[call["id"]] = function["name"]
+            parts.append(ToolCall(call["id"], function["name"], str(function.get("arguments") or "{}")))
+    return tuple(parts)
+
+
+def _parse_content(content: Any) -> str | None:
+    """Return the text of a message; None if it has none or contains anything but text."""
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        return "".join(map(str, texts)) if len(texts) == len(content) else None
+    return content if isinstance(content, str) else None

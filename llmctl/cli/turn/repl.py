@@ -1,4 +1,4 @@
-"""A conversation that stays open: one turn a line, and commands that begin with a slash."""
+"""The interactive chat: one turn per line, and commands that start with a slash."""
 
 from __future__ import annotations
 
@@ -9,171 +9,174 @@ from typing import TYPE_CHECKING
 from llmctl.cli.app import App
 from llmctl.core.errors import LlmctlError, StorageError, UsageError
 from llmctl.core.messages import Message
-from llmctl.core.signals import Signalled, handle
-from llmctl.engine.chats import rewind
+from llmctl.core.signals import Signalled, handle_signal
+from llmctl.engine.chats import fork
 from llmctl.engine.connections import target
-from llmctl.engine.turn.options import Ask
-from llmctl.store.database import Row
+from llmctl.engine.turn.options import UserInput
+from llmctl.store.records.types import ChatRow
 
 if TYPE_CHECKING:
-    from llmctl.cli.turn.chat import Conversation
+    from llmctl.cli.turn.chat import ChatCommand
 
 _PROMPT = "> "
-_MORE = "… "
+_CONTINUATION_PROMPT = "… "
 
 
-class Session:
-    """The loop of ``llmctl chat`` on a terminal. Ctrl-C stops an answer, Ctrl-D leaves."""
+class ReplSession:
+    """The read-eval-print loop of ``llmctl chat``. Ctrl-C stops an answer, Ctrl-D exits."""
 
-    def __init__(self, app: App, conversation: Conversation) -> None:
+    def __init__(self, app: App, command: ChatCommand) -> None:
         self._app = app
-        self._conversation = conversation
-        self._chat: Row | None = None
-        self._memory: list[Message] = []
-        self._system: str | None = conversation.system
+        self._chat_command = command
+        self._chat: ChatRow | None = None
+        self._unsaved_messages: list[Message] = []
+        self._system: str | None = command.system
         self._commands: dict[str, tuple[str, Callable[[str], bool]]] = {
-            "help": ("show these commands", self._help),
-            "exit": ("leave (also Ctrl-D)", lambda _: False),
-            "quit": ("leave", lambda _: False),
-            "model": ("show or change the model: /model REF", self._model),
-            "system": ("show or change the system prompt: /system TEXT", self._system_prompt),
-            "undo": ("go back before your last message, in a fork", self._undo),
-            "retry": ("ask your last message again, in a fork", self._retry),
-            "stats": ("show tokens and time of this chat", self._stats),
+            "help": ("show these commands", self._show_help),
+            "exit": ("exit (also Ctrl-D)", lambda _: False),
+            "quit": ("exit", lambda _: False),
+            "model": ("show or change the model: /model REF", self._change_model),
+            "system": ("show or change the system prompt: /system TEXT", self._change_system_prompt),
+            "undo": ("fork the chat before your last message", self._undo),
+            "retry": ("send your last message again, in a fork", self._retry),
+            "stats": ("show tokens, cost and time of this chat", self._show_stats),
             "chat": ("show the chat's id and name", self._show_chat),
         }
 
     def run(self) -> None:
-        """Read, ask, show; until the user leaves."""
-        with_history(self._app)
+        """Read lines and handle them until the user exits."""
+        enable_history(self._app)
         database = self._app.hub("create")
-        self._chat = self._conversation.last_chat(database, None) or self._conversation.chat(database)
-        self._say("/help shows the commands, Ctrl-D leaves")
-        going = True
-        while going:
+        self._chat = self._chat_command.reload_chat(database, None) or self._chat_command.find_chat(database)
+        self._note("type /help for commands, Ctrl-D to exit")
+        is_running = True
+        while is_running:
             try:
-                line = self._read()
+                line = self._read_line()
             except EOFError:
-                self._app.io.say("\n")
+                self._app.io.write_stderr("\n")
                 return
             except Signalled as signalled:
-                self._survive(signalled)
+                self._handle_signal(signalled)
                 continue
-            going = self._do(line)
+            is_running = self._handle_line(line)
 
-    def _do(self, line: str) -> bool:
-        """Do what a line says; return whether the conversation goes on. Errors are shown and survived."""
+    def _handle_line(self, line: str) -> bool:
+        """Handle a line; return whether to continue. Errors are shown and do not end the chat."""
         try:
             if line.startswith("/") and not line.startswith("//"):
-                return self._command(line)
+                return self._run_command(line)
             if line.strip():
-                self._turn(Ask(prompt=line.removeprefix("/") if line.startswith("//") else line))
+                self._run_turn(UserInput(prompt=line.removeprefix("/") if line.startswith("//") else line))
         except LlmctlError as error:
             hint = f"\nhint: {error.hint}" if error.hint else ""
-            self._say(f"{error.message}{hint}")
+            self._note(f"{error.message}{hint}")
         except Signalled as signalled:
-            self._survive(signalled)
+            self._handle_signal(signalled)
         return True
 
-    def _turn(self, ask: Ask) -> None:
+    def _run_turn(self, user_input: UserInput) -> None:
         if self._system is not None:
-            ask = ask._replace(system=self._system)
+            user_input = user_input._replace(system=self._system)
         try:
-            outcome = self._conversation.turn(ask._replace(messages=tuple(self._memory)), self._chat)
-            if outcome.chat_id is None:  # nothing is kept: the conversation is remembered here
-                self._memory += [*ask.spoken(), *outcome.new_messages]
+            with_history = user_input._replace(messages=tuple(self._unsaved_messages))
+            result = self._chat_command.run_turn(with_history, self._chat)
+            if result.chat_id is None:  # nothing is stored: keep the conversation here
+                self._unsaved_messages += [*user_input.to_messages(), *result.new_messages]
         except StorageError:
-            self._app.close()  # opening the hub again takes in what it did not take
+            self._app.close()  # reopening the hub replays the writes that failed
             raise
         finally:
             self._system = None
-            self._chat = self._conversation.last_chat(self._app.hub("read"), self._chat)
+            self._chat = self._chat_command.reload_chat(self._app.hub("read"), self._chat)
 
-    def _read(self) -> str:
-        """Read a line; one that ends in a backslash goes on."""
+    def _read_line(self) -> str:
+        """Read a line; a trailing backslash continues it on the next."""
         lines = [input(_PROMPT)]
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1][:-1]
-            lines.append(input(_MORE))
+            lines.append(input(_CONTINUATION_PROMPT))
         return "\n".join(lines)
 
-    def _command(self, line: str) -> bool:
+    def _run_command(self, line: str) -> bool:
         name, _, rest = line[1:].partition(" ")
         if name not in self._commands:
-            raise UsageError(f'no command "/{name}"', hint="/help shows them; begin with // to say it to the model")
+            raise UsageError(f'no command "/{name}"', hint="/help lists commands; start with // to send a slash")
         return self._commands[name][1](rest.strip())
 
-    def _help(self, _: str) -> bool:
-        for name, (what, _command) in self._commands.items():
-            self._app.io.say(f"  /{name:8} {what}\n")
-        self._app.io.say("  A line that ends in \\ goes on; // at the beginning says a slash to the model.\n")
+    def _show_help(self, _: str) -> bool:
+        for name, (description, _command) in self._commands.items():
+            self._app.io.write_stderr(f"  /{name:8} {description}\n")
+        self._app.io.write_stderr("  End a line with \\ to continue it; start it with // to send a slash.\n")
         return True
 
-    def _model(self, ref: str) -> bool:
+    def _change_model(self, ref: str) -> bool:
         if ref:
-            found = target.resolve(self._app.hub("read"), ref, self._app.env)
-            self._app.asking["model"] = ref
-            self._say(f"from now on: {found.model} ({found.connection or found.provider.name})")
+            resolved = target.resolve(self._app.hub("read"), ref, self._app.env)
+            self._app.turn_flags["model"] = ref
+            self._note(f"now using {resolved.model} ({resolved.connection or resolved.provider.name})")
         else:
-            plan = self._conversation.plan(self._app.hub("read"), Ask(), self._chat)
-            self._say(f"{plan.target.model} ({plan.target.connection or plan.target.provider.name})")
+            plan = self._chat_command.build_plan(self._app.hub("read"), UserInput(), self._chat)
+            self._note(f"{plan.target.model} ({plan.target.connection or plan.target.provider.name})")
         return True
 
-    def _system_prompt(self, text: str) -> bool:
+    def _change_system_prompt(self, text: str) -> bool:
         if text:
             self._system = text
-            self._say("the next message is sent with this system prompt")
+            self._note("the next message will use this system prompt")
         else:
-            self._say(self._system or (self._chat["instructions"] if self._chat else None) or "no system prompt")
+            self._note(self._system or (self._chat.instructions if self._chat else None) or "no system prompt")
         return True
 
     def _undo(self, _: str) -> bool:
-        before = self._required()["id"][:8]
-        self._back()
-        self._say(f"went back to before your last message; what followed is kept in chat {before}")
+        before = self._require_chat().id[:8]
+        self._rewind()
+        self._note(f"forked before your last message; the original is chat {before}")
         return True
 
     def _retry(self, _: str) -> bool:
-        self._turn(Ask(prompt=self._back()))
+        self._run_turn(UserInput(prompt=self._rewind()))
         return True
 
-    def _back(self) -> str:
-        """Go on in a fork before the last message of the user; return what the message said."""
-        self._chat, said = rewind.rewind(self._app.hub("write"), self._required(), self._app.origin())
-        return said
+    def _rewind(self) -> str:
+        """Continue in a fork before the last user message; return the text of that message."""
+        self._chat, text = fork.rewind_chat(self._app.hub("write"), self._require_chat(), self._app.caller_info())
+        return text
 
-    def _stats(self, _: str) -> bool:
+    def _show_stats(self, _: str) -> bool:
         from llmctl.store.stats import query
 
-        numbers = query.chat_stats(self._app.hub("read"), self._required()["id"])
+        numbers = query.chat_stats(self._app.hub("read"), self._require_chat().id)
         for name in ("requests", "input_tokens", "output_tokens", "cost", "duration_ms"):
-            self._app.io.say(f"  {name.replace('_', ' '):14} {'' if numbers[name] is None else numbers[name]}\n")
+            self._app.io.write_stderr(
+                f"  {name.replace('_', ' '):14} {'' if numbers[name] is None else numbers[name]}\n"
+            )
         return True
 
     def _show_chat(self, _: str) -> bool:
-        chat = self._required()
-        self._say(f"{chat['id']}{' ' + chat['name'] if chat['name'] else ''}")
+        chat = self._require_chat()
+        self._note(f"{chat.id}{' ' + chat.name if chat.name else ''}")
         return True
 
-    def _required(self) -> Row:
+    def _require_chat(self) -> ChatRow:
         if self._chat is None:
-            raise UsageError("nothing has been said yet")
+            raise UsageError("this chat has no messages yet")
         return self._chat
 
-    def _survive(self, signalled: Signalled) -> None:
-        """Ctrl-C stops what runs, not the conversation; other signals end it."""
+    def _handle_signal(self, signalled: Signalled) -> None:
+        """Survive Ctrl-C, which stops only the answer; raise other signals."""
         if signalled.signum != signal.SIGINT:
             raise signalled
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(name, handle)
-        self._app.io.say("\n")
+            signal.signal(name, handle_signal)
+        self._app.io.write_stderr("\n")
 
-    def _say(self, text: str) -> None:
+    def _note(self, text: str) -> None:
         self._app.note(text)
 
 
-def with_history(app: App) -> None:
-    """Let the arrow keys work in ``input``. Nothing of it is written to disk: the hub has it."""
+def enable_history(app: App) -> None:
+    """Enable line editing and history in ``input``. Nothing is written to disk; the hub has the prompts."""
     try:
         import readline
     except ImportError:

@@ -1,4 +1,4 @@
-"""The tools of a turn as the command line gives them: ``--tool``, ``--approve``, and what the chat keeps."""
+"""Build the toolset of a turn from ``--tool``, ``--approve`` and the tools of the chat."""
 
 from __future__ import annotations
 
@@ -8,29 +8,36 @@ from typing import Any
 from llmctl.cli.app import App
 from llmctl.core.errors import NotFoundError
 from llmctl.engine.tools import toolset
-from llmctl.engine.tools.toolset import Tools
+from llmctl.engine.tools.toolset import Toolset
 from llmctl.store.database import Database
 
 
-def tools(app: App, database: Database, kept: Mapping[str, Any] | None, *, writable: bool = True) -> Tools:
-    """Return the tools of a turn; what a flag says of a tool comes before what the chat keeps."""
-    named = dict(toolset.parsed(text) for text in app.asking.get("tool") or ())
-    approved = frozenset(app.asking.get("approve") or ())
-    if not named and not kept and not approved:
-        return Tools()
-    found = list(toolset.resolve(database, named, writable=writable))
-    known = {grant.tool.name for grant in found}
-    earlier = [
-        grant for name in kept or {} if name not in known for grant in _kept(app, database, name, kept, writable)
+def build_toolset(
+    app: App, database: Database, chat_tools: Mapping[str, Any] | None, *, writable: bool = True
+) -> Toolset:
+    """Return the tools of a turn; a flag overrides the chat's permission for a tool."""
+    named_tools = dict(toolset.parse_grant(text) for text in app.turn_flags.get("tool") or ())
+    approved = frozenset(app.turn_flags.get("approve") or ())
+    if not named_tools and not chat_tools and not approved:
+        return Toolset()
+    grants = list(toolset.resolve_grants(database, named_tools, writable=writable))
+    names = {grant.tool.name for grant in grants}
+    chat_grants = [
+        grant
+        for name in chat_tools or {}
+        if name not in names
+        for grant in _resolve_chat_tool(app, database, name, chat_tools, writable)
     ]
-    from llmctl.cli.turn.approval import asker
+    from llmctl.cli.turn.approval import build_approval_prompt
 
-    return Tools(grants=(*earlier, *found), approved=approved, ask=asker(app))
+    return Toolset(grants=(*chat_grants, *grants), approved=approved, ask=build_approval_prompt(app))
 
 
-def _kept(app: App, database: Database, name: str, kept: Any, writable: bool) -> tuple[toolset.Grant, ...]:
+def _resolve_chat_tool(
+    app: App, database: Database, name: str, chat_tools: Any, writable: bool
+) -> tuple[toolset.ToolGrant, ...]:
     try:
-        return toolset.resolve(database, {name: kept[name]}, writable=writable)
+        return toolset.resolve_grants(database, {name: chat_tools[name]}, writable=writable)
     except NotFoundError:
-        app.note(f'the tool "{name}" of this chat is gone')
+        app.note(f'tool "{name}" of this chat no longer exists')
         return ()

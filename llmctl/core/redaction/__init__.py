@@ -1,1 +1,1 @@
-"""Patterns of secrets and personal data, and the masking of both."""
+"""Find and mask secrets and personal data in text. Pure: no I/O."""

@@ -1,4 +1,4 @@
-"""What is struck out of texts on their way out: keys always, personal data on request."""
+"""Mask text that leaves the hub: keys always, personal data on request."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from llmctl.core.redaction.secret_patterns import mask_keys
 from llmctl.core.stored_json import dumps, loads
 
-#: Nothing shorter is a key; and nothing shorter an address or a number worth hiding.
-_SHORTEST_KEY, _SHORTEST_PERSONAL = 13, 5
+#: Nothing shorter can be a key, or an address or number worth hiding.
+_MIN_KEY_LENGTH, _MIN_PERSONAL_LENGTH = 13, 5
 
-#: Folders, scripts and names come again and again: that many short texts are looked at once only.
-_SHORT, _MOST_REMEMBERED = 100, 5_000
-_FIXED = frozenset(
+#: Folders, scripts and names repeat: results of this many short texts are cached.
+_MAX_CACHED_LENGTH, _MAX_CACHED_TEXTS = 100, 5_000
+_STRUCTURAL_COLUMNS = frozenset(
     [
         "id",
         "status",
@@ -35,56 +35,56 @@ _FIXED = frozenset(
 
 
 def is_free_text(column: str) -> bool:
-    """Tell whether a column holds text of somebody's own, not an id, a time or a word of ours."""
-    return column not in _FIXED and not column.endswith(("_id", "_at"))
+    """Return whether a column holds free text rather than an id, a time or one of our own values."""
+    return column not in _STRUCTURAL_COLUMNS and not column.endswith(("_id", "_at"))
 
 
-class Clean:
-    """Cleans texts and counts those it changed."""
+class Masker:
+    """Masks texts and counts those it changed."""
 
     def __init__(self, *, personal: bool = False) -> None:
         self.personal = personal
-        #: Texts below this length are left alone.
-        self.shortest = _SHORTEST_PERSONAL if personal else _SHORTEST_KEY
-        self.changed = 0
-        self._innocent: set[str] = set()
+        #: Shorter texts are returned unchanged.
+        self.min_length = _MIN_PERSONAL_LENGTH if personal else _MIN_KEY_LENGTH
+        self.changed_count = 0
+        self._unchanged: set[str] = set()
 
-    def text(self, text: str) -> str:
-        """Return a text without what looks like a key (and without personal data, if asked for)."""
-        if len(text) < self.shortest:
+    def mask_text(self, text: str) -> str:
+        """Return a text with everything that looks like a key masked (and personal data, if enabled)."""
+        if len(text) < self.min_length:
             return text
-        if text in self._innocent:
+        if text in self._unchanged:
             return text
-        found = mask_keys(text)
+        masked = mask_keys(text)
         if self.personal:
             from llmctl.core.redaction.pii_patterns import mask_personal  # only on request
 
-            found = mask_personal(found)
-        if found is not text and found != text:
-            self.changed += 1
-        elif len(text) < _SHORT and len(self._innocent) < _MOST_REMEMBERED:
-            self._innocent.add(text)
-        return found
+            masked = mask_personal(masked)
+        if masked is not text and masked != text:
+            self.changed_count += 1
+        elif len(text) < _MAX_CACHED_LENGTH and len(self._unchanged) < _MAX_CACHED_TEXTS:
+            self._unchanged.add(text)
+        return masked
 
-    def document(self, text: str) -> str:
-        """Return a JSON text, cleaned; numbers and structure stay."""
+    def mask_json(self, text: str) -> str:
+        """Return a JSON text with its strings masked; numbers and structure are unchanged."""
         if not self.personal:
-            return self.text(text)
+            return self.mask_text(text)
         try:
             value = loads(text)
         except (ValueError, RecursionError):
-            return self.text(text)
-        cleaned = self.value(value)
-        return text if cleaned == value else dumps(cleaned)
+            return self.mask_text(text)
+        masked = self.mask_value(value)
+        return text if masked == value else dumps(masked)
 
-    def value(self, value: Any) -> Any:
-        """Return a document with every text in it cleaned."""
+    def mask_value(self, value: Any) -> Any:
+        """Return a JSON value with every string in it masked."""
         match value:
             case str():
-                return self.text(value)
+                return self.mask_text(value)
             case list():
-                return [self.value(item) for item in value]
+                return [self.mask_value(item) for item in value]
             case dict():
-                return {key: self.value(item) for key, item in value.items()}
+                return {key: self.mask_value(item) for key, item in value.items()}
             case _:
                 return value

@@ -1,20 +1,18 @@
-"""What personal data looks like, to be struck out of an export on request: addresses, numbers, nothing that needs
-understanding. Names are not found.
-"""
+"""Patterns of personal data: e-mail addresses, phone numbers, IBANs and card numbers. Names are not detected."""
 
 from __future__ import annotations
 
 import re
 
-#: What stands for each kind.
+#: Replacement of each kind.
 EMAIL, PHONE, IBAN, CARD = "[e-mail]", "[phone]", "[iban]", "[card]"
 
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-# ISO 13616: two letters, two check digits, groups of letters and digits; the check sum decides.
+# ISO 13616: two letters, two check digits, groups of letters and digits; the checksum decides.
 _IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}\b")
-# ISO/IEC 7812: 13 to 19 digits; Luhn's check sum decides.
+# ISO/IEC 7812: 13 to 19 digits; the Luhn checksum decides.
 _CARD = re.compile(r"(?<![\w.-])[0-9](?:[ -]?[0-9]){12,18}(?![\w-])")
-# With a country's code, or an area's code in parentheses or with a 0: plain numbers are left alone.
+# With a country code, or an area code in parentheses or with a leading 0: plain numbers are left alone.
 _PHONE = re.compile(
     r"(?<![\w.-])(?:\+[0-9]{1,3}[ ./-]?(?:\([0-9]{1,5}\)[ ./-]?)?[0-9](?:[ ./-]?[0-9]){5,12}"
     r"|\([0-9]{2,5}\)[ ./-]?[0-9](?:[ .-]?[0-9]){4,9}|0[0-9]{1,4}[ /-][0-9](?:[ .-]?[0-9]){4,9})(?![\w-])"
@@ -22,7 +20,7 @@ _PHONE = re.compile(
 
 
 def mask_personal(text: str) -> str:
-    """Return the text with e-mail addresses, phone numbers, IBANs and card numbers struck out."""
+    """Return the text with e-mail addresses, phone numbers, IBANs and card numbers masked."""
     if "@" in text:
         text = _EMAIL.sub(EMAIL, text)
     if not any(character.isdigit() for character in text):

@@ -1,4 +1,4 @@
-"""What providers' keys look like, so that one can be struck out of any text without knowing it."""
+"""Patterns of provider keys, to mask keys that are not known in advance."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 
 REDACTED = "[redacted]"
 
-# Each shape is (literal it begins with, pattern of the rest). Looking for the literal first keeps texts without any
-# key cheap; patterns are compiled when their literal is met, not at start-up. Every pattern is linear: look-aheads
-# are bounded and quantifiers never nest. A digit is asked for where prose, CSS classes and identifiers share the
-# prefix ("sk-folding-cube", "hf_hub_download").
+# Each shape is (literal prefix, pattern of the rest). Searching for the prefix first keeps texts without keys cheap;
+# patterns are compiled when their prefix is found, not at start-up. Every pattern is linear: look-aheads are bounded
+# and quantifiers never nest. A digit is required if prose, CSS classes or identifiers share the prefix
+# ("sk-folding-cube", "hf_hub_download").
 _DIGIT = r"(?=[\w-]{0,48}[0-9])"
 _SHAPES = (
     ("sk-", _DIGIT + r"[\w-]{12,}"),
@@ -35,8 +35,8 @@ _SHAPES = (
     ("AKIA", r"[A-Z0-9]{16}\b"),
     ("eyJ", r"[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
 )
-#: The same by a character that each of them has: it is found sooner than a word, and most texts lack it.
-_MARKED = tuple(
+#: The shapes by a character that they contain: faster to find than a prefix, and missing from most texts.
+_SHAPES_BY_MARK = tuple(
     (mark, tuple(shape for shape in _SHAPES if next((m for m in "-_" if m in shape[0]), shape[0][0]) == mark))
     for mark in "-_Aye"
 )
@@ -45,10 +45,10 @@ _BEARER = r"([Bb]earer\s{1,4})(?:[\w.~+/=-]{16,}|(?=[\w.~+/=-]{0,48}[0-9])[\w.~+
 
 
 def mask_keys(text: str) -> str:
-    """Replace whatever looks like a provider's key, or follows ``Bearer``, by ``[redacted]``."""
-    found = [shape for mark, shapes in _MARKED if mark in text for shape in shapes if shape[0] in text]
-    for prefix, rest in found:
-        # Not within a word that merely ends in the prefix ("task-", "disk-").
+    """Replace everything that looks like a provider key, or follows ``Bearer``, with ``[redacted]``."""
+    present = [shape for mark, shapes in _SHAPES_BY_MARK if mark in text for shape in shapes if shape[0] in text]
+    for prefix, rest in present:
+        # Not inside a word that merely ends with the prefix ("task-", "disk-").
         text = re.sub(f"{re.escape(prefix)}(?<![A-Za-z0-9]{re.escape(prefix)}){rest}", REDACTED, text)
     if "earer" in text:
         text = re.sub(_BEARER, rf"\1{REDACTED}", text)

@@ -1,7 +1,7 @@
-"""Agents: a connection with instructions, tools and options, that people talk to as they talk to a model.
+"""Agents: a connection with instructions, tools and options.
 
-The definition counts as it is now; what was said comes from the hub. A definition has a fingerprint, which stands on
-every request that was made with it.
+A session uses the current definition of its agent, and the history in the hub. The fingerprint of the definition is
+stored with every request.
 """
 
 from __future__ import annotations
@@ -15,61 +15,62 @@ from typing import Any
 from llmctl.core.errors import ConfigError, UsageError
 from llmctl.core.ids import new_id
 from llmctl.core.stored_json import dumps, loads
-from llmctl.engine.agents.context import Party
-from llmctl.engine.agents.definition import Definition, Param
+from llmctl.engine.agents.context import AgentContext
+from llmctl.engine.agents.definition import Definition, TemplateParam
 from llmctl.engine.connections import target
 from llmctl.engine.connections.target import Env, Target
-from llmctl.store.database import Database, Row
-from llmctl.store.records import agents, tools
+from llmctl.store.database import Database
+from llmctl.store.records import agents, connections, tools
+from llmctl.store.records.types import AgentRow, ChatRow, SessionRow
 
-#: How deep agents may ask agents.
-MOST_DEPTH = 3
+#: How deep sub-agents may be nested, including the first agent.
+MAX_DEPTH = 3
 
-#: What stands for the file of an agent that is a class of a running program.
-CLASS = "python:"
+#: Prefix of ``source_file`` for an agent that is a class of a program.
+CLASS_PREFIX = "python:"
 
-#: What of a definition stands in ``agents.settings``.
-_SETTINGS = (
+#: Keys of a definition that are stored in ``agents.settings``.
+_SETTING_KEYS = (
     *("model", "thinking", "schema", "fix", "max_cost", "max_steps", "history", "timeout", "retries"),
     *("fallback", "tag", "no_stream", "agents", "extract", "metadata"),
 )
 
 
-def definition_of(database: Database, row: Row) -> Definition:
-    """Return an agent's row as a definition; its tools carry the permissions that the hub's owner gave."""
-    settings = loads(row["settings"], {})
-    connection = database.value("SELECT name FROM {model_connections} WHERE id = ?", (row["chat_model_id"],))
-    if row["chat_model_id"] and connection is None:
+def definition_from_row(database: Database, row: AgentRow) -> Definition:
+    """Return the definition in an agent's row; its tools have the permissions stored in the hub."""
+    settings = loads(row.settings, {})
+    connection = connections.find_by_id(database, row.chat_model_id)
+    if row.chat_model_id and connection is None:
         raise ConfigError(
-            f'the connection of the agent "{row["name"]}" was removed',
-            hint=f"give it another: llmctl agent edit {row['name']} --connection NAME",
+            f'the connection of agent "{row.name}" was deleted',
+            hint=f"set another one: llmctl agent edit {row.name} --connection NAME",
             reason="no_connection",
         )
-    own: dict[str, Any] = {name: value for name, value in settings.items() if name in _SETTINGS}
-    own |= {name: tuple(own[name]) for name in ("fallback", "agents") if name in own}
-    params = {name: Param(**value) for name, value in (settings.get("params") or {}).items()}
+    stored: dict[str, Any] = {name: value for name, value in settings.items() if name in _SETTING_KEYS}
+    stored |= {name: tuple(stored[name]) for name in ("fallback", "agents") if name in stored}
+    params = {name: TemplateParam(**value) for name, value in (settings.get("params") or {}).items()}
     return Definition(
-        source=_source(row),
-        name=row["name"],
-        description=row["description"],
-        connection=connection,
-        system=row["instructions"],
-        options=loads(row["options"], {}),
-        tools=tuple(f"{name}:{how}" for name, how in agents.tools_of(database, row["id"]).items()),
+        source=_describe_source(row),
+        name=row.name,
+        description=row.description,
+        connection=connection.name if connection else None,
+        system=row.instructions,
+        options=loads(row.options, {}),
+        tools=tuple(f"{name}:{how}" for name, how in agents.tool_permissions(database, row.id).items()),
         params=params,
-        **own,
+        **stored,
     )
 
 
-def _source(row: Row) -> str:
-    """Return what messages call an agent's definition: its file, or itself where it is in none."""
-    file = str(row["source_file"] or CLASS)
-    return f"agent {row['name']}" if file.startswith(CLASS) else file
+def _describe_source(row: AgentRow) -> str:
+    """Return the name of a definition for messages: its file, or else the agent."""
+    file = str(row.source_file or CLASS_PREFIX)
+    return f"agent {row.name}" if file.startswith(CLASS_PREFIX) else file
 
 
-def columns(definition: Definition, connection_id: str | None) -> dict[str, Any]:
-    """Return what a definition says as columns of ``agents``; ``connection_id`` is what it stands on."""
-    settings = {name: value for name in _SETTINGS if (value := getattr(definition, name))}
+def definition_columns(definition: Definition, connection_id: str | None) -> dict[str, Any]:
+    """Return a definition as columns of ``agents``."""
+    settings = {name: value for name in _SETTING_KEYS if (value := getattr(definition, name))}
     if definition.params:
         settings["params"] = {
             name: {"default": param.default, "description": param.description}
@@ -85,94 +86,102 @@ def columns(definition: Definition, connection_id: str | None) -> dict[str, Any]
     }
 
 
-def stand_on(database: Database, definition: Definition, env: Env) -> tuple[str | None, str | None]:
-    """Return the id of the connection that an agent stands on and, where that has another one, its model.
+def resolve_connection(database: Database, definition: Definition, env: Env) -> tuple[str | None, str | None]:
+    """Return the id of an agent's connection, and the model if it is not that of the connection.
 
-    ``connection`` names it, or ``model`` leads to it, as ``--model REF`` does. None where nothing in the hub does:
-    then the model is looked for anew in every turn.
+    ``connection`` is the name of a connection; ``model`` is resolved like ``--model REF``. The id is None if that leads
+    to no connection in the hub: then the model is resolved again in every turn.
     """
     if definition.connection:
-        found = target.of_connection(database, definition.connection, env)
-        return found.connection_id, definition.model
+        resolved = target.for_connection(database, definition.connection, env)
+        return resolved.connection_id, definition.model
     if definition.model is None:
         return None, None
-    named = target.resolve(database, definition.model, env)
-    own = database.one("SELECT model_id FROM {model_connections} WHERE id = ?", (named.connection_id,))
-    if own is None:
+    resolved = target.resolve(database, definition.model, env)
+    connection = connections.find_by_id(database, resolved.connection_id)
+    if connection is None:
         return None, definition.model
-    return named.connection_id, None if own["model_id"] == named.model else named.model
+    return resolved.connection_id, None if connection.model_id == resolved.model else resolved.model
 
 
-def target_of(database: Database, definition: Definition, env: Env) -> Target:
-    """Return what an agent talks to a model by."""
+def resolve_target(database: Database, definition: Definition, env: Env) -> Target:
+    """Return the target of an agent."""
     if definition.connection:
-        return target.with_model(target.of_connection(database, definition.connection, env), definition.model)
+        return target.with_model(target.for_connection(database, definition.connection, env), definition.model)
     return target.resolve(database, definition.model, env)
 
 
-def document(database: Database, definition: Definition, functions: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return a definition in full, with what its tools are: what the fingerprint is made of.
+def describe_definition(
+    database: Database, definition: Definition, functions: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the full definition with its tools, as used for the fingerprint.
 
-    ``functions`` are those of a program, by name, with their source.
+    ``functions`` are the functions of a program by name, with the fingerprint of their source.
     """
     names = [text.partition(":")[0] for text in definition.tools]
     own = {tool["name"]: tool for tool in definition.own_tools}
-    rows = {name: own.get(name) or tools.find(database, name) for name in names}
-    found = {
+    documents = {name: _describe_tool(own.get(name) or _find_tool(database, name)) for name in names}
+    values = {
         "name": definition.name,
         "connection": definition.connection,
         "instructions": definition.system,
         "options": dict(definition.options),
-        **{name: getattr(definition, name) for name in _SETTINGS},
-        "tools": {
-            text: {"schema": row["schema"], "data": row["data"], "type": row["type"]} if row else None
-            for text, row in zip(definition.tools, rows.values(), strict=True)
-        }
-        if len(rows) == len(names)
+        **{name: getattr(definition, name) for name in _SETTING_KEYS},
+        "tools": dict(zip(definition.tools, documents.values(), strict=True))
+        if len(documents) == len(names)
         else dict.fromkeys(definition.tools),
         "functions": functions,
     }
-    plain: dict[str, Any] = json.loads(dumps({name: value for name, value in found.items() if value}))
+    plain: dict[str, Any] = json.loads(dumps({name: value for name, value in values.items() if value}))
     return plain
 
 
-def fingerprint(definition: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a definition in full: 16 hexadecimal digits."""
+def _find_tool(database: Database, name: str) -> Mapping[str, Any] | None:
+    row = tools.find(database, name)
+    return {"schema": loads(row.schema), "data": loads(row.data), "type": row.type} if row else None
+
+
+def _describe_tool(tool: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {name: tool[name] for name in ("schema", "data", "type")} if tool else None
+
+
+def fingerprint_definition(definition: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a full definition: 16 hexadecimal digits."""
     text = json.dumps(definition, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def party(
+def build_context(
     database: Database,
-    row: Row,
+    row: AgentRow,
     definition: Definition,
-    session: Row | None,
+    session: SessionRow | None,
     *,
     metadata: Mapping[str, Any] | None = None,
     depth: int = 0,
     functions: Mapping[str, Any] | None = None,
-) -> Party:
-    """Return the agent of a turn, in a session of its own or in one that is resumed."""
-    full = document(database, definition, functions)
-    known = (session or {}).get("metadata") or {}
-    return Party(
-        id=row["id"],
-        name=row["name"],
-        version=fingerprint(full),
-        session_id=session["id"] if session else new_id(),
-        definition=full,
-        metadata={**({} if session else definition.metadata), **known, **(metadata or {})},
+) -> AgentContext:
+    """Return the agent of a turn, in a new session or an existing one."""
+    document = describe_definition(database, definition, functions)
+    stored = loads(session.metadata, {}) if session else {}
+    return AgentContext(
+        id=row.id,
+        name=row.name,
+        version=fingerprint_definition(document),
+        session_id=session.id if session else new_id(),
+        definition=document,
+        metadata={**({} if session else definition.metadata), **stored, **(metadata or {})},
         is_resumed=session is not None,
         depth=depth,
     )
 
 
-def instructions(definition: Definition, metadata: Mapping[str, Any]) -> str | None:
-    """Return what the model is told: the template filled with the session's metadata and the parameters' defaults."""
+def render_instructions(definition: Definition, metadata: Mapping[str, Any]) -> str | None:
+    """Render the instructions template with the metadata of the session and the defaults of the parameters."""
     text = definition.system
     if text is None or not any(mark in text for mark in ("{{", "{%", "{#")):
         return text
-    from llmctl.formats import templates  # jinja2: only for those who have a template
+    from llmctl.formats import templates  # jinja2: only if there is a template
 
     defaults = {name: param.default for name, param in definition.params.items() if param.default is not None}
     try:
@@ -183,33 +192,33 @@ def instructions(definition: Definition, metadata: Mapping[str, Any]) -> str | N
         raise
 
 
-def of_chat(database: Database, chat: Row | None) -> Row | None:
-    """Return the agent that a chat is with, or None; raises ConfigError where that was removed."""
-    if chat is None or chat["type"] != "agent":
+def find_chat_agent(database: Database, chat: ChatRow | None) -> AgentRow | None:
+    """Return the agent of a chat, or None. Raises ConfigError if it was deleted."""
+    if chat is None or chat.type != "agent":
         return None
-    row = agents.of_id(database, chat["source_id"]) if chat["source_id"] else None
+    row = agents.by_id(database, chat.source_id) if chat.source_id else None
     if row is None:
         raise ConfigError(
-            "the agent of this chat was removed",
-            hint="its history stays; another goes on with it: llmctl agent run NAME --session ID --force",
+            "the agent of this chat was deleted",
+            hint="continue it with another one: llmctl agent run NAME --session ID --force",
             reason="no_agent",
         )
     return row
 
 
-def require_own(session: Row, row: Row, *, force: bool) -> None:
-    """Refuse a session of another agent, in the words of the original; ``force`` takes it over."""
-    if session["agent_class"] != row["name"] and not force:
+def require_owner(session: SessionRow, row: AgentRow, *, force: bool) -> None:
+    """Raise UsageError for a session of another agent, unless ``force``."""
+    if session.agent_class != row.name and not force:
         raise UsageError(
-            f'Agent class mismatch: Session "{session["id"]}" was created for "{session["agent_class"]}", '
-            f'but is being loaded with "{row["name"]}".',
-            hint="--force takes it over",
+            f'agent class mismatch: session "{session.id}" was created for "{session.agent_class}", '
+            f'but is being loaded with "{row.name}"',
+            hint="pass --force to continue it with this agent",
             reason="agent_mismatch",
         )
 
 
-def on_model(definition: Definition, model: str | None) -> Definition:
-    """Return the definition with the model that the connection it stands on does not have itself."""
+def with_model(definition: Definition, model: str | None) -> Definition:
+    """Return the definition with another model; None: the model of its connection."""
     return replace(definition, model=model)
 
 

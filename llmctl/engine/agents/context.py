@@ -1,4 +1,4 @@
-"""Who a turn is with beside the model: an agent, and the session that ties it to a chat."""
+"""The agent and session a turn belongs to."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
-class Party(NamedTuple):
-    """The agent that a turn is with, and the session it belongs to."""
+class AgentContext(NamedTuple):
+    """The agent of a turn, and its session."""
 
     id: str
     name: str
     version: str
     session_id: str
-    #: The definition in full, kept with the session to tell what changed.
+    #: The full definition, stored with the session to show what changed.
     definition: Mapping[str, Any] = {}
-    #: What the session knows; the instructions may name it.
+    #: Metadata of the session, available in the instructions template.
     metadata: Mapping[str, Any] = {}
-    #: The session is in the hub already.
+    #: The session exists in the hub.
     is_resumed: bool = False
-    #: How many agents asked before this one.
+    #: Number of calling agents.
     depth: int = 0

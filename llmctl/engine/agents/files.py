@@ -1,4 +1,7 @@
-"""Agents that are written down in files, brought into the hub: the file counts, whatever the hub had."""
+"""Agents defined in TOML or Python files, synchronised to the hub. The file takes precedence over the hub.
+
+Python files are imported in a worker process, as their tools are.
+"""
 
 from __future__ import annotations
 
@@ -7,165 +10,216 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.stored_json import dumps
-from llmctl.core.tools import PERMISSIONS, check_name
-from llmctl.engine.agents import agents, python_agents
+from llmctl.core.stored_json import dumps, loads
+from llmctl.core.text_files import read_text_file
+from llmctl.core.tools import PERMISSIONS, Tool, require_valid_name
+from llmctl.engine.agents import agents
 from llmctl.engine.agents import definition as agents_definition
 from llmctl.engine.agents.definition import Definition
 from llmctl.engine.connections.target import Env
+from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.tools import toolset
-from llmctl.store.database import Database, Row
+from llmctl.engine.tools.context import ToolContextFactory
+from llmctl.store.database import Database
 from llmctl.store.records import agents as rows
 from llmctl.store.records import tools
+from llmctl.store.records.types import AgentRow
 
-Note = Callable[[str], None]
-
-
-def is_file(ref: str) -> bool:
-    """Tell whether a word on the command line means a file and not a name."""
-    return ref.endswith((".toml", ".py")) or os.sep in ref or python_agents.place(ref)[1] is not None
+NoteCallback = Callable[[str], None]
 
 
-def is_there(source: str) -> bool:
-    """Tell whether the file that an agent was read from still is there."""
-    return os.path.exists(python_agents.place(source)[0])
+def is_file_ref(ref: str) -> bool:
+    """Whether an argument means a file, not the name of an agent."""
+    return ref.endswith((".toml", ".py")) or os.sep in ref or split_source(ref)[1] is not None
 
 
-def read(path: str, env: Env) -> Definition:
+def source_exists(source: str) -> bool:
+    """Whether the file that an agent was read from still exists."""
+    return os.path.exists(split_source(source)[0])
+
+
+def read_definition(path: str, env: Env) -> Definition:
     """Return the definition in a TOML file, or of a class in ``FILE.py`` or ``FILE.py:Class``.
 
-    Without a name it is called after the file, or the class.
+    The default name is that of the file, or of the class.
     """
-    if python_agents.place(path)[0].endswith(".py"):
-        return python_agents.read(path, env)
-    return _toml(path)
+    if split_source(path)[0].endswith(".py"):
+        return _read_python(path, env)
+    return _read_toml(path)
 
 
-def _toml(path: str) -> Definition:
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except OSError as error:
-        raise NotFoundError(f'cannot read "{path}": {error.strerror}') from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f'"{path}" is not UTF-8') from error
-    found = agents_definition.parse(text, path)
-    if found.prompt is not None:
-        raise UsageError(f'"{path}" is a prompt file: an agent has no "prompt"', hint=f"llmctl run {path}")
+def _read_toml(path: str) -> Definition:
+    definition = agents_definition.parse_definition(read_text_file(path), path)
+    if definition.prompt is not None:
+        raise UsageError(
+            f'"{path}" is a prompt file: an agent cannot have "prompt"', hint=f"run it with: llmctl run {path}"
+        )
     for key, flag in (("attach", "--attach"), ("no_log", "--no-log")):
-        if getattr(found, key):
-            raise UsageError(f'"{path}": an agent has no "{key}"', hint=f"say it for a turn: {flag}")
-    return agents.with_name(found, os.path.splitext(os.path.basename(path))[0])
+        if getattr(definition, key):
+            raise UsageError(f'"{path}": an agent cannot have "{key}"', hint=f"pass {flag} for a single turn")
+    return agents.with_name(definition, os.path.splitext(os.path.basename(path))[0])
 
 
-def apply(
+def apply_definition(
     database: Database, definition: Definition, env: Env, *, source: str | None = None, force: bool = False
-) -> Row:
-    """Make the agent of a definition, or bring the one of that name to it; return its row. All or nothing.
+) -> AgentRow:
+    """Create the agent of a definition, or update the one with its name; return its row. One transaction.
 
-    ``source`` is the file's full path. An agent that this file did not make is refused, unless ``force``. What the
-    hub's owner allowed a tool of it stays allowed.
+    ``source`` is the full path of the file. An existing agent from elsewhere is refused, unless ``force``. Permissions
+    that were widened in the hub stay.
     """
     with database.transaction(durable=True):
-        known = rows.find_named(database, str(definition.name))
-        if known is not None and not _is_of(known, source) and not force:
+        existing = rows.find_by_name(database, str(definition.name))
+        if existing is not None and not _is_from_source(existing, source) and not force:
             raise UsageError(
-                f'there is an agent "{definition.name}" already, and it is not of "{source}"',
-                hint=f"let the file count from now on: llmctl agent apply {source}",
+                f'agent "{definition.name}" already exists and is not defined in "{source}"',
+                hint=f"replace it with: llmctl agent apply {source}",
             )
-        connection_id, model = agents.stand_on(database, definition, env)
-        values = agents.columns(agents.on_model(definition, model), connection_id) | {"source_file": source}
-        agent_id = known["id"] if known else rows.add(database, values)
-        if known:
+        connection_id, model = agents.resolve_connection(database, definition, env)
+        values = agents.definition_columns(agents.with_model(definition, model), connection_id) | {
+            "source_file": source
+        }
+        agent_id = existing.id if existing else rows.add(database, values)
+        if existing:
             rows.update(database, agent_id, values)
         for tool in definition.own_tools:
-            _keep_tool(database, tool)
-        _give_tools(database, agent_id, definition.tools)
-        stamp(database, agent_id)
+            _upsert_tool(database, tool)
+        _sync_tools(database, agent_id, definition.tools)
+        update_fingerprint(database, agent_id)
     return rows.get(database, agent_id)
 
 
-def keep_class(database: Database, definition: Definition, env: Env, *, module: str, file: str | None = None) -> Row:
-    """Make the agent of a Python class that is running, or bring the one of that name to it; return its row.
+def upsert_class(
+    database: Database, definition: Definition, env: Env, *, module: str, file: str | None = None
+) -> AgentRow:
+    """Create the agent of a Python class in this process, or update the one with its name; return its row.
 
-    Its functions stay with the program. An agent that somebody made otherwise is refused; one that was read from the
-    class's own ``file`` is what that file says.
+    Its functions stay in this process. An existing agent from elsewhere is refused; one that was read from the ``file``
+    of the class stays as defined there.
     """
-    known = rows.find_named(database, str(definition.name))
-    source = f"{agents.CLASS}{module}"
-    if known is not None:
-        path = python_agents.place(known["source_file"] or "")[0]
+    existing = rows.find_by_name(database, str(definition.name))
+    source = f"{agents.CLASS_PREFIX}{module}"
+    if existing is not None:
+        existing_source = existing.source_file or ""
+        path = split_source(existing_source)[0]
         if file and path == os.path.realpath(file):
-            return known
-        if (known["source_file"] or "").startswith(agents.CLASS):
-            source = known["source_file"]
+            return existing
+        if existing_source.startswith(agents.CLASS_PREFIX):
+            source = existing_source
         else:
             raise UsageError(
-                f'there is an agent "{definition.name}" already, and it is no Python class',
-                hint='give the class another name: name = "…"',
+                f'agent "{definition.name}" already exists and is not a Python class',
+                hint=f'give the class another name, such as: name = "{definition.name}-2"',
             )
-    return apply(database, definition, env, source=source)
+    return apply_definition(database, definition, env, source=source)
 
 
-def renewed(database: Database, row: Row, env: Env, note: Note, *, writable: bool = True) -> Row:
-    """Return an agent's row as its file says now; one without a file, or whose file is gone, as it is."""
-    path = row["source_file"]
-    if not path or not writable or path.startswith(agents.CLASS):
+def refresh_from_file(
+    database: Database, row: AgentRow, env: Env, note: NoteCallback, *, writable: bool = True
+) -> AgentRow:
+    """Update an agent from its file and return its row; unchanged if it has no file, or the file is gone."""
+    path = row.source_file
+    if not path or not writable or path.startswith(agents.CLASS_PREFIX):
         return row
-    if not is_there(path):
-        note(f'"{path}", which the agent "{row["name"]}" was read from, is gone; going on with what the hub knows')
+    if not source_exists(path):
+        note(f'no file "{path}" any more; using the definition of agent "{row.name}" in the hub')
         return row
-    definition = read(path, env)
-    if definition.name != row["name"]:
+    definition = read_definition(path, env)
+    if definition.name != row.name:
         return row
-    again = apply(database, definition, env, source=path)
-    if again["version_hash"] != row["version_hash"]:
-        note(f'the agent "{row["name"]}" is as "{path}" says now')
-    return again
+    updated = apply_definition(database, definition, env, source=path)
+    if updated.version_hash != row.version_hash:
+        note(f'updated agent "{row.name}" from "{path}"')
+    return updated
 
 
-def stamp(database: Database, agent_id: str) -> None:
-    """Write an agent's fingerprint to its row, after a change."""
+def update_fingerprint(database: Database, agent_id: str) -> None:
+    """Store the fingerprint of an agent after a change."""
     row = rows.get(database, agent_id)
-    version = agents.fingerprint(agents.document(database, agents.definition_of(database, row)))
-    if version != row["version_hash"]:
+    version = agents.fingerprint_definition(
+        agents.describe_definition(database, agents.definition_from_row(database, row))
+    )
+    if version != row.version_hash:
         rows.update(database, agent_id, {"version_hash": version})
 
 
-def _is_of(row: Row, source: str | None) -> bool:
-    """Tell whether an agent was read from this source; ``FILE.py`` and ``FILE.py:Class`` are one."""
-    known = row["source_file"]
-    files = [python_agents.place(one)[0] for one in (known or "", source or "")]
-    return bool(known == source or (known and files[0] == files[1]))
+def _is_from_source(row: AgentRow, source: str | None) -> bool:
+    """Whether an agent was read from this source; ``FILE.py`` and ``FILE.py:Class`` count as the same."""
+    current = row.source_file
+    files = [split_source(text)[0] for text in (current or "", source or "")]
+    return bool(current == source or (current and files[0] == files[1]))
 
 
-def _keep_tool(database: Database, tool: Mapping[str, Any]) -> None:
-    """Put a tool of the file's own into the hub, or bring it to what the file says now."""
+def _upsert_tool(database: Database, tool: Mapping[str, Any]) -> None:
+    """Add a tool of the file to the hub, or update it."""
     columns = {**tool, "schema": dumps(tool["schema"]), "data": dumps(tool["data"])}
-    known = tools.named(database, check_name(tool["name"]))
-    if known is None:
+    existing = tools.find_by_name(database, require_valid_name(tool["name"]))
+    if existing is None:
         tools.add(database, columns)
         return
     file = tool["data"]["file"]
-    if known["type"] != "python" or known["data"].get("file") != file:
+    if existing.type != "python" or loads(existing.data, {}).get("file") != file:
         raise UsageError(
-            f'there is a tool "{tool["name"]}" already, and it is not of "{file}"',
-            hint='give the file\'s another name: @tool(name="…")',
+            f'tool "{tool["name"]}" already exists and is not defined in "{file}"',
+            hint=f'give the one in the file another name, such as: @tool(name="{tool["name"]}_2")',
         )
-    if any(known[name] != tool[name] for name in ("description", "schema", "data")):
-        tools.update(database, known["id"], {name: columns[name] for name in ("description", "schema", "data")})
+    old = {"description": existing.description, "schema": loads(existing.schema), "data": loads(existing.data)}
+    if any(value != tool[name] for name, value in old.items()):
+        tools.update(database, existing.id, {name: columns[name] for name in ("description", "schema", "data")})
 
 
-def _give_tools(database: Database, agent_id: str, wanted: tuple[str, ...]) -> None:
-    """Give an agent the tools of its file, and no others; a permission that was widened by hand stays so."""
-    had = rows.tools_of(database, agent_id)
-    given = set()
-    for text in wanted:
+def _sync_tools(database: Database, agent_id: str, refs: tuple[str, ...]) -> None:
+    """Attach exactly the tools of its file to an agent; permissions that were widened in the hub stay."""
+    current = rows.tool_permissions(database, agent_id)
+    attached = set()
+    for text in refs:
         ref, colon, word = text.partition(":")
-        tool = toolset.tool_of(database, ref)
-        permission = PERMISSIONS[word] if colon else had.get(tool.name, "user-permitted")
+        tool = toolset.get_tool(database, ref)
+        permission = PERMISSIONS[word] if colon else current.get(tool.name, "user-permitted")
         assert tool.id
-        rows.attach(database, agent_id, tool.id, permission)
-        given.add(tool.name)
-    for name in had.keys() - given:
-        rows.detach(database, agent_id, str(toolset.tool_of(database, name).id))
+        rows.attach_tool(database, agent_id, tool.id, permission)
+        attached.add(tool.name)
+    for name in current.keys() - attached:
+        rows.detach_tool(database, agent_id, str(toolset.get_tool(database, name).id))
+
+
+def split_source(source: str) -> tuple[str, str | None]:
+    """Return file and class of ``FILE.py:Class`` or ``FILE.py``; any other source unchanged, without a class."""
+    file, colon, name = source.rpartition(":")
+    return (file, name) if colon and file.endswith(".py") else (source, None)
+
+
+def _read_python(source: str, env: Env) -> Definition:
+    """Return the definition of an agent class. Raises UsageError for a file without one, or with several."""
+    path, name = split_source(source)
+    if not os.path.isfile(path):
+        raise NotFoundError(f'cannot read "{path}": no such file')
+    values = _inspect_class(path, name, env)
+    tools = [_tool_record(tool, path) for tool in values.pop("own_tools")]
+    definition = agents_definition.from_values({**values, "tools": [*values["tools"], *map(_tool_ref, tools)]}, source)
+    return agents_definition.with_own_tools(definition, [tool["record"] for tool in tools])
+
+
+def _inspect_class(path: str, name: str | None, env: Env) -> dict[str, Any]:
+    from llmctl.tools import python
+
+    contexts = ToolContextFactory(RuntimeEnv.from_environ(env), path)
+    values, stderr = python.inspect_agent(path, name, contexts.create(Tool("", "python"), lambda data: None))
+    if not isinstance(values, dict):
+        lines = stderr.splitlines() or ["no output"]
+        raise UsageError(f'cannot read an agent from "{path}": {lines[-1]}', hint="name the class: FILE.py:Class")
+    return values
+
+
+def _tool_record(described: dict[str, Any], path: str) -> dict[str, Any]:
+    data = {"file": path, "function": described["function"], "source": described["source"]}
+    if described["timeout"] is not None:
+        data["timeout"] = described["timeout"]
+    own = {name: described[name] for name in ("name", "description", "schema")}
+    return {"record": own | {"type": "python", "data": data}, "permission": described["permission"]}
+
+
+def _tool_ref(tool: dict[str, Any]) -> str:
+    """Return a tool as in the list of a file, which may narrow its permission, but not widen it."""
+    permission = tool["permission"]
+    return str(tool["record"]["name"]) + (f":{permission}" if permission not in ("automatic", "auto") else "")

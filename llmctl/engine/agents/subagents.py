@@ -1,7 +1,7 @@
-"""Agents as tools of other agents: a call is a turn of its own, in a session of its own, in the same purse.
+"""Agents as tools of other agents: a call is a turn in its own session, within the budget of the command.
 
-The session has the id of the call. So a call that stopped at a permission or a cap, was interrupted or died with its
-process is gone on with where it was, when the turn that asked is.
+The session has the id of the call. So a call that stopped for an approval or a cost limit, was interrupted, or died
+with its process continues where it was when the calling turn continues.
 """
 
 from __future__ import annotations
@@ -15,56 +15,67 @@ from typing import Any
 from llmctl.core.errors import BudgetError, DeniedError, LlmctlError, NotFoundError
 from llmctl.core.tools import Tool
 from llmctl.engine.agents import agents, files
-from llmctl.engine.agents.agents import MOST_DEPTH
+from llmctl.engine.agents.agents import MAX_DEPTH
 from llmctl.engine.agents.definition import Definition
+from llmctl.engine.runtime import CallerInfo, RuntimeEnv
 from llmctl.engine.tools import toolset
-from llmctl.engine.tools.suspend import Parked, WaitsForPerson
-from llmctl.engine.tools.toolset import Grant, Question, Reply, Tools
-from llmctl.engine.turn import resume
-from llmctl.engine.turn.options import Ask, Keep, Manner, Origin, Surroundings
-from llmctl.engine.turn.plan import Plan
+from llmctl.engine.tools.suspend import ApprovalPending, Suspended
+from llmctl.engine.tools.toolset import ApprovalReply, ApprovalRequest, ToolGrant, Toolset
+from llmctl.engine.turn import begin
+from llmctl.engine.turn.options import CallOptions, PersistOptions, TurnPlan, UserInput
 from llmctl.engine.turn.turn import Turn
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database
 from llmctl.store.opening import open_hub
 from llmctl.store.records import agents as rows
-from llmctl.store.records import threads
+from llmctl.store.records import chats, threads
+from llmctl.store.records.types import SessionRow
 from llmctl.tools import Context
 
 _SCHEMA = {
     "type": "object",
-    "properties": {"prompt": {"type": "string", "description": "What to ask, with all that has to be known."}},
+    "properties": {"prompt": {"type": "string", "description": "What to ask, with all necessary context."}},
     "required": ["prompt"],
     "additionalProperties": False,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """What an agent lends to those that it asks."""
+class SubagentContext:
+    """What sub-agents inherit from the agent that calls them."""
 
     hub_path: str
-    manner: Manner
-    keep: Keep
-    origin: Origin
-    around: Surroundings
+    call_options: CallOptions
+    persist: PersistOptions
+    caller: CallerInfo
+    runtime: RuntimeEnv
     depth: int = 0
-    #: Names that the user allows for this turn, and what asks the person at the terminal.
+    #: Names that the user approved for this turn, and the function that asks the user on the terminal.
     approved: frozenset[str] = frozenset()
-    ask: Callable[[Question], Reply] | None = None
+    ask: Callable[[ApprovalRequest], ApprovalReply] | None = None
 
 
-def granted(database: Database, names: Sequence[str], asker: Asker) -> tuple[Grant, ...]:
-    """Return a tool for each agent that may be asked. What they may do themselves is asked for as in their own chats.
+def subagent_grants(database: Database, names: Sequence[str], parent: SubagentContext) -> tuple[ToolGrant, ...]:
+    """Return a tool for each sub-agent; their own tools keep their own permissions.
 
-    None where agents ask agents too deep already. Raises NotFoundError for one that is not there.
+    Returns none at the maximum depth. Raises NotFoundError for an agent that does not exist.
     """
-    if asker.depth + 1 >= MOST_DEPTH:
+    if parent.depth + 1 >= MAX_DEPTH:
         return ()
-    return tuple(Grant(_tool(database, name, asker), "automatic") for name in names)
+    return tuple(ToolGrant(_build_tool(database, name, parent), "automatic") for name in names)
 
 
-def fitted(manner: Manner, definition: Definition) -> Manner:
-    """Return the manner of a turn with the agent's own words, where its caller has said nothing else."""
+def agent_toolset(
+    database: Database, agent_id: str, name: str, definition: Definition, parent: SubagentContext
+) -> Toolset:
+    """Return the tools of an agent, including its sub-agents."""
+    permissions = dict(toolset.parse_grant(text) for text in definition.tools)
+    own = toolset.resolve_grants(database, permissions)
+    subagents = subagent_grants(database, definition.agents, parent)
+    return Toolset((*own, *subagents), approved=parent.approved, ask=parent.ask, agent_id=agent_id, agent_name=name)
+
+
+def apply_definition_options(call_options: CallOptions, definition: Definition) -> CallOptions:
+    """Return call options with the options of an agent's definition."""
     own: dict[str, Any] = {
         "thinking": definition.thinking,
         "schema": definition.schema,
@@ -74,94 +85,93 @@ def fitted(manner: Manner, definition: Definition) -> Manner:
         "timeout_s": definition.timeout,
         "retries": definition.retries,
     }
-    chosen = {name: value for name, value in own.items() if value is not None}
-    return manner._replace(options=dict(definition.options), **chosen)
+    given = {name: value for name, value in own.items() if value is not None}
+    return call_options._replace(options=dict(definition.options), **given)
 
 
-def _tool(database: Database, name: str, asker: Asker) -> Tool:
+def _build_tool(database: Database, name: str, parent: SubagentContext) -> Tool:
     row = rows.find(database, name)
     if row is None:
-        hint = "take it from those that may be asked: llmctl agent detach NAME " + name
-        raise NotFoundError(f'the agent "{name}", which this one may ask, is gone', hint=hint)
-    # It takes as long as it takes: the time of the turn that asks bounds it.
-    data = {"function": _function(row["id"], asker), "lends": True, "timeout": math.inf}
-    return Tool(row["name"], "function", row["description"] or f"Ask the agent {row['name']}.", _SCHEMA, data)
+        raise NotFoundError(f'no agent "{name}", which is a sub-agent here', hint="list agents with: llmctl agent list")
+    # No time limit of its own: that of the calling turn applies.
+    data = {"function": _build_function(row.id, parent), "takes_context": True, "timeout": math.inf}
+    return Tool(row.name, "function", row.description or f"Ask the agent {row.name}.", _SCHEMA, data)
 
 
-def _function(agent_id: str, asker: Asker) -> Callable[[Context, str], str]:
+def _build_function(agent_id: str, parent: SubagentContext) -> Callable[[Context, str], str]:
     def ask(context: Context, prompt: str) -> str:
-        # A connection of its own: tools run in threads.
-        with closing(open_hub(asker.hub_path, "write")) as database:
-            return _answer(database, agent_id, prompt, asker, context)
+        # Its own connection: tools run in threads.
+        with closing(open_hub(parent.hub_path, "write")) as database:
+            return _ask_agent(database, agent_id, prompt, parent, context)
 
     return ask
 
 
-def _answer(database: Database, agent_id: str, prompt: str, asker: Asker, context: Context) -> str:
-    """Return what the agent says; where it began before, go on with that. The session has the id of the call."""
-    session = rows.session_of_call(database, context.run_id)
-    said = _said(database, session)
-    if said is not None:
-        return said
-    turn = Turn(database, _plan(database, agent_id, prompt, asker, context, session))
+def _ask_agent(database: Database, agent_id: str, prompt: str, parent: SubagentContext, context: Context) -> str:
+    """Return the answer of a sub-agent; if its session exists already, continue it."""
+    session = rows.find_session(database, context.run_id)
+    answer = _find_answer(database, session)
+    if answer is not None:
+        return answer
+    plan = _build_plan(database, agent_id, prompt, parent, context, session)
+    turn = Turn(database, plan, on_commit=lambda: _raise_if_over(context))
     try:
         with turn:
             for _ in turn.events():
-                _go_on(context)
-    except (WaitsForPerson, BudgetError) as error:  # which stop the turns of all who asked
-        raise Parked(error) from error
+                _raise_if_over(context)
+    except (ApprovalPending, BudgetError) as error:  # these stop the calling turns, too
+        raise Suspended(error) from error
     except DeniedError as error:
-        raise (Parked(error) if error.reason == "stopped" else error) from error
-    response = turn.outcome.response
+        raise (Suspended(error) if error.reason == "stopped" else error) from error
+    response = turn.result.response
     return response.message.text if response else ""
 
 
-def _go_on(context: Context) -> None:
-    """Raise where the turn of those who asked is over."""
+def _raise_if_over(context: Context) -> None:
+    """Raise an error if the calling turn has ended."""
     if context.is_over():
         raise LlmctlError("interrupted")
 
 
-def _said(database: Database, session: Row | None) -> str | None:
-    """Return the answer that is in a session already; None where there is none, or it is not complete."""
-    thread = threads.of_chat(database, session["chat_id"]) if session else None
-    if thread is None or resume.find(database, thread["id"]) is not None:
+def _find_answer(database: Database, session: SessionRow | None) -> str | None:
+    """Return the complete answer that is already in a session, or None."""
+    thread = threads.find_for_chat(database, session.chat_id) if session else None
+    if thread is None or begin.find_unfinished(database, thread.id) is not None:
         return None
-    last = threads.last(database, thread["id"])
-    return str(last["content"] or "") if last and last["role"] == "assistant" else None
+    last = threads.find_last_message(database, thread.id)
+    return str(last.content or "") if last and last.role == "assistant" else None
 
 
-def _plan(database: Database, agent_id: str, prompt: str, asker: Asker, context: Context, session: Row | None) -> Plan:
-    row = files.renewed(database, rows.get(database, agent_id), asker.around.env, lambda note: None)
-    definition = agents.definition_of(database, row)
-    depth = asker.depth + 1
-    party = agents.party(database, row, definition, session, depth=depth)
-    manner = fitted(Manner(caps=asker.manner.caps, stream=asker.manner.stream), definition)
-    manner = manner._replace(timeout_s=_sooner(manner.timeout_s, context.timeout_s))
-    own = replace(asker, depth=depth, manner=manner)
-    chat = database.one("SELECT * FROM {chats} WHERE id = ?", (session["chat_id"],)) if session else None
-    return Plan(
+def _build_plan(
+    database: Database,
+    agent_id: str,
+    prompt: str,
+    parent: SubagentContext,
+    context: Context,
+    session: SessionRow | None,
+) -> TurnPlan:
+    row = files.refresh_from_file(database, rows.get(database, agent_id), parent.runtime.env, lambda note: None)
+    definition = agents.definition_from_row(database, row)
+    agent = agents.build_context(database, row, definition, session, depth=parent.depth + 1)
+    inherited = CallOptions(cost_limits=parent.call_options.cost_limits, stream=parent.call_options.stream)
+    call_options = apply_definition_options(inherited, definition)
+    call_options = call_options._replace(timeout_s=_shorter_timeout(call_options.timeout_s, context.timeout_s))
+    child = replace(parent, depth=parent.depth + 1, call_options=call_options)
+    persist = parent.persist
+    chat = chats.find_by_id(database, session.chat_id) if session else None
+    return TurnPlan(
         chat=chat,
-        target=agents.target_of(database, definition, asker.around.env),
-        ask=Ask(prompt=None if chat else prompt, system=agents.instructions(definition, party.metadata)),
-        manner=manner,
-        keep=Keep(log=asker.keep.log, without=asker.keep.without, tag=asker.keep.tag or definition.tag),
-        origin=asker.origin,
-        around=asker.around,
-        tools=tools(database, row["id"], row["name"], definition, own),
-        party=party if session else party._replace(session_id=context.run_id),
+        target=agents.resolve_target(database, definition, parent.runtime.env),
+        input=UserInput(prompt=None if chat else prompt, system=agents.render_instructions(definition, agent.metadata)),
+        call_options=call_options,
+        persist=PersistOptions(log=persist.log, without=persist.without, tag=persist.tag or definition.tag),
+        caller=parent.caller,
+        runtime=parent.runtime,
+        tools=agent_toolset(database, row.id, row.name, definition, child),
+        agent=agent if session else agent._replace(session_id=context.run_id),
         parent_job_id=context.job_id,
-        on_idle=lambda: _go_on(context),
     )
 
 
-def _sooner(limit_s: float | None, remaining_s: float) -> float | None:
+def _shorter_timeout(limit_s: float | None, remaining_s: float) -> float | None:
     return min(limit_s or math.inf, remaining_s) if limit_s or remaining_s < math.inf else None
-
-
-def tools(database: Database, agent_id: str, name: str, definition: Definition, asker: Asker) -> Tools:
-    """Return the tools of an agent, and the agents it may ask."""
-    named = dict(toolset.parsed(text) for text in definition.tools)
-    own = toolset.resolve(database, named)
-    asked = granted(database, definition.agents, asker)
-    return Tools((*own, *asked), approved=asker.approved, ask=asker.ask, agent_id=agent_id, agent=name)

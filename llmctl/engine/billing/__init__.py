@@ -1,1 +1,1 @@
-"""What requests cost, and caps that hold."""
+"""The cost of requests, and cost limits."""

@@ -1,7 +1,7 @@
-"""What a request cost: the provider's own word, else a price that is kept in the hub, else nobody knows.
+"""The cost of a request: as reported by the provider, else calculated from a price in the hub, else unknown.
 
-Prices of a model are looked up once and kept as rows; so is that there is none. Only a newer price list is asked
-again.
+Prices of a model are looked up once and stored as rows, even if there are none. They are looked up again only when a
+newer price list is installed.
 """
 
 from __future__ import annotations
@@ -15,148 +15,209 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
+from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import StorageError
 from llmctl.core.events import Usage
-from llmctl.engine.billing.rates import Context, Price, cost_of, price_of
+from llmctl.core.stored_json import loads
+from llmctl.engine.billing.rates import Price, PriceContext, calculate_usage_cost, max_cost, price_from_row
 from llmctl.engine.connections.target import Target
-from llmctl.providers import Provider
-from llmctl.providers.hosts import host_of, matches
+from llmctl.providers import PROVIDERS, Provider
+from llmctl.providers.hosts import host_matches, parse_host
 from llmctl.store.database import Database, Row
-from llmctl.store.records import prices
+from llmctl.store.records import models, requests
+from llmctl.store.records.types import RequestRow
 
 _PACKAGE, _DISTRIBUTION = "genai_prices", "genai_prices-"
-#: Options of a request that pick another rate.
-_CONTEXT = ("service_tier", "speed", "search_type")
+#: Request options that select another rate.
+_CONTEXT_OPTIONS = ("service_tier", "speed", "search_type")
 
 
-class Seller(NamedTuple):
-    """Whose prices count. ``is_free``: a server of the user's own, which costs nothing where nobody says otherwise."""
+class PriceKey(NamedTuple):
+    """Whose prices apply. ``is_free``: a local server, which costs nothing unless the user set a price."""
 
     provider: str
     is_free: bool = False
 
 
-class Charge(NamedTuple):
-    """What a request cost in US dollars, None where nobody knows, and the row it was priced by."""
+class Cost(NamedTuple):
+    """The cost of a request in US dollars, None if unknown, and the id of the price it was calculated from."""
 
-    cost: float | None = None
+    amount: float | None = None
     price_id: str | None = None
 
-    def columns(self) -> dict[str, Any]:
+    def to_columns(self) -> dict[str, Any]:
         """Return the columns of ``requests``."""
-        return {"cost": self.cost, "price_id": self.price_id}
+        return {"cost": self.amount, "price_id": self.price_id}
 
 
-def seller_of(target: Target) -> Seller:
-    return Seller(target.provider.name, is_free(target.provider, target.base_url))
+def price_key(target: Target) -> PriceKey:
+    return PriceKey(target.provider.name, is_free(target.provider, target.base_url))
 
 
 def is_free(provider: Provider, base_url: str) -> bool:
-    """Say whether nobody is paid: echo, and local servers that are not their maker's own service."""
+    """Whether requests cost nothing: echo, and local servers other than the vendor's own cloud service."""
     if provider.wire == "echo":
         return True
-    host = host_of(base_url)
-    return provider.local and not any(matches(host, pattern) for pattern in provider.hosts)
+    host = parse_host(base_url)
+    return provider.local and not any(host_matches(host, pattern) for pattern in provider.hosts)
 
 
-def charge(
+def calculate_cost(
     database: Database,
-    seller: Seller,
+    key: PriceKey,
     usage: Usage | None,
-    models: Sequence[str | None],
+    candidates: Sequence[str | None],
     *,
     moment: datetime,
-    context: Context | None = None,
+    context: PriceContext | None = None,
     looks_up: bool = True,
-) -> Charge:
-    """Return what a use cost. ``models``: who answered, then who was asked; the first that has a price counts.
+) -> Cost:
+    """Calculate the cost of a usage. ``candidates``: who answered, then who was asked; the first with a price counts.
 
-    Never fails: what the hub does not tell is not known. ``looks_up`` False reads kept prices only.
+    Never fails: if the hub cannot be read, the cost is unknown. ``looks_up=False`` uses stored prices only.
     """
     if usage is not None and usage.cost is not None and isfinite(usage.cost) and usage.cost >= 0:
-        return Charge(usage.cost)
-    if seller.provider == "echo":
-        return Charge(0.0)
+        return Cost(usage.cost)
+    if key.provider == "echo":
+        return Cost(0.0)
     if usage is None:
-        return Charge(0.0 if seller.is_free else None)
-    price = price_for(database, seller, models, moment=moment, looks_up=looks_up)
+        return Cost(0.0 if key.is_free else None)
+    price = find_price(database, key, candidates, moment=moment, looks_up=looks_up)
     if price is None:
-        return Charge(0.0 if seller.is_free else None)
-    cost = cost_of(usage, price, moment=moment, context=context or {})
-    return Charge(cost, price.id if cost is not None else None)
+        return Cost(0.0 if key.is_free else None)
+    cost = calculate_usage_cost(usage, price, moment=moment, context=context or {})
+    return Cost(cost, price.id if cost is not None else None)
 
 
-def charge_of(
-    database: Database, target: Target, usage: Usage | None, model: str | None, options: Mapping[str, Any], when: str
-) -> Charge:
-    """Return what a request to ``target`` cost that ``model`` answered, begun at the stored time ``when``."""
-    return charge(
+def cost_for_target(
+    database: Database,
+    target: Target,
+    usage: Usage | None,
+    model: str | None,
+    options: Mapping[str, Any],
+    started_at: str,
+) -> Cost:
+    """Calculate the cost of a request to ``target``, answered by ``model`` and begun at ``started_at``."""
+    return calculate_cost(
         database,
-        seller_of(target),
+        price_key(target),
         usage,
         (model, target.model),
-        moment=clock.parsed(when),
-        context=context_of(options),
+        moment=clock.parse(started_at),
+        context=price_context(options),
     )
 
 
-def context_of(options: Mapping[str, Any]) -> Context:
-    """Return those options of a request that change its price."""
-    return {name: options[name] for name in _CONTEXT if name in options}
+def price_context(options: Mapping[str, Any]) -> PriceContext:
+    """Return the options of a request that change its price."""
+    return {name: options[name] for name in _CONTEXT_OPTIONS if name in options}
 
 
-def price_for(
-    database: Database, seller: Seller, models: Sequence[str | None], *, moment: datetime, looks_up: bool = True
+def find_price(
+    database: Database, key: PriceKey, candidates: Sequence[str | None], *, moment: datetime, looks_up: bool = True
 ) -> Price | None:
-    """Return the price that counts at a moment: the user's own for any of the models, else the list's."""
-    names = list(dict.fromkeys(model for model in models if model))
-    if not names or seller.provider == "echo":
+    """Return the price at a moment: the user's own for any of the models, else that of the price list."""
+    names = list(dict.fromkeys(model for model in candidates if model))
+    if not names or key.provider == "echo":
         return None
-    when, source = clock.stored(moment), list_version()
+    at, source = clock.format(moment), price_list_version()
     try:
-        rows = prices.of_models(database, seller.provider, names)
+        rows = models.prices_for_models(database, key.provider, names)
     except StorageError:
         return None
-    own = _valid(rows, names, when, prices.USER)
-    if own is not None or seller.is_free:
-        return price_of(own) if own else None
+    own = _find_valid_row(rows, names, at, models.USER_SOURCE)
+    if own is not None or key.is_free:
+        return price_from_row(own) if own else None
     for name in names:
-        kept = [row for row in rows if row["model"] == name]
-        if looks_up and source and all(row["source"] != source for row in kept):
-            kept = _looked_up(database, seller.provider, name, source)
-        found = _valid(kept, [name], when, source)
-        if found is not None and found["details"] != prices.UNKNOWN:
-            return price_of(found)
+        stored = [row for row in rows if row["model"] == name]
+        if looks_up and source and all(row["source"] != source for row in stored):
+            stored = _look_up(database, key.provider, name, source)
+        row = _find_valid_row(stored, [name], at, source)
+        if row is not None and row["details"] != models.NO_PRICE:
+            return price_from_row(row)
     return None
 
 
 @cache
-def list_version() -> str | None:
-    """Return name and version of the installed price list, without importing it; None where there is none."""
+def price_list_version() -> str | None:
+    """Return name and version of the installed price list, without importing it; None if there is none."""
     for folder in sys.path:
         if folder and os.path.isdir(os.path.join(folder, _PACKAGE)):
-            found = [name for name in os.listdir(folder) if name.startswith(_DISTRIBUTION)]
-            version = found[0].removeprefix(_DISTRIBUTION).partition(".dist-info")[0] if found else "unknown"
+            names = [name for name in os.listdir(folder) if name.startswith(_DISTRIBUTION)]
+            version = names[0].removeprefix(_DISTRIBUTION).partition(".dist-info")[0] if names else "unknown"
             return f"genai-prices {version}"
     return None
 
 
-def _valid(rows: Sequence[Row], models: Sequence[str], when: str, source: str | None) -> Row | None:
-    """Return the row of a source that counts at a time, of the first model that has one (rows: latest first)."""
-    for model in models:
+def _find_valid_row(rows: Sequence[Row], names: Sequence[str], at: str, source: str | None) -> Row | None:
+    """Return the valid row of a source at a time, for the first model that has one. Rows are newest first."""
+    for name in names:
         for row in rows:
-            is_ours = row["source"] == source if source else row["source"] != prices.USER
-            if row["model"] == model and is_ours and (row["valid_from"] or "") <= when:
+            is_ours = row["source"] == source if source else row["source"] != models.USER_SOURCE
+            if row["model"] == name and is_ours and (row["valid_from"] or "") <= at:
                 return row
     return None
 
 
-def _looked_up(database: Database, provider: str, model: str, source: str) -> list[Row]:
-    from llmctl.engine.models import catalog  # 200 ms: once for a model
+def _look_up(database: Database, provider: str, model: str, source: str) -> list[Row]:
+    from llmctl.engine.models import catalog  # 200 ms: once per model
 
-    rows = catalog.rows(provider, model)
+    rows = catalog.price_rows(provider, model)
     try:
-        return prices.remember(database, provider, model, source, rows)
-    except StorageError:  # a hub that takes nothing: the price still counts
-        unkept = [{**row, "id": None, "model": model, "source": source} for row in rows]
-        return sorted(unkept, key=lambda row: row["valid_from"] or "", reverse=True)
+        return models.store_source_prices(database, provider, model, source, rows)
+    except StorageError:  # the hub is not writable: the price still applies
+        unsaved = [{**row, "id": None, "model": model, "source": source} for row in rows]
+        return sorted(unsaved, key=lambda row: row["valid_from"] or "", reverse=True)
+
+
+def settle_stored_request(database: Database, request: RequestRow, response: ChatResponse) -> dict[str, Any]:
+    """Return the cost of a dead process's request as columns. Uses stored prices only: other writers are waiting."""
+    cost = calculate_stored_cost(database, request, response.usage, response.model, looks_up=False)
+    if request.reserved_cost is None:
+        return cost.to_columns()
+    possible_cost = None if cost.amount is not None else _possible_cost(database, request, response)
+    return cost.to_columns() | {"reserved_cost": possible_cost}
+
+
+def calculate_stored_cost(
+    database: Database, request: RequestRow, usage: Usage | None, response_model: str | None, *, looks_up: bool
+) -> Cost:
+    """Calculate the cost of a stored request at the price of its time."""
+    parameters = loads(request.parameters, {})
+    return calculate_cost(
+        database,
+        _stored_price_key(database, request),
+        usage,
+        (response_model, request.model),
+        moment=clock.parse(request.created_at),
+        context=price_context(parameters.get("options") or {}),
+        looks_up=looks_up,
+    )
+
+
+def _stored_price_key(database: Database, request: RequestRow) -> PriceKey:
+    name = request.provider.lower()
+    if name not in PROVIDERS:
+        return PriceKey(name)
+    provider = PROVIDERS.load(name)
+    endpoint = requests.find_endpoint(database, request.id) if provider.local else None
+    return PriceKey(name, is_free(provider, endpoint or provider.base_url))
+
+
+def _possible_cost(database: Database, request: RequestRow, response: ChatResponse) -> float | None:
+    """Return what a request without usage may have cost: its input and the output that arrived. None: never sent.
+
+    Embeddings and images arrive whole or not at all: all of their reserved cost counts.
+    """
+    from llmctl.engine.billing.estimate import max_response_tokens
+
+    bound = loads(request.parameters, {}).get("bound")
+    if requests.find_endpoint(database, request.id) is None:
+        return None
+    if bound is None:
+        return request.reserved_cost
+    row = models.find_price(database, request.price_id) if request.price_id else None
+    if row is None:
+        return None
+    output_tokens, moment = max_response_tokens(response), clock.parse(request.created_at)
+    return max_cost(price_from_row(row), bound["input_tokens"], output_tokens, with_files=True, moment=moment)

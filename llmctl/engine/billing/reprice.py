@@ -1,4 +1,4 @@
-"""Costs of the ledger told again: of what nobody could price then, or of everything at the prices that are kept now."""
+"""Recalculate the cost of requests: of those without a cost, or of all that were priced here."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.events import Usage
 from llmctl.core.stored_json import loads
-from llmctl.engine.billing import settle
-from llmctl.engine.billing.cost import Charge
-from llmctl.store.database import Database, Row
-from llmctl.store.records import prices
+from llmctl.engine.billing.cost import Cost, calculate_stored_cost
+from llmctl.store.database import Database
+from llmctl.store.records import models
+from llmctl.store.records.types import RequestRow
 from llmctl.store.writes import Update
 
-#: Requests that are told again in one transaction: others are waiting.
-_AT_ONCE = 200
-_COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens")
+#: Requests per transaction: other writers are waiting.
+_BATCH_SIZE = 200
+_TOKEN_COLUMNS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens")
 
 
 @dataclass(slots=True)
-class Repriced:
-    """What came of it: requests looked at, changed, still without a cost; sums in US dollars."""
+class RepriceReport:
+    """Numbers of requests checked, changed and still without a cost; sums in US dollars."""
 
     requests: int = 0
     changed: int = 0
@@ -30,8 +30,8 @@ class Repriced:
     before: float = 0.0
     after: float = 0.0
 
-    def record(self, dry_run: bool) -> dict[str, Any]:
-        """Return it as a record."""
+    def to_record(self, dry_run: bool) -> dict[str, Any]:
+        """Return the report as a record."""
         return {
             "requests": self.requests,
             "changed": self.changed,
@@ -42,45 +42,45 @@ class Repriced:
         }
 
 
-def reprice(database: Database, *, since: str | None, everything: bool, dry_run: bool) -> Repriced:
-    """Price requests again at the price of their time. What a provider said itself is left alone.
+def reprice(database: Database, *, since: str | None, everything: bool, dry_run: bool) -> RepriceReport:
+    """Recalculate the cost of requests at the price of their time; costs reported by providers stay.
 
-    Without ``everything`` only those that have no cost. The hourly sums follow by their triggers.
+    Without ``everything`` only requests that have no cost. Triggers update the usage roll-ups.
     """
-    total = Repriced()
-    for batch in prices.batches(database, since=since, everything=everything, size=_AT_ONCE):
-        writes = list(_writes([(row, _charge(database, row)) for row in batch], total))
+    report = RepriceReport()
+    for batch in models.requests_to_price(database, since=since, everything=everything, size=_BATCH_SIZE):
+        writes = list(_build_updates([(row, _calculate_cost(database, row)) for row in batch], report))
         if writes and not dry_run:
             database.commit(*writes)
-    return total
+    return report
 
 
-def _writes(found: list[tuple[Row, Charge]], total: Repriced) -> Iterator[Update]:
-    for row, charge in found:
-        before = _cost(row)
-        total.requests += 1
-        total.before += before or 0.0
-        total.after += charge.cost or 0.0
-        total.unpriced += charge.cost is None
-        if charge.cost is not None and (charge.cost != before or charge.price_id != row["price_id"]):
-            total.changed += 1
-            changes = charge.columns() | {"reserved_cost": None, "updated_at": clock.now()}
-            yield Update("requests", row["id"], changes)
-        elif charge.cost is None and before is not None:
-            total.after += before  # a price that is gone leaves what was told then
+def _build_updates(priced: list[tuple[RequestRow, Cost]], report: RepriceReport) -> Iterator[Update]:
+    for row, cost in priced:
+        before = _stored_cost(row)
+        report.requests += 1
+        report.before += before or 0.0
+        report.after += cost.amount or 0.0
+        report.unpriced += cost.amount is None
+        if cost.amount is not None and (cost.amount != before or cost.price_id != row.price_id):
+            report.changed += 1
+            changes = cost.to_columns() | {"reserved_cost": None, "updated_at": clock.now()}
+            yield Update("requests", row.id, changes)
+        elif cost.amount is None and before is not None:
+            report.after += before  # the price is gone: the cost from then stays
 
 
-def _charge(database: Database, row: Row) -> Charge:
-    return settle.charge(database, row, _usage(row), row["response_model"], looks_up=True)
+def _calculate_cost(database: Database, row: RequestRow) -> Cost:
+    return calculate_stored_cost(database, row, _stored_usage(row), row.response_model, looks_up=True)
 
 
-def _cost(row: Row) -> float | None:
-    """Return the cost that is kept; other programs write 0 where they do not know."""
-    return None if row["origin"] == "orm" and not row["cost"] else row["cost"]
+def _stored_cost(row: RequestRow) -> float | None:
+    """Return the stored cost; other programs store 0 for an unknown one."""
+    return None if row.origin == "orm" and not row.cost else row.cost
 
 
-def _usage(row: Row) -> Usage | None:
-    if all(row[name] is None for name in _COUNTS):
+def _stored_usage(row: RequestRow) -> Usage | None:
+    if all(getattr(row, name) is None for name in _TOKEN_COLUMNS):
         return None
-    counts: dict[str, Any] = {name: row[name] or 0 for name in _COUNTS}
-    return Usage(**counts, details=loads(row["usage_details"], {}))
+    counts: dict[str, Any] = {name: getattr(row, name) or 0 for name in _TOKEN_COLUMNS}
+    return Usage(**counts, details=loads(row.usage_details, {}))

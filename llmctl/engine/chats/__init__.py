@@ -1,1 +1,1 @@
-"""Finding, forking and rewinding chats, and what is attached to a message."""
+"""Find, fork and rewind chats; read their attachments."""

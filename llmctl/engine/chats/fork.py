@@ -1,4 +1,4 @@
-"""Forks: a new chat that shares a beginning with another one, to go on differently."""
+"""Fork a chat: a new chat that shares the beginning of another one. Rewinding forks before the last user message."""
 
 from __future__ import annotations
 
@@ -10,125 +10,157 @@ from llmctl.core.errors import UsageError
 from llmctl.core.ids import new_id
 from llmctl.core.messages import ToolResult
 from llmctl.core.stored_json import dumps, loads
-from llmctl.engine.turn import history
-from llmctl.engine.turn.options import Origin
+from llmctl.engine.chats.lookup import message_from_row
+from llmctl.engine.runtime import CallerInfo
 from llmctl.store.database import Database, Row
 from llmctl.store.records import chats, messages, threads
-from llmctl.store.writes import Insert, Write
+from llmctl.store.records.types import ChatRow, MessageRow, ThreadRow
+from llmctl.store.writes import Insert, Update, Write
 
 
-def fork(
+def fork_chat(
     database: Database,
-    chat: Row,
+    chat: ChatRow,
     *,
     upto_seq: int | None = None,
     name: str | None = None,
-    origin: Origin | None = None,
-) -> Row:
-    """Copy a chat up to a place in its thread (all of it, where none is named); return the new chat.
+    caller: CallerInfo | None = None,
+) -> ChatRow:
+    """Copy a chat up to and including ``upto_seq`` (None: all of it); return the new chat.
 
-    Messages, their tool calls and links to their files are copied; requests are not: they were paid once. What is
-    still being written stays behind. Raises UsageError between a tool call and its result.
+    Messages, their tool calls and links to their files are copied; requests are not: they were paid once. Pending
+    messages are left out. Raises UsageError between a tool call and its result.
     """
     with database.transaction(durable=True):
-        chats.check_name(database, name)
-        thread = threads.of_chat(database, chat["id"])
-        rows = _rows(database, thread, upto_seq) if thread else []
+        chats.require_free_name(database, name)
+        thread = threads.find_for_chat(database, chat.id)
+        rows = _list_rows_to_copy(database, thread, upto_seq) if thread else []
         now = clock.now()
         chat_id, thread_id = new_id(), new_id()
         new_thread = {
             "id": thread_id,
             "chat_id": chat_id,
-            "parent_id": thread["id"] if thread else None,
-            "parent_seq": rows[-1]["seq"] if rows else None,
-            **_times(now),
+            "parent_id": thread.id if thread else None,
+            "parent_seq": rows[-1].seq if rows else None,
+            **_timestamps(now),
         }
-        own = _own(database, thread, rows, origin) | {"id": chat_id, "name": name}
-        writes: list[Write] = [Insert("chats", _chat(database, chat) | own | _times(now))]
+        changes = _changed_columns(database, thread, rows, caller) | {"id": chat_id, "name": name}
+        writes: list[Write] = [Insert("chats", _copied_columns(database, chat.id) | changes | _timestamps(now))]
         writes.append(Insert("message_threads", new_thread))
-        writes += _copies(database, rows, chat_id, thread_id)
+        writes += _message_copies(database, rows, chat_id, thread_id)
         database.commit(*writes)
-    return chats.one(database, chat_id)
+    return chats.get(database, chat_id)
 
 
-def _rows(database: Database, thread: Row, upto_seq: int | None) -> list[Row]:
-    finished = [row for row in threads.messages(database, thread["id"]) if row["status"] != "pending"]
-    kept = [row for row in finished if upto_seq is None or row["seq"] <= upto_seq]
-    left = finished[len(kept) :]
-    _refuse_split(kept, left)
-    return kept
+def rewind_chat(database: Database, chat: ChatRow, caller: CallerInfo) -> tuple[ChatRow, str]:
+    """Fork a chat before its last user message; return the fork and the text of that message.
+
+    The old chat is not modified, but for its name: that moves to the fork, so that ``--name N`` continues where the
+    user is, and the old chat becomes ``N~1``, ``N~2``.
+    """
+    last = database.one(
+        "SELECT seq, content FROM {messages} WHERE chat_id = ? AND role = 'user' ORDER BY seq DESC LIMIT 1",
+        (chat.id,),
+    )
+    if last is None:
+        raise UsageError("nothing to rewind: the chat has no user message")
+    with database.transaction():
+        if chat.name:
+            renamed = {"name": _pick_old_name(database, chat.name), "updated_at": clock.now()}
+            database.commit(Update("chats", chat.id, renamed))
+        fork = fork_chat(database, chat, upto_seq=last["seq"] - 1, name=chat.name, caller=caller)
+    return fork, str(last["content"] or "")
 
 
-def _refuse_split(kept: Iterable[Row], left: Iterable[Row]) -> None:
-    """Raise where a call would stay and its result would go: no provider takes such a history."""
-    called = {call.id: row["seq"] for row in kept for call in history.message_of(row).tool_calls}
-    answered = {part.call_id for row in kept for part in _results(row)}
-    for row in left:
-        for part in _results(row):
+def _pick_old_name(database: Database, name: str) -> str:
+    number = 1
+    while database.value("SELECT 1 FROM {chats} WHERE name = ?", (f"{name}~{number}",)):
+        number += 1
+    return f"{name}~{number}"
+
+
+def _list_rows_to_copy(database: Database, thread: ThreadRow, upto_seq: int | None) -> list[MessageRow]:
+    finished = [row for row in threads.list_messages(database, thread.id) if row.status != "pending"]
+    copied = [row for row in finished if upto_seq is None or (row.seq or 0) <= upto_seq]
+    _refuse_split_calls(copied, finished[len(copied) :])
+    return copied
+
+
+def _refuse_split_calls(copied: Iterable[MessageRow], rest: Iterable[MessageRow]) -> None:
+    """Raise UsageError where a call would be copied without its result: no provider accepts such a history."""
+    called = {call.id: row.seq or 0 for row in copied for call in message_from_row(row).tool_calls}
+    answered = {part.call_id for row in copied for part in _list_results(row)}
+    for row in rest:
+        for part in _list_results(row):
             if part.call_id in called and part.call_id not in answered:
                 raise UsageError(
                     f'a fork cannot end between the tool call "{part.name}" and its result',
-                    hint=f"fork at {called[part.call_id] - 1}, or at {row['seq']} or later",
+                    hint=f"fork at {called[part.call_id] - 1}, or at {row.seq} or later",
                 )
 
 
-def _results(row: Row) -> list[ToolResult]:
-    return [part for part in history.message_of(row).parts if isinstance(part, ToolResult)]
+def _list_results(row: MessageRow) -> list[ToolResult]:
+    return [part for part in message_from_row(row).parts if isinstance(part, ToolResult)]
 
 
-def _chat(database: Database, chat: Row) -> dict[str, Any]:
-    """Return what the new chat has from the old one: columns of the user's own too."""
-    refs = dumps({**loads(chat["refs"], {}), "forked_from": chat["id"]})
-    return {column: chat[column] for column in chats.columns(database)} | {"refs": refs, "origin": "llmctl"}
+def _copied_columns(database: Database, chat_id: str) -> dict[str, Any]:
+    """Return what the new chat takes from the old one, custom columns included."""
+    columns = chats.get_columns(database, chat_id)
+    refs = dumps({**loads(columns["refs"], {}), "forked_from": chat_id})
+    return {**columns, "refs": refs, "origin": "llmctl"}
 
 
-def _own(database: Database, thread: Row | None, rows: list[Row], origin: Origin | None) -> dict[str, Any]:
-    """Return what the new chat does not have from the old one: the system prompt of its place, its last turn.
+def _changed_columns(
+    database: Database, thread: ThreadRow | None, rows: list[MessageRow], caller: CallerInfo | None
+) -> dict[str, Any]:
+    """Return the columns that differ from the old chat's: its system prompt at that place, and the last turn.
 
-    It counts as talked to now and here, so that `chat --continue` goes on with it.
+    The last turn is now and here, so that `chat --continue` continues the fork.
     """
     changes: dict[str, Any] = {"last_turn_at": clock.now()}
-    if origin:
-        changes |= {"last_turn_folder": origin.folder, "last_turn_terminal": int(origin.terminal)}
-    system = [row["content"] for row in rows if row["role"] == "system" and row["content"]]
-    if system or (thread and any(row["role"] == "system" for row in threads.messages(database, thread["id"]))):
+    if caller:
+        changes |= {"last_turn_folder": caller.folder, "last_turn_terminal": int(caller.terminal)}
+    system = [row.content for row in rows if row.role == "system" and row.content]
+    if system or (thread and any(row.role == "system" for row in threads.list_messages(database, thread.id))):
         changes["instructions"] = system[-1] if system else None
     return changes
 
 
-def _times(now: str) -> dict[str, str]:
+def _timestamps(now: str) -> dict[str, str]:
     return {"created_at": now, "updated_at": now}
 
 
-def _copies(database: Database, rows: list[Row], chat_id: str, thread_id: str) -> list[Write]:
-    """Return the messages once more, with their tool calls and files; their own times and places stay."""
+def _message_copies(database: Database, rows: list[MessageRow], chat_id: str, thread_id: str) -> list[Write]:
+    """Return copies of messages, with their tool calls and files; they keep their times and places."""
     if not rows:
         return []
-    links = messages.links(database, rows[0]["thread_id"])
-    calls = messages.invocations(database, rows[0]["thread_id"])
-    ids = {call["id"]: new_id() for of_message in calls.values() for call in of_message}
+    old_thread_id = str(rows[0].thread_id)
+    columns = threads.list_message_columns(database, old_thread_id)
+    links = messages.attachment_links_by_message(database, old_thread_id)
+    calls = messages.invocations_by_message(database, old_thread_id)
+    ids = {call["id"]: new_id() for message_calls in calls.values() for call in message_calls}
     writes: list[Write] = []
     for row in rows:
         id = new_id()
-        source = {"source_id": ids.get(row["source_id"], row["source_id"])}  # a result says which call it is of
-        writes.append(Insert("messages", _copy(row, id, chat_id, thread_id) | source))
-        for link in links.get(row["id"], ()):
+        source = {"source_id": ids.get(str(row.source_id), row.source_id)}  # a result refers to its call
+        writes.append(Insert("messages", _copy_message(columns[row.id], id, chat_id, thread_id) | source))
+        for link in links.get(row.id, ()):
             writes.append(Insert("message_attachments", {**link, "id": new_id(), "message_id": id}))
-        for call in calls.get(row["id"], ()):
+        for call in calls.get(row.id, ()):
             copy = {**call, "id": ids[call["id"]], "message_id": id, "job_id": None}
             # It ran once: its time is that of the chat it ran in.
-            writes.append(Insert("tool_invocations", copy | {"duration": None} | _undecided(call)))
+            writes.append(Insert("tool_invocations", copy | {"duration": None} | _cancelled_columns(call)))
     return writes
 
 
-def _undecided(call: Row) -> Row:
-    """Return what a copy of a call that has not ended is: it is decided and run in the chat that it came from."""
+def _cancelled_columns(call: Row) -> Row:
+    """Return what cancels the copy of an unfinished call: it is decided and run in the original chat."""
     if call["status"] not in ("pending", "running"):
         return {}
     return {"status": "cancelled", "error": "the conversation was forked before this was decided"}
 
 
-def _copy(row: Row, id: str, chat_id: str, thread_id: str) -> Row:
+def _copy_message(row: Row, id: str, chat_id: str, thread_id: str) -> Row:
     copy = {**row, "id": id, "thread_id": thread_id, "chat_id": chat_id if row["chat_id"] else None, "job_id": None}
     if row["origin"] == "orm":
         # Other programs write parts of another kind; their rows stay theirs.

@@ -1,4 +1,4 @@
-"""Fetching what a URL stands for: from public addresses only, bounded in size and time, redirects checked alike."""
+"""Fetch a URL: from public addresses only, limited in size and time; redirects are checked the same way."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from llmctl.core.errors import LlmctlError, NotFoundError, RejectedError, UnavailableError, UsageError
 from llmctl.core.http import HttpRequest
-from llmctl.core.media_types import media_type
-from llmctl.engine.turn.options import Surroundings
+from llmctl.core.media_types import detect
+from llmctl.engine.runtime import RuntimeEnv
 
-#: Bytes of a file that is sent along; no provider takes more in one request.
-MOST_BYTES = 50_000_000
+#: No provider takes more in one request.
+MAX_BYTES = 50_000_000
 TIMEOUT_S = 60.0
-_MOST_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """What was found; ``url`` is where, behind all redirects, and ``name`` the last part of its path."""
+class FetchedUrl:
+    """A fetched file; ``url`` is its address after all redirects, and ``name`` the last part of the path."""
 
     url: str
     media_type: str
@@ -29,67 +29,70 @@ class Fetched:
     name: str | None
 
 
-def fetch(url: str, around: Surroundings, *, most_bytes: int = MOST_BYTES, timeout_s: float = TIMEOUT_S) -> Fetched:
-    """Fetch a URL. Raises UsageError for one that is none or leads to a private address, and where it is too large;
+def fetch_url(url: str, runtime: RuntimeEnv, *, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> FetchedUrl:
+    """Fetch a URL.
 
-    NotFoundError, RejectedError and UnavailableError for what its server says, or where it cannot be reached.
+    Raises UsageError for an invalid URL, a private address and a file that is too large; NotFoundError,
+    RejectedError and UnavailableError for the server's answer; UnavailableError where it cannot be reached.
     """
-    ends = monotonic() + timeout_s
-    for _ in range(_MOST_REDIRECTS + 1):
-        found = _get(url, around, most_bytes, ends)
-        if isinstance(found, Fetched):
-            return found
-        url = found
-    raise UnavailableError(f'"{url}" redirects again and again', reason="redirect")
+    deadline = monotonic() + timeout_s
+    for _ in range(_MAX_REDIRECTS + 1):
+        fetched = _fetch_once(url, runtime, max_bytes, deadline)
+        if isinstance(fetched, FetchedUrl):
+            return fetched
+        url = fetched
+    raise UnavailableError(f'"{url}" redirects too often', reason="redirect")
 
 
-def _get(url: str, around: Surroundings, most_bytes: int, ends: float) -> Fetched | str:
-    """Return what is there, or the URL that is named instead."""
-    from llmctl.transport import client, ssrf  # httpx: not before something is fetched
+def _fetch_once(url: str, runtime: RuntimeEnv, max_bytes: int, deadline: float) -> FetchedUrl | str:
+    """Return the file, or the URL that the server redirects to."""
+    from llmctl.transport import client, ssrf  # httpx: not before a URL is fetched
 
-    host, port = _checked(url)
-    if around.offline and not client.is_loopback(host):
-        raise UnavailableError(f'offline: "{host}" is beyond this machine', reason="offline")
-    address = ssrf.addresses(host, port, private_allowed=around.private_fetch)[0]
-    timeouts = client.Timeouts(first_byte=30.0, idle=30.0, total=max(0.001, ends - monotonic()))
+    host, port = _parse_http_url(url)
+    if runtime.offline and not client.is_loopback(host):
+        raise UnavailableError(f'offline: "{host}" is not this machine', reason="offline")
+    address = ssrf.resolve_addresses(host, port, private_allowed=runtime.private_fetch)[0]
+    timeouts = client.Timeouts(first_byte=30.0, idle=30.0, total=max(0.001, deadline - monotonic()))
     request = HttpRequest("GET", url, {"accept": "*/*"})
-    with client.open(request, timeouts, loopback_only=around.offline, at=address) as answer:
+    with client.send_request(request, timeouts, loopback_only=runtime.offline, address=address) as answer:
         if answer.status in (301, 302, 303, 307, 308) and "location" in answer.headers:
             return urljoin(url, answer.headers["location"])
         if not 200 <= answer.status < 300:
-            raise _refusal(url, answer.status)
-        data = _bounded(answer.chunks, url, most_bytes)
+            raise _status_error(url, answer.status)
+        data = _read_limited(answer.chunks, url, max_bytes)
         name = os.path.basename(unquote(urlsplit(url).path)) or None
-        return Fetched(url, media_type(name or "", data, answer.headers.get("content-type")), data, name)
+        return FetchedUrl(url, detect(name or "", data, answer.headers.get("content-type")), data, name)
 
 
-def _checked(url: str) -> tuple[str, int]:
-    """Return host and port; raise UsageError for what nobody should fetch."""
+def _parse_http_url(url: str) -> tuple[str, int]:
+    """Return host and port; raise UsageError for a URL that must not be fetched."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
-        raise UsageError(f'"{url}" is no http address') from None
+        raise UsageError(f'"{url}" is not an HTTP URL') from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f'"{url}" is no http address')
+        raise UsageError(f'"{url}" is not an HTTP URL')
     if parts.username is not None:
-        raise UsageError(f'the URL of "{parts.hostname}" holds a user name', hint="download it and give the file")
+        raise UsageError(
+            f'the URL of "{parts.hostname}" contains a user name', hint="download the file and attach that"
+        )
     return parts.hostname, port
 
 
-def _bounded(chunks: Iterable[bytes], url: str, most_bytes: int) -> bytes:
-    pieces: list[bytes] = []
+def _read_limited(chunks: Iterable[bytes], url: str, max_bytes: int) -> bytes:
+    received: list[bytes] = []
     size = 0
-    for piece in chunks:
-        size += len(piece)
-        if size > most_bytes:
-            raise UsageError(f'"{url}" is larger than {most_bytes // 1_000_000} MB', reason="too_large")
-        pieces.append(piece)
-    return b"".join(pieces)
+    for chunk in chunks:
+        size += len(chunk)
+        if size > max_bytes:
+            raise UsageError(f'"{url}" is larger than {max_bytes // 1_000_000} MB', reason="too_large")
+        received.append(chunk)
+    return b"".join(received)
 
 
-def _refusal(url: str, status: int) -> LlmctlError:
-    message = f'cannot fetch "{url}": its server says {status}'
+def _status_error(url: str, status: int) -> LlmctlError:
+    message = f'cannot fetch "{url}": the server answered {status}'
     if status in (404, 410):
         return NotFoundError(message, reason="fetch", status_code=status)
     if status == 429 or status >= 500:

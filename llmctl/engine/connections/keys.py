@@ -1,150 +1,251 @@
-"""Keys by reference: which one a host may get, and its value in the moment it is needed. Never kept, never shown.
+"""API keys by reference: which key a host may receive, and its value when it is needed. Never stored, never shown.
 
 A reference is ``env:VARIABLE``, ``command:SHELL COMMAND``, ``file:PATH`` or ``keyring:NAME``.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
-from llmctl.core.errors import ConfigError
+from llmctl.core.errors import ConfigError, StorageError
+from llmctl.core.ids import new_id
 from llmctl.core.registry import Registry
-from llmctl.engine.connections.key_files import checked
-from llmctl.engine.connections.key_files import store_key_file as store_key_file
-from llmctl.providers import PROVIDERS, Provider, find_by_host, owns
-from llmctl.providers.hosts import host_of, is_loopback, origin
+from llmctl.providers import PROVIDERS, Provider, find_by_host, owns_url
+from llmctl.providers.hosts import is_loopback, parse_host, parse_origin
 
 Env = Mapping[str, str]
 
-#: Takes what follows the colon, the environment and the home folder; returns the value and a note for the user.
-Reader = Callable[[str, Env, str], tuple[str, str | None]]
+#: Takes the part after the colon, the environment and the home folder; returns the key and a note for the user.
+KeyReader = Callable[[str, Env, str], tuple[str, str | None]]
 
-_READERS: Registry[Reader] = Registry(
+_READERS: Registry[KeyReader] = Registry(
     "kind of key reference",
     "llmctl.engine.connections",
     {
         "env": "keys:read_env",
-        "command": "key_commands:read",
-        "file": "key_files:read",
-        "keyring": "key_rings:read",
+        "command": "keys:read_command",
+        "file": "keys:read_file",
+        "keyring": "system_keyring:read_keyring",
     },
 )
 
-#: Well-known variables of providers that have no file here, so that their keys stay at home too.
-_OTHERS = {
+#: Key variables of providers that are not in the registry: these keys must not reach other hosts either.
+_OTHER_KEY_VARIABLES = {
     "AWS_BEARER_TOKEN_BEDROCK": "bedrock",
     "COHERE_API_KEY": "cohere",
 }
+COMMAND_TIMEOUT_S = 30.0
+#: A key is one short line; a wrong path may name a device or a huge file.
+_MAX_KEY_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key and where it came from. ``note`` is for the user: the key works, but something about it is not right."""
+    """A key and the reference it came from. ``note`` is a warning for the user, such as a file others can read."""
 
     value: str = field(repr=False)
-    source: str
+    reference: str
     note: str | None = None
 
 
 def is_reference(text: str) -> bool:
-    """Tell whether a text is a key reference, and no value."""
+    """Return whether a text is a key reference rather than a key."""
     kind, colon, name = text.partition(":")
     return bool(colon) and kind in _READERS and bool(name.strip())
 
 
 def resolve(reference: str, *, env: Env, home: str, on_terminal: bool = False) -> Key:
-    """Return the key behind a reference. Raises ConfigError that names the reference where there is none."""
+    """Return the key behind a reference; raise ConfigError naming the reference if there is none."""
     if not is_reference(reference):
-        # Whatever it is, it may be a key: it is not quoted.
+        # Not quoted: it may be the key itself.
         raise ConfigError(
-            "a key is given as a reference, never as its value",
-            hint="env:VARIABLE, command:COMMAND, file:PATH or keyring:NAME",
+            "the key must be a reference, not the key itself",
+            hint="use env:VARIABLE, command:COMMAND, file:PATH or keyring:NAME",
         )
     kind, _, name = reference.partition(":")
     value, note = _READERS.load(kind)(name, env, home)
     if not value.strip():
-        raise _nothing(reference, on_terminal)
-    return Key(checked(value.strip(), f'the key of "{reference}"'), reference, note)
+        raise _missing_key_error(reference, on_terminal)
+    return Key(validate_key(value.strip(), f'the key of "{reference}"'), reference, note)
 
 
 def read_env(name: str, env: Env, home: str) -> tuple[str, str | None]:
-    """Return the value of a variable, empty where it is not set."""
+    """Return the value of an environment variable; empty if it is not set."""
     return env.get(name.strip(), ""), None
 
 
-def choose(
+def pick_key(
     provider: Provider, base_url: str, explicit: str | None, env: Env, *, base_from_env: bool = False
 ) -> str | None:
-    """Return the reference of the key that this base URL may get, or None where no key is meant for it.
+    """Return the reference of the key that may be sent to this base URL, or None.
 
-    A provider's own variable is used for its own host, for a base URL from its own ``*_API_BASE`` and, of a local
-    provider, on this machine. What the user names explicitly is used anywhere, but the variable of one known
-    provider on the host of another: that raises ConfigError.
+    A provider's key variable is used for the provider's own hosts, for a base URL from its own ``*_API_BASE``
+    variable and, if the provider is local, on this machine. An explicit reference is used for any host, except that
+    the variable of one known provider is never sent to the host of another: ConfigError.
     """
     if explicit:
-        _refuse_foreign(base_url, explicit, env)
+        _reject_foreign_key(base_url, explicit, env)
         return explicit
     if provider.auth == "none":
         return None
-    own = base_from_env or owns(provider, base_url) or _from_own_variable(provider, base_url, env)
-    if not own and not (provider.local and is_loopback(base_url)):
+    is_own_host = base_from_env or owns_url(provider, base_url) or _is_from_base_variable(provider, base_url, env)
+    if not is_own_host and not (provider.local and is_loopback(base_url)):
         return None
-    variable = first_set(provider.key_env, env)
+    variable = first_set_variable(provider.key_env, env)
     return f"env:{variable}" if variable else None
 
 
-def withheld(provider: Provider, base_url: str, env: Env) -> str | None:
-    """Return a note where a key of the provider is set but not sent, because the host is not the provider's."""
-    variable = first_set(provider.key_env, env)
-    if variable is None or choose(provider, base_url, None, env):
+def withheld_key_note(provider: Provider, base_url: str, env: Env) -> str | None:
+    """Return a note if the provider's key is set but not sent because the host is not the provider's."""
+    variable = first_set_variable(provider.key_env, env)
+    if variable is None or pick_key(provider, base_url, None, env):
         return None
-    return f'{variable} is not sent to "{host_of(base_url)}", which is not a host of {provider.name}'
+    return f'{variable} is not sent to "{parse_host(base_url)}", which is not a host of {provider.name}'
 
 
-def first_set(names: tuple[str, ...], env: Env) -> str | None:
-    """Return the first of these variables that is set and not blank."""
+def first_set_variable(names: tuple[str, ...], env: Env) -> str | None:
+    """Return the name of the first variable that is set and not blank."""
     return next((name for name in names if env.get(name, "").strip()), None)
 
 
-def _refuse_foreign(base_url: str, reference: str, env: Env) -> None:
+def _reject_foreign_key(base_url: str, reference: str, env: Env) -> None:
     kind, _, variable = reference.partition(":")
     if kind != "env" or is_loopback(base_url):
         return
     host = find_by_host(base_url)
-    owner, of_whom = _owner(variable.strip())
-    if host is None or of_whom is None or of_whom == host.name:
+    owner, owner_name = _find_owner(variable.strip())
+    if host is None or owner_name is None or owner_name == host.name:
         return
-    if owner is not None and _from_own_variable(owner, base_url, env):
+    if owner is not None and _is_from_base_variable(owner, base_url, env):
         return
     raise ConfigError(
-        f'{variable} is the key of {of_whom}, but "{host_of(base_url)}" belongs to {host.name}',
-        hint=f"use {host.key_env[0]}, or keep this key under a variable of its own" if host.key_env else None,
+        f'{variable} is the key of {owner_name}, but "{parse_host(base_url)}" belongs to {host.name}',
+        hint=f"use {host.key_env[0]}, or store this key in another variable" if host.key_env else None,
         reason="foreign_key",
     )
 
 
-def _owner(variable: str) -> tuple[Provider | None, str | None]:
+def _find_owner(variable: str) -> tuple[Provider | None, str | None]:
     for name in PROVIDERS.names():
         provider = PROVIDERS.load(name)
         if variable in provider.key_env:
             return provider, name
-    return None, _OTHERS.get(variable)
+    return None, _OTHER_KEY_VARIABLES.get(variable)
 
 
-def _from_own_variable(provider: Provider, base_url: str, env: Env) -> bool:
-    variable = first_set(provider.base_env, env)
-    return variable is not None and bool(host_of(base_url)) and origin(env[variable].strip()) == origin(base_url)
+def _is_from_base_variable(provider: Provider, base_url: str, env: Env) -> bool:
+    variable = first_set_variable(provider.base_env, env)
+    return (
+        variable is not None
+        and bool(parse_host(base_url))
+        and parse_origin(env[variable].strip()) == parse_origin(base_url)
+    )
 
 
-def _nothing(reference: str, on_terminal: bool) -> ConfigError:
+def _missing_key_error(reference: str, on_terminal: bool) -> ConfigError:
     kind, _, name = reference.partition(":")
     message = f'the key "{reference}" is empty'
     if kind == "env":
-        message = f'no key: the variable "{name.strip()}" is not set'
-    hint = "store one with: llmctl connection edit NAME --key-stdin"
+        message = f'no key: environment variable "{name.strip()}" is not set'
+    hint = "store a key with: llmctl connection edit NAME --key-stdin"
     if not on_terminal:
         hint += " (cron and services do not see your shell's variables)"
     elif kind == "env":
         hint = f"export {name.strip()}=…, or {hint}"
     return ConfigError(message, hint=hint, reason="no_key")
+
+
+def validate_key(value: str, label: str = "the key") -> str:
+    """Return a key that fits into an HTTP header; raise ConfigError, without quoting the key, for any other."""
+    if not value.strip():
+        raise ConfigError(f"{label} is empty")
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigError(
+            f"{label} contains line breaks, control characters or non-ASCII letters",
+            hint="check that nothing else was pasted with it",
+        )
+    return value
+
+
+def read_file(path: str, env: Mapping[str, str], home: str) -> tuple[str, str | None]:
+    """Return the first line of a file, and a note if other users can read it. ``~/`` is the home folder."""
+    full = os.path.join(home, path[2:]) if path.startswith("~/") else path
+    try:
+        with open(full, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            line = file.readline(_MAX_KEY_BYTES).decode()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f'cannot read the key file "{full}": {_explain_read_error(error)}', reason="no_key") from None
+    shared = stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH)
+    note = f'other users can read the key file "{full}": chmod 600 "{full}"' if shared else None
+    return line.strip(), note
+
+
+def store_key_file(folder: str, name: str, value: str) -> str:
+    """Write a key atomically to a file with mode 0600; return the path.
+
+    ``folder`` is created if missing and gets mode 0700. Raises ConfigError for an invalid key, StorageError if the
+    file cannot be written.
+    """
+    key = validate_key(value)
+    path = os.path.join(folder, _key_file_name(name))
+    temporary = f"{path}.{new_id()}"
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.chmod(folder, 0o700)
+        _write_private_file(temporary, f"{key}\n".encode())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f'cannot write the key file "{path}": {_explain_read_error(error)}') from None
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+    return path
+
+
+def _write_private_file(path: str, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)  # whatever the umask says
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _key_file_name(name: str) -> str:
+    """Return a unique file name for any connection name."""
+    quoted = quote(name, safe=" @+=,")
+    if not quoted:
+        raise ConfigError("the key file needs a name")
+    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+
+
+def _explain_read_error(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return (error.strerror or "unknown reason").lower()
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def read_command(command: str, env: Mapping[str, str], home: str) -> tuple[str, str | None]:
+    """Return the first line that a shell command prints, such as a password manager's. Git runs its helpers this way.
+
+    If the command fails, its stderr is in the error.
+    """
+    from llmctl.tools import process  # starting processes takes imports that few keys need
+
+    done = process.run_program(command, env=env, timeout_s=COMMAND_TIMEOUT_S, max_output_bytes=65536)
+    if done.timed_out:
+        raise ConfigError(f'the key command "{command}" did not finish within {COMMAND_TIMEOUT_S:g} s', reason="no_key")
+    if done.exit_status:
+        stderr = " ".join(done.stderr.decode(errors="replace").split())[-300:]
+        raise ConfigError(
+            f'the key command "{command}" failed with status {done.exit_status}' + (f": {stderr}" if stderr else ""),
+            reason="no_key",
+        )
+    line, _, _ = done.stdout.partition(b"\n")
+    return line.decode(errors="replace").strip(), None

@@ -1,232 +1,232 @@
-"""From a reference to everything needed to call a model: connection, provider, wire, model, address, key."""
+"""Resolve a reference to a target: connection, provider, wire, model, base URL and key of the model to call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
-from llmctl.core.errors import ConfigError, NotFoundError
+from llmctl.core.errors import ConfigError, NotFoundError, UsageError
 from llmctl.core.http import Endpoint
 from llmctl.core.stored_json import loads
 from llmctl.engine.connections import keys
-from llmctl.providers import PROVIDERS, Provider, hosts, wire_of
-from llmctl.store import refs
-from llmctl.store.database import Database, Row
+from llmctl.providers import PROVIDERS, Provider, hosts, select_wire
+from llmctl.store.database import Database
+from llmctl.store.records import connections, models, settings
+from llmctl.store.records.types import ChatRow, ConnectionRow
 from llmctl.transport.redact import redact_url
 
 Env = Mapping[str, str]
+TargetKind = Literal["embedding", "image"]
 
-#: What to do where there is no connection.
-THREE_WAYS = (
-    "three ways in: pipe a key into `llmctl connection add openai --key-stdin`; "
-    "start a local server (Ollama, LM Studio, llama.cpp, vLLM) and run `llmctl init`; "
+#: What to do without any connection.
+SETUP_HINT = (
+    "pipe a key into `llmctl connection add openai --key-stdin`; "
+    "or start a local server (Ollama, LM Studio, llama.cpp, vLLM) and run `llmctl init`; "
     "or try it offline with `-m echo`"
 )
+
+#: Prefix of the variables in which NodeLLM names provider and model; it has none for images.
+_VARIABLE_PREFIXES: dict[TargetKind, str] = {"embedding": "NODELLM_EMBEDDING_"}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model that can be called. The key is a reference until the moment it is needed."""
+    """A model and everything needed to call it. The key stays a reference until a request is sent."""
 
     provider: Provider
     model: str
     base_url: str
     wire: str
-    #: The wire that the connection names; None where the model decides.
-    own_wire: str | None = None
-    #: None where the provider is used without a connection in the hub.
+    #: The wire set on the connection; None if the provider and model decide.
+    connection_wire: str | None = None
+    #: None if the provider is used without a connection in the hub.
     connection_id: str | None = None
     connection: str | None = None
-    #: What its connection is for; ``chat`` where another model was named.
+    #: Type of the connection; ``chat`` if another model was named.
     type: str = "chat"
     key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
-    #: Options of the connection, and those of the alias it was named by; a chat keeps the latter.
+    #: Options of the connection, and of the alias that named it; a chat stores the latter.
     options: Mapping[str, Any] = field(default_factory=dict)
     alias_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """An endpoint with its key filled in, and the values that must never be stored or shown."""
+class ResolvedEndpoint:
+    """An endpoint with its key, and the secret values that must never be stored or shown."""
 
     endpoint: Endpoint
     secrets: tuple[str, ...]
 
 
 def resolve(database: Database, reference: str | None, env: Env) -> Target:
-    """Return what ``--model REF`` means; without one, what the environment and the settings say.
+    """Return the target of ``--model REF``; without a reference, the one from the environment or the settings.
 
     REF is a connection, ``CONNECTION:MODEL``, an alias, a connection's model id, or a model of the default
     connection, in this order.
     """
     if reference:
-        return _named(database, reference, env)
-    wanted = env.get("LLMCTL_MODEL")
-    return _named(database, wanted, env) if wanted else _from_environment(database, env)
+        return _from_reference(database, reference, env)
+    model = env.get("LLMCTL_MODEL")
+    return _from_reference(database, model, env) if model else _from_environment(database, env)
 
 
-def of_connection(database: Database, name: str, env: Env) -> Target:
-    """Return the target of ``--connection NAME`` (a REF of a connection); raise NotFoundError for none."""
-    return of_row(refs.get(database, "model_connections", name, kind="connection"), env)
+def for_connection(database: Database, name: str, env: Env) -> Target:
+    """Return the target of ``--connection NAME``, a connection REF; raise NotFoundError for an unknown one."""
+    return from_row(connections.get(database, name), env)
 
 
-def of_chat(database: Database, chat: Row, env: Env) -> Target | None:
-    """Return what a chat talks to since its first turn, or None where that was never set.
+def for_chat(database: Database, chat: ChatRow, env: Env) -> Target | None:
+    """Return the target a chat has used since its first turn, or None if it never had one.
 
-    Raises ConfigError where its connection was removed: what was said to one host is not sent to another unasked.
+    Raises ConfigError if its connection was removed: the chat's text is not sent to another host without consent.
     """
-    if chat["source_id"]:
-        row = database.one("SELECT * FROM {model_connections} WHERE id = ?", (chat["source_id"],))
+    if chat.source_id:
+        row = connections.find_by_id(database, chat.source_id)
         if row is None:
             raise ConfigError(
                 "the connection of this chat was removed",
-                hint="choose another with -m REF, for good with: llmctl chats edit CHAT --connection NAME",
+                hint=f"choose another with -m, or for good: llmctl chats edit {chat.id[:8]} --connection NAME",
                 reason="no_connection",
             )
-        return with_model(of_row(row, env), chat["model"])
-    name = loads(chat["settings"], {}).get("provider") or (chat["provider"] or "").lower()
-    return with_model(of_provider(name, env), chat["model"]) if name in PROVIDERS else None
+        return with_model(from_row(row, env), chat.model)
+    name = loads(chat.settings, {}).get("provider") or (chat.provider or "").lower()
+    return with_model(for_provider(name, env), chat.model) if name in PROVIDERS else None
 
 
 def with_model(target: Target, model: str | None) -> Target:
-    """Return the target with another model, and the wire that one is asked over; None changes nothing."""
+    """Return the target with another model and that model's wire; None changes nothing."""
     if not model:
         return target
-    wire = target.own_wire or wire_of(target.provider, model, target.base_url)
+    wire = target.connection_wire or select_wire(target.provider, model, target.base_url)
     return replace(target, model=model, wire=wire, type=target.type if model == target.model else "chat")
 
 
-def access(target: Target, env: Env, *, home: str, on_terminal: bool = False) -> Access:
-    """Fill in the key. Raises ConfigError where it is needed and cannot be found."""
-    secrets = _in_query(target.query)
+def resolve_endpoint(target: Target, env: Env, *, home: str, on_terminal: bool = False) -> ResolvedEndpoint:
+    """Return the endpoint with its key; raise ConfigError if a key is needed and cannot be found."""
+    secrets = _query_secrets(target.query)
     headers = dict(target.provider.headers)
     for name, value in target.headers.items():
-        headers[name] = _header(value, env, home, secrets)
+        headers[name] = _resolve_header(value, env, home, secrets)
     if target.key and target.provider.auth != "none":
         key = keys.resolve(target.key, env=env, home=home, on_terminal=on_terminal).value
         secrets.append(key)
-        headers |= _authorization(target.provider.auth_by_wire.get(target.wire, target.provider.auth), key)
+        headers |= _auth_headers(target.provider.auth_by_wire.get(target.wire, target.provider.auth), key)
     elif _needs_key(target):
-        raise _no_key(target, env)
-    return Access(
+        raise _missing_key_error(target, env)
+    return ResolvedEndpoint(
         Endpoint(target.base_url, headers, {**target.provider.query, **target.query}, target.provider.dialect),
         tuple(secrets),
     )
 
 
-def _named(database: Database, reference: str, env: Env, through: tuple[str, ...] = ()) -> Target:
-    row = refs.find(database, "model_connections", reference, kind="connection")
+def _from_reference(database: Database, reference: str, env: Env, visited: tuple[str, ...] = ()) -> Target:
+    row = connections.find(database, reference)
     if row is not None:
-        return of_row(row, env)
+        return from_row(row, env)
     head, colon, model = reference.partition(":")
     if colon and model:
-        row = database.one("SELECT * FROM {model_connections} WHERE name = ?", (head,))
+        row = connections.find_by_name(database, head)
         if row is not None:
-            return with_model(of_row(row, env), model)
+            return with_model(from_row(row, env), model)
         if head in PROVIDERS:
-            return with_model(of_provider(head, env), model)
-    return _alias(database, reference, env, through) or _by_model_id(database, reference, env)
+            return with_model(for_provider(head, env), model)
+    return _from_alias(database, reference, env, visited) or _from_model_id(database, reference, env)
 
 
-def _alias(database: Database, name: str, env: Env, through: tuple[str, ...]) -> Target | None:
-    row = database.one("SELECT * FROM {model_aliases} WHERE name = ?", (name,))
-    if row is None:
+def _from_alias(database: Database, name: str, env: Env, visited: tuple[str, ...]) -> Target | None:
+    alias = models.find_alias(database, name)
+    if alias is None:
         return None
-    if name in through:
-        raise ConfigError(f'the alias "{name}" leads back to itself: {" -> ".join((*through, name))}')
-    target = _named(database, row["target"], env, (*through, name))
-    return replace(target, alias_options={**target.alias_options, **loads(row["options"], {})})
+    if name in visited:
+        raise ConfigError(f'alias "{name}" refers to itself: {" -> ".join((*visited, name))}')
+    target = _from_reference(database, alias.target, env, (*visited, name))
+    return replace(target, alias_options={**target.alias_options, **loads(alias.options, {})})
 
 
-def _by_model_id(database: Database, model: str, env: Env) -> Target:
-    row = database.one(
-        "SELECT * FROM {model_connections} WHERE model_id = ? AND type = 'chat' ORDER BY created_at LIMIT 1", (model,)
-    )
+def _from_model_id(database: Database, model: str, env: Env) -> Target:
+    row = connections.find_by_model(database, model)
     if row is not None:
-        return of_row(row, env)
-    return with_model(_from_environment(database, env), model)
+        return from_row(row, env)
+    try:
+        return with_model(_from_environment(database, env), model)
+    except ConfigError as error:
+        if error.reason == "no_connection":
+            error.message = f'no connection to model "{model}"'
+        raise
 
 
 def _from_environment(database: Database, env: Env) -> Target:
-    """Return what LLMCTL_CONNECTION, NODELLM_PROVIDER and NODELLM_MODEL say, else the default connection."""
+    """Return the target of LLMCTL_CONNECTION, NODELLM_PROVIDER and NODELLM_MODEL, else the default connection."""
     connection, provider, model = (env.get(name) for name in ("LLMCTL_CONNECTION", "NODELLM_PROVIDER", "NODELLM_MODEL"))
     if connection:
-        return with_model(of_connection(database, connection, env), model)
+        return with_model(for_connection(database, connection, env), model)
     if not provider:
-        return with_model(_default(database, env), model)
-    row = database.one(
-        "SELECT * FROM {model_connections} WHERE lower(provider) = :name AND type = 'chat'"
-        " ORDER BY name <> :name, created_at LIMIT 1",
-        {"name": provider.lower()},
-    )
-    target = of_row(row, env) if row else of_provider(provider.lower(), env)
+        return with_model(_default_target(database, env), model)
+    row = connections.find_by_provider(database, provider.lower())
+    target = from_row(row, env) if row else for_provider(provider.lower(), env)
     return with_model(target, model)
 
 
-def _default(database: Database, env: Env) -> Target:
-    """Return the default connection: the chosen one, the oldest that is not echo, or a provider with a key here."""
-    settings = loads(database.value("SELECT settings FROM {user_settings} LIMIT 1"), {})
-    chosen = settings.get("default_connection")
-    if chosen:
-        return of_connection(database, str(chosen), env)
-    row = database.one(
-        "SELECT * FROM {model_connections} WHERE provider <> 'echo' AND type = 'chat'"
-        " ORDER BY created_at, rowid LIMIT 1"
-    )
-    return of_row(row, env) if row else _keyed(env)
+def _default_target(database: Database, env: Env) -> Target:
+    """Return the configured default, else the oldest connection but echo, else a provider with a key in ``env``."""
+    name = settings.get(database, "default_connection")
+    if name:
+        return for_connection(database, str(name), env)
+    rows = connections.list_remote(database, "chat")
+    return from_row(rows[0], env) if rows else _from_key_variable(env)
 
 
-def _keyed(env: Env) -> Target:
-    """Return the first provider that has a key in the environment; raises ConfigError where there is none."""
+def _from_key_variable(env: Env) -> Target:
+    """Return the first provider with a key in the environment; raise ConfigError if there is none."""
     for name in PROVIDERS.names():
         provider = PROVIDERS.load(name)
-        if provider.default_model and not provider.local and keys.first_set(provider.key_env, env):
-            return of_provider(name, env)
-    raise ConfigError("no connection to a model", hint=THREE_WAYS, reason="no_connection")
+        if provider.default_model and not provider.local and keys.first_set_variable(provider.key_env, env):
+            return for_provider(name, env)
+    raise ConfigError("no connection to a model", hint=SETUP_HINT, reason="no_connection")
 
 
-def of_row(row: Row, env: Env) -> Target:
+def from_row(row: ConnectionRow, env: Env) -> Target:
     """Return the target of a connection."""
-    data = loads(row["data"], {})
-    provider = _provider(row["provider"], data.get("base_url"))
-    base_url, query, from_env = _base_url(provider, data.get("base_url"), env)
-    model = row["model_id"] or provider.default_model or ""
+    data = loads(row.data, {})
+    provider = _find_provider(row.provider, data.get("base_url"))
+    base_url, query, from_env = _resolve_base_url(provider, data.get("base_url"), env)
+    model = row.model_id or provider.default_model or ""
     return Target(
         provider=provider,
         model=model,
         base_url=base_url,
-        wire=data.get("wire") or wire_of(provider, model, base_url),
-        own_wire=data.get("wire"),
-        connection_id=row["id"],
-        connection=row["name"],
-        type=row["type"],
-        key=keys.choose(provider, base_url, data.get("key"), env, base_from_env=from_env),
+        wire=data.get("wire") or select_wire(provider, model, base_url),
+        connection_wire=data.get("wire"),
+        connection_id=row.id,
+        connection=row.name,
+        type=row.type,
+        key=keys.pick_key(provider, base_url, data.get("key"), env, base_from_env=from_env),
         headers=data.get("headers") or {},
         query={**query, **(data.get("query") or {})},
         options=data.get("options") or {},
     )
 
 
-def of_provider(name: str, env: Env) -> Target:
+def for_provider(name: str, env: Env) -> Target:
     """Return the target of a provider without a connection."""
     provider = PROVIDERS.load(name)
-    base_url, query, from_env = _base_url(provider, None, env)
+    base_url, query, from_env = _resolve_base_url(provider, None, env)
     model = provider.default_model or ""
     return Target(
         provider=provider,
         model=model,
         base_url=base_url,
-        wire=wire_of(provider, model, base_url),
-        key=keys.choose(provider, base_url, None, env, base_from_env=from_env),
+        wire=select_wire(provider, model, base_url),
+        key=keys.pick_key(provider, base_url, None, env, base_from_env=from_env),
         query=query,
     )
 
 
-def _provider(name: str, base_url: str | None) -> Provider:
+def _find_provider(name: str, base_url: str | None) -> Provider:
     if name.lower() in PROVIDERS:
         return PROVIDERS.load(name.lower())
     if not base_url:
@@ -234,13 +234,13 @@ def _provider(name: str, base_url: str | None) -> Provider:
     return replace(PROVIDERS.load("compatible"), name=name)
 
 
-def _base_url(provider: Provider, own: str | None, env: Env) -> tuple[str, dict[str, str], bool]:
-    """Return the base URL, its query, and whether it came from the provider's own variable."""
-    if own:
-        return *hosts.complete(own, provider.root_path), False
+def _resolve_base_url(provider: Provider, configured: str | None, env: Env) -> tuple[str, dict[str, str], bool]:
+    """Return the base URL, its query, and whether it came from the provider's variable."""
+    if configured:
+        return *hosts.split_base_url(configured, provider.root_path), False
     for name in provider.base_env:
         if env.get(name):
-            return *hosts.complete(env[name], provider.root_path), True
+            return *hosts.split_base_url(env[name], provider.root_path), True
     if not provider.base_url:
         raise ConfigError(
             f'provider "{provider.name}" needs a base URL',
@@ -251,38 +251,133 @@ def _base_url(provider: Provider, own: str | None, env: Env) -> tuple[str, dict[
     return provider.base_url.rstrip("/"), {}, False
 
 
-def _authorization(scheme: str, key: str) -> dict[str, str]:
+def _auth_headers(scheme: str, key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if scheme == "bearer" else {scheme: key}
 
 
-def _in_query(query: Mapping[str, str]) -> list[str]:
-    """Return the secrets that the parameters of a base URL carry, as they are and as they are spelled in a URL."""
-    found = [value for name, value in query.items() if redact_url(url := f"?{name}={quote(value, safe='')}") != url]
-    return found + [spelled for value in found if (spelled := quote(value, safe="")) != value]
+def _query_secrets(query: Mapping[str, str]) -> list[str]:
+    """Return the secrets among the query parameters of a base URL, plain and URL-quoted."""
+    secrets = [value for name, value in query.items() if redact_url(url := f"?{name}={quote(value, safe='')}") != url]
+    return secrets + [quoted for value in secrets if (quoted := quote(value, safe="")) != value]
 
 
-def _header(value: str, env: Env, home: str, secrets: list[str]) -> str:
-    """Return a header's value; one that is a key reference is looked up and kept secret."""
+def _resolve_header(value: str, env: Env, home: str, secrets: list[str]) -> str:
+    """Return a header's value; a key reference is looked up and added to ``secrets``."""
     if not keys.is_reference(value):
         return value
-    found = keys.resolve(value, env=env, home=home).value
-    secrets.append(found)
-    return found
+    key = keys.resolve(value, env=env, home=home).value
+    secrets.append(key)
+    return key
 
 
 def _needs_key(target: Target) -> bool:
-    """Say whether calling without a key is hopeless; servers on this machine seldom want one."""
+    """Return whether a call without a key is bound to fail; local servers seldom need one."""
     provider = target.provider
     return not (provider.local or provider.auth == "none" or target.headers or hosts.is_loopback(target.base_url))
 
 
-def _no_key(target: Target, env: Env) -> ConfigError:
+def _missing_key_error(target: Target, env: Env) -> ConfigError:
     name = target.connection or target.provider.name
     variable = target.provider.key_env[0] if target.provider.key_env else None
-    withheld = keys.withheld(target.provider, target.base_url, env)
+    withheld = keys.withheld_key_note(target.provider, target.base_url, env)
     return ConfigError(
         f'no key for "{name}"' + (f": {withheld}" if withheld else ""),
         hint=(f"set {variable}, or " if variable else "") + f"pipe one in: llmctl connection edit {name} --key-stdin"
         " (cron and services do not see your shell's variables)",
         reason="no_key",
+    )
+
+
+def resolve_for(
+    database: Database, kind: TargetKind, reference: str | None, connection: str | None, env: Env
+) -> Target:
+    """Return the target for embeddings or images: from flags, environment, connections of that type, then providers.
+
+    A chat connection lends its host and key; the model is the provider's default for the type.
+    """
+    if connection:
+        chat_target = for_connection(database, connection, env)
+        return _with_model_for(database, kind, with_model(chat_target, reference), reference)
+    reference = reference or env.get(f"LLMCTL_{kind.upper()}_MODEL")
+    if reference:
+        return _with_model_for(database, kind, resolve(database, reference, env), reference)
+    return _unnamed_for(database, kind, env)
+
+
+def _unnamed_for(database: Database, kind: TargetKind, env: Env) -> Target:
+    prefix = _VARIABLE_PREFIXES.get(kind, "")
+    provider, model = (env.get(f"{prefix}{name}") if prefix else None for name in ("PROVIDER", "MODEL"))
+    if provider:
+        return with_model(_provider_target(database, kind, provider.lower(), env), model)
+    row = connections.find_oldest(database, kind)
+    found = _with_model_for(database, kind, from_row(row, env), model) if row else _first_capable(database, kind, env)
+    return with_model(found, model)
+
+
+def _provider_target(database: Database, kind: TargetKind, provider: str, env: Env) -> Target:
+    row = connections.find_oldest(database, kind, provider=provider) or connections.find_oldest(
+        database, "chat", provider=provider
+    )
+    found = from_row(row, env) if row else for_provider(provider, env)
+    return _with_model_for(database, kind, found, None)
+
+
+def _first_capable(database: Database, kind: TargetKind, env: Env) -> Target:
+    """Return the default connection if its provider supports ``kind``, else the first that does and has a key."""
+    found = _default_or_none(database, env)
+    if found is not None and _default_model(found.provider, kind):
+        return _with_model_for(database, kind, found, None)
+    for row in connections.list_remote(database):
+        if row.provider.lower() in PROVIDERS and _default_model(PROVIDERS.load(row.provider.lower()), kind):
+            return _with_model_for(database, kind, from_row(row, env), None)
+    for name in PROVIDERS.names():
+        provider = PROVIDERS.load(name)
+        if _default_model(provider, kind) and not provider.local and keys.first_set_variable(provider.key_env, env):
+            return _with_model_for(database, kind, for_provider(name, env), None)
+    if found is None:
+        raise ConfigError("no connection to a model", hint=SETUP_HINT, reason="no_connection")
+    raise _no_model_error(found, kind)
+
+
+def _default_or_none(database: Database, env: Env) -> Target | None:
+    try:
+        return resolve(database, None, env)
+    except ConfigError as error:
+        if error.reason != "no_connection":
+            raise
+        return None
+
+
+def _with_model_for(database: Database, kind: TargetKind, found: Target, reference: str | None) -> Target:
+    """Return the target with the model to use: the named one, else the connection's, else the provider's default.
+
+    A chat connection that was named, to a provider with no known default, lends its model too.
+    """
+    row = connections.find_by_id(database, found.connection_id)
+    own = (row.model_id if row else None) or found.provider.default_model or ""
+    is_named = bool(reference and found.model) and (found.model != own or str(reference).endswith(own))
+    if row is not None and row.type == kind:
+        return found if row.model_id or is_named else _with_default_model(found, kind)
+    lends = reference and found.model and _default_model(found.provider, kind) is None
+    return replace(found if is_named or lends else _with_default_model(found, kind), options={})
+
+
+def _with_default_model(found: Target, kind: TargetKind) -> Target:
+    model = _default_model(found.provider, kind)
+    if model is None:
+        raise _no_model_error(found, kind)
+    return with_model(found, model)
+
+
+def _default_model(provider: Provider, kind: TargetKind) -> str | None:
+    return provider.embedding_model if kind == "embedding" else provider.image_model
+
+
+def _no_model_error(found: Target, kind: TargetKind) -> UsageError:
+    name = found.connection or found.provider.name
+    able = [known for known in PROVIDERS.names() if _default_model(PROVIDERS.load(known), kind)]
+    return UsageError(
+        f'"{name}" has no default {kind} model',
+        hint=f"name one: -m {name}:MODEL; providers with a default: {', '.join(able)}",
+        reason="no_model",
     )

@@ -1,1 +1,1 @@
-"""Looking back: what was sent, what came, what it amounts to."""
+"""Inspect past requests, threads and usage."""

@@ -1,4 +1,4 @@
-"""Sending a request of the ledger again: a new row there, and nothing in the chat it came from."""
+"""Send a past request again: a new row in ``requests``, and no change to the chat it came from."""
 
 from __future__ import annotations
 
@@ -7,64 +7,66 @@ from dataclasses import replace
 
 from llmctl.core.errors import NotFoundError, PendingError
 from llmctl.core.stored_json import dumps
-from llmctl.engine.billing.limits import caps
+from llmctl.engine.billing.budget import cost_limits
 from llmctl.engine.connections import target
+from llmctl.engine.events import TurnEvent
 from llmctl.engine.inspect import rebuild_request
+from llmctl.engine.runtime import CallerInfo, RuntimeEnv
 from llmctl.engine.tools import toolset
-from llmctl.engine.turn.options import Ask, Keep, Manner, Origin, Surroundings
-from llmctl.engine.turn.plan import Plan
-from llmctl.engine.turn.result import Outcome, TurnEvent
+from llmctl.engine.turn.options import CallOptions, PersistOptions, TurnPlan, UserInput
+from llmctl.engine.turn.result import TurnResult
 from llmctl.engine.turn.turn import Turn
-from llmctl.store.database import Database, Row
-from llmctl.store.records.settings import chosen
+from llmctl.store.database import Database
+from llmctl.store.records.settings import list_changed
+from llmctl.store.records.types import RequestRow
 from llmctl.store.writes import Update
 
 
 class Replay:
-    """One request, sent again. ``outcome`` tells what came of it once :meth:`events` has run."""
+    """A request sent again. ``result`` is complete after :meth:`events` has run."""
 
     def __init__(
         self,
         database: Database,
-        request: Row,
-        origin: Origin,
-        around: Surroundings,
+        request: RequestRow,
+        caller: CallerInfo,
+        runtime: RuntimeEnv,
         *,
         model: str | None = None,
-        on_idle: Callable[[], None] = lambda: None,
+        on_commit: Callable[[], None] = lambda: None,
     ) -> None:
-        asked = rebuild_request.chat_request(database, request)
+        original = rebuild_request.rebuild_chat_request(database, request)
         self._database = database
-        self._replayed: str = request["id"]
+        self._original_id: str = request.id
         self._turn = Turn(
             database,
-            Plan(
+            TurnPlan(
                 chat=None,
-                target=_target(database, request, model, around),
-                ask=Ask(messages=asked.messages),
-                manner=Manner(
-                    options=asked.options,
-                    thinking=asked.thinking,
-                    shows_thinking=asked.shows_thinking,
-                    schema=asked.schema,
-                    stream=asked.stream,
+                target=_pick_target(database, request, model, runtime),
+                input=UserInput(messages=original.messages),
+                call_options=CallOptions(
+                    options=original.options,
+                    thinking=original.thinking,
+                    shows_thinking=original.shows_thinking,
+                    schema=original.schema,
+                    stream=original.stream,
                     max_steps=1,
-                    caps=caps(chosen(database)),
+                    cost_limits=cost_limits(list_changed(database)),
                 ),
-                keep=Keep(log=False, tag=request["tag"]),
-                origin=origin,
-                around=around,
-                tools=_tools(database, request),
-                on_idle=on_idle,
+                persist=PersistOptions(log=False, tag=request.tag),
+                caller=caller,
+                runtime=runtime,
+                tools=_current_tools(database, request),
             ),
+            on_commit=on_commit,
         )
 
     @property
-    def outcome(self) -> Outcome:
-        return self._turn.outcome
+    def result(self) -> TurnResult:
+        return self._turn.result
 
     def events(self) -> Iterator[TurnEvent]:
-        """Yield what comes; the new request refers to the one it repeats, however it ends."""
+        """Yield the events of the turn; however it ends, the new request refers to the one it repeats."""
         try:
             with self._turn:
                 yield from self._turn.events()
@@ -72,31 +74,31 @@ class Replay:
             error.hint = "a replay runs no tools; --json shows what the model would call"
             raise
         finally:
-            if self.outcome.request_id:
-                refs = dumps({"replay_of": self._replayed})
-                self._database.commit(Update("requests", self.outcome.request_id, {"refs": refs}))
+            if self.result.request_id:
+                refs = dumps({"replay_of": self._original_id})
+                self._database.commit(Update("requests", self.result.request_id, {"refs": refs}))
 
 
-def _tools(database: Database, request: Row) -> toolset.Tools:
-    """Return the tools that the model was told of, as they are now; raise NotFoundError where one is gone."""
-    names = rebuild_request.parameters_of(request).get("tools") or ()
-    return toolset.Tools(toolset.resolve(database, dict.fromkeys(names, "user-permitted")))
+def _current_tools(database: Database, request: RequestRow) -> toolset.Toolset:
+    """Return the tools that were sent, as they are now; raise NotFoundError if one was deleted."""
+    names = rebuild_request.stored_parameters(request).get("tools") or ()
+    return toolset.Toolset(toolset.resolve_grants(database, dict.fromkeys(names, "user-permitted")))
 
 
-def _target(database: Database, request: Row, model: str | None, around: Surroundings) -> target.Target:
-    """Return where to send it: to ``model``, or where it went, with the options it had and no others."""
+def _pick_target(database: Database, request: RequestRow, model: str | None, runtime: RuntimeEnv) -> target.Target:
+    """Return the target: ``model``, or the original one. Only the options of the original request apply."""
     if model is not None:
-        found = target.resolve(database, model, around.env)
-    elif request["connection"]:
-        found = _connection(database, request, around)
+        found = target.resolve(database, model, runtime.env)
+    elif request.connection:
+        found = _connection_target(database, request, runtime)
     else:
-        found = target.resolve(database, f"{request['provider']}:{request['model']}", around.env)
+        found = target.resolve(database, f"{request.provider}:{request.model}", runtime.env)
     return replace(found, options={})
 
 
-def _connection(database: Database, request: Row, around: Surroundings) -> target.Target:
+def _connection_target(database: Database, request: RequestRow, runtime: RuntimeEnv) -> target.Target:
     try:
-        found = target.of_connection(database, request["connection"], around.env)
+        found = target.for_connection(database, str(request.connection), runtime.env)
     except NotFoundError:
-        found = target.resolve(database, f"{request['provider']}:{request['model']}", around.env)
-    return target.with_model(found, request["model"])
+        found = target.resolve(database, f"{request.provider}:{request.model}", runtime.env)
+    return target.with_model(found, request.model)

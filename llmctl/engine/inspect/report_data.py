@@ -1,36 +1,40 @@
-"""A report's numbers, from the roll-ups: what was asked, answered, used and paid, and what stands out of it."""
+"""Collect the data of a report from the roll-ups: totals, groups, time series and notable requests.
+
+The roll-ups have the hours of UTC. Hours of most time zones coincide with them; those of India or Nepal do not, and
+are counted from the rows of ``requests``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, NamedTuple
 
-from llmctl.core import clock, spans
-from llmctl.core.redaction.masking import Clean
-from llmctl.core.report_data import Dashboard, Figures, Group, Range, Row, Unit
-from llmctl.engine.inspect import time_series
+from llmctl.core import clock, time_ranges
+from llmctl.core.redaction.masking import Masker
+from llmctl.core.report_data import Figures, ReportData, ReportRange, Row, Unit, UsageGroup
 from llmctl.store.database import Database
 from llmctl.store.stats import activity, group_by, query, report_queries
 from llmctl.store.stats.group_by import Grouping
 from llmctl.store.stats.scope import Scope
-from llmctl.store.stats.totals import Groups, Tally
+from llmctl.store.stats.totals import Groups, UsageTotals
 
-#: Rows of the lists of single requests.
-_TOP = 10
-#: Reasons of failures are not in the roll-ups: so many of the newest requests are looked at.
-_LOOKED_AT = 20_000
-#: A range of more days than this is drawn by month, and has a calendar.
-_MANY_DAYS = 92
+#: Rows in the lists of slowest and most expensive requests.
+_TOP_REQUESTS = 10
+#: Failure reasons are not in the roll-ups: at most this many of the newest requests are scanned.
+_MAX_FAILURES_SCANNED = 20_000
+#: A longer range is shown by month, with a calendar.
+_MONTHLY_AFTER_DAYS = 92
+_CALENDAR_DAYS = 7 * 53
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be reported. ``since`` and ``until`` are stored times; ``zone`` None is UTC.
+class ReportOptions:
+    """What to report. ``since`` and ``until`` are stored times; ``zone`` None is UTC.
 
-    ``chats`` are ids of chats to describe; None takes the ``newest`` ones. Without ``names`` nothing that somebody
-    wrote is told: no chats, no errors' texts.
+    ``chats`` are ids of chats to list; None lists the ``newest`` ones. Without ``names`` the report contains no text
+    that somebody wrote: no chats, no error messages.
     """
 
     hub: str
@@ -47,134 +51,223 @@ class Wish:
         return Scope(since=self.since, until=self.until)
 
 
-def gather(database: Database, wish: Wish, now: str) -> Dashboard:
-    """Count everything for a report. A year of a million requests takes less than a second."""
-    whole = _whole(database, wish.scope)
-    range = _range(wish, whole, now)
-    by_time, days = time_series.counted(database, wish.scope, range.unit, wish.zone, whole.last_at)
-    by_party = query.tallies(database, wish.scope, group_by.grouping(database, ("agent", "tag", "status")))
-    found = Dashboard(
-        hub=wish.hub,
-        range=range,
-        total=whole.figures(),
-        before=_before(database, wish, now),
-        moments=_without_gaps(_merged(by_time, 0), range, whole, wish.zone),
-        by_model={key: tally.figures() for key, tally in _merged(by_time, 0, 2).items()},
-        models=_ordered(_merged(by_time, 2)),
-        providers=_ordered(_merged(by_time, 1)),
-        agents=_ordered(_merged(by_party, 0)),
-        tags=_ordered(_merged(by_party, 1)),
-        statuses=_ordered(_merged(by_party, 2)),
-        tools=_tools(database, wish),
-        days=days,
-        durations=_numbers(whole.durations),
-        first_tokens=_numbers(whole.first_tokens),
-        **_single_ones(database, wish, whole.sums["requests"]),
+class TimeSeries(NamedTuple):
+    """Groups by bucket, provider and model; and, for a range shown by month, the figures of its last days."""
+
+    groups: Groups
+    days: Mapping[str, Figures]
+
+
+def collect_report(database: Database, options: ReportOptions, now: str) -> ReportData:
+    """Return the data of a report. A million requests in a year take less than a second."""
+    whole = _totals(database, options.scope)
+    range = _report_range(options, whole, now)
+    by_time, days = count_by_time(database, options.scope, range.unit, options.zone, whole.last_at)
+    by_context = query.sum_groups(
+        database, options.scope, group_by.build_grouping(database, ("agent", "tag", "status"))
     )
-    return found if wish.names else _without_texts(found)
+    found = ReportData(
+        hub=options.hub,
+        range=range,
+        total=whole.to_record(),
+        previous_total=_previous_totals(database, options, now),
+        time_series=_fill_gaps(_merge_by_key(by_time, 0), range, whole, options.zone),
+        by_model={key: totals.to_record() for key, totals in _merge_by_key(by_time, 0, 2).items()},
+        models=_sort_groups(_merge_by_key(by_time, 2)),
+        providers=_sort_groups(_merge_by_key(by_time, 1)),
+        agents=_sort_groups(_merge_by_key(by_context, 0)),
+        tags=_sort_groups(_merge_by_key(by_context, 1)),
+        statuses=_sort_groups(_merge_by_key(by_context, 2)),
+        tools=_tool_groups(database, options),
+        daily=days,
+        durations=_histogram(whole.durations),
+        first_tokens=_histogram(whole.first_tokens),
+        **_notable_rows(database, options, whole.sums["requests"]),
+    )
+    return found if options.names else _remove_texts(found)
 
 
-def _whole(database: Database, scope: Scope) -> Tally:
-    whole = query.tallies(database, scope, Grouping()).get((), Tally())
-    activity.count(database, scope, Grouping(), {(): whole})
+def count_by_time(database: Database, scope: Scope, unit: Unit, zone: tzinfo | None, last_at: str | None) -> TimeSeries:
+    """Count a range by hour, day or month; ``last_at`` is when its last request started."""
+    if zone is None:
+        found = _count_unit(database, scope, unit, None)
+        days = report_queries.daily_totals(database, _calendar_scope(scope, last_at)) if unit == "month" else []
+        return TimeSeries(found, {row["day"]: row for row in days})
+    whole_hours = _has_whole_hours(zone, scope, last_at)
+    fine = _count_unit(database, scope, "hour", None) if whole_hours else _count_unit(database, scope, "day", zone)
+    if not whole_hours and unit == "hour":
+        fine = _count_unit(database, scope, "hour", zone)
+    return TimeSeries(
+        _rename_buckets(fine, _bucket_namer(unit, zone)), _daily_figures(fine, zone) if unit == "month" else {}
+    )
+
+
+def _totals(database: Database, scope: Scope) -> UsageTotals:
+    whole = query.sum_groups(database, scope, Grouping()).get((), UsageTotals())
+    activity.add_activity(database, scope, Grouping(), {(): whole})
     return whole
 
 
-def _before(database: Database, wish: Wish, now: str) -> Figures | None:
-    if wish.since is None:
+def _previous_totals(database: Database, options: ReportOptions, now: str) -> Figures | None:
+    if options.since is None:
         return None
-    length = clock.parsed(min(wish.until or now, now)) - clock.parsed(wish.since)
+    length = clock.parse(min(options.until or now, now)) - clock.parse(options.since)
     if length.total_seconds() <= 0:
         return None
-    begin = clock.stored(clock.parsed(wish.since) - length)
-    return _whole(database, Scope(since=begin, until=wish.since)).figures()
+    begin = clock.format(clock.parse(options.since) - length)
+    return _totals(database, Scope(since=begin, until=options.since)).to_record()
 
 
-def _range(wish: Wish, whole: Tally, now: str) -> Range:
-    since, until = wish.since or whole.first_at or now, min(wish.until or now, now)
-    days = (clock.parsed(until) - clock.parsed(since)).total_seconds() / 86400
-    unit: Unit = "hour" if days <= 2 else "day" if days <= _MANY_DAYS else "month"
-    return Range(wish.since, wish.until, wish.zone, wish.zone_name, unit, now)
+def _report_range(options: ReportOptions, whole: UsageTotals, now: str) -> ReportRange:
+    since, until = options.since or whole.first_at or now, min(options.until or now, now)
+    days = (clock.parse(until) - clock.parse(since)).total_seconds() / 86400
+    unit: Unit = "hour" if days <= 2 else "day" if days <= _MONTHLY_AFTER_DAYS else "month"
+    return ReportRange(options.since, options.until, options.zone, options.zone_name, unit, now)
 
 
-def _merged(found: Groups, *places: int) -> dict[Any, Tally]:
-    """Add up groups that are the same at these places of their keys."""
-    merged: dict[Any, Tally] = {}
-    for key, tally in found.items():
-        chosen = key[places[0]] if len(places) == 1 else tuple(key[place] for place in places)
-        merged.setdefault(chosen, Tally()).merge(tally)
+def _merge_by_key(found: Groups, *positions: int) -> dict[Any, UsageTotals]:
+    """Sum groups that agree in these positions of their keys."""
+    merged: dict[Any, UsageTotals] = {}
+    for key, totals in found.items():
+        part = key[positions[0]] if len(positions) == 1 else tuple(key[position] for position in positions)
+        merged.setdefault(part, UsageTotals()).merge(totals)
     return merged
 
 
-def _without_gaps(found: dict[Any, Tally], range: Range, whole: Tally, zone: tzinfo | None) -> list[Group]:
-    """Return a group for each moment of the range, busy or not."""
+def _fill_gaps(
+    found: dict[Any, UsageTotals], range: ReportRange, whole: UsageTotals, zone: tzinfo | None
+) -> list[UsageGroup]:
+    """Return a group for each bucket of the range, empty ones included."""
     if not found:
         return []
     first = range.since or whole.first_at
     last = range.until or (whole.last_at if range.since is None else None)
-    begin = min(clock.parsed(first or range.written_at), _earliest(found, zone))
-    end = clock.parsed(min(last or range.written_at, range.written_at))
-    names = dict.fromkeys([*spans.names(begin, end, range.unit, zone), *sorted(found)])
-    return [Group(name, found.get(name, Tally()).figures()) for name in sorted(names)]
+    begin = min(clock.parse(first or range.written_at), _earliest_start(found, zone))
+    end = clock.parse(min(last or range.written_at, range.written_at))
+    names = dict.fromkeys([*time_ranges.period_names(begin, end, range.unit, zone), *sorted(found)])
+    return [UsageGroup(name, found.get(name, UsageTotals()).to_record()) for name in sorted(names)]
 
 
-def _earliest(moments: Iterable[str], zone: tzinfo | None) -> datetime:
-    return spans.beginning(min(moments), zone)
+def _earliest_start(buckets: Iterable[str], zone: tzinfo | None) -> datetime:
+    return time_ranges.period_start(min(buckets), zone)
 
 
-def _ordered(found: dict[Any, Tally]) -> list[Group]:
-    """Return groups, the dearest first; among those without a cost the one with the most tokens."""
-    made = [Group(name, tally.figures()) for name, tally in found.items()]
-    return sorted(made, key=_rank)
+def _sort_groups(found: dict[Any, UsageTotals]) -> list[UsageGroup]:
+    """Return groups by cost, then by tokens, highest first."""
+    groups = [UsageGroup(name, totals.to_record()) for name, totals in found.items()]
+    return sorted(groups, key=_sort_key)
 
 
-def _rank(group: Group) -> tuple[float, int, int, str]:
+def _sort_key(group: UsageGroup) -> tuple[float, int, int, str]:
     figures = group.figures
     return (-(figures["cost"] or 0), -figures["total_tokens"], -figures["requests"], group.name or "")
 
 
-def _tools(database: Database, wish: Wish) -> list[Group]:
+def _tool_groups(database: Database, options: ReportOptions) -> list[UsageGroup]:
     found: Groups = {}
-    activity.count(database, wish.scope, group_by.grouping(database, ["tool"], wish.zone), found)
-    made = [Group(key[0], tally.figures()) for key, tally in found.items() if tally.activity["tool_calls"]]
-    return sorted(made, key=lambda group: (-group.figures["tool_calls"], group.name or ""))
+    activity.add_activity(database, options.scope, group_by.build_grouping(database, ["tool"], options.zone), found)
+    groups = [UsageGroup(key[0], totals.to_record()) for key, totals in found.items() if totals.activity["tool_calls"]]
+    return sorted(groups, key=lambda group: (-group.figures["tool_calls"], group.name or ""))
 
 
-def _single_ones(database: Database, wish: Wish, requests: int) -> dict[str, Any]:
-    clean = Clean()
-    slowest = report_queries.top(database, wish.scope, "duration", requests, _TOP)
-    dearest = report_queries.top(database, wish.scope, "cost", requests, _TOP)
-    told: dict[str, Sequence[Row]] = {
+def _notable_rows(database: Database, options: ReportOptions, requests: int) -> dict[str, Any]:
+    masker = Masker()
+    slowest = report_queries.top_requests(database, options.scope, "duration", requests, _TOP_REQUESTS)
+    most_expensive = report_queries.top_requests(database, options.scope, "cost", requests, _TOP_REQUESTS)
+    chat_ids = [row["chat_id"] for row in (*most_expensive, *slowest) if row["chat_id"]]
+    rows_by_list: dict[str, Sequence[Row]] = {
         "slowest": slowest,
-        "dearest": dearest,
-        "reasons": report_queries.failures(database, wish.scope, _LOOKED_AT),
-        "chats": _chats(database, wish, [row["chat_id"] for row in (*dearest, *slowest) if row["chat_id"]]),
+        "most_expensive": most_expensive,
+        "failure_reasons": report_queries.failures(database, options.scope, _MAX_FAILURES_SCANNED),
+        "chats": _report_chats(database, options, chat_ids),
     }
-    return {name: [clean.value(row) for row in rows] for name, rows in told.items()} | {
-        "reasons_of": _LOOKED_AT if requests > _LOOKED_AT else None
+    return {name: [masker.mask_value(row) for row in rows] for name, rows in rows_by_list.items()} | {
+        "failure_sample_size": _MAX_FAILURES_SCANNED if requests > _MAX_FAILURES_SCANNED else None
     }
 
 
-def _chats(database: Database, wish: Wish, named: Sequence[str]) -> list[Row]:
-    """Return the chats that were asked for, or else the newest and those of the requests that are shown."""
-    if not wish.names:
+def _report_chats(database: Database, options: ReportOptions, chat_ids: Sequence[str]) -> list[Row]:
+    """Return the requested chats, or the newest and those with these ids (of the listed requests)."""
+    if not options.names:
         return []
-    if wish.chats is not None:
-        return list(report_queries.described(database, wish.chats))
-    ids = dict.fromkeys([*report_queries.newest_chats(database, wish.scope, wish.newest), *named])
-    found = report_queries.described(database, list(ids))
+    if options.chats is not None:
+        return list(report_queries.chat_summaries(database, options.chats))
+    ids = dict.fromkeys([*report_queries.newest_chats(database, options.scope, options.newest), *chat_ids])
+    found = report_queries.chat_summaries(database, list(ids))
     return sorted(found, key=lambda row: str(row["last_turn_at"] or row["created_at"]), reverse=True)
 
 
-def _numbers(counts: Mapping[str, int]) -> dict[int, int]:
+def _histogram(counts: Mapping[str, int]) -> dict[int, int]:
     return {int(ms): count for ms, count in counts.items() if count}
 
 
-def _without_texts(found: Dashboard) -> Dashboard:
+def _remove_texts(found: ReportData) -> ReportData:
     return replace(
-        found, slowest=_wordless(found.slowest), dearest=_wordless(found.dearest), reasons=_wordless(found.reasons)
+        found,
+        slowest=_remove_row_texts(found.slowest),
+        most_expensive=_remove_row_texts(found.most_expensive),
+        failure_reasons=_remove_row_texts(found.failure_reasons),
     )
 
 
-def _wordless(rows: Sequence[Row]) -> list[Row]:
+def _remove_row_texts(rows: Sequence[Row]) -> list[Row]:
     return [{**row, "chat": None, "chat_id": None, "example": None} for row in rows]
+
+
+def _count_unit(database: Database, scope: Scope, unit: Unit, zone: tzinfo | None) -> Groups:
+    return query.sum_groups(database, scope, group_by.build_grouping(database, (unit, "provider", "model"), zone))
+
+
+def _calendar_scope(scope: Scope, last_at: str | None) -> Scope:
+    """Return the part of a range shown in the calendar."""
+    last = min(filter(None, (scope.until, last_at)), default=None)
+    if last is None:
+        return scope
+    since = clock.add_seconds(last, -86400 * _CALENDAR_DAYS)[:10] + "T00:00:00.000+00:00"
+    return scope._replace(since=max(since, scope.since or ""))
+
+
+def _has_whole_hours(zone: tzinfo, scope: Scope, last_at: str | None) -> bool:
+    moments = [clock.parse(at) for at in (scope.since, scope.until, last_at) if at]
+    offsets = [
+        at.astimezone(zone).utcoffset() or timedelta() for moment in moments for at in _half_year_samples(moment)
+    ]
+    return all(not offset % timedelta(hours=1) for offset in offsets)
+
+
+def _half_year_samples(moment: datetime) -> list[datetime]:
+    """Return the time and half a year before it: one in summer, one in winter."""
+    return [moment, moment - timedelta(days=182)]
+
+
+def _bucket_namer(unit: Unit, zone: tzinfo) -> Callable[[str], str]:
+    """Return a function from an hour of UTC, or a day of the zone, to the name of its bucket."""
+    lengths = {"hour": None, "day": 10, "month": 7}
+
+    def name(fine: str) -> str:
+        return time_ranges.period_name(clock.parse(fine), unit, zone) if len(fine) > 10 else fine[: lengths[unit]]
+
+    return name
+
+
+def _rename_buckets(found: Groups, name: Callable[[str], str]) -> Groups:
+    merged: Groups = {}
+    names: dict[str, str] = {}
+    for (fine, *others), totals in found.items():
+        if fine not in names:
+            names[fine] = name(fine)
+        merged.setdefault((names[fine], *others), UsageTotals()).merge(totals)
+    return merged
+
+
+def _daily_figures(found: Groups, zone: tzinfo) -> dict[str, Figures]:
+    """Return requests, tokens and cost of each day of the zone in the last year."""
+    name = _bucket_namer("day", zone)
+    days: dict[str, dict[str, Any]] = {}
+    for (fine, *_), totals in found.items():
+        day = days.setdefault(name(fine), {"requests": 0, "total_tokens": 0, "cost": None})
+        day["requests"] += totals.sums["requests"]
+        day["total_tokens"] += totals.sums["input_tokens"] + totals.sums["output_tokens"]
+        if totals.sums["priced_requests"]:
+            day["cost"] = (day["cost"] or 0) + totals.sums["cost"]
+    return {day: days[day] for day in sorted(days)[-_CALENDAR_DAYS:]}

@@ -1,1 +1,1 @@
-"""Jobs: who holds them, whether they live, what dead ones left."""
+"""Jobs: commands in the background, leases and heartbeats."""

@@ -1,4 +1,4 @@
-"""Commands as jobs: a row before they begin, their output in a log as it comes, their exit status at the end."""
+"""Run commands as jobs: a row before they start, their output in a log, their exit status at the end."""
 
 from __future__ import annotations
 
@@ -11,242 +11,252 @@ from llmctl.core import clock, time_ranges
 from llmctl.core.errors import LlmctlError, NotFoundError, StorageError, UnavailableError
 from llmctl.core.ids import new_id
 from llmctl.core.redaction.secret_patterns import mask_keys
-from llmctl.core.signals import Signalled, uninterrupted
+from llmctl.core.signals import Signalled, defer_signals
 from llmctl.core.stored_json import dumps, loads
 from llmctl.engine.jobs import lease
 from llmctl.engine.jobs.heartbeat import Heartbeat
-from llmctl.engine.tools.output_log import PIECE_S, ToolLog
-from llmctl.engine.turn.redaction import Redaction
-from llmctl.store.database import Database, Row
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.tools.output_log import FLUSH_INTERVAL_S, OutputLog
+from llmctl.store.database import Database
 from llmctl.store.records import jobs
+from llmctl.store.records.types import JobRow
 from llmctl.store.writes import Insert, Update
 from llmctl.tools import process
-from llmctl.tools.process_io import Guest
+from llmctl.tools.process import ForegroundOptions
 
-#: More than this of a command's output is shown, but not kept.
-MOST_LOG_BYTES = 10_000_000
+#: Limit of the logged output of a command; the rest is shown, but not logged.
+MAX_LOG_BYTES = 10_000_000
 
 PERIODS = ("hour", "day", "week", "month", "year")
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class CommandJob:
     """A command to run."""
 
     command: tuple[str, ...]
     name: str
     folder: str | None = None
     timeout_s: float | None = None
-    #: Not again where one began in this hour, day, week, month or year (of this machine's clock) and ended well.
+    #: Skip it if one started and succeeded in the current hour, day, week, month or year (local time).
     once_per: str | None = None
     skip_if_running: bool = False
-    #: The job that this one tries again or is a part of, and which try it is.
+    #: The job that this one retries or belongs to, and the number of the attempt.
     parent_id: str | None = None
     attempt: int = 1
 
-    def payload(self) -> str:
-        """Return what is needed to run it again; a key on the command line is not kept."""
-        words = [mask_keys(legible_text(word)) for word in self.command]
+    def to_payload(self) -> str:
+        """Return what is needed to run it again as JSON; keys on the command line are masked."""
+        words = [mask_keys(replace_undecodable_bytes(word)) for word in self.command]
         return dumps({"command": words, "folder": self.folder, "timeout": self.timeout_s, "once_per": self.once_per})
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedJob:
     """Why a command was not run."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ears:
-    """Who hears a command's output as it comes."""
+class OutputCallbacks:
+    """Receive the output of a command as it arrives."""
 
     stdout: Callable[[bytes], None]
     stderr: Callable[[bytes], None]
 
 
-def begin(database: Database, work: Work, *, pending: bool = False) -> str | Skipped:
-    """Commit a job for the command and return its id, or why it is not to be run now.
+def create_job(database: Database, job: CommandJob, *, pending: bool = False) -> str | SkippedJob:
+    """Commit a job for a command and return its id, or why it is skipped.
 
-    Two processes that ask at once get one answer each: the look and the row are one transaction. A ``pending`` job
-    waits for the process that will run it.
+    Check and insert are one transaction, so that of two processes only one gets the job. A ``pending`` job waits for
+    the process that will claim it.
     """
     with database.transaction(durable=True):
-        reason = _reason_not_to(database, work)
+        reason = _skip_reason(database, job)
         if reason:
-            return Skipped(reason)
+            return SkippedJob(reason)
         job_id = new_id()
-        database.commit(Insert("jobs", _row(database, job_id, work, pending)))
+        database.commit(Insert("jobs", _job_row(database, job_id, job, pending)))
     return job_id
 
 
-def claim(database: Database, job_id: str) -> Work:
-    """Take over a pending job, once; return its command. Raises NotFoundError where it is not pending any more."""
+def claim_job(database: Database, job_id: str) -> CommandJob:
+    """Claim a pending job and return its command. Raises NotFoundError if it is not pending any more."""
     with database.transaction(durable=True):
-        row = database.one("SELECT * FROM {jobs} WHERE id = ? AND status = 'pending' AND type = 'command'", (job_id,))
+        row = jobs.find_pending_command(database, job_id)
         if row is None:
             raise NotFoundError(f'no pending job "{job_id}"')
-        database.commit(Update("jobs", job_id, _held(clock.now())))
-    return of_row(row)
+        database.commit(Update("jobs", job_id, _holder_columns(clock.now())))
+    return job_from_row(row)
 
 
-def of_row(row: Row) -> Work:
-    """Return the command of a job's row."""
-    payload = loads(row["payload"], {})
-    return Work(
+def job_from_row(row: JobRow) -> CommandJob:
+    """Return the command in the row of a job."""
+    payload = loads(row.payload, {})
+    return CommandJob(
         tuple(payload.get("command") or ()),
-        row["name"],
+        row.name,
         payload.get("folder"),
         payload.get("timeout"),
         payload.get("once_per"),
-        attempt=row["attempts"],
+        attempt=row.attempts,
     )
 
 
-def perform(
-    database: Database, job_id: str, work: Work, env: Mapping[str, str], ears: Ears, stdin_fd: int | None = None
+def run_job(
+    database: Database,
+    job_id: str,
+    job: CommandJob,
+    env: Mapping[str, str],
+    callbacks: OutputCallbacks,
+    stdin_fd: int | None = None,
 ) -> int:
-    """Run the command of a begun job to its end and return its exit status.
+    """Run the command of a job to its end and return its exit status.
 
-    Its output is logged as it comes. Raises UnavailableError where its time is over; a signal to us goes on to it,
-    and the job is cancelled.
+    Its output is logged as it arrives. Raises UnavailableError on timeout. A signal to this process is passed on to the
+    command, and the job is cancelled.
     """
-    running = _Running(database, job_id, ears)
-    beat = Heartbeat(database.path, job_id)
-    guest = Guest(running.hear(ears.stderr), running.started, running.idle, stdin_fd)
+    recorder = _JobRecorder(database, job_id)
+    heartbeat = Heartbeat(database.path, job_id)
+    foreground = ForegroundOptions(
+        recorder.log_output(callbacks.stderr), recorder.record_process, recorder.flush_due_output, stdin_fd
+    )
     try:
-        done = process.run(
-            work.command,
+        completed = process.run_program(
+            job.command,
             env={**env, lease.JOB_VARIABLE: job_id},
-            cwd=work.folder,
-            timeout_s=work.timeout_s,
+            cwd=job.folder,
+            timeout_s=job.timeout_s,
             max_output_bytes=0,
-            on_output=running.hear(ears.stdout),
-            guest=guest,
+            on_output=recorder.log_output(callbacks.stdout),
+            foreground=foreground,
         )
     except BaseException as error:
-        running.finish("cancelled" if isinstance(error, Signalled) else "failed", None, _words(error))
+        recorder.finish("cancelled" if isinstance(error, Signalled) else "failed", None, _error_text(error))
         raise
     finally:
-        beat.stop()
-    if done.timed_out:
-        late = UnavailableError(f"no end within {work.timeout_s:g} s; it was stopped", reason="timeout")
-        running.finish("failed", late.exit_code, late.message)
-        raise late
-    failed = f"exit status {done.exit_status}" if done.exit_status else None
+        heartbeat.stop()
+    if completed.timed_out:
+        timeout = UnavailableError(
+            f"the command did not end within {job.timeout_s:g} s and was stopped", reason="timeout"
+        )
+        recorder.finish("failed", timeout.exit_code, timeout.message)
+        raise timeout
+    failure = f"exit status {completed.exit_status}" if completed.exit_status else None
     try:
-        running.finish("failed" if failed else "completed", done.exit_status, failed)
+        recorder.finish("failed" if failure else "completed", completed.exit_status, failure)
     except StorageError as error:
-        error.message = f"the command ended with exit status {done.exit_status}, but {error.message}"
+        error.message = f"the command ended with exit status {completed.exit_status}, but {error.message}"
         raise
-    return done.exit_status
+    return completed.exit_status
 
 
-def is_alive(job: Row) -> bool:
-    """Tell whether a job's process lives, or, where that was killed, the command it ran."""
-    return lease.is_alive(job) or lease.command_is_alive(job)
+class _JobRecorder:
+    """Writes the rows of a running command. Failing to write them does not end the command."""
 
-
-class _Running:
-    """The rows of a command that runs. What cannot be written while it does is no reason to end it."""
-
-    def __init__(self, database: Database, job_id: str, ears: Ears) -> None:
+    def __init__(self, database: Database, job_id: str) -> None:
         self._database = database
         self._job_id = job_id
-        #: What is to be said of output that could not be written.
-        self._lost: str | None = None
-        self._log = ToolLog(job_id, Redaction(), table="jobs", most_bytes=MOST_LOG_BYTES)
+        #: The error for output that could not be written.
+        self._log_error: str | None = None
+        self._log = OutputLog(job_id, Redaction(), table="jobs", max_bytes=MAX_LOG_BYTES)
 
-    def hear(self, listener: Callable[[bytes], None]) -> Callable[[bytes], None]:
-        def heard(data: bytes) -> None:
+    def log_output(self, callback: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """Return a callback that logs output before it passes it on."""
+
+        def log_and_forward(data: bytes) -> None:
             self._log.add(data)
-            if self._log.due():
-                self._settle()
-            listener(data)
+            if self._log.is_due():
+                self._flush()
+            callback(data)
 
-        return heard
+        return log_and_forward
 
-    def started(self, pid: int) -> None:
-        """Note the command's own process: it may outlive us."""
-        child = {"pid": pid, "process_started_at": lease.start_time(pid)}
+    def record_process(self, pid: int) -> None:
+        """Store the identity of the command's process, which may outlive this one."""
+        child = {"pid": pid, "process_started_at": lease.process_start_time(pid)}
         with suppress(StorageError):
             self._database.commit(Update("jobs", self._job_id, {"result": dumps(child)}))
 
-    def idle(self) -> float | None:
-        """Write what waits for it; return when to be called again."""
-        if self._log.due():
-            self._settle()
-        return PIECE_S if self._log.waits() else None
+    def flush_due_output(self) -> float | None:
+        """Write output that is due; return the seconds until the next call, or None."""
+        if self._log.is_due():
+            self._flush()
+        return FLUSH_INTERVAL_S if self._log.has_unwritten_output() else None
 
     def finish(self, status: str, exit_status: int | None, error: str | None) -> None:
-        with uninterrupted():
+        with defer_signals():
             now = clock.now()
-            words = "; ".join(filter(None, (error, self._lost))) or None
-            ended = {"status": status, "exit_code": exit_status, "error": words, "result": None, "updated_at": now}
+            message = "; ".join(filter(None, (error, self._log_error))) or None
+            end = {"status": status, "exit_code": exit_status, "error": message, "result": None, "updated_at": now}
             self._database.commit(
-                *self._log.writes(is_end=True),
-                Update("jobs", self._job_id, {**ended, "finished_at": now}, where={"status": "running"}),
+                *self._log.take_writes(is_end=True),
+                Update("jobs", self._job_id, {**end, "finished_at": now}, where={"status": "running"}),
                 durable=True,
             )
 
-    def _settle(self) -> None:
-        with uninterrupted():
+    def _flush(self) -> None:
+        with defer_signals():
             try:
-                self._database.commit(*self._log.writes())
+                self._database.commit(*self._log.take_writes())
             except StorageError as error:
-                self._lost = f"part of its output was not kept: {error.message}"
+                self._log_error = f"part of its output was not logged: {error.message}"
 
 
-def _reason_not_to(database: Database, work: Work) -> str | None:
-    if work.skip_if_running or work.once_per:
-        alive = next((job for job in jobs.under_way(database, work.name) if _counts(job)), None)
-        if alive is not None:
-            since = f" since {alive['started_at'][:19]}" if alive["started_at"] else ""
-            return f'"{work.name}" is running{since}, job {alive["id"][:8]}'
-    if work.once_per is None:
+def _skip_reason(database: Database, job: CommandJob) -> str | None:
+    if job.skip_if_running or job.once_per:
+        active = jobs.list_running_commands(database, job.name)
+        running = next((row for row in active if _is_active(row)), None)
+        if running is not None:
+            since = f" since {running.started_at[:19]}" if running.started_at else ""
+            return f'"{job.name}" is running{since}, job {running.id[:8]}'
+    if job.once_per is None:
         return None
-    done = jobs.succeeded(database, work.name, _beginning(work.once_per))
-    when = "today" if work.once_per == "day" else f"this {work.once_per}"
-    return f'"{work.name}" ended well {when}, job {done["id"][:8]}' if done else None
+    succeeded = jobs.find_last_success(database, job.name, _period_start(job.once_per))
+    when = "today" if job.once_per == "day" else f"this {job.once_per}"
+    return f'"{job.name}" already succeeded {when}, job {succeeded.id[:8]}' if succeeded else None
 
 
-def _beginning(period: str) -> str:
-    """Return when the present hour, day, week, month or year began, by this machine's clock."""
+def _period_start(period: str) -> str:
+    """Return the beginning of the current hour, day, week, month or year in local time."""
     if period == "hour":
         return f"{clock.now()[:13]}:00:00.000+00:00"
     word = "today" if period == "day" else f"this-{period}"
-    return time_ranges.span(word, zone=time_ranges.time_zone("local")).since
+    return time_ranges.parse_period(word, zone=time_ranges.parse_time_zone("local")).since
 
 
-def _counts(job: Row) -> bool:
-    return job["status"] == "pending" or is_alive(job)
+def _is_active(row: JobRow) -> bool:
+    return row.status == "pending" or lease.is_job_alive(row)
 
 
-def _row(database: Database, job_id: str, work: Work, pending: bool) -> dict[str, Any]:
+def _job_row(database: Database, job_id: str, job: CommandJob, pending: bool) -> dict[str, Any]:
     now = clock.now()
     return {
         "id": job_id,
-        "name": work.name,
+        "name": job.name,
         "type": "command",
         "status": "pending",
-        "payload": work.payload(),
-        "attempts": work.attempt,
-        "parent_id": jobs.known(database, work.parent_id),
-        **({} if pending else _held(now)),
+        "payload": job.to_payload(),
+        "attempts": job.attempt,
+        "parent_id": jobs.existing_id(database, job.parent_id),
+        **({} if pending else _holder_columns(now)),
         "created_at": now,
         "updated_at": now,
     }
 
 
-def _held(now: str) -> dict[str, Any]:
-    held = {"status": "running", "started_at": now, "lease_expires_at": lease.lease(), "updated_at": now}
-    return {**held, **lease.current()._asdict()}
+def _holder_columns(now: str) -> dict[str, Any]:
+    times = {"started_at": now, "lease_expires_at": lease.lease_expiry(), "updated_at": now}
+    return {"status": "running", **times, **lease.process_identity()._asdict()}
 
 
-def _words(error: BaseException) -> str:
-    return legible_text(error.message if isinstance(error, LlmctlError) else str(error) or type(error).__name__)
+def _error_text(error: BaseException) -> str:
+    return replace_undecodable_bytes(
+        error.message if isinstance(error, LlmctlError) else str(error) or type(error).__name__
+    )
 
 
-def legible_text(text: str) -> str:
-    """Return a text of the command line without the bytes in it that are no UTF-8."""
+def replace_undecodable_bytes(text: str) -> str:
+    """Replace the bytes of a command line argument that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,27 +1,26 @@
-"""Who holds a job: a process, so marked that a reused pid, a reboot or another machine is not taken for it."""
+"""The process that runs a job, identified so that a reused pid, a reboot or another machine is noticed."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.stored_json import loads
+from llmctl.store.records.types import JobRow
 
-#: Seconds that a holder on another machine is trusted without a sign of life.
+#: Seconds that a process on another machine counts as alive without a heartbeat.
 LEASE_S = 60.0
-#: Seconds between signs of life.
-BEAT_S = 20.0
+#: Seconds between heartbeats.
+HEARTBEAT_INTERVAL_S = 20.0
 
-
-#: Variable by which a command knows its job; what llmctl does in it becomes the job's child.
+#: Variable with the id of a command's job: jobs that llmctl starts in the command become its children.
 JOB_VARIABLE = "LLMCTL_JOB"
 
 
-class Holder(NamedTuple):
-    """Identity of a process, as columns of ``jobs``."""
+class ProcessIdentity(NamedTuple):
+    """The identity of a process, as columns of ``jobs``."""
 
     host: str
     pid: int
@@ -29,81 +28,86 @@ class Holder(NamedTuple):
     process_started_at: str | None
 
 
-def current() -> Holder:
+def process_identity() -> ProcessIdentity:
     """Return the identity of this process."""
     pid = os.getpid()
-    return Holder(_host(), pid, _read("/proc/sys/kernel/random/boot_id"), start_time(pid))
+    return ProcessIdentity(_host_name(), pid, _read_file("/proc/sys/kernel/random/boot_id"), process_start_time(pid))
 
 
-def lease(now: float | None = None) -> str:
-    """Return the stored time at which a lease taken now ends."""
-    return clock.at((time.time() if now is None else now) + LEASE_S)
+def lease_expiry(now: float | None = None) -> str:
+    """Return the time at which a lease taken now expires."""
+    return clock.from_unix((time.time() if now is None else now) + LEASE_S)
 
 
-def is_alive(job: Mapping[str, Any]) -> bool:
-    """Say whether the holder of a running job (a row of ``jobs``) still lives.
+def is_alive(job: JobRow) -> bool:
+    """Whether the process of a running job (a row of ``jobs``) is alive.
 
-    On this machine by its process; of another machine only the lease can tell.
+    On this machine the process is checked, on other machines the lease.
     """
-    if job["status"] != "running" or job["pid"] is None:
+    if job.status != "running" or job.pid is None:
         return False
-    if job["host"] != _host():
-        return bool(job["lease_expires_at"]) and str(job["lease_expires_at"]) > clock.now()
-    if job["boot_id"] != _read("/proc/sys/kernel/random/boot_id"):
+    if job.host != _host_name():
+        return bool(job.lease_expires_at) and str(job.lease_expires_at) > clock.now()
+    if job.boot_id != _read_file("/proc/sys/kernel/random/boot_id"):
         return False
-    return _runs(job["pid"]) and start_time(job["pid"]) == job["process_started_at"]
+    return _is_running(job.pid) and process_start_time(job.pid) == job.process_started_at
 
 
-def command_of(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``pid`` and ``process_started_at`` of the command that a running job runs, or nothing."""
-    if job["type"] != "command" or job["status"] != "running":
+def command_process(job: JobRow) -> dict[str, Any]:
+    """Return ``pid`` and ``process_started_at`` of a running job's command, or an empty dict."""
+    if job.type != "command" or job.status != "running":
         return {}
-    found = loads(job["result"], {})
-    return found if isinstance(found, dict) and "pid" in found else {}
+    command = loads(job.result, {})
+    return command if isinstance(command, dict) and "pid" in command else {}
 
 
-def command_is_alive(job: Mapping[str, Any]) -> bool:
-    """Say whether the command of a job lives, though the llmctl that watched over it may be gone."""
-    command = command_of(job)
-    return bool(command) and is_alive({**job, **command})
+def is_command_alive(job: JobRow) -> bool:
+    """Whether the command of a job is alive, even if the llmctl that started it is not."""
+    command = command_process(job)
+    return bool(command) and is_alive(job.replace(**command))
 
 
-def _host() -> str:
-    """Return the machine's name, with the process namespace: containers share a name space of pids or do not."""
+def is_job_alive(job: JobRow) -> bool:
+    """Whether the process of a job, or at least its command, is alive."""
+    return is_alive(job) or is_command_alive(job)
+
+
+def _host_name() -> str:
+    """Return the host name with the pid namespace, since containers may have their own."""
     try:
         return f"{os.uname().nodename}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return os.uname().nodename
 
 
-def _runs(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return _state(pid) != "Z"
+    return _process_state(pid) != "Z"
 
 
-def _state(pid: int) -> str | None:
-    fields = _stat(pid)
+def _process_state(pid: int) -> str | None:
+    fields = _process_stat(pid)
     return fields[0] if fields else None
 
 
-def start_time(pid: int) -> str | None:
-    """Return the process's start in clock ticks since boot (field 22 of proc(5) stat), where there is /proc."""
-    fields = _stat(pid)
+def process_start_time(pid: int) -> str | None:
+    """Return the start of a process in clock ticks since boot (field 22 of proc(5) stat); None without /proc."""
+    fields = _process_stat(pid)
     return fields[19] if fields else None
 
 
-def _stat(pid: int) -> list[str] | None:
-    text = _read(f"/proc/{pid}/stat")
-    # The second field is the program's name in parentheses, which may hold spaces and parentheses itself.
+def _process_stat(pid: int) -> list[str] | None:
+    text = _read_file(f"/proc/{pid}/stat")
+    # The second field is the program's name in parentheses; it may contain spaces and parentheses.
     return text.rpartition(")")[2].split() if text else None
 
 
-def _read(path: str) -> str | None:
+def _read_file(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip()

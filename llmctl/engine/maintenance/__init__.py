@@ -1,1 +1,1 @@
-"""Looking after the hub: making it, checking it, emptying it."""
+"""Create, check and clean the hub."""

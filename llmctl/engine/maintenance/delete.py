@@ -1,4 +1,4 @@
-"""Deleting chats for good: no live turn is cut off, and the file keeps nothing of the text."""
+"""Delete chats permanently: running turns are respected, and no text stays in the file."""
 
 from __future__ import annotations
 
@@ -6,58 +6,58 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from llmctl.core.errors import LockedError
-from llmctl.engine.jobs import unlock
+from llmctl.engine import recovery
 from llmctl.store.database import Database
 from llmctl.store.maintenance import delete, integrity
 from llmctl.store.records import agents, threads
 
-#: A larger hub is not written anew for each deletion: 7 s and as much free space for a gigabyte.
-REWRITTEN_BYTES = 1_000_000_000
+#: Larger hubs are not vacuumed after each deletion: a gigabyte takes 7 s and as much free space.
+MAX_VACUUM_BYTES = 1_000_000_000
 
 
-class Erased(NamedTuple):
-    """What is to be known after a deletion: chats that keep copies, and what may still be in the hub's files."""
+class DeletionReport(NamedTuple):
+    """Forks that still have copies of the text, and whether the log or unused pages may still hold it."""
 
     forks: tuple[str, ...]
     in_log: bool
     in_gaps: bool
 
 
-def erase(
+def delete_chats(
     database: Database,
     chat_ids: Iterable[str],
     *,
     with_usage: bool = False,
     progress: Callable[[str], None] = lambda word: None,
-) -> Erased:
-    """Delete chats with every copy of their text; raise LockedError, and delete none, where a live job holds one.
+) -> DeletionReport:
+    """Delete chats with every copy of their text; raise LockedError, and delete none, if a live job uses one.
 
-    What agents were asked in them, and said, goes with them. ``progress`` is told in a word what is being done.
+    Chats of sub-agents that were called from them are deleted too. ``progress`` receives a word per step.
     """
     wanted = set(chat_ids)
     forks: list[str] = []
     with database.transaction(durable=True):
-        wanted |= {asked for chat_id in wanted for asked in agents.asked_in(database, chat_id)}
+        wanted |= {id for chat_id in wanted for id in agents.subagent_chats(database, chat_id)}
         for chat_id in wanted:
-            thread = threads.of_chat(database, chat_id)
+            thread = threads.find_for_chat(database, chat_id)
             if thread is not None:
-                unlock.free(database, thread["id"])
+                recovery.unlock_thread(database, thread.id)
             progress(chat_id[:8])
-            forks += delete.delete(database, chat_id, with_usage=with_usage)
+            forks += delete.delete_chat(database, chat_id, with_usage=with_usage)
     progress("the search index")
-    emptied = delete.purge(database)
-    is_small = integrity.size(database.path) <= REWRITTEN_BYTES
+    emptied = delete.purge_deleted_text(database)
+    is_small = integrity.hub_size_bytes(database.path) <= MAX_VACUUM_BYTES
     if is_small:
-        progress("writing the file anew")
+        progress("vacuuming the file")
         emptied = _rewrite(database)
-    return Erased(tuple(fork for fork in forks if fork not in wanted), not emptied, not is_small)
+    return DeletionReport(tuple(fork for fork in forks if fork not in wanted), not emptied, not is_small)
 
 
 def _rewrite(database: Database) -> bool:
-    """Write the file anew; return whether the log could be emptied.
+    """Vacuum the file; return whether the write-ahead log could be emptied.
 
-    ``secure_delete`` overwrites what is deleted, but not the copies that stay in the unused middle of a page when
-    its rows move to another one: they are common where turns run side by side.
+    ``secure_delete`` overwrites deleted rows, but not the copies left in the unused middle of a page when its rows
+    move to another one, which is common when turns run in parallel.
     """
     try:
         integrity.vacuum(database)

@@ -1,4 +1,4 @@
-"""What ``llmctl doctor`` finds: what is wrong with the hub, its keys and places, and how to mend it."""
+"""``llmctl doctor``: diagnose the hub, its files, connections and keys, and suggest fixes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmctl.core.errors import ConfigError, LlmctlError, StorageError
+from llmctl.core.humanize import format_duration, pluralize
 from llmctl.engine.connections import keys, target
 from llmctl.engine.maintenance import health
-from llmctl.engine.turn.options import Surroundings
+from llmctl.engine.runtime import RuntimeEnv
 from llmctl.store import opening, write_spool
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database
 from llmctl.store.maintenance import backup
 from llmctl.store.records import connections
+from llmctl.store.records.types import ConnectionRow
 from llmctl.store.schema import migrations
 
 Kind = Literal["config", "storage"]
 
-#: Versions in which two checkpoints at the same instant can damage a write-ahead hub; https://sqlite.org/wal.html.
-_WAL_RESET = ((3, 7, 0), (3, 51, 2))
+#: Versions in which two simultaneous checkpoints can corrupt a WAL database: https://sqlite.org/wal.html.
+_WAL_BUG_VERSIONS = ((3, 7, 0), (3, 51, 2))
 
 
 @dataclass(frozen=True, slots=True)
-class Symptom:
-    """One thing that was looked at: ``ok``, a ``note`` (nothing is wrong), or a ``problem``."""
+class CheckResult:
+    """The result of one check: ``ok``, a ``note`` (worth knowing, nothing is wrong), or a ``problem``."""
 
     name: str
     status: Literal["ok", "note", "problem"]
@@ -36,141 +38,143 @@ class Symptom:
     kind: Kind = "storage"
 
 
-def examine(path: str, around: Surroundings, *, network: bool = False) -> Iterator[Symptom]:
-    """Yield everything that was looked at. Nothing is asked of the network unless ``network`` says so."""
-    yield _sqlite()
+def diagnose(path: str, runtime: RuntimeEnv, *, network: bool = False) -> Iterator[CheckResult]:
+    """Yield the result of each check. The network is not used unless ``network`` is set."""
+    yield _check_sqlite()
     if not os.path.exists(path):
-        yield Symptom("hub", "problem", f'there is no hub at "{path}"', "make one with: llmctl init", "config")
+        yield CheckResult("hub", "problem", f'no hub at "{path}"', "create one with: llmctl init", "config")
         return
     try:
         database = opening.open_hub(path)
     except LlmctlError as error:
-        yield Symptom("hub", "problem", error.message, error.hint)
+        yield CheckResult("hub", "problem", error.message, error.hint)
         return
     try:
-        yield from _hub(database, around)
-        yield from _connections(database, around, network)
+        yield from _check_hub(database, runtime)
+        yield from _check_connections(database, runtime, network)
     finally:
         database.close()
 
 
-def failure(problems: list[Symptom]) -> LlmctlError | None:
-    """Return what to end with: a broken hub weighs more than a missing key."""
+def to_error(problems: list[CheckResult]) -> LlmctlError | None:
+    """Return the error to exit with: storage problems take precedence over configuration."""
     if not problems:
         return None
-    text = f"{len(problems)} problem{'' if len(problems) == 1 else 's'} found"
+    text = f"{pluralize(len(problems), 'problem')} found"
     if any(problem.kind == "storage" for problem in problems):
         return StorageError(text, reason="unwell")
     return ConfigError(text, reason="unwell")
 
 
-def _sqlite() -> Symptom:
+def _check_sqlite() -> CheckResult:
     version = sqlite3.sqlite_version
-    if _WAL_RESET[0] <= sqlite3.sqlite_version_info <= _WAL_RESET[1]:
-        return Symptom(
+    if _WAL_BUG_VERSIONS[0] <= sqlite3.sqlite_version_info <= _WAL_BUG_VERSIONS[1]:
+        return CheckResult(
             "sqlite",
             "note",
-            f"SQLite {version} can, very rarely, damage a hub when two processes tidy its log at the same instant",
-            "3.51.3 and later do not; keep a copy: llmctl db backup FILE",
+            f"SQLite {version} can, very rarely, corrupt a hub when two processes checkpoint it at the same instant",
+            "fixed in 3.51.3; keep a backup: llmctl db backup hub-backup.db",
         )
-    return Symptom("sqlite", "ok", f"SQLite {version}")
+    return CheckResult("sqlite", "ok", f"SQLite {version}")
 
 
-def _hub(database: Database, around: Surroundings) -> Iterator[Symptom]:
-    yield Symptom("hub", "ok", f'"{database.path}", schema {migrations.version(database)}')
+def _check_hub(database: Database, runtime: RuntimeEnv) -> Iterator[CheckResult]:
+    yield CheckResult("hub", "ok", f'"{database.path}", schema {migrations.schema_version(database)}')
     for finding in health.check(database, quick=True):
         if finding.problem:
-            yield Symptom(finding.name, "problem", finding.problem, finding.hint)
+            yield CheckResult(finding.name, "problem", finding.problem, finding.hint)
         else:
-            yield Symptom(finding.name, "ok")
-    yield _outdated(database)
-    yield _mode(database.path)
-    yield _writable(database.path)
-    yield from _waiting(database.path, around)
+            yield CheckResult(finding.name, "ok")
+    yield _check_version(database)
+    yield _check_modes(database.path)
+    yield _check_access(database.path)
+    yield from _check_spool(database.path, runtime)
 
 
-def _outdated(database: Database) -> Symptom:
-    steps = migrations.pending(database)
+def _check_version(database: Database) -> CheckResult:
+    steps = migrations.list_pending(database)
     if not steps:
-        return Symptom("version", "ok")
-    return Symptom("version", "problem", f"{len(steps)} migrations are to be done", "do them with: llmctl db migrate")
+        return CheckResult("version", "ok")
+    return CheckResult("version", "problem", f"{pluralize(len(steps), 'migration')} pending", "run: llmctl db migrate")
 
 
-def _mode(path: str) -> Symptom:
+def _check_modes(path: str) -> CheckResult:
     shared = [
         name
-        for name in (path, f"{path}-wal", *backup.beside(path))
+        for name in (path, f"{path}-wal", *backup.list_backups(path))
         if os.path.exists(name) and stat.S_IMODE(os.stat(name).st_mode) & 0o077
     ]
     if not shared:
-        return Symptom("modes", "ok")
-    return Symptom(
-        "modes", "note", f"others may open {', '.join(shared)}", f"unless that is meant: chmod 600 {' '.join(shared)}"
+        return CheckResult("modes", "ok")
+    return CheckResult(
+        "modes", "note", f"other users can open {', '.join(shared)}", f"to prevent that: chmod 600 {' '.join(shared)}"
     )
 
 
-def _writable(path: str) -> Symptom:
+def _check_access(path: str) -> CheckResult:
     folder = os.path.dirname(os.path.abspath(path))
     if os.access(path, os.W_OK) and os.access(folder, os.W_OK):
-        return Symptom("access", "ok")
-    return Symptom("access", "problem", f'you may not write to "{path}" or its folder', "check owner and mode")
+        return CheckResult("access", "ok")
+    return CheckResult("access", "problem", f'no permission to write to "{path}" or its folder', "check owner and mode")
 
 
-def _waiting(path: str, around: Surroundings) -> Iterator[Symptom]:
-    for place in write_spool.places(path, around.spool_folder):
-        if os.path.exists(place):
-            yield Symptom(
+def _check_spool(path: str, runtime: RuntimeEnv) -> Iterator[CheckResult]:
+    for spool_path in write_spool.spool_paths(path, runtime.spool_folder):
+        if os.path.exists(spool_path):
+            yield CheckResult(
                 "spool",
                 "note",
-                f'"{place}" has what an earlier run could not write',
-                "the next command that writes takes it in, such as: llmctl job recover",
+                f'"{spool_path}" holds writes that an earlier run could not make',
+                "the next command that writes replays them, such as: llmctl job recover",
             )
 
 
-def _connections(database: Database, around: Surroundings, network: bool) -> Iterator[Symptom]:
-    rows = [row for row in connections.listed(database) if row["provider"] != "echo"]
-    if not rows:
-        yield Symptom("connections", "problem", "no connection to a model", target.THREE_WAYS, "config")
+def _check_connections(database: Database, runtime: RuntimeEnv, network: bool) -> Iterator[CheckResult]:
+    remote = connections.list_remote(database)
+    if not remote:
+        yield CheckResult("connections", "problem", "no connection to a model", target.SETUP_HINT, "config")
     elif connections.default_name(database) is None:
-        yield Symptom(
+        yield CheckResult(
             "connections",
             "problem",
-            "the connection that is used when none is named is gone",
+            "the default connection was removed",
             "choose another with: llmctl connection default NAME",
             "config",
         )
-    for row in rows:
-        yield _connection(database, row, around, network)
+    for connection in remote:
+        yield _check_connection(database, connection, runtime, network)
 
 
-def _connection(database: Database, row: Row, around: Surroundings, network: bool) -> Symptom:
-    name = f"connection {row['name']}"
+def _check_connection(database: Database, connection: ConnectionRow, runtime: RuntimeEnv, network: bool) -> CheckResult:
+    name = f"connection {connection.name}"
     try:
-        found = target.of_connection(database, row["id"], around.env)
-        target.access(found, around.env, home=around.home, on_terminal=around.on_terminal)
-        note = _key_note(found.key, around)
+        found = target.for_connection(database, connection.id, runtime.env)
+        target.resolve_endpoint(found, runtime.env, home=runtime.home, on_terminal=runtime.on_terminal)
+        note = _key_note(found.key, runtime)
         if network:
-            from llmctl.engine.connections import test  # only where the network is asked
+            from llmctl.engine.connections import test  # only when the network is used
 
-            listing = test.check(database, found, around, keep=False)
-            return Symptom(name, "ok", f"{len(listing.models)} models, {listing.duration_ms} ms")
+            listing = test.check_connection(database, found, runtime, record=False)
+            return CheckResult(
+                name, "ok", f"{pluralize(len(listing.models), 'model')}, {format_duration(listing.duration_ms)}"
+            )
     except LlmctlError as error:
-        return Symptom(name, "problem", error.message, error.hint, "config")
-    return Symptom(name, "note", note, None, "config") if note else Symptom(name, "ok")
+        return CheckResult(name, "problem", error.message, error.hint, "config")
+    return CheckResult(name, "note", note, None, "config") if note else CheckResult(name, "ok")
 
 
-def _key_note(reference: str | None, around: Surroundings) -> str | None:
-    if reference is None or not reference.startswith("file:"):  # a command may ask its user something: once is enough
+def _key_note(reference: str | None, runtime: RuntimeEnv) -> str | None:
+    if reference is None or not reference.startswith("file:"):  # a command may prompt its user: once is enough
         return None
-    return keys.resolve(reference, env=around.env, home=around.home, on_terminal=around.on_terminal).note
+    return keys.resolve(reference, env=runtime.env, home=runtime.home, on_terminal=runtime.on_terminal).note
 
 
-def as_record(symptom: Symptom) -> dict[str, Any]:
-    """Return a symptom as JSON has it."""
+def to_record(result: CheckResult) -> dict[str, Any]:
+    """Return a result as JSON."""
     return {
-        "name": symptom.name,
-        "status": symptom.status,
-        "message": symptom.message or None,
-        "hint": symptom.hint,
-        "kind": symptom.kind if symptom.status == "problem" else None,
+        "name": result.name,
+        "status": result.status,
+        "message": result.message or None,
+        "hint": result.hint,
+        "kind": result.kind if result.status == "problem" else None,
     }

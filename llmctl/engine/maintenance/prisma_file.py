@@ -1,4 +1,4 @@
-"""``schema.prisma`` beside the hub: kept up to date, and never over what somebody else wrote."""
+"""``schema.prisma`` beside the hub: stored up to date, and never over what somebody else wrote."""
 
 from __future__ import annotations
 
@@ -11,79 +11,79 @@ from typing import Any, Literal
 
 from llmctl.core.errors import UsageError
 from llmctl.store.database import Database
-from llmctl.store.emit import prisma, prisma_config
+from llmctl.store.emit import prisma
 from llmctl.store.schema import introspect, objects
 
-Provider = Literal["sqlite", "postgresql", "mysql"]
+PrismaProvider = Literal["sqlite", "postgresql", "mysql"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """Where and for what; None is as it was, or as it is by default."""
+class PrismaOptions:
+    """Where to write and for which database; None keeps the previous value, or the default."""
 
     path: str | None = None
-    provider: Provider | None = None
+    provider: PrismaProvider | None = None
     major: Literal[6, 7] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """One file: ``made``, ``updated``, ``same``; or ``edited``: it is not as we left it, and ours is in ``path``."""
+class WrittenFile:
+    """A file and what was done: ``edited`` means it was changed by hand, and the new text is in ``path`` instead."""
 
     path: str
     state: Literal["made", "updated", "same", "edited"]
 
 
-def write(database: Database, wish: Wish) -> list[Written]:
-    """Write the schema, and for Prisma 7 its config; remember what was written and how, for the next time."""
-    kept: Mapping[str, Any] = database.meta("prisma", {})
-    # Only a place that was asked for is remembered: a hub that moves finds its schema beside itself.
-    asked = os.path.abspath(wish.path) if wish.path else kept.get("path")
-    path = _path(asked, database.path)
-    provider: Provider = wish.provider or kept.get("provider", "sqlite")
-    major: Literal[6, 7] = wish.major or kept.get("major", 7)
-    texts = _texts(database, path, provider, major)
-    hashes: dict[str, str] = dict(kept.get("hashes", {}))
-    written = [_write(name, text, hashes) for name, text in texts.items()]
-    facts = {"path": asked, "provider": provider, "major": major, "hashes": hashes}
-    if facts != kept:
+def write_schema(database: Database, options: PrismaOptions) -> list[WrittenFile]:
+    """Write the schema, and for Prisma 7 its config; remember paths and hashes in the hub."""
+    stored: Mapping[str, Any] = database.meta("prisma", {})
+    # Only an explicit path is remembered: the schema of a hub that moves is found next to it.
+    chosen_path = os.path.abspath(options.path) if options.path else stored.get("path")
+    path = _schema_path(chosen_path, database.path)
+    provider: PrismaProvider = options.provider or stored.get("provider", "sqlite")
+    major: Literal[6, 7] = options.major or stored.get("major", 7)
+    texts = _emit_files(database, path, provider, major)
+    hashes: dict[str, str] = dict(stored.get("hashes", {}))
+    written = [_write_if_ours(name, text, hashes) for name, text in texts.items()]
+    state = {"path": chosen_path, "provider": provider, "major": major, "hashes": hashes}
+    if state != stored:
         with database.transaction():
-            objects.remember(database.connection, "prisma", facts)
+            objects.set_meta(database.connection, "prisma", state)
     return written
 
 
-def places(database: Database) -> list[str]:
-    """Return the files that were written for this hub."""
-    kept: Mapping[str, Any] = database.meta("prisma", {})
-    return list(kept.get("hashes", {}))
+def list_files(database: Database) -> list[str]:
+    """Return the paths of the files written for this hub."""
+    stored: Mapping[str, Any] = database.meta("prisma", {})
+    return list(stored.get("hashes", {}))
 
 
-def _path(wanted: str | None, hub: str) -> str:
+def _schema_path(wanted: str | None, hub: str) -> str:
     path = wanted or os.path.join(os.path.dirname(os.path.abspath(hub)), "schema.prisma")
     return os.path.join(path, "schema.prisma") if os.path.isdir(path) else path
 
 
-def _texts(database: Database, path: str, provider: Provider, major: Literal[6, 7]) -> dict[str, str]:
-    catalogue = introspect.of_hub(database)
+def _emit_files(database: Database, path: str, provider: PrismaProvider, major: Literal[6, 7]) -> dict[str, str]:
+    catalogue = introspect.describe_hub(database)
     url = f"file:{os.path.abspath(database.path)}" if provider == "sqlite" else None
     texts = {path: prisma.emit(catalogue, database.names, provider=provider, major=major, url=url)}
     if major == 7:
         config = os.path.join(os.path.dirname(path), "prisma.config.ts")
-        texts[config] = prisma_config.emit(catalogue, url=url, provider=provider, schema=os.path.basename(path))
+        texts[config] = prisma.emit_config(catalogue, url=url, provider=provider, schema=os.path.basename(path))
     return texts
 
 
-def _write(path: str, text: str, hashes: dict[str, str]) -> Written:
+def _write_if_ours(path: str, text: str, hashes: dict[str, str]) -> WrittenFile:
     new, present = _hash(text.encode()), _read(path)
     if present is not None and _hash(present) == new:
         hashes[path] = new
-        return Written(path, "same")
+        return WrittenFile(path, "same")
     if present is not None and _hash(present) != hashes.get(path):
-        _put(f"{path}.new", text)
-        return Written(f"{path}.new", "edited")
-    _put(path, text)
+        _replace_file(f"{path}.new", text)
+        return WrittenFile(f"{path}.new", "edited")
+    _replace_file(path, text)
     hashes[path] = new
-    return Written(path, "made" if present is None else "updated")
+    return WrittenFile(path, "made" if present is None else "updated")
 
 
 def _read(path: str) -> bytes | None:
@@ -96,7 +96,7 @@ def _read(path: str) -> bytes | None:
         raise UsageError(f'cannot read "{path}": {(error.strerror or "").lower()}') from error
 
 
-def _put(path: str, text: str) -> None:
+def _replace_file(path: str, text: str) -> None:
     draft = f"{path}.{os.getpid()}.tmp"
     try:
         with open(draft, "w", encoding="utf-8") as file:
@@ -106,7 +106,7 @@ def _put(path: str, text: str) -> None:
         with suppress(OSError):
             os.unlink(draft)
         raise UsageError(
-            f'cannot write "{path}": {(error.strerror or "").lower()}', hint="name another place with --prisma PATH"
+            f'cannot write "{path}": {(error.strerror or "").lower()}', hint="choose another path with --prisma"
         ) from error
 
 

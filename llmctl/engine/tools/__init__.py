@@ -1,1 +1,1 @@
-"""What happens to tool calls: who may, who runs, what is told."""
+"""Tool calls: permissions, execution, results."""

@@ -1,4 +1,4 @@
-"""Decisions on calls that wait, from any shell. Each is made once: the first one counts."""
+"""Approve or deny pending tool calls, from any process. The first decision on a call counts."""
 
 from __future__ import annotations
 
@@ -8,98 +8,92 @@ from llmctl.core import clock
 from llmctl.core.errors import DeniedError, NotFoundError, UsageError
 from llmctl.core.tools import Tool
 from llmctl.engine.tools import authorize, records
-from llmctl.engine.tools.toolset import tool_of
+from llmctl.engine.tools.toolset import get_tool
 from llmctl.store.database import Database, Row
-from llmctl.store.records import invocations, tools
-
-#: The call that waits for what is said in a chat: a session of an agent that was asked has the id of the call.
-_ASKING = """
-SELECT i.* FROM {agent_sessions} s JOIN {tool_invocations} i ON i.id = s.id
-WHERE s.chat_id = ? AND i.status IN ('pending', 'running')
-"""
+from llmctl.store.records import chats, invocations, tools
+from llmctl.store.records.types import InvocationRow
 
 
-def undecided(database: Database) -> list[Row]:
-    """Return the calls that wait for a person, oldest first; those that have waited for too long are denied."""
-    return invocations.undecided(database, authorize.oldest_pending(database))
+def list_pending(database: Database) -> list[Row]:
+    """Return the calls that wait for the user's approval, oldest first, without expired ones."""
+    return invocations.list_pending_approvals(database, authorize.pending_cutoff(database))
 
 
-def approve(database: Database, row: Row, *, because: str | None = None, always: bool = False) -> None:
-    """Allow a call: exactly this tool with these arguments. ``always`` remembers it for the chat or the agent.
+def approve(database: Database, row: InvocationRow, *, reason: str | None = None, always: bool = False) -> None:
+    """Allow a call: exactly this tool with these arguments. ``always`` also stores a rule for the chat or agent.
 
-    Raises DeniedError for one that has waited for too long, UsageError for one that does not wait.
+    Raises DeniedError if the call has expired, UsageError if it is not pending.
     """
-    tool = _tool(database, row)
-    decision = _decision("allow", because) | {"fingerprint": records.fingerprint(tool, row["arguments"])}
-    if row["created_at"] < authorize.oldest_pending(database):
+    tool = _get_tool(database, row)
+    decision = _build_decision("allow", reason) | {"fingerprint": records.fingerprint_call(tool, row.arguments)}
+    if row.created_at < authorize.pending_cutoff(database):
         expired = {"effect": "deny", "by": "expiry", "at": clock.now(), "because": "Nobody decided in time."}
-        invocations.decide(database, row["id"], expired, denied=True)
-        raise DeniedError(f'"{row["id"][:8]}" has waited for too long', hint="the setting pending.expiry says how long")
-    _settle(database, row, decision, denied=False)
+        invocations.decide(database, row.id, expired, denied=True)
+        raise DeniedError(f'"{row.id[:8]}" has expired', hint="see: llmctl settings get pending.expiry")
+    _record_decision(database, row, decision, denied=False)
     if always and tool.id:
-        _remember(database, row, tool.id, "allow")
+        _remember_decision(database, row, tool.id, "allow")
 
 
-def deny(database: Database, row: Row, *, because: str | None = None, never: bool = False) -> None:
-    """Refuse a call; the model is told why. ``never`` remembers it for the chat or the agent."""
-    _settle(database, row, _decision("deny", because), denied=True)
+def deny(database: Database, row: InvocationRow, *, reason: str | None = None, never: bool = False) -> None:
+    """Deny a call; the model gets the reason. ``never`` also stores a rule for the chat or agent."""
+    _record_decision(database, row, _build_decision("deny", reason), denied=True)
     if never:
-        tool = tools.find(database, row["tool_id"] or row["name"])
+        tool = tools.find(database, row.tool_id or row.name)
         if tool is None:
-            raise NotFoundError(f'the tool "{row["name"]}" is gone', hint="the call itself is denied")
-        _remember(database, row, tool["id"], "deny")
+            raise NotFoundError(f'no tool "{row.name}"', hint="it was deleted; the call itself is denied")
+        _remember_decision(database, row, tool.id, "deny")
 
 
-def chat_of(database: Database, row: Row) -> str:
-    """Return the id of the chat that a call belongs to; UsageError for one that a person made."""
-    chat_id = database.value(
-        "SELECT t.chat_id FROM {messages} m JOIN {message_threads} t ON t.id = m.thread_id WHERE m.id = ?",
-        (row["message_id"],),
-    )
+def get_chat_id(database: Database, row: InvocationRow) -> str:
+    """Return the id of the chat of a call. Raises UsageError if the user made it."""
+    chat_id = invocations.find_chat_id(database, row.message_id)
     if chat_id is None:
-        raise UsageError(f'"{row["id"][:8]}" belongs to no chat')
-    return str(chat_id)
+        raise UsageError(f'"{row.id[:8]}" does not belong to a chat')
+    return chat_id
 
 
-def root_of(database: Database, row: Row) -> str:
-    """Return the id of the chat to go on with: that of the call, or of the agents' that wait for its agent."""
-    return root(database, chat_of(database, row))
+def root_chat_of_call(database: Database, row: InvocationRow) -> str:
+    """Return the id of the chat to continue: that of the call, or the one in which its sub-agent was called."""
+    return root_chat_of_chat(database, get_chat_id(database, row))
 
 
-def root(database: Database, chat_id: str) -> str:
-    """Return the id of the chat in which a person asked the agent that asked, or of the chat itself."""
-    asking = database.one(_ASKING, (chat_id,))
-    return root_of(database, asking) if asking else chat_id
+def root_chat_of_chat(database: Database, chat_id: str) -> str:
+    """Return the id of the chat in which the user called the chain of agents, or of the chat itself."""
+    call = invocations.find_subagent_call(database, chat_id)
+    return root_chat_of_call(database, call) if call else chat_id
 
 
-def _tool(database: Database, row: Row) -> Tool:
-    """Return the tool of a call; one that is in no hub is a function of a program, which goes on with it."""
+def _get_tool(database: Database, row: InvocationRow) -> Tool:
+    """Return the tool of a call. One that is not in the hub is a function of the program that continues the turn."""
     try:
-        return tool_of(database, row["tool_id"] or row["name"])
+        return get_tool(database, row.tool_id or row.name)
     except NotFoundError:
-        if row["tool_id"]:
+        if row.tool_id:
             raise
-        return Tool(row["name"], "function")
+        return Tool(row.name, "function")
 
 
-def _settle(database: Database, row: Row, decision: dict[str, Any], *, denied: bool) -> None:
-    if invocations.decide(database, row["id"], decision, denied=denied):
+def _record_decision(database: Database, row: InvocationRow, decision: dict[str, Any], *, denied: bool) -> None:
+    if invocations.decide(database, row.id, decision, denied=denied):
         return
-    now = invocations.get(database, row["id"])
-    if now["status"] == "pending":
+    current = invocations.get(database, row.id)
+    if current.status == "pending":
         raise UsageError(
-            f'"{row["id"][:8]}" is approved already',
-            hint=f"go on with: llmctl chat --chat {root_of(database, row)[:8]}",
+            f'"{row.id[:8]}" is already approved',
+            hint=f"continue with: llmctl chat --chat {root_chat_of_call(database, row)[:8]}",
         )
-    raise UsageError(f'"{row["id"][:8]}" does not wait any more: it is {now["status"]}')
+    raise UsageError(f'"{row.id[:8]}" is not pending: it is {current.status}')
 
 
-def _decision(effect: Literal["allow", "deny"], because: str | None) -> dict[str, Any]:
-    found = {"effect": effect, "by": "user", "at": clock.now(), "because": because}
-    return {name: value for name, value in found.items() if value}
+def _build_decision(effect: Literal["allow", "deny"], reason: str | None) -> dict[str, Any]:
+    values = {"effect": effect, "by": "user", "at": clock.now(), "because": reason}
+    return {name: value for name, value in values.items() if value}
 
 
-def _remember(database: Database, row: Row, tool_id: str, effect: str) -> None:
-    chat = database.one("SELECT * FROM {chats} WHERE id = ?", (chat_of(database, row),))
-    agent_id = chat["source_id"] if chat and chat["type"] == "agent" else None
-    authorize.remember(database, tool_id, effect, arguments={}, chat_id=chat["id"] if chat else None, agent_id=agent_id)
+def _remember_decision(database: Database, row: InvocationRow, tool_id: str, effect: str) -> None:
+    chat = chats.find_by_id(database, get_chat_id(database, row))
+    agent_id = chat.source_id if chat and chat.type == "agent" else None
+    authorize.remember_decision(
+        database, tool_id, effect, arguments={}, chat_id=chat.id if chat else None, agent_id=agent_id
+    )

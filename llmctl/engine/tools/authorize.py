@@ -1,155 +1,223 @@
-"""From a call that waits to what happens with it: its tool, its arguments, and whether it may run."""
+"""Decide whether a tool call may run: its tool, its arguments, the permission, stored rules, and the user."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 from llmctl.core import clock
-from llmctl.core.errors import DeniedError, LlmctlError
+from llmctl.core.errors import DeniedError, LlmctlError, UsageError
 from llmctl.core.stored_json import dumps, loads
 from llmctl.core.tools import Tool
-from llmctl.engine.tools import permissions, records
-from llmctl.engine.tools.permissions import Verdict
-from llmctl.engine.tools.records import Ending
-from llmctl.engine.tools.toolset import Grant, Question, Reply, Tools
-from llmctl.store.database import Database, Row
+from llmctl.engine.tools import records
+from llmctl.engine.tools.records import ToolOutcome
+from llmctl.engine.tools.toolset import ApprovalReply, ApprovalRequest, ToolGrant, Toolset
+from llmctl.store.database import Database
 from llmctl.store.records import permission_rules, settings
+from llmctl.store.records.types import InvocationRow
 
-#: Characters of arguments that any tool takes.
-MOST_ARGUMENTS = 1_000_000
+#: Limit for the JSON text of the arguments of any tool.
+MAX_ARGUMENT_CHARS = 1_000_000
 
 _DAY_S = 86_400.0
 
 
-@dataclass(slots=True)
-class Call:
-    """A call on its way to its end."""
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens to a call, and by what it was decided: permission, rule, flag, user or expiry."""
 
-    row: Row
+    effect: Literal["allow", "ask", "deny"]
+    by: str
+    reason: str | None = None
+
+    def to_json(self, at: str) -> dict[str, Any]:
+        """Return the decision as stored in the column ``decision``."""
+        values = {"effect": self.effect, "by": self.by, "at": at, "because": self.reason}
+        return {name: value for name, value in values.items() if value}
+
+
+@dataclass(slots=True)
+class PendingToolCall:
+    """A tool call until it ends."""
+
+    row: InvocationRow
     tool: Tool | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     decision: dict[str, Any] | None = None
-    ending: Ending | None = None
-    #: What its run raised.
-    problem: LlmctlError | None = None
-    #: Why it cannot go on for now.
-    parked: LlmctlError | None = None
-    #: The result is in the thread.
-    is_told: bool = False
+    outcome: ToolOutcome | None = None
+    #: The exception that its run raised.
+    error: LlmctlError | None = None
+    #: Why it cannot continue for now.
+    suspended_by: LlmctlError | None = None
+    #: Its result is in the thread.
+    is_reported: bool = False
 
     @property
     def id(self) -> str:
-        return str(self.row["id"])
+        return str(self.row.id)
 
     @property
     def is_allowed(self) -> bool:
-        return self.ending is None and self.decision is not None and self.decision.get("effect") == "allow"
+        return self.outcome is None and self.decision is not None and self.decision.get("effect") == "allow"
 
     @property
-    def waits(self) -> bool:
-        return self.ending is None and self.decision is None
+    def is_undecided(self) -> bool:
+        return self.outcome is None and self.decision is None
 
 
-class Vetting:
-    """Decides the calls of one turn."""
+class Authorizer:
+    """Decides the tool calls of one turn."""
 
-    def __init__(self, database: Database, tools: Tools, chat_id: str | None) -> None:
+    def __init__(self, database: Database, tools: Toolset, chat_id: str | None) -> None:
         self._database = database
         self._tools = tools
-        #: None where nothing is kept of the turn.
+        #: None if the turn is not logged.
         self._chat_id = chat_id
-        #: What was answered in this turn for good, where the hub cannot keep it.
-        self._remembered: dict[str, str] = {}
+        #: Answers that apply for the rest of the turn, if they cannot be stored in the hub.
+        self._turn_rules: dict[str, str] = {}
 
-    def vet(self, row: Row) -> Call:
-        """Return the call with its ending, a decision that it may run, or neither: it waits for a person."""
-        call = Call(row, ending=records.ending_of(row))
-        if call.ending is not None:
+    def authorize(self, row: InvocationRow) -> PendingToolCall:
+        """Return the call with an outcome, with a decision that it may run, or with neither: it waits for the user."""
+        call = PendingToolCall(row, outcome=records.outcome_from_row(row))
+        if call.outcome is not None:
             return call
-        grant = self._tools.named(row["name"])
+        grant = self._tools.find(row.name)
         if grant is None:
-            text = records.unavailable_text(row["name"], self._tools.names())
-            call.ending = Ending("failed", text, "unavailable tool")
+            text = records.unavailable_text(row.name, self._tools.names())
+            call.outcome = ToolOutcome("failed", text, "unavailable tool")
             return call
         call.tool = grant.tool
-        verdict = Verdict("deny", "permission") if grant.permission == "denied" else None
-        if verdict is None and (wrong := self._read(call, grant.tool)):
-            call.ending = Ending("failed", f"Invalid tool arguments: {wrong}", f"invalid arguments: {wrong}")
-            return call
-        self._decide(call, verdict or self._decided(call) or self._judged(grant, call))
+        decision = Decision("deny", "permission") if grant.permission == "denied" else None
+        if decision is None:
+            call.arguments, errors = parse_arguments(grant.tool, row.arguments)
+            if errors:
+                problem = "; ".join(errors)
+                call.outcome = ToolOutcome(
+                    "failed", f"Invalid tool arguments: {problem}", f"invalid arguments: {problem}"
+                )
+                return call
+        self._apply_decision(call, decision or self._stored_decision(call) or self._decide(grant, call))
         return call
 
-    def _decide(self, call: Call, verdict: Verdict) -> None:
-        if verdict.effect == "ask":
+    def _apply_decision(self, call: PendingToolCall, decision: Decision) -> None:
+        if decision.effect == "ask":
             return
-        call.decision = verdict.as_decision(clock.now())
-        if verdict.effect == "deny":
-            call.ending = Ending("denied", records.denied_text(call.decision), f"denied by {verdict.by}")
+        call.decision = decision.to_json(clock.now())
+        if decision.effect == "deny":
+            call.outcome = ToolOutcome("denied", records.denied_text(call.decision), f"denied by {decision.by}")
 
-    def _read(self, call: Call, tool: Tool) -> str | None:
-        """Take the arguments in; return what is wrong with them."""
-        call.arguments, wrong = read_arguments(tool, call.row["arguments"])
-        return "; ".join(wrong) or None
-
-    def _decided(self, call: Call) -> Verdict | None:
-        """Return what a person decided from another shell, if it is about this very call; or that it is too late."""
-        decision = loads(call.row["decision"], {}) if call.row.get("decision") else {}
-        if decision.get("fingerprint") == records.fingerprint(call.tool, call.row["arguments"]):
-            return Verdict(decision["effect"], decision["by"], decision.get("because"))
-        if call.row["created_at"] < oldest_pending(self._database):
-            return Verdict("deny", "expiry", "Nobody decided in time.")
+    def _stored_decision(self, call: PendingToolCall) -> Decision | None:
+        """Return what the user decided about exactly this call, in any process, or a denial if it has expired."""
+        decision = loads(call.row.decision, {}) if call.row.decision else {}
+        if decision.get("fingerprint") == records.fingerprint_call(call.tool, call.row.arguments):
+            return Decision(decision["effect"], decision["by"], decision.get("because"))
+        if call.row.created_at < pending_cutoff(self._database):
+            return Decision("deny", "expiry", "Nobody decided in time.")
         return None
 
-    def _judged(self, grant: Grant, call: Call) -> Verdict:
+    def _decide(self, grant: ToolGrant, call: PendingToolCall) -> Decision:
+        """Apply permission and rules; ask the user if they leave it open."""
         name, tool_id = grant.tool.name, grant.tool.id
-        held = (
-            permission_rules.holding(self._database, tool_id, chat_id=self._chat_id, agent_id=self._tools.agent_id)
+        rules = (
+            permission_rules.list_active(self._database, tool_id, chat_id=self._chat_id, agent_id=self._tools.agent_id)
             if tool_id
             else []
         )
-        if name in self._remembered:
-            held.append({"arguments_rule": {}, "effect": self._remembered[name]})
-        verdict = permissions.judge(grant, call.arguments, held, self._tools.approved)
-        return self._asked(grant.tool, call) if verdict.effect == "ask" and self._tools.ask else verdict
+        if name in self._turn_rules:
+            rules.append({"arguments_rule": {}, "effect": self._turn_rules[name]})
+        decision = decide(grant, call.arguments, rules, self._tools.approved)
+        return self._ask_user(grant.tool, call) if decision.effect == "ask" and self._tools.ask else decision
 
-    def _asked(self, tool: Tool, call: Call) -> Verdict:
-        """Ask the person at the terminal. Raises DeniedError where the run is to end."""
+    def _ask_user(self, tool: Tool, call: PendingToolCall) -> Decision:
+        """Ask the user on the terminal. Raises DeniedError if the user stops the run."""
         assert self._tools.ask
-        question = Question(tool.name, call.row["arguments"], tool.description, self._tools.agent)
-        reply: Reply = self._tools.ask(question)
+        request = ApprovalRequest(tool.name, call.row.arguments, tool.description, self._tools.agent_name)
+        reply: ApprovalReply = self._tools.ask(request)
         if reply in ("always", "never"):
             self._remember(tool, "allow" if reply == "always" else "deny")
         if reply == "stop":
-            raise DeniedError("you stopped the run", hint="the call still waits: llmctl tool pending", reason="stopped")
-        return Verdict("allow" if reply in ("once", "always") else "deny", "user")
+            raise DeniedError(
+                "you stopped the run", hint="the call is still pending: llmctl tool pending", reason="stopped"
+            )
+        return Decision("allow" if reply in ("once", "always") else "deny", "user")
 
     def _remember(self, tool: Tool, effect: str) -> None:
         if tool.id is None or not (self._chat_id or self._tools.agent_id):
-            self._remembered[tool.name] = effect
+            self._turn_rules[tool.name] = effect
             return
-        remember(self._database, tool.id, effect, chat_id=self._chat_id, agent_id=self._tools.agent_id, arguments={})
+        remember_decision(
+            self._database, tool.id, effect, chat_id=self._chat_id, agent_id=self._tools.agent_id, arguments={}
+        )
 
 
-def read_arguments(tool: Tool, text: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the arguments in a JSON text and what is wrong with them, a line each; nothing runs unless it is empty."""
-    if len(text) > MOST_ARGUMENTS:
-        return {}, [f"they are longer than {MOST_ARGUMENTS} characters"]
-    value = records.parsed_arguments(text) if text.strip() else {}
-    if not isinstance(value, dict):
-        return {}, ["this is no JSON object"]
-    if not tool.schema:
-        return value, []
-    from llmctl.tools import json_schema  # the validator: only where there is a call
+def decide(
+    grant: ToolGrant, arguments: Mapping[str, Any], rules: Iterable[Mapping[str, Any]], approved: Iterable[str]
+) -> Decision:
+    """Decide by permission, stored rules and the names approved for this turn. A denial overrides any approval."""
+    if grant.permission == "denied":
+        return Decision("deny", "permission")
+    effects = {rule["effect"] for rule in rules if rule_matches(rule["arguments_rule"], arguments, rule["effect"])}
+    if "deny" in effects:
+        return Decision("deny", "rule")
+    if grant.permission == "automatic":
+        return Decision("allow", "permission")
+    if "allow" in effects:
+        return Decision("allow", "rule")
+    if grant.tool.name in approved:
+        return Decision("allow", "flag")
+    return Decision("ask", "permission")
+
+
+def rule_matches(rule: Any, arguments: Mapping[str, Any], effect: str) -> bool:
+    """Whether a rule applies to these arguments.
+
+    ``{}`` always applies; ``{"glob": {"path": "src/*"}}``: each named argument matches its pattern;
+    ``{"schema": ...}``: they are valid for a JSON Schema. In doubt a rule that denies applies, and one that allows does
+    not.
+    """
+    if not isinstance(rule, dict) or set(rule) - {"glob", "schema"}:
+        return effect == "deny"
+    globs = rule.get("glob") or {}
+    if not all(_matches_pattern(arguments.get(name), pattern, effect) for name, pattern in globs.items()):
+        return False
+    if "schema" not in rule:
+        return True
+    from llmctl.tools import json_schema
 
     try:
-        return value, json_schema.errors(tool.schema, value)
+        return not json_schema.find_errors(rule["schema"], dict(arguments))
+    except UsageError:
+        return effect == "deny"
+
+
+def _matches_pattern(value: Any, pattern: str, effect: str) -> bool:
+    """Match one argument. A pattern that allows never matches a path with ``..``, except literally."""
+    text = value if isinstance(value, str) else dumps(value)
+    if effect == "allow" and ".." in text.split("/") and text != pattern:
+        return False
+    return fnmatchcase(text, pattern)
+
+
+def parse_arguments(tool: Tool, text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the arguments in a JSON text and what is wrong with them, a line each; run the tool only if none is."""
+    if len(text) > MAX_ARGUMENT_CHARS:
+        return {}, [f"they are longer than {MAX_ARGUMENT_CHARS} characters"]
+    value = records.decode_arguments(text) if text.strip() else {}
+    if not isinstance(value, dict):
+        return {}, ["not a JSON object"]
+    if not tool.schema:
+        return value, []
+    from llmctl.tools import json_schema  # the validator: only if there is a call
+
+    try:
+        return value, json_schema.find_errors(tool.schema, value)
     except LlmctlError as error:
         return value, [error.message]
 
 
-def remember(
+def remember_decision(
     database: Database,
     tool_id: str,
     effect: str,
@@ -158,8 +226,8 @@ def remember(
     chat_id: str | None = None,
     agent_id: str | None = None,
 ) -> str:
-    """Keep an answer for the agent, or else the chat, until it expires; return the rule's id."""
-    days = float(settings.value(database, "permission.expiry"))
+    """Store a rule for the agent, or else the chat, until it expires; return its id."""
+    days = float(settings.get(database, "permission.expiry"))
     return permission_rules.add(
         database,
         tool_id,
@@ -167,15 +235,15 @@ def remember(
         arguments=arguments,
         chat_id=None if agent_id else chat_id,
         agent_id=agent_id,
-        expires_at=clock.later(clock.now(), days * _DAY_S),
+        expires_at=clock.add_seconds(clock.now(), days * _DAY_S),
     )
 
 
-def oldest_pending(database: Database) -> str:
-    """Return the time before which a call has waited for too long."""
-    days = float(settings.value(database, "pending.expiry"))
-    return clock.later(clock.now(), -days * _DAY_S)
+def pending_cutoff(database: Database) -> str:
+    """Return the time before which pending calls have expired."""
+    days = float(settings.get(database, "pending.expiry"))
+    return clock.add_seconds(clock.now(), -days * _DAY_S)
 
 
-def decision_text(call: Call) -> str | None:
+def encode_decision(call: PendingToolCall) -> str | None:
     return dumps(call.decision) if call.decision else None

@@ -1,4 +1,4 @@
-"""Tools from what the user says: checked before they are kept, never with a secret."""
+"""Turn the user's description of a tool into columns: validated, and never with a secret."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 from llmctl.core.errors import UsageError
 from llmctl.core.redaction.secret_patterns import mask_keys
-from llmctl.core.stored_json import dumps
-from llmctl.core.tools import Tool, check_name
+from llmctl.core.stored_json import dumps, loads
+from llmctl.core.tools import Tool, require_valid_name
+from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.tools import context as tools_context
-from llmctl.engine.turn.options import Surroundings
+from llmctl.store.records.types import ToolRow
 from llmctl.tools import TYPES, Discovered, json_schema, templates
 
-_SCRIPTS = {".py": "python", ".js": "nextJsScript", ".mjs": "nextJsScript", ".cjs": "nextJsScript"}
+_SCRIPT_TYPES = {".py": "python", ".js": "nextJsScript", ".mjs": "nextJsScript", ".cjs": "nextJsScript"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user says of a tool; None leaves it as it is. What is None in ``data`` is taken away."""
+class ToolSpecInput:
+    """The user's description of a tool; None: not given. Keys of ``data`` that are None are removed."""
 
     name: str | None = None
     type: str | None = None
@@ -28,90 +29,90 @@ class Wish:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def made(wish: Wish, around: Surroundings, hub_path: str) -> list[dict[str, Any]]:
-    """Return new tools as columns: one, or all that a server offers, each then named ``NAME_tool``."""
-    kind = wish.type or _type(wish)
+def new_tool_columns(spec: ToolSpecInput, runtime: RuntimeEnv, hub_path: str) -> list[dict[str, Any]]:
+    """Return the columns of new tools: one, or all tools of an MCP server, named ``NAME_tool``."""
+    kind = spec.type or _detect_type(spec)
     tool_type = TYPES.load(kind)
-    data = _checked(kind, _cleared(wish.data) | _builtin_name(kind, wish))
+    data = _validate_data(kind, _without_nulls(spec.data) | _builtin_name(kind, spec))
     if tool_type.discover is None:
-        return [_columns(kind, wish, data)]
-    lender = tools_context.Lender(around, hub_path)
+        return [_tool_columns(kind, spec, data)]
+    contexts = tools_context.ToolContextFactory(runtime, hub_path)
     try:
-        context = lender.context(Tool(wish.name or "", kind, data=data), lambda piece: None)
-        found = tool_type.discover(wish.name or "", data, context)
+        context = contexts.create(Tool(spec.name or "", kind, data=data), lambda data: None)
+        discovered = tool_type.discover(spec.name or "", data, context)
     finally:
-        lender.sessions.close()
-    return [_discovered(kind, wish, one) for one in found]
+        contexts.sessions.close()
+    return [_discovered_columns(kind, spec, tool) for tool in discovered]
 
 
-def changed(wish: Wish, old: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what changes of a tool (a record), as columns."""
+def changed_tool_columns(spec: ToolSpecInput, old: ToolRow) -> dict[str, Any]:
+    """Return the changed columns of a tool."""
     changes: dict[str, Any] = {}
-    if wish.type and wish.type != old["type"]:
-        raise UsageError("the type of a tool does not change", hint="add another tool")
-    if wish.name is not None:
-        changes["name"] = check_name(wish.name)
-    if wish.description is not None:
-        changes["description"] = wish.description
-    if wish.schema is not None:
-        changes["schema"] = _schema(wish.schema)
-    if wish.data:
-        changes["data"] = dumps(_checked(old["type"], _cleared({**old["data"], **wish.data})))
+    if spec.type and spec.type != old.type:
+        raise UsageError("cannot change the type of a tool", hint="add a new one: llmctl tool add")
+    if spec.name is not None:
+        changes["name"] = require_valid_name(spec.name)
+    if spec.description is not None:
+        changes["description"] = spec.description
+    if spec.schema is not None:
+        changes["schema"] = _encode_schema(spec.schema)
+    if spec.data:
+        changes["data"] = dumps(_validate_data(old.type, _without_nulls({**loads(old.data, {}), **spec.data})))
     return changes
 
 
-def _columns(kind: str, wish: Wish, data: dict[str, Any]) -> dict[str, Any]:
-    own = _own(kind, data)
+def _tool_columns(kind: str, spec: ToolSpecInput, data: dict[str, Any]) -> dict[str, Any]:
+    default = _describe_itself(kind, data)
     return {
-        "name": check_name(wish.name or ""),
+        "name": require_valid_name(spec.name or ""),
         "type": kind,
-        "description": wish.description if wish.description is not None else own.description,
-        "schema": _schema(wish.schema if wish.schema is not None else own.schema),
+        "description": spec.description if spec.description is not None else default.description,
+        "schema": _encode_schema(spec.schema if spec.schema is not None else default.schema),
         "data": dumps(data),
     }
 
 
-def _discovered(kind: str, wish: Wish, found: Discovered) -> dict[str, Any]:
+def _discovered_columns(kind: str, spec: ToolSpecInput, discovered: Discovered) -> dict[str, Any]:
     return {
-        "name": check_name(found.name),
+        "name": require_valid_name(discovered.name),
         "type": kind,
-        "description": wish.description if wish.description is not None else found.description,
-        "schema": _schema(wish.schema if wish.schema is not None else found.schema),
-        "data": dumps(dict(found.data)),
+        "description": spec.description if spec.description is not None else discovered.description,
+        "schema": _encode_schema(spec.schema if spec.schema is not None else discovered.schema),
+        "data": dumps(dict(discovered.data)),
     }
 
 
-def _own(kind: str, data: Mapping[str, Any]) -> Discovered:
-    """Return what a tool says of itself: a built-in one all, others the slots of their templates."""
+def _describe_itself(kind: str, data: Mapping[str, Any]) -> Discovered:
+    """Return the description built into a tool: all of it for built-in tools, else the slots of its templates."""
     if kind == "builtin":
         from llmctl.tools.builtin import BUILTINS
 
-        found = BUILTINS[data["builtin"]]
-        return Discovered(data["builtin"], found.description, found.schema, data)
-    words = [data.get("command"), data.get("url"), data.get("query"), data.get("headers"), data.get("body")]
-    names = list(dict.fromkeys(name for text in _texts(words) for name in templates.slots(text)))
+        builtin = BUILTINS[data["builtin"]]
+        return Discovered(data["builtin"], builtin.description, builtin.schema, data)
+    values = [data.get("command"), data.get("url"), data.get("query"), data.get("headers"), data.get("body")]
+    names = list(dict.fromkeys(name for text in _collect_texts(values) for name in templates.list_slots(text)))
     if not names:
         return Discovered("", "", {"type": "object"}, data)
     properties = {name: {"type": "string"} for name in names}
     return Discovered("", "", {"type": "object", "properties": properties, "required": names}, data)
 
 
-def _texts(value: Any) -> list[str]:
+def _collect_texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, Mapping):
         value = value.values()
-    return [text for item in value or () for text in _texts(item)]
+    return [text for item in value or () for text in _collect_texts(item)]
 
 
-def _type(wish: Wish) -> str:
-    """Tell the type by what is said of the tool."""
+def _detect_type(spec: ToolSpecInput) -> str:
+    """Detect the type from the description."""
     from llmctl.tools.builtin import BUILTINS
 
-    data = wish.data
-    if data.get("builtin") or wish.name in BUILTINS:
+    data = spec.data
+    if data.get("builtin") or spec.name in BUILTINS:
         return "builtin"
-    script = next((kind for end, kind in _SCRIPTS.items() if str(data.get("file") or "").endswith(end)), None)
+    script = next((kind for end, kind in _SCRIPT_TYPES.items() if str(data.get("file") or "").endswith(end)), None)
     tests: list[tuple[Any, str | None]] = [
         (data.get("server"), "mcp"),
         (data.get("url"), "http"),
@@ -119,32 +120,33 @@ def _type(wish: Wish) -> str:
         (script, script),
         (data.get("command"), "command"),
     ]
-    found = next((kind for said, kind in tests if said), None)
-    if found is None:
+    detected = next((kind for value, kind in tests if value), None)
+    if detected is None:
         raise UsageError(
-            "say what the tool is", hint="--command, --url, --file, --module, --mcp, or the name of a built-in one"
+            "the tool has no command, URL, file, module or server",
+            hint="pass --command, --url, --file, --module or --mcp, or the name of a built-in tool",
         )
-    return found
+    return detected
 
 
-def _builtin_name(kind: str, wish: Wish) -> dict[str, Any]:
-    return {"builtin": wish.data.get("builtin") or wish.name} if kind == "builtin" else {}
+def _builtin_name(kind: str, spec: ToolSpecInput) -> dict[str, Any]:
+    return {"builtin": spec.data.get("builtin") or spec.name} if kind == "builtin" else {}
 
 
-def _checked(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    tools_context.check_limits(data)
-    found = TYPES.load(kind).checked(data)
-    if mask_keys(text := dumps(found)) != text:
-        raise UsageError("the tool looks like it holds a key", hint="give it as a reference: env:VARIABLE, file:PATH …")
-    return found
+def _validate_data(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    tools_context.validate_limits(data)
+    validated = TYPES.load(kind).checked(data)
+    if mask_keys(text := dumps(validated)) != text:
+        raise UsageError("the tool seems to contain a key", hint="use a reference instead, such as env:API_KEY")
+    return validated
 
 
-def _cleared(data: Mapping[str, Any]) -> dict[str, Any]:
+def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value is not None}
 
 
-def _schema(schema: Any) -> str:
-    json_schema.check(schema)
+def _encode_schema(schema: Any) -> str:
+    json_schema.validate_schema(schema)
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        raise UsageError("the arguments of a tool are an object", hint='{"type": "object", "properties": {}}')
+        raise UsageError("the arguments of a tool must be an object", hint='{"type": "object", "properties": {}}')
     return dumps(schema)

@@ -1,51 +1,96 @@
-"""Allowed calls at work: claimed, run side by side, their output logged, their results made rows."""
+"""Run authorized tool calls: claim their rows, run them side by side, log their output, and finish their rows."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.errors import LlmctlError, UnavailableError
-from llmctl.engine.jobs import recovery
+from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
+from llmctl.core.humanize import format_duration
+from llmctl.core.signals import block_signals
+from llmctl.core.tools import Ran, Tool
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.tools import records
-from llmctl.engine.tools.authorize import Call
-from llmctl.engine.tools.context import Lender
-from llmctl.engine.tools.output_log import PIECE_S, ToolLog
-from llmctl.engine.tools.records import Ending
-from llmctl.engine.tools.run_pool import MOST_AT_ONCE, Output, Run, Running
-from llmctl.engine.tools.suspend import Parked
-from llmctl.engine.tools.toolset import Tools
-from llmctl.engine.turn.options import Surroundings
-from llmctl.engine.turn.redaction import Redaction
+from llmctl.engine.tools.authorize import PendingToolCall
+from llmctl.engine.tools.context import ToolContextFactory
+from llmctl.engine.tools.output_log import FLUSH_INTERVAL_S, OutputLog
+from llmctl.engine.tools.records import ToolOutcome
+from llmctl.engine.tools.suspend import Suspended
+from llmctl.engine.tools.toolset import Toolset
 from llmctl.store.database import Database
 from llmctl.store.records import invocations
 from llmctl.store.writes import Update, Write
-from llmctl.tools import process
+from llmctl.tools import TYPES, Context, process
 
-#: Seconds between two looks at the clock while tools run.
-_LOOK_S = 0.5
-#: Seconds that agents which were asked get to write down where they stopped.
-_GRACE_S = 1.0
+#: Tools that run at the same time; further ones wait.
+MAX_CONCURRENT_RUNS = 16
+
+#: How long to wait for reports of running tools.
+_POLL_INTERVAL_S = 0.5
+#: How long sub-agents get to store where they stopped.
+_STOP_GRACE_S = 1.0
+#: How long after its timeout a tool that does not stop is abandoned.
+_TIMEOUT_GRACE_S = 2.0
 
 
-class Workbench:
-    """Where the tools of one job run. It claims rows itself; all other writes are the caller's to commit."""
+@dataclass(slots=True)
+class ActiveRun:
+    """A running tool."""
+
+    id: str
+    tool: Tool
+    arguments: dict[str, Any]
+    #: None if it could not start.
+    context: Context | None = None
+    started: float = field(default_factory=time.monotonic)
+    result: Ran | LlmctlError | None = None
+
+    @property
+    def timeout_s(self) -> float:
+        return self.context.timeout_s if self.context else 0.0
+
+    @property
+    def is_subagent(self) -> bool:
+        return bool(self.tool.data.get("takes_context"))
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """A piece of a tool's output."""
+
+    run: ActiveRun
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """A run has ended; ``run.result`` is its result."""
+
+    run: ActiveRun
+
+
+class ToolExecutor:
+    """Runs the tool calls of one job. It claims rows itself; the caller commits all other writes."""
 
     def __init__(
         self,
         database: Database,
         job_id: str,
-        around: Surroundings,
-        tools: Tools,
+        runtime: RuntimeEnv,
+        tools: Toolset,
         *,
         secrets: Iterable[str] = (),
         timeout_s: float | None = None,
-        keeps_rows: bool = True,
-        keeps_logs: bool = True,
+        stores_rows: bool = True,
+        stores_logs: bool = True,
+        recover_children: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._job_id = job_id
@@ -53,81 +98,85 @@ class Workbench:
         self._secrets = tuple(secrets)
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._timeout_s = timeout_s
-        self._keeps_rows = keeps_rows
-        self._keeps_logs = keeps_logs
-        self._lender = Lender(around, database.path)
-        self._running = Running()
-        self._logs: dict[str, ToolLog] = {}
-        self._hidden = False
+        self._stores_rows = stores_rows
+        self._stores_logs = stores_logs
+        #: Finishes the jobs of sub-agents that do not stop in time.
+        self._recover_children = recover_children
+        self._contexts = ToolContextFactory(runtime, database.path)
+        self._pool = RunPool()
+        self._logs: dict[str, OutputLog] = {}
+        self._is_undumpable = False
 
-    def run(self, calls: Iterable[Call], before_start: Callable[[], None] = lambda: None) -> Iterator[list[Write]]:
-        """Run the allowed ones; yield, as they come, the writes of what was printed and of what ended.
+    def run(
+        self, calls: Iterable[PendingToolCall], before_start: Callable[[], None] = lambda: None
+    ) -> Iterator[list[Write]]:
+        """Run the allowed calls; yield the writes of their output and results as they arrive.
 
-        ``before_start`` may raise what keeps more from being started. Raises UnavailableError where the time of the
-        whole is over.
+        ``before_start`` may raise an error to prevent further starts. Raises UnavailableError when the time limit of
+        the whole turn is over.
         """
         by_id = {call.id: call for call in calls}
         queue = deque(call for call in by_id.values() if call.is_allowed)
-        if queue and not self._hidden:
-            process.hide()
-            self._hidden = True
-        while queue or len(self._running):
-            batch = [queue.popleft() for _ in range(min(len(queue), MOST_AT_ONCE - len(self._running)))]
+        if queue and not self._is_undumpable:
+            process.make_undumpable()
+            self._is_undumpable = True
+        while queue or len(self._pool):
+            batch = [queue.popleft() for _ in range(min(len(queue), MAX_CONCURRENT_RUNS - len(self._pool)))]
             if batch:
                 before_start()
-                self._start(batch)
-            yield self._reported(by_id)
+                self._start_batch(batch)
+            yield self._collect_writes(by_id)
 
-    def break_off(self) -> list[Write]:
-        """End what still runs; return the writes that say so."""
-        running = self._running.runs
-        if running:
-            if not self._running.end(_GRACE_S):
-                recovery.leave_parts(self._database, self._job_id)
+    def abort(self) -> list[Write]:
+        """Stop what still runs; return the writes that record it."""
+        runs = self._pool.runs
+        if runs:
+            if not self._pool.stop(_STOP_GRACE_S):
+                self._recover_children()
             process.kill_all()
-        logs = [write for log in self._logs.values() for write in log.writes(is_end=True)]
-        return logs + [_broken_off(run) for run in running]
+        logs = [write for log in self._logs.values() for write in log.take_writes(is_end=True)]
+        return logs + [_abort_write(run) for run in runs]
 
-    def finished(self, call: Call, more: dict[str, Any], status: str) -> Write:
-        """Return what finishes the row of a call that has that status."""
-        assert call.ending
+    def finish_write(self, call: PendingToolCall, more: dict[str, Any], status: str) -> Write:
+        """Return the write that finishes the row of a call, if it still has that status."""
+        assert call.outcome
         now = clock.now()
         changes = {
-            "status": call.ending.status,
-            "result": call.ending.text,
-            "error": call.ending.error,
-            "exit_status": call.ending.exit_status,
-            "halts": int(call.ending.halts),
+            "status": call.outcome.status,
+            "result": call.outcome.text,
+            "error": call.outcome.error,
+            "exit_status": call.outcome.exit_status,
+            "halts": int(call.outcome.halts),
             "finished_at": now,
             "updated_at": now,
         }
         return Update("tool_invocations", call.id, changes | more, {"status": status})
 
     def close(self) -> None:
-        """Close what tools left open for each other."""
-        self._lender.sessions.close()
+        """Close the sessions that tools share."""
+        self._contexts.sessions.close()
 
-    def _reported(self, by_id: dict[str, Call]) -> list[Write]:
+    def _collect_writes(self, by_id: dict[str, PendingToolCall]) -> list[Write]:
         writes: list[Write] = []
-        wait_s = PIECE_S if self._logs else _LOOK_S
-        for report in self._running.reports(wait_s) if len(self._running) else ():
-            if isinstance(report, Output):
-                if self._keeps_logs:
-                    self._log(report.run.id).add(report.data)
+        wait_s = FLUSH_INTERVAL_S if self._logs else _POLL_INTERVAL_S
+        for report in self._pool.collect_reports(wait_s) if len(self._pool) else ():
+            if isinstance(report, RunOutput):
+                if self._stores_logs:
+                    self._output_log(report.run.id).add(report.data)
             else:
-                writes += self._ended(by_id[report.run.id], report.run)
-        return writes + [write for log in self._logs.values() if log.due() for write in log.writes()]
+                writes += self._finish_run(by_id[report.run.id], report.run)
+        return writes + [write for log in self._logs.values() if log.is_due() for write in log.take_writes()]
 
-    def _start(self, batch: list[Call]) -> None:
-        remaining_s = self._remaining()
-        if self._keeps_rows:
+    def _start_batch(self, batch: list[PendingToolCall]) -> None:
+        remaining_s = self._remaining_s()
+        if self._stores_rows:
             self._claim(batch)
         for call in batch:
-            if call.ending is None:
-                self._begin(call, remaining_s)
+            if call.outcome is None:
+                self._start_run(call, remaining_s)
 
-    def _claim(self, batch: list[Call]) -> None:
-        """Take calls before they run; one that somebody else decided meanwhile ends as they said."""
+    def _claim(self, batch: list[PendingToolCall]) -> None:
+        """Claim calls before they run; one that was decided elsewhere meanwhile gets that outcome."""
         with self._database.transaction():
             for call in batch:
                 tool_id = call.tool.id if call.tool else None
@@ -136,72 +185,159 @@ class Workbench:
                 ):
                     continue
                 call.row = invocations.get(self._database, call.id)
-                call.ending = records.ending_of(call.row)
+                call.outcome = records.outcome_from_row(call.row)
 
-    def _begin(self, call: Call, remaining_s: float | None) -> None:
+    def _start_run(self, call: PendingToolCall, remaining_s: float | None) -> None:
         assert call.tool
         if self._tools.on_start:
-            self._tools.on_start(records.run_of(call.row))
-        run = Run(call.id, call.tool, call.arguments)
+            self._tools.on_start(records.event_from_row(call.row))
+        run = ActiveRun(call.id, call.tool, call.arguments)
         try:
-            lent = self._lender.context(call.tool, self._running.log(call.id), remaining_s)
-            run.context = replace(lent, run_id=call.id, job_id=self._job_id, is_over=lambda: self._running.is_over)
+            context = self._contexts.create(call.tool, self._pool.output_callback(call.id), remaining_s)
+            run.context = replace(context, run_id=call.id, job_id=self._job_id, is_over=lambda: self._pool.is_stopping)
         except LlmctlError as error:
-            self._running.refuse(run, error)
+            self._pool.fail(run, error)
         else:
-            self._running.start(run)
+            self._pool.start(run)
 
-    def _remaining(self) -> float | None:
+    def _remaining_s(self) -> float | None:
         if self._deadline is None:
             return None
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
+        remaining_s = self._deadline - time.monotonic()
+        if remaining_s <= 0:
             raise UnavailableError(f"no answer within {self._timeout_s:g} s", reason="timeout")
-        return remaining
+        return remaining_s
 
-    def _ended(self, call: Call, run: Run) -> list[Write]:
-        """Take a run's result in; return what finishes its row and its log, or makes it wait again."""
-        if isinstance(run.result, Parked):
-            call.parked = run.result.why
-            return [_waiting_again(run)]
-        call.ending = self._ending(call, run)
+    def _finish_run(self, call: PendingToolCall, run: ActiveRun) -> list[Write]:
+        """Record the result of a run; return the writes that finish its row and log, or make it pending again."""
+        if isinstance(run.result, Suspended):
+            call.suspended_by = run.result.cause
+            return [_requeue_write(run)]
+        call.outcome = self._run_outcome(call, run)
         log = self._logs.pop(call.id, None)
         if self._tools.on_end:
-            self._tools.on_end(records.run_of(call.row, call.ending))
-        duration = {"duration": clock.elapsed_ms(run.begun)}
-        return [*(log.writes(is_end=True) if log else []), self.finished(call, duration, "running")]
+            self._tools.on_end(records.event_from_row(call.row, call.outcome))
+        duration = {"duration": clock.elapsed_ms(run.started)}
+        return [*(log.take_writes(is_end=True) if log else []), self.finish_write(call, duration, "running")]
 
-    def _ending(self, call: Call, run: Run) -> Ending:
-        name, result, strike = call.row["name"], run.result, self._redaction.text
+    def _run_outcome(self, call: PendingToolCall, run: ActiveRun) -> ToolOutcome:
+        name, result, redact = call.row.name, run.result, self._redaction
         assert result is not None
         if isinstance(result, LlmctlError):
-            call.problem = result
+            call.error = result
             status = "denied" if result.reason == "confined" else "failed"
-            message = strike(result.message)
-            return Ending(status, records.failed_text(name, message), message)
-        text = strike(result.content)
+            message = redact.text(result.message)
+            return ToolOutcome(status, records.failed_text(name, message), message)
+        text = redact.text(result.content)
         if result.error is not None:
-            return Ending("failed", records.failed_text(name, text), strike(result.error), result.exit_status)
-        return Ending("completed", text, None, result.exit_status, result.halts)
+            error = redact.text(result.error)
+            return ToolOutcome("failed", records.failed_text(name, text), error, result.exit_status)
+        return ToolOutcome("completed", text, None, result.exit_status, result.halts)
 
-    def _log(self, id: str) -> ToolLog:
+    def _output_log(self, id: str) -> OutputLog:
         if id not in self._logs:
-            self._logs[id] = ToolLog(id, self._redaction)
+            self._logs[id] = OutputLog(id, self._redaction)
         return self._logs[id]
 
     @property
     def _redaction(self) -> Redaction:
-        return Redaction((*self._secrets, *self._lender.secrets))
+        return Redaction((*self._secrets, *self._contexts.secrets))
 
 
-def _waiting_again(run: Run) -> Write:
+class RunPool:
+    """Running tools, each in its own thread. Threads only report; the main thread writes all rows."""
+
+    def __init__(self) -> None:
+        self._reports: SimpleQueue[tuple[ActiveRun, Any]] = SimpleQueue()
+        self._runs: dict[str, ActiveRun] = {}
+        #: Tools that run in our threads should stop.
+        self.is_stopping = False
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @property
+    def runs(self) -> tuple[ActiveRun, ...]:
+        return tuple(self._runs.values())
+
+    def output_callback(self, id: str) -> Callable[[bytes], None]:
+        """Return a function that receives the output of a run."""
+        return lambda data: self._reports.put((self._runs[id], data)) if id in self._runs else None
+
+    def start(self, run: ActiveRun) -> None:
+        self._runs[run.id] = run
+        thread = Thread(target=self._run_tool, args=(run,), daemon=True)
+        with block_signals():
+            thread.start()
+
+    def fail(self, run: ActiveRun, error: LlmctlError) -> None:
+        """Report a run that cannot start as failed."""
+        self._runs[run.id] = run
+        self._reports.put((run, error))
+
+    def stop(self, grace_s: float) -> bool:
+        """Tell sub-agents to stop and wait for them; return whether all have stopped in time."""
+        self.is_stopping = True
+        until = time.monotonic() + grace_s
+        while any(run.is_subagent for run in self.runs):
+            if time.monotonic() >= until:
+                return False
+            self.collect_reports(0.01)
+        return True
+
+    def collect_reports(self, wait_s: float) -> list[RunOutput | RunFinished]:
+        """Return new reports, waiting for the first one. An unexpected exception in a tool is raised here."""
+        reports: list[RunOutput | RunFinished] = []
+        try:
+            report = self._reports.get(timeout=wait_s)
+            while True:
+                reports += self._handle_report(*report)
+                report = self._reports.get_nowait()
+        except Empty:
+            return reports + self._expire_overdue()
+
+    def _handle_report(self, run: ActiveRun, report: Any) -> list[RunOutput | RunFinished]:
+        if self._runs.get(run.id) is not run:
+            return []  # abandoned before
+        if isinstance(report, bytes):
+            return [RunOutput(run, report)]
+        if isinstance(report, BaseException) and not isinstance(report, LlmctlError):
+            raise report
+        run.result = report
+        del self._runs[run.id]
+        return [RunFinished(run)]
+
+    def _expire_overdue(self) -> list[RunOutput | RunFinished]:
+        """Abandon runs that have not stopped after their timeout."""
+        now = time.monotonic()
+        overdue = [run for run in self._runs.values() if now > run.started + run.timeout_s + _TIMEOUT_GRACE_S]
+        for run in overdue:
+            run.result = UnavailableError(f"no result within {format_duration(run.timeout_s * 1000)}", reason="timeout")
+            del self._runs[run.id]
+        return [RunFinished(run) for run in overdue]
+
+    def _run_tool(self, run: ActiveRun) -> None:
+        assert run.context
+        try:
+            result: Any = TYPES.load(run.tool.type).run(run.tool, run.arguments, run.context)
+        except LlmctlError as error:
+            result = error
+        except OSError as error:  # refused by the system: not a bug
+            result = RejectedError((error.strerror or str(error)).lower())
+        except BaseException as error:
+            self._reports.put((run, error))
+            raise
+        self._reports.put((run, result))
+
+
+def _requeue_write(run: ActiveRun) -> Write:
     return Update("tool_invocations", run.id, {"status": "pending", "updated_at": clock.now()}, {"status": "running"})
 
 
-def _broken_off(run: Run) -> Write:
-    """Return what says that a run was broken off. Agents are gone on with, where they stopped."""
-    if run.tool.data.get("lends"):
-        return _waiting_again(run)
+def _abort_write(run: ActiveRun) -> Write:
+    """Return the write that cancels a run. Sub-agents become pending again: they continue where they stopped."""
+    if run.is_subagent:
+        return _requeue_write(run)
     now = clock.now()
-    ended = {"status": "cancelled", "error": "interrupted", "finished_at": now, "updated_at": now}
-    return Update("tool_invocations", run.id, ended, {"status": "running"})
+    changes = {"status": "cancelled", "error": "interrupted", "finished_at": now, "updated_at": now}
+    return Update("tool_invocations", run.id, changes, {"status": "running"})

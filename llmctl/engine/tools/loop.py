@@ -1,130 +1,140 @@
-"""What happens to the tool calls of a model: vetted, run side by side, written down, told in the order they came.
+"""Answer the tool calls of a turn: authorize them, run them side by side, and store the results in call order.
 
-Whoever gets here goes on from the rows, so that a turn that stopped at a permission, or died, is gone on with by any
-process: what has ended is told, what was allowed runs once, what nobody decided waits.
+Everything is read from the rows, so that any process can continue a turn that stopped for an approval or died: ended
+calls are reported, allowed ones run once, undecided ones wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
+from llmctl.core.errors import StorageError
 from llmctl.core.messages import Message
+from llmctl.engine.events import ApprovalNeeded, ToolEvent, TurnEvent
 from llmctl.engine.tools import authorize, records
-from llmctl.engine.tools.authorize import Call
-from llmctl.engine.tools.execute import Workbench
-from llmctl.engine.tools.suspend import WaitsForPerson
-from llmctl.engine.turn.begin import Staged, message_writes
-from llmctl.engine.turn.plan import Plan
-from llmctl.engine.turn.recorder import Recorder
-from llmctl.engine.turn.result import Outcome, Pending, ToolRun, TurnEvent
-from llmctl.store.database import Database, Row
+from llmctl.engine.tools.authorize import Authorizer, PendingToolCall
+from llmctl.engine.tools.execute import ToolExecutor
+from llmctl.engine.tools.suspend import ApprovalPending
+from llmctl.store.records.types import InvocationRow
 from llmctl.store.writes import Write
 
 
-class Toolbox:
-    """The tools of one turn at work."""
+class ResultRecorder(Protocol):
+    """Commits the rows of a turn."""
+
+    storage_error: StorageError | None
+
+    def write(self, *writes: Write) -> None: ...
+    def flush(self) -> None: ...
+
+
+class ResultCollector(Protocol):
+    """Collects what a turn reports and adds to the conversation."""
+
+    new_messages: list[Message]
+
+    def add_tool_event(self, event: ToolEvent) -> ToolEvent: ...
+
+
+class ToolLoop:
+    """Answers the tool calls of one turn."""
 
     def __init__(
         self,
-        database: Database,
-        plan: Plan,
-        staged: Staged,
-        recorder: Recorder,
-        outcome: Outcome,
-        secrets: Iterable[str],
+        authorizer: Authorizer,
+        executor: ToolExecutor,
+        recorder: ResultRecorder,
+        collector: ResultCollector,
+        message_writes: Callable[[Message, str], list[Write]],
+        *,
+        is_logged: bool,
     ) -> None:
-        self._plan = plan
-        self._staged = staged
+        self._authorizer = authorizer
+        self._executor = executor
         self._recorder = recorder
-        self._outcome = outcome
-        self._vetting = authorize.Vetting(database, plan.tools, staged.chat_id if plan.keep.log else None)
-        self._bench = Workbench(
-            database,
-            staged.job_id,
-            plan.around,
-            plan.tools,
-            secrets=secrets,
-            timeout_s=plan.manner.timeout_s,
-            keeps_rows=plan.keep.log,
-            keeps_logs=plan.keep.log and "tool-calls" not in plan.keep.without,
-        )
-        self._told: list[Message] = []
-        #: The final answer that a tool gave.
+        self._collector = collector
+        #: Returns the rows of a result, given the message and the id of the call.
+        self._message_writes = message_writes
+        self._is_logged = is_logged
+        self._results: list[Message] = []
+        #: The final answer of the turn, if a tool gave one.
         self.final: str | None = None
 
-    def answer(self, rows: Iterable[Row]) -> Iterator[TurnEvent]:
-        """Answer calls (rows of ``tool_invocations``); raise PendingError where some wait for a person."""
-        calls = [self._vetting.vet(row) for row in rows]
-        yield from self._tell(calls, *self._vetted(calls))
-        for writes in self._bench.run(calls, self._require_hub):
-            yield from self._tell(calls, *writes)
-            self._plan.on_idle()
-        yield from self._wait(calls)
+    def answer(self, rows: Iterable[InvocationRow]) -> Iterator[TurnEvent]:
+        """Answer calls (rows of ``tool_invocations``). Raises PendingError if some need the user's approval."""
+        calls = [self._authorizer.authorize(row) for row in rows]
+        yield from self._emit_results(calls, *self._finish_unrun(calls))
+        for writes in self._executor.run(calls, self._require_storage):
+            yield from self._emit_results(calls, *writes)
+            self._recorder.flush()
+        yield from self._raise_if_pending(calls)
 
-    def take_told(self) -> list[Message]:
-        """Return the results since the last time, as the model gets them."""
-        told, self._told = self._told, []
-        return told
+    def pop_results(self) -> list[Message]:
+        """Return the results since the last call of this method, as messages for the model."""
+        results, self._results = self._results, []
+        return results
 
     def close(self) -> None:
-        """End what still runs, where the turn broke off, and say so; close what tools left open for each other."""
-        if writes := self._bench.break_off():
+        """Abort what still runs, and close the sessions that tools share."""
+        if writes := self._executor.abort():
             self._recorder.write(*writes)
-        self._bench.close()
+        self._executor.close()
 
-    def _vetted(self, calls: list[Call]) -> Iterator[Write]:
-        """Yield what finishes the calls that end without having run."""
+    def _finish_unrun(self, calls: list[PendingToolCall]) -> Iterator[Write]:
+        """Yield the writes that finish calls which have an outcome without having run."""
         for call in calls:
-            if call.ending and call.row["status"] == "pending":
-                yield self._bench.finished(call, {"decision": authorize.decision_text(call)}, "pending")
+            if call.outcome and call.row.status == "pending":
+                yield self._executor.finish_write(call, {"decision": authorize.encode_decision(call)}, "pending")
 
-    def _require_hub(self) -> None:
+    def _require_storage(self) -> None:
         if self._recorder.storage_error:
-            raise self._recorder.storage_error  # nothing runs that cannot be written down
+            raise self._recorder.storage_error  # nothing runs that cannot be recorded
 
-    def _tell(self, calls: list[Call], *writes: Write) -> Iterator[TurnEvent]:
-        """Commit, together with the results that are now next in order; then yield those."""
+    def _emit_results(self, calls: list[PendingToolCall], *writes: Write) -> Iterator[TurnEvent]:
+        """Commit writes together with the results that are next in call order; then yield these results."""
         ready = []
         for call in calls:
-            if call.ending is None:
+            if call.outcome is None:
                 break
-            if not call.is_told:
+            if not call.is_reported:
                 ready.append(call)
-        messages = [records.message_of(call.row, call.ending) for call in ready if call.ending]
-        told = [
+        messages = [records.result_message(call.row, call.outcome) for call in ready if call.outcome]
+        result_writes = [
             write
             for call, message in zip(ready, messages, strict=True)
-            for write in message_writes(self._staged, message, source_id=call.id)
+            for write in self._message_writes(message, call.id)
         ]
-        if writes or told:
-            self._recorder.write(*writes, *told)
-        self._told += messages
-        self._outcome.new_messages += messages
+        if writes or result_writes:
+            self._recorder.write(*writes, *result_writes)
+        self._results += messages
+        self._collector.new_messages += messages
         for call in ready:
-            call.is_told = True
-            yield self._shown(call)
+            call.is_reported = True
+            yield self._tool_event(call)
 
-    def _shown(self, call: Call) -> ToolRun:
-        assert call.ending
-        if call.ending.halts and self.final is None:
-            self.final = call.ending.text
-        return self._outcome.ran(records.run_of(call.row, call.ending))
+    def _tool_event(self, call: PendingToolCall) -> ToolEvent:
+        assert call.outcome
+        if call.outcome.halts and self.final is None:
+            self.final = call.outcome.text
+        return self._collector.add_tool_event(records.event_from_row(call.row, call.outcome))
 
-    def _wait(self, calls: list[Call]) -> Iterator[TurnEvent]:
-        """Say what waits for a person, here or with the agents that were asked, and end the turn there."""
-        stopped = [call for call in calls if call.waits or call.parked]
+    def _raise_if_pending(self, calls: list[PendingToolCall]) -> Iterator[TurnEvent]:
+        """Report the calls that need an approval, here or in sub-agents, and end the turn."""
+        stopped = [call for call in calls if call.is_undecided or call.suspended_by]
         if not stopped:
             return
         for call in calls:
-            if call.ending and not call.is_told:  # told with the rest, once that is decided
-                yield self._outcome.ran(records.run_of(call.row, call.ending))
-        waiting = [pending for call in stopped for pending in _pending(call)]
-        yield from waiting
-        other = (call.parked for call in stopped if call.parked and not isinstance(call.parked, WaitsForPerson))
-        raise next(other, None) or WaitsForPerson(waiting, is_kept=self._plan.keep.log)
+            if call.outcome and not call.is_reported:  # stored with the rest, once that is decided
+                yield self._collector.add_tool_event(records.event_from_row(call.row, call.outcome))
+        approvals = [approval for call in stopped for approval in _pending_approvals(call)]
+        yield from approvals
+        causes = (call.suspended_by for call in stopped if call.suspended_by)
+        other = next((cause for cause in causes if not isinstance(cause, ApprovalPending)), None)
+        raise other or ApprovalPending(approvals, is_logged=self._is_logged)
 
 
-def _pending(call: Call) -> tuple[Pending, ...]:
-    if isinstance(call.parked, WaitsForPerson):
-        return call.parked.calls
-    return () if call.parked else (Pending(call.id, call.row["name"], call.row["arguments"]),)
+def _pending_approvals(call: PendingToolCall) -> tuple[ApprovalNeeded, ...]:
+    if isinstance(call.suspended_by, ApprovalPending):
+        return call.suspended_by.calls
+    return () if call.suspended_by else (ApprovalNeeded(call.id, call.row.name, call.row.arguments),)

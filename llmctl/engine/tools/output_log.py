@@ -1,4 +1,4 @@
-"""What tools print, as pieces of text logs: written while they run, a few times a second."""
+"""The output of a tool or command as a text log, written a few times a second while it runs."""
 
 from __future__ import annotations
 
@@ -7,61 +7,61 @@ from codecs import getincrementaldecoder
 
 from llmctl.core import clock
 from llmctl.core.ids import new_id
-from llmctl.engine.turn.redaction import Redaction
+from llmctl.engine.redaction import Redaction
 from llmctl.store.writes import Insert, Update, Write
 
-#: Seconds that a piece of output waits for more.
-PIECE_S = 0.1
+#: How long output is collected before it is written.
+FLUSH_INTERVAL_S = 0.1
 
-_MOST_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000
 _DECODER = getincrementaldecoder("utf-8")
 
 
-class ToolLog:
-    """The log of one run: of a tool, or of the row of another table that has a ``text_log_id``."""
+class OutputLog:
+    """The log of one run; ``table`` and ``id`` name the row that gets its ``text_log_id``."""
 
     def __init__(
-        self, id: str, redact: Redaction, *, table: str = "tool_invocations", most_bytes: int = _MOST_BYTES
+        self, id: str, redact: Redaction, *, table: str = "tool_invocations", max_bytes: int = _MAX_BYTES
     ) -> None:
         self._owner = (table, id)
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._redact = redact
         self._decoder = _DECODER("replace")
-        self._waiting = bytearray()
+        self._buffer = bytearray()
         self._size = 0
         self._pieces = 0
         self._log_id = new_id()
         self._since = 0.0
 
     def add(self, data: bytes) -> None:
-        """Take a piece; beyond a limit nothing more is kept."""
-        room = self._most_bytes - self._size
+        """Add output; beyond ``max_bytes`` it is dropped."""
+        room = self._max_bytes - self._size
         if room <= 0:
             return
-        if not self._waiting:
+        if not self._buffer:
             self._since = time.monotonic()
         self._size += len(data)
-        self._waiting += data[:room]
+        self._buffer += data[:room]
         if len(data) >= room:
-            self._waiting += b"\n[the rest was not kept]\n"
+            self._buffer += b"\n[the rest was dropped]\n"
 
-    def waits(self) -> bool:
-        """Tell whether something is not yet written."""
-        return bool(self._waiting)
+    def has_unwritten_output(self) -> bool:
+        """Whether some output is not written yet."""
+        return bool(self._buffer)
 
-    def due(self) -> bool:
-        return bool(self._waiting) and time.monotonic() - self._since >= PIECE_S
+    def is_due(self) -> bool:
+        return bool(self._buffer) and time.monotonic() - self._since >= FLUSH_INTERVAL_S
 
-    def writes(self, *, is_end: bool = False) -> list[Write]:
-        """Return the rows of what came since the last time. What may be half a secret waits for the rest."""
-        wait = 0 if is_end else self._redact.unfinished(bytes(self._waiting))
-        data = bytes(self._waiting[: len(self._waiting) - wait])
-        del self._waiting[: len(data)]
+    def take_writes(self, *, is_end: bool = False) -> list[Write]:
+        """Return the rows for the output since the last call. A possible beginning of a secret is held back."""
+        wait = 0 if is_end else self._redact.partial_secret_bytes(bytes(self._buffer))
+        data = bytes(self._buffer[: len(self._buffer) - wait])
+        del self._buffer[: len(data)]
         self._since = time.monotonic()
         text = self._redact.text(self._decoder.decode(data, is_end))
-        return self._piece(text) if text else []
+        return self._piece_writes(text) if text else []
 
-    def _piece(self, text: str) -> list[Write]:
+    def _piece_writes(self, text: str) -> list[Write]:
         now = clock.now()
         first, self._pieces = self._pieces == 0, self._pieces + 1
         row = {"text": text, "position": self._pieces - 1, "created_at": now, "updated_at": now}

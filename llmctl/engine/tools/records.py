@@ -1,4 +1,4 @@
-"""The tool calls of a model as rows and as words: what it asked for, and what it is told."""
+"""Tool calls as rows, events and messages, and the texts that a model gets instead of a result."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from llmctl.core.ids import new_id
 from llmctl.core.messages import Message, ToolCall, ToolResult
 from llmctl.core.stored_json import dumps, loads
 from llmctl.core.tools import Tool
-from llmctl.engine.jobs.recovery import TOOL_DIED
-from llmctl.engine.tools.toolset import Tools
-from llmctl.engine.turn.begin import Staged
-from llmctl.engine.turn.result import ToolRun
-from llmctl.store.database import Row
+from llmctl.engine.events import ToolEvent
+from llmctl.engine.tools.toolset import Toolset
+from llmctl.store.records.types import InvocationRow
 
-#: Characters of a name that a model is told; it made the name up.
-_MOST_NAME = 100
+#: Error of a tool that ran in a process that died. It is not run again automatically.
+TOOL_DIED_ERROR = "the process that ran it died before it was complete; whether it had an effect is not known"
+
+#: A model may make up any name: limit what is repeated to it.
+_MAX_NAME_CHARS = 100
 
 
-class Ending(NamedTuple):
-    """How a call ended. ``text`` is what the model is told."""
+class ToolOutcome(NamedTuple):
+    """How a call ended. ``text`` is the result for the model."""
 
     status: str
     text: str
@@ -32,97 +33,99 @@ class Ending(NamedTuple):
     halts: bool = False
 
 
-def call_rows(message_id: str, calls: Iterable[ToolCall], staged: Staged, step: int, tools: Tools) -> list[Row]:
-    """Return a pending row for each call; an id that the provider used twice gets a suffix."""
+def invocation_rows(
+    message_id: str, calls: Iterable[ToolCall], job_id: str, step: int, tools: Toolset
+) -> list[InvocationRow]:
+    """Return a pending row for each call; if the provider used an id twice, the second one gets a suffix."""
     taken: set[str] = set()
     now = clock.now()
     rows = []
     for call in calls:
-        grant = tools.named(call.name)
+        grant = tools.find(call.name)
         rows.append(
-            {
-                "id": new_id(),
-                "tool_id": grant.tool.id if grant else None,
-                "message_id": message_id,
-                "tool_call_id": _untaken(call.id, taken),
-                "provider_call_id": call.id,
-                "name": call.name,
-                "arguments": call.arguments,
-                "parameters": _parameters(call.arguments),
-                "thought_signature": call.metadata.get("thought_signature"),
-                "status": "pending",
-                "step": step,
-                "job_id": staged.job_id,
-                "origin": "llmctl",
-                "created_at": now,
-                "updated_at": now,
-            }
+            InvocationRow(
+                id=new_id(),
+                tool_id=grant.tool.id if grant else None,
+                message_id=message_id,
+                tool_call_id=_unique_call_id(call.id, taken),
+                provider_call_id=call.id,
+                name=call.name,
+                arguments=call.arguments,
+                parameters=_encode_parameters(call.arguments),
+                thought_signature=call.metadata.get("thought_signature"),
+                status="pending",
+                step=step,
+                job_id=job_id,
+                origin="llmctl",
+                created_at=now,
+                updated_at=now,
+            )
         )
     return rows
 
 
-def run_of(row: Row, ending: Ending | None = None) -> ToolRun:
-    """Return a call as it is told to the user."""
-    result, status = (ending.text, ending.status) if ending else (None, "pending")
-    return ToolRun(row["tool_call_id"], row["name"], row["arguments"], result, status)
+def event_from_row(row: InvocationRow, outcome: ToolOutcome | None = None) -> ToolEvent:
+    """Return a call, with its result if there is one, as an event."""
+    result, status = (outcome.text, outcome.status) if outcome else (None, "pending")
+    return ToolEvent(row.tool_call_id, row.name, row.arguments, result, status)
 
 
-def message_of(row: Row, ending: Ending) -> Message:
-    """Return the result of a call as the model's message."""
-    call_id = row["provider_call_id"] or row["tool_call_id"]
-    return Message("tool", (ToolResult(call_id, row["name"], ending.text, is_error=ending.status != "completed"),))
+def result_message(row: InvocationRow, outcome: ToolOutcome) -> Message:
+    """Return the result of a call as a message for the model."""
+    call_id = row.provider_call_id or row.tool_call_id
+    return Message("tool", (ToolResult(call_id, row.name, outcome.text, is_error=outcome.status != "completed"),))
 
 
-def ending_of(row: Row) -> Ending | None:
-    """Return how a call ended, as its row says: in this process or another. None where it waits."""
-    if row["status"] == "pending":
+def outcome_from_row(row: InvocationRow) -> ToolOutcome | None:
+    """Return how a call ended according to its row, in this process or another; None if it is pending."""
+    if row.status == "pending":
         return None
-    error = row.get("error")
-    match row["status"]:
+    error = row.error
+    match row.status:
         case "completed":
-            text = row["result"] or ""
+            text = row.result or ""
         case "denied":
-            text = row["result"] or denied_text(loads(row["decision"], {}) if row.get("decision") else {})
+            text = row.result or denied_text(loads(row.decision, {}) if row.decision else {})
         case "failed":
-            text = row["result"] or failed_text(row["name"], error or TOOL_DIED)
+            text = row.result or failed_text(row.name, error or TOOL_DIED_ERROR)
         case _:
-            text = failed_text(row["name"], error or TOOL_DIED)
-    status = row["status"] if row["status"] != "running" else "failed"
-    return Ending(status, text, error, row.get("exit_status"), halts=bool(row.get("halts")))
+            text = failed_text(row.name, error or TOOL_DIED_ERROR)
+    status = row.status if row.status != "running" else "failed"
+    return ToolOutcome(status, text, error, row.exit_status, halts=bool(row.halts))
 
 
 def failed_text(name: str, error: str) -> str:
-    return f"Error executing tool '{shown_name(name)}': {error}"
+    return f"Error executing tool '{printable_name(name)}': {error}"
 
 
 def denied_text(decision: Mapping[str, Any]) -> str:
-    """Return what a model is told whose call was denied, with the reason where one was given."""
-    because = decision.get("because")
+    """Return the result of a denied call, with the user's reason if there is one."""
+    reason = decision.get("because")
     if decision.get("by") == "user":
-        return "Action cancelled by user." + (f" {because}" if because else "")
-    return "This action is not permitted." + (f" {because}" if because else "")
+        return "Action cancelled by user." + (f" {reason}" if reason else "")
+    return "This action is not permitted." + (f" {reason}" if reason else "")
 
 
 def unavailable_text(name: str, names: Iterable[str]) -> str:
-    """Return what a model is told that calls a tool which is not there."""
-    return f"Model tried to call unavailable tool '{shown_name(name)}'. Available tools: [{', '.join(names)}]."
+    """Return the result of a call of a tool that does not exist."""
+    return f"Model tried to call unavailable tool '{printable_name(name)}'. Available tools: [{', '.join(names)}]."
 
 
-def shown_name(name: str) -> str:
-    """Return a name that a model made up, short and without control characters."""
-    printable = "".join(c if c.isprintable() else "\ufffd" for c in name[:_MOST_NAME])
-    return printable + ("…" if len(name) > _MOST_NAME else "")
+def printable_name(name: str) -> str:
+    """Return a tool name from a model, shortened and without control characters."""
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in name[:_MAX_NAME_CHARS])
+    return printable + ("…" if len(name) > _MAX_NAME_CHARS else "")
 
 
-def fingerprint(tool: Tool | None, arguments: str) -> str:
-    """Return what a decision is about: if one letter of it changes, nobody has decided anything."""
-    # A function of this process is known by its name only.
-    about = [tool.type, dict(tool.data) if tool.type != "function" else tool.name] if tool else None
-    return sha256(dumps([about, arguments]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def fingerprint_call(tool: Tool | None, arguments: str) -> str:
+    """Return the fingerprint of tool and arguments; a decision applies to exactly this fingerprint."""
+    # A function of this process is identified by its name only.
+    identity = [tool.type, dict(tool.data) if tool.type != "function" else tool.name] if tool else None
+    return sha256(dumps([identity, arguments]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def parsed_arguments(text: str) -> Any:
-    """Return a call's arguments as a value; text that is no JSON stays text. Decodes until it is no string."""
+def decode_arguments(text: str) -> Any:
+    """Return the arguments as a value, decoding repeatedly while it is a string; text that is not JSON stays text."""
     value: Any = text
     while isinstance(value, str):
         try:
@@ -132,18 +135,18 @@ def parsed_arguments(text: str) -> Any:
     return value
 
 
-def _parameters(text: str) -> str | None:
-    value = parsed_arguments(text)
+def _encode_parameters(text: str) -> str | None:
+    value = decode_arguments(text)
     try:
         return dumps(value) if isinstance(value, dict | list) else None
     except (ValueError, RecursionError):
         return None
 
 
-def _untaken(call_id: str, taken: set[str]) -> str:
-    wanted, number = call_id, 1
-    while wanted in taken:
+def _unique_call_id(call_id: str, taken: set[str]) -> str:
+    unique, number = call_id, 1
+    while unique in taken:
         number += 1
-        wanted = f"{call_id}#{number}"
-    taken.add(wanted)
-    return wanted
+        unique = f"{call_id}#{number}"
+    taken.add(unique)
+    return unique

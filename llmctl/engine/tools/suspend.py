@@ -1,33 +1,33 @@
-"""Calls that cannot go on for now: what they began stays, and is gone on with when their turn is."""
+"""Suspended tool calls: they continue where they stopped when their turn continues."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from llmctl.core.errors import LlmctlError, PendingError
+from llmctl.engine.events import ApprovalNeeded
 from llmctl.engine.tools import records
-from llmctl.engine.turn.result import Pending
 
 
-class WaitsForPerson(PendingError):
-    """Calls wait for a decision: of this turn, or of agents that were asked in it."""
+class ApprovalPending(PendingError):
+    """Tool calls of this turn, or of sub-agents in it, wait for the user's approval."""
 
-    def __init__(self, calls: Sequence[Pending], *, is_kept: bool) -> None:
+    def __init__(self, calls: Sequence[ApprovalNeeded], *, is_logged: bool) -> None:
         self.calls = tuple(calls)
-        shown = ", ".join(dict.fromkeys(f'"{records.shown_name(call.name)}"' for call in calls))
-        verb = "waits" if len({call.name for call in calls}) == 1 else "wait"
-        super().__init__(f"{shown} {verb} for your decision", hint=self._hint(is_kept), reason="approval")
+        names = ", ".join(dict.fromkeys(f'"{records.printable_name(call.name)}"' for call in calls))
+        verb = "needs" if len({call.name for call in calls}) == 1 else "need"
+        super().__init__(f"{names} {verb} your approval", hint=self._hint(is_logged), reason="approval")
 
-    def _hint(self, is_kept: bool) -> str:
-        if is_kept:
+    def _hint(self, is_logged: bool) -> str:
+        if is_logged:
             return f"llmctl tool approve {' '.join(call.invocation_id[:8] for call in self.calls)} --continue"
         approve = " ".join(f"--approve {name}" for name in dict.fromkeys(call.name for call in self.calls))
-        return f"nothing is kept of this turn, so allow it beforehand: {approve}"
+        return f"this turn is not logged, so approve it beforehand: {approve}"
 
 
-class Parked(LlmctlError):
-    """Raised by a tool that is gone on with later; until then the turn that called it stops, and says ``why``."""
+class Suspended(LlmctlError):
+    """Raised by a tool that continues later; the turn that called it stops with ``cause``."""
 
-    def __init__(self, why: LlmctlError) -> None:
-        super().__init__(why.message, hint=why.hint, reason=why.reason)
-        self.why = why
+    def __init__(self, cause: LlmctlError) -> None:
+        super().__init__(cause.message, hint=cause.hint, reason=cause.reason)
+        self.cause = cause

@@ -1,24 +1,26 @@
-"""Which tools a turn may use, and how freely."""
+"""The tools of a turn and their permissions."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from llmctl.core.chat import ToolSpec
 from llmctl.core.errors import UsageError
-from llmctl.core.tools import PERMISSIONS, Permission, Tool
+from llmctl.core.tools import PERMISSIONS, Permission, Tool, require_valid_name
+from llmctl.engine.events import ToolEvent
 
-if TYPE_CHECKING:  # of which a turn without tools needs nothing
-    from llmctl.engine.turn.result import ToolRun
+if TYPE_CHECKING:  # a turn without tools needs none of it
     from llmctl.store.database import Database
 
-#: What a person says to a call: this time, from now on, not this time, never again, end the run.
-Reply = Literal["once", "always", "no", "never", "stop"]
+#: The user's answer to an approval request; ``stop`` ends the run.
+ApprovalReply = Literal["once", "always", "no", "never", "stop"]
 
 
-class Question(NamedTuple):
-    """A call that a person is asked about. ``arguments`` is the whole JSON text, ``agent`` a name."""
+class ApprovalRequest(NamedTuple):
+    """A call that the user has to approve. ``arguments`` is the whole JSON text, ``agent`` a name."""
 
     name: str
     arguments: str
@@ -26,128 +28,193 @@ class Question(NamedTuple):
     agent: str | None = None
 
 
-class Grant(NamedTuple):
-    """A tool that a chat or an agent has, and how freely it runs."""
+class ToolGrant(NamedTuple):
+    """A tool of a chat or an agent, and its permission."""
 
     tool: Tool
     permission: Permission = "user-permitted"
 
 
-class Tools(NamedTuple):
-    """The tools of a turn. Hooks are called in the main thread, around each run."""
+class Toolset(NamedTuple):
+    """The tools of a turn. Hooks are called in the main thread, before and after each run."""
 
-    grants: tuple[Grant, ...] = ()
-    #: Names that the user allows for this turn (``--approve``); what is denied stays denied.
+    grants: tuple[ToolGrant, ...] = ()
+    #: Names that the user approved for this turn (``--approve``); denied tools stay denied.
     approved: frozenset[str] = frozenset()
-    #: Asks the person at the terminal; None where there is nobody.
-    ask: Callable[[Question], Reply] | None = None
-    #: Whose tools these are, for what is remembered: an agent's, or else the chat's.
+    #: Asks the user on the terminal; None if there is none.
+    ask: Callable[[ApprovalRequest], ApprovalReply] | None = None
+    #: The agent that remembered decisions apply to; None: they apply to the chat.
     agent_id: str | None = None
-    agent: str | None = None
-    on_start: Callable[[ToolRun], None] | None = None
-    on_end: Callable[[ToolRun], None] | None = None
+    agent_name: str | None = None
+    on_start: Callable[[ToolEvent], None] | None = None
+    on_end: Callable[[ToolEvent], None] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.grants)
 
-    def named(self, name: str) -> Grant | None:
+    def find(self, name: str) -> ToolGrant | None:
         return next((grant for grant in self.grants if grant.tool.name == name), None)
 
     def names(self) -> list[str]:
-        """Return the names that a model may call."""
+        """Return the names of the tools that a model may call."""
         return [grant.tool.name for grant in self.grants if grant.permission != "denied"]
 
     def specs(self) -> tuple[ToolSpec, ...]:
-        """Return the tools as a model is told of them; of what is denied it hears nothing."""
+        """Return the tools to send to a model, without denied ones."""
         return tuple(
             ToolSpec(grant.tool.name, grant.tool.description, grant.tool.schema or _NO_ARGUMENTS)
             for grant in self.grants
             if grant.permission != "denied"
         )
 
-    def kept(self) -> dict[str, Permission]:
-        """Return what a chat keeps of them: those that are in the hub."""
+    def stored_permissions(self) -> dict[str, Permission]:
+        """Return the permissions that are stored with a chat: those of tools in the hub."""
         return {grant.tool.name: grant.permission for grant in self.grants if grant.tool.id}
 
-    def and_also(self, grants: Iterable[Grant]) -> Tools:
-        """Return these and further ones; of two with one name the later counts."""
-        found = {grant.tool.name: grant for grant in (*self.grants, *grants)}
-        return self._replace(grants=tuple(found.values()))
+    def with_grants(self, grants: Iterable[ToolGrant]) -> Toolset:
+        """Return a toolset with further grants; of two with the same name the later one wins."""
+        by_name = {grant.tool.name: grant for grant in (*self.grants, *grants)}
+        return self._replace(grants=tuple(by_name.values()))
 
 
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
-def parsed(text: str) -> tuple[str, Permission]:
-    """Read ``NAME[:PERMISSION]``; alone it is ``user-permitted``."""
+def parse_grant(text: str) -> tuple[str, Permission]:
+    """Parse ``NAME[:PERMISSION]``; the default is ``user-permitted``."""
     name, colon, word = text.partition(":")
     if colon and word not in PERMISSIONS:
-        raise UsageError(f'no permission "{word}"', hint="automatic, user-permitted or denied; or auto, ask, deny")
+        raise UsageError(f'permission must be auto, ask or deny, got "{word}"', hint=f"-T {name or 'NAME'}:ask")
     if not name:
-        raise UsageError(f'"{text}" names no tool', hint="NAME or NAME:PERMISSION")
+        raise UsageError(f'"{text}" has no tool name', hint="list tools with: llmctl tool list")
     return name, PERMISSIONS[word] if colon else "user-permitted"
 
 
-def resolve(database: Database, wanted: Mapping[str, Permission], *, writable: bool = True) -> tuple[Grant, ...]:
-    """Return the tools of these names (or REFs). Built-in ones need not be added before.
+def resolve_grants(
+    database: Database, wanted: Mapping[str, Permission], *, writable: bool = True
+) -> tuple[ToolGrant, ...]:
+    """Return grants for these names (or REFs). Built-in tools need not be added first.
 
-    Raises NotFoundError with near names for one that is nowhere.
+    Raises NotFoundError with similar names for an unknown tool.
     """
-    return tuple(Grant(tool_of(database, ref, writable=writable), permission) for ref, permission in wanted.items())
+    return tuple(
+        ToolGrant(get_tool(database, ref, writable=writable), permission) for ref, permission in wanted.items()
+    )
 
 
-def resumed(database: Database, thread_id: str, tools: Tools) -> Tools:
-    """Return these tools and those that the unfinished turn has called already."""
+def with_called_tools(database: Database, thread_id: str, tools: Toolset) -> Toolset:
+    """Return a toolset with the tools that the unfinished turn has called already."""
     from llmctl.store.records import invocations
 
-    ids = invocations.tools_of(database, thread_id)
+    ids = invocations.called_tool_ids(database, thread_id)
     if not ids:
         return tools
-    from llmctl.store.records.tools import as_tool, of_ids
+    from llmctl.store.records.tools import by_ids, to_tool
 
-    called = [Grant(as_tool(row)) for row in of_ids(database, ids)]
-    return tools.and_also(grant for grant in called if tools.named(grant.tool.name) is None)
+    called = [ToolGrant(to_tool(row)) for row in by_ids(database, ids)]
+    return tools.with_grants(grant for grant in called if tools.find(grant.tool.name) is None)
 
 
-def tool_of(database: Database, ref: str, *, writable: bool = True) -> Tool:
-    """Return the tool of a name or REF; a built-in one is put into the hub when it is used first."""
+def get_tool(database: Database, ref: str, *, writable: bool = True) -> Tool:
+    """Return the tool with a name or REF; a built-in tool is added to the hub on first use."""
     from llmctl.store.records import tools
     from llmctl.tools.builtin import BUILTINS
 
     row = tools.find(database, ref)
     if row is not None:
-        return tools.as_tool(row)
+        return tools.to_tool(row)
     if ref not in BUILTINS:
-        raise _unknown(database, ref)
-    return _builtin(database, ref, writable)
+        raise _unknown_tool_error(database, ref)
+    return _get_builtin(database, ref, writable)
 
 
-def unused_builtins(database: Database) -> list[str]:
-    """Return the names of the built-in tools that are not in the hub yet."""
+def list_unused_builtins(database: Database) -> list[str]:
+    """Return the names of built-in tools that are not in the hub yet."""
     from llmctl.store.records import tools
     from llmctl.tools.builtin import BUILTINS
 
-    known = {row["name"] for row in tools.listed(database)}
-    return [name for name in BUILTINS if name not in known]
+    used = {row["name"] for row in tools.list_(database)}
+    return [name for name in BUILTINS if name not in used]
 
 
-def _builtin(database: Database, name: str, writable: bool) -> Tool:
+def _get_builtin(database: Database, name: str, writable: bool) -> Tool:
     from llmctl.core.stored_json import dumps
     from llmctl.store.records import tools
     from llmctl.tools.builtin import BUILTINS
 
-    own, data = BUILTINS[name], {"builtin": name}
+    builtin, data = BUILTINS[name], {"builtin": name}
     if not writable:
-        return Tool(name, "builtin", own.description, own.schema, data)
-    schema = dumps(own.schema)
-    values = {"name": name, "type": "builtin", "description": own.description, "schema": schema, "data": dumps(data)}
-    return tools.as_tool(tools.ensure(database, values))
+        return Tool(name, "builtin", builtin.description, builtin.schema, data)
+    columns = {"name": name, "type": "builtin", "description": builtin.description}
+    columns |= {"schema": dumps(builtin.schema), "data": dumps(data)}
+    return tools.to_tool(tools.get_or_add(database, columns))
 
 
-def _unknown(database: Database, ref: str) -> Exception:
+def _unknown_tool_error(database: Database, ref: str) -> Exception:
     from llmctl.core.errors import NotFoundError
-    from llmctl.core.registry import unknown
+    from llmctl.core.registry import unknown_name_error
     from llmctl.store.records import tools
     from llmctl.tools.builtin import BUILTINS
 
-    return unknown("tool", ref, {*(row["name"] for row in tools.listed(database)), *BUILTINS}, error=NotFoundError)
+    return unknown_name_error(
+        "tool", ref, {*(row["name"] for row in tools.list_(database)), *BUILTINS}, error=NotFoundError
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """A function of this program as a tool; None: taken from its signature and docstring."""
+
+    function: Callable[..., Any]
+    name: str | None = None
+    description: str | None = None
+    schema: Mapping[str, Any] | None = None
+    permission: str = "automatic"
+    timeout: float | None = None
+
+
+def grant_function(spec: FunctionSpec) -> ToolGrant:
+    """Return a grant for a function. Raises UsageError if it cannot be described."""
+    if spec.permission not in PERMISSIONS:
+        raise UsageError(f'permission must be automatic, user-permitted or denied, got "{spec.permission}"')
+    described = _describe_function(spec)
+    data: dict[str, Any] = {"function": _to_sync(spec.function), "source": source_hash(spec.function)}
+    if spec.timeout is not None:
+        data["timeout"] = spec.timeout
+    description = spec.description or described["description"]
+    tool = Tool(require_valid_name(spec.name or described["name"]), "function", description, described["schema"], data)
+    return ToolGrant(tool, PERMISSIONS[spec.permission])
+
+
+def source_hash(function: Callable[..., Any]) -> str:
+    """Return the fingerprint of a function's source."""
+    from llmctl.tools.workers import call_python
+
+    return call_python.source_hash(function)
+
+
+def _describe_function(spec: FunctionSpec) -> dict[str, Any]:
+    from llmctl.tools.workers.call_python import describe_function, describe_name
+
+    if spec.schema is not None:
+        return {"schema": spec.schema, **describe_name(spec.function)}
+    try:
+        described: dict[str, Any] = describe_function(spec.function)
+    except (NameError, TypeError, ValueError, AttributeError) as error:
+        name = spec.name or getattr(spec.function, "__name__", repr(spec.function))
+        raise UsageError(
+            f'cannot use "{name}" as a tool: {error}', hint="annotate it with plain types, or pass a schema"
+        ) from error
+    return described
+
+
+def _to_sync(function: Callable[..., Any]) -> Callable[..., Any]:
+    if not inspect.iscoroutinefunction(inspect.unwrap(function)):
+        return function
+
+    def run(**arguments: Any) -> Any:
+        import asyncio
+
+        return asyncio.run(function(**arguments))
+
+    return run

@@ -1,4 +1,4 @@
-"""Conversations and hubs on their way out: what was asked for, cleaned of secrets, in a format, piece by piece."""
+"""Export conversations or a whole hub in a format, with secrets masked, as a stream of text."""
 
 from __future__ import annotations
 
@@ -7,106 +7,112 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmctl.core.errors import UsageError
-from llmctl.core.redaction.masking import Clean
+from llmctl.core.redaction.masking import Masker
 from llmctl.core.redaction.secret_patterns import mask_keys
 from llmctl.core.stored_json import dumps, loads
-from llmctl.core.transfer_records import Row
+from llmctl.core.transfer_records import ExportRow
 from llmctl.engine.chats import lookup
 from llmctl.formats import exports, jsonl
 from llmctl.formats.exports import LOSSLESS, Conversation
 from llmctl.store.database import Database
 from llmctl.store.records import messages
 from llmctl.store.transfer import select
-from llmctl.store.transfer.read import Reader
-from llmctl.store.transfer.select import Chosen
+from llmctl.store.transfer.read import HubReader
+from llmctl.store.transfer.select import ExportSelection
 from llmctl.transport import redact
 
-#: Takes how many messages are out, and how many there are.
+#: Receives the number of messages exported so far, and the total.
 Progress = Callable[[int, int], None]
 
-#: After so many messages progress is told.
-_EVERY = 500
+#: Progress is reported once per this many messages.
+_PROGRESS_EVERY = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be exported. ``since`` is a stored time."""
+class ExportOptions:
+    """What to export. ``since`` is a stored time."""
 
     chats: Sequence[str] = ()
     everything: bool = False
     since: str | None = None
     format: str = LOSSLESS
     mask_personal: bool = False
-    clean: Clean = field(init=False)
+    masker: Masker = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "clean", Clean(personal=self.mask_personal))
+        object.__setattr__(self, "masker", Masker(personal=self.mask_personal))
 
 
-def chosen(database: Database, wish: Wish) -> Chosen:
-    """Return the conversations that are meant; raise UsageError where none was named, NotFoundError for a bad name."""
-    if wish.chats and wish.everything:
-        raise UsageError("--chat and --all ask for different things", hint="leave one of them out")
-    if wish.chats:
-        ids = [lookup.by_reference(database, ref)["id"] for ref in wish.chats]
-        return select.conversations(list(dict.fromkeys(ids)), wish.since)
-    if wish.since is not None:
-        return select.conversations(None, wish.since)
-    if wish.everything:
-        return select.whole_hub()
-    raise UsageError("nothing to export", hint="name conversations with --chat, or take everything with --all")
+def select_rows(database: Database, options: ExportOptions) -> ExportSelection:
+    """Return what to export; raise UsageError for no or conflicting options, NotFoundError for an unknown chat."""
+    if options.chats and options.everything:
+        raise UsageError("cannot combine --chat and --all")
+    if options.chats:
+        ids = [lookup.get_chat(database, ref).id for ref in options.chats]
+        return select.select_chats(list(dict.fromkeys(ids)), options.since)
+    if options.since is not None:
+        return select.select_chats(None, options.since)
+    if options.everything:
+        return select.select_all()
+    raise UsageError("nothing to export", hint="select conversations with --chat, or everything with --all")
 
 
-def pieces(
-    database: Database, wish: Wish, what: Chosen, *, progress: Progress = lambda done, total: None
+def stream_export(
+    database: Database,
+    options: ExportOptions,
+    selection: ExportSelection,
+    *,
+    progress: Progress = lambda done, total: None,
 ) -> Iterator[str]:
-    """Yield the export as text, of the hub as it is now. Memory does not grow with the hub."""
-    render = None if wish.format == LOSSLESS else exports.EXPORTS.load(wish.format)
-    reader = Reader(database, what)
+    """Yield the export as text, from a snapshot of the hub; memory use does not grow with the hub."""
+    render = None if options.format == LOSSLESS else exports.EXPORTS.load(options.format)
+    reader = HubReader(database, selection)
     with reader.snapshot():
         total = reader.count()
         if render is None:
-            yield jsonl.header_line(reader.header())
-            yield from jsonl.lines(_counted(_cleaned(reader.rows(), wish.clean), total, progress), wish.clean)
+            yield jsonl.format_header(reader.header())
+            yield from jsonl.format_lines(
+                _count_messages(_mask_rows(reader.rows(), options.masker), total, progress), options.masker
+            )
         else:
-            yield from render(_conversations(database, reader, wish.clean, total, progress))
+            yield from render(_load_conversations(database, reader, options.masker, total, progress))
 
 
-def _counted(rows: Iterator[Row], total: int, progress: Progress) -> Iterator[Row]:
+def _count_messages(rows: Iterator[ExportRow], total: int, progress: Progress) -> Iterator[ExportRow]:
     done = 0
     for row in rows:
         if row.layout.table == "messages":
             done += 1
-            if done % _EVERY == 0:
+            if done % _PROGRESS_EVERY == 0:
                 progress(done, total)
         yield row
 
 
-def _cleaned(rows: Iterator[Row], clean: Clean) -> Iterator[Row]:
-    """Take out what no pattern finds: headers that carry a key, words in pieces, files that nobody can mask."""
+def _mask_rows(rows: Iterator[ExportRow], masker: Masker) -> Iterator[ExportRow]:
+    """Mask what patterns in texts cannot: headers with keys, text split into chunks, the content of files."""
     for row in rows:
         table = row.layout.table
         if table == "model_connections":
-            yield _with(row, data=_without_keys)
-        elif table == "attachments" and clean.personal:
-            yield _with(row, content=_nothing)
-        elif table == "response_streams" and _may_tell(row, clean):
-            yield _with(row, raw_output=_nothing)
-        elif table != "stream_chunks" or not clean.personal:
+            yield _replace_values(row, data=_mask_headers)
+        elif table == "attachments" and masker.personal:
+            yield _replace_values(row, content=_clear)
+        elif table == "response_streams" and _may_hold_masked_text(row, masker):
+            yield _replace_values(row, raw_output=_clear)
+        elif table != "stream_chunks" or not masker.personal:
             yield row
 
 
-def _may_tell(row: Row, clean: Clean) -> bool:
-    """Tell whether a stream, which has its words in pieces, may say something that its message must not."""
-    said = str(row.values[row.layout.columns.index("result_messages")])
-    return clean.personal or mask_keys(said) != said
+def _may_hold_masked_text(row: ExportRow, masker: Masker) -> bool:
+    """Return whether a stream, whose text is in chunks, may hold text that is masked in its message."""
+    text = str(row.values[row.layout.columns.index("result_messages")])
+    return masker.personal or mask_keys(text) != text
 
 
-def _nothing(value: Any) -> None:
+def _clear(value: Any) -> None:
     return None
 
 
-def _with(row: Row, **changes: Callable[[Any], Any]) -> Row:
+def _replace_values(row: ExportRow, **changes: Callable[[Any], Any]) -> ExportRow:
     values = [
         changes[name](value) if name in changes and value is not None else value
         for name, value in zip(row.layout.columns, row.values, strict=True)
@@ -114,21 +120,21 @@ def _with(row: Row, **changes: Callable[[Any], Any]) -> Row:
     return row._replace(values=values)
 
 
-def _without_keys(text: str) -> str:
+def _mask_headers(text: str) -> str:
     data = loads(text)
     if not isinstance(data, dict) or not isinstance(data.get("headers"), dict):
         return text
     headers = {str(name): str(value) for name, value in data["headers"].items()}
-    clean = redact.redact_headers(headers)
-    return text if clean == headers else dumps(data | {"headers": clean})
+    masker = redact.redact_headers(headers)
+    return text if masker == headers else dumps(data | {"headers": masker})
 
 
-def _conversations(
-    database: Database, reader: Reader, clean: Clean, total: int, progress: Progress
+def _load_conversations(
+    database: Database, reader: HubReader, masker: Masker, total: int, progress: Progress
 ) -> Iterator[Conversation]:
     done = 0
     for chat, thread_ids in reader.chats():
         found = [row for id in thread_ids for row in messages.conversation(database, id, steps=True)]
         done += len(found)
         progress(done, total)
-        yield Conversation(clean.value(chat), [clean.value(row) for row in found])
+        yield Conversation(masker.mask_value(chat), [masker.mask_value(row) for row in found])

@@ -1,4 +1,4 @@
-"""What can be imported from: files and streams of every format that is known, told by their content."""
+"""Open files and streams to import from; the format is detected by content."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from typing import IO, Any
 
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.imported_conversation import History, Passed
-from llmctl.core.transfer_records import Broken, Header, Record
-from llmctl.engine.transfer import json_documents, orm_hubs
+from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
+from llmctl.core.transfer_records import ImportRow, MalformedLine, TransferHeader
+from llmctl.engine.transfer import conversations as transfer_conversations
 from llmctl.formats import jsonl
 from llmctl.formats.exports import LOSSLESS
 from llmctl.formats.imports import IMPORTS
-from llmctl.store.importers import detect, llm_logs
+from llmctl.store.adopt import run
+from llmctl.store.importers import detect, llm, stable_ids
 from llmctl.store.opening import open_hub
-from llmctl.store.transfer.read import Reader
-from llmctl.store.transfer.select import whole_hub
+from llmctl.store.transfer.read import HubReader
+from llmctl.store.transfer.select import select_all, select_chats
 
-Item = Record | Header | Broken | History | Passed
+Item = ImportRow | TransferHeader | MalformedLine | ImportedConversation | SkippedItems
 
-#: Every name that ``--format`` takes.
+#: All values of ``--format``.
 NAMES = (LOSSLESS, detect.HUB, detect.LLM, detect.NODE_LLM, *IMPORTS.names())
 
 _SQLITE, _ZIP = b"SQLite format 3\0", b"PK\x03\x04"
-#: Bytes that tell what a file is.
+#: How many bytes identify a file.
 _HEAD = 16
 
 
-class Source:
-    """A file, or a stream, of one format. ``items`` is read once, within ``with source``."""
+class ImportSource:
+    """A file or stream of one format. ``items`` can be read once, inside ``with source``."""
 
     def __init__(self, format: str, read: Callable[[], Iterator[Item]], *, time: str, path: str | None = None) -> None:
         self.format = format
-        #: Stored time that stands for those the source does not tell.
+        #: Stored time used where the source has none.
         self.time = time
-        #: The file, where the source is one.
+        #: Path of the file, None for a stream.
         self.path = path
         self.size = os.path.getsize(path) if path else 0
         self.position: Callable[[], int] = lambda: 0
@@ -51,7 +52,7 @@ class Source:
     def items(self) -> Iterator[Item]:
         return self._read()
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> ImportSource:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,30 +60,30 @@ class Source:
 
 
 def is_same_file(one: str, other: str) -> bool:
-    """Tell whether two paths mean one file."""
+    """Return whether two paths are the same file."""
     try:
         return os.path.samefile(one, other)
     except OSError:
         return False
 
 
-def from_file(path: str, format: str | None = None) -> Source:
-    """Open a file; raise NotFoundError where there is none, UsageError for what is no known format."""
-    _check(format)
+def from_file(path: str, format: str | None = None) -> ImportSource:
+    """Open a file; raise NotFoundError if it cannot be read, UsageError for an unknown format."""
+    _validate_format(format)
     try:
         stream = open(path, "rb")  # noqa: SIM115
-        time = clock.at(os.fstat(stream.fileno()).st_mtime)
+        time = clock.from_unix(os.fstat(stream.fileno()).st_mtime)
     except OSError as error:
         raise NotFoundError(f'cannot read "{path}": {error.strerror}') from error
-    return _opened(stream, path, format, time)
+    return _open(stream, path, format, time)
 
 
-def from_stream(stream: IO[bytes], format: str | None = None) -> Source:
-    """Read standard input. A database or an archive is put down first: it has to be whole."""
-    _check(format)
+def from_stream(stream: IO[bytes], format: str | None = None) -> ImportSource:
+    """Open standard input. Databases and archives need random access and are copied to a temporary file first."""
+    _validate_format(format)
     head = _peek(stream)
     if not head.startswith((_SQLITE, _ZIP)):
-        return _of_text(stream, "-", format, clock.now(), None)
+        return _from_text(stream, "-", format, clock.now(), None)
     with tempfile.NamedTemporaryFile(prefix="llmctl-import-", delete=False) as file:
         shutil.copyfileobj(stream, file)
     try:
@@ -94,19 +95,19 @@ def from_stream(stream: IO[bytes], format: str | None = None) -> Source:
     return source
 
 
-def _check(format: str | None) -> None:
+def _validate_format(format: str | None) -> None:
     if format is not None and format not in NAMES:
-        raise UsageError(f'no format "{format}"', hint=f"there are {', '.join(NAMES)}")
+        raise UsageError(f'unknown format "{format}"', hint=f"available: {', '.join(NAMES)}")
 
 
-def _opened(stream: IO[bytes], path: str, format: str | None, time: str) -> Source:
+def _open(stream: IO[bytes], path: str, format: str | None, time: str) -> ImportSource:
     head = _peek(stream)
     if head.startswith(_SQLITE):
         stream.close()
-        return _of_database(path, format, time)
-    source = _of_text(stream, path, format, time, path) if not head.startswith(_ZIP) else None
+        return _from_database(path, format, time)
+    source = _from_text(stream, path, format, time, path) if not head.startswith(_ZIP) else None
     if source is None:
-        source = _of_archive(stream, path, format, time)
+        source = _from_archive(stream, path, format, time)
     source.resources.callback(stream.close)
     source.position = lambda: 0 if stream.closed else stream.tell()
     return source
@@ -116,56 +117,77 @@ def _peek(stream: Any) -> bytes:
     return bytes(stream.peek(_HEAD)[:_HEAD])
 
 
-def _of_database(path: str, format: str | None, time: str) -> Source:
-    found = detect.kind(path)
+def _from_database(path: str, format: str | None, time: str) -> ImportSource:
+    found = detect.detect_kind(path)
     if format not in (None, found):
-        raise UsageError(f'"{path}" is no "{format}": it is a database of "{found}"')
-    readers = {detect.HUB: _hub, detect.LLM: _llm, detect.NODE_LLM: orm_hubs.records}
-    source = Source(found, lambda: readers[found](path), time=time, path=path)
+        raise UsageError(f'"{path}" is not in the format "{format}" but a database of "{found}"')
+    readers = {detect.HUB: _read_hub, detect.LLM: _read_llm_logs, detect.NODE_LLM: read_orm_database}
+    source = ImportSource(found, lambda: readers[found](path), time=time, path=path)
     source.size = 0
     return source
 
 
-def _hub(path: str) -> Iterator[Item]:
+def _read_hub(path: str) -> Iterator[Item]:
     with closing(open_hub(path, "read")) as database:
-        yield from hub_records(Reader(database, whole_hub()))
+        yield from read_hub_records(HubReader(database, select_all()))
 
 
-def hub_records(reader: Reader) -> Iterator[Item]:
-    """Yield a hub's own columns and all its rows."""
+def read_hub_records(reader: HubReader) -> Iterator[Item]:
+    """Yield a hub's custom columns and all its rows."""
     with reader.snapshot():
         yield reader.header()
         for layout, values in reader.rows():
-            yield Record(layout.table, dict(zip(layout.columns, values, strict=True)))
+            yield ImportRow(layout.table, dict(zip(layout.columns, values, strict=True)))
 
 
-def _llm(path: str) -> Iterator[Item]:
-    with detect.opened(path) as connection:
+def _read_llm_logs(path: str) -> Iterator[Item]:
+    with detect.open_readonly(path) as connection:
         try:
-            yield from llm_logs.read(connection)
+            yield from llm.read_llm(connection)
         except (sqlite3.OperationalError, json.JSONDecodeError) as error:
-            raise UsageError(f'"{path}" is no log of llm that is known here: {error}') from error
+            raise UsageError(f'cannot read the llm logs in "{path}": {error}') from error
 
 
-def _of_archive(stream: IO[bytes], path: str, format: str | None, time: str) -> Source:
-    names, read = json_documents.of_archive(stream, path, format)
-    return Source(names, read, time=time, path=path)
+def _from_archive(stream: IO[bytes], path: str, format: str | None, time: str) -> ImportSource:
+    from llmctl.engine.transfer import json_documents
+
+    names, read = json_documents.open_archive(stream, path, format)
+    return ImportSource(names, read, time=time, path=path)
 
 
-def _of_text(stream: IO[bytes], name: str, format: str | None, time: str, path: str | None) -> Source:
-    first = b"" if json_documents.is_array(stream) else stream.readline()
+def _from_text(stream: IO[bytes], name: str, format: str | None, time: str, path: str | None) -> ImportSource:
+    from llmctl.engine.transfer import json_documents  # ijson takes 20 ms
+
+    first = b"" if json_documents.starts_with_array(stream) else stream.readline()
     while first.isspace():
         first = stream.readline()
     text = first.decode("utf-8-sig", "replace")
     if format in (None, LOSSLESS) and jsonl.is_header(text):
 
         def read() -> Iterator[Item]:
-            yield jsonl.header(text)
-            yield from jsonl.records(stream)
+            yield jsonl.parse_header(text)
+            yield from jsonl.parse_records(stream)
 
-        jsonl.header(text)  # refuses what is newer before anything is touched
-        return Source(LOSSLESS, read, time=time, path=path)
+        jsonl.parse_header(text)  # refuses a newer version before anything is changed
+        return ImportSource(LOSSLESS, read, time=time, path=path)
     if format == LOSSLESS:
-        raise UsageError(f'"{name}" does not begin like an export of llmctl')
-    found, documents_in = json_documents.of_text(first, stream, name, format)
-    return Source(found, documents_in, time=time, path=path)
+        raise UsageError(f'"{name}" is not an export of llmctl')
+    detected, read_documents = json_documents.open_documents(first, stream, name, format)
+    return ImportSource(detected, read_documents, time=time, path=path)
+
+
+def read_orm_database(path: str) -> Iterator[ImportRow | TransferHeader]:
+    """Yield the rows of an @node-llm/orm database of any version: a copy of it is adopted and read like a hub."""
+    with tempfile.TemporaryDirectory(prefix="llmctl-import-") as folder:
+        copy = os.path.join(folder, "copy.db")
+        for ending in ("", "-wal"):
+            if os.path.exists(path + ending):
+                shutil.copyfile(path + ending, copy + ending)
+        run.adopt(copy, {})
+        with closing(open_hub(copy, "write")) as database:
+            stable_ids.make_ids_stable(database, transfer_conversations.derive_id)
+            reader = HubReader(database, select_chats(None, None))
+            with reader.snapshot():
+                yield reader.header()
+                for layout, values in reader.rows():
+                    yield ImportRow(layout.table, dict(zip(layout.columns, values, strict=True)))

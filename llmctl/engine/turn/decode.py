@@ -1,15 +1,16 @@
-"""From the bytes of an answer to its events: the same way for a live answer, a dead one and an old one."""
+"""Decode the bytes of an answer into events: the same for a live, an interrupted and a stored answer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from llmctl.core.chat import ChatResponse, Fold
+from llmctl.core.chat import ChatResponse, ResponseBuilder
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import LlmctlError, UnavailableError
 from llmctl.core.events import StreamEvent
-from llmctl.engine.turn.stream_buffer import hold_back
+from llmctl.core.redaction.stream_buffer import buffer_incomplete_tail
 from llmctl.providers import PROVIDERS
 from llmctl.transport import sse
 from llmctl.wire import WIRES, Wire
@@ -17,44 +18,44 @@ from llmctl.wire import WIRES, Wire
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 
 
-def events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
-    """Yield what an answer with a status of success says, as it comes.
+def decode_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of an answer with a success status, as they come.
 
-    Whether it is a stream or one document is told by its first byte: some hosts answer a request for a stream
-    with one document, and captive portals answer anything with a page. A document is a line of its own where
-    streams are lines. Raises UnavailableError for the latter and
-    for an empty answer. A character that the host sent in two halves is whole.
+    The first byte tells a stream from one document: some hosts answer a request for a stream with one document, and
+    captive portals answer anything with a page. Where streams are lines (NDJSON), one document is a line too. Raises
+    UnavailableError for a page and for an empty answer. A character that the host sent in two halves (surrogates) is
+    joined.
     """
-    return hold_back(_events(chunks, wire, dialect), _without_half, lambda half: "\ufffd")
+    return buffer_incomplete_tail(_parse_events(chunks, wire, dialect), _split_surrogate, lambda half: "\ufffd")
 
 
-def _events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
-    first, rest = _peeked(chunks)
+def _parse_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
+    first, rest = _peek(chunks)
     if not first:
         raise UnavailableError("the server sent an empty answer", reason="empty")
     if first in (b"[<" if wire.framing == "ndjson" else b"{[<"):
         yield from wire.parse_response(b"".join(rest), dialect)
     else:
-        framed = sse.ndjson(rest) if wire.framing == "ndjson" else sse.sse(rest)
+        framed = sse.parse_ndjson(rest) if wire.framing == "ndjson" else sse.parse_sse(rest)
         yield from wire.parse_stream(framed, dialect)
 
 
-def fold_raw(raw: bytes, format: Mapping[str, Any]) -> tuple[ChatResponse, LlmctlError | None]:
-    """Read a stored answer with today's parser; return what it says and the error that ended it, if one did.
+def parse_stored_answer(raw: bytes, format: Mapping[str, Any]) -> tuple[ChatResponse, LlmctlError | None]:
+    """Read a stored answer with the current parser; return the response and the error that ended it, if any.
 
     ``format`` is the column of ``response_streams``: wire and provider.
     """
-    total = Fold()
+    total = ResponseBuilder()
     try:
-        for event in events([raw] if raw else [], *_reader(format)):
+        for event in decode_events([raw] if raw else [], *_wire_and_dialect(format)):
             total.add(event)
     except LlmctlError as error:
-        return total.response(), error
-    return total.response(), None
+        return total.build(), error
+    return total.build(), None
 
 
-def _without_half(text: str) -> tuple[str, str]:
-    """Split off half a surrogate pair; what else of such halves has no partner becomes U+FFFD."""
+def _split_surrogate(text: str) -> tuple[str, str]:
+    """Split off a trailing high surrogate; other unpaired surrogates become U+FFFD."""
     if text.isascii():
         return text, ""
     end = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
@@ -66,23 +67,18 @@ def _without_half(text: str) -> tuple[str, str]:
     return text, end
 
 
-def _reader(format: Mapping[str, Any]) -> tuple[Wire, Dialect]:
+def _wire_and_dialect(format: Mapping[str, Any]) -> tuple[Wire, Dialect]:
     name = format.get("provider", "compatible")
     provider = PROVIDERS.load(name if name in PROVIDERS else "compatible")
     return WIRES.load(format.get("wire", provider.wire)), provider.dialect
 
 
-def _peeked(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return the first byte that is no white space, and all chunks including those it was found in."""
+def _peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first byte that is not white space, and an iterator over all chunks."""
     seen: list[bytes] = []
     source = iter(chunks)
     for chunk in source:
         seen.append(chunk)
         if text := chunk.lstrip(_BLANK):
-            return text[:1], _joined(seen, source)
+            return text[:1], chain(seen, source)
     return b"", iter(seen)
-
-
-def _joined(seen: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield from seen
-    yield from rest

@@ -1,267 +1,330 @@
-"""One call to a model: build, send, decode, parse, record, judge; again while nothing was delivered."""
+"""One call to a model: build, send, decode, record, check; again while nothing was delivered.
+
+:class:`RequestSender` is the one loop that sends and retries, for turns and for single requests (embeddings, images).
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatRequest
-from llmctl.core.errors import BudgetError, IncompleteError, LlmctlError, UnavailableError
+from llmctl.core.errors import IncompleteError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta, Unreadable
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.stored_json import dumps
-from llmctl.engine.models import suggestions
-from llmctl.engine.turn import bodies, decode, history
-from llmctl.engine.turn.completeness import judge, judged_break
-from llmctl.engine.turn.dispatch import Answer, send
-from llmctl.engine.turn.plan import Plan
+from llmctl.core.ids import new_id
+from llmctl.engine.billing.budget import CostTracker
+from llmctl.engine.connections.target import Target
+from llmctl.engine.events import RetryScheduled
+from llmctl.engine.models.suggestions import add_model_suggestions
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.runtime import RuntimeEnv
+from llmctl.engine.turn import decode, records
+from llmctl.engine.turn.options import CallOptions, TurnPlan
 from llmctl.engine.turn.recorder import Recorder
-from llmctl.engine.turn.redaction import Redaction
-from llmctl.engine.turn.result import Waiting
-from llmctl.engine.turn.state import Call, Step
-from llmctl.transport.retry import Policy
+from llmctl.engine.turn.state import Attempt, CallState, StepRequest, TurnIds
+from llmctl.transport.retry import RetryPolicy
 from llmctl.wire import WIRES
 
-if TYPE_CHECKING:
-    from llmctl.engine.billing.budget import Reservation
-    from llmctl.engine.billing.tracker import Meter
+T = TypeVar("T")
 
-#: A refusal larger than this is no refusal anybody reads.
-_MOST_ERROR_BYTES = 1_000_000
+#: Nobody reads more of a refusal than this.
+_MAX_ERROR_BYTES = 1_000_000
 
-
-class Caller:
-    """Calls one target, step by step."""
-
-    def __init__(self, recorder: Recorder, plan: Plan, endpoint: Endpoint, redact: Redaction, meter: Meter) -> None:
-        self._meter = meter
-        self._recorder = recorder
-        self._party = plan.party
-        self._logs = plan.keep.log
-        self._target = plan.target
-        self._endpoint = endpoint
-        self._manner = manner = plan.manner
-        self._origin = plan.origin
-        self._around = plan.around
-        self._redact = redact
-        self._wire = WIRES.load(plan.target.wire)
-        self._deadline = None if manner.timeout_s is None else time.monotonic() + manner.timeout_s
-
-    def begin(self, request: ChatRequest, entries: Sequence[history.Entry], number: int) -> Step:
-        """Commit the intention; nothing is sent yet. Raises BudgetError where it might cost more than a cap allows."""
-        reservation = self._meter.reservation(request, lambda: self._body(request, 0))
-        try:
-            return self._begin(request, entries, number, reservation)
-        except BudgetError:
-            if not self._meter.release_dead():
-                raise
-        return self._begin(request, entries, number, reservation)
-
-    def _begin(
-        self, request: ChatRequest, entries: Sequence[history.Entry], number: int, reservation: Reservation | None
-    ) -> Step:
-        format = {"wire": self._target.wire, "provider": self._target.provider.name, "stream": request.stream}
-        return self._recorder.begin(
-            request_row=self._request_row(request, entries, number, reservation),
-            message_row={
-                "type": "agent" if self._party else "chatModel",
-                "source_id": self._party.id if self._party else self._target.connection_id,
-                "model_id": request.model,
-                "provider": self._target.provider.name,
-            },
-            stream_row={"source_id": self._target.connection_id, "format": dumps(format)},
-            reservation=reservation,
-        )
-
-    def events(self, request: ChatRequest, entries: Sequence[history.Entry]) -> Iterator[StreamEvent | Waiting]:
-        """Send, and yield what comes. Raises where the answer is not complete, after the retries."""
-        http = self._wire.build_request(self._endpoint, request)
-        policy = Policy(retries=self._manner.retries)
-        attempt = 1
-        while True:
-            try:
-                yield from self._attempt(http, request, entries, attempt)
-                return
-            except LlmctlError as error:
-                wait = self._wait(policy, attempt, error)
-                if wait is None:
-                    raise
-                yield Waiting(wait, attempt, error)
-                time.sleep(wait)
-                attempt += 1
-
-    def _attempt(
-        self, http: HttpRequest, request: ChatRequest, entries: Sequence[history.Entry], attempt: int
-    ) -> Iterator[StreamEvent]:
-        with self._call(http, request, entries, attempt) as call, self._sent(http, attempt) as answer:
-            call.status_code, call.headers = answer.status, answer.headers
-            step = self._running()
-            step.status_code = answer.status
-            if not 200 <= answer.status < 300:
-                call.body = _read(answer)
-                refusal = self._wire.parse_error(answer.status, answer.headers, call.body)
-                raise self._harmless(suggestions.hinted(refusal, self._target))
-            received = _Received(answer)
-            try:
-                events = decode.events(self._recorder.record(received, call), self._wire, self._dialect)
-                for event in self._redact.events(events, step.struck):
-                    step.events += not isinstance(event, Unreadable)
-                    step.fold.add(event)
-                    if isinstance(event, _DELIVERIES):
-                        self._delivered(step)
-                    yield event
-            except LlmctlError as error:
-                raise judged_break(step, self._harmless(error), received.broke) from error
-            judge(step, self._manner.options, self._target.options)
-
-    @contextmanager
-    def _call(
-        self, http: HttpRequest, request: ChatRequest, entries: Sequence[history.Entry], attempt: int
-    ) -> Iterator[Call]:
-        """Keep the row of an attempt: begun before the socket opens, finished however it ends."""
-        call = self._recorder.begin_call(self._call_row(http, request, entries, attempt))
-        try:
-            yield call
-        except BaseException as error:
-            if isinstance(error, LlmctlError) and call.body is None and not self._running().delivered:
-                call.body = b"".join(self._running().pieces)
-            self._recorder.end_call(call, error)
-            raise
-        self._recorder.end_call(call, None)
-
-    @contextmanager
-    def _sent(self, http: HttpRequest, attempt: int) -> Iterator[Answer]:
-        remaining = None if self._deadline is None else self._deadline - time.monotonic()
-        if remaining is not None and remaining <= 0:
-            raise UnavailableError(f"no answer within {self._manner.timeout_s:g} s", reason="timeout")
-        with send(
-            http,
-            attempt=attempt,
-            remaining_s=remaining,
-            loopback_only=self._around.offline,
-            before_wait=self._recorder.settle,
-        ) as answer:
-            yield answer
-
-    def _harmless(self, error: LlmctlError) -> LlmctlError:
-        """Strike the secrets out of what a server says about a failure."""
-        self._redact.error(error)
-        return error
-
-    def _wait(self, policy: Policy, attempt: int, error: LlmctlError) -> float | None:
-        """Return the seconds before the next attempt, or None for no other one."""
-        step = self._running()
-        again = error.retryable or (isinstance(error, IncompleteError) and error.reason != "length")
-        if step.delivered or not again or error.reason == "offline":
-            return None
-        wait = policy.delay(attempt, error.retry_after)
-        if wait is None or (self._deadline is not None and time.monotonic() + wait >= self._deadline):
-            return None
-        self._recorder.start_over()
-        return wait
-
-    def _delivered(self, step: Step) -> None:
-        if not step.delivered:
-            step.delivered = True
-            step.time_to_first_token_ms = clock.elapsed_ms(step.started)
-
-    def _running(self) -> Step:
-        assert self._recorder.step
-        return self._recorder.step
-
-    @property
-    def _dialect(self) -> Any:
-        return self._endpoint.dialect
-
-    def _of_party(self) -> dict[str, Any]:
-        party = self._party
-        if party is None:
-            return {}
-        session_id = party.session_id if self._logs or party.is_resumed else None
-        return {"agent": party.name, "agent_version": party.version, "session_id": session_id}
-
-    def _request_row(
-        self, request: ChatRequest, entries: Sequence[history.Entry], number: int, reservation: Reservation | None
-    ) -> dict[str, Any]:
-        parameters = {
-            "options": dict(request.options),
-            "thinking": request.thinking,
-            **({"shows_thinking": True} if request.shows_thinking else {}),
-            "stream": request.stream,
-            **({} if request.schema is None else {"schema": dict(request.schema)}),
-            **({"tools": [tool.name for tool in request.tools]} if request.tools else {}),
-            "seqs": history.ranges(entry.seq for entry in entries),
-            **({"bound": reservation.bound.tokens()} if reservation else {}),
-        }
-        return {
-            "provider": self._target.provider.name,
-            "model": request.model,
-            "connection": self._target.connection,
-            **self._of_party(),
-            "step": number,
-            "correction_rounds": None if request.schema is None else history.corrections(request.messages),
-            "parameters": self._redact.request_text(dumps(parameters)),
-            "script": self._origin.script,
-            "folder": self._origin.folder if self._origin.ledger_folder else None,
-            "git_commit": self._origin.git_commit,
-            "host": self._origin.host,
-            **(reservation.columns() if reservation else {}),
-        }
-
-    def _call_row(
-        self, http: HttpRequest, request: ChatRequest, entries: Sequence[history.Entry], attempt: int
-    ) -> dict[str, Any]:
-        row = {
-            "attempt": attempt,
-            "endpoint": self._redact.url(http.url),
-            "method": http.method,
-            "body_hash": sha256(http.body).hexdigest(),
-            "request_headers": dumps(self._redact.headers(http.headers)),
-        }
-        if attempt == 1:  # later attempts send the same
-            body, omitted = self._kept_body(request, entries)
-            row |= {"body": self._redact.request_text(body), "omitted_messages": omitted}
-        return row
-
-    def _kept_body(self, request: ChatRequest, entries: Sequence[history.Entry]) -> tuple[str, int]:
-        """Return the body without what an earlier call of the thread carried: else it would grow with the square."""
-        omitted = bodies.already_sent([entry.message for entry in entries])
-        return self._body(request, omitted).decode("utf-8", "replace"), omitted
-
-    def _body(self, request: ChatRequest, omitted: int) -> bytes:
-        """Return the body without its first messages and the content of files."""
-        messages = tuple(bodies.without_files(message) for message in request.messages[omitted:])
-        return self._wire.build_request(self._endpoint, replace(request, messages=messages)).body
-
+#: Options that limit the answer: reaching one of these is what the user chose.
+_LENGTH_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict")
 
 _DELIVERIES = (TextDelta, ThinkingDelta, ToolCallDelta)
 
+_ECHO = "echo:"
 
-class _Received:
-    """The pieces of an answer; remembers the error that ended them, to tell a broken line from a refusal."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self.broke: LlmctlError | None = None
+class StreamedResponse(Protocol):
+    """An HTTP response: header names in lower case, the body in chunks as they come."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def chunks(self) -> Iterator[bytes]: ...
+
+
+class SenderPlan(Protocol):
+    """Where requests go and how: the plan of a turn, or that of single requests."""
+
+    @property
+    def target(self) -> Target: ...
+    @property
+    def call_options(self) -> CallOptions: ...
+    @property
+    def runtime(self) -> RuntimeEnv: ...
+
+
+class ModelCall:
+    """One step's call to a model."""
+
+    def __init__(self, sender: RequestSender, plan: TurnPlan, step: StepRequest) -> None:
+        self._sender = sender
+        self._plan = plan
+        self._step = step
+
+    def begin(self, ids: TurnIds, cost_tracker: CostTracker) -> CallState:
+        """Commit the rows of the call; nothing is sent yet.
+
+        Raises BudgetError where its cost might exceed a limit.
+        """
+        reservation = cost_tracker.prepare_reservation(self._step.request, lambda: self._stored_body(0))
+        seq, _ = ids.advance()
+        state = CallState(new_id(), new_id(), new_id(), seq, reservation=reservation)
+        writes = records.call_writes(self._plan, ids, state, self._step, self._sender.redact)
+        self._sender.recorder.begin(state, writes)
+        return state
+
+    def events(self) -> Iterator[StreamEvent | RetryScheduled]:
+        """Send, and yield what comes. Raises where the answer is not complete, after the retries."""
+        return self._sender.send(self._http, self._body_columns, self._read_events)
+
+    @cached_property
+    def _http(self) -> HttpRequest:
+        return self._build_http(self._step.request)
+
+    def _build_http(self, request: ChatRequest) -> HttpRequest:
+        return self._sender.wire.build_request(self._sender.endpoint, request)
+
+    def _body_columns(self) -> dict[str, Any]:
+        """Return the body without what the thread's previous call carried: else the hub would grow quadratically."""
+        omitted = records.count_sent_messages([entry.message for entry in self._step.entries])
+        body = self._stored_body(omitted).decode("utf-8", "replace")
+        return {"body": self._sender.redact.request_text(body), "omitted_messages": omitted}
+
+    def _stored_body(self, omitted: int) -> bytes:
+        """Return the body without its first messages and the content of files; built again only where that differs."""
+        request = self._step.request
+        messages = request.messages[omitted:]
+        if not omitted and not any(map(records.has_file_content, messages)):
+            return self._http.body
+        stored = tuple(map(records.without_file_content, messages))
+        return self._build_http(replace(request, messages=stored)).body
+
+    def _read_events(self, response: StreamedResponse, attempt: Attempt) -> Iterator[StreamEvent]:
+        sender = self._sender
+        state = sender.recorder.state
+        assert state
+        received = _TrackedChunks(response)
+        try:
+            chunks = sender.recorder.persist_stream(received, attempt)
+            events = decode.decode_events(chunks, sender.wire, sender.endpoint.dialect)
+            for event in sender.redact.events(events, state.count_redactions):
+                state.event_count += not isinstance(event, Unreadable)
+                state.fold.add(event)
+                if isinstance(event, _DELIVERIES) and not state.delivered:
+                    state.delivered = True
+                    state.time_to_first_token_ms = clock.elapsed_ms(state.started)
+                yield event
+        except LlmctlError as error:
+            sender.redact.error(error)
+            raise explain_disconnect(state, error, received.error) from error
+        check_complete(state, self._plan.call_options.options, self._plan.target.options)
+
+
+class RequestSender:
+    """Sends the requests of a turn or a command to one target, and retries; every attempt is a row."""
+
+    def __init__(self, recorder: Recorder, plan: SenderPlan, endpoint: Endpoint, redact: Redaction) -> None:
+        self.recorder = recorder
+        self.endpoint = endpoint
+        self.redact = redact
+        self.wire = WIRES.load(plan.target.wire)
+        self._target = plan.target
+        self._retries = plan.call_options.retries
+        self._loopback_only = plan.runtime.offline
+        self._timeout_s = plan.call_options.timeout_s
+        self._deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+
+    def send(
+        self,
+        http: HttpRequest,
+        body_columns: Callable[[], Mapping[str, Any]],
+        read: Callable[[StreamedResponse, Attempt], Iterator[T]],
+    ) -> Iterator[T | RetryScheduled]:
+        """Yield what ``read`` makes of a successful response; send again while that may help.
+
+        ``body_columns`` returns what is stored of the request's body.
+        """
+        policy = RetryPolicy(retries=self._retries)
+        number = 1
+        while True:
+            try:
+                yield from self._send_once(http, number, body_columns, read)
+                return
+            except LlmctlError as error:
+                delay_s = self._retry_delay_s(policy, number, error)
+                if delay_s is None:
+                    raise
+                self.recorder.discard_attempt()
+                yield RetryScheduled(delay_s, number, error)
+                time.sleep(delay_s)
+                number += 1
+
+    def _send_once(
+        self,
+        http: HttpRequest,
+        number: int,
+        body_columns: Callable[[], Mapping[str, Any]],
+        read: Callable[[StreamedResponse, Attempt], Iterator[T]],
+    ) -> Iterator[T]:
+        with self._record_attempt(http, number, body_columns) as attempt, self._open(http, number) as response:
+            attempt.status_code, attempt.headers = response.status, response.headers
+            self._running_state().status_code = response.status
+            if not 200 <= response.status < 300:
+                attempt.body = _read_refusal(response)
+                refusal = self.wire.parse_error(response.status, response.headers, attempt.body)
+                raise add_model_suggestions(refusal, self._target)
+            yield from read(response, attempt)
+
+    @contextmanager
+    def _record_attempt(
+        self, http: HttpRequest, number: int, body_columns: Callable[[], Mapping[str, Any]]
+    ) -> Iterator[Attempt]:
+        """Record an attempt: its row is begun before the socket opens, finished however it ends."""
+        attempt = self.recorder.begin_attempt(http, number, body_columns)
+        try:
+            yield attempt
+        except BaseException as error:
+            if isinstance(error, LlmctlError):
+                self.redact.error(error)
+                if attempt.body is None and not self._running_state().delivered:
+                    attempt.body = b"".join(self._running_state().chunks)
+            self.recorder.end_attempt(attempt, error)
+            raise
+        self.recorder.end_attempt(attempt, None)
+
+    @contextmanager
+    def _open(self, http: HttpRequest, number: int) -> Iterator[StreamedResponse]:
+        remaining_s = None if self._deadline is None else self._deadline - time.monotonic()
+        if remaining_s is not None and remaining_s <= 0:
+            raise UnavailableError(f"no answer within {self._timeout_s:g} s", reason="timeout")
+        with send(
+            http,
+            attempt=number,
+            remaining_s=remaining_s,
+            loopback_only=self._loopback_only,
+            before_wait=self.recorder.flush,
+        ) as response:
+            yield response
+
+    def _retry_delay_s(self, policy: RetryPolicy, number: int, error: LlmctlError) -> float | None:
+        """Return the seconds before the next attempt, or None to give up."""
+        may_help = error.retryable or (isinstance(error, IncompleteError) and error.reason != "length")
+        if self._running_state().delivered or not may_help or error.reason == "offline":
+            return None
+        delay_s = policy.delay_s(number, error.retry_after)
+        if delay_s is None or (self._deadline is not None and time.monotonic() + delay_s >= self._deadline):
+            return None
+        return delay_s
+
+    def _running_state(self) -> CallState:
+        assert self.recorder.state
+        return self.recorder.state
+
+
+class _TrackedChunks:
+    """The chunks of a response; remembers the error that ended them, to tell a lost connection from a refusal."""
+
+    def __init__(self, response: StreamedResponse) -> None:
+        self._response = response
+        self.error: LlmctlError | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._answer.chunks
-        except UnavailableError as error:  # others are the consumer's, who is called while we wait
-            self.broke = error
+            yield from self._response.chunks
+        except UnavailableError as error:  # others come from the consumer, who is called while we wait
+            self.error = error
             raise
 
 
-def _read(answer: Answer) -> bytes:
-    """Read the body of a refusal, as far as anybody would read it."""
-    pieces: list[bytes] = []
-    for piece in answer.chunks:
-        pieces.append(piece)
-        if sum(map(len, pieces)) > _MOST_ERROR_BYTES:
+def _read_refusal(response: StreamedResponse) -> bytes:
+    chunks: list[bytes] = []
+    for chunk in response.chunks:
+        chunks.append(chunk)
+        if sum(map(len, chunks)) > _MAX_ERROR_BYTES:
             break
-    return b"".join(pieces)
+    return b"".join(chunks)
+
+
+def check_complete(state: CallState, *options: Mapping[str, Any]) -> None:
+    """Raise where the stream did not end as a complete answer ends; ``options`` are what the user chose."""
+    response = state.fold.build()
+    if response.finish_reason is None and not state.event_count:
+        if response.unreadable:
+            raise UnavailableError(f"cannot read the answer: {response.unreadable[0]}", reason="not_json")
+        raise UnavailableError("the answer was cut before its first event", reason="empty")
+    if response.finish_reason is None:
+        raise IncompleteError("the answer broke off: the stream ended without its end marker", reason="cut")
+    if response.unreadable:
+        raise IncompleteError(
+            f"the answer contains an event that cannot be read: {response.unreadable[0]}", reason="unreadable"
+        )
+    if response.finish_reason == "content_filter":
+        raise RejectedError("the provider's content filter stopped the answer", reason="content_filter")
+    if response.finish_reason == "incomplete":
+        message = f'the provider ended the answer early: "{response.raw_finish_reason}"'
+        raise IncompleteError(message, reason="ended_early")
+    is_limited = any(chosen.get(name) for chosen in options for name in _LENGTH_LIMITS)
+    if response.finish_reason == "length" and not is_limited:
+        raise IncompleteError(
+            "the answer was cut at the model's length limit", hint="raise it with -o max_tokens=N", reason="length"
+        )
+
+
+def explain_disconnect(state: CallState, error: LlmctlError, disconnect: LlmctlError | None) -> LlmctlError:
+    """Return what a lost connection means for the answer; an error that the provider sent stays what it is."""
+    if error is not disconnect or not state.event_count or (error.reason == "timeout" and not state.delivered):
+        return error
+    return IncompleteError(f"the answer broke off: {error.message}", hint=error.hint, reason=error.reason or "cut")
+
+
+def send(
+    request: HttpRequest,
+    *,
+    attempt: int,
+    remaining_s: float | None,
+    loopback_only: bool,
+    before_wait: Callable[[], None],
+) -> AbstractContextManager[StreamedResponse]:
+    """Open one attempt, over the network or to the model in this process.
+
+    ``remaining_s`` limits it, from now to the last byte. ``before_wait`` is called each time before waiting for more
+    of the body.
+    """
+    if request.url.startswith(_ECHO):
+        return _echo_response(request, attempt, remaining_s, before_wait)
+    from llmctl.transport import client  # httpx: not for echo
+
+    timeouts = client.Timeouts(total=remaining_s)
+    return client.send_request(request, timeouts, loopback_only=loopback_only, before_read=before_wait)
+
+
+@contextmanager
+def _echo_response(
+    request: HttpRequest, attempt: int, remaining_s: float | None, before_wait: Callable[[], None]
+) -> Iterator[StreamedResponse]:
+    from llmctl.providers import echo
+
+    deadline = None if remaining_s is None else time.monotonic() + remaining_s
+
+    def sleep(seconds: float) -> None:
+        before_wait()
+        left = seconds if deadline is None else min(seconds, deadline - time.monotonic())
+        time.sleep(max(0.0, left))
+        if left < seconds:
+            raise UnavailableError("no answer in time", reason="timeout")
+
+    yield echo.respond(json.loads(request.body), attempt, sleep=sleep)

@@ -1,6 +1,6 @@
-"""Writes what a turn does, before it does it: placeholder and intention, attempts, bytes, the end.
+"""Write what a turn does, before it does it: placeholder and request, attempts, bytes, the end.
 
-Once a call has begun, nothing here keeps the answer from being shown: what the hub does not take goes to the spool.
+Once something was sent, nothing here keeps the answer from being shown: what the hub does not take goes to the spool.
 """
 
 from __future__ import annotations
@@ -8,167 +8,179 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse, Fold
-from llmctl.core.errors import LlmctlError, PendingError, StorageError
+from llmctl.core.chat import ChatResponse, ResponseBuilder
+from llmctl.core.errors import BudgetError, LlmctlError, PendingError, StorageError
+from llmctl.core.http import HttpRequest
 from llmctl.core.ids import new_id
-from llmctl.core.signals import uninterrupted
+from llmctl.core.signals import defer_signals
+from llmctl.engine import recovery
+from llmctl.engine.billing.budget import Reservation
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn import records
-from llmctl.engine.turn.begin import Staged
-from llmctl.engine.turn.options import Keep, Surroundings
-from llmctl.engine.turn.redaction import Redaction
-from llmctl.engine.turn.state import Call, Ending, Step
+from llmctl.engine.turn.options import PersistOptions
+from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds
 from llmctl.store import write_spool
 from llmctl.store.database import Database
-from llmctl.store.records import chunks
-from llmctl.store.writes import Delete, Insert, Update, Write, legible
+from llmctl.store.records import requests
+from llmctl.store.writes import Delete, Insert, Update, Write, replace_surrogates
 
-if TYPE_CHECKING:
-    from llmctl.engine.billing.budget import Reservation
-
-#: Bytes after which pieces are committed although nothing is waited for.
-_MOST_UNSETTLED = 65_536
+#: Bytes after which chunks are committed although nothing is waited for.
+_MAX_UNCOMMITTED_BYTES = 65_536
 
 
 class Recorder:
-    """The rows of one turn. Every public method commits before it returns."""
+    """The rows of one turn, or of a command's single requests. Every public method commits before it returns.
+
+    ``on_commit`` is called after each commit of what came in one read of the socket.
+    """
 
     def __init__(
         self,
         database: Database,
-        staged: Staged,
-        keep: Keep,
-        around: Surroundings,
+        ids: TurnIds,
+        persist: PersistOptions,
+        runtime: RuntimeEnv,
         redact: Redaction,
-        on_idle: Callable[[], None],
+        on_commit: Callable[[], None],
     ) -> None:
         self._database = database
-        self._staged = staged
-        self._keep = keep
-        self._around = around
+        self._ids = ids
+        self._persist = persist
+        self._runtime = runtime
         self._redact = redact
-        self._on_idle = on_idle
-        self._sent = False
+        self._on_commit = on_commit
+        self._is_sent = False
         #: Where rows went that the hub did not take; None where no place took them.
         self.spooled_to: str | None = None
-        #: Why the hub takes no more; from then on everything goes to the spool.
+        #: Why the hub takes no more rows; from then on everything goes to the spool.
         self.storage_error: StorageError | None = None
-        self.step: Step | None = None
+        #: The call that runs.
+        self.state: CallState | None = None
 
-    def begin(
-        self,
-        request_row: Mapping[str, Any],
-        message_row: Mapping[str, Any],
-        stream_row: Mapping[str, Any],
-        reservation: Reservation | None = None,
-    ) -> Step:
-        """Commit placeholder, request and stream in one transaction; return the running step.
+    def begin(self, state: CallState, writes: Sequence[Write]) -> None:
+        """Commit the rows of a call that begins, in one transaction.
 
-        Raises BudgetError where what it may cost does not fit under a cap: then nothing is written.
+        Raises BudgetError where its cost might exceed a limit: then nothing is written.
         """
-        seq, now = self._staged.next()
-        step = self.step = Step(new_id(), new_id(), new_id(), seq, reservation=reservation)
-        common = {"created_at": now, "updated_at": now}
-        message, request, stream = records.begun(step, self._staged)
-        writes = (
-            Insert("messages", {**message, **message_row, **common}),
-            Insert("requests", {**request, "tag": self._keep.tag, **request_row, **common}),
-            Insert("response_streams", {**stream, **stream_row, **common}),
-        )
-        if reservation is None:
+        self.state = state
+        if state.reservation is None:
             self._write(*writes, durable=True)
-        else:
-            self._write_under(reservation, writes)
-        return step
+            return
+        try:
+            self._write_reserved(state.reservation, writes)
+        except BudgetError:
+            if not recovery.recover_dead_reservations(self._database):
+                raise
+            self._write_reserved(state.reservation, writes)
+        self.state = state
 
-    def begin_call(self, row: Mapping[str, Any]) -> Call:
-        """Commit the row of an attempt, before its socket opens."""
-        assert self.step
-        now = clock.now()
-        call = Call(new_id())
-        begun = {"id": call.id, "request_id": self.step.request_id, "job_id": self._staged.job_id, "status": "pending"}
-        self._write(Insert("network_calls", {**begun, **row, "created_at": now, "updated_at": now}))
-        self._sent = True
-        return call
+    def begin_attempt(self, http: HttpRequest, number: int, body_columns: Callable[[], Mapping[str, Any]]) -> Attempt:
+        """Commit the row of an attempt, before its socket opens; only the first one stores its body."""
+        assert self.state
+        attempt = Attempt(new_id(), number)
+        row = records.attempt_row(attempt, http, self._redact)
+        row |= {"request_id": self.state.request_id, "job_id": self._ids.job_id}
+        if number == 1:  # later attempts send the same
+            row |= body_columns()
+        self._write(Insert("network_calls", row))
+        self._is_sent = True
+        return attempt
 
-    def end_call(self, call: Call, error: BaseException | None) -> None:
+    def end_attempt(self, attempt: Attempt, error: BaseException | None) -> None:
         """Finish the row of an attempt."""
-        with uninterrupted():
-            self._write(Update("network_calls", call.id, records.call_columns(call, error, self._redact)))
+        with defer_signals():
+            self._write(Update("network_calls", attempt.id, records.attempt_end_columns(attempt, error, self._redact)))
 
-    def record(self, received: Iterable[bytes], call: Call) -> Iterator[bytes]:
-        """Take each piece down and hand it on; what came in one read of the socket shares a commit.
+    def persist_stream(self, received: Iterable[bytes], attempt: Attempt) -> Iterator[bytes]:
+        """Record each chunk and yield it; what came in one read of the socket shares a commit.
 
-        :meth:`settle` runs before more is waited for. It commits, and lets what was made of it be seen after that.
+        :meth:`flush` runs before more is waited for: it commits, and then lets what was made of it be shown.
         """
-        step = self.step
-        assert step
-        for piece in received:
-            if call.time_to_first_byte_ms is None:
-                call.time_to_first_byte_ms = clock.elapsed_ms(call.started)
-            step.pieces.append(piece)
-            step.unsettled += len(piece)
-            yield piece
-            if step.unsettled > _MOST_UNSETTLED:
-                self.settle()
-        self.settle()
+        state = self.state
+        assert state
+        for chunk in received:
+            if attempt.time_to_first_byte_ms is None:
+                attempt.time_to_first_byte_ms = clock.elapsed_ms(attempt.started)
+            state.chunks.append(chunk)
+            state.uncommitted_bytes += len(chunk)
+            yield chunk
+            if state.uncommitted_bytes > _MAX_UNCOMMITTED_BYTES:
+                self.flush()
+        self.flush()
 
-    def settle(self) -> None:
-        """Commit the pieces that are not yet in the hub; then let the consumer show what it has."""
-        step = self.step
-        if step and step.unsettled:
-            data = b"".join(step.pieces[step.settled :])
-            step.settled, step.unsettled = len(step.pieces), 0
-            self._append(step, data)
-        self._on_idle()
+    def flush(self) -> None:
+        """Commit the chunks that are not yet in the hub; then let the consumer show what it has."""
+        state = self.state
+        if state and state.uncommitted_bytes:
+            data = b"".join(state.chunks[state.committed_chunks :])
+            state.committed_chunks, state.uncommitted_bytes = len(state.chunks), 0
+            self._append(state, data)
+        self._on_commit()
 
-    def start_over(self) -> bytes:
-        """Forget what a failed attempt brought, before the next one; return it."""
-        assert self.step
-        brought = b"".join(self.step.pieces)
-        if self.step.pieces:
-            self._write(Delete("stream_chunks", {"stream_id": self.step.stream_id}))
-        self.step = replace(self.step, fold=Fold(), pieces=[], timeline=[], size=0, settled=0, unsettled=0, waiting=b"")
-        return brought
+    def discard_attempt(self) -> None:
+        """Forget what a failed attempt received, before the next one."""
+        assert self.state
+        if self.state.chunks:
+            self._write(Delete("stream_chunks", {"stream_id": self.state.stream_id}))
+        self.state = replace(
+            self.state,
+            fold=ResponseBuilder(),
+            chunks=[],
+            timeline=[],
+            size_bytes=0,
+            committed_chunks=0,
+            uncommitted_bytes=0,
+            held_back=b"",
+        )
 
     def finish(
         self,
         status: str,
         totals: Mapping[str, Any],
         *,
-        billed: Mapping[str, Any],
+        cost_columns: Mapping[str, Any],
         error: LlmctlError | None = None,
         also: Iterable[Write] = (),
     ) -> tuple[ChatResponse, bool]:
-        """Fold the stream into message, request and stream; return the response and whether its message stays.
+        """Write the end of message, request and stream; return the response and whether its message stays.
 
-        ``status`` is that of the request; ``billed`` is what it cost, as its columns; ``also`` is written in the same
-        transaction. A message without parts goes, so does a failed one with ``rollback``.
+        ``status`` is that of the request; ``also`` is written in the same transaction. A message without parts is
+        deleted, and so is a failed one with ``rollback``.
         """
-        step = self.step
-        assert step
-        response = step.fold.response()
-        keeps = status == "completed" or (bool(response.message.parts) and not self._keep.rollback)
-        with uninterrupted():
-            ending = Ending(status, response, keeps, totals, error, billed)
-            self._write(*self._endings(step, ending), *also, durable=True)
-            self.step = None
+        state = self.state
+        assert state
+        response = state.fold.build()
+        keeps = status == "completed" or (bool(response.message.parts) and not self._persist.rollback)
+        with defer_signals():
+            end = CallEnd(status, response, keeps, totals, error, cost_columns)
+            self._write(*self._end_writes(state, end), *also, durable=True)
+            self.state = None
         return response, keeps
 
+    def finish_request(self, end: CallEnd) -> None:
+        """Write the end of a request that has neither message nor stream."""
+        state = self.state
+        assert state
+        columns = records.request_end_columns(state, end, self._redact) | {"updated_at": clock.now()}
+        self._write(Update("requests", state.request_id, columns), durable=True)
+        self.state = None
+
     def close(self, status: str, error: str | None, exit_code: int | None = None) -> None:
-        """Finish the job and let go of the thread."""
-        with uninterrupted():
+        """Finish the job and unlock the thread."""
+        with defer_signals():
             now = clock.now()
-            job_id, free = self._staged.job_id, {"locking_job_id": None, "updated_at": now}
-            finished = {"status": status, "error": error, "exit_code": exit_code, "finished_at": now, "updated_at": now}
+            job_id, unlocked = self._ids.job_id, {"locking_job_id": None, "updated_at": now}
+            end = {"status": status, "error": error, "exit_code": exit_code, "finished_at": now, "updated_at": now}
             self._write(
-                # By then somebody else may hold it.
-                Update("message_threads", self._staged.thread_id, free, where={"locking_job_id": job_id}),
-                Update("jobs", job_id, finished),
-                Update("chats", self._staged.chat_id, {"updated_at": now}),
-                *self._unkept_calls(exit_code),
+                # By then another job may hold it.
+                Update("message_threads", self._ids.thread_id, unlocked, where={"locking_job_id": job_id}),
+                Update("jobs", job_id, end),
+                Update("chats", self._ids.chat_id, {"updated_at": now}),
+                *self._tool_call_deletes(exit_code),
                 durable=True,
             )
 
@@ -176,87 +188,87 @@ class Recorder:
         """Commit further rows of the turn (tool calls and results)."""
         self._write(*writes, durable=durable)
 
-    def _append(self, step: Step, data: bytes) -> None:
-        data = step.waiting + data
-        size = len(data) - self._redact.unfinished(data)
-        data, step.waiting = data[:size], data[size:]
-        elapsed_ms = clock.elapsed_ms(step.started)
-        step.timeline.append([step.size, elapsed_ms])
-        step.size += len(data)
-        if not self._keep.log or self.storage_error:
-            return  # the finish writes all of it
-        kept = self._redact.raw(data)
-        seq = len(step.timeline)
+    def _append(self, state: CallState, data: bytes) -> None:
+        data = state.held_back + data
+        size = len(data) - self._redact.partial_secret_bytes(data)
+        data, state.held_back = data[:size], data[size:]
+        elapsed_ms = clock.elapsed_ms(state.started)
+        state.timeline.append([state.size_bytes, elapsed_ms])
+        state.size_bytes += len(data)
+        if not self._persist.log or self.storage_error:
+            return  # the end writes all of it
+        redacted = self._redact.raw(data)
+        seq = len(state.timeline)
         try:
-            chunks.append(self._database, step.stream_id, seq, elapsed_ms, kept)
+            requests.append_chunk(self._database, state.stream_id, seq, elapsed_ms, redacted)
         except StorageError as problem:
-            row = {"stream_id": step.stream_id, "seq": seq, "elapsed": elapsed_ms, "data": kept}
+            row = {"stream_id": state.stream_id, "seq": seq, "elapsed": elapsed_ms, "data": redacted}
             self._spool([Insert("stream_chunks", row)], problem)
 
-    def _endings(self, step: Step, ending: Ending) -> list[Write]:
+    def _end_writes(self, state: CallState, end: CallEnd) -> list[Write]:
         now = {"updated_at": clock.now()}
-        if step.unsettled:  # what came last is written with the end
-            step.timeline.append([step.size, clock.elapsed_ms(step.started)])
+        if state.uncommitted_bytes:  # the last bytes are written with the end
+            state.timeline.append([state.size_bytes, clock.elapsed_ms(state.started)])
         return [
-            self._message_write(step, ending, now),
-            Update("requests", step.request_id, records.request_columns(step, ending, self._redact) | now),
-            Update("response_streams", step.stream_id, records.stream_columns(step, ending, self._redact) | now),
-            Delete("stream_chunks", {"stream_id": step.stream_id}),
-            *records.unkept(step.request_id, self._keep.without),
+            self._message_write(state, end, now),
+            Update("requests", state.request_id, records.request_end_columns(state, end, self._redact) | now),
+            Update("response_streams", state.stream_id, records.stream_end_columns(state, end, self._redact) | now),
+            Delete("stream_chunks", {"stream_id": state.stream_id}),
+            *records.deletions_for(state.request_id, self._persist.without),
         ]
 
-    def _message_write(self, step: Step, ending: Ending, now: Mapping[str, str]) -> Write:
-        if not ending.keeps:
-            return Delete("messages", {"id": step.message_id})
-        columns = records.answer_columns(ending, self._staged.chat_id, self._redact)
-        # Pending no more where somebody took the thread away meanwhile: what they made of it stays.
-        return Update("messages", step.message_id, {**columns, **ending.totals, **now}, where={"status": "pending"})
+    def _message_write(self, state: CallState, end: CallEnd, now: Mapping[str, str]) -> Write:
+        if not end.keeps_message:
+            return Delete("messages", {"id": state.message_id})
+        columns = records.answer_columns(end, self._ids.chat_id, self._redact)
+        # No longer pending where another job took over the thread meanwhile: what it made of the message stays.
+        return Update("messages", state.message_id, {**columns, **end.totals, **now}, where={"status": "pending"})
 
-    def _unkept_calls(self, exit_code: int | None) -> list[Write]:
-        """Runs of tools that go with the turn; those that wait for the next one stay."""
-        if "tool-calls" not in self._keep.without or exit_code == PendingError.exit_code:
+    def _tool_call_deletes(self, exit_code: int | None) -> list[Write]:
+        """Return what deletes tool calls that are not kept; those that wait for the next turn stay."""
+        if "tool-calls" not in self._persist.without or exit_code == PendingError.exit_code:
             return []
-        return [Delete("tool_invocations", {"job_id": self._staged.job_id})]
+        return [Delete("tool_invocations", {"job_id": self._ids.job_id})]
 
     def _write(self, *writes: Write, durable: bool = False) -> None:
-        kept = writes if self._keep.log else tuple(records.ledger_only(writes))
+        stored = writes if self._persist.log else tuple(records.strip_text(writes))
         if self.storage_error:
-            self._spool(kept, self.storage_error)
+            self._spool(stored, self.storage_error)
             return
         try:
-            self._commit(kept, durable)
+            self._commit(stored, durable)
         except StorageError as problem:
-            if not self._sent:
+            if not self._is_sent:
                 raise
-            self._spool(kept, problem)
+            self._spool(stored, problem)
 
-    def _write_under(self, reservation: Reservation, writes: Sequence[Write]) -> None:
-        """Begin a request where it fits under the caps; a hub that cannot tell lets none begin."""
-        taken = False
+    def _write_reserved(self, reservation: Reservation, writes: Sequence[Write]) -> None:
+        """Begin a request where it fits under the cost limits; not where the hub cannot tell."""
+        is_reserved = False
         try:
             if self.storage_error:
                 raise self.storage_error
             with self._database.transaction(durable=True):
-                reservation.take(self._database)
-                taken = True
-                self._write(*map(legible, writes))
+                reservation.reserve(self._database)
+                is_reserved = True
+                self._write(*map(replace_surrogates, writes))
         except LlmctlError:
-            self.step = None
-            if taken:
-                reservation.give_back()
+            self.state = None
+            if is_reserved:
+                reservation.cancel()
             raise
 
     def _commit(self, writes: Sequence[Write], durable: bool) -> None:
         try:
             self._database.commit(*writes, durable=durable)
-        except UnicodeEncodeError:  # half a character in a server's JSON; what a user typed is the user's to mend
-            if not self._sent:
+        except UnicodeEncodeError:  # half a character in a server's JSON; the user's own is the user's to correct
+            if not self._is_sent:
                 raise
-            self._database.commit(*map(legible, writes), durable=durable)
+            self._database.commit(*map(replace_surrogates, writes), durable=durable)
 
     def _spool(self, writes: Iterable[Write], problem: StorageError) -> None:
         self.storage_error = self.storage_error or problem
         with suppress(OSError):
             self.spooled_to = write_spool.append(
-                self._database.path, writes, self._around.spool_folder, first=self.spooled_to
+                self._database.path, writes, self._runtime.spool_folder, first=self.spooled_to
             )

@@ -1,86 +1,391 @@
-"""Steps and attempts as columns of the tables that keep them, without secrets."""
+"""Every row of a turn: its chat, job, messages, requests, attempts and streams as columns, without secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, Protocol
 
 from llmctl.core import clock
+from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import LlmctlError
+from llmctl.core.events import Usage
+from llmctl.core.http import HttpRequest
+from llmctl.core.ids import new_id
+from llmctl.core.messages import File, Message, Text, Thinking, to_json
 from llmctl.core.redaction.secret_patterns import REDACTED
-from llmctl.core.stored_json import dumps
-from llmctl.engine.turn.message_parts import ends_turn, message_columns, usage_columns
-from llmctl.engine.turn.redaction import Redaction
-from llmctl.engine.turn.state import Call, Ending, Step
+from llmctl.core.stored_json import dumps, loads
+from llmctl.engine.chats.attachments import SOURCE_URL_KEY
+from llmctl.engine.connections.target import Target
+from llmctl.engine.jobs import lease
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.runtime import CallerInfo
+from llmctl.engine.turn import history
+from llmctl.engine.turn.options import PersistOptions, TurnPlan
+from llmctl.engine.turn.state import Attempt, CallEnd, CallState, StepRequest, TurnIds
+from llmctl.store.database import Database
+from llmctl.store.records import jobs
+from llmctl.store.records.types import ChatRow, SessionRow
 from llmctl.store.writes import Delete, Insert, Update, Write
-
-if TYPE_CHECKING:  # which recovers dead turns, whose rows are made here
-    from llmctl.engine.turn.begin import Staged
 
 Columns = dict[str, Any]
 
+_MESSAGE_TYPES = {"assistant": "chatModel", "tool": "toolCall"}
 _MESSAGE_STATUS = {"completed": "completed", "interrupted": "interrupted"}
 
 #: Columns of a message that may repeat a secret which the server sent back.
-_TEXTS = ("content", "content_raw", "thinking_text", "metadata")
+_TEXT_COLUMNS = ("content", "content_raw", "thinking_text", "metadata")
 
 #: Response headers in which providers name the call, most specific first.
-_REQUEST_IDS = (
+_REQUEST_ID_HEADERS = (
     *("x-request-id", "request-id", "x-generation-id", "x-ds-trace-id", "mistral-correlation-id"),
     *("apim-request-id", "x-amzn-requestid", "x-debug-trace-id", "cf-ray"),
 )
 
 #: Columns of the ledger that lead to text.
-_LINKS = ("chat_id", "thread_id", "message_id", "session_id", "parameters")
+_LINK_COLUMNS = ("chat_id", "thread_id", "message_id", "session_id", "parameters")
 
 
-def begun(step: Step, staged: Staged) -> tuple[Columns, Columns, Columns]:
-    """Return placeholder, request and stream as they begin."""
-    message = {
-        "id": step.message_id,
-        "thread_id": staged.thread_id,
-        "seq": step.seq,
-        "role": "assistant",
-        "status": "pending",
-        "job_id": staged.job_id,
+class RequestSource(Protocol):
+    """What a request is made for: the plan of a turn, or that of single requests."""
+
+    @property
+    def target(self) -> Target: ...
+    @property
+    def persist(self) -> PersistOptions: ...
+    @property
+    def caller(self) -> CallerInfo: ...
+
+
+def timestamps(now: str) -> dict[str, str]:
+    return {"created_at": now, "updated_at": now}
+
+
+# --- A turn begins: chat, session, job, messages.
+
+
+def chat_row(chat_id: str, plan: TurnPlan, redact: Redaction, now: str) -> Columns:
+    """Return a new chat; ``settings`` holds what later turns take over from this one."""
+    persist, target = plan.persist, plan.target
+    settings: dict[str, Any] = {"without": sorted(persist.without), "provider": target.provider.name}
+    if plan.agent is None:  # an agent's definition counts as it is at each turn
+        settings |= {
+            "options": _storable_options({**target.alias_options, **plan.call_options.options}, redact),
+            "thinking": plan.call_options.thinking,
+            "tools": plan.tools.stored_permissions(),
+        }
+    return {
+        "id": chat_id,
+        "name": persist.name,
+        "type": "agent" if plan.agent else "chatModel",
+        "source_id": plan.agent.id if plan.agent else target.connection_id,
+        "model": target.model,
+        "provider": target.provider.nodellm_id,
+        "instructions": plan.input.instructions,
+        "metadata": dumps(dict(persist.metadata)) if persist.metadata and not plan.agent else None,
+        "refs": dumps(dict(persist.references)),
+        "settings": dumps({name: value for name, value in settings.items() if value}),
         "origin": "llmctl",
+        **persist.fields,
+        **_last_turn_columns(plan.caller, now),
+        **timestamps(now),
     }
-    request = {
-        "id": step.request_id,
-        "chat_id": staged.chat_id,
-        "thread_id": staged.thread_id,
-        "message_id": step.message_id,
-        "job_id": staged.job_id,
-        "status": "pending",
+
+
+def chat_changes(chat: ChatRow, plan: TurnPlan, now: str) -> Columns:
+    """Return what a turn changes of its chat."""
+    persist = plan.persist
+    changes: dict[str, Any] = {**persist.fields, **_last_turn_columns(plan.caller, now), "updated_at": now}
+    if plan.input.instructions is not None:
+        changes["instructions"] = plan.input.instructions
+    if plan.agent:  # another agent may have taken over the session
+        changes["source_id"] = plan.agent.id
+    if persist.metadata and not plan.agent:
+        changes["metadata"] = dumps({**loads(chat.metadata, {}), **persist.metadata})
+    if persist.references:
+        changes["refs"] = dumps({**loads(chat.refs, {}), **persist.references})
+    return changes
+
+
+def session_writes(plan: TurnPlan, chat_id: str, session: SessionRow | None, now: str) -> list[Write]:
+    """Return what a turn stores of its agent's session: its metadata, and the definition it runs with."""
+    agent = plan.agent
+    if agent is None:
+        return []
+    definition = dumps(dict(agent.definition))
+    if session is None:
+        metadata = dumps(dict(agent.metadata)) if agent.metadata else None
+        row = {"id": agent.session_id, "agent_class": agent.name, "chat_id": chat_id, "metadata": metadata}
+        return [Insert("agent_sessions", {**row, "definition": definition, **timestamps(now)})]
+    changes = {"agent_class": agent.name, "definition": definition, "updated_at": now}
+    if plan.persist.metadata:  # merged into what it is by now
+        changes["metadata"] = dumps({**loads(session.metadata, {}), **plan.persist.metadata})
+    return [Update("agent_sessions", session.id, changes)]
+
+
+def job_row(database: Database, ids: TurnIds, plan: TurnPlan, now: str) -> Columns:
+    """Return the running job of a turn, held by this process."""
+    payload: dict[str, Any] = {"chat_id": ids.chat_id, "thread_id": ids.thread_id}
+    if plan.persist.rollback:
+        payload["rollback"] = True
+    if plan.persist.without:
+        payload["without"] = sorted(plan.persist.without)
+    return _running_job_row(ids.job_id, plan.persist.name or "chat", "turn", now) | {
+        "payload": dumps(payload),
+        "parent_id": plan.parent_job_id or jobs.existing_id(database, plan.runtime.env.get(lease.JOB_VARIABLE)),
+    }
+
+
+def command_job_row(job_id: str, name: str, now: str) -> Columns:
+    """Return the running job of a command that sends single requests, held by this process."""
+    return _running_job_row(job_id, name, "command", now)
+
+
+def _running_job_row(job_id: str, name: str, type: str, now: str) -> Columns:
+    return {
+        "id": job_id,
+        "name": name,
+        "type": type,
+        "status": "running",
+        **lease.process_identity()._asdict(),
+        "lease_expires_at": lease.lease_expiry(),
+        "started_at": now,
+        **timestamps(now),
+    }
+
+
+def message_writes(
+    ids: TurnIds, message: Message, database: Database | None = None, source_id: str | None = None
+) -> list[Write]:
+    """Return the rows of a message that is complete already."""
+    seq, now = ids.advance()
+    files = [part for part in message.parts if isinstance(part, File)]
+    message_id = new_id()
+    row = {
+        "id": message_id,
+        "thread_id": ids.thread_id,
+        "seq": seq,
+        "chat_id": None if message.role == "tool" or message.tool_calls else ids.chat_id,
+        "role": message.role,
+        "type": _MESSAGE_TYPES.get(message.role, message.role),
+        "source_id": source_id,
+        "status": "completed",
+        "content": message.stored_text,
+        "content_raw": _raw_parts(message),
+        "metadata": dumps(dict(message.metadata)) if message.metadata else None,
+        "job_id": ids.job_id,
         "origin": "llmctl",
+        **timestamps(now),
+    }
+    return [Insert("messages", row), *_file_writes(database, message_id, files, now)]
+
+
+def correction_writes(correction: Message, answer_id: str | None, ids: TurnIds) -> list[Write]:
+    """Return the rows of an answer that is sent back: neither it nor its correction is part of the chat."""
+    detached = (
+        [] if answer_id is None else [Update("messages", answer_id, {"chat_id": None, "updated_at": clock.now()})]
+    )
+    return detached + [
+        replace(write, row={**write.row, "chat_id": None})
+        if isinstance(write, Insert) and write.table == "messages"
+        else write
+        for write in message_writes(ids, correction)
+    ]
+
+
+def _storable_options(options: Mapping[str, Any], redact: Redaction) -> dict[str, Any]:
+    """Leave out options that are null, and those with a secret: they serve this turn and are not stored."""
+    texts = {name: dumps({name: value}) for name, value in options.items() if value is not None}
+    return {name: options[name] for name, text in texts.items() if redact.request_text(text) == text}
+
+
+def _last_turn_columns(caller: CallerInfo, now: str) -> Columns:
+    return {
+        "last_turn_at": now,
+        "last_turn_folder": caller.folder,
+        "last_turn_terminal": int(caller.terminal),
+    }
+
+
+def _file_writes(database: Database | None, message_id: str, files: list[File], now: str) -> list[Write]:
+    """Return the rows of a message's files; content that the hub has already is linked, not stored again."""
+    writes: list[Write] = []
+    seen: dict[str, str] = {}
+    for position, file in enumerate(files):
+        content_hash = sha256(file.data if file.data is not None else (file.url or "").encode()).hexdigest()
+        existing_id = seen.get(content_hash) or (
+            database.value("SELECT id FROM {attachments} WHERE content_hash = ?", (content_hash,)) if database else None
+        )
+        attachment_id = existing_id or new_id()
+        seen[content_hash] = attachment_id
+        if existing_id is None:
+            writes.append(Insert("attachments", _attachment_row(attachment_id, file, content_hash, now)))
+        link = {"id": new_id(), "message_id": message_id, "attachment_id": attachment_id, "position": position}
+        own = {"name": file.name, "media_type": file.media_type}
+        writes.append(Insert("message_attachments", link | own | timestamps(now)))
+    return writes
+
+
+def _attachment_row(attachment_id: str, file: File, content_hash: str, now: str) -> Columns:
+    return {
+        "id": attachment_id,
+        "name": file.name,
+        "media_type": file.media_type,
+        "content_hash": content_hash,
+        "content": file.data,
+        "url": file.url or file.metadata.get(SOURCE_URL_KEY),
+        "size": len(file.data or b""),
+        **timestamps(now),
+    }
+
+
+# --- A call to a model begins: placeholder, request, stream, attempts.
+
+
+def call_writes(plan: TurnPlan, ids: TurnIds, state: CallState, step: StepRequest, redact: Redaction) -> list[Write]:
+    """Return placeholder, request and stream of a call that begins."""
+    target, request = plan.target, step.request
+    message = {
+        "id": state.message_id,
+        "thread_id": ids.thread_id,
+        "seq": state.seq,
+        "role": "assistant",
+        "type": "agent" if plan.agent else "chatModel",
+        "source_id": plan.agent.id if plan.agent else target.connection_id,
+        "model_id": request.model,
+        "provider": target.provider.name,
+        "status": "pending",
+        "job_id": ids.job_id,
+        "origin": "llmctl",
+        **timestamps(ids.last_time),
     }
     stream = {
-        "id": step.stream_id,
-        "message_id": step.message_id,
-        "request_id": step.request_id,
+        "id": state.stream_id,
+        "message_id": state.message_id,
+        "request_id": state.request_id,
+        "source_id": target.connection_id,
+        "format": dumps({"wire": target.wire, "provider": target.provider.name, "stream": request.stream}),
         "status": "pending",
+        **timestamps(ids.last_time),
     }
-    return message, request, stream
+    return [
+        Insert("messages", message),
+        Insert("requests", _chat_request_row(plan, ids, state, step, redact)),
+        Insert("response_streams", stream),
+    ]
 
 
-def answer_columns(ending: Ending, chat_id: str | None, redact: Redaction) -> Columns:
-    """Return the answer of a step as columns of its message."""
-    columns = message_columns(ending.response) | {
-        "status": _MESSAGE_STATUS.get(ending.status, "incomplete"),
-        "chat_id": chat_id if ends_turn(ending.response.message, ending.status) else None,
-        "error": _error_text(ending.error, redact),
-    }
-    return columns | {name: redact.text(columns[name]) for name in _TEXTS if columns[name]}
-
-
-def request_columns(step: Step, ending: Ending, redact: Redaction) -> Columns:
-    """Return the end of a step as columns of its request."""
-    response, error = ending.response, ending.error
+def request_row(
+    source: RequestSource, ids: TurnIds, state: CallState, parameters: Mapping[str, Any], redact: Redaction
+) -> Columns:
+    """Return a request of the ledger that begins."""
+    target, caller = source.target, source.caller
     return {
-        "status": ending.status,
-        "status_code": step.status_code,
-        "duration": clock.elapsed_ms(step.started),
-        "time_to_first_token": step.time_to_first_token_ms,
+        "id": state.request_id,
+        "job_id": ids.job_id,
+        "status": "pending",
+        "origin": "llmctl",
+        "provider": target.provider.name,
+        "model": target.model,
+        "connection": target.connection,
+        "tag": source.persist.tag,
+        "parameters": redact.request_text(dumps(parameters)),
+        "script": caller.script,
+        "folder": caller.folder if caller.ledger_folder else None,
+        "git_commit": caller.git_commit,
+        "host": caller.host,
+        **(state.reservation.to_columns() if state.reservation else {}),
+        **timestamps(ids.last_time),
+    }
+
+
+def _chat_request_row(plan: TurnPlan, ids: TurnIds, state: CallState, step: StepRequest, redact: Redaction) -> Columns:
+    request = step.request
+    return request_row(plan, ids, state, _chat_parameters(step, state), redact) | {
+        "chat_id": ids.chat_id,
+        "thread_id": ids.thread_id,
+        "message_id": state.message_id,
+        "model": request.model,
+        **_agent_columns(plan),
+        "step": step.number,
+        "correction_rounds": None if request.schema is None else history.count_corrections(request.messages),
+    }
+
+
+def _chat_parameters(step: StepRequest, state: CallState) -> dict[str, Any]:
+    request = step.request
+    return {
+        "options": dict(request.options),
+        "thinking": request.thinking,
+        **({"shows_thinking": True} if request.shows_thinking else {}),
+        "stream": request.stream,
+        **({} if request.schema is None else {"schema": dict(request.schema)}),
+        **({"tools": [tool.name for tool in request.tools]} if request.tools else {}),
+        "seqs": history.to_ranges(entry.seq for entry in step.entries),
+        **({"bound": state.reservation.estimate.token_counts()} if state.reservation else {}),
+    }
+
+
+def _agent_columns(plan: TurnPlan) -> Columns:
+    agent = plan.agent
+    if agent is None:
+        return {}
+    session_id = agent.session_id if plan.persist.log or agent.is_resumed else None
+    return {"agent": agent.name, "agent_version": agent.version, "session_id": session_id}
+
+
+def attempt_row(attempt: Attempt, http: HttpRequest, redact: Redaction) -> Columns:
+    """Return an HTTP attempt that begins, without its body and what it belongs to."""
+    return {
+        "id": attempt.id,
+        "status": "pending",
+        "attempt": attempt.number,
+        "endpoint": redact.url(http.url),
+        "method": http.method,
+        "body_hash": sha256(http.body).hexdigest(),
+        "request_headers": dumps(redact.headers(http.headers)),
+        **timestamps(clock.now()),
+    }
+
+
+def count_sent_messages(messages: Sequence[Message]) -> int:
+    """Return how many messages the previous call carried: all before the last answer, and that answer."""
+    answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    return answers[-1] + 1 if answers else 0
+
+
+def has_file_content(message: Message) -> bool:
+    return any(isinstance(part, File) and part.data for part in message.parts)
+
+
+def without_file_content(message: Message) -> Message:
+    """Leave out the content of files: it is stored in ``attachments``."""
+    parts = tuple(replace(part, data=b"") if isinstance(part, File) and part.data else part for part in message.parts)
+    return replace(message, parts=parts)
+
+
+# --- A call ends: answer, usage, stream, attempt.
+
+
+def answer_columns(end: CallEnd, chat_id: str | None, redact: Redaction) -> Columns:
+    """Return the answer of a call as columns of its message."""
+    columns = message_columns(end.response) | {
+        "status": _MESSAGE_STATUS.get(end.status, "incomplete"),
+        "chat_id": chat_id if _ends_turn(end.response.message, end.status) else None,
+        "error": _error_text(end.error, redact),
+    }
+    return columns | {name: redact.text(columns[name]) for name in _TEXT_COLUMNS if columns[name]}
+
+
+def request_end_columns(state: CallState, end: CallEnd, redact: Redaction) -> Columns:
+    """Return the end of a call as columns of its request."""
+    response, error = end.response, end.error
+    return {
+        "status": end.status,
+        "status_code": state.status_code,
+        "duration": clock.elapsed_ms(state.started),
+        "time_to_first_token": state.time_to_first_token_ms,
         "response_model": response.model,
         "response_id": response.response_id,
         "finish_reason": response.finish_reason,
@@ -88,74 +393,120 @@ def request_columns(step: Step, ending: Ending, redact: Redaction) -> Columns:
         "error_reason": error.reason if error else None,
         "error": _error_text(error, redact),
         **usage_columns(response.usage),
-        **ending.billed,
+        **end.cost_columns,
     }
 
 
-def stream_columns(step: Step, ending: Ending, redact: Redaction) -> Columns:
-    """Return what a step brought as columns of its stream."""
+def stream_end_columns(state: CallState, end: CallEnd, redact: Redaction) -> Columns:
+    """Return what a call received as columns of its stream."""
     return {
-        "status": ending.status,
-        "raw_output": _raw_output(step, redact),
-        "timeline": dumps(step.timeline),
-        "result_messages": result_messages(ending, step.message_id, redact),
+        "status": end.status,
+        "raw_output": _raw_output(state, redact),
+        "timeline": dumps(state.timeline),
+        "result_messages": result_messages(end, state.message_id, redact),
         "last_flushed_at": clock.now(),
     }
 
 
-def result_messages(ending: Ending, message_id: str | None, redact: Redaction) -> str:
-    """Return the messages that a stream held, as JSON; with their ids where they are kept."""
-    text = ending.response.message.text
-    if not ending.response.message.parts:
+def result_messages(end: CallEnd, message_id: str | None, redact: Redaction) -> str:
+    """Return the messages of a stream as JSON; with their ids where they are stored."""
+    text = end.response.message.text
+    if not end.response.message.parts:
         return "[]"
-    known = {"id": message_id} if ending.keeps and message_id else {}
-    return dumps([{**known, "type": "chatModel", "content": redact.text(text)}])
+    id = {"id": message_id} if end.keeps_message and message_id else {}
+    return dumps([{**id, "type": "chatModel", "content": redact.text(text)}])
 
 
-def call_columns(call: Call, error: BaseException | None, redact: Redaction) -> Columns:
+def attempt_end_columns(attempt: Attempt, error: BaseException | None, redact: Redaction) -> Columns:
     """Return the end of an attempt as columns of its row."""
     message = error.message if isinstance(error, LlmctlError) else "interrupted" if error else None
     return {
         "status": "error" if error else "success",
-        "status_code": call.status_code,
-        "response_headers": dumps(redact.headers(call.headers)) if call.headers else None,
-        "response": redact.text(call.body.decode("utf-8", "replace")) if call.body is not None else None,
-        "duration": clock.elapsed_ms(call.started),
-        "time_to_first_byte": call.time_to_first_byte_ms,
-        "provider_request_id": _request_id(call.headers, redact),
+        "status_code": attempt.status_code,
+        "response_headers": dumps(redact.headers(attempt.headers)) if attempt.headers else None,
+        "response": redact.text(attempt.body.decode("utf-8", "replace")) if attempt.body is not None else None,
+        "duration": clock.elapsed_ms(attempt.started),
+        "time_to_first_byte": attempt.time_to_first_byte_ms,
+        "provider_request_id": _request_id(attempt.headers, redact),
         "error": redact.text(message) if message else None,
         "updated_at": clock.now(),
     }
 
 
-def unkept(request_id: str, without: Collection[str]) -> list[Write]:
-    """Return what removes the rows that go with a request's end; usage has been counted by then.
+def message_columns(response: ChatResponse) -> Columns:
+    """Return the content of a response as columns of its message."""
+    message = response.message
+    signatures = [part.signature for part in message.parts if isinstance(part, Thinking) and part.signature]
+    usage = response.usage
+    return {
+        "content": message.text,
+        "content_raw": _raw_parts(message),
+        "thinking_text": message.thinking or None,
+        "thinking_signature": signatures[-1] if signatures else None,
+        "thinking_tokens": usage.thinking_tokens if usage and usage.thinking_tokens else None,
+        "finish_reason": response.finish_reason,
+        "metadata": dumps(dict(message.metadata)) if message.metadata else None,
+    }
 
-    Attempts and streams go with a request that is not kept: nothing would lead to their text any more.
+
+def usage_columns(usage: Usage | None) -> Columns:
+    """Return the usage of a request as its columns; none where the provider reported nothing."""
+    if usage is None:
+        return {}
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "thinking_tokens": usage.thinking_tokens,
+        "usage_details": dumps(dict(usage.details)) if usage.details else None,
+        "cost": usage.cost,
+    }
+
+
+def deletions_for(request_id: str, without: Collection[str]) -> list[Write]:
+    """Return what deletes the rows that are not kept after a request's end; usage has been counted by then.
+
+    Attempts and streams go with their request: nothing would lead to their text any more.
     """
-    gone = {"streams", "network", "requests"} if "requests" in without else without
-    kinds = {
+    deleted = {"streams", "network", "requests"} if "requests" in without else without
+    deletes = {
         "streams": Delete("response_streams", {"request_id": request_id}),
         "network": Delete("network_calls", {"request_id": request_id}),
         "requests": Delete("requests", {"id": request_id}),
     }
-    return [write for kind, write in kinds.items() if kind in gone]
+    return [write for kind, write in deletes.items() if kind in deleted]
 
 
-def ledger_only(writes: Iterable[Write]) -> Iterator[Write]:
-    """Keep what says how much was used, and nothing of what was said."""
+def strip_text(writes: Iterable[Write]) -> Iterator[Write]:
+    """Keep what says how much was used, and none of the text."""
     for write in writes:
         match write:
             case Insert("requests", row):
-                yield Insert("requests", {name: value for name, value in row.items() if name not in _LINKS})
+                yield Insert("requests", {name: value for name, value in row.items() if name not in _LINK_COLUMNS})
             case Update("requests" | "jobs" as table, id, changes):
                 yield Update(table, id, {name: value for name, value in changes.items() if name != "error"})
 
 
-def _raw_output(step: Step, redact: Redaction) -> str:
-    """Return the answer as it came. One that held a secret in pieces is not kept: put together it would be whole."""
-    raw = b"".join(step.pieces).decode("utf-8", "replace")
-    return redact.text(raw) if redact.count(raw) >= step.secrets else REDACTED
+def _ends_turn(message: Message, status: str) -> bool:
+    """Return whether an answer ends its turn, and so is part of the chat: a step that calls tools does not.
+
+    Of a broken answer with nothing but calls, people (or other programs on the hub) could be shown nothing.
+    """
+    return not message.tool_calls or (status != "completed" and bool(message.text))
+
+
+def _raw_parts(message: Message) -> str | None:
+    """Return the parts as JSON, or None where the text alone is all there is."""
+    parts = [part for part in message.parts if not isinstance(part, File)]
+    is_plain = len(parts) <= 1 and all(isinstance(part, Text) and not part.metadata for part in parts)
+    return None if is_plain else dumps(to_json(parts))
+
+
+def _raw_output(state: CallState, redact: Redaction) -> str:
+    """Return the answer as it came; not if it held a secret in pieces: joined, the secret would be whole."""
+    raw = b"".join(state.chunks).decode("utf-8", "replace")
+    return redact.text(raw) if redact.count(raw) >= state.redactions else REDACTED
 
 
 def _error_text(error: LlmctlError | None, redact: Redaction) -> str | None:
@@ -163,5 +514,5 @@ def _error_text(error: LlmctlError | None, redact: Redaction) -> str | None:
 
 
 def _request_id(headers: Mapping[str, str], redact: Redaction) -> str | None:
-    found = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+    found = next((headers[name] for name in _REQUEST_ID_HEADERS if name in headers), None)
     return redact.text(found) if found else None

@@ -1,21 +1,47 @@
-"""What is known of a call to a model, and of its HTTP attempts, while they run and when they end."""
+"""The values of a running turn: where its rows go, and how a call to a model and its HTTP attempts stand."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from llmctl.core.chat import ChatResponse, Fold
+from llmctl.core import clock
+from llmctl.core.chat import ChatRequest, ChatResponse, ResponseBuilder
 from llmctl.core.errors import LlmctlError
-
-if TYPE_CHECKING:
-    from llmctl.engine.billing.budget import Reservation
+from llmctl.engine.billing.budget import Reservation
+from llmctl.engine.turn.history import HistoryEntry
 
 
 @dataclass(slots=True)
-class Step:
+class TurnIds:
+    """The rows a turn stands on. ``seq`` and ``last_time`` are those of its last message so far."""
+
+    chat_id: str
+    thread_id: str
+    job_id: str
+    seq: int
+    last_time: str
+
+    def advance(self) -> tuple[int, str]:
+        """Return place and time of the next message: times strictly increase within a chat."""
+        self.seq += 1
+        self.last_time = max(clock.now(), clock.add_seconds(self.last_time, 0.001)) if self.last_time else clock.now()
+        return self.seq, self.last_time
+
+
+class StepRequest(NamedTuple):
+    """What one step of a turn sends."""
+
+    number: int
+    request: ChatRequest
+    #: The rows that the messages come from; empty where a hook changed the messages.
+    entries: Sequence[HistoryEntry]
+
+
+@dataclass(slots=True)
+class CallState:
     """One call to a model while it runs."""
 
     message_id: str
@@ -23,58 +49,59 @@ class Step:
     stream_id: str
     seq: int
     started: float = field(default_factory=time.monotonic)
-    fold: Fold = field(default_factory=Fold)
-    pieces: list[bytes] = field(default_factory=list)
+    fold: ResponseBuilder = field(default_factory=ResponseBuilder)
+    chunks: list[bytes] = field(default_factory=list)
+    #: ``[offset in bytes, milliseconds since the start]`` of each commit.
     timeline: list[list[int]] = field(default_factory=list)
-    size: int = 0
-    #: How many pieces are in the hub, and how many bytes are not.
-    settled: int = 0
-    unsettled: int = 0
+    size_bytes: int = 0
+    #: How many chunks are in the hub, and how many bytes are not.
+    committed_chunks: int = 0
+    uncommitted_bytes: int = 0
     #: Bytes that may be the beginning of a secret, and how many secrets the answer held.
-    waiting: bytes = b""
-    secrets: int = 0
+    held_back: bytes = b""
+    redactions: int = 0
     time_to_first_token_ms: int | None = None
     status_code: int | None = None
     #: Events read so far, and whether one of them was shown.
-    events: int = 0
+    event_count: int = 0
     delivered: bool = False
-    #: What is set aside for it, where a cap is set.
+    #: The cost reserved for it, where a limit is set.
     reservation: Reservation | None = None
 
     def may_be_billed(self, error: LlmctlError | None) -> bool:
-        """Say whether a call that brought no usage may cost something: it was sent, and was not refused."""
+        """Return whether a call without usage may cost something: it was sent, and was not refused."""
         if self.status_code is not None:
             return 200 <= self.status_code < 300
         return error is None or error.reason == "timeout"
 
-    def struck(self, secrets: int) -> None:
-        """Note that so many secrets were struck out of the answer."""
-        self.secrets += secrets
+    def count_redactions(self, count: int) -> None:
+        self.redactions += count
 
 
 @dataclass(slots=True)
-class Call:
+class Attempt:
     """One HTTP attempt while it runs."""
 
     id: str
+    number: int = 1
     started: float = field(default_factory=time.monotonic)
     status_code: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     time_to_first_byte_ms: int | None = None
+    #: What is stored of the answer: the body of a refusal.
     body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How a step ended."""
+class CallEnd:
+    """How a call to a model ended."""
 
     #: Status of the request.
     status: str
     response: ChatResponse
-    #: Whether the message stays.
-    keeps: bool
-    #: Sums of the turn, for the message.
+    keeps_message: bool
+    #: Totals of the turn, for the message.
     totals: Mapping[str, Any]
     error: LlmctlError | None
     #: What it cost, as columns of the request.
-    billed: Mapping[str, Any] = field(default_factory=dict)
+    cost_columns: Mapping[str, Any] = field(default_factory=dict)

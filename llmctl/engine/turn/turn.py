@@ -1,13 +1,15 @@
 """One turn: from a prompt that is safe in the hub to an answer that is finished with a status.
 
-``with Turn(...) as turn: for event in turn.events(): ...`` – a ``with`` block, because what goes wrong in the
-consumer (Ctrl-C while printing, a closed pipe) is not thrown into a generator, but reaches ``__exit__``.
+``with Turn(...) as turn: for event in turn.events(): ...`` – a ``with`` block, because an exception in the consumer
+(Ctrl-C while printing, a closed pipe) is not thrown into a generator, but reaches ``__exit__``.
+
+Reading order: ``turn``, ``begin``, ``history``, ``model_call``, ``decode``, ``recorder``, ``records``, ``result``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -15,109 +17,123 @@ from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
-from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError
+from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError, UnavailableError
 from llmctl.core.events import TextDelta
 from llmctl.core.ids import new_id
 from llmctl.core.messages import Message
-from llmctl.engine.billing.tracker import Meter
-from llmctl.engine.chats import attachments
-from llmctl.engine.connections.target import Access, access
+from llmctl.engine.billing.budget import CostTracker
+from llmctl.engine.chats import attachments, lookup
+from llmctl.engine.connections.target import ResolvedEndpoint, Target, resolve_endpoint
+from llmctl.engine.events import Notice, StepStarted, TurnEvent
 from llmctl.engine.jobs.heartbeat import Heartbeat
-from llmctl.engine.tools import records, toolset
-from llmctl.engine.turn import history, validate_output
-from llmctl.engine.turn.begin import abandon, message_writes, stage
-from llmctl.engine.turn.model_call import Caller
-from llmctl.engine.turn.plan import Plan, request_of, require_talk
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.tools import toolset
+from llmctl.engine.tools.records import event_from_row, invocation_rows
+from llmctl.engine.turn import history
+from llmctl.engine.turn.begin import begin_turn, release_failed_begin
+from llmctl.engine.turn.model_call import ModelCall, RequestSender
+from llmctl.engine.turn.options import TurnPlan, UserInput, build_chat_request, require_chat_model
 from llmctl.engine.turn.recorder import Recorder
-from llmctl.engine.turn.redaction import Redaction
-from llmctl.engine.turn.result import Note, Outcome, Started, TurnEvent
-from llmctl.store.database import Database, Row
+from llmctl.engine.turn.records import correction_writes, message_writes
+from llmctl.engine.turn.result import OutputValidator, TurnResult
+from llmctl.engine.turn.state import StepRequest
+from llmctl.store.database import Database
 from llmctl.store.records import invocations, threads
+from llmctl.store.records.types import InvocationRow
 from llmctl.store.writes import Insert
 
 if TYPE_CHECKING:
-    from llmctl.engine.tools.loop import Toolbox
+    from llmctl.engine.tools.loop import ToolLoop
 
 
 class Turn:
-    """Everything from taking the thread's lock to letting go of it."""
+    """Everything from locking the thread to unlocking it.
 
-    def __init__(self, database: Database, plan: Plan) -> None:
+    ``on_commit`` is called before each wait for more of an answer: what was yielded is in the hub by then, and should
+    be shown. It may raise to end the turn.
+    """
+
+    def __init__(self, database: Database, plan: TurnPlan, *, on_commit: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._plan = plan
+        self._on_commit = on_commit
         self._started = time.monotonic()
         self._closed = False
-        #: The calls of the last step, as rows.
-        self._calls: list[Row] = []
+        #: The tool calls of the last step, as rows.
+        self._calls: list[InvocationRow] = []
         #: Messages of this turn that are in no hub (nothing is logged).
-        self._unlogged: list[Message] = []
+        self._unlogged_messages: list[Message] = []
         target = plan.target
-        self.outcome = Outcome(provider=target.provider.name, model=target.model, connection=target.connection)
-        self._correction = validate_output.Correction(plan.manner, self.outcome)
+        self.result = TurnResult(provider=target.provider.name, model=target.model, connection=target.connection)
+        self._output_validator = OutputValidator(plan.call_options, self.result)
 
     def __enter__(self) -> Turn:
-        require_talk(self._plan.target)
-        plan = self._plan = replace(
-            self._plan, ask=attachments.ready(self._plan.ask, self._plan.target, self._plan.around)
+        plan = self._plan
+        require_chat_model(plan.target)
+        if plan.input.files:
+            files = attachments.prepare_files(plan.input.files, plan.target, plan.runtime)
+            plan = self._plan = replace(plan, input=plan.input._replace(files=files))
+        # The key first: without it nothing is worth storing.
+        resolved = resolve_endpoint(
+            plan.target, plan.runtime.env, home=plan.runtime.home, on_terminal=plan.runtime.on_terminal
         )
-        # The key first: without it nothing is worth writing down.
-        allowed = access(plan.target, plan.around.env, home=plan.around.home, on_terminal=plan.around.on_terminal)
         job_id = new_id()
         try:
-            self._begin(allowed, job_id)
-        except BaseException as error:  # from here to the end of this method nobody else would let go of the thread
-            abandon(self._database, job_id, error)
-            if isinstance(error, LlmctlError) and plan.chat and plan.keep.log:
-                error.chat_id = plan.chat["id"]
+            self._begin(resolved, job_id)
+        except BaseException as error:  # from here to the end of this method nobody else would unlock the thread
+            release_failed_begin(self._database, job_id, error)
+            if isinstance(error, LlmctlError) and plan.chat and plan.persist.log:
+                error.chat_id = plan.chat.id
             raise
         return self
 
-    def _begin(self, allowed: Access, job_id: str) -> None:
-        plan, redact = self._plan, Redaction(allowed.secrets)
-        self._secrets = allowed.secrets
-        self._staged = stage(self._database, plan, redact, job_id)
-        if plan.keep.log and plan.ask.goes_on:
-            plan = self._plan = replace(plan, tools=toolset.resumed(self._database, self._staged.thread_id, plan.tools))
-        self._recorder = Recorder(self._database, self._staged, plan.keep, plan.around, redact, plan.on_idle)
-        self._meter = Meter(self._database, plan.target, plan.manner.caps)
-        self._caller = Caller(self._recorder, plan, allowed.endpoint, redact, self._meter)
-        self._heartbeat = Heartbeat(self._database.path, self._staged.job_id)
-        if plan.keep.log:
-            self.outcome.chat_id = self._staged.chat_id
-            self.outcome.thread_id = self._staged.thread_id
-            self.outcome.session_id = plan.party.session_id if plan.party else None
+    def _begin(self, resolved: ResolvedEndpoint, job_id: str) -> None:
+        plan, redact = self._plan, Redaction(resolved.secrets)
+        self._secrets = resolved.secrets
+        self._ids = begin_turn(self._database, plan, redact, job_id)
+        if plan.persist.log and plan.input.is_resume:
+            tools = toolset.with_called_tools(self._database, self._ids.thread_id, plan.tools)
+            plan = self._plan = replace(plan, tools=tools)
+        self._recorder = Recorder(self._database, self._ids, plan.persist, plan.runtime, redact, self._on_commit)
+        self._cost_tracker = CostTracker(self._database, plan.target, plan.call_options.cost_limits)
+        self._sender = RequestSender(self._recorder, plan, resolved.endpoint, redact)
+        self._heartbeat = Heartbeat(self._database.path, self._ids.job_id)
+        if plan.persist.log:
+            self.result.chat_id = self._ids.chat_id
+            self.result.thread_id = self._ids.thread_id
+            self.result.session_id = plan.agent.session_id if plan.agent else None
         else:
-            self._unlogged += plan.ask.spoken()
-        self._earlier = threads.unanswered_tokens(self._database, self._staged.thread_id)
+            self._unlogged_messages += plan.input.to_messages()
+        self._earlier_tokens = threads.tokens_since_last_prompt(self._database, self._ids.thread_id)
 
     def events(self) -> Iterator[TurnEvent]:
-        """Yield what happens, as it happens; every piece of text is in the hub before it is yielded."""
-        steps = self._plan.manner.max_steps
-        if (yield from self._answer_parked_calls()):
+        """Yield what happens, as it happens; all text is in the hub before it is yielded."""
+        steps = self._plan.call_options.max_steps
+        if (yield from self._answer_earlier_calls()):
             return
         for number in range(1, steps + 1):
-            response = yield from self._step(number)
-            yield from map(records.run_of, self._calls)
+            response = yield from self._run_step(number)
+            yield from map(event_from_row, self._calls)
             if not response.message.tool_calls:
-                told = self._correction.needed(response, is_last=number == steps)
-                if told is None:
+                correction = self._output_validator.validate(response, is_last=number == steps)
+                if correction is None:
                     self._close("completed", None)
                     return
-                self._send_back(response, told)
-                yield Note(self._correction.note())
+                self._send_back(response, correction)
+                yield Notice(self._output_validator.notice_text())
             elif number < steps and (yield from self._answer_calls(response)):
                 return
         raise PendingError(
-            f"stopped after {steps} step{'s' if steps > 1 else ''} with tool calls unanswered",
-            hint="allow more with --max-steps"
-            if not self.outcome.chat_id
-            else f"go on with: llmctl chat --chat {self.outcome.chat_id[:8]} (or allow more with --max-steps)",
+            f"stopped after {steps} step{'' if steps == 1 else 's'} with unanswered tool calls",
+            hint="raise the limit with --max-steps"
+            if not self.result.chat_id
+            else f"continue with: llmctl chat --chat {self.result.chat_id[:8]} (or raise the limit with --max-steps)",
             reason="max_steps",
         )
 
-    def settle(self) -> None:
-        """Commit what came so far: for a consumer that shows each event as it gets it, and no ``on_idle``."""
-        self._recorder.settle()
+    def flush(self) -> None:
+        """Commit what came so far: for a consumer that shows each event as it gets it, without ``on_commit``."""
+        self._recorder.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -125,155 +141,198 @@ class Turn:
         self._heartbeat.stop()
         self._close_tools()
         if not self._closed:
-            self._break_off(error)
+            self._finish_early(error)
         problem = self._recorder.storage_error
         if problem and (error is None or isinstance(error, LlmctlError)):
             raise self._storage_error(problem) from error
 
-    def _step(self, number: int) -> Generator[TurnEvent, None, ChatResponse]:
-        entries = self._entries()
-        if self._plan.manner.history is not None:
-            entries, dropped = history.last_turns(entries, self._plan.manner.history)
+    def _run_step(self, number: int) -> Generator[TurnEvent, None, ChatResponse]:
+        """Call the model once with the conversation so far."""
+        plan = self._plan
+        entries = self._load_history()
+        if plan.call_options.history is not None:
+            entries, dropped = history.last_turns(entries, plan.call_options.history)
             if dropped and number == 1:
-                yield Note(f"left out the oldest {dropped} turn{'s' if dropped > 1 else ''}, as --history says")
+                yield Notice(f"left out the oldest {dropped} turn{'' if dropped == 1 else 's'} (--history)")
         history.require_prompt(entries)
-        left = attachments.fit((entry.message for entry in entries), self._plan.target)[1] if number == 1 else []
-        if left:
-            yield Note(f"left out what this model does not take: {', '.join(left)}")
-        request = request_of(self._plan, entries)
-        asked = self._plan.hooks.asked(request)
-        # Messages that a hook changed stand in no row: the whole body is kept then.
-        sent = entries if asked.messages is request.messages else []
-        step = self._caller.begin(asked, sent, number)
-        self.outcome.steps = number
-        self.outcome.request_id = step.request_id
-        self.outcome.message_id = step.message_id if self._plan.keep.log else None
-        yield Started(self.outcome.chat_id, self.outcome.thread_id, self.outcome.message_id, step.request_id, number)
-        yield from self._caller.events(asked, sent)
+        messages, unsupported = attachments.drop_unsupported_files((entry.message for entry in entries), plan.target)
+        if unsupported and number == 1:
+            yield Notice(f"left out files that this model does not accept: {', '.join(unsupported)}")
+        request = plan.hooks.change_request(build_chat_request(plan, messages))
+        # Messages that a hook changed are in no row: then the whole body is stored.
+        step = StepRequest(number, request, entries if request.messages is messages else [])
+        call = ModelCall(self._sender, plan, step)
+        state = call.begin(self._ids, self._cost_tracker)
+        self.result.steps = number
+        self.result.request_id = state.request_id
+        self.result.message_id = state.message_id if plan.persist.log else None
+        yield StepStarted(self.result.chat_id, self.result.thread_id, self.result.message_id, state.request_id, number)
+        yield from call.events()
         response = self._finish_step("completed", None)
-        self._plan.hooks.answered(response)
+        plan.hooks.notify_response(response)
         return response
 
-    def _entries(self) -> list[history.Entry]:
-        entries = history.load(self._database, self._staged.thread_id, provider=self._plan.target.provider.name)
-        if not self._plan.keep.log and self._plan.ask.goes_on:
-            while entries and entries[-1].message.role == "assistant":  # the broken answer that is asked for again
+    def _load_history(self) -> list[history.HistoryEntry]:
+        entries = history.load_history(self._database, self._ids.thread_id, provider=self._plan.target.provider.name)
+        if not self._plan.persist.log and self._plan.input.is_resume:
+            while entries and entries[-1].message.role == "assistant":  # the partial answer that is requested again
                 entries.pop()
-        return entries + [history.Entry(0, message) for message in self._unlogged]
+        return entries + [history.HistoryEntry(0, message) for message in self._unlogged_messages]
 
     def _finish_step(self, status: str, error: LlmctlError | None) -> ChatResponse:
-        step = self._recorder.step
-        assert step
-        response = step.fold.response()
-        bill = self._meter.bill(step, response, error)
-        self.outcome.add(response, bill.charge.cost)
-        if step.delivered and self.outcome.time_to_first_token_ms is None:
-            self.outcome.time_to_first_token_ms = step.time_to_first_token_ms
+        state = self._recorder.state
+        assert state
+        response = state.fold.build()
+        cost = self._cost_tracker.settle_cost(response, state.reservation, may_be_billed=state.may_be_billed(error))
+        self.result.add_response(response, cost.cost.amount)
+        if state.delivered and self.result.time_to_first_token_ms is None:
+            self.result.time_to_first_token_ms = state.time_to_first_token_ms
         calls = response.message.tool_calls if status == "completed" else ()
-        self._calls = records.call_rows(step.message_id, calls, self._staged, self.outcome.steps, self._plan.tools)
-        runs = [Insert("tool_invocations", row) for row in self._calls]
-        response, kept = self._recorder.finish(status, self._totals(), billed=bill.columns(), error=error, also=runs)
-        self.outcome.tool_runs += map(records.run_of, self._calls)
-        if not kept:
-            self.outcome.message_id = None
+        self._calls = invocation_rows(state.message_id, calls, self._ids.job_id, self.result.steps, self._plan.tools)
+        response, is_kept = self._recorder.finish(
+            status,
+            self._totals(),
+            cost_columns=cost.to_columns(),
+            error=error,
+            also=[Insert("tool_invocations", row.to_dict()) for row in self._calls],
+        )
+        self.result.tool_events += map(event_from_row, self._calls)
+        if not is_kept:
+            self.result.message_id = None
         return response
 
-    def _send_back(self, response: ChatResponse, told: Message) -> None:
-        if self._plan.keep.log:
-            self._recorder.write(*validate_output.writes(told, self.outcome.message_id, self._staged))
+    def _send_back(self, response: ChatResponse, correction: Message) -> None:
+        if self._plan.persist.log:
+            self._recorder.write(*correction_writes(correction, self.result.message_id, self._ids))
         else:
-            self._unlogged += [response.message, told]
+            self._unlogged_messages += [response.message, correction]
 
-    def _answer_parked_calls(self) -> Generator[TurnEvent, None, bool]:
-        """Answer what an earlier turn left unanswered, where this one says nothing new; True: a tool ended the turn."""
-        if not (self._plan.keep.log and self._plan.ask.goes_on):
+    def _answer_earlier_calls(self) -> Generator[TurnEvent, None, bool]:
+        """Answer the calls that an earlier turn left, when this one resumes it; True: a tool ended the turn."""
+        if not (self._plan.persist.log and self._plan.input.is_resume):
             return False
-        rows = invocations.unanswered(self._database, self._staged.thread_id)
-        if rows and (yield from self._answer(rows)):
+        rows = invocations.list_unanswered(self._database, self._ids.thread_id)
+        if rows and (yield from self._run_tools(rows)):
             return True
-        final = invocations.final_answer(self._database, self._staged.thread_id)
+        final = invocations.find_final_answer(self._database, self._ids.thread_id)
         if final is not None:
-            yield from self._end_with(final)
+            yield from self._finish_with_text(final)
         return final is not None
 
     def _answer_calls(self, response: ChatResponse) -> Generator[TurnEvent, None, bool]:
         """Answer the calls of the step that just ended; True: a tool ended the turn."""
-        if not self._plan.keep.log:
-            self._unlogged.append(response.message)
-        return (yield from self._answer(self._calls))
+        if not self._plan.persist.log:
+            self._unlogged_messages.append(response.message)
+        return (yield from self._run_tools(self._calls))
 
-    def _answer(self, rows: list[Row]) -> Generator[TurnEvent, None, bool]:
-        yield from self._toolbox.answer(rows)
-        told = self._toolbox.take_told()
-        if not self._plan.keep.log:
-            self._unlogged += told
-        if self._toolbox.final is None:
+    def _run_tools(self, rows: list[InvocationRow]) -> Generator[TurnEvent, None, bool]:
+        yield from self._tool_loop.answer(rows)
+        results = self._tool_loop.pop_results()
+        if not self._plan.persist.log:
+            self._unlogged_messages += results
+        if self._tool_loop.final is None:
             return False
-        yield from self._end_with(self._toolbox.final)
+        yield from self._finish_with_text(self._tool_loop.final)
         return True
 
-    def _end_with(self, text: str) -> Iterator[TurnEvent]:
+    def _finish_with_text(self, text: str) -> Iterator[TurnEvent]:
         """Finish the turn with a tool's answer instead of the model's."""
-        message = Message.of("assistant", text)
-        answer = message_writes(self._staged, message)[0]
+        message = Message.from_text("assistant", text)
+        answer = message_writes(self._ids, message)[0]
         assert isinstance(answer, Insert)
         self._recorder.write(Insert(answer.table, {**answer.row, **self._totals()}))
-        self.outcome.message_id = answer.row["id"] if self._plan.keep.log else None
-        self.outcome.response = ChatResponse(message, finish_reason="stop")
-        self.outcome.new_messages.append(message)
+        self.result.message_id = answer.row["id"] if self._plan.persist.log else None
+        self.result.response = ChatResponse(message, finish_reason="stop")
+        self.result.new_messages.append(message)
         yield TextDelta(text)
         self._close("completed", None)
 
     @cached_property
-    def _toolbox(self) -> Toolbox:
-        from llmctl.engine.tools.loop import Toolbox  # threads and processes: only for those who have a call
+    def _tool_loop(self) -> ToolLoop:
+        # Threads and processes: only if there is a call.
+        from llmctl.engine import recovery
+        from llmctl.engine.tools.authorize import Authorizer
+        from llmctl.engine.tools.execute import ToolExecutor
+        from llmctl.engine.tools.loop import ToolLoop
 
-        return Toolbox(self._database, self._plan, self._staged, self._recorder, self.outcome, self._secrets)
+        plan, ids, persist = self._plan, self._ids, self._plan.persist
+        executor = ToolExecutor(
+            self._database,
+            ids.job_id,
+            plan.runtime,
+            plan.tools,
+            secrets=self._secrets,
+            timeout_s=plan.call_options.timeout_s,
+            stores_rows=persist.log,
+            stores_logs=persist.log and "tool-calls" not in persist.without,
+            recover_children=lambda: recovery.recover_children(self._database, ids.job_id),
+        )
+        return ToolLoop(
+            Authorizer(self._database, plan.tools, ids.chat_id if persist.log else None),
+            executor,
+            self._recorder,
+            self.result,
+            lambda message, call_id: message_writes(ids, message, source_id=call_id),
+            is_logged=persist.log,
+        )
 
     def _close_tools(self) -> None:
-        if "_toolbox" in self.__dict__:
-            self._toolbox.close()
+        if "_tool_loop" in self.__dict__:
+            self._tool_loop.close()
 
     def _totals(self) -> dict[str, Any]:
-        usage = self.outcome.usage
-        known = self.outcome.response is not None and self.outcome.response.usage is not None
+        usage = self.result.usage
+        known = self.result.response is not None and self.result.response.usage is not None
         return {
-            "model_id": self.outcome.model,
-            "input_tokens": self._earlier[0] + usage["input_tokens"] if known else None,
-            "output_tokens": self._earlier[1] + usage["output_tokens"] if known else None,
+            "model_id": self.result.model,
+            "input_tokens": self._earlier_tokens[0] + usage["input_tokens"] if known else None,
+            "output_tokens": self._earlier_tokens[1] + usage["output_tokens"] if known else None,
         }
 
-    def _break_off(self, error: BaseException | None) -> None:
-        """Finish a turn that did not come to its end, with what came and why it stopped."""
+    def _finish_early(self, error: BaseException | None) -> None:
+        """Finish a turn that was stopped or failed, with what came and why it ended."""
         known = error if isinstance(error, LlmctlError) else None
         # A plain LlmctlError is the consumer's: stdout cannot be written.
         stopped = known is None or known.code == LlmctlError.code
         status = "interrupted" if stopped else "incomplete" if isinstance(known, IncompleteError) else "failed"
-        if self._recorder.step:
+        if self._recorder.state:
             self._finish_step(status, known)
         if known is None:
-            self._close("cancelled", "interrupted", outcome="interrupted")
+            self._close("cancelled", "interrupted", result_status="interrupted")
         elif isinstance(known, PendingError):
-            self._close("completed", None, outcome="pending", exit_code=known.exit_code)
+            self._close("completed", None, result_status="pending", exit_code=known.exit_code)
         else:
-            self._close("failed", known.message, outcome=status, exit_code=known.exit_code)
+            self._close("failed", known.message, result_status=status, exit_code=known.exit_code)
         if known:
-            known.chat_id, known.request_id = self.outcome.chat_id, self.outcome.request_id
+            known.chat_id, known.request_id = self.result.chat_id, self.result.request_id
 
-    def _close(self, status: str, error: str | None, *, outcome: str = "completed", exit_code: int = 0) -> None:
+    def _close(self, status: str, error: str | None, *, result_status: str = "completed", exit_code: int = 0) -> None:
         self._recorder.close(status, error, exit_code)
         self._closed = True
-        self.outcome.status = outcome
-        self.outcome.duration_ms = clock.elapsed_ms(self._started)
+        self.result.status = result_status
+        self.result.duration_ms = clock.elapsed_ms(self._started)
 
     def _storage_error(self, problem: StorageError) -> StorageError:
-        place = self._recorder.spooled_to
+        spool = self._recorder.spooled_to
         error = StorageError(
-            f"the answer could not be stored: {problem.message}",
-            hint=f"what is missing waits in {place} and goes into the hub with the next run"
-            if place
-            else "no other place took it: what was shown is all there is",
+            f"cannot store the answer: {problem.message}",
+            hint=f"the missing rows are in {spool}; the next run adds them to the hub"
+            if spool
+            else "they could not be saved elsewhere: what was shown is all there is",
             reason=problem.reason,
         )
-        error.chat_id, error.request_id = self.outcome.chat_id, self.outcome.request_id
+        error.chat_id, error.request_id = self.result.chat_id, self.result.request_id
         return error
+
+
+def can_fall_back(error: LlmctlError, result: TurnResult) -> bool:
+    """Return whether another model may help: this one could not be reached or paid, and answered nothing."""
+    is_empty = result.response is None or not result.response.message.parts
+    return is_empty and (isinstance(error, UnavailableError) or error.reason == "quota")
+
+
+def fallback_plan(database: Database, plan: TurnPlan, target: Target, result: TurnResult) -> TurnPlan:
+    """Return the plan with another model; input that is in the hub already is not added again."""
+    if result.chat_id is None:
+        return replace(plan, target=target)
+    return replace(plan, target=target, input=UserInput(), chat=lookup.get_chat(database, result.chat_id))

@@ -1,1 +1,1 @@
-"""The report: one HTML page that needs nothing else. Values become geometry and words here, HTML in the templates."""
+"""The report: one self-contained HTML page. Values become geometry and text here, HTML in the templates."""

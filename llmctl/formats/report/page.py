@@ -1,25 +1,23 @@
-"""The page of a report, piece by piece: numbers, charts, lists, and the threads that belong to it."""
+"""Render the report as one HTML page: figures, charts, tables, and the threads it links to."""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from llmctl.core.report_data import Dashboard, Row
+from llmctl.core.humanize import format_day, format_time
+from llmctl.core.report_data import ReportData, Row
 from llmctl.formats import html, templates
 from llmctl.formats.exports import Conversation
-from llmctl.formats.report import cards, tables, trends, words
-from llmctl.formats.report.calendar import calendar
+from llmctl.formats.report import charts, tables
 
 
-class View(NamedTuple):
-    """How the page is shown. ``threads`` are the ids of chats that can be read, under ``thread_url``.
+class ReportView(NamedTuple):
+    """How the page is shown. ``threads`` are the ids of chats it can link to under ``thread_url``; None means all.
 
-    ``periods`` are links to other ranges (words, address, whether it is this one); with them the page is live.
+    ``periods`` are links to other ranges (label, URL, whether it is the current one); with them the page is live.
     """
 
     theme: str = "system"
@@ -29,98 +27,93 @@ class View(NamedTuple):
     periods: Sequence[tuple[str, str, bool]] = ()
 
     def link(self, row: Row) -> str | None:
-        """Return the address of the thread of a row's chat, if there is one."""
+        """Return the URL of the thread of a row's chat, or None."""
         id = row["chat_id"]
         readable = id is not None and (self.threads is None or id in self.threads)
         return self.thread_url.format(id) if readable else None
 
 
-def pieces(dashboard: Dashboard, view: View, conversations: Iterable[Conversation] = ()) -> Iterator[str]:
-    """Yield the report, and behind it the threads that its links lead to."""
-    values = _values(dashboard, view) | {"threads": ()}
-    yield from templates.document("head.html", values)
-    yield from templates.document("body.html", values)
+def render_report(report: ReportData, view: ReportView, conversations: Iterable[Conversation] = ()) -> Iterator[str]:
+    """Yield the report, followed by the threads it links to."""
+    values = _report_values(report, view) | {"threads": ()}
+    yield from templates.render_html("report/head.html", values)
+    yield from templates.render_html("report/body.html", values)
     for conversation in conversations:
-        yield from _thread(conversation, "#chats")
-    yield from templates.document("foot.html", values)
+        yield from _thread_section(conversation, "#chats")
+    yield from templates.render_html("report/foot.html", values)
 
 
-def thread(conversation: Conversation, view: View, back: str) -> Iterator[str]:
-    """Yield a page of one conversation."""
-    values = _frame(view) | {"title": conversation.title}
-    yield from templates.document("head.html", values)
-    yield from _thread(conversation, back)
-    yield from templates.document("foot.html", values)
+def render_thread(conversation: Conversation, view: ReportView, back: str) -> Iterator[str]:
+    """Yield a page with one conversation."""
+    values = _frame_values(view) | {"title": conversation.title}
+    yield from templates.render_html("report/head.html", values)
+    yield from _thread_section(conversation, back)
+    yield from templates.render_html("report/foot.html", values)
 
 
-def notice(title: str, text: str, view: View) -> Iterator[str]:
-    """Yield a page that says one thing."""
-    yield from templates.document("notice.html", _frame(view) | {"title": title, "text": text})
+def render_notice(title: str, text: str, view: ReportView) -> Iterator[str]:
+    """Yield a page with a short message."""
+    yield from templates.render_html("report/notice.html", _frame_values(view) | {"title": title, "text": text})
 
 
-def policy(*, live: bool) -> str:
-    """Return the content security policy: no script at all, no style but ours, nothing from elsewhere."""
-    digest = b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+def content_security_policy(*, live: bool) -> str:
+    """Return the content security policy: no scripts, no other styles, nothing from other hosts."""
+    digest = b64encode(hashlib.sha256(templates.read_style("report/style.css").encode()).digest()).decode()
     forms = "'self'" if live else "'none'"
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action {forms}"
 
 
-def _thread(conversation: Conversation, back: str) -> Iterator[str]:
+def _thread_section(conversation: Conversation, back: str) -> Iterator[str]:
     values = {"id": conversation.chat["id"], "back": back}
-    yield from templates.document("thread_begin.html", values)
-    yield from html.section(conversation)
-    yield from templates.document("thread_end.html", values)
+    yield from templates.render_html("report/thread_begin.html", values)
+    yield from html.render_section(conversation)
+    yield from templates.render_html("report/thread_end.html", values)
 
 
-def _frame(view: View) -> dict[str, Any]:
+def _frame_values(view: ReportView) -> dict[str, Any]:
     return {
         "theme": view.theme,
         "version": view.version,
         "live": bool(view.periods),
-        "policy": policy(live=bool(view.periods)),
-        "style": _style(),
+        "policy": content_security_policy(live=bool(view.periods)),
+        "style": templates.read_style("report/style.css"),
     }
 
 
-def _values(dashboard: Dashboard, view: View) -> dict[str, Any]:
-    zone = dashboard.range.zone
-    colours = trends.colours(dashboard.models)
-    return _frame(view) | {
-        "title": f"llmctl report, {cards.range_words(dashboard)}",
-        "hub": dashboard.hub,
-        "span": cards.range_words(dashboard),
-        "zone": dashboard.range.zone_name,
-        "written": words.when(dashboard.range.written_at, zone),
+def _report_values(report: ReportData, view: ReportView) -> dict[str, Any]:
+    zone = report.range.zone
+    colours = charts.assign_colours(report.models)
+    return _frame_values(view) | {
+        "title": f"llmctl report, {tables.format_range(report)}",
+        "hub": report.hub,
+        "span": tables.format_range(report),
+        "zone": report.range.zone_name,
+        "written": format_time(report.range.written_at, zone),
         "periods": view.periods,
-        "since": words.day(dashboard.range.since, zone),
-        "until": words.day(dashboard.range.until, zone),
-        "is_empty": not dashboard.total["requests"] and not dashboard.chats and not dashboard.tools,
-        "cards": cards.cards(dashboard),
-        "trends": trends.over_time(dashboard, colours),
-        "calendar": calendar(dashboard.days),
-        "latency": trends.latency(dashboard),
-        "failures": trends.failures(dashboard),
-        "models": tables.breakdown("model-table", "Models", dashboard.models, full=True, colours=colours),
-        "parties": _parties(dashboard),
-        "statuses": tables.statuses(dashboard),
-        "reasons": tables.reasons(dashboard),
+        "since": format_day(report.range.since, zone),
+        "until": format_day(report.range.until, zone),
+        "is_empty": not report.total["requests"] and not report.chats and not report.tools,
+        "cards": tables.build_cards(report),
+        "trends": charts.trend_charts(report, colours),
+        "calendar": charts.build_calendar(report.daily),
+        "latency": charts.latency_charts(report),
+        "failures": charts.failure_chart(report),
+        "models": tables.breakdown_table("model-table", "Models", report.models, full=True, colours=colours),
+        "breakdowns": _breakdowns(report),
+        "statuses": tables.status_table(report),
+        "reasons": tables.failure_table(report),
         "requests": [
-            tables.requests("dearest", "Dearest requests", dashboard.dearest, view.link, zone),
-            tables.requests("slowest", "Slowest requests", dashboard.slowest, view.link, zone),
+            tables.request_table("dearest", "Most expensive requests", report.most_expensive, view.link, zone),
+            tables.request_table("slowest", "Slowest requests", report.slowest, view.link, zone),
         ],
-        "tools": tables.tools(dashboard.tools),
-        "chats": tables.chats(dashboard.chats, view.link, zone),
+        "tools": tables.tool_table(report.tools),
+        "chats": tables.chat_table(report.chats, view.link, zone),
     }
 
 
-def _parties(dashboard: Dashboard) -> list[tables.Table]:
+def _breakdowns(report: ReportData) -> list[tables.ReportTable]:
     return [
-        tables.breakdown("providers", "Providers", dashboard.providers),
-        tables.breakdown("agents", "Agents", dashboard.agents, nameless="no agent"),
-        tables.breakdown("tags", "Tags", dashboard.tags, nameless="no tag"),
+        tables.breakdown_table("providers", "Providers", report.providers),
+        tables.breakdown_table("agents", "Agents", report.agents, nameless="no agent"),
+        tables.breakdown_table("tags", "Tags", report.tags, nameless="no tag"),
     ]
-
-
-@cache
-def _style() -> str:
-    return Path(__file__).with_name("style.css").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Tables of the report: groups with a bar each, single requests, failures, tools, chats."""
+"""Tables and summary cards of the report."""
 
 from __future__ import annotations
 
@@ -7,16 +7,49 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import NamedTuple
 
-from llmctl.core.report_data import Dashboard, Figures, Group, Row
-from llmctl.formats.report import words
+from llmctl.core import clock
+from llmctl.core.humanize import (
+    NO_VALUE,
+    format_change,
+    format_compact,
+    format_count,
+    format_date,
+    format_dollars,
+    format_duration,
+    format_percent,
+    format_time,
+    pluralize,
+)
+from llmctl.core.report_data import Figures, ReportData, Row, UsageGroup
 
-#: Rows of a breakdown, and of a list; what is beyond is folded away.
-_SHOWN = 8
-_LISTED = 15
+_Measure = tuple[str, Callable[[Figures], str]]
+#: Rows shown of a breakdown and of a list; the rest is collapsed.
+_BREAKDOWN_ROWS = 8
+_LIST_ROWS = 15
+_MEASURES: Sequence[_Measure] = (
+    ("cost", lambda f: format_dollars(f["cost"])),
+    ("requests", lambda f: format_count(f["requests"])),
+    ("tokens", lambda f: format_compact(f["total_tokens"])),
+)
+_KINDS: Sequence[_Measure] = (
+    ("in", lambda f: format_compact(f["input_tokens"])),
+    ("out", lambda f: format_compact(f["output_tokens"])),
+    ("failed", lambda f: format_percent(f["failed_requests"], f["requests"])),
+)
+_LATENCY: Sequence[_Measure] = (
+    ("p50", lambda f: format_duration(f["p50_duration_ms"])),
+    ("p95", lambda f: format_duration(f["p95_duration_ms"])),
+    ("first token p50", lambda f: format_duration(f["p50_time_to_first_token_ms"])),
+    ("p95", lambda f: format_duration(f["p95_time_to_first_token_ms"])),
+)
+_CACHE: Sequence[_Measure] = (
+    ("cached", lambda f: format_percent(f["cached_tokens"], f["input_tokens"])),
+    ("saved", lambda f: format_dollars(f["cache_savings"])),
+)
 
 
-class Cell(NamedTuple):
-    """A cell: its text, a bar of so many per cent behind it, where it leads, a dot's colour, what else to know."""
+class TableCell(NamedTuple):
+    """A cell: text, a bar in percent, a link, the colour of a dot, a tooltip, a CSS class."""
 
     text: str
     bar: float | None = None
@@ -27,185 +60,272 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table: ``header`` are titles, numbers to the right from column ``right`` on."""
+class ReportTable:
+    """A table: ``header`` are column titles; columns from ``right`` on are right-aligned numbers."""
 
     id: str
     title: str
     header: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     right: int = 1
-    more: Sequence[Sequence[Cell]] = ()
+    more: Sequence[Sequence[TableCell]] = ()
     empty: str = "Nothing in this range."
 
 
-_Measure = tuple[str, Callable[[Figures], str]]
-_MEASURES: Sequence[_Measure] = (
-    ("cost", lambda f: words.money(f["cost"])),
-    ("requests", lambda f: words.number(f["requests"])),
-    ("tokens", lambda f: words.compact(f["total_tokens"])),
-)
-_KINDS: Sequence[_Measure] = (
-    ("in", lambda f: words.compact(f["input_tokens"])),
-    ("out", lambda f: words.compact(f["output_tokens"])),
-    ("failed", lambda f: words.share(f["failed_requests"], f["requests"])),
-)
-_LATENCY: Sequence[_Measure] = (
-    ("p50", lambda f: words.duration(f["p50_duration_ms"])),
-    ("p95", lambda f: words.duration(f["p95_duration_ms"])),
-    ("first token p50", lambda f: words.duration(f["p50_time_to_first_token_ms"])),
-    ("p95", lambda f: words.duration(f["p95_time_to_first_token_ms"])),
-)
-_CACHE: Sequence[_Measure] = (
-    ("cached", lambda f: words.share(f["cached_tokens"], f["input_tokens"])),
-    ("saved", lambda f: words.money(f["cache_savings"])),
-)
+class Card(NamedTuple):
+    """A summary figure: label, value, note, change from the previous period, tooltip."""
+
+    label: str
+    value: str
+    note: str
+    change: str | None = None
+    title: str | None = None
 
 
-def breakdown(
+def breakdown_table(
     id: str,
     title: str,
-    groups: Sequence[Group],
+    groups: Sequence[UsageGroup],
     *,
     nameless: str = "none",
     full: bool = False,
     colours: Mapping[str, str] | None = None,
-) -> Table:
-    """Return groups with a bar of their cost, or of their tokens where nothing cost anything."""
+) -> ReportTable:
+    """Return groups with a bar for their cost, or for their tokens if there is no cost."""
     measures = [*_MEASURES, *((*_KINDS, *_CACHE, *_LATENCY) if full else ())]
-    shares = _shares(groups)
+    shares = _bar_percents(groups)
     rows = [
         [
-            Cell(
+            TableCell(
                 group.name or nameless,
                 bar,
                 dot=(colours or {}).get(group.name or ""),
                 tone="" if group.name else "faint",
             ),
-            *(Cell(say(group.figures)) for _, say in measures),
+            *(TableCell(format_value(group.figures)) for _, format_value in measures),
         ]
         for group, bar in zip(groups, shares, strict=True)
     ]
     header = [title.lower().removesuffix("s"), *(name for name, _ in measures)]
-    return Table(id, title, header, rows[:_SHOWN], more=rows[_SHOWN:])
+    return ReportTable(id, title, header, rows[:_BREAKDOWN_ROWS], more=rows[_BREAKDOWN_ROWS:])
 
 
-def requests(
+def request_table(
     id: str, title: str, found: Sequence[Row], link: Callable[[Row], str | None], zone: tzinfo | None
-) -> Table:
-    """Return single requests."""
+) -> ReportTable:
+    """Return individual requests."""
     rows = [
         [
-            Cell(words.when(row["created_at"], zone), title=f"request {row['id']}"),
-            Cell(row["model"]),
+            TableCell(format_time(row["created_at"], zone), title=f"request {row['id']}"),
+            TableCell(row["model"]),
             _chat_cell(row, link),
-            Cell(row["status"], tone="" if row["status"] == "completed" else "bad"),
-            Cell(words.number(row["input_tokens"])),
-            Cell(words.number(row["output_tokens"])),
-            Cell(words.duration(row["time_to_first_token_ms"])),
-            Cell(words.duration(row["duration_ms"])),
-            Cell(words.money(row["cost"])),
+            TableCell(row["status"], tone="" if row["status"] == "completed" else "bad"),
+            TableCell(format_count(row["input_tokens"])),
+            TableCell(format_count(row["output_tokens"])),
+            TableCell(format_duration(row["time_to_first_token_ms"])),
+            TableCell(format_duration(row["duration_ms"])),
+            TableCell(format_dollars(row["cost"])),
         ]
         for row in found
     ]
     header = ["when", "model", "chat", "status", "in", "out", "first token", "took", "cost"]
-    return Table(id, title, header, rows, right=4)
+    return ReportTable(id, title, header, rows, right=4)
 
 
-def statuses(dashboard: Dashboard) -> Table:
-    """Return how requests ended."""
-    groups, whole = dashboard.statuses, dashboard.total["requests"]
+def status_table(report: ReportData) -> ReportTable:
+    """Return requests by status."""
+    groups, whole = report.statuses, report.total["requests"]
     ordered = sorted(groups, key=lambda group: -group.figures["requests"])
     rows = [
         [
-            Cell(group.name or "", 100 * group.figures["requests"] / (whole or 1), tone=_tone(group.name)),
-            Cell(words.number(group.figures["requests"])),
-            Cell(words.share(group.figures["requests"], whole)),
-            Cell(words.money(group.figures["cost"])),
+            TableCell(group.name or "", 100 * group.figures["requests"] / (whole or 1), tone=_status_tone(group.name)),
+            TableCell(format_count(group.figures["requests"])),
+            TableCell(format_percent(group.figures["requests"], whole)),
+            TableCell(format_dollars(group.figures["cost"])),
         ]
         for group in ordered
     ]
-    return Table("statuses", "How requests ended", ["status", "requests", "share", "cost"], rows)
+    return ReportTable("statuses", "How requests ended", ["status", "requests", "share", "cost"], rows)
 
 
-def reasons(dashboard: Dashboard) -> Table:
-    """Return why requests failed."""
-    found = dashboard.reasons
-    most = max((row["requests"] for row in found), default=1)
+def failure_table(report: ReportData) -> ReportTable:
+    """Return failed requests by reason."""
+    found = report.failure_reasons
+    maximum = max((row["requests"] for row in found), default=1)
     rows = [
         [
-            Cell(str(row["reason"]).replace("_", " "), 100 * row["requests"] / most, title=row["example"], tone="bad"),
-            Cell(row["provider"]),
-            Cell(words.number(row["requests"])),
-            Cell(words.when(row["last_at"], dashboard.range.zone)),
+            TableCell(
+                str(row["reason"]).replace("_", " "),
+                100 * row["requests"] / maximum,
+                title=row["example"],
+                tone="bad",
+            ),
+            TableCell(row["provider"]),
+            TableCell(format_count(row["requests"])),
+            TableCell(format_time(row["last_at"], report.range.zone)),
         ]
         for row in found
     ]
-    of = f" (of the newest {dashboard.reasons_of:,})" if dashboard.reasons_of else ""
+    of = f" (of the newest {report.failure_sample_size:,})" if report.failure_sample_size else ""
     header = ["reason", "provider", "requests", "last"]
-    return Table("reasons", f"Why requests failed{of}", header, rows, right=2, empty="No request failed.")
+    return ReportTable("reasons", f"Why requests failed{of}", header, rows, right=2, empty="No requests failed.")
 
 
-def tools(groups: Sequence[Group]) -> Table:
-    """Return what was called how often, and how it went."""
-    most = max((group.figures["tool_calls"] for group in groups), default=1)
-    rows = [_tool(group, most) for group in groups]
+def tool_table(groups: Sequence[UsageGroup]) -> ReportTable:
+    """Return tools by number of calls, with failures and durations."""
+    maximum = max((group.figures["tool_calls"] for group in groups), default=1)
+    rows = [_tool_cells(group, maximum) for group in groups]
     header = ["tool", "calls", "failed", "share", "time", "a call"]
-    empty = "No tool was called."
-    return Table("tool-table", "Tools", header, rows[:_LISTED], more=rows[_LISTED:], empty=empty)
+    empty = "No tools were called."
+    return ReportTable("tool-table", "Tools", header, rows[:_LIST_ROWS], more=rows[_LIST_ROWS:], empty=empty)
 
 
-def chats(found: Sequence[Row], link: Callable[[Row], str | None], zone: tzinfo | None) -> Table:
-    """Return chats with their numbers, in the order they have."""
+def chat_table(found: Sequence[Row], link: Callable[[Row], str | None], zone: tzinfo | None) -> ReportTable:
+    """Return chats with their totals, in the given order."""
     rows = [
         [
-            Cell(title(row), href=link({"chat_id": row["id"]}), title=row["preview"]),
-            Cell(row["agent"] or row["connection"] or ""),
-            Cell(row["model"] or ""),
-            Cell(words.when(row["last_turn_at"] or row["created_at"], zone)),
-            Cell(words.number(row["message_count"])),
-            Cell(words.compact((row["input_tokens"] or 0) + (row["output_tokens"] or 0))),
-            Cell(words.money(row["cost"])),
+            TableCell(chat_title(row), href=link({"chat_id": row["id"]}), title=row["preview"]),
+            TableCell(row["agent"] or row["connection"] or ""),
+            TableCell(row["model"] or ""),
+            TableCell(format_time(row["last_turn_at"] or row["created_at"], zone)),
+            TableCell(format_count(row["message_count"])),
+            TableCell(format_compact((row["input_tokens"] or 0) + (row["output_tokens"] or 0))),
+            TableCell(format_dollars(row["cost"])),
         ]
         for row in found
     ]
     header = ["chat", "with", "model", "last turn", "messages", "tokens", "cost"]
-    empty = "No chat in this range."
-    return Table("chat-table", "Chats", header, rows[:_LISTED], right=4, more=rows[_LISTED:], empty=empty)
+    empty = "No chats in this range."
+    return ReportTable("chat-table", "Chats", header, rows[:_LIST_ROWS], right=4, more=rows[_LIST_ROWS:], empty=empty)
 
 
-def title(chat: Row) -> str:
-    """Return what to call a chat: its name, how it begins, or its id."""
+def build_cards(report: ReportData) -> list[Card]:
+    """Return the summary cards at the top of the report."""
+    total, before = report.total, report.previous_total or {}
+    return [
+        Card(
+            label,
+            format_value(total),
+            note(total),
+            format_change(total[field], before.get(field)),
+            _full_count(total[field], field),
+        )
+        for label, field, format_value, note in _CARDS
+    ]
+
+
+def format_range(report: ReportData) -> str:
+    """Return the range as its first and last day."""
+    range, total = report.range, report.total
+    since = range.since or total["first_at"]
+    until = range.until or (total["last_at"] if range.since is None else None) or range.written_at
+    if since is None:
+        return "no requests yet"
+    if range.until:  # exclusive
+        until = clock.add_seconds(min(range.until, range.written_at), -0.001)
+    first, last = format_date(since, range.zone), format_date(max(since, until), range.zone)
+    return first if first == last else f"{first} to {last}"
+
+
+def chat_title(chat: Row) -> str:
+    """Return the title of a chat: its name, its beginning, or its short id."""
     preview = " ".join((chat["preview"] or "").split())
     short = preview if len(preview) <= 60 else preview[:59].rstrip() + "…"
     return str(chat["name"] or short or chat["id"][:8])
 
 
-def _tool(group: Group, most: int) -> list[Cell]:
+def _tool_cells(group: UsageGroup, maximum: int) -> list[TableCell]:
     figures = group.figures
     calls, took = figures["tool_calls"], figures["tool_duration_ms"]
     return [
-        Cell(group.name or "", 100 * calls / most),
-        Cell(words.number(calls)),
-        Cell(words.number(figures["failed_tool_calls"]), tone="bad" if figures["failed_tool_calls"] else ""),
-        Cell(words.share(figures["failed_tool_calls"], calls)),
-        Cell(words.duration(took) if took else words.NOTHING),
-        Cell(words.duration(took / calls) if took and calls else words.NOTHING),
+        TableCell(group.name or "", 100 * calls / maximum),
+        TableCell(format_count(calls)),
+        TableCell(format_count(figures["failed_tool_calls"]), tone="bad" if figures["failed_tool_calls"] else ""),
+        TableCell(format_percent(figures["failed_tool_calls"], calls)),
+        TableCell(format_duration(took) if took else NO_VALUE),
+        TableCell(format_duration(took / calls) if took and calls else NO_VALUE),
     ]
 
 
-def _chat_cell(row: Row, link: Callable[[Row], str | None]) -> Cell:
+def _chat_cell(row: Row, link: Callable[[Row], str | None]) -> TableCell:
     if row["chat_id"] is None:
-        return Cell(words.NOTHING)
-    return Cell(row["chat"] or row["chat_id"][:8], href=link(row))
+        return TableCell(NO_VALUE)
+    return TableCell(row["chat"] or row["chat_id"][:8], href=link(row))
 
 
-def _shares(groups: Sequence[Group]) -> list[float]:
+def _bar_percents(groups: Sequence[UsageGroup]) -> list[float]:
     costs = [group.figures["cost"] or 0 for group in groups]
     sizes = costs if any(costs) else [group.figures["total_tokens"] for group in groups]
-    most = max(sizes, default=0) or 1
-    return [round(100 * max(0, size) / most, 2) for size in sizes]
+    maximum = max(sizes, default=0) or 1
+    return [round(100 * max(0, size) / maximum, 2) for size in sizes]
 
 
-def _tone(status: str | None) -> str:
+def _status_tone(status: str | None) -> str:
     return {"completed": "good", "failed": "bad"}.get(status or "", "warn")
+
+
+def _full_count(value: float | None, field: str) -> str | None:
+    """Return the exact value of a count that is shown in compact form."""
+    return format_count(value) if field in ("requests", "total_tokens", "tool_calls") else None
+
+
+def _cost_note(total: Figures) -> str:
+    if total["unpriced_requests"]:
+        return f"without {pluralize(total['unpriced_requests'], 'request')} of unknown price"
+    return (
+        f"{format_dollars(total['cost'] / total['requests'])} a request" if total["cost"] and total["requests"] else ""
+    )
+
+
+def _token_note(total: Figures) -> str:
+    return f"{format_compact(total['input_tokens'])} in, {format_compact(total['output_tokens'])} out"
+
+
+def _failure_note(total: Figures) -> str:
+    retries = f"{total['retries']:,} {'retry' if total['retries'] == 1 else 'retries'}"
+    return f"{pluralize(total['failed_requests'], 'request')}; {retries}"
+
+
+def _tool_note(total: Figures) -> str:
+    return (
+        f"{format_percent(total['failed_tool_calls'], total['tool_calls'])} failed" if total["tool_calls"] else "none"
+    )
+
+
+_FigureText = Callable[[Figures], str]
+#: Label, the field compared with the previous period, how to format the value, and a note.
+_CARDS: Sequence[tuple[str, str, _FigureText, _FigureText]] = (
+    ("Cost", "cost", lambda f: format_dollars(f["cost"]), _cost_note),
+    (
+        "Requests",
+        "requests",
+        lambda f: format_compact(f["requests"]),
+        lambda f: f"{format_compact(f['messages'])} messages",
+    ),
+    ("Tokens", "total_tokens", lambda f: format_compact(f["total_tokens"]), _token_note),
+    (
+        "Saved by caching",
+        "cache_savings",
+        lambda f: format_dollars(f["cache_savings"]),
+        lambda f: f"{format_percent(f['cached_tokens'], f['input_tokens'])} of input was cached",
+    ),
+    (
+        "Latency",
+        "p50_duration_ms",
+        lambda f: format_duration(f["p50_duration_ms"]),
+        lambda f: f"median; p95 {format_duration(f['p95_duration_ms'])}",
+    ),
+    (
+        "First token",
+        "p50_time_to_first_token_ms",
+        lambda f: format_duration(f["p50_time_to_first_token_ms"]),
+        lambda f: f"median; p95 {format_duration(f['p95_time_to_first_token_ms'])}",
+    ),
+    (
+        "Failed",
+        "failed_requests",
+        lambda f: format_percent(f["failed_requests"], f["requests"]),
+        _failure_note,
+    ),
+    ("Tool calls", "tool_calls", lambda f: format_compact(f["tool_calls"]), _tool_note),
+)

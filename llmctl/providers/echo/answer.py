@@ -1,4 +1,4 @@
-"""What the echo provider is about to say: the answer as a list of deltas, and the numbers that go with it."""
+"""Build the answer of the echo provider: a list of deltas, the finish reason and the usage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from llmctl.providers.echo.options import EchoOptions
 
-NOTHING_SAID = "You have said nothing that I could repeat."
+EMPTY_PROMPT_REPLY = "The prompt is empty: there is nothing to repeat."
 
 _WORD = re.compile(r"\s*\S+(?:\s+\Z)?")
 _STEP = re.compile(r"\n\s*\n")
@@ -18,35 +18,35 @@ Delta = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """One answer. Each delta is one word; joined, they are the text again."""
+class EchoReply:
+    """One answer. Each delta is one word; joined, they form the text."""
 
     id: str
     model: str
     deltas: Sequence[Delta]
     finish_reason: str
-    #: None where the user wants none.
+    #: None if the user disabled it.
     usage: Mapping[str, Any] | None
 
 
-def write(body: Mapping[str, Any], options: EchoOptions) -> Script:
-    """Work out the answer to a request body."""
+def build_reply(body: Mapping[str, Any], options: EchoOptions) -> EchoReply:
+    """Return the answer to a request body."""
     messages: list[Mapping[str, Any]] = body["messages"]
-    calls = _calls(messages, options)
-    deltas = _deltas(_text(messages, options, calls), options, calls)
+    calls = _build_calls(messages, options)
+    deltas = _build_deltas(_reply_text(messages, options, calls), options, calls)
     limit = min((n for n in (options.length, options.max_words) if n is not None), default=len(deltas))
     cut_short = options.length is not None or limit < len(deltas)
     deltas = deltas[:limit]
-    return Script(
+    return EchoReply(
         id=f"chatcmpl-echo-{len(messages)}",
         model=str(body.get("model") or "echo"),
         deltas=deltas,
         finish_reason="length" if cut_short else "tool_calls" if calls else "stop",
-        usage=_usage(messages, deltas) if options.usage else None,
+        usage=_count_usage(messages, deltas) if options.usage else None,
     )
 
 
-def text_of(message: Mapping[str, Any]) -> str:
+def message_text(message: Mapping[str, Any]) -> str:
     """Return the text of a message, whether its content is a string or a list of parts."""
     content = message.get("content")
     if isinstance(content, str):
@@ -55,21 +55,21 @@ def text_of(message: Mapping[str, Any]) -> str:
     return " ".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))
 
 
-def _text(messages: Sequence[Mapping[str, Any]], options: EchoOptions, calls: Sequence[Delta]) -> str:
+def _reply_text(messages: Sequence[Mapping[str, Any]], options: EchoOptions, calls: Sequence[Delta]) -> str:
     if lines := options.replies.splitlines():
         answers = sum(message.get("role") == "assistant" for message in messages)
-        said = lines[min(answers, len(lines) - 1)]
+        text = lines[min(answers, len(lines) - 1)]
     elif options.reply is not None:
-        said = options.reply
+        text = options.reply
     elif calls:
         return ""
     else:
-        texts = (text_of(message) for message in reversed(messages) if message.get("role") == "user")
-        said = next((text for text in texts if text.strip()), NOTHING_SAID)
-    return " ".join([said] * options.repeat)
+        texts = (message_text(message) for message in reversed(messages) if message.get("role") == "user")
+        text = next((found for found in texts if found.strip()), EMPTY_PROMPT_REPLY)
+    return " ".join([text] * options.repeat)
 
 
-def _deltas(text: str, options: EchoOptions, calls: Sequence[Delta]) -> list[Delta]:
+def _build_deltas(text: str, options: EchoOptions, calls: Sequence[Delta]) -> list[Delta]:
     deltas = [{"reasoning_content": word} for word in _WORD.findall(options.thinking)]
     deltas += [{"content": word} for word in _WORD.findall(text)]
     for index, call in enumerate(calls):
@@ -80,10 +80,10 @@ def _deltas(text: str, options: EchoOptions, calls: Sequence[Delta]) -> list[Del
     return deltas
 
 
-def _calls(messages: Sequence[Mapping[str, Any]], options: EchoOptions) -> list[Delta]:
-    """Return the calls of this step, none where all steps are over. Ids go on counting."""
-    said = max((place for place, message in enumerate(messages) if message.get("role") == "user"), default=0)
-    step = sum(bool(message.get("tool_calls")) for message in messages[said:])
+def _build_calls(messages: Sequence[Mapping[str, Any]], options: EchoOptions) -> list[Delta]:
+    """Return the calls of this step, none after the last one. Ids are numbered across steps."""
+    last_user = max((place for place, message in enumerate(messages) if message.get("role") == "user"), default=0)
+    step = sum(bool(message.get("tool_calls")) for message in messages[last_user:])
     steps = _STEP.split(options.tool.strip())
     if step >= len(steps):
         return []
@@ -96,8 +96,8 @@ def _calls(messages: Sequence[Mapping[str, Any]], options: EchoOptions) -> list[
     return calls
 
 
-def _usage(messages: Sequence[Mapping[str, Any]], deltas: Sequence[Delta]) -> dict[str, Any]:
-    prompt = sum(len(text_of(message).split()) for message in messages)
+def _count_usage(messages: Sequence[Mapping[str, Any]], deltas: Sequence[Delta]) -> dict[str, Any]:
+    prompt = sum(len(message_text(message).split()) for message in messages)
     thinking = sum("reasoning_content" in delta for delta in deltas)
     return {
         "prompt_tokens": prompt,

@@ -1,4 +1,4 @@
-"""The errors that the echo provider can be told to make, in the words of OpenAI's API."""
+"""The errors that the echo provider can simulate, in the format of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from llmctl.core.stored_json import dumps
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An HTTP error. ``code`` is the provider's own word for it, or the status where it has none."""
+class EchoError:
+    """An HTTP error. ``code`` is the provider's error code, or the status if it has none."""
 
     status: int
     type: str
@@ -24,22 +24,22 @@ class Failure:
 
 _REFUSED = "invalid_request_error"
 
-KINDS: dict[str, Failure] = {
-    "auth": Failure(401, _REFUSED, "invalid_api_key", "incorrect API key provided"),
-    "content_filter": Failure(400, _REFUSED, "content_filter", "the prompt was caught by the content filter"),
-    "context_length": Failure(
+KINDS: dict[str, EchoError] = {
+    "auth": EchoError(401, _REFUSED, "invalid_api_key", "incorrect API key provided"),
+    "content_filter": EchoError(400, _REFUSED, "content_filter", "the prompt was caught by the content filter"),
+    "context_length": EchoError(
         400, _REFUSED, "context_length_exceeded", "the prompt is longer than the context of the model"
     ),
-    "model_not_found": Failure(404, _REFUSED, "model_not_found", "the model does not exist"),
-    "quota": Failure(429, "insufficient_quota", "insufficient_quota", "you exceeded your current quota"),
-    "rate_limit": Failure(429, "requests", "rate_limit_exceeded", "rate limit reached"),
+    "model_not_found": EchoError(404, _REFUSED, "model_not_found", "the model does not exist"),
+    "quota": EchoError(429, "insufficient_quota", "insufficient_quota", "you exceeded your current quota"),
+    "rate_limit": EchoError(429, "requests", "rate_limit_exceeded", "rate limit reached"),
 }
 
 _USUAL = {"401": "auth", "404": "model_not_found", "429": "rate_limit"}
 
 
-def failure(fail: str) -> Failure:
-    """Return the failure of that name or status; raises ValueError that says what there is."""
+def find_error(fail: str) -> EchoError:
+    """Return the error of that name or status; raise ValueError with the valid ones if there is none."""
     known = KINDS.get(_USUAL.get(fail, fail))
     if known is not None:
         return known
@@ -47,4 +47,4 @@ def failure(fail: str) -> Failure:
         raise ValueError(f"a status from 400 to 599 or one of {', '.join(KINDS)}")
     status = int(fail)
     kind = "server_error" if status >= 500 else _REFUSED
-    return Failure(status, kind, status, f"told to fail with status {status}")
+    return EchoError(status, kind, status, f"simulated failure with status {status}")

@@ -1,1 +1,1 @@
-"""Turn a database of another program into a hub."""
+"""Convert a database of another program to a hub."""

@@ -1,6 +1,6 @@
-"""Which tables of a database were made by ``@node-llm/orm``, in any of its versions and under any names.
+"""Detect the tables of ``@node-llm/orm`` in a database, in any version and under any names.
 
-They are told by their columns: users rename models, and Prisma maps ``chatId`` to ``chat_id`` or leaves it.
+They are recognised by their columns: users rename models, and Prisma may map ``chatId`` to ``chat_id``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from llmctl.core.errors import UsageError
-from llmctl.store.schema.custom_fields import snake
-from llmctl.store.schema.ddl import quoted
+from llmctl.store.schema.custom_names import to_snake_case
+from llmctl.store.schema.ddl import quote
 
-#: Our table -> columns by which the original's is known, and the further ones that it has in some versions.
+#: Our table -> columns that identify the original's, and further columns of some versions.
 _COLUMNS: Mapping[str, tuple[str, str]] = {
     "chats": ("id model provider instructions metadata created_at updated_at", ""),
     "messages": (
@@ -30,13 +30,13 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     ),
     "agent_sessions": ("id agent_class chat_id created_at", "metadata updated_at"),
 }
-#: Without these a database is another program's.
+#: Without these tables a database belongs to another program.
 _ESSENTIAL = ("chats", "messages")
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
-    """A column of the user's own, as SQLite describes it."""
+class ForeignColumn:
+    """A custom column, as SQLite describes it."""
 
     name: str
     type: str
@@ -45,39 +45,39 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A table of the original: our name for it, its own, which column is which, and the user's own columns."""
+class SourceTable:
+    """A table of the original: our name, its name, the mapping of its columns, and custom columns."""
 
     logical: str
     table: str
     columns: Mapping[str, str]
-    extras: tuple[Extra, ...]
+    extras: tuple[ForeignColumn, ...]
 
 
-def find(connection: sqlite3.Connection, given: Mapping[str, str]) -> dict[str, Source]:
-    """Return the original's tables by our names for them; nothing where this is another program's database.
+def find_tables(connection: sqlite3.Connection, given_names: Mapping[str, str]) -> dict[str, SourceTable]:
+    """Return logical name -> table of the original; empty for another program's database.
 
-    ``given`` names tables where the user knows better. Raises UsageError where several could be meant, or where a
-    table that was named does not fit.
+    ``given_names`` are table names set by the user. Raises UsageError if several tables match, or if a named table
+    does not.
     """
     tables = {name: _columns(connection, name) for name in _tables(connection)}
-    found: dict[str, Source] = {}
+    result: dict[str, SourceTable] = {}
     for logical, (needed, further) in _COLUMNS.items():
-        named = _existing(given.get(logical), tables)
-        fitting = [name for name in ([named] if named else tables) if _fits(tables[name], needed)]
+        named = _existing_table(given_names.get(logical), tables)
+        fitting = [name for name in ([named] if named else tables) if _has_columns(tables[name], needed)]
         if named and not fitting:
             raise UsageError(
-                f'table "{named}" cannot become "{logical}": it has no {_missing(tables[named], needed)}',
-                hint="leave it out to keep it as it is",
+                f'table "{named}" cannot be used as "{logical}": it has no {_missing_columns(tables[named], needed)}',
+                hint="omit it to keep the table as it is",
             )
         if len(fitting) > 1:
             raise UsageError(
-                f'several tables could be "{logical}": {", ".join(sorted(fitting))}',
-                hint=f"say which: --table {logical}={sorted(fitting)[0]}",
+                f'several tables match "{logical}": {", ".join(sorted(fitting))}',
+                hint=f"choose one: --table {logical}={sorted(fitting)[0]}",
             )
         if fitting:
-            found[logical] = _source(logical, fitting[0], tables[fitting[0]], f"{needed} {further}".split())
-    return found if all(logical in found for logical in _ESSENTIAL) or given.keys() & found.keys() else {}
+            result[logical] = _source_table(logical, fitting[0], tables[fitting[0]], f"{needed} {further}".split())
+    return result if all(logical in result for logical in _ESSENTIAL) or given_names.keys() & result.keys() else {}
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
@@ -88,33 +88,33 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> list[Extra]:
-    rows = connection.execute(f"PRAGMA table_xinfo({quoted(table)})")
-    # Hidden and generated columns (6th field) hold nothing of their own.
-    return [Extra(row[1], row[2].upper(), bool(row[3]), row[4]) for row in rows if not row[6]]
+def _columns(connection: sqlite3.Connection, table: str) -> list[ForeignColumn]:
+    rows = connection.execute(f"PRAGMA table_xinfo({quote(table)})")
+    # Hidden and generated columns (6th field) have no stored values.
+    return [ForeignColumn(row[1], row[2].upper(), bool(row[3]), row[4]) for row in rows if not row[6]]
 
 
-def _existing(name: str | None, tables: Iterable[str]) -> str | None:
-    """Return the table that is meant, whatever the case; None for a name that no table has yet."""
+def _existing_table(name: str | None, tables: Iterable[str]) -> str | None:
+    """Return the existing table with that name, ignoring case, or None."""
     return next((table for table in tables if name is not None and table.lower() == name.lower()), None)
 
 
-def _fits(columns: Iterable[Extra], needed: str) -> bool:
-    return set(needed.split()) <= {snake(column.name) for column in columns}
+def _has_columns(columns: Iterable[ForeignColumn], needed: str) -> bool:
+    return set(needed.split()) <= {to_snake_case(column.name) for column in columns}
 
 
-def _missing(columns: Iterable[Extra], needed: str) -> str:
-    there = {snake(column.name) for column in columns}
+def _missing_columns(columns: Iterable[ForeignColumn], needed: str) -> str:
+    there = {to_snake_case(column.name) for column in columns}
     return ", ".join(f'"{name}"' for name in needed.split() if name not in there)
 
 
-def _source(logical: str, table: str, columns: Iterable[Extra], known: list[str]) -> Source:
-    ours: dict[str, str] = {}
+def _source_table(logical: str, table: str, columns: Iterable[ForeignColumn], known: list[str]) -> SourceTable:
+    builtin: dict[str, str] = {}
     extras = []
     for column in columns:
-        name = snake(column.name)
-        if name in known and name not in ours:
-            ours[name] = column.name
+        name = to_snake_case(column.name)
+        if name in known and name not in builtin:
+            builtin[name] = column.name
         else:
             extras.append(column)
-    return Source(logical, table, ours, tuple(extras))
+    return SourceTable(logical, table, builtin, tuple(extras))

@@ -1,8 +1,8 @@
-"""A database of another program becomes a hub: not a row is lost, and its own tables stay where they were.
+"""Convert a database of another program to a hub without losing rows or moving its tables.
 
-Tables that ``@node-llm/orm`` made are made anew in our shape under their own names (steps of
-https://sqlite.org/lang_altertable.html#otheralter), so that the ORM goes on with the emitted schema. Any other
-program's tables are left alone; where one has a name of ours, ours gets another.
+Tables of ``@node-llm/orm`` are rebuilt with our columns under their own names (steps of
+https://sqlite.org/lang_altertable.html#otheralter), so that the ORM works with the emitted schema. Other
+programs' tables are left alone; if one has the name of a hub table, the hub table gets another name.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from dataclasses import dataclass, field
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, NotFoundError, StorageError, UsageError
 from llmctl.store import opening
-from llmctl.store.adopt import columns as adopt_columns
 from llmctl.store.adopt import convert, detect
-from llmctl.store.adopt.detect import Source
+from llmctl.store.adopt.detect import ForeignColumn, SourceTable
 from llmctl.store.errors import storage_errors
 from llmctl.store.maintenance import backup as maintenance_backup
-from llmctl.store.schema import ddl, objects, table_names
-from llmctl.store.schema.ddl import quoted
+from llmctl.store.schema import custom_names, ddl, objects
+from llmctl.store.schema.custom_names import to_snake_case
+from llmctl.store.schema.ddl import quote
 
-#: Takes a line about what is being done.
+#: Called with a line of progress text.
 Note = Callable[[str], None]
 
 _ASIDE = "llmctl_adopted_"
 
 
 @dataclass(slots=True)
-class Adopted:
-    """What came of it. ``rows``: physical table -> how many before and after."""
+class AdoptResult:
+    """The result of an adoption. ``rows``: physical table -> number of rows before and after."""
 
     backup: str
     tables: dict[str, str] = field(default_factory=dict)
@@ -44,155 +44,159 @@ class Adopted:
 
 def adopt(
     path: str,
-    given: Mapping[str, str],
+    given_names: Mapping[str, str],
     *,
     note: Note = lambda text: None,
     progress: maintenance_backup.Progress | None = None,
-) -> Adopted | None:
-    """Make a database a hub; None where it is one already.
+) -> AdoptResult | None:
+    """Convert a database to a hub; return None if it is one already.
 
-    ``given`` are table names: of tables that are there (``chats=AssistantChat``) or are to be made. A copy is made
-    beside the database first; all else is one transaction.
+    ``given_names`` are names of existing tables (``chats=AssistantChat``) or of tables to create. A backup is made
+    beside the database first; everything else is one transaction.
     """
-    table_names.check_names(given)
-    with storage_errors(path), closing(_opened(path)) as connection:
+    custom_names.check_names(given_names)
+    with storage_errors(path), closing(_open(path)) as connection:
         if _has_table(connection, "hub_meta") and connection.execute("PRAGMA user_version").fetchone()[0]:
             return None
-        _refuse_foreign(connection, path)
-        with _one_transaction(connection):
-            work = _Work(connection, given)
-            work.refuse_what_would_break()
+        _reject_other_version(connection, path)
+        with _rebuild_transaction(connection):
+            work = _Adoption(connection, given_names)
+            work.reject_conflicts()
             work.adopted.backup = maintenance_backup.back_up_beside(path, "before-adopt", progress=progress)
             note(f'copied the database to "{work.adopted.backup}"')
             work.run(note)
-        with suppress(sqlite3.OperationalError):  # someone is just reading it: it works without, only slower
+        with suppress(
+            sqlite3.OperationalError
+        ):  # another process is reading it: the hub works without WAL, only slower
             connection.execute("PRAGMA journal_mode=WAL")
     return work.adopted
 
 
-class _Work:
+class _Adoption:
     """One adoption, within its transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, given: Mapping[str, str]) -> None:
+    def __init__(self, connection: sqlite3.Connection, given_names: Mapping[str, str]) -> None:
         self.connection = connection
-        self.sources = detect.find(connection, given)
-        self.names = _choose_names(connection, self.sources, given)
-        self.adopted = Adopted(backup="", tables=table_names.differing(self.names))
-        self._columns = {name: adopt_columns.plan(connection, source) for name, source in self.sources.items()}
+        self.sources = detect.find_tables(connection, given_names)
+        self.names = _choose_names(connection, self.sources, given_names)
+        self.adopted = AdoptResult(backup="", tables=custom_names.changed_names(self.names))
+        self._columns = {name: plan_columns(connection, source) for name, source in self.sources.items()}
 
-    def refuse_what_would_break(self) -> None:
-        """Raise StorageError for what of the user's names columns that will be called otherwise, or is in our way."""
-        objects.refuse_broken(self.connection)
+    def reject_conflicts(self) -> None:
+        """Raise StorageError for user objects that use renamed columns, or have a name that the hub needs."""
+        objects.require_unbroken(self.connection)
         renamed = {
             theirs for source in self.sources.values() for ours, theirs in source.columns.items() if ours != theirs
         }
-        for thing in objects.things(self.connection):
+        for thing in objects.list_objects(self.connection):
             if thing.kind in ("view", "trigger") and renamed & set(re.findall(r"\w+", thing.sql)):
                 raise StorageError(
-                    f'your {thing.kind} "{thing.name}" names columns that will be called otherwise',
-                    hint=f"nothing was changed; DROP {thing.kind.upper()} {quoted(thing.name)}, and make it anew after",
+                    f'your {thing.kind} "{thing.name}" uses columns that will be renamed',
+                    hint=f"nothing was changed; DROP {thing.kind.upper()} {quote(thing.name)}, recreate it afterwards",
                     reason="broken_view",
                 )
-        ours = objects.own_names(ddl.statements())
+        ours = objects.created_names(ddl.load_statements())
         aside = {source.table for source in self.sources.values()}
-        for thing in objects.things(self.connection):
+        for thing in objects.list_objects(self.connection):
             if thing.name in ours and thing.table not in aside:
                 raise StorageError(
-                    f'the {thing.kind} "{thing.name}" is in the way of one of ours',
-                    hint="nothing was changed; give it another name",
+                    f'the {thing.kind} "{thing.name}" has a name that the hub needs',
+                    hint="nothing was changed; rename it first",
                     reason="name_taken",
                 )
 
     def run(self, note: Note) -> None:
         violations = _violations(self.connection)
-        self.connection.execute("PRAGMA legacy_alter_table=ON")  # what points at a table goes on pointing at its name
-        kept = [self._set_aside(source) for source in self.sources.values()]
+        self.connection.execute("PRAGMA legacy_alter_table=ON")  # references to a table keep its name
+        set_aside = [self._set_aside(source) for source in self.sources.values()]
         application = self.connection.execute("PRAGMA application_id").fetchone()[0]
-        opening.fill(self.connection, table_names.differing(self.names))
+        opening.create_schema(self.connection, custom_names.changed_names(self.names))
         if application:
             self.connection.execute(f"PRAGMA application_id={application}")
         self._add_columns()
-        self._carry(note)
-        for things in kept:
+        self._copy_tables(note)
+        for things in set_aside:
             objects.restore_missing(self.connection, things)
-        self._refuse_loss(violations)
-        objects.remember(self.connection, "adopted", {"at": clock.now(), "tables": self._adopted_tables()})
+        self._require_no_loss(violations)
+        objects.set_meta(self.connection, "adopted", {"at": clock.now(), "tables": self._adopted_tables()})
         self.connection.execute("PRAGMA legacy_alter_table=OFF")
-        objects.refuse_broken(self.connection)
+        objects.require_unbroken(self.connection)
 
     def _adopted_tables(self) -> dict[str, str]:
         return {source.logical: source.table for source in self.sources.values()}
 
-    def _set_aside(self, source: Source) -> list[objects.Thing]:
-        """Take a table out of the way; return its triggers and indexes, under the new names of their columns."""
+    def _set_aside(self, source: SourceTable) -> list[objects.SchemaObject]:
+        """Rename a table out of the way; return its triggers and indexes with the new column names."""
         table = source.table
         self.adopted.rows[table] = (self._count(table), 0)
         plan = self._columns[source.logical]
-        indexes = adopt_columns.indexes(self.connection, source, plan, self.adopted.notes)
-        on_it = [thing for thing in objects.things(self.connection) if thing.table == table and thing.kind != "table"]
+        indexes = plan_indexes(self.connection, source, plan, self.adopted.notes)
+        on_it = [
+            thing for thing in objects.list_objects(self.connection) if thing.table == table and thing.kind != "table"
+        ]
         for thing in on_it:
-            self.connection.execute(f"DROP {thing.kind} {quoted(thing.name)}")
+            self.connection.execute(f"DROP {thing.kind} {quote(thing.name)}")
         triggers = [thing for thing in on_it if thing.kind == "trigger"]
-        self.connection.execute(f"ALTER TABLE {quoted(table)} RENAME TO {quoted(_ASIDE + source.logical)}")
+        self.connection.execute(f"ALTER TABLE {quote(table)} RENAME TO {quote(_ASIDE + source.logical)}")
         return [*indexes, *triggers]
 
     def _add_columns(self) -> None:
         for logical, plan in self._columns.items():
             for column in plan:
-                self.connection.execute(f"ALTER TABLE {quoted(self.names[logical])} ADD COLUMN {column.definition}")
+                self.connection.execute(f"ALTER TABLE {quote(self.names[logical])} ADD COLUMN {column.definition}")
                 self.adopted.fields.setdefault(logical, {})[column.name] = column.type
                 self.adopted.notes += column.notes
-        objects.remember(self.connection, "fields", self.adopted.fields)
+        objects.set_meta(self.connection, "fields", self.adopted.fields)
 
-    def _carry(self, note: Note) -> None:
+    def _copy_tables(self, note: Note) -> None:
         for logical, source in self.sources.items():
-            note(f'carrying over "{source.table}", {self.adopted.rows[source.table][0]} rows')
+            note(f'copying "{source.table}", {self.adopted.rows[source.table][0]} rows')
             columns = {column.name: column.source for column in self._columns[logical]}
             self._copy(source, columns)
             if logical == "chats":
-                self._make_lost_chats()
+                self._create_missing_chats()
         for logical in self.sources:
-            self.connection.execute(f"DROP TABLE {quoted(_ASIDE + logical)}")
+            self.connection.execute(f"DROP TABLE {quote(_ASIDE + logical)}")
 
-    def _copy(self, source: Source, columns: Mapping[str, str]) -> None:
+    def _copy(self, source: SourceTable, columns: Mapping[str, str]) -> None:
         try:
             convert.copy_rows(
                 self.connection, source, _ASIDE + source.logical, self.names[source.logical], self.names, columns
             )
         except sqlite3.IntegrityError as error:
             raise StorageError(
-                f'the rows of "{source.table}" cannot be carried over: {error}', hint="nothing was changed"
+                f'cannot copy the rows of "{source.table}": {error}', hint="nothing was changed"
             ) from error
-        unread = convert.unread_times(self.connection, source, _ASIDE + source.logical)
+        unread = convert.count_unreadable_times(self.connection, source, _ASIDE + source.logical)
         if unread:
-            self.adopted.notes.append(f'{unread} times of "{source.table}" could not be read; others stand for them')
+            self.adopted.notes.append(f'{unread} unreadable times of "{source.table}" were replaced')
         before, _ = self.adopted.rows[source.table]
         self.adopted.rows[source.table] = (before, self._count(source.table))
 
-    def _make_lost_chats(self) -> None:
+    def _create_missing_chats(self) -> None:
         pairs = [(source, _ASIDE + logical) for logical, source in self.sources.items() if logical != "chats"]
-        lost = convert.make_lost_chats(self.connection, pairs, self.names["chats"])
+        lost = convert.create_missing_chats(self.connection, pairs, self.names["chats"])
         if lost:
-            self.adopted.notes.append(f"{lost} chats were gone though rows belong to them; they are there again, empty")
+            self.adopted.notes.append(f"{lost} missing chats that rows refer to were added, empty")
 
-    def _refuse_loss(self, violations: set[tuple[object, ...]]) -> None:
+    def _require_no_loss(self, violations: set[tuple[object, ...]]) -> None:
         for table, (before, after) in self.adopted.rows.items():
             if after != before:
-                raise StorageError(f'{before} rows of "{table}" became {after}', hint="nothing was changed")
+                raise StorageError(f'copied {after} of {before} rows of "{table}"', hint="nothing was changed")
         new = _violations(self.connection) - violations
         if new:
             names = sorted({str(row[0]) for row in new})
             raise StorageError(
-                f"{len(new)} rows would point at nothing, in {', '.join(names)}", hint="nothing was changed"
+                f"{len(new)} rows would have dangling foreign keys in {', '.join(names)}", hint="nothing was changed"
             )
 
     def _count(self, table: str) -> int:
-        return int(self.connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])
+        return int(self.connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0])
 
 
 @contextmanager
-def _one_transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let the block alter tables without their references following; commit it as one."""
+def _rebuild_transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Run the block with foreign keys off, as one transaction."""
     connection.execute("PRAGMA foreign_keys=OFF")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("BEGIN IMMEDIATE")
@@ -205,27 +209,27 @@ def _one_transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _opened(path: str) -> sqlite3.Connection:
+def _open(path: str) -> sqlite3.Connection:
     try:
         connection = maintenance_backup.connect(path, "rw")
         connection.execute("SELECT 1 FROM sqlite_master")
         return connection
     except sqlite3.OperationalError as error:
-        raise _no_database(path, error) from error
+        raise _no_database_error(path, error) from error
 
 
-def _no_database(path: str, error: sqlite3.OperationalError) -> LlmctlError | sqlite3.OperationalError:
+def _no_database_error(path: str, error: sqlite3.OperationalError) -> LlmctlError | sqlite3.OperationalError:
     if os.path.exists(path):
         return error
-    return NotFoundError(f'there is no database at "{path}"', hint="name it with --db; without --adopt a hub is made")
+    return NotFoundError(f'no database at "{path}"', hint="choose it with --db, or omit --adopt to create a hub")
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
+def _reject_other_version(connection: sqlite3.Connection, path: str) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version:
         raise StorageError(
-            f'"{path}" has a version number of its own (user_version {version}), and a hub needs that place',
-            hint="make a hub of its own with: llmctl init --db PATH",
+            f'"{path}" has user_version {version}, a number that a hub needs for itself',
+            hint="create a separate hub with: llmctl init --db hub.db",
             reason="user_version",
         )
     if _has_table(connection, "hub_meta"):
@@ -237,14 +241,14 @@ def _has_table(connection: sqlite3.Connection, name: str) -> bool:
 
 
 def _violations(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
-    # Without row numbers, which change.
+    # Without rowids, which change.
     return {(row[0], row[2]) for row in connection.execute("PRAGMA foreign_key_check")}
 
 
 def _choose_names(
-    connection: sqlite3.Connection, sources: Mapping[str, Source], given: Mapping[str, str]
+    connection: sqlite3.Connection, sources: Mapping[str, SourceTable], given_names: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return a physical name for every table of ours: the original's, the given one, its own, or one that is free."""
+    """Return logical -> physical name of every hub table: the original's, the given one, its own, or a free one."""
     adopted = {source.table.lower() for source in sources.values()}
     rows = connection.execute("SELECT name FROM sqlite_master")
     taken = {row[0].lower() for row in rows} - adopted
@@ -252,27 +256,127 @@ def _choose_names(
     for logical in (*ddl.TABLES, "schema_migrations"):
         if logical in sources:
             names[logical] = sources[logical].table
-        elif logical in given:
-            _refuse_taken(logical, given[logical], taken)
-            names[logical] = given[logical]
+        elif logical in given_names:
+            _reject_taken_name(logical, given_names[logical], taken)
+            names[logical] = given_names[logical]
         else:
-            names[logical] = _free(
-                logical, taken | {name.lower() for name in (*names.values(), *given.values())} | adopted
+            names[logical] = _free_name(
+                logical, taken | {name.lower() for name in (*names.values(), *given_names.values())} | adopted
             )
     return names
 
 
-def _refuse_taken(logical: str, physical: str, taken: Sequence[str] | set[str]) -> None:
+def _reject_taken_name(logical: str, physical: str, taken: Sequence[str] | set[str]) -> None:
     if physical.lower() in taken:
         raise UsageError(
-            f'table "{logical}" cannot be called "{physical}": there is another table of that name',
+            f'table "{logical}" cannot be called "{physical}": another table has that name',
             hint="choose another name",
         )
 
 
-def _free(logical: str, taken: set[str]) -> str:
+def _free_name(logical: str, taken: set[str]) -> str:
     name, number = logical, 1
     while name.lower() in taken:
         name = f"llmctl_{logical}" if number == 1 else f"llmctl_{logical}_{number}"
         number += 1
     return name
+
+
+#: Prefix of a declared type -> our type. Everything else is TEXT.
+_DECLARED = (
+    *(("INT", "INTEGER"), ("BIGINT", "INTEGER"), ("SMALLINT", "INTEGER"), ("TINYINT", "INTEGER")),
+    *(("REAL", "REAL"), ("DOUBLE", "REAL"), ("FLOAT", "REAL"), ("DECIMAL", "REAL"), ("NUMERIC", "REAL")),
+    *(("BOOL", "BOOLEAN"), ("DATE", "DATETIME"), ("TIMESTAMP", "DATETIME"), ("JSON", "JSONB"), ("BLOB", "BLOB")),
+)
+#: Condition that every value of a column must meet for that type.
+_TYPE_CONDITIONS = {
+    "DATETIME": "llmctl_time({0}) IS NOT NULL",
+    "BOOLEAN": "typeof({0}) = 'integer' AND {0} IN (0, 1)",
+    "JSONB": "typeof({0}) = 'text' AND json_valid({0})",
+}
+_VALUE_SQL = {"DATETIME": "llmctl_time({0})"}
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedColumn:
+    """A column after adoption: name, declared type, definition, and SQL of its values."""
+
+    name: str
+    type: str
+    definition: str
+    source: str
+    notes: list[str] = field(default_factory=list)
+
+
+def plan_columns(connection: sqlite3.Connection, source: SourceTable) -> list[AdoptedColumn]:
+    """Return the custom columns of a table after adoption."""
+    convert.register_functions(connection)
+    ours = _builtin_columns(source.logical)
+    return [_column(connection, source, extra, ours) for extra in source.extras]
+
+
+def plan_indexes(
+    connection: sqlite3.Connection, source: SourceTable, columns: Sequence[AdoptedColumn], notes: list[str]
+) -> list[objects.SchemaObject]:
+    """Return the indexes to recreate: those on custom columns. The built-in indexes cover the rest."""
+    names = {theirs: ours for ours, theirs in source.columns.items()}
+    names |= {extra.name: column.name for extra, column in zip(source.extras, columns, strict=True)}
+    own = {extra.name for extra in source.extras}
+    result = []
+    for _, name, unique, origin, partial in connection.execute(f"PRAGMA index_list({quote(source.table)})").fetchall():
+        keys = [row[2] for row in connection.execute(f"PRAGMA index_info({quote(name)})")]
+        if origin == "pk" or (not own & set(keys) and None not in keys and not partial):
+            continue
+        if partial or None in keys:
+            notes.append(f'index "{name}" was not copied: it has a condition or an expression')
+            continue
+        new = name if origin == "c" else f"{source.table}_{'_'.join(keys)}_key"
+        listed = ", ".join(quote(names[key]) for key in keys)
+        sql = f"CREATE {'UNIQUE ' if unique else ''}INDEX {quote(new)} ON {quote(source.table)} ({listed})"
+        result.append(objects.SchemaObject("index", new, source.table, sql))
+    return result
+
+
+def _column(connection: sqlite3.Connection, source: SourceTable, extra: ForeignColumn, ours: set[str]) -> AdoptedColumn:
+    clashes = to_snake_case(extra.name) in ours
+    name = f"{extra.name}_adopted" if clashes else extra.name
+    declared = _declared(connection, source.table, extra)
+    default = f" DEFAULT {extra.default}" if extra.default is not None else ""
+    definition = f"{quote(name)} {declared}{default}{_reference(connection, source.table, extra.name)}"
+    value = _VALUE_SQL.get(declared, "{0}").format(quote(extra.name))
+    notes = []
+    if clashes:
+        notes.append(f'"{source.table}.{extra.name}" was renamed to "{name}": llmctl has a column of that name')
+    if extra.required and extra.default is None:
+        notes.append(f'"{source.table}.{name}" was required and is now optional')
+    return AdoptedColumn(name, declared, definition, value, notes)
+
+
+def _declared(connection: sqlite3.Connection, table: str, extra: ForeignColumn) -> str:
+    declared = next((ours for start, ours in _DECLARED if extra.type.startswith(start)), "TEXT")
+    condition = _TYPE_CONDITIONS.get(declared)
+    if condition is None:
+        return declared
+    column = quote(extra.name)
+    other = connection.execute(
+        f"SELECT 1 FROM {quote(table)} WHERE {column} IS NOT NULL AND NOT ({condition.format(column)}) LIMIT 1"
+    ).fetchone()
+    # If one value does not fit, the column becomes TEXT, which holds everything.
+    return "TEXT" if other else declared
+
+
+def _reference(connection: sqlite3.Connection, table: str, column: str) -> str:
+    for row in connection.execute(f"PRAGMA foreign_key_list({quote(table)})"):
+        _, _, parent, theirs, to, on_update, on_delete, _ = row
+        if theirs == column:
+            target = f" ({quote(to)})" if to else ""
+            return f" REFERENCES {quote(parent)}{target} ON DELETE {on_delete} ON UPDATE {on_update}"
+    return ""
+
+
+def _builtin_columns(logical: str) -> set[str]:
+    """Return the built-in columns of a table, and Prisma's name of ``refs``."""
+    for statement in ddl.load_statements():
+        if objects.created_object(statement) == ("TABLE", logical):
+            return set(re.findall(r"^  ([a-z_]+) [A-Z]", statement, re.MULTILINE)) | {"references"}
+    raise ValueError(logical)

@@ -1,4 +1,4 @@
-"""The schema for other tools. An emitter turns a catalogue and a hub's table names into a text."""
+"""Emit the schema for other tools. An emitter turns a catalogue and a hub's table names into text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from llmctl.core.registry import Registry
 
-#: Each is called with a catalogue, the hub's own table names (logical to physical), and options of its own.
+#: Called with a catalogue, the hub's table names (logical to physical), and options of the emitter.
 Emitter = Callable[..., str]
 
 EMITTERS: Registry[Emitter] = Registry(

@@ -1,4 +1,4 @@
-"""What the databases differ in, for all emitters."""
+"""Differences between databases, for all emitters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AFFINITY: tuple[tuple[str, Kind], ...] = (
     *(("real", "real"), ("floa", "real"), ("doub", "real")),
 )
 
-#: How long a name may be; SQLite does not care.
+#: Maximum length of a name; SQLite has no limit.
 _LONGEST_NAME = {"postgresql": 63, "mysql": 64}
 
 #: MySQL: characters of all texts in a key of 3072 bytes, with room for numbers and times beside them.
@@ -34,33 +34,33 @@ _KEY_CHARACTERS = (3072 - 32) // 4
 VARCHAR = 191
 
 
-def kind(column: Column) -> Kind:
-    """Return what kind of value a column is declared for."""
+def value_kind(column: Column) -> Kind:
+    """Return the kind of value a column is declared for."""
     declared = column.type.lower().partition("(")[0].strip()
     if declared in _KINDS:
         return _KINDS[declared]
-    for part, found in _AFFINITY:
+    for part, result in _AFFINITY:
         if part in declared:
-            return found
+            return result
     return "text"
 
 
-def limits(table: Table) -> dict[str, int]:
-    """Return the length of each text column that MySQL cannot have without one: those in keys, and short words.
+def text_limits(table: Table) -> dict[str, int]:
+    """Return the lengths of text columns that need one in MySQL: those in keys, and short words.
 
-    What is not in here holds text of any length.
+    Other columns hold text of any length.
     """
     keys = [table.key, *(index.columns for index in table.indexes), *(key.columns for key in table.foreign_keys)]
-    found = {column.name: VARCHAR for column in table.columns if column.values or _is_word(column.default)}
+    result = {column.name: VARCHAR for column in table.columns if column.values or _is_short_default(column.default)}
     for key in keys:
-        texts = [name for name in key if name and kind(table.column(name)) == "text"]
+        texts = [name for name in key if name and value_kind(table.column(name)) == "text"]
         for name in texts:
-            found[name] = min(found.get(name, VARCHAR), _KEY_CHARACTERS // len(texts))
-    return found
+            result[name] = min(result.get(name, VARCHAR), _KEY_CHARACTERS // len(texts))
+    return result
 
 
-def short(name: str, provider: Provider) -> str:
-    """Return a name as long as the database lets it be; a cut one ends in a digest and stays unique."""
+def shorten_name(name: str, provider: Provider) -> str:
+    """Return a name within the database's limit; a truncated one ends in a digest and stays unique."""
     longest = _LONGEST_NAME.get(provider, len(name))
     if len(name) <= longest:
         return name
@@ -69,10 +69,10 @@ def short(name: str, provider: Provider) -> str:
 
 
 def index_name(table: Table, index: Index, provider: Provider) -> str:
-    """Return the name of an index; that of a UNIQUE constraint is SQLite's own and no other's."""
+    """Return the name of an index; UNIQUE constraints have a name only SQLite uses, so they get another."""
     own = index.name.startswith("sqlite_autoindex_")
-    return short(f"{table.name}_{'_'.join(index.columns)}_key" if own else index.name, provider)
+    return shorten_name(f"{table.name}_{'_'.join(index.columns)}_key" if own else index.name, provider)
 
 
-def _is_word(default: str | None) -> bool:
+def _is_short_default(default: str | None) -> bool:
     return default is not None and default[:1] == "'" and len(default) > 2

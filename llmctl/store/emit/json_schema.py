@@ -1,4 +1,4 @@
-"""Emits JSON Schema (2020-12): a definition for each record, as ``--json`` and ``export`` print it.
+"""Emit JSON Schema (2020-12): a definition for each record as printed by ``--json`` and ``export``.
 
 Source: https://json-schema.org/draft/2020-12
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.store.emit import naming
-from llmctl.store.emit.dialects import Kind, kind
+from llmctl.store.emit.dialects import Kind, value_kind
 from llmctl.store.schema.introspect import Catalogue, Column, Table
 
 _TYPES: Mapping[Kind, Mapping[str, Any]] = {
@@ -28,8 +28,8 @@ _REFERENCES = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def emit(catalogue: Catalogue, names: Mapping[str, str]) -> str:
-    """Return one document; a record is named by ``#/$defs/Chat``. Fields may be added, so others are allowed."""
-    models = naming.models(catalogue.tables, names, "hub")
+    """Return one document; a record is at ``#/$defs/Chat``. Additional fields are allowed."""
+    models = naming.model_names(catalogue.tables, names, "hub")
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Records of an llmctl hub",
@@ -48,10 +48,10 @@ def _property(column: Column) -> dict[str, Any]:
     own = {"description": column.comment} if column.comment else {}
     if column.name == "refs":
         return own | _REFERENCES
-    found = own | dict(_TYPES[kind(column)])
+    result = own | dict(_TYPES[value_kind(column)])
     if column.values:
-        found["enum"] = [*column.values, None] if column.nullable else list(column.values)
+        result["enum"] = [*column.values, None] if column.nullable else list(column.values)
     if column.nullable:
-        types = found["type"]
-        found["type"] = [*(types if isinstance(types, list) else [types]), "null"]
-    return found
+        types = result["type"]
+        result["type"] = [*(types if isinstance(types, list) else [types]), "null"]
+    return result

@@ -1,4 +1,4 @@
-"""What tables, columns and relations are called outside SQL."""
+"""Names of tables, columns and relations outside SQL."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 
 from llmctl.store.schema.introspect import ForeignKey, Table
 
-#: ``hub``: names of our own. ``nodellm``: those of ``@node-llm/orm`` for the tables it knows.
-Dress = Literal["hub", "nodellm"]
+#: ``hub``: llmctl's names. ``nodellm``: the names of ``@node-llm/orm`` for its tables.
+NamingStyle = Literal["hub", "nodellm"]
 
 _HUB = {
     "user_settings": "UserSettings",
@@ -49,10 +49,10 @@ _NODELLM = {
     "requests": "LlmRequest",
     "agent_sessions": "LlmAgentSession",
 }
-#: Fields of the records' own design that cannot be a column's name.
+#: Columns with another name as a field.
 _FIELDS = {"refs": "references"}
 
-#: Names that Prisma, its client, TypeScript or TypeORM keep for themselves.
+#: Names reserved by Prisma, its client, TypeScript or TypeORM.
 _RESERVED = frozenset(
     (
         *(
@@ -77,68 +77,68 @@ _RESERVED = frozenset(
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
-def models(tables: Iterable[Table], names: Mapping[str, str], dress: Dress) -> dict[str, str]:
-    """Return the model of each physical table; those of others get a name made from theirs."""
+def model_names(tables: Iterable[Table], names: Mapping[str, str], dress: NamingStyle) -> dict[str, str]:
+    """Return physical table -> model; other tables get a model name made from the table's."""
     logical = {physical: table for table, physical in names.items()}
     known = {**_HUB, **(_NODELLM if dress == "nodellm" else {})}
     taken = set(known.values()) | _RESERVED
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for table in tables:
         model = known.get(_logical(table.name, logical, names))
-        found[table.name] = model or free(pascal(table.name), taken)
-        taken.add(found[table.name])
-    return found
+        result[table.name] = model or unique_name(to_pascal(table.name), taken)
+        taken.add(result[table.name])
+    return result
 
 
-def fields(table: Table, relations: Iterable[str] = ()) -> dict[str, str]:
-    """Return the field of each column, none of them the name of a relation."""
+def field_names(table: Table, relations: Iterable[str] = ()) -> dict[str, str]:
+    """Return column -> field name; none is the name of a relation."""
     taken = set(relations)
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for column in table.columns:
-        name = free(_FIELDS.get(column.name) or camel(column.name), taken)
+        name = unique_name(_FIELDS.get(column.name) or to_camel(column.name), taken)
         taken.add(name)
-        found[column.name] = name
-    return found
+        result[column.name] = name
+    return result
 
 
-def forward(key: ForeignKey) -> str:
-    """Return the field behind a foreign key: ``chat`` for ``chat_id``."""
+def forward_field(key: ForeignKey) -> str:
+    """Return the relation field of a foreign key: ``chat`` for ``chat_id``."""
     column = key.columns[-1]
-    return camel(column[:-3] if column.lower().endswith("_id") else f"{key.table} {column}")
+    return to_camel(column[:-3] if column.lower().endswith("_id") else f"{key.table} {column}")
 
 
-def backward(key: ForeignKey, model: str, *, many: bool, ambiguous: bool) -> str:
-    """Return the field on the other side: ``messages``, ``agentSession``, ``children`` of a ``parent``."""
+def backward_field(key: ForeignKey, model: str, *, many: bool, ambiguous: bool) -> str:
+    """Return the inverse relation field: ``messages``, ``agentSession``, ``children`` of a ``parent``."""
     name = _lower_first(model.removeprefix("Llm"))
-    name = plural(name) if many else name
+    name = pluralize(name) if many else name
     if not ambiguous:
         return name
-    own = forward(key)
+    own = forward_field(key)
     return "children" if own == "parent" and many else own + name[:1].upper() + name[1:]
 
 
-def plural(name: str) -> str:
-    """Return the plural of one of our models' names (regular ones)."""
+def pluralize(name: str) -> str:
+    """Return the plural of a model name (regular plurals only)."""
     if name.endswith("s"):
         return name
     return f"{name[:-1]}ies" if name.endswith("y") and name[-2:-1] not in tuple("aeiou") else f"{name}s"
 
 
-def camel(name: str) -> str:
-    """Return ``toolCallId`` for ``tool_call_id``; what is no identifier becomes one."""
+def to_camel(name: str) -> str:
+    """Return ``toolCallId`` for ``tool_call_id``; always a valid identifier."""
     words = [_upper_first(word) for word in _WORD.findall(name)]
     made = _lower_first("".join(words))
     return made if made[:1].isalpha() else f"field{made}"
 
 
-def pascal(name: str) -> str:
-    """Return ``ToolCall`` for ``tool_call``; what is no identifier becomes one."""
+def to_pascal(name: str) -> str:
+    """Return ``ToolCall`` for ``tool_call``; always a valid identifier."""
     made = "".join(_upper_first(word) for word in _WORD.findall(name))
     return made if made[:1].isalpha() else f"Table{made}"
 
 
-def free(name: str, taken: Iterable[str]) -> str:
-    """Return the name, with a number behind it where it is taken."""
+def unique_name(name: str, taken: Iterable[str]) -> str:
+    """Return the name, with a number appended if it is taken."""
     if name not in taken:
         return name
     number = 2
@@ -148,7 +148,7 @@ def free(name: str, taken: Iterable[str]) -> str:
 
 
 def _logical(physical: str, logical: Mapping[str, str], names: Mapping[str, str]) -> str:
-    # A table may have the name that another one of ours had to give up.
+    # Another table may have the logical name of a renamed hub table.
     return logical.get(physical) or ("" if physical in names else physical)
 
 

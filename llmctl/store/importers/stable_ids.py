@@ -1,4 +1,4 @@
-"""An adopted copy is made fit to be merged into another hub, once or again: the same rows under the same ids."""
+"""Give an adopted copy stable ids, so that importing it again yields the same rows."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from llmctl.store.database import Database
 
-#: Makes an id of the source, the kind of row and the row's own id.
+#: Makes an id from the source, the kind of row and the row's own id.
 Derive = Callable[[str, str, str], str]
 
 _UUID = "????????-????-????-????-????????????"
-#: Rows keep ids that are unique anywhere; others get one that is made of the id and the time.
+#: Rows keep ids that are UUIDs; others get one made from the id and the time.
 _WITH_IDS = ("chats", "messages", "tool_invocations", "requests", "agent_sessions")
 
 
-def make_stable(database: Database, derive: Derive) -> None:
-    """Give rows ids and times that depend on the original's only, and say that they are imported."""
+def make_ids_stable(database: Database, derive: Derive) -> None:
+    """Give rows ids and times that depend only on the original's, and mark them as imported."""
 
     def made(kind: str, id: str, at: str) -> str:
         return derive("node-llm", kind, f"{id}\0{at}")
@@ -29,12 +29,12 @@ def make_stable(database: Database, derive: Derive) -> None:
                 f" WHERE id NOT GLOB '{_UUID}' OR lower(id) <> id"
             )
             database.execute(f"UPDATE {{{table}}} SET updated_at = created_at WHERE updated_at > created_at")
-        for sql in _SETTLED:
+        for sql in _NORMALIZE:
             database.execute(sql)
 
 
-_SETTLED = (
-    # Threads were made by the adoption just now.
+_NORMALIZE = (
+    # The adoption has just created the threads.
     "UPDATE {message_threads} SET created_at = (SELECT c.created_at FROM {chats} c WHERE c.id = chat_id),"
     " updated_at = (SELECT c.created_at FROM {chats} c WHERE c.id = chat_id)",
     "UPDATE {message_threads} SET id = llmctl_derived('thread', chat_id, created_at)",
@@ -42,6 +42,6 @@ _SETTLED = (
     "(SELECT max(m.created_at) FROM {messages} m WHERE m.chat_id = {chats}.id), ''))",
     "UPDATE {messages} SET origin = 'import', status = CASE status WHEN 'pending' THEN 'interrupted' ELSE status END",
     "UPDATE {tool_invocations} SET origin = 'import'",
-    # To the ORM a cost and a duration of 0 mean that nothing is known.
+    # To the ORM cost 0 and duration 0 mean unknown.
     "UPDATE {requests} SET origin = 'import', cost = nullif(cost, 0), duration = nullif(duration, 0)",
 )

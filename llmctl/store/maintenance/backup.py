@@ -1,4 +1,4 @@
-"""Copies of a hub, made while it is in use, and a copy put in the hub's place."""
+"""Back up a hub while it is in use, and restore a copy."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterator
 
 from llmctl.core.errors import NotFoundError, StorageError, UsageError
 from llmctl.core.ids import new_id
-from llmctl.store.database import BUSY_TIMEOUT_MS, Database
+from llmctl.store.database import BUSY_TIMEOUT_MS, Database, empty_wal
 from llmctl.store.errors import storage_errors
-from llmctl.store.maintenance import wal
 from llmctl.store.schema import ddl
 
-#: Takes pages done and pages in all.
+#: Called with pages done and total pages.
 Progress = Callable[[int, int], None]
 
-#: Few enough for a progress line to move, enough for the copy to be quick.
+#: Pages per step: few enough for a moving progress line, enough for a fast copy.
 _PAGES = 2048
 
 
 def connect(path: str, mode: str = "ro") -> sqlite3.Connection:
-    """Open a database file as it is, hub or not; ``mode`` is SQLite's: ``ro``, ``rw``, ``rwc``."""
+    """Open any database file, hub or not; ``mode`` is SQLite's: ``ro``, ``rw``, ``rwc``."""
     escaped = "".join(f"%{ord(c):02x}" if c in "%?#" else c for c in os.path.abspath(path))
     return sqlite3.connect(
         f"file:{escaped}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000
@@ -31,24 +30,24 @@ def connect(path: str, mode: str = "ro") -> sqlite3.Connection:
 
 
 def back_up(database: Database, target: str, *, force: bool = False, progress: Progress | None = None) -> int:
-    """Copy an open hub into the file ``target``, whole and checked or not at all; return its size in bytes.
+    """Copy an open hub into the file ``target``, complete and checked or not at all; return its size in bytes.
 
-    The copy is one file of mode 0600. Raises UsageError where ``target`` exists (unless ``force``) or is the hub.
+    The copy is one file with mode 0600. Raises UsageError if ``target`` exists (unless ``force``) or is the hub.
     """
     if os.path.exists(target) and os.path.exists(database.path) and os.path.samefile(database.path, target):
-        raise UsageError(f'"{target}" is the hub itself', hint="name another file for the copy")
+        raise UsageError(f'"{target}" is the hub itself', hint="choose another file for the copy")
     if os.path.isdir(target):
-        raise UsageError(f'"{target}" is a folder', hint="name a file in it")
+        raise UsageError(f'"{target}" is a folder', hint="choose a file in it")
     if os.path.lexists(target) and not force:
-        raise UsageError(f'"{target}" exists already', hint="choose another name, or overwrite it with --force")
+        raise UsageError(f'"{target}" already exists', hint="choose another name, or overwrite it with --force")
     with storage_errors(database.path):
-        return _write(database.connection, target, force, progress)
+        return _write_copy(database.connection, target, force, progress)
 
 
 def back_up_beside(path: str, why: str, *, progress: Progress | None = None) -> str:
-    """Copy a database into a new file beside it, named after the time and the reason; return the path.
+    """Copy a database into a new file beside it, named by time and reason; return the path.
 
-    By a connection of its own: the caller may hold the lock for writing.
+    It uses its own connection: the caller may hold the write lock.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name, number = f"{path}.{stamp}.{why}.bak", 1
@@ -56,29 +55,29 @@ def back_up_beside(path: str, why: str, *, progress: Progress | None = None) -> 
         number += 1
         name = f"{path}.{stamp}.{why}-{number}.bak"
     with storage_errors(path), contextlib.closing(connect(path)) as source:
-        _write(source, name, False, progress)
+        _write_copy(source, name, False, progress)
     return name
 
 
-def beside(path: str) -> list[str]:
-    """Return the copies of a hub that llmctl made beside it."""
+def list_backups(path: str) -> list[str]:
+    """Return the backups that llmctl made beside a hub."""
     folder, name = os.path.split(os.path.abspath(path))
     with contextlib.suppress(OSError):
-        found = [entry for entry in os.listdir(folder) if entry.startswith(f"{name}.") and entry.endswith(".bak")]
-        return [os.path.join(folder, entry) for entry in sorted(found)]
+        result = [entry for entry in os.listdir(folder) if entry.startswith(f"{name}.") and entry.endswith(".bak")]
+        return [os.path.join(folder, entry) for entry in sorted(result)]
     return []
 
 
 def restore(path: str, source: str, *, progress: Progress | None = None) -> str | None:
-    """Put the copy ``source`` in the place of the hub at ``path``; return where the old hub is kept.
+    """Replace the hub at ``path`` by the copy ``source``; return the path of the old hub's backup.
 
-    Who reads the hub meanwhile sees the old one or the new one, whole. Raises NotFoundError for no such file and
-    StorageError for one that is no hub, is damaged, or is newer than this program; then nothing is changed.
+    Concurrent readers see either the old or the new hub. Raises NotFoundError for a missing file and
+    StorageError for one that is not a hub, is damaged, or is newer than this program; then nothing is changed.
     """
     if not os.path.isfile(source):
         raise NotFoundError(f'no file "{source}"')
     if os.path.exists(path) and os.path.samefile(path, source):
-        raise UsageError(f'"{source}" is the hub itself', hint="name the copy that shall take its place")
+        raise UsageError(f'"{source}" is the hub itself', hint="pass the copy to restore")
     with storage_errors(source), contextlib.closing(connect(source)) as copy:
         check_hub(copy, source)
         if _is_database(path):
@@ -86,72 +85,72 @@ def restore(path: str, source: str, *, progress: Progress | None = None) -> str 
             with storage_errors(path), contextlib.closing(connect(path, "rw")) as hub:
                 _overwrite(copy, hub, progress)
             return old
-        kept = _move_aside(path)
-        with _draft(path) as draft:
+        moved_to = _move_aside(path)
+        with _draft_file(path) as draft:
             _copy(copy, draft, progress, journal="wal")
-            _put_in_place(draft, path, False)
-        return kept
+            _publish(draft, path, False)
+        return moved_to
 
 
 def check_hub(connection: sqlite3.Connection, path: str) -> None:
-    """Raise StorageError unless this is a whole hub that this program understands."""
+    """Raise StorageError unless this is an intact hub that this program supports."""
     known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'hub_meta'").fetchone()
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if not known or not version:
         raise StorageError(f'"{path}" is a database, but not a hub', reason="not_a_hub")
     if version > ddl.VERSION:
         raise StorageError(
-            f'"{path}" was written by a newer llmctl (schema {version}, this program knows {ddl.VERSION})',
+            f'"{path}" was written by a newer llmctl (schema {version}, this program supports {ddl.VERSION})',
             hint="upgrade llmctl",
             reason="newer_hub",
         )
-    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if found != "ok":
-        raise StorageError(f'"{path}" is damaged: {found}', hint="use another copy", reason="corrupt")
+    value = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if value != "ok":
+        raise StorageError(f'"{path}" is damaged: {value}', hint="use another copy", reason="corrupt")
 
 
-def copy_of(database: Database, place: str) -> str:
-    """Copy an open hub into a new file beside ``place`` for a trial; the caller removes it."""
+def copy_for_trial(database: Database, place: str) -> str:
+    """Copy an open hub into a new file beside ``place`` for a trial run; the caller removes it."""
     target = f"{place}.{os.getpid()}-{new_id()[:8]}.trial"
     back_up(database, target)
     return target
 
 
-def _write(source: sqlite3.Connection, target: str, force: bool, progress: Progress | None) -> int:
-    with _draft(target) as draft:
+def _write_copy(source: sqlite3.Connection, target: str, force: bool, progress: Progress | None) -> int:
+    with _draft_file(target) as draft:
         _copy(source, draft, progress)
-        _put_in_place(draft, target, force)
+        _publish(draft, target, force)
     return os.path.getsize(target)
 
 
 def _copy(source: sqlite3.Connection, draft: str, progress: Progress | None, journal: str = "delete") -> None:
     with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as copy:
-        source.backup(copy, pages=_PAGES, progress=_told(progress))
-        # A copy is one file, and can be read where nothing can be written; a hub is in write-ahead mode.
+        source.backup(copy, pages=_PAGES, progress=_sqlite_progress(progress))
+        # A backup is one file that can be read on read-only media; a hub uses WAL mode.
         copy.execute(f"PRAGMA journal_mode={journal}")
-        found = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if found != "ok":
-            raise StorageError(f"the copy is damaged: {found}", hint="see: llmctl db check", reason="corrupt")
+        value = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if value != "ok":
+            raise StorageError(f"the copy is damaged: {value}", hint="see: llmctl db check", reason="corrupt")
 
 
 def _overwrite(copy: sqlite3.Connection, hub: sqlite3.Connection, progress: Progress | None) -> None:
     sizes = {connection.execute("PRAGMA page_size").fetchone()[0] for connection in (copy, hub)}
-    if len(sizes) > 1:  # which a database in write-ahead mode cannot change
+    if len(sizes) > 1:  # the page size cannot change in WAL mode
         hub.execute("PRAGMA journal_mode=DELETE")
-    copy.backup(hub, pages=_PAGES, progress=_told(progress))
+    copy.backup(hub, pages=_PAGES, progress=_sqlite_progress(progress))
     hub.execute("PRAGMA journal_mode=WAL")
-    wal.empty(hub)
+    empty_wal(hub)
 
 
-def _told(progress: Progress | None) -> Callable[[int, int, int], None] | None:
+def _sqlite_progress(progress: Progress | None) -> Callable[[int, int, int], None] | None:
     if progress is None:
         return None
     return lambda status, remaining, total: progress(total - remaining, total)
 
 
 @contextlib.contextmanager
-def _draft(target: str) -> Iterator[str]:
-    """Give an empty file of mode 0600 beside ``target``; it is gone afterwards unless it was put in place."""
+def _draft_file(target: str) -> Iterator[str]:
+    """Yield an empty file with mode 0600 beside ``target``; it is removed afterwards unless it was published."""
     draft = f"{target}.{os.getpid()}-{new_id()[:8]}.new"
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -166,7 +165,7 @@ def _draft(target: str) -> Iterator[str]:
                 os.unlink(leftover)
 
 
-def _put_in_place(draft: str, target: str, force: bool) -> None:
+def _publish(draft: str, target: str, force: bool) -> None:
     _sync(draft)
     if force:
         os.replace(draft, target)
@@ -174,7 +173,7 @@ def _put_in_place(draft: str, target: str, force: bool) -> None:
         try:
             os.link(draft, target)
         except FileExistsError:
-            raise UsageError(f'"{target}" exists already', hint="choose another name") from None
+            raise UsageError(f'"{target}" already exists', hint="choose another name") from None
         except OSError:  # a file system without hard links
             os.rename(draft, target)
     _sync(os.path.dirname(os.path.abspath(target)))
@@ -189,7 +188,7 @@ def _sync(path: str) -> None:
 
 
 def _is_database(path: str) -> bool:
-    """Tell whether a copy can be written over this file by SQLite itself."""
+    """Return whether SQLite can restore a copy over this file."""
     if not os.path.exists(path) or os.path.getsize(path) == 0:
         return False
     try:
@@ -200,12 +199,12 @@ def _is_database(path: str) -> bool:
 
 
 def _move_aside(path: str) -> str | None:
-    """Give a damaged hub, with its side files, another name."""
+    """Rename a damaged hub and its side files."""
     if not os.path.lexists(path):
         return None
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    kept = f"{path}.{stamp}.damaged.bak"
+    target = f"{path}.{stamp}.damaged.bak"
     for suffix in ("", "-wal", "-shm"):
         if os.path.lexists(path + suffix):
-            os.rename(path + suffix, kept + suffix)
-    return kept
+            os.rename(path + suffix, target + suffix)
+    return target

@@ -1,13 +1,12 @@
-"""Deleting chats with every copy of their text. What they cost stays in the ledger, unless that is to go too."""
+"""Delete chats with every copy of their text. Their costs stay in the ledger, unless usage is deleted, too."""
 
 from __future__ import annotations
 
 from llmctl.core import clock
-from llmctl.store.database import Database
-from llmctl.store.maintenance import wal
+from llmctl.store.database import Database, empty_wal
 
 _THREADS = "SELECT id FROM {message_threads} WHERE chat_id = :chat"
-#: Rows that hold text of the chat, written down before what they hang on goes.
+#: Collect the rows that hold text of the chat, before the rows that link them are deleted.
 _COLLECT = (
     "CREATE TEMP TABLE IF NOT EXISTS doomed (kind TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (kind, id))",
     "DELETE FROM temp.doomed",
@@ -32,7 +31,7 @@ _COLLECT = (
       UNION SELECT id FROM {jobs} WHERE instr(payload, :chat) OR instr(refs, :chat)
     ) WHERE job_id IS NOT NULL
     """,
-    # A command that a turn was run by: its log has the answer.
+    # A command job that ran a turn: its log has the answer.
     """
     INSERT OR IGNORE INTO temp.doomed SELECT 'job', j.parent_id
     FROM temp.doomed d JOIN {jobs} j ON j.id = d.id WHERE d.kind = 'job' AND j.parent_id IS NOT NULL
@@ -47,8 +46,8 @@ _COLLECT = (
 _MESSAGES, _REQUESTS, _JOBS, _ATTACHMENTS, _LOGS = (
     f"(SELECT id FROM temp.doomed WHERE kind = '{kind}')" for kind in ("message", "request", "job", "attachment", "log")
 )
-#: In this order: streams forget their message and request when those go.
-_ERASE = (
+#: In this order: streams lose their message_id and request_id when those are deleted.
+_DELETE_TEXT = (
     f"DELETE FROM {{response_streams}} WHERE message_id IN {_MESSAGES}",
     f"DELETE FROM {{response_streams}} WHERE request_id IN {_REQUESTS}",
     f"""
@@ -72,8 +71,8 @@ _ERASE = (
       AND id NOT IN (SELECT text_log_id FROM {{tool_invocations}} WHERE text_log_id IN {_LOGS})
     """,
 )
-#: Taken from the sums before the rows go, which by themselves stay counted.
-_FORGET_ACTIVITY = (
+#: Subtract from the daily totals before the rows are deleted; deleting alone does not.
+_SUBTRACT_ACTIVITY = (
     f"UPDATE {{messages}} SET chat_id = NULL WHERE id IN {_MESSAGES} AND chat_id IS NOT NULL",
     f"""
     INSERT INTO {{activity_daily}} (day, tool, tool_calls, failed_tool_calls, tool_duration)
@@ -86,8 +85,8 @@ _FORGET_ACTIVITY = (
     """,
     "DELETE FROM {activity_daily} WHERE messages = 0 AND tool_calls = 0",
 )
-#: Made pending again, a request is taken out of the roll-ups by its trigger; a pending one counts nowhere.
-_FORGET_USAGE = (
+#: Setting a request to pending makes its trigger subtract it from the roll-ups; pending ones are not counted.
+_SUBTRACT_USAGE = (
     f"UPDATE {{requests}} SET status = 'pending' WHERE id IN {_REQUESTS} AND status <> 'pending'",
     f"DELETE FROM {{network_calls}} WHERE request_id IN {_REQUESTS}",
     f"DELETE FROM {{requests}} WHERE id IN {_REQUESTS}",
@@ -96,34 +95,34 @@ _FORKS = """
 SELECT t.chat_id FROM {message_threads} t JOIN {message_threads} p ON p.id = t.parent_id
 WHERE p.chat_id = ? AND t.chat_id IS NOT NULL
 """
-_MERGE = "INSERT INTO message_search (message_search, rank) VALUES ('merge', -1000)"
+_MERGE_INDEX = "INSERT INTO message_search (message_search, rank) VALUES ('merge', -1000)"
 
 
-def delete(database: Database, chat_id: str, *, with_usage: bool = False) -> tuple[str, ...]:
-    """Delete a chat and every copy of its text from the tables; return the chats that are forks of it.
+def delete_chat(database: Database, chat_id: str, *, with_usage: bool = False) -> tuple[str, ...]:
+    """Delete a chat and every copy of its text from the tables; return the ids of its forks.
 
-    :func:`purge` does the rest. The ledger's rows stay with their numbers, without text; with ``with_usage`` they
-    go, and the roll-up no longer counts them. One transaction; joins a running one.
+    :func:`purge_deleted_text` does the rest. Rows of the ledger stay without their text; with ``with_usage`` they
+    are deleted and subtracted from the roll-ups. One transaction; joins a running one.
     """
     values = {"chat": chat_id, "now": clock.now()}
     with database.transaction(durable=True):
         forks = tuple(row["chat_id"] for row in database.rows(_FORKS, (chat_id,)))
-        for statement in (*_COLLECT, *(_FORGET_ACTIVITY if with_usage else ())):
+        for statement in (*_COLLECT, *(_SUBTRACT_ACTIVITY if with_usage else ())):
             database.execute(statement, values)
-        for statement in (*_ERASE, *(_FORGET_USAGE if with_usage else ())):
+        for statement in (*_DELETE_TEXT, *(_SUBTRACT_USAGE if with_usage else ())):
             database.execute(statement, values)
     return forks
 
 
-def purge(database: Database) -> bool:
-    """Remove what deleted text left behind: words in the index's older segments, pages in the write-ahead log.
+def purge_deleted_text(database: Database) -> bool:
+    """Remove traces of deleted text: words in old segments of the search index, pages in the WAL.
 
-    Returns False where another process still reads the log, which is emptied when that ends. Other writers get
-    their turn in between: the index is merged piece by piece.
+    Returns False if another process still reads the WAL, which is emptied when it ends. Other writers get
+    their turn in between: the index is merged in small steps.
     """
     while True:
         before = database.connection.total_changes
-        database.execute(_MERGE)
+        database.execute(_MERGE_INDEX)
         if database.connection.total_changes - before < 2:
             break
-    return wal.empty(database.connection)
+    return empty_wal(database.connection)

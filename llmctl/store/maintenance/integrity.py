@@ -1,4 +1,4 @@
-"""Looking after the file: is everything whole, how large is it, give unused space back."""
+"""Check a hub's integrity, report its size and status, and compact it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from dataclasses import dataclass
 
 from llmctl.core import clock
 from llmctl.core.errors import LockedError
-from llmctl.store.database import Database, Row
+from llmctl.core.humanize import format_size, pluralize
+from llmctl.store.database import Database, Row, empty_wal
 from llmctl.store.errors import storage_errors
-from llmctl.store.maintenance import prune, wal
+from llmctl.store.maintenance import prune
 from llmctl.store.opening import MEMORY
 from llmctl.store.schema import migrations, objects
 from llmctl.store.stats import check_rollups
 
-#: Rows that point at nothing by name, where no foreign key could tell.
+#: Dangling rows that foreign keys do not detect.
 _ORPHANS = (
-    ("messages that belong to no thread", "SELECT count(*) FROM {messages} WHERE thread_id IS NULL"),
+    ("messages without a thread", "SELECT count(*) FROM {messages} WHERE thread_id IS NULL"),
     (
-        "pieces of streams that are finished",
+        "chunks of finished streams",
         "SELECT count(*) FROM {stream_chunks} c JOIN {response_streams} s ON s.id = c.stream_id"
         " WHERE s.status <> 'pending' AND s.raw_output IS NOT NULL",
     ),
 )
-#: What is pending though no job works on it. Placeholders of other programs have ten minutes.
+#: Pending rows that no job works on. Placeholders of other programs get ten minutes.
 _STUCK = (
     (
         "messages",
@@ -49,7 +50,7 @@ _STUCK = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at; ``problem`` is None where all is well, ``hint`` says how to mend it."""
+    """The result of one check; ``problem`` is None if it passed, ``hint`` says how to fix it."""
 
     name: str
     problem: str | None = None
@@ -57,52 +58,52 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Vacuumed:
-    """Bytes of the file before and after."""
+class VacuumResult:
+    """File size in bytes before and after."""
 
     before: int
     after: int
 
 
-def check(database: Database, *, quick: bool = False) -> Iterator[Finding]:
-    """Yield what was found, one by one: some of it takes long. ``quick`` leaves out what reads the whole file."""
-    yield _integrity(database, quick)
-    yield _references(database)
-    yield _orphans(database)
-    yield _attachments(database)
-    yield _stuck(database)
+def run_checks(database: Database, *, quick: bool = False) -> Iterator[Finding]:
+    """Yield findings one by one, since some checks are slow. ``quick`` skips checks that read the whole file."""
+    yield _check_integrity(database, quick)
+    yield _check_references(database)
+    yield _check_orphans(database)
+    yield _check_attachments(database)
+    yield _check_stuck(database)
     if not quick:
-        yield _search(database)
-        yield _usage(database)
-    yield _migrations(database)
+        yield _check_search(database)
+        yield _check_usage(database)
+    yield _check_migrations(database)
 
 
-def vacuum(database: Database) -> Vacuumed:
-    """Write the file anew without gaps, rebuild the search index (its row numbers change), empty the log.
+def vacuum(database: Database) -> VacuumResult:
+    """Compact the file, rebuild the search index (rowids change), and empty the WAL.
 
-    Raises LockedError where another process reads, so that the log could not be emptied; the rest is done.
+    Raises LockedError if another process reads, so that the WAL could not be emptied; the rest is done.
     """
-    before = size(database.path)
+    before = hub_size_bytes(database.path)
     with storage_errors(database.path):
         database.connection.execute("VACUUM")
     with database.transaction():
         objects.rebuild_search(database.connection)
-    if not wal.empty(database.connection):
+    if not empty_wal(database.connection):
         raise LockedError(
-            "the write-ahead log could not be emptied: another process reads the hub",
-            hint="run it again when that has ended: llmctl db vacuum",
+            "cannot empty the write-ahead log: another process reads the hub",
+            hint="when it has finished, run: llmctl db vacuum",
             reason="busy",
         )
-    return Vacuumed(before, size(database.path))
+    return VacuumResult(before, hub_size_bytes(database.path))
 
 
-def size(path: str) -> int:
-    """Return the size of a hub with its log, in bytes."""
+def hub_size_bytes(path: str) -> int:
+    """Return the size of a hub with its WAL in bytes."""
     return sum(os.path.getsize(path + end) for end in ("", "-wal") if os.path.exists(path + end))
 
 
-def status(database: Database) -> Row:
-    """Return facts about the hub: place, size, version, counts."""
+def hub_status(database: Database) -> Row:
+    """Return path, size, versions and row counts of a hub."""
     connection = database.connection
     counted = ("chats", "messages", "requests", "model_connections", "attachments")
     pages, page, free = (
@@ -115,7 +116,7 @@ def status(database: Database) -> Row:
         "wal_bytes": _file_size(f"{database.path}-wal"),
         "mode": _mode(database.path),
         "journal": connection.execute("PRAGMA journal_mode").fetchone()[0],
-        "schema_version": migrations.version(database),
+        "schema_version": migrations.schema_version(database),
         "sqlite_version": sqlite3.sqlite_version,
         "tables": dict(database.names),
         "fields": {table: dict(columns) for table, columns in database.fields.items()},
@@ -127,7 +128,7 @@ def status(database: Database) -> Row:
 _COUNT_NAMES = {"model_connections": "connections"}
 
 
-def _integrity(database: Database, quick: bool) -> Finding:
+def _check_integrity(database: Database, quick: bool) -> Finding:
     pragma = "quick_check" if quick else "integrity_check"
     rows = [row[0] for row in database.connection.execute(f"PRAGMA {pragma}(20)")]
     if rows == ["ok"]:
@@ -135,49 +136,49 @@ def _integrity(database: Database, quick: bool) -> Finding:
     return Finding("integrity", "; ".join(rows), "restore a copy with: llmctl db restore FILE")
 
 
-def _references(database: Database) -> Finding:
+def _check_references(database: Database) -> Finding:
     rows = database.connection.execute("PRAGMA foreign_key_check").fetchall()
     if not rows:
         return Finding("references")
     tables = sorted({f"{row[0]} → {row[2]}" for row in rows})
-    return Finding("references", f"{len(rows)} rows point at rows that are not there: {', '.join(tables)}")
+    return Finding("references", f"{len(rows)} rows have dangling foreign keys: {', '.join(tables)}")
 
 
-def _orphans(database: Database) -> Finding:
+def _check_orphans(database: Database) -> Finding:
     counts = [(database.value(sql), what) for what, sql in _ORPHANS]
-    found = [f"{count} {what}" for count, what in counts if count]
-    return Finding("orphans", ", ".join(found) or None)
+    result = [f"{count} {what}" for count, what in counts if count]
+    return Finding("orphans", ", ".join(result) or None)
 
 
-def _attachments(database: Database) -> Finding:
-    unused = prune.count(database, "attachments", clock.now())
+def _check_attachments(database: Database) -> Finding:
+    unused = prune.count_old(database, "attachments", clock.now())
     if not unused.rows:
         return Finding("attachments")
-    problem = f"{unused.rows} that no message has any more, {unused.bytes:,} bytes"
-    return Finding("attachments", problem, "take them away with: llmctl db prune --kind attachments --older-than 0d")
+    problem = f"{pluralize(unused.rows, 'unused attachment')}, {format_size(unused.bytes)}"
+    return Finding("attachments", problem, "delete them with: llmctl db prune --kind attachments --older-than 0d")
 
 
-def _stuck(database: Database) -> Finding:
+def _check_stuck(database: Database) -> Finding:
     counts = [(database.value(sql), what) for what, sql in _STUCK]
-    found = [f"{count} {what}" for count, what in counts if count]
-    problem = f"unfinished, and nobody works on it: {', '.join(found)}" if found else None
-    return Finding("stuck", problem, "finish them with: llmctl job recover" if found else None)
+    result = [f"{count} {what}" for count, what in counts if count]
+    problem = f"unfinished, with no job working on them: {', '.join(result)}" if result else None
+    return Finding("stuck", problem, "recover them with: llmctl job recover" if result else None)
 
 
-def _search(database: Database) -> Finding:
+def _check_search(database: Database) -> Finding:
     try:
         with _as_writer(database.connection) as connection:
             connection.execute("INSERT INTO message_search (message_search, rank) VALUES ('integrity-check', 1)")
     except sqlite3.DatabaseError as error:
         if "readonly" in str(error):
             return Finding("search")
-        return Finding("search", "the search index is not that of the messages", "mend it with: llmctl db vacuum")
+        return Finding("search", "the search index does not match the messages", "rebuild it with: llmctl db vacuum")
     return Finding("search")
 
 
 @contextmanager
 def _as_writer(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Let FTS5 check itself: its check looks like a write to SQLite, and changes nothing."""
+    """Allow FTS5's integrity check, which is a write to SQLite but changes nothing."""
     was = connection.execute("PRAGMA query_only").fetchone()[0]
     connection.execute("PRAGMA query_only=0")
     try:
@@ -186,20 +187,20 @@ def _as_writer(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         connection.execute(f"PRAGMA query_only={was}")
 
 
-def _usage(database: Database) -> Finding:
-    found = "; ".join(check_rollups.problems(database))
-    hint = "a new hub counts anew: llmctl export --all | llmctl --db NEW import -" if found else None
-    return Finding("usage", found or None, hint)
+def _check_usage(database: Database) -> Finding:
+    result = "; ".join(check_rollups.find_problems(database))
+    hint = "rebuild them in a new hub: llmctl export --all | llmctl --db new.db import -" if result else None
+    return Finding("usage", result or None, hint)
 
 
-def _migrations(database: Database) -> Finding:
-    changed = migrations.tampered(database)
+def _check_migrations(database: Database) -> Finding:
+    changed = migrations.changed_migrations(database)
     if not changed:
         return Finding("migrations")
     return Finding(
         "migrations",
-        f"was changed since it was applied: {', '.join(changed)}",
-        "reinstall llmctl: its schema files are not the released ones",
+        f"changed since they were applied: {', '.join(changed)}",
+        "reinstall llmctl: its schema files were modified",
     )
 
 

@@ -1,4 +1,4 @@
-"""Taking the bulk out of a hub that has grown: text of old streams, HTTP bodies, logs. The ledger's numbers stay."""
+"""Delete bulky old data: streams, HTTP bodies, logs. The numbers of the ledger stay."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 from llmctl.core import clock
 from llmctl.store.database import Database
 
-#: Rows of one transaction: other writers get their turn in between.
+#: Rows per transaction; other writers get their turn in between.
 BATCH = 500
 
 
-class _Kind(NamedTuple):
-    """``where`` finds what is old and finished, ``change`` takes it away, ``size`` is what a row frees in bytes."""
+class _PruneKind(NamedTuple):
+    """``where`` matches old, finished rows, ``change`` prunes them, ``size`` is the bytes a row frees."""
 
     table: str
     where: str
@@ -23,13 +23,13 @@ class _Kind(NamedTuple):
 
 _OLD = "created_at < :before"
 KINDS = {
-    "streams": _Kind(
+    "streams": _PruneKind(
         "response_streams",
         f"{_OLD} AND status <> 'pending'",
         "coalesce(length(raw_output), 0) + length(result_messages) + length(timeline)",
         "DELETE FROM {response_streams}",
     ),
-    "http": _Kind(
+    "http": _PruneKind(
         "network_calls",
         f"{_OLD} AND status <> 'pending'"
         " AND (body IS NOT NULL OR response IS NOT NULL OR response_headers IS NOT NULL)",
@@ -38,7 +38,7 @@ KINDS = {
         "UPDATE {network_calls} SET body = NULL, response = NULL, request_headers = '{}', response_headers = NULL,"
         " updated_at = :now",
     ),
-    "logs": _Kind(
+    "logs": _PruneKind(
         "text_logs",
         f"{_OLD} AND series_id IS NULL AND id NOT IN"
         " (SELECT text_log_id FROM {jobs} WHERE status IN ('pending', 'running') AND text_log_id IS NOT NULL)"
@@ -48,17 +48,17 @@ KINDS = {
         " + (SELECT coalesce(sum(length(s.text)), 0) FROM {text_logs} s WHERE s.series_id = {text_logs}.id)",
         "DELETE FROM {text_logs}",
     ),
-    "renders": _Kind(
+    "renders": _PruneKind(
         "rendered_conversation_threads", _OLD, "length(messages)", "DELETE FROM {rendered_conversation_threads}"
     ),
-    "metrics": _Kind("metrics", _OLD, "length(name) + length(dimensions) + 8", "DELETE FROM {metrics}"),
-    "attachments": _Kind(
+    "metrics": _PruneKind("metrics", _OLD, "length(name) + length(dimensions) + 8", "DELETE FROM {metrics}"),
+    "attachments": _PruneKind(
         "attachments",
         f"{_OLD} AND id NOT IN (SELECT attachment_id FROM {{message_attachments}})",
         "size",
         "DELETE FROM {attachments}",
     ),
-    "jobs": _Kind(
+    "jobs": _PruneKind(
         "jobs",
         f"{_OLD} AND status NOT IN ('pending', 'running')",
         "length(name) + length(payload) + coalesce(length(result), 0) + coalesce(length(error), 0)",
@@ -67,26 +67,26 @@ KINDS = {
 }
 
 
-class Pruned(NamedTuple):
-    """What was, or would be, taken away of a kind; bytes are those of the text."""
+class PruneCount(NamedTuple):
+    """Rows and bytes of text of a kind that were or would be pruned."""
 
     kind: str
     rows: int
     bytes: int
 
 
-def count(database: Database, kind: str, before: str) -> Pruned:
-    """Return what there is of a kind from before a stored time."""
+def count_old(database: Database, kind: str, before: str) -> PruneCount:
+    """Count the rows of a kind from before a stored time."""
     own = KINDS[kind]
     row = database.one(
         f"SELECT count(*) AS rows, coalesce(sum({own.size}), 0) AS bytes FROM {{{own.table}}} WHERE {own.where}",
         {"before": before},
     )
-    return Pruned(kind, row["rows"], row["bytes"]) if row else Pruned(kind, 0, 0)
+    return PruneCount(kind, row["rows"], row["bytes"]) if row else PruneCount(kind, 0, 0)
 
 
-def prune(database: Database, kind: str, before: str) -> Iterator[int]:
-    """Take a kind's old text away, batch by batch, each committed; yield the rows of each batch."""
+def prune_kind(database: Database, kind: str, before: str) -> Iterator[int]:
+    """Prune a kind in committed batches; yield the number of rows of each batch."""
     own = KINDS[kind]
     values = {"before": before, "now": clock.now()}
     batch = f"SELECT rowid FROM {{{own.table}}} WHERE {own.where} ORDER BY rowid LIMIT {BATCH}"
@@ -99,8 +99,8 @@ def prune(database: Database, kind: str, before: str) -> Iterator[int]:
             return
 
 
-def old_chats(database: Database, before: str) -> list[str]:
-    """Return the chats that nothing was said in since a stored time, oldest first."""
+def list_old_chats(database: Database, before: str) -> list[str]:
+    """Return the ids of chats without messages since a stored time, oldest first."""
     rows = database.query(
         "SELECT id FROM {chats} WHERE coalesce(last_turn_at, updated_at) < :before"
         " AND NOT EXISTS (SELECT 1 FROM {messages} m WHERE m.chat_id = {chats}.id AND m.created_at >= :before)"

@@ -1,15 +1,24 @@
-"""Commands that are run as jobs: is one of a name under way, when did one succeed last, how did each name fare."""
+"""The jobs table. Leases are the engine's business."""
 
 from __future__ import annotations
 
-from llmctl.store.database import Database, Row
+from collections.abc import Iterator
 
-_UNDER_WAY = "SELECT * FROM {jobs} WHERE type = 'command' AND name = ? AND status IN ('pending', 'running')"
-_SUCCEEDED = """
+from llmctl.store import refs
+from llmctl.store.database import Database, Row
+from llmctl.store.records.types import JobRow
+from llmctl.store.serialize import Serializer
+
+_RUNNING_COMMANDS = "SELECT * FROM {jobs} WHERE type = 'command' AND name = ? AND status IN ('pending', 'running')"
+_RUNNING_CHILDREN = """
+SELECT * FROM {jobs} WHERE parent_id = :parent AND status = 'running'
+AND (:pid IS NULL OR pid = :pid) AND (:host IS NULL OR host = :host)
+"""
+_LAST_SUCCESS = """
 SELECT * FROM {jobs} WHERE type = 'command' AND name = :name AND status = 'completed' AND started_at >= :since
 ORDER BY started_at DESC LIMIT 1
 """
-_BY_NAME = """
+_SUMMARY = """
 SELECT name, count(*) AS runs, sum(status = 'failed') AS failed, max(created_at) AS last_at,
   max(CASE status WHEN 'completed' THEN finished_at END) AS last_success_at
 FROM {jobs} WHERE type = 'command' AND (:name IS NULL OR name = :name) GROUP BY name ORDER BY last_at DESC
@@ -20,25 +29,91 @@ ORDER BY created_at DESC, rowid DESC LIMIT 1
 """
 
 
-def known(database: Database, job_id: str | None) -> str | None:
-    """Return the id where the hub has a job of it."""
+def existing_id(database: Database, job_id: str | None) -> str | None:
+    """Return the id if the hub has such a job, else None."""
     return job_id and database.value("SELECT id FROM {jobs} WHERE id = ?", (job_id,))
 
 
-def under_way(database: Database, name: str) -> list[Row]:
-    """Return the commands of a name that run or wait to be run, by what their rows say."""
-    return database.query(_UNDER_WAY, (name,))
+def list_running(database: Database, *, commands: bool = True) -> list[JobRow]:
+    """Return the jobs that run according to their rows, oldest first; their processes may be dead."""
+    condition = "" if commands else " AND type <> 'command'"
+    return list(
+        map(
+            JobRow.from_row,
+            database.query(f"SELECT * FROM {{jobs}} WHERE status = 'running'{condition} ORDER BY created_at"),
+        )
+    )
 
 
-def succeeded(database: Database, name: str, since: str) -> Row | None:
-    """Return the newest command of a name that began since then and ended well."""
-    return database.one(_SUCCEEDED, {"name": name, "since": since})
+def list_running_children(
+    database: Database, job_id: str, *, pid: int | None = None, host: str | None = None
+) -> list[JobRow]:
+    """Return the running jobs that are part of a job; with ``pid`` and ``host`` only those of that process."""
+    return list(map(JobRow.from_row, database.query(_RUNNING_CHILDREN, {"parent": job_id, "pid": pid, "host": host})))
 
 
-def by_name(database: Database, name: str | None = None) -> list[Row]:
-    """Return how the commands of each name fared: runs, failures, the last one, the last that ended well."""
-    rows = database.query(_BY_NAME, {"name": name})
+def find_pending_command(database: Database, job_id: str) -> JobRow | None:
+    """Return the row of a command job that nobody has started, or None."""
+    return JobRow.find_row(
+        database.one("SELECT * FROM {jobs} WHERE id = ? AND status = 'pending' AND type = 'command'", (job_id,))
+    )
+
+
+def list_running_commands(database: Database, name: str) -> list[JobRow]:
+    """Return the pending and running command jobs of a name; their processes may be dead."""
+    return list(map(JobRow.from_row, database.query(_RUNNING_COMMANDS, (name,))))
+
+
+def find_last_success(database: Database, name: str, since: str) -> JobRow | None:
+    """Return the newest command job of a name that started since a time and succeeded, or None."""
+    return JobRow.find_row(database.one(_LAST_SUCCESS, {"name": name, "since": since}))
+
+
+def summarize_by_name(database: Database, name: str | None = None) -> list[Row]:
+    """Return runs, failures, last run and last success of the command jobs of each name."""
+    rows = database.query(_SUMMARY, {"name": name})
     for row in rows:
         last = database.one(_LAST, (row["name"],)) or {}
         row |= {f"last_{key}": value for key, value in last.items()}
     return rows
+
+
+STATUSES = ("pending", "running", "completed", "failed", "cancelled")
+
+_LIST = """
+SELECT * FROM {jobs} WHERE (:status IS NULL OR status = :status) AND (:type IS NULL OR type = :type)
+  AND (:name IS NULL OR name = :name)
+ORDER BY created_at DESC, rowid DESC LIMIT :limit
+"""
+#: A log is a first row and its continuations.
+_LOG_PIECES = """
+SELECT id, text, position FROM {text_logs}
+WHERE (id = :log OR series_id = :log) AND position >= :after ORDER BY position
+"""
+_LOCKED_THREADS = "SELECT id, chat_id FROM {message_threads} WHERE locking_job_id = ?"
+
+
+def list_(
+    database: Database, status: str | None, type: str | None, name: str | None, limit: int | None
+) -> Iterator[Row]:
+    """Yield jobs as records, newest first."""
+    shape = Serializer(database, "jobs")
+    values = {"status": status, "type": type, "name": name, "limit": -1 if limit is None else limit}
+    return (shape.to_record(row) for row in database.rows(_LIST, values))
+
+
+def get(database: Database, ref: str) -> JobRow:
+    """Return the row of the job a REF refers to."""
+    return JobRow.from_row(refs.get(database, "jobs", ref, kind="job"))
+
+
+def get_record(database: Database, ref: str) -> Row:
+    """Return the job a REF refers to as a record, with the threads it has locked."""
+    row = refs.get(database, "jobs", ref, kind="job")
+    locked = database.query(_LOCKED_THREADS, (row["id"],))
+    return Serializer(database, "jobs").to_record(row) | {"holds": [thread["id"] for thread in locked]}
+
+
+def list_log_pieces(database: Database, text_log_id: str, *, after: int = 0) -> list[Row]:
+    """Return the rows of a log from a position on: ``id``, ``text``, ``position``."""
+    return database.query(_LOG_PIECES, {"log": text_log_id, "after": after})

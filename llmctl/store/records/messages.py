@@ -1,15 +1,20 @@
-"""Messages: entries of threads, with the tool calls and files that belong to them."""
+"""The messages table: messages of threads, with their tool calls and attachments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmctl.core import clock
 from llmctl.core.errors import NotFoundError
-from llmctl.core.stored_json import loads
+from llmctl.core.ids import new_id
+from llmctl.core.stored_json import dumps, loads
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
-from llmctl.store.serialize import Shape, arguments, decoded
+from llmctl.store.records import threads
+from llmctl.store.records.types import ChatRow, MessageRow, ThreadRow
+from llmctl.store.serialize import Serializer, parse_arguments, parse_json_or_text
+from llmctl.store.writes import Insert, Update
 
 _FILES = """
 SELECT ma.message_id, a.id, a.name, a.media_type, a.size, a.url, a.content_hash
@@ -40,30 +45,30 @@ WHERE m.thread_id = ? ORDER BY m.seq DESC LIMIT ?
 """
 
 
-def get(database: Database, ref: str) -> Row:
-    """Return the message that a REF means."""
-    return refs.get(database, "messages", ref, kind="message")
+def get(database: Database, ref: str) -> MessageRow:
+    """Return the message a REF refers to."""
+    return MessageRow.from_row(refs.get(database, "messages", ref, kind="message"))
 
 
-def listed(database: Database, thread_id: str | None, limit: int | None) -> Iterator[Row]:
-    """Yield messages as records, newest first; steps and tool results too."""
+def list_(database: Database, thread_id: str | None, limit: int | None) -> Iterator[Row]:
+    """Yield messages as records, newest first, including steps and tool results."""
     most = -1 if limit is None else limit
     rows = database.rows(_OF_THREAD, (thread_id, most)) if thread_id else database.rows(_NEWEST, (most,))
-    shape = Shape(database, "messages")
-    return (record(shape, row) for row in rows)
+    shape = Serializer(database, "messages")
+    return (to_record(shape, row) for row in rows)
 
 
 def conversation(database: Database, thread_id: str, *, steps: bool = False) -> list[Row]:
-    """Return a thread as records in order, with ``tool_calls`` and ``attachments``.
+    """Return the messages of a thread as records, with ``tool_calls`` and ``attachments``.
 
-    Without ``steps`` it is what people see: the calls of a turn stand with the answer that ends it. What is still
-    being written has the status ``pending`` and no content: see :mod:`llmctl.engine.inspect.reparse`.
+    Without ``steps`` these are the messages users see: the answer that ends a turn has the turn's calls. A message
+    still being written has the status ``pending`` and no content: see :mod:`llmctl.engine.inspect.transcript`.
     """
     rows = database.query("SELECT * FROM {messages} WHERE thread_id = ? ORDER BY seq", (thread_id,))
-    files = _grouped(database.rows(_FILES, (thread_id,)))
-    calls = _calls(database, thread_id, rows)
-    shape = Shape(database, "messages")
-    found: list[Row] = []
+    files = _group_by_message(database.rows(_FILES, (thread_id,)))
+    calls = _tool_calls(database, thread_id, rows)
+    shape = Serializer(database, "messages")
+    result: list[Row] = []
     waiting: list[Row] = []
     for row in rows:
         seen = steps or row["chat_id"] is not None or row["status"] == "pending"
@@ -71,63 +76,66 @@ def conversation(database: Database, thread_id: str, *, steps: bool = False) -> 
         if row["role"] == "user" and not steps:
             waiting = []
         if seen:
-            seen_row = record(shape, row)
+            seen_row = to_record(shape, row)
             seen_row["tool_calls"], seen_row["attachments"] = waiting, files.get(row["id"], [])
-            found.append(seen_row)
+            result.append(seen_row)
             waiting = []
-    return found
+    return result
 
 
-def find(database: Database, id: str | None) -> Row | None:
-    """Return the message of that id, or None."""
-    return database.one("SELECT * FROM {messages} WHERE id = ?", (id,))
+def find(database: Database, id: str | None) -> MessageRow | None:
+    """Return the message with that id, or None."""
+    return MessageRow.find_row(database.one("SELECT * FROM {messages} WHERE id = ?", (id,)))
 
 
-def links(database: Database, thread_id: str) -> dict[str, list[Row]]:
-    """Return message id -> the rows that link it to its files, for a whole thread."""
-    return _grouped(database.rows(_LINKS, (thread_id,)), keep=True)
+def attachment_links_by_message(database: Database, thread_id: str) -> dict[str, list[Row]]:
+    """Return message id -> its rows of ``message_attachments``, for a whole thread."""
+    return _group_by_message(database.rows(_LINKS, (thread_id,)), keep=True)
 
 
-def invocations(database: Database, thread_id: str) -> dict[str, list[Row]]:
-    """Return message id -> the runs of tools it asked for, for a whole thread."""
-    return _grouped(database.rows(_INVOCATIONS, (thread_id,)), keep=True)
+def invocations_by_message(database: Database, thread_id: str) -> dict[str, list[Row]]:
+    """Return message id -> its tool invocations, for a whole thread."""
+    return _group_by_message(database.rows(_INVOCATIONS, (thread_id,)), keep=True)
 
 
-def record(shape: Shape, row: Row) -> Row:
-    """Return a row of ``messages`` as a record; its parts as JSON."""
-    found = shape.record(row)
-    found["content_raw"] = decoded(row["content_raw"])
-    return found
+def to_record(shape: Serializer, row: Row) -> Row:
+    """Return a row of ``messages`` as a record, with its parts as JSON."""
+    result = shape.to_record(row)
+    result["content_raw"] = parse_json_or_text(row["content_raw"])
+    return result
 
 
-def one(database: Database, ref: str) -> Row:
-    """Return a message as a record, with its calls and files."""
-    row = get(database, ref)
-    calls = _calls(database, row["thread_id"], [row]) if row["thread_id"] else {}
-    files = _grouped(database.rows(_FILES, (row["thread_id"],)))
+def get_record(database: Database, ref: str) -> Row:
+    """Return a message as a record, with its tool calls and attachments."""
+    row = refs.get(database, "messages", ref, kind="message")
+    calls = _tool_calls(database, row["thread_id"], [row]) if row["thread_id"] else {}
+    files = _group_by_message(database.rows(_FILES, (row["thread_id"],)))
     extra = {"tool_calls": calls.get(row["id"], []), "attachments": files.get(row["id"], [])}
-    return record(Shape(database, "messages"), row) | extra
+    return to_record(Serializer(database, "messages"), row) | extra
 
 
-def at(database: Database, thread_id: str, point: str) -> Row:
-    """Return the message of a thread that a place (``12``) or a REF names."""
-    if point.isdecimal() and len(point) < refs.SHORTEST_PREFIX + 3:
+def get_at(database: Database, thread_id: str, point: str) -> MessageRow:
+    """Return the message of a thread by its seq (``12``) or by REF."""
+    if point.isdecimal() and len(point) < refs.MIN_PREFIX_LENGTH + 3:
         sql = "SELECT * FROM {messages} WHERE thread_id = ? AND seq = ?"
         row = database.one(sql, (thread_id, int(point)))
         if row is not None:
-            return row
-        if len(point) < refs.SHORTEST_PREFIX:
+            return MessageRow.from_row(row)
+        if len(point) < refs.MIN_PREFIX_LENGTH:
             last = database.value("SELECT max(seq) FROM {messages} WHERE thread_id = ?", (thread_id,))
-            raise NotFoundError(f'no message at place "{point}"', hint=f"the last one is {last or 0}")
-    row = get(database, point)
-    if row["thread_id"] != thread_id:
+            raise NotFoundError(f'no message number "{point}"', hint=f"the last message is number {last or 0}")
+    message = get(database, point)
+    if message.thread_id != thread_id:
         raise NotFoundError(f'the message "{point}" belongs to another conversation')
-    return row
+    return message
 
 
-def _calls(database: Database, thread_id: str, rows: list[Row]) -> dict[str, list[Row]]:
-    """Return message id -> the calls it makes: its invocations, and calls in its parts that nobody ran."""
-    found = {id: [_invoked(row) for row in runs] for id, runs in invocations(database, thread_id).items()}
+def _tool_calls(database: Database, thread_id: str, rows: list[Row]) -> dict[str, list[Row]]:
+    """Return message id -> its tool calls: invocations, and calls in its parts that were never run."""
+    result = {
+        id: [_call_from_invocation(row) for row in runs]
+        for id, runs in invocations_by_message(database, thread_id).items()
+    }
     results = {
         part.get("call_id"): part.get("content")
         for row in rows
@@ -135,18 +143,18 @@ def _calls(database: Database, thread_id: str, rows: list[Row]) -> dict[str, lis
         for part in _parts(row, "tool_result")
     }
     for row in rows:
-        known = {call["id"] for call in found.get(row["id"], [])}
+        known = {call["id"] for call in result.get(row["id"], [])}
         for part in _parts(row, "tool_call"):
             if part.get("id") not in known:
-                found.setdefault(row["id"], []).append(_unrun(part, results.get(part.get("id"))))
-    return found
+                result.setdefault(row["id"], []).append(_call_from_part(part, results.get(part.get("id"))))
+    return result
 
 
-def _invoked(row: Row) -> Row:
+def _call_from_invocation(row: Row) -> Row:
     return {
         "id": row["provider_call_id"] or row["tool_call_id"],
         "name": row["name"],
-        "arguments": arguments(row["arguments"]),
+        "arguments": parse_arguments(row["arguments"]),
         "result": row["result"],
         "status": row["status"],
         "error": row["error"],
@@ -155,11 +163,11 @@ def _invoked(row: Row) -> Row:
     }
 
 
-def _unrun(part: Row, result: Any) -> Row:
+def _call_from_part(part: Row, result: Any) -> Row:
     return {
         "id": part.get("id"),
         "name": part.get("name"),
-        "arguments": arguments(part.get("arguments")),
+        "arguments": parse_arguments(part.get("arguments")),
         "result": result,
         "status": "pending" if result is None else "completed",
         "error": None,
@@ -175,8 +183,51 @@ def _parts(row: Row, kind: str) -> list[Row]:
     return [part for part in parts if part.get("type") == kind] if isinstance(parts, list) else []
 
 
-def _grouped(rows: Iterator[Row], *, keep: bool = False) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+def _group_by_message(rows: Iterator[Row], *, keep: bool = False) -> dict[str, list[Row]]:
+    result: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row["message_id"] if keep else row.pop("message_id"), []).append(row)
-    return found
+        result.setdefault(row["message_id"] if keep else row.pop("message_id"), []).append(row)
+    return result
+
+
+_TYPES = {"assistant": "chatModel"}
+
+
+def append(
+    database: Database,
+    chat: ChatRow,
+    thread: ThreadRow | None,
+    columns: Mapping[str, Any],
+    references: Mapping[str, str],
+) -> str:
+    """Append a message (``role``, ``content`` ...) that users see; return its id.
+
+    The caller holds the thread's lock.
+    """
+    now = clock.now()
+    thread_id = thread.id if thread is not None else new_id()
+    if thread is None:
+        row = {"id": thread_id, "chat_id": chat.id, "created_at": now, "updated_at": now}
+        database.commit(Insert("message_threads", row))
+    last, newest = (
+        threads.find_last_message(database, thread_id),
+        threads.last_message_time(database, thread_id, chat.id),
+    )
+    at = max(now, clock.add_seconds(newest, 0.001)) if newest else now
+    message = {
+        "id": new_id(),
+        "refs": dumps(dict(references)),
+        "thread_id": thread_id,
+        "seq": (last.seq or 0 if last else 0) + 1,
+        "chat_id": chat.id,
+        "type": _TYPES.get(columns["role"], columns["role"]),
+        "source_id": chat.source_id if columns["role"] == "assistant" else None,
+        "status": "completed",
+        "origin": "llmctl",
+        "created_at": at,
+        "updated_at": at,
+        **columns,
+    }
+    changes = {"instructions": columns["content"]} if columns["role"] == "system" else {}
+    database.commit(Insert("messages", message), Update("chats", chat.id, {**changes, "updated_at": now}))
+    return str(message["id"])

@@ -1,4 +1,4 @@
-"""References between records: each record has names for others, and every record can be asked who names it."""
+"""Named references between records, in both directions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmctl.store import refs
 from llmctl.store.database import Database, Row
 from llmctl.store.writes import Update
 
-#: Table -> what people call a record of it, those with names first.
+#: Table -> kind of record; those with names first.
 KINDS = {
     "chats": "chat",
     "model_connections": "connection",
@@ -37,26 +37,26 @@ KINDS = {
     "user_settings": "settings",
 }
 _TABLES = {kind: table for table, kind in KINDS.items()}
-#: No index knows of references: rows that have any are looked for.
-_NAMING = "SELECT id, refs FROM {{{table}}} WHERE refs <> '{{}}' AND instr(refs, :id) ORDER BY rowid"
+#: References are not indexed: this scans the rows that have any.
+_REFERRING = "SELECT id, refs FROM {{{table}}} WHERE refs <> '{{}}' AND instr(refs, :id) ORDER BY rowid"
 
 
-def find(database: Database, ref: str) -> tuple[str, Row]:
-    """Return table and row of the record that ``ref`` means: a REF of any kind of record, or ``kind:REF``."""
+def get(database: Database, ref: str) -> tuple[str, Row]:
+    """Return table and row of a record; ``ref`` is a REF of any kind of record, or ``kind:REF``."""
     kind, colon, rest = ref.partition(":")
     if colon and kind in _TABLES:
         return _TABLES[kind], refs.get(database, _TABLES[kind], rest, kind=kind)
-    found = [(table, row) for table, kind in KINDS.items() if (row := refs.find(database, table, ref, kind=kind))]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise NotFoundError(f'no record "{ref}"', hint="give an id, a name, or KIND:REF such as chat:fix-42")
-    named = ", ".join(f"{KINDS[table]}:{row['id'][:13]}" for table, row in found)
-    raise NotFoundError(f'"{ref}" is more than one record', hint=f"candidates: {named}", reason="ambiguous")
+    result = [(table, row) for table, kind in KINDS.items() if (row := refs.find(database, table, ref, kind=kind))]
+    if len(result) == 1:
+        return result[0]
+    if not result:
+        raise NotFoundError(f'no record "{ref}"', hint="use an id, a name, or KIND:REF such as chat:fix-42")
+    named = ", ".join(f"{KINDS[table]}:{row['id'][:13]}" for table, row in result)
+    raise NotFoundError(f'"{ref}" matches more than one record', hint=f"candidates: {named}", reason="ambiguous")
 
 
-def change(database: Database, table: str, id: str, changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Set references of a record, and remove those that are None; return all that it has then."""
+def update(database: Database, table: str, id: str, changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Set references of a record, and remove those that are None; return all of them."""
     with database.transaction(durable=True):
         old = loads(database.value(f"SELECT refs FROM {{{table}}} WHERE id = ?", (id,)), {})
         new = {name: target for name, target in {**old, **changes}.items() if target is not None}
@@ -65,16 +65,16 @@ def change(database: Database, table: str, id: str, changes: Mapping[str, str | 
     return new
 
 
-def outgoing(database: Database, table: str, row: Row) -> Iterator[Row]:
-    """Yield what a record names: ``name``, ``id`` and ``kind`` of the target, None where it is not in this hub."""
+def list_outgoing(database: Database, table: str, row: Row) -> Iterator[Row]:
+    """Yield the references of a record: ``name``, ``id`` and ``kind`` of the target (None if it is not in this hub)."""
     for name, id in loads(row["refs"], {}).items():
         yield {"direction": "to", "name": name, "kind": _kind(database, str(id)), "id": id}
 
 
-def incoming(database: Database, id: str) -> Iterator[Row]:
-    """Yield who names a record: ``name`` and the ``kind`` and ``id`` of the record that has it."""
+def list_incoming(database: Database, id: str) -> Iterator[Row]:
+    """Yield references to a record: ``name``, and ``kind`` and ``id`` of the record that has it."""
     for table, kind in KINDS.items():
-        for row in database.rows(_NAMING.format(table=table), {"id": id}):
+        for row in database.rows(_REFERRING.format(table=table), {"id": id}):
             names = [name for name, target in loads(row["refs"], {}).items() if target == id]
             yield from ({"direction": "from", "name": name, "kind": kind, "id": row["id"]} for name in names)
 

@@ -1,4 +1,4 @@
-"""The ledger: requests, their HTTP attempts. Written by the recorder, read here."""
+"""The ledger: requests, their HTTP attempts and streams. Written by the recorder, read here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
-from llmctl.store.serialize import Shape
+from llmctl.store.records.types import RequestRow
+from llmctl.store.serialize import Serializer
 
 STATUSES = ("pending", "completed", "failed", "incomplete", "interrupted")
 
@@ -27,8 +28,8 @@ _CONDITIONS = {
 }
 
 
-class Filter(NamedTuple):
-    """Which requests: all that is set must hold."""
+class RequestFilter(NamedTuple):
+    """Conditions on requests; all that are set must hold."""
 
     chat_id: str | None = None
     status: str | None = None
@@ -37,29 +38,99 @@ class Filter(NamedTuple):
     since: str | None = None
 
 
-def listed(database: Database, wanted: Filter, limit: int | None) -> Iterator[Row]:
+def list_(database: Database, filters: RequestFilter, limit: int | None) -> Iterator[Row]:
     """Yield requests as records, newest first, with the chat's name and the number of attempts."""
-    values = {name: getattr(wanted, name) for name in _CONDITIONS}
+    values = {name: getattr(filters, name) for name in _CONDITIONS}
     where = " AND ".join(text for name, text in _CONDITIONS.items() if values[name] is not None)
-    shape = Shape(database, "requests")
+    shape = Serializer(database, "requests")
     rows = database.rows(_LIST.format(where=where or "true"), values | {"limit": -1 if limit is None else limit})
-    return (shape.record(row) for row in rows)
+    return (shape.to_record(row) for row in rows)
 
 
-def get(database: Database, ref: str) -> Row:
-    """Return the row of the request that a REF means."""
-    return refs.get(database, "requests", ref, kind="request")
+def get(database: Database, ref: str) -> RequestRow:
+    """Return the row of the request a REF refers to."""
+    return RequestRow.from_row(refs.get(database, "requests", ref, kind="request"))
 
 
-def of_message(database: Database, message_id: str) -> list[Row]:
-    """Return the requests that a message came from, as records."""
-    shape = Shape(database, "requests")
+def get_record(database: Database, ref: str) -> Row:
+    """Return the request a REF refers to as a record."""
+    return Serializer(database, "requests").to_record(refs.get(database, "requests", ref, kind="request"))
+
+
+def list_for_message(database: Database, message_id: str) -> list[Row]:
+    """Return the requests that produced a message, as records."""
+    shape = Serializer(database, "requests")
     rows = database.rows("SELECT * FROM {requests} WHERE message_id = ? ORDER BY created_at", (message_id,))
-    return [shape.record(row) for row in rows]
+    return [shape.to_record(row) for row in rows]
 
 
-def network_calls(database: Database, request_id: str) -> list[Row]:
+def list_pending(database: Database, job_id: str) -> list[RequestRow]:
+    """Return the rows of a job's requests that have not ended, oldest first."""
+    sql = "SELECT * FROM {requests} WHERE job_id = ? AND status = 'pending' ORDER BY created_at"
+    return list(map(RequestRow.from_row, database.rows(sql, (job_id,))))
+
+
+def pending_attempt_ids(database: Database, job_id: str) -> list[str]:
+    """Return the ids of a job's HTTP attempts that have not ended."""
+    rows = database.query("SELECT id FROM {network_calls} WHERE job_id = ? AND status = 'pending'", (job_id,))
+    return [row["id"] for row in rows]
+
+
+def find_endpoint(database: Database, request_id: str) -> str | None:
+    """Return the URL of a request's first HTTP attempt, or None if it was never sent."""
+    sql = "SELECT endpoint FROM {network_calls} WHERE request_id = ? ORDER BY attempt LIMIT 1"
+    endpoint: str | None = database.value(sql, (request_id,))
+    return endpoint
+
+
+def list_attempts(database: Database, request_id: str) -> list[Row]:
     """Return the HTTP attempts of a request, as records."""
-    shape = Shape(database, "network_calls")
+    shape = Serializer(database, "network_calls")
     rows = database.rows("SELECT * FROM {network_calls} WHERE request_id = ? ORDER BY attempt, rowid", (request_id,))
-    return [shape.record(row) for row in rows]
+    return [shape.to_record(row) for row in rows]
+
+
+_APPEND = "INSERT INTO {stream_chunks} (stream_id, seq, elapsed, data) VALUES (?, ?, ?, ?)"
+
+
+def append_chunk(database: Database, stream_id: str, seq: int, elapsed_ms: int, data: bytes) -> None:
+    """Commit one chunk. Plain SQL: this is the one write that happens thousands of times per turn."""
+    with database.transaction():
+        database.execute(_APPEND, (stream_id, seq, elapsed_ms, data))
+
+
+def stream_bytes(database: Database, stream: Row) -> bytes:
+    """Return all bytes of a stream (a row of ``response_streams``) received so far."""
+    if stream["raw_output"] is not None:
+        return str(stream["raw_output"]).encode()
+    rows = database.rows("SELECT data FROM {stream_chunks} WHERE stream_id = ? ORDER BY seq", (stream["id"],))
+    return b"".join(row["data"] for row in rows)
+
+
+def chunk_timeline(database: Database, stream_id: str) -> list[list[int]]:
+    """Return ``[[offset in bytes, milliseconds], ...]`` of a stream that is still running."""
+    result: list[list[int]] = []
+    offset = 0
+    for row in database.rows(
+        "SELECT elapsed, length(data) AS size FROM {stream_chunks} WHERE stream_id = ? ORDER BY seq", (stream_id,)
+    ):
+        result.append([offset, row["elapsed"]])
+        offset += row["size"]
+    return result
+
+
+def find_request_stream(database: Database, request_id: str) -> Row | None:
+    """Return the stream of a request, or None if it never began or was not stored."""
+    return database.one("SELECT * FROM {response_streams} WHERE request_id = ? ORDER BY rowid DESC", (request_id,))
+
+
+def find_message_stream(database: Database, message_id: str) -> Row | None:
+    """Return the stream that a message was read from, or None."""
+    return database.one("SELECT * FROM {response_streams} WHERE message_id = ? ORDER BY rowid DESC", (message_id,))
+
+
+def read_stream(database: Database, stream: Row) -> tuple[bytes, list[list[int]]]:
+    """Return the bytes of a stream, finished or not, and their arrival times: ``[[offset, milliseconds], ...]``."""
+    if stream["raw_output"] is not None:
+        return stream_bytes(database, stream), stream["timeline"]
+    return stream_bytes(database, stream), chunk_timeline(database, stream["id"])

@@ -1,4 +1,4 @@
-"""Text logs: a first row and its continuations, so that long output grows without being written anew."""
+"""Text logs: a first row and its continuations, so that long output grows without rewriting it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmctl.core.ids import new_id
 from llmctl.core.stored_json import dumps
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
-from llmctl.store.serialize import Shape
+from llmctl.store.serialize import Serializer
 from llmctl.store.writes import Insert
 
 _COLUMNS = """
@@ -22,7 +22,7 @@ length(l.text) + (SELECT coalesce(sum(length(s.text)), 0) FROM {text_logs} s WHE
 l.created_at,
 coalesce((SELECT max(s.updated_at) FROM {text_logs} s WHERE s.series_id = l.id), l.updated_at) AS updated_at
 """
-#: A log that is streamed begins with an empty row.
+#: A streamed log begins with an empty row.
 _BEGINNING = """coalesce(nullif(l.text, ''),
   (SELECT s.text FROM {text_logs} s WHERE s.series_id = l.id ORDER BY s.position LIMIT 1), '')"""
 _LIST = (
@@ -31,12 +31,12 @@ _LIST = (
 )
 _ONE = f"SELECT {_COLUMNS} FROM {{text_logs}} l WHERE l.id = ?"
 _PIECES = "SELECT text, position FROM {{text_logs}} WHERE {which} ORDER BY position {order}"
-#: Two conditions joined by OR could not come out of an index in order.
+#: Separate from the first row: conditions joined by OR could not be read from an index in order.
 _CONTINUED = "series_id = :log AND position > :after"
 
 
 def add(database: Database, text: str, references: Mapping[str, str]) -> str:
-    """Begin a log; return its id."""
+    """Add a log; return its id."""
     now = clock.now()
     row = {"id": new_id(), "refs": dumps(dict(references)), "text": text, "created_at": now, "updated_at": now}
     database.commit(Insert("text_logs", row))
@@ -44,7 +44,7 @@ def add(database: Database, text: str, references: Mapping[str, str]) -> str:
 
 
 def append(database: Database, log_id: str, text: str) -> None:
-    """Continue a log; others may do so at the same time."""
+    """Append to a log; other processes may do so at the same time."""
     now = clock.now()
     with database.transaction():
         last = database.value("SELECT max(position) FROM {text_logs} WHERE series_id = ?", (log_id,))
@@ -53,48 +53,50 @@ def append(database: Database, log_id: str, text: str) -> None:
 
 
 def get(database: Database, ref: str) -> Row:
-    """Return the first row of the log that a REF means; that of a continuation is refused."""
+    """Return the first row of the log a REF refers to; raise UsageError for a continuation."""
     row = refs.get(database, "text_logs", ref, kind="log")
     if row["series_id"] is not None:
-        raise UsageError(f'"{ref}" is a piece of a log', hint=f"the log is {row['series_id'][:8]}")
+        raise UsageError(
+            f'"{ref}" is a continuation of a log', hint=f"show the log with: llmctl log show {row['series_id'][:8]}"
+        )
     return row
 
 
-def listed(database: Database, limit: int | None) -> Iterator[Row]:
-    """Yield logs as records, newest first, with how long they are and where they begin."""
-    shape = Shape(database, "text_logs")
-    return (shape.record(row) for row in database.rows(_LIST, (-1 if limit is None else limit,)))
+def list_(database: Database, limit: int | None) -> Iterator[Row]:
+    """Yield logs as records, newest first, with their length and beginning."""
+    shape = Serializer(database, "text_logs")
+    return (shape.to_record(row) for row in database.rows(_LIST, (-1 if limit is None else limit,)))
 
 
-def record(database: Database, log_id: str) -> Row:
+def get_record(database: Database, log_id: str) -> Row:
     """Return a log as a record, without its text."""
     row = database.one(_ONE, (log_id,))
     assert row is not None
-    return Shape(database, "text_logs").record(row)
+    return Serializer(database, "text_logs").to_record(row)
 
 
-def pieces(database: Database, log_id: str, *, after: int = -1) -> Iterator[Row]:
-    """Yield the pieces of a log (``text``, ``position``) behind a position, in order."""
+def list_pieces(database: Database, log_id: str, *, after: int = -1) -> Iterator[Row]:
+    """Yield the rows of a log (``text``, ``position``) after a position, in order."""
     values = {"log": log_id, "after": max(after, 0)}
     if after < 0:
         yield from database.rows(_PIECES.format(which="id = :log", order=""), values)
     yield from database.rows(_PIECES.format(which=_CONTINUED, order=""), values)
 
 
-def ending(database: Database, log_id: str, lines: int) -> tuple[str, int, int]:
-    """Return the last lines of a log, the position of its last piece, and how many characters that piece has."""
+def tail(database: Database, log_id: str, lines: int) -> tuple[str, int, int]:
+    """Return the last lines of a log, and position and length in characters of its last row."""
     values = {"log": log_id, "after": 0}
-    found: list[str] = []
+    result: list[str] = []
     newest: Row | None = None
     for which in (_CONTINUED, "id = :log"):
         for row in database.rows(_PIECES.format(which=which, order="DESC"), values):
             newest = newest or row
-            found.insert(0, row["text"])
-            if sum(text.count("\n") for text in found) > lines:
-                return _last("".join(found), lines), newest["position"], len(newest["text"])
+            result.insert(0, row["text"])
+            if sum(text.count("\n") for text in result) > lines:
+                return _last_lines("".join(result), lines), newest["position"], len(newest["text"])
     assert newest is not None
-    return _last("".join(found), lines), newest["position"], len(newest["text"])
+    return _last_lines("".join(result), lines), newest["position"], len(newest["text"])
 
 
-def _last(text: str, lines: int) -> str:
+def _last_lines(text: str, lines: int) -> str:
     return "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""

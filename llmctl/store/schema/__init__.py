@@ -1,1 +1,1 @@
-"""The tables: DDL files, introspection, migrations, custom names and fields."""
+"""The schema: DDL files, introspection, migrations, custom table names and fields."""

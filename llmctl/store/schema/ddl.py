@@ -1,4 +1,4 @@
-"""The files of ``schema/``: where they are, and their statements under a hub's own table names."""
+"""The files of ``schema/`` and their statements, with a hub's table names filled in."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 
-#: The schema these files describe; a hub keeps its own in ``PRAGMA user_version``.
+#: Version of the schema in these files; a hub stores its own in ``PRAGMA user_version``.
 VERSION = 2
-#: "llmc": marks a file as a hub for ``file(1)`` and for us.
+#: "llmc": marks a file as a hub, for ``file(1)`` too.
 APPLICATION_ID = 0x6C6C6D63
 
-#: Tables that are asked for before a hub's own names are known.
-FIXED = ("hub_meta", "schema_migrations")
+#: Tables that are read before a hub's table names are known.
+FIXED_TABLES = ("hub_meta", "schema_migrations")
 
-#: Every table that a hub may rename, by its name in ``schema/``.
+#: Tables that a hub can rename, by their names in ``schema/``.
 TABLES = (
     *("user_settings", "metrics", "text_logs", "jobs"),
     *("model_connections", "model_prices", "model_aliases"),
@@ -26,49 +26,53 @@ TABLES = (
     *("usage_hourly", "usage_daily", "usage_monthly", "activity_daily"),
 )
 
-#: Sums of the ledger, by the unit of time they are kept by; triggers keep them.
-ROLL_UPS = {"hour": "usage_hourly", "day": "usage_daily", "month": "usage_monthly"}
+#: Totals of the ledger by unit of time; maintained by triggers.
+ROLLUP_TABLES = {"hour": "usage_hourly", "day": "usage_daily", "month": "usage_monthly"}
 #: Tables that only triggers write.
-KEPT = (*ROLL_UPS.values(), "activity_daily")
+DERIVED_TABLES = (*ROLLUP_TABLES.values(), "activity_daily")
 
 _QUOTED = re.compile(r'"([a-z_]+)"')
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 
 
-def folder() -> str:
-    """Return the folder of the schema files: inside an installed package, or beside it in a checkout."""
+def schema_folder() -> str:
+    """Return the folder of the schema files: in the installed package, or beside it in a checkout."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     installed = os.path.join(package, "_schema")
     return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), "schema")
 
 
-def files(root: str | None = None) -> list[str]:
-    """Return the paths of the files that make a fresh hub, in order."""
-    root = root or folder()
+def schema_files(root: str | None = None) -> list[str]:
+    """Return the paths of the files that create a new hub, in order."""
+    root = root or schema_folder()
     return [os.path.join(root, name) for name in sorted(os.listdir(root)) if name.endswith(".sql")]
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def exchanged(sql: str, names: Mapping[str, str]) -> str:
-    """Return SQL of ``schema/`` with the quoted table names replaced by a hub's own."""
-    return _QUOTED.sub(lambda match: quoted(names.get(match[1], match[1])), sql)
+def rename_tables(sql: str, names: Mapping[str, str]) -> str:
+    """Return SQL of ``schema/`` with the quoted table names replaced by a hub's names."""
+    return _QUOTED.sub(lambda match: quote(names.get(match[1], match[1])), sql)
 
 
-def filled(sql: str, names: Mapping[str, str]) -> str:
-    """Return SQL of the program with its ``{table}`` slots filled by a hub's own names."""
-    return _SLOT.sub(lambda match: quoted(names.get(match[1], match[1])), sql)
+def fill_table_slots(sql: str, names: Mapping[str, str]) -> str:
+    """Return SQL of the program with its ``{table}`` slots filled with a hub's names."""
+    return _SLOT.sub(lambda match: quote(names.get(match[1], match[1])), sql)
 
 
-def statements(names: Mapping[str, str] | None = None, root: str | None = None) -> list[str]:
-    """Return every statement of ``schema/`` (or another such folder), in order, under the given table names."""
-    return [statement for path in files(root) for statement in split(exchanged(_text(path), names or {}))]
+def load_statements(names: Mapping[str, str] | None = None, root: str | None = None) -> list[str]:
+    """Return every statement of ``schema/`` or another such folder in order, with these table names."""
+    return [
+        statement
+        for path in schema_files(root)
+        for statement in split_statements(rename_tables(_read_text(path), names or {}))
+    ]
 
 
-def split(script: str) -> Iterator[str]:
-    """Cut a script into statements; comments stay with the statement below them."""
+def split_statements(script: str) -> Iterator[str]:
+    """Split a script into statements; comments stay with the statement below them."""
     lines: list[str] = []
     for line in script.splitlines():
         lines.append(line)
@@ -77,6 +81,6 @@ def split(script: str) -> Iterator[str]:
             lines.clear()
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
     with open(path, encoding="utf-8") as file:
         return file.read()

@@ -1,23 +1,28 @@
-"""What is in a database, from SQLite's own catalogue: the one description that emitters and checks work from.
+"""Describe a database from SQLite's catalogue, for emitters and checks.
 
-Comments are read from the text of the ``CREATE`` statements; all else comes from PRAGMAs. SQLite drops what stands
-above a statement, so comments on whole tables are known for our own tables only, from ``schema/``.
+Comments are read from the text of the ``CREATE`` statements; the rest comes from PRAGMAs. SQLite drops text above a
+statement, so comments on tables are known for llmctl's own tables only, from ``schema/``.
+
+Our tokenizer stays instead of ``sqlite_utils.create_table_parser``: that one assigns a comment after a column's comma
+to the next column, and takes 10 times as long.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmctl.store.errors import storage_errors
-from llmctl.store.schema import ddl, sql_text
+from llmctl.store.schema import ddl
 
 if TYPE_CHECKING:
     from llmctl.store.database import Database
 
-#: What FTS5 keeps beside a search table, and what FTS3/4 and R*Tree do.
+
+#: Suffixes of shadow tables: of FTS5, then of FTS3/4 and R*Tree.
 _SHADOWS = (
     *("data", "idx", "content", "docsize", "config"),
     *("segments", "segdir", "stat", "node", "rowid", "parent"),
@@ -32,7 +37,7 @@ class Column:
     type: str
     nullable: bool = True
     default: str | None = None
-    #: Place in the primary key, from 1; 0 for a column that is no part of it.
+    #: Position in the primary key, from 1; 0 for other columns.
     key: int = 0
     values: tuple[str, ...] = ()
     comment: str = ""
@@ -40,7 +45,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index that was made by name. ``columns`` has an empty string for an expression."""
+    """A named index. ``columns`` has an empty string for an expression."""
 
     name: str
     columns: tuple[str, ...]
@@ -51,7 +56,7 @@ class Index:
 
     @property
     def is_plain(self) -> bool:
-        """Whether other databases and Prisma have such an index too."""
+        """Whether other databases and Prisma support such an index."""
         return not self.partial and all(self.columns)
 
 
@@ -68,7 +73,7 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that is neither virtual nor what stands behind a virtual one."""
+    """A table that is neither virtual nor a shadow table."""
 
     name: str
     columns: tuple[Column, ...]
@@ -87,7 +92,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement of the schema as SQLite keeps it. ``kind`` is table, index, trigger or view."""
+    """A statement of the schema as SQLite stores it. ``kind`` is table, index, trigger or view."""
 
     kind: str
     name: str
@@ -102,22 +107,22 @@ class Catalogue:
     """A whole database."""
 
     tables: tuple[Table, ...]
-    #: What makes it, in the order it was made; without what search tables keep behind them.
+    #: Statements in creation order, without those of shadow tables.
     statements: tuple[Statement, ...]
-    #: Full-text search tables, and behind them the tables that FTS5 keeps.
+    #: Full-text search tables, each followed by its shadow tables.
     search_tables: tuple[str, ...] = ()
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """Return the names of all of a kind: ``trigger``, ``view``."""
+        """Return the names of all objects of a kind: ``trigger``, ``view``."""
         return tuple(statement.name for statement in self.statements if statement.kind == kind)
 
     def find(self, name: str) -> Table | None:
-        """Return the table of that name, in any case as in SQL."""
+        """Return the table with that name, ignoring case as SQL does."""
         return next((table for table in self.tables if table.name.lower() == name.lower()), None)
 
 
-def catalogue(connection: sqlite3.Connection) -> Catalogue:
-    """Describe a database, whatever its tables are called and whoever made them."""
+def read_catalogue(connection: sqlite3.Connection) -> Catalogue:
+    """Describe a database, whatever its table names and origin."""
     statements, search = _statements(connection)
     return Catalogue(
         tables=tuple(_table(connection, s) for s in statements if s.kind == "table" and s.name not in search),
@@ -126,49 +131,49 @@ def catalogue(connection: sqlite3.Connection) -> Catalogue:
     )
 
 
-def statements_of_hub(database: Database) -> tuple[Statement, ...]:
-    """Return what made an open hub: far less work than to describe it."""
+def hub_statements(database: Database) -> tuple[Statement, ...]:
+    """Return the statements that created a hub; much faster than describing it."""
     with storage_errors(database.path):
         return _statements(database.connection)[0]
 
 
-def shipped(names: Mapping[str, str] | None = None) -> Catalogue:
-    """Describe what ``schema/`` makes under a hub's own table names, with the comments that stand above statements."""
+def describe_schema(names: Mapping[str, str] | None = None) -> Catalogue:
+    """Describe the schema of ``schema/`` under a hub's table names, with the comments above statements."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    statements = ddl.statements(names)
+    statements = ddl.load_statements(names)
     try:
         for statement in statements:
             connection.execute(statement)
-        found = catalogue(connection)
+        result = read_catalogue(connection)
     finally:
         connection.close()
-    comments = [sql_text.leading_comment(statement) for statement in statements]
-    commented = [replace(own, comment=text) for own, text in zip(found.statements, comments, strict=True)]
-    return with_comments(replace(found, statements=tuple(commented)), _table_comments(commented))
+    comments = [leading_comment(statement) for statement in statements]
+    commented = [replace(own, comment=text) for own, text in zip(result.statements, comments, strict=True)]
+    return fill_comments(replace(result, statements=tuple(commented)), _table_comments(commented))
 
 
-def of_hub(database: Database, *, comments: bool = True) -> Catalogue:
-    """Describe an open hub, with the comments of ``schema/`` where it has none of its own (it takes twice as long)."""
+def describe_hub(database: Database, *, comments: bool = True) -> Catalogue:
+    """Describe an open hub; ``comments`` adds those of ``schema/`` where it has none, and takes twice as long."""
     with storage_errors(database.path):
-        found = catalogue(database.connection)
-        return described(found, database.names) if comments else found
+        result = read_catalogue(database.connection)
+        return add_schema_comments(result, database.names) if comments else result
 
 
-def described(found: Catalogue, names: Mapping[str, str]) -> Catalogue:
-    """Return a hub's catalogue with our comments on our tables and columns, where it has none of its own."""
-    return with_comments(found, _all_comments(shipped(names)))
+def add_schema_comments(catalogue: Catalogue, names: Mapping[str, str]) -> Catalogue:
+    """Return a hub's catalogue with the comments of ``schema/`` where it has none."""
+    return fill_comments(catalogue, _all_comments(describe_schema(names)))
 
 
-def with_comments(found: Catalogue, comments: Mapping[tuple[str, str], str]) -> Catalogue:
-    """Fill in comments by (table, column) where there are none; a table's own stands under the column ``""``."""
+def fill_comments(catalogue: Catalogue, comments: Mapping[tuple[str, str], str]) -> Catalogue:
+    """Fill in missing comments by (table, column); the comment of a table has the column ``""``."""
     tables = []
-    for table in found.tables:
+    for table in catalogue.tables:
         columns = tuple(
             replace(column, comment=column.comment or comments.get((table.name, column.name), ""))
             for column in table.columns
         )
         tables.append(replace(table, columns=columns, comment=table.comment or comments.get((table.name, ""), "")))
-    return replace(found, tables=tuple(tables))
+    return replace(catalogue, tables=tuple(tables))
 
 
 def _table_comments(statements: list[Statement]) -> dict[tuple[str, str], str]:
@@ -181,19 +186,19 @@ def _all_comments(source: Catalogue) -> dict[tuple[str, str], str]:
 
 
 def _statements(connection: sqlite3.Connection) -> tuple[tuple[Statement, ...], tuple[str, ...]]:
-    """Return the statements of a database, and the names of its search tables and what these keep behind them."""
+    """Return the statements of a database, and the names of its search tables and their shadow tables."""
     rows = connection.execute(
         "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL"
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> '_prisma_migrations' ORDER BY rowid"
     ).fetchall()
     search = _search_tables(rows)
-    kept = (row for row in rows if row[1] not in search or sql_text.makes_virtual(row[3]))
-    return tuple(Statement(*row) for row in kept), search
+    own_rows = (row for row in rows if row[1] not in search or makes_virtual(row[3]))
+    return tuple(Statement(*row) for row in own_rows), search
 
 
 def _search_tables(rows: list[tuple[str, str, str, str]]) -> tuple[str, ...]:
     names = {name for kind, name, _, _ in rows if kind == "table"}
-    virtual = [name for kind, name, _, sql in rows if kind == "table" and sql_text.makes_virtual(sql)]
+    virtual = [name for kind, name, _, sql in rows if kind == "table" and makes_virtual(sql)]
     return tuple(
         name for own in virtual for name in (own, *(f"{own}_{shadow}" for shadow in _SHADOWS)) if name in names
     )
@@ -210,12 +215,12 @@ def _table(connection: sqlite3.Connection, statement: Statement) -> Table:
 
 
 def _columns(connection: sqlite3.Connection, statement: Statement) -> Iterator[Column]:
-    texts = sql_text.columns(statement.sql)
-    for row in connection.execute(f"PRAGMA table_xinfo({ddl.quoted(statement.name)})"):
+    texts = columns(statement.sql)
+    for row in connection.execute(f"PRAGMA table_xinfo({ddl.quote(statement.name)})"):
         _, name, type, not_null, default, key, hidden = row
         if hidden == 1:
             continue
-        text = texts.get(name.lower(), sql_text.ColumnText())
+        text = texts.get(name.lower(), ColumnText())
         yield Column(
             name=name,
             type=type,
@@ -228,12 +233,12 @@ def _columns(connection: sqlite3.Connection, statement: Statement) -> Iterator[C
 
 
 def _indexes(connection: sqlite3.Connection, table: str) -> Iterator[Index]:
-    # The newest comes first; those behind a primary key are no indexes of their own.
-    listed = connection.execute(f"PRAGMA index_list({ddl.quoted(table)})").fetchall()
+    # The newest comes first; implicit indexes of primary keys are left out.
+    listed = connection.execute(f"PRAGMA index_list({ddl.quote(table)})").fetchall()
     for _, name, unique, origin, partial in reversed(listed):
         if origin == "pk":
             continue
-        rows = [row for row in connection.execute(f"PRAGMA index_xinfo({ddl.quoted(name)})") if row[5]]
+        rows = [row for row in connection.execute(f"PRAGMA index_xinfo({ddl.quote(name)})") if row[5]]
         yield Index(
             name=name,
             columns=tuple(row[2] or "" for row in rows),
@@ -246,10 +251,10 @@ def _indexes(connection: sqlite3.Connection, table: str) -> Iterator[Index]:
 def _foreign_keys(connection: sqlite3.Connection, table: str) -> Iterator[ForeignKey]:
     parts: dict[int, list[tuple[str, str, str, str, str]]] = {}
     for id, _, target, column, referenced, on_update, on_delete, _ in connection.execute(
-        f"PRAGMA foreign_key_list({ddl.quoted(table)})"
+        f"PRAGMA foreign_key_list({ddl.quote(table)})"
     ):
         parts.setdefault(id, []).append((target, column, referenced or "", on_update, on_delete))
-    for id in sorted(parts, reverse=True):  # the last one declared has the number 0
+    for id in sorted(parts, reverse=True):  # the last declared key has number 0
         rows = parts[id]
         target, _, _, on_update, on_delete = rows[0]
         references = tuple(row[2] for row in rows if row[2]) or _primary_key(connection, target)
@@ -257,5 +262,102 @@ def _foreign_keys(connection: sqlite3.Connection, table: str) -> Iterator[Foreig
 
 
 def _primary_key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
-    rows = connection.execute(f"PRAGMA table_xinfo({ddl.quoted(table)})").fetchall()
+    rows = connection.execute(f"PRAGMA table_xinfo({ddl.quote(table)})").fetchall()
     return tuple(row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5])
+
+
+_TOKEN = re.compile(
+    r"""(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))
+      | (?P<string>'(?:[^']|'')*')
+      | (?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|[^\W\d]\w*)
+      | (?P<newline>\n)
+      | (?P<space>[^\S\n]+)
+      | .""",
+    re.VERBOSE | re.DOTALL,
+)
+_VALUES = re.compile(
+    r"CHECK\s*\(\s*\w+\s+IN\s*\(\s*('(?:[^']|'')*'(?:\s*,\s*'(?:[^']|'')*')*)\s*\)\s*\)", re.IGNORECASE
+)
+_STRING = re.compile(r"'((?:[^']|'')*)'")
+_VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s+TABLE\b", re.IGNORECASE)
+
+
+class ColumnText(NamedTuple):
+    """Comment and allowed values of a column."""
+
+    comment: str = ""
+    values: tuple[str, ...] = ()
+
+
+def makes_virtual(sql: str) -> bool:
+    return bool(_VIRTUAL.match(sql))
+
+
+def columns(sql: str) -> dict[str, ColumnText]:
+    """Return comment and allowed values by column name in lower case."""
+    result: dict[str, ColumnText] = {}
+    items = _items(sql)
+    for item, comments in zip(items, _comments(items), strict=True):
+        written = [token for token in item if token.lastgroup not in ("comment", "newline", "space")]
+        if written:
+            # Constraints come last, so a column named like one is found first.
+            text = " ".join(token[0] for token in written)
+            result.setdefault(_unquoted(written[0][0]).lower(), ColumnText("\n".join(comments), _allowed(text)))
+    return result
+
+
+def leading_comment(statement: str) -> str:
+    """Return the comment right above a statement; a comment followed by an empty line is not part of it."""
+    lines: list[str] = []
+    for line in statement.splitlines():
+        if line.startswith("--"):
+            lines.append(_plain(line))
+        elif line.strip():
+            break
+        else:
+            lines.clear()
+    return "\n".join(lines)
+
+
+def _allowed(text: str) -> tuple[str, ...]:
+    result = _VALUES.search(text)
+    return tuple(value.replace("''", "'") for value in _STRING.findall(result[1])) if result else ()
+
+
+def _items(sql: str) -> list[list[re.Match[str]]]:
+    """Split the content of the statement's parentheses at top-level commas."""
+    items: list[list[re.Match[str]]] = [[]]
+    depth = 0
+    for token in _TOKEN.finditer(sql):
+        depth -= token[0] == ")"
+        if depth == 1 and token[0] == ",":
+            items.append([])
+        elif depth:
+            items[-1].append(token)
+        depth += token[0] == "("
+    return items
+
+
+def _comments(items: list[list[re.Match[str]]]) -> list[list[str]]:
+    """Assign each comment to the item below it, or to the item before it on the same line, even after the comma."""
+    result: list[list[str]] = [[] for _ in items]
+    for place, item in enumerate(items):
+        owner = max(place - 1, 0)
+        for token in item:
+            if token.lastgroup == "comment":
+                result[owner].append(_plain(token[0]))
+            elif token.lastgroup != "space":
+                owner = place
+    return result
+
+
+def _plain(comment: str) -> str:
+    if comment.startswith("--"):
+        return comment[2:].strip()
+    return comment[2:].removesuffix("*/").strip()
+
+
+def _unquoted(name: str) -> str:
+    if name[0] == "[":
+        return name[1:-1]
+    return name[1:-1].replace(name[0] * 2, name[0]) if name[0] in "\"'`" else name

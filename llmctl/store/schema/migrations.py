@@ -1,7 +1,7 @@
-"""Hubs of earlier versions brought to the present: step by step, each whole or not at all, whoever else tries too.
+"""Migrate hubs of earlier versions: one transaction per migration, safe with concurrent processes.
 
-A step is ``schema/migrations/000n_name.sql``; n is the version it leads to. Its first line says ``-- additive``
-(done at the first write) or ``-- rewrite`` (waits for ``llmctl db migrate``). See ``schema/migrations/README.md``.
+A migration is ``schema/migrations/000n_name.sql``; n is the version it leads to. Its first line is ``-- additive``
+(applied at the first write) or ``-- rewrite`` (waits for ``llmctl db migrate``). See ``schema/migrations/README.md``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from llmctl.core.errors import StorageError
 from llmctl.store.database import Database
 from llmctl.store.errors import storage_errors
 from llmctl.store.maintenance import backup as maintenance_backup
-from llmctl.store.schema import custom_fields, ddl, objects
+from llmctl.store.schema import custom_names, ddl, objects
 
-#: Without being asked, a hub larger than this is upgraded without a copy: nobody expects 10 GB of it.
+#: A larger hub is upgraded at the first write without a backup: nobody expects a copy of 10 GB.
 SMALL_BYTES = 256 * 1024 * 1024
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -29,8 +29,8 @@ _RECORD = "INSERT INTO {schema_migrations} (version, name, checksum, applied_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One migration; ``version`` is the schema it leads to."""
+class Migration:
+    """A migration; ``version`` is the schema version it leads to."""
 
     version: int
     name: str
@@ -40,52 +40,52 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Schema:
-    """Where a hub is to be brought: a version, and the folder that describes it."""
+class TargetSchema:
+    """The schema to migrate to: its version, and the folder of its files."""
 
     version: int = ddl.VERSION
-    root: str = field(default_factory=ddl.folder)
+    root: str = field(default_factory=ddl.schema_folder)
 
-    def steps(self) -> list[Step]:
-        """Return every migration there is, in order."""
+    def migrations(self) -> list[Migration]:
+        """Return all migrations in order."""
         folder = os.path.join(self.root, "migrations")
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        return [_read(os.path.join(folder, name)) for name in names if name.endswith(".sql")]
+        return [_read_migration(os.path.join(folder, name)) for name in names if name.endswith(".sql")]
 
 
 @dataclass(frozen=True, slots=True)
-class Upgrade:
-    """What an upgrade did: the steps of this process, and its copy of the hub as it was."""
+class UpgradeResult:
+    """Migrations applied by this process, and the path of its backup."""
 
-    steps: list[Step]
+    migrations: list[Migration]
     backup: str | None
 
 
-def pending(database: Database, schema: Schema | None = None) -> list[Step]:
-    """Return the steps that this hub still needs."""
-    schema = schema or Schema()
-    now = version(database)
-    steps = [step for step in schema.steps() if now < step.version <= schema.version]
+def list_pending(database: Database, schema: TargetSchema | None = None) -> list[Migration]:
+    """Return the migrations that a hub still needs."""
+    schema = schema or TargetSchema()
+    now = schema_version(database)
+    steps = [step for step in schema.migrations() if now < step.version <= schema.version]
     if [step.version for step in steps] != list(range(now + 1, schema.version + 1)):
         raise StorageError(
-            f"there is no way from schema {now} to {schema.version}",
-            hint="reinstall llmctl: its schema files are not complete",
+            f"cannot migrate from schema {now} to {schema.version}: migrations are missing",
+            hint="reinstall llmctl: its schema files are incomplete",
             reason="no_migration",
         )
     return steps
 
 
-def version(database: Database) -> int:
+def schema_version(database: Database) -> int:
     return int(database.value("PRAGMA user_version"))
 
 
-def upgrade_at_first_write(database: Database, schema: Schema | None = None) -> Upgrade:
-    """Bring an older hub to the present, unless a step rewrites tables: that raises StorageError."""
-    for step in pending(database, schema):
+def upgrade_at_first_write(database: Database, schema: TargetSchema | None = None) -> UpgradeResult:
+    """Upgrade an older hub, unless a migration rewrites tables: that raises StorageError."""
+    for step in list_pending(database, schema):
         if step.rewrites:
             raise StorageError(
-                f'the hub "{database.path}" is of an earlier version and its tables must be rewritten',
-                hint="see what will be done with: llmctl db migrate --plan; do it with: llmctl db migrate",
+                f'the hub "{database.path}" has an earlier schema and its tables must be rewritten',
+                hint="preview with: llmctl db migrate --plan; then run: llmctl db migrate",
                 reason="needs_migration",
             )
     small = os.path.getsize(database.path) <= SMALL_BYTES
@@ -94,38 +94,40 @@ def upgrade_at_first_write(database: Database, schema: Schema | None = None) -> 
 
 def upgrade(
     database: Database,
-    schema: Schema | None = None,
+    schema: TargetSchema | None = None,
     *,
     back_up: bool = True,
     note: Callable[[str], None] = lambda text: None,
     progress: maintenance_backup.Progress | None = None,
-) -> Upgrade:
-    """Run every step that is missing, each in a transaction of its own. Many processes may try at once.
+) -> UpgradeResult:
+    """Apply all pending migrations, each in its own transaction. Many processes may try at once.
 
-    Raises StorageError where a step cannot be done; those before it stay, and the next run goes on from there.
+    Raises StorageError if one fails; those before it stay, and the next run continues from there.
     """
-    schema = schema or Schema()
-    done: list[Step] = []
+    schema = schema or TargetSchema()
+    done: list[Migration] = []
     copies: list[str] = []
 
     def copy() -> None:
         if back_up:
             copies.append(
-                maintenance_backup.back_up_beside(database.path, f"schema-{version(database)}", progress=progress)
+                maintenance_backup.back_up_beside(
+                    database.path, f"schema-{schema_version(database)}", progress=progress
+                )
             )
 
-    with _rules_off(database.connection), storage_errors(database.path):
-        for step in pending(database, schema):
-            if _apply(database, step, schema, copy):
+    with _foreign_keys_off(database.connection), storage_errors(database.path):
+        for step in list_pending(database, schema):
+            if _apply_migration(database, step, schema, copy):
                 done.append(step)
                 note(f"applied {step.version:04d} {step.name}")
-    database.forget_names()
-    return Upgrade(done, copies[0] if copies else None)
+    database.clear_name_cache()
+    return UpgradeResult(done, copies[0] if copies else None)
 
 
-def tampered(database: Database, schema: Schema | None = None) -> list[str]:
-    """Return the migrations whose file is not the one that was applied to this hub."""
-    files = {step.version: step for step in (schema or Schema()).steps()}
+def changed_migrations(database: Database, schema: TargetSchema | None = None) -> list[str]:
+    """Return the migrations whose file has changed since it was applied to this hub."""
+    files = {step.version: step for step in (schema or TargetSchema()).migrations()}
     rows = database.query("SELECT version, name, checksum FROM {schema_migrations} ORDER BY version")
     return [
         f"{row['version']:04d}_{row['name']}"
@@ -134,54 +136,56 @@ def tampered(database: Database, schema: Schema | None = None) -> list[str]:
     ]
 
 
-def _apply(database: Database, step: Step, schema: Schema, copy: Callable[[], None]) -> bool:
-    """Run one step; return False where another process has done so meanwhile."""
+def _apply_migration(database: Database, step: Migration, schema: TargetSchema, copy: Callable[[], None]) -> bool:
+    """Apply one migration; return False if another process has applied it meanwhile."""
     connection = database.connection
     with database.transaction(durable=True):
-        if version(database) >= step.version:
+        if schema_version(database) >= step.version:
             return False
-        database.forget_names()
-        if objects.recall(connection, "upgrading") is None:
+        database.clear_name_cache()
+        if objects.get_meta(connection, "upgrading") is None:
             copy()
-            objects.remember(connection, "upgrading", {"from": version(database), "to": schema.version})
+            objects.set_meta(connection, "upgrading", {"from": schema_version(database), "to": schema.version})
         broken_before = _violations(connection)
         objects.drop_code(connection)
-        _run(database, step)
-        _refuse_broken(connection, broken_before, step)
+        _run_statements(database, step)
+        _reject_new_violations(connection, broken_before, step)
         database.execute(_RECORD, (step.version, step.name, step.checksum, clock.now()))
         connection.execute(f"PRAGMA user_version={step.version}")
         if step.version == schema.version:
-            objects.make_code(connection, ddl.statements(database.names, schema.root))
-            objects.remember(connection, "upgrading", None)
+            objects.create_code(connection, ddl.load_statements(database.names, schema.root))
+            objects.set_meta(connection, "upgrading", None)
     return True
 
 
-def _run(database: Database, step: Step) -> None:
-    """Run the step's statements; indexes and triggers of the user's on a table made anew are made anew too."""
+def _run_statements(database: Database, step: Migration) -> None:
+    """Run a migration's statements, and recreate the user's indexes and triggers on rebuilt tables."""
     connection = database.connection
-    before = objects.theirs(connection, ("index", "trigger"))
-    for statement in ddl.split(ddl.exchanged(_with_fields(step.sql, database.fields), database.names)):
+    before = objects.user_objects(connection, ("index", "trigger"))
+    for statement in ddl.split_statements(
+        ddl.rename_tables(_fill_custom_columns(step.sql, database.fields), database.names)
+    ):
         try:
             connection.execute(statement)
         except sqlite3.OperationalError as error:
-            raise _failed(step, error) from error
+            raise _migration_error(step, error) from error
     objects.restore_missing(connection, before)
 
 
-def _with_fields(sql: str, custom: Mapping[str, Mapping[str, str]]) -> str:
-    """Fill ``/*fields:chats*/`` and ``/*columns:chats*/`` with the custom columns of a table that is made anew."""
+def _fill_custom_columns(sql: str, custom: Mapping[str, Mapping[str, str]]) -> str:
+    """Fill ``/*fields:chats*/`` and ``/*columns:chats*/`` with the custom columns of a rebuilt table."""
 
     def filled(match: re.Match[str]) -> str:
         columns = custom.get(match[2], {})
         if match[1] == "columns":
-            return "".join(f", {ddl.quoted(name)}" for name in columns)
-        return "".join(f", {custom_fields.definition(name, declared)}" for name, declared in columns.items())
+            return "".join(f", {ddl.quote(name)}" for name in columns)
+        return "".join(f", {custom_names.column_definition(name, declared)}" for name, declared in columns.items())
 
     return _SLOT.sub(filled, sql)
 
 
-class _rules_off:
-    """Foreign keys and rewriting of references off while tables are made anew; on again whatever happens.
+class _foreign_keys_off:
+    """Turns foreign keys and rewriting of references off while tables are rebuilt.
 
     Steps 1 and 12 of https://sqlite.org/lang_altertable.html#otheralter: no effect within a transaction.
     """
@@ -202,23 +206,23 @@ def _violations(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
     return {tuple(row) for row in connection.execute("PRAGMA foreign_key_check")}
 
 
-def _refuse_broken(connection: sqlite3.Connection, before: set[tuple[object, ...]], step: Step) -> None:
+def _reject_new_violations(connection: sqlite3.Connection, before: set[tuple[object, ...]], step: Migration) -> None:
     new = _violations(connection) - before
     if new:
         table = min(str(row[0]) for row in new)
         raise StorageError(
-            f'migration {step.version:04d} would leave {len(new)} rows of "{table}" pointing at nothing',
+            f'migration {step.version:04d} would leave {len(new)} rows of "{table}" with dangling foreign keys',
             hint="nothing was changed; see: llmctl db check",
             reason="migration_failed",
         )
 
 
-def _failed(step: Step, error: sqlite3.OperationalError) -> StorageError:
+def _migration_error(step: Migration, error: sqlite3.OperationalError) -> StorageError:
     duplicate = re.match(r"duplicate column name: (.*)", str(error))
     if duplicate:
         return StorageError(
-            f'migration {step.version:04d} adds a column "{duplicate[1]}", and you have a field of that name',
-            hint="nothing was changed; give your field another name: ALTER TABLE … RENAME COLUMN, then run this again",
+            f'migration {step.version:04d} adds a column "{duplicate[1]}", but a custom field has that name',
+            hint="nothing was changed; rename the field with ALTER TABLE … RENAME COLUMN, then run this again",
             reason="field_clash",
         )
     return StorageError(
@@ -226,12 +230,12 @@ def _failed(step: Step, error: sqlite3.OperationalError) -> StorageError:
     )
 
 
-def _read(path: str) -> Step:
+def _read_migration(path: str) -> Migration:
     named = _FILE.fullmatch(os.path.basename(path))
     with open(path, "rb") as file:
         data = file.read()
     text = data.decode()
     kind = text.partition("\n")[0].removeprefix("--").strip()
     if named is None or kind not in ("additive", "rewrite"):
-        raise ValueError(f"no migration: {path}")
-    return Step(int(named[1]), named[2], kind == "rewrite", text, hashlib.sha256(data).hexdigest())
+        raise ValueError(f"not a migration: {path}")
+    return Migration(int(named[1]), named[2], kind == "rewrite", text, hashlib.sha256(data).hexdigest())

@@ -1,4 +1,4 @@
-"""What ``stats`` groups by: the expression of each key over the ledger's rows and over its roll-up."""
+"""Group keys of ``stats``: the SQL expression of each key over the ledger and its roll-ups."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
-from llmctl.core.registry import unknown
+from llmctl.core.registry import unknown_name_error
 from llmctl.store.database import Database
-from llmctl.store.schema.ddl import quoted
+from llmctl.store.schema.ddl import quote
 from llmctl.store.stats.scope import Unit
 
 TIMES = ("hour", "day", "month")
 _LENGTHS = {"hour": 13, "day": 10, "month": 7}
 
-#: The keys that every roll-up has, and those that the one by day does without.
+#: Keys of every roll-up, and keys that the daily one lacks.
 _ALWAYS = {"provider": "r.provider", "model": "r.model"}
 _FINER = {name: f"nullif(r.{name}, '')" for name in ("connection", "agent", "tag")} | {"status": "r.status"}
 _ROLLED_UP: dict[Unit, dict[str, str]] = {
@@ -46,8 +46,8 @@ _KEYS = (
 
 
 class Grouping(NamedTuple):
-    """Keys to group by, and SQL expressions, one for each key: over requests, their roll-ups (the longest unit first;
-    without those that cannot tell), messages, tool calls, and the roll-up of both. None: these keys do not tell.
+    """Group keys and one SQL expression per key, over requests, their roll-ups (longest unit first;
+    only those that have all keys), messages, tool calls, and the roll-up of both. None: the keys do not apply.
     """
 
     keys: tuple[str, ...] = ()
@@ -58,76 +58,76 @@ class Grouping(NamedTuple):
     activity: tuple[str, ...] | None = ()
 
 
-def names(database: Database) -> list[str]:
-    """Return every key there is in this hub."""
+def key_names(database: Database) -> list[str]:
+    """Return all group keys of this hub."""
     custom = [name for table in ("requests", "chats") for name in database.fields.get(table, {})]
     return [*_KEYS, *(name for name in dict.fromkeys(custom) if name not in _KEYS)]
 
 
-def grouping(database: Database, keys: Sequence[str], zone: tzinfo | None = None) -> Grouping:
-    """Return how to group by these keys; with a time zone, hours, days and months are those of its clocks."""
-    known = names(database)
+def build_grouping(database: Database, keys: Sequence[str], zone: tzinfo | None = None) -> Grouping:
+    """Return the grouping by these keys; hours, days and months are those of the time zone, if given."""
+    known = key_names(database)
     for key in keys:
         if key not in known:
-            raise _unknown(key, known)
+            raise _unknown_key_error(key, known)
     if len(set(keys)) < len(keys):
-        raise UsageError(f'a key comes twice in "{",".join(keys)}"')
-    own = {name: f"r.{quoted(name)}" for name in database.fields.get("requests", {})}
-    of_chats = {name: f"c.{quoted(name)}" for name in database.fields.get("chats", {}) if name not in own}
+        raise UsageError(f'duplicate key in "{",".join(keys)}"')
+    own = {name: f"r.{quote(name)}" for name in database.fields.get("requests", {})}
+    of_chats = {name: f"c.{quote(name)}" for name in database.fields.get("chats", {}) if name not in own}
     if zone is not None:
-        _teach(database, zone)
-    by_message = {key: _time("m.created_at", key, zone) for key in TIMES} | of_chats | {"chat": "m.chat_id"}
-    by_call = {key: _time("i.created_at", key, zone) for key in TIMES} | of_chats
+        _register_timezone_function(database, zone)
+    by_message = {key: _time_expression("m.created_at", key, zone) for key in TIMES} | of_chats | {"chat": "m.chat_id"}
+    by_call = {key: _time_expression("i.created_at", key, zone) for key in TIMES} | of_chats
     by_call |= {"chat": "t.chat_id", "tool": "i.name"}
-    rows = {key: _time("r.created_at", key, zone) for key in TIMES} | own | of_chats | _ROWS
+    rows = {key: _time_expression("r.created_at", key, zone) for key in TIMES} | own | of_chats | _ROWS
     return Grouping(
         tuple(keys),
-        _all(rows, keys) or (),
-        _rolled_up(keys, zone),
-        _all(by_message, keys),
-        _all(by_call, keys),
-        _all(_ACTIVITY, keys) if _is_utc(keys, zone) else None,
+        _pick_all(rows, keys) or (),
+        _rollup_expressions(keys, zone),
+        _pick_all(by_message, keys),
+        _pick_all(by_call, keys),
+        _pick_all(_ACTIVITY, keys) if _is_utc(keys, zone) else None,
     )
 
 
-def _rolled_up(keys: Sequence[str], zone: tzinfo | None) -> Mapping[Unit, tuple[str, ...]]:
+def _rollup_expressions(keys: Sequence[str], zone: tzinfo | None) -> Mapping[Unit, tuple[str, ...]]:
     if not _is_utc(keys, zone):
         return {}
-    found = {unit: _all(expressions, keys) for unit, expressions in _ROLLED_UP.items()}
-    return {unit: expressions for unit, expressions in found.items() if expressions is not None}
+    result = {unit: _pick_all(expressions, keys) for unit, expressions in _ROLLED_UP.items()}
+    return {unit: expressions for unit, expressions in result.items() if expressions is not None}
 
 
 def _is_utc(keys: Sequence[str], zone: tzinfo | None) -> bool:
-    """Tell whether the roll-ups, which know the clocks of UTC, can be asked."""
+    """Return whether the roll-ups, which are in UTC, can be used."""
     return zone is None or not set(keys) & set(TIMES)
 
 
-def _unknown(key: str, known: list[str]) -> UsageError:
-    error = unknown("key", key, known)
+def _unknown_key_error(key: str, known: list[str]) -> UsageError:
+    error = unknown_name_error("key", key, known)
     near = f"{error.hint} " if error.hint and error.hint.startswith("did") else ""
-    return UsageError(f'cannot group by "{key}"', hint=f"{near}there are {', '.join(known)}")
+    return UsageError(f'cannot group by "{key}"', hint=f"{near}choose one of: {', '.join(known)}")
 
 
-def _all(expressions: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...] | None:
+def _pick_all(expressions: Mapping[str, str], keys: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(expressions[key] for key in keys) if all(key in expressions for key in keys) else None
 
 
-def _time(column: str, key: str, zone: tzinfo | None) -> str:
+def _time_expression(column: str, key: str, zone: tzinfo | None) -> str:
     if zone is not None:
         return f"llmctl_local({column}, '{key}')"
     start = f"substr({column}, 1, {_LENGTHS[key]})"
     return f"{start} || ':00:00.000+00:00'" if key == "hour" else start
 
 
-def _teach(database: Database, zone: tzinfo) -> None:
-    """Let SQL ask what a clock in the zone shows."""
+def _register_timezone_function(database: Database, zone: tzinfo) -> None:
+    """Register the SQL function that converts times to a time zone."""
     seen: dict[tuple[str, str], str] = {}
 
     def local(at: str, key: str) -> str:
-        # No zone is off by less than a quarter of an hour: the minutes' tens and units suffice.
+        # UTC offsets are multiples of a quarter of an hour, so a prefix down to the minute suffices.
         start = at[:16], key
         if start not in seen:
-            moment = clock.parsed(at).astimezone(zone)
+            moment = clock.parse(at).astimezone(zone)
             text = moment.strftime("%Y-%m-%dT%H:00:00.000") + moment.isoformat()[-6:]
             seen[start] = text if key == "hour" else text[: _LENGTHS[key]]
         return seen[start]

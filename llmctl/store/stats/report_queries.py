@@ -1,4 +1,4 @@
-"""What the report asks beside the sums of ``stats``: single requests, why they failed, the newest chats."""
+"""Queries of the report besides ``stats``: top requests, failures, newest chats."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from llmctl.store.stats.scope import Scope
 
 Measure = Literal["cost", "duration"]
 
-#: Below so many requests of a range they are sorted; above, the index by what is wanted is quicker.
-_FEW = 20_000
+#: Below this number of requests they are sorted; above it the index on the measure is faster.
+_SORT_BELOW = 20_000
 
-_TOP = """
+_TOP_REQUESTS = """
 SELECT r.id, r.created_at, r.chat_id, c.name AS chat, coalesce(r.response_model, r.model) AS model, r.provider,
   r.connection, r.agent, r.tag, r.status, r.input_tokens, r.output_tokens, r.cached_tokens, r.cost,
   r.duration AS duration_ms, r.time_to_first_token AS time_to_first_token_ms
@@ -24,13 +24,13 @@ CROSS JOIN {{requests}} r ON r.rowid = n.place
 LEFT JOIN {{chats}} c ON c.id = r.chat_id
 ORDER BY r.{measure} DESC
 """
-_REASONS = """
+_FAILURES = """
 SELECT coalesce(error_reason, error_code, 'unknown') AS reason, lower(provider) AS provider, count(*) AS requests,
   max(created_at) AS last_at, max(error) AS example
 FROM (SELECT * FROM {{requests}} WHERE true{range} ORDER BY created_at DESC LIMIT :limit)
 WHERE status = 'failed' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 20
 """
-_NEWEST = """
+_NEWEST_CHATS = """
 SELECT id FROM {{chats}} WHERE last_turn_at IS NOT NULL{range} ORDER BY last_turn_at DESC LIMIT :limit
 """
 _SUMS = """
@@ -54,8 +54,8 @@ FROM {{requests}} r WHERE r.status <> 'pending'{range} GROUP BY 1
 
 
 @contextmanager
-def moment(database: Database) -> Iterator[None]:
-    """Let the block see the hub as it is now, whatever others write meanwhile."""
+def read_snapshot(database: Database) -> Iterator[None]:
+    """Let the block read a snapshot of the hub, whatever others write meanwhile."""
     database.connection.execute("BEGIN")
     try:
         yield
@@ -63,12 +63,12 @@ def moment(database: Database) -> Iterator[None]:
         database.connection.execute("ROLLBACK")
 
 
-def top(database: Database, scope: Scope, measure: Measure, of: int, limit: int) -> list[Row]:
-    """Return the dearest or the slowest requests of a range that has ``of`` of them, the worst first."""
-    # A plus keeps a column's index from being used: one of the two is much quicker than the other.
-    time = "created_at" if of < _FEW else "+created_at"
-    sql = _TOP.format(measure=measure, range=_between(scope, time))
-    if of < _FEW and (scope.since or scope.until):
+def top_requests(database: Database, scope: Scope, measure: Measure, request_count: int, limit: int) -> list[Row]:
+    """Return the most expensive or slowest requests of a range, the highest first; ``request_count`` is its size."""
+    # A plus disables a column's index: one of the two indexes is much faster than the other.
+    time = "created_at" if request_count < _SORT_BELOW else "+created_at"
+    sql = _TOP_REQUESTS.format(measure=measure, range=_time_range(scope, time))
+    if request_count < _SORT_BELOW and (scope.since or scope.until):
         sql = sql.replace(f"WHERE {measure} > 0", f"WHERE +{measure} > 0").replace(
             f"ORDER BY {measure} DESC LIMIT", f"ORDER BY +{measure} DESC LIMIT"
         )
@@ -76,36 +76,36 @@ def top(database: Database, scope: Scope, measure: Measure, of: int, limit: int)
 
 
 def failures(database: Database, scope: Scope, newest: int) -> list[Row]:
-    """Return why the newest requests of a range failed: reason, provider, how many, the last time, an example."""
-    sql = _REASONS.format(range=_between(scope, "created_at"))
+    """Return why the newest requests of a range failed: reason, provider, number, last time, example."""
+    sql = _FAILURES.format(range=_time_range(scope, "created_at"))
     return database.query(sql, {"since": scope.since, "until": scope.until, "limit": newest})
 
 
-def days(database: Database, scope: Scope) -> list[Row]:
-    """Return requests, tokens and cost of each UTC day of a range that has any."""
-    found: list[Row] = []
-    for unit, part in scope.parts(["day"]):
+def daily_totals(database: Database, scope: Scope) -> list[Row]:
+    """Return requests, tokens and cost per UTC day of a range, without empty days."""
+    result: list[Row] = []
+    for unit, part in scope.split(["day"]):
         time = "r.created_at" if unit is None else "d.day"
-        sql = _DAYS[unit].format(range=_between(part, time))
-        found += database.query(sql, {"since": part.since, "until": part.until})
-    return found
+        sql = _DAYS[unit].format(range=_time_range(part, time))
+        result += database.query(sql, {"since": part.since, "until": part.until})
+    return result
 
 
 def newest_chats(database: Database, scope: Scope, limit: int) -> list[str]:
-    """Return the ids of the chats of a range that were talked to last."""
-    sql = _NEWEST.format(range=_between(scope, "last_turn_at"))
+    """Return the ids of the most recently used chats of a range."""
+    sql = _NEWEST_CHATS.format(range=_time_range(scope, "last_turn_at"))
     return [row["id"] for row in database.rows(sql, {"since": scope.since, "until": scope.until, "limit": limit})]
 
 
-def described(database: Database, ids: Sequence[str]) -> list[Row]:
-    """Return chats as lists show them, each with the tokens and the cost of all its requests."""
-    return [_described(database, id) for id in ids]
+def chat_summaries(database: Database, ids: Sequence[str]) -> list[Row]:
+    """Return chats as in listings, each with tokens and cost of all its requests."""
+    return [_chat_summary(database, id) for id in ids]
 
 
-def _described(database: Database, id: str) -> Row:
+def _chat_summary(database: Database, id: str) -> Row:
     sums: dict[str, Any] = database.one(_SUMS, (id,)) or {}
-    return chats.one(database, id) | sums
+    return chats.get_summary(database, id) | sums
 
 
-def _between(scope: Scope, time: str) -> str:
-    return "".join(f" AND {condition}" for condition in scope.between(time))
+def _time_range(scope: Scope, time: str) -> str:
+    return "".join(f" AND {condition}" for condition in scope.time_conditions(time))

@@ -1,4 +1,4 @@
-"""Sums of requests, however many rows they come from, and the figures people read from them."""
+"""Totals of requests, merged from any number of rows."""
 
 from __future__ import annotations
 
@@ -16,63 +16,63 @@ _SUMS = (
 )
 _ACTIVITY = ("messages", "tool_calls", "failed_tool_calls", "tool_duration")
 
-#: Histograms come by the thousand, without a space around them.
+#: Parses the concatenated histograms of a group, which can be thousands.
 _DECODER = JSONDecoder()
 
 
-class _Numbers(dict[str, int]):
-    """What digits mean, found out once: there are few of them, seen again and again."""
+class _DigitValues(dict[str, int]):
+    """Caches the numbers of digit strings: few values recur very often."""
 
     def __missing__(self, digits: str) -> int:
         number = self[digits] = int(digits)
         return number
 
 
-_NUMBERS = _Numbers()
+_NUMBERS = _DigitValues()
 
 
-class Tally:
-    """What a group of requests adds up to. Durations are kept as counts, so that tallies can be merged."""
+class UsageTotals:
+    """Totals of a group of requests. Durations are kept as counts, so that totals can be merged."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Any] = dict.fromkeys(_SUMS, 0)
-        #: None where no price tells.
+        #: None if no price is known.
         self.cache_savings: float | None = None
-        #: Milliseconds -> how many requests took so long. The keys are text, as the roll-ups have them: thousands of
-        #: groups have a hundred each.
+        #: Milliseconds -> number of requests. The keys are text, as in the roll-ups: thousands of
+        #: groups have a hundred keys each.
         self.durations: dict[str, int] = {}
         self.first_tokens: dict[str, int] = {}
         self.first_at: str | None = None
         self.last_at: str | None = None
-        #: Messages, tool calls and what these took: None where they cannot be told for this group.
+        #: Messages, tool calls and their duration; None if they do not apply to this group.
         self.activity: dict[str, int | None] = dict.fromkeys(_ACTIVITY)
 
     @classmethod
-    def of(cls, sums: Mapping[str, Any]) -> Tally:
-        """Return what a row of sums adds up to: see :meth:`add`."""
+    def from_row(cls, sums: Mapping[str, Any]) -> UsageTotals:
+        """Return the totals of a row of sums: see :meth:`add`."""
         tally = cls()
         tally.sums = {name: sums[name] or 0 for name in _SUMS}
-        tally.durations, tally.first_tokens = counted(sums["durations"]), counted(sums["first_tokens"])
+        tally.durations, tally.first_tokens = parse_counts(sums["durations"]), parse_counts(sums["first_tokens"])
         tally.cache_savings, tally.first_at, tally.last_at = sums["cache_savings"], sums["first_at"], sums["last_at"]
         return tally
 
     def add(self, sums: Mapping[str, Any]) -> None:
         """Add a row of sums, with ``first_at``, ``last_at`` and the texts of ``durations`` and ``first_tokens``."""
-        self.merge(Tally.of(sums))
+        self.merge(UsageTotals.from_row(sums))
 
-    def merge(self, other: Tally) -> None:
-        """Add what another tally adds up to."""
+    def merge(self, other: UsageTotals) -> None:
+        """Add other totals."""
         for name in _SUMS:
             self.sums[name] += other.sums[name]
-        _pour(other.durations, self.durations)
-        _pour(other.first_tokens, self.first_tokens)
+        _add_counts(other.durations, self.durations)
+        _add_counts(other.first_tokens, self.first_tokens)
         if other.cache_savings is not None:
             self.cache_savings = (self.cache_savings or 0.0) + other.cache_savings
         self.first_at = min(filter(None, (self.first_at, other.first_at)), default=None)
         self.last_at = max(filter(None, (self.last_at, other.last_at)), default=None)
 
-    def figures(self) -> dict[str, Any]:
-        """Return the fields of ``stats --json``; what is unknown is None, never 0."""
+    def to_record(self) -> dict[str, Any]:
+        """Return the fields of ``stats --json``; unknown values are None, never 0."""
         sums, activity = self.sums, self.activity
         p50, p95 = percentiles(self.durations, (0.5, 0.95))
         first_p50, first_p95 = percentiles(self.first_tokens, (0.5, 0.95))
@@ -87,7 +87,7 @@ class Tally:
             "cached_tokens": sums["cached_tokens"],
             "cache_write_tokens": sums["cache_write_tokens"],
             "thinking_tokens": sums["thinking_tokens"],
-            # Twelve digits: sums of binary fractions end in noise.
+            # Twelve digits: sums of binary fractions have rounding noise.
             "cost": round(sums["cost"], 12) if sums["priced_requests"] else None,
             "unpriced_requests": sums["unpriced_requests"],
             "duration_ms": sums["duration"],
@@ -105,12 +105,12 @@ class Tally:
         }
 
 
-#: The values of the keys -> what the group adds up to.
-Groups = dict[tuple[Any, ...], Tally]
+#: Values of the group keys -> totals of the group.
+Groups = dict[tuple[Any, ...], UsageTotals]
 
 
-def counted(text: str | None) -> dict[str, int]:
-    """Count values that a query put into one text: ``600,1100,600``, or with their number ``{"600":2},{"1100":1}``."""
+def parse_counts(text: str | None) -> dict[str, int]:
+    """Parse concatenated values, ``600,1100,600``, or histograms, ``{"600":2},{"1100":1}``, to counts by value."""
     if not text:
         return {}
     if text[0] != "{":
@@ -118,22 +118,22 @@ def counted(text: str | None) -> dict[str, int]:
     first: dict[str, int]
     first, *others = _DECODER.raw_decode(f"[{text}]")[0]
     for histogram in others:
-        _pour(histogram, first)
+        _add_counts(histogram, first)
     return first
 
 
 def percentiles(counts: Mapping[str, int], shares: Iterable[float]) -> list[int | None]:
-    """Return for each share the smallest value that so many of all do not exceed (nearest rank); None for no value."""
+    """Return the nearest-rank percentile for each share (0 to 1); None if there are no values."""
     values = sorted(counts, key=_NUMBERS.__getitem__)
     ranks = list(accumulate(map(counts.__getitem__, values)))
     if not ranks or not ranks[-1]:
         return [None for _ in shares]
-    # A value that nothing has any more is of the rank of the one before: the first of a rank is found.
+    # A value with count 0 has the rank of the value before it; bisect_left finds the first of a rank.
     return [int(values[bisect_left(ranks, share * ranks[-1])]) for share in shares]
 
 
-def _pour(counts: Mapping[str, int], into: dict[str, int]) -> None:
-    """Add counts to others."""
+def _add_counts(counts: Mapping[str, int], into: dict[str, int]) -> None:
+    """Add counts to other counts."""
     if not into:
         into.update(counts)
         return

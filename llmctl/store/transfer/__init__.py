@@ -1,1 +1,1 @@
-"""Conversations and whole hubs on their way out of a database and into another one."""
+"""Export of conversations and whole hubs, and import into another hub."""

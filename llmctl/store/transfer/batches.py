@@ -1,4 +1,4 @@
-"""Records are written in transactions that hold whole conversations: what is killed leaves nothing half."""
+"""Merge records in transactions of whole conversations, so that a killed import leaves no partial one."""
 
 from __future__ import annotations
 
@@ -7,52 +7,54 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 
 from llmctl.core.errors import IncompleteError
-from llmctl.core.transfer_records import Outcome, Record
+from llmctl.core.transfer_records import ImportRow, MergeResult
 from llmctl.store.database import Database
-from llmctl.store.transfer.bulk_insert import Bulk
+from llmctl.store.transfer.bulk_insert import BulkInsert
 from llmctl.store.transfer.merge import Merger
-from llmctl.store.transfer.plan import SHARED_TABLES
+from llmctl.store.transfer.read import SHARED_TABLES
 
-#: Rows after which a transaction ends, as soon as a conversation does.
-_ROWS = 5_000
-#: Bytes of text after which it does, too; and after which a conversation is no longer read in before it is written.
-_BYTES = 24 << 20
-#: The cache while many rows come, 32 MB; and pages of the log, 64 MB: the pages of the indices are written once for
+#: Rows after which a transaction ends, at the next end of a conversation.
+_BATCH_ROWS = 5_000
+#: Bytes of text after which it ends, too; a larger conversation is written while it is read.
+_BATCH_BYTES = 24 << 20
+#: For bulk writes: a cache of 32 MB and a WAL of 64 MB, so that index pages are written once for
 #: many rows.
 _PRAGMAS = {"cache_size": -32 << 10, "wal_autocheckpoint": 16 << 10}
 
-#: Takes each record and what became of it.
-Told = Callable[[Record, Outcome], None]
+#: Called with each record and its result.
+OnRecord = Callable[[ImportRow, MergeResult], None]
 
 
-class _Undone(Exception):
+class _DryRunRollback(Exception):
     """Rolls a dry run back."""
 
 
-def merge(database: Database, records: Iterable[Record], told: Told, *, dry_run: bool = False) -> int:
-    """Put records into a hub; return how many references stay left out, because their rows never came.
+def merge_records(
+    database: Database, records: Iterable[ImportRow], on_record: OnRecord, *, dry_run: bool = False
+) -> int:
+    """Merge records into a hub; return the number of references dropped because their rows never came.
 
-    A transaction ends between two conversations only, and none waits for the source, unless a conversation is larger
-    than memory should be. What ``records`` raises ends the import: what was committed stays; before IncompleteError
-    all that is whole is written. With ``dry_run`` all is one transaction, and rolled back.
+    A transaction ends only between two conversations, and does not wait for the source unless a conversation is larger
+    than the buffer. An exception of ``records`` ends the import: committed rows stay; before IncompleteError all
+    complete conversations are written. With ``dry_run`` everything is one transaction and is rolled back.
     """
-    bulk = Bulk(database)
+    bulk = BulkInsert(database)
     merger = Merger(database, bulk.flush)
     lost = 0
     batches = _Batches(records)
-    with _set_up_for_many(database), suppress(_Undone):
+    with _bulk_pragmas(database), suppress(_DryRunRollback):
         for batch in [records] if dry_run else batches:
             with database.transaction():
                 bulk.begin()
                 for record in batch:
-                    bulk.heed(record)
-                    told(record, merger.put(record))
+                    bulk.before_insert(record)
+                    on_record(record, merger.merge_record(record))
                 lost = merger.finish() if dry_run else 0
                 bulk.end()
                 if dry_run:
-                    raise _Undone
+                    raise _DryRunRollback
     if dry_run:
-        database.forget_names()
+        database.clear_name_cache()
         return lost
     with database.transaction():
         lost = merger.finish()
@@ -62,68 +64,68 @@ def merge(database: Database, records: Iterable[Record], told: Told, *, dry_run:
 
 
 class _Batches:
-    """Cuts records into whole conversations, several small ones together. Each batch is used up before the next.
+    """Splits records into batches of whole conversations. Each batch must be consumed before the next.
 
-    What belongs to no conversation is cut anywhere: in a large hub it is more than memory should hold.
+    Records without a conversation are split anywhere: in a large hub they do not fit into memory.
     """
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, records: Iterable[ImportRow]) -> None:
         self._records = iter(records)
-        self._next: Record | None = None
-        self._inside = False
-        #: Requests without a conversation came, and with them what belongs to them.
-        self._alone = False
-        #: What said that the records broke off, once all that is whole was given.
+        self._next: ImportRow | None = None
+        self._inside_chat = False
+        #: Reading requests without a conversation, and the records that belong to them.
+        self._without_chat = False
+        #: The error that the records were truncated, raised after all complete batches.
         self.cut: IncompleteError | None = None
 
-    def __iter__(self) -> Iterator[Iterable[Record]]:
+    def __iter__(self) -> Iterator[Iterable[ImportRow]]:
         self._next = next(self._records, None)
         while self._next is not None:
             yield self._batch()
 
-    def _batch(self) -> Iterable[Record]:
-        """Return the next conversations as they were read; of a huge one the rest is read as it is written."""
-        found: list[Record] = []
+    def _batch(self) -> Iterable[ImportRow]:
+        """Return the next conversations; the rest of a huge one is read while it is written."""
+        result: list[ImportRow] = []
         size = whole = 0
         while self._next is not None:
-            if self._is_beginning(self._next):
-                whole = len(found)
-                if whole >= _ROWS or size >= _BYTES:
-                    return found
-            if size >= _BYTES or len(found) >= 2 * _ROWS:
-                return chain(found, self._rest())
-            size += _size(self._next)
+            if self._starts_conversation(self._next):
+                whole = len(result)
+                if whole >= _BATCH_ROWS or size >= _BATCH_BYTES:
+                    return result
+            if size >= _BATCH_BYTES or len(result) >= 2 * _BATCH_ROWS:
+                return chain(result, self._rest_of_chat())
+            size += _text_size(self._next)
             try:
-                found.append(self._taken())
+                result.append(self._next_record())
             except IncompleteError as error:
                 self.cut, self._next = error, None
-                return found[:whole]
-        return found
+                return result[:whole]
+        return result
 
-    def _rest(self) -> Iterator[Record]:
-        while self._next is not None and not self._is_beginning(self._next):
-            yield self._taken()
+    def _rest_of_chat(self) -> Iterator[ImportRow]:
+        while self._next is not None and not self._starts_conversation(self._next):
+            yield self._next_record()
 
-    def _taken(self) -> Record:
+    def _next_record(self) -> ImportRow:
         record = self._next
         assert record is not None
-        self._inside = self._inside or record.table == "chats"
-        self._alone = record.table != "chats" and (self._alone or _is_alone(record))
+        self._inside_chat = self._inside_chat or record.table == "chats"
+        self._without_chat = record.table != "chats" and (self._without_chat or _has_no_chat(record))
         self._next = next(self._records, None)
         return record
 
-    def _is_beginning(self, record: Record) -> bool:
-        """Tell whether a conversation begins here, or a row that belongs to none: before them, or after all."""
-        if record.table == "chats" or self._alone or _is_alone(record):
+    def _starts_conversation(self, record: ImportRow) -> bool:
+        """Return whether a conversation starts here, or a record that belongs to none."""
+        if record.table == "chats" or self._without_chat or _has_no_chat(record):
             return True
-        return not self._inside and record.table in SHARED_TABLES
+        return not self._inside_chat and record.table in SHARED_TABLES
 
 
-def _is_alone(record: Record) -> bool:
+def _has_no_chat(record: ImportRow) -> bool:
     return record.table == "requests" and record.row.get("chat_id") is None
 
 
-def _size(record: Record) -> int:
+def _text_size(record: ImportRow) -> int:
     for name in ("content", "raw_output", "text"):
         value = record.row.get(name)
         if isinstance(value, str | bytes):
@@ -132,7 +134,7 @@ def _size(record: Record) -> int:
 
 
 @contextmanager
-def _set_up_for_many(database: Database) -> Iterator[None]:
+def _bulk_pragmas(database: Database) -> Iterator[None]:
     before = {name: database.value(f"PRAGMA {name}") for name in _PRAGMAS}
     for name, value in _PRAGMAS.items():
         database.execute(f"PRAGMA {name}={value}")

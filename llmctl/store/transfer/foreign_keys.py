@@ -1,4 +1,4 @@
-"""What rows point at: ids that are another row here, and rows that are not there (yet)."""
+"""Foreign keys of imported rows: ids that differ in this hub, and rows that are missing or come later."""
 
 from __future__ import annotations
 
@@ -8,100 +8,102 @@ from typing import Any, NamedTuple
 from llmctl.store.database import Database
 from llmctl.store.schema import ddl
 
-#: Beside foreign keys: the id of a connection, an agent or a tool invocation, by no key that SQLite knows.
-_SOURCE = "source_id"
-#: References that are remembered until their row comes. A file in order needs a few; any file has an end.
-_MOST = 100_000
+#: Id of a connection, an agent or a tool invocation; not declared as a foreign key.
+_SOURCE_COLUMN = "source_id"
+#: References that can wait for their row. An ordered file needs a few; the limit is for any other.
+_MAX_DEFERRED = 100_000
 
 
-class Key(NamedTuple):
-    """A foreign key: the column, the table it points into, whether a row without it is worth nothing."""
+class ForeignKeyColumn(NamedTuple):
+    """A foreign key: column, referenced table, and whether a row without it must be skipped."""
 
     column: str
     table: str
     needed: bool
 
 
-class Waiting(NamedTuple):
-    """A reference that was left out because its row was not there."""
+class DeferredKey(NamedTuple):
+    """A reference set to NULL because its row is missing so far."""
 
     table: str
     id: str
-    key: Key
+    key: ForeignKeyColumn
     target: str
 
 
-class Links:
-    """References of rows on their way into one hub."""
+class ForeignKeyResolver:
+    """Resolves the foreign keys of rows imported into one hub."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._keys: dict[str, list[Key]] = {}
-        self._same: dict[str, str] = {}
-        self._waiting: list[Waiting] = []
-        self._lost = 0
+        self._keys: dict[str, list[ForeignKeyColumn]] = {}
+        self._aliases: dict[str, str] = {}
+        self._deferred: list[DeferredKey] = []
+        self._lost_count = 0
 
-    def same(self, theirs: str, ours: str) -> None:
-        """Note that a row of theirs is one of ours under another id."""
-        self._same[theirs] = ours
+    def alias_id(self, imported_id: str, existing_id: str) -> None:
+        """Record that an imported row is an existing one with another id."""
+        self._aliases[imported_id] = existing_id
 
-    def translated(self, table: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the row with ids that are others here exchanged."""
-        if not self._same:
+    def translate_ids(self, table: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the row with aliased ids replaced."""
+        if not self._aliases:
             return row
-        found = dict(row)
-        for column in (*(key.column for key in self._of(table)), _SOURCE):
-            if found.get(column) in self._same:
-                found[column] = self._same[found[column]]
-        refs = found.get("refs")
+        result = dict(row)
+        for column in (*(key.column for key in self._keys_for(table)), _SOURCE_COLUMN):
+            if result.get(column) in self._aliases:
+                result[column] = self._aliases[result[column]]
+        refs = result.get("refs")
         if isinstance(refs, str) and refs != "{}":
-            for theirs, ours in self._same.items():
-                refs = refs.replace(theirs, ours)
-            found["refs"] = refs
-        return found
+            for imported_id, existing_id in self._aliases.items():
+                refs = refs.replace(imported_id, existing_id)
+            result["refs"] = refs
+        return result
 
-    def cut(self, table: str, row: dict[str, Any]) -> str | None:
-        """Leave out references to rows that are not there; say so where the row is worth nothing without one."""
-        for key in self._of(table):
+    def drop_missing_keys(self, table: str, row: dict[str, Any]) -> str | None:
+        """Set references to missing rows to NULL; return the reason if the row must be skipped instead."""
+        for key in self._keys_for(table):
             target = row.get(key.column)
-            if target is None or self._is_there(key.table, target):
+            if target is None or self._exists(key.table, target):
                 continue
             if key.needed:
-                return f'{table}: it belongs to {key.column} "{target}", which is not there'
+                return f'{table}: its {key.column} "{target}" does not exist'
             row[key.column] = None
-            self._remember(Waiting(table, str(row.get("id")), key, target))
+            self._defer(DeferredKey(table, str(row.get("id")), key, target))
         return None
 
-    def mend(self) -> int:
-        """Set references whose row came later; return how many stay left out."""
-        lost = self._lost
-        for waiting in self._waiting:
-            if not self._is_there(waiting.key.table, waiting.target):
+    def resolve_deferred(self) -> int:
+        """Set references whose row came later; return the number of those that stay NULL."""
+        lost = self._lost_count
+        for waiting in self._deferred:
+            if not self._exists(waiting.key.table, waiting.target):
                 lost += 1
                 continue
-            column = ddl.quoted(waiting.key.column)
+            column = ddl.quote(waiting.key.column)
             self._database.execute(
                 f"UPDATE {{{waiting.table}}} SET {column} = ? WHERE id = ? AND {column} IS NULL",
                 (waiting.target, waiting.id),
             )
-        self._waiting.clear()
+        self._deferred.clear()
         return lost
 
-    def _remember(self, waiting: Waiting) -> None:
-        if len(self._waiting) < _MOST:
-            self._waiting.append(waiting)
+    def _defer(self, waiting: DeferredKey) -> None:
+        if len(self._deferred) < _MAX_DEFERRED:
+            self._deferred.append(waiting)
         else:
-            self._lost += 1
+            self._lost_count += 1
 
-    def _is_there(self, table: str, id: Any) -> bool:
+    def _exists(self, table: str, id: Any) -> bool:
         return bool(self._database.value(f"SELECT 1 FROM {{{table}}} WHERE id = ?", (id,)))
 
-    def _of(self, table: str) -> list[Key]:
+    def _keys_for(self, table: str) -> list[ForeignKeyColumn]:
         if table not in self._keys:
             logical = {physical: name for name, physical in self._database.names.items()}
             rows = self._database.query(f"PRAGMA foreign_key_list({{{table}}})")
             self._keys[table] = [
-                Key(row["from"], logical.get(row["table"]) or str(row["table"]), row["on_delete"] == "CASCADE")
+                ForeignKeyColumn(
+                    row["from"], logical.get(row["table"]) or str(row["table"]), row["on_delete"] == "CASCADE"
+                )
                 for row in rows
             ]
         return self._keys[table]

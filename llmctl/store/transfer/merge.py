@@ -1,4 +1,4 @@
-"""Rows of another hub go into this one: known ones are brought up to date where theirs is newer, none is doubled."""
+"""Merge rows of another hub: existing rows are updated if the imported one is newer; conflicts are resolved."""
 
 from __future__ import annotations
 
@@ -6,101 +6,99 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmctl.core.transfer_records import Outcome, Record
-from llmctl.store.database import Database
+from llmctl.core.transfer_records import ImportRow, MergeResult
+from llmctl.store.database import Database, Row
 from llmctl.store.schema import ddl
-from llmctl.store.schema.ddl import quoted
-from llmctl.store.transfer import conflicts, rules
-from llmctl.store.transfer.foreign_keys import Links
-from llmctl.store.transfer.layouts import Layouts
-from llmctl.store.transfer.plan import DERIVED
-from llmctl.store.writes import legible_row as legible
+from llmctl.store.schema.ddl import quote
+from llmctl.store.transfer.foreign_keys import ForeignKeyResolver
+from llmctl.store.transfer.read import DERIVED, TableLayouts
+from llmctl.store.writes import replace_row_surrogates as legible
 
-#: What Python says of values that SQLite cannot hold.
-_UNFIT = (OverflowError, UnicodeError)
+#: Python's errors for values that SQLite cannot store.
+_UNSTORABLE = (OverflowError, UnicodeError)
 
-#: A finished message stays as it is, whoever says otherwise.
+#: Columns that never change in a finished message.
 _FROZEN = ("role", "content", "content_raw", "reasoning", "thinking_text", "thinking_signature")
 
 
 class Merger:
-    """Puts records into a hub, within the caller's transaction. References to what is not there are left out."""
+    """Merges records into a hub, within the caller's transaction. References to missing rows are dropped."""
 
     def __init__(self, database: Database, settle: Callable[[], None] = lambda: None) -> None:
-        """``settle`` is called before a row changes that may have come just now: see :mod:`.bulk`."""
+        """``settle`` is called before changing a row that may have just been inserted: see :mod:`.bulk_insert`."""
         self.database = database
-        self._settle = settle
-        self._is_settled = True
-        self.links = Links(database)
-        self._layouts = Layouts(database)
+        self._flush = settle
+        self._is_flushed = True
+        self.foreign_keys = ForeignKeyResolver(database)
+        self._layouts = TableLayouts(database)
         self._statements: dict[str, _Statements | None] = {}
-        #: Nothing was said or asked in this hub yet: what stands in it by itself may be replaced.
+        #: The hub is unused: its initial rows may be replaced.
         self.is_fresh = not any(
             database.value(f"SELECT 1 FROM {{{t}}} LIMIT 1") for t in ("chats", "requests", "agents")
         )
 
-    def put(self, record: Record) -> Outcome:
-        """Write a record; never raises for what is wrong with it."""
-        statements = self._find(record.table)
+    def merge_record(self, record: ImportRow) -> MergeResult:
+        """Merge a record; problems of the record are returned, not raised."""
+        statements = self._statements_for(record.table)
         if statements is None:
-            return Outcome("skipped", f'no table "{record.table}"')
-        refusal = rules.refusal(self, record.table, record.row)
+            return MergeResult("skipped", f'no table "{record.table}"')
+        refusal = reject(self, record.table, record.row)
         if refusal is not None:
             return refusal
-        row = self.links.translated(record.table, record.row)
+        row = self.foreign_keys.translate_ids(record.table, record.row)
         try:
             try:
                 outcome = self._write(record.table, statements, row)
             except UnicodeEncodeError:
                 outcome = self._write(record.table, statements, legible(row))
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, *_UNFIT) as error:
-            return Outcome("skipped", f"{record.table}: {error}")
-        if outcome.fate == "updated":
-            rules.settle(self.database, record.table, row)
-        if outcome.why is None and not statements.known.issuperset(row):
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, *_UNSTORABLE) as error:
+            return MergeResult("skipped", f"{record.table}: {error}")
+        if outcome.status == "updated":
+            after_update(self.database, record.table, row)
+        if outcome.reason is None and not statements.known.issuperset(row):
             unknown = sorted(row.keys() - statements.known)
-            return outcome._replace(why=f"{record.table}: no column {', '.join(unknown)}")
+            return outcome._replace(reason=f"{record.table}: no column {', '.join(unknown)}")
         return outcome
 
     def finish(self) -> int:
-        """Set references to rows that came later than those that name them; return how many stay left out."""
-        return self.links.mend()
+        """Set references to rows that came later; return the number of those dropped."""
+        return self.foreign_keys.resolve_deferred()
 
-    def _write(self, table: str, statements: _Statements, row: Mapping[str, Any]) -> Outcome:
+    def _write(self, table: str, statements: _Statements, row: Mapping[str, Any]) -> MergeResult:
         values = dict(row)
-        for _ in range(conflicts.MOST):
+        for _ in range(MAX_CONFLICTS):
             try:
-                return self._try(statements, values)
+                return self._insert_or_update(statements, values)
             except sqlite3.IntegrityError as error:
                 if "FOREIGN KEY" in str(error):
-                    missing = self.links.cut(table, values)
+                    missing = self.foreign_keys.drop_missing_keys(table, values)
                     if missing is not None:
-                        return Outcome("skipped", missing)
+                        return MergeResult("skipped", missing)
                 elif "UNIQUE" in str(error):
-                    solution = conflicts.solve(self, table, values)
+                    solution = resolve_conflict(self, table, values)
                     if isinstance(solution, str):
-                        return Outcome("unchanged") if not solution else Outcome("skipped", solution)
+                        return MergeResult("unchanged") if not solution else MergeResult("skipped", solution)
                     values = dict(solution)
                 else:
                     raise
-        return Outcome("skipped", f"{table}: its place is taken")
+        return MergeResult("skipped", f"{table}: too many conflicts")
 
-    def _try(self, statements: _Statements, row: Mapping[str, Any]) -> Outcome:
+    def _insert_or_update(self, statements: _Statements, row: Mapping[str, Any]) -> MergeResult:
         execute = self.database.connection.execute
         values = list(map(row.get, statements.columns))
         if execute(statements.insert, values).rowcount:
-            self._is_settled = False
-            return Outcome("imported")
+            self._is_flushed = False
+            return MergeResult("imported")
         if statements.update is None:
-            return Outcome("unchanged")
-        if not self._is_settled:
-            self._settle()
-            self._is_settled = True
+            return MergeResult("unchanged")
+        if not self._is_flushed:
+            self._flush()
+            self._is_flushed = True
         if not execute(statements.update, values).rowcount:
-            return Outcome("unchanged")
-        return Outcome("updated")
+            return MergeResult("unchanged")
+        return MergeResult("updated")
 
-    def _find(self, table: str) -> _Statements | None:
+    def _statements_for(self, table: str) -> _Statements | None:
         if table not in self._statements:
             known = table in ddl.TABLES and table not in DERIVED
             self._statements[table] = _Statements(self.database, self._layouts, table) if known else None
@@ -108,17 +106,17 @@ class Merger:
 
 
 class _Statements:
-    """How rows of one table are written. NULL stands for what a record leaves out, or the column's default."""
+    """The statements for rows of one table. Missing columns get NULL, or the column's default."""
 
-    def __init__(self, database: Database, layouts: Layouts, table: str) -> None:
+    def __init__(self, database: Database, layouts: TableLayouts, table: str) -> None:
         layout = layouts.find(table)
         assert layout is not None
         self.columns = layout.columns
         self.known = frozenset(layout.columns)
         info = {row["name"]: row for row in database.rows(f"PRAGMA table_info({{{table}}})")}
-        marks = [_mark(info[name], place) for place, name in enumerate(self.columns, 1)]
-        name = quoted(database.names.get(table, table))
-        listed = ", ".join(map(quoted, self.columns))
+        marks = [_placeholder(info[name], place) for place, name in enumerate(self.columns, 1)]
+        name = quote(database.names.get(table, table))
+        listed = ", ".join(map(quote, self.columns))
         into = f"INSERT INTO {name} ({listed}) VALUES ({', '.join(marks)})"
         has_id = "id" in info
         self.insert = f"{into} ON CONFLICT {'(id) ' if has_id else ''}DO NOTHING"
@@ -126,23 +124,145 @@ class _Statements:
 
     def _update(self, name: str, marks: list[str], table: str) -> str:
         places = dict(zip(self.columns, marks, strict=True))
-        # A row without a time is never newer.
+        # A row without updated_at is never newer.
         time = f"?{self.columns.index('updated_at') + 1}"
         changes = ", ".join(
-            f"{quoted(column)} = {_kept(column, mark) if table == 'messages' else mark}"
+            f"{quote(column)} = {_frozen_value(column, mark) if table == 'messages' else mark}"
             for column, mark in places.items()
             if column != "id"
         )
         return f"UPDATE {name} SET {changes} WHERE id = {places['id']} AND updated_at < {time}"
 
 
-def _mark(column: Mapping[str, Any], place: int) -> str:
+def _placeholder(column: Mapping[str, Any], place: int) -> str:
     if column["notnull"] and column["dflt_value"] is not None:
         return f"coalesce(?{place}, {column['dflt_value']})"
     return f"?{place}"
 
 
-def _kept(column: str, mark: str) -> str:
+def _frozen_value(column: str, mark: str) -> str:
     if column in _FROZEN:
-        return f"CASE status WHEN 'pending' THEN {mark} ELSE {quoted(column)} END"
+        return f"CASE status WHEN 'pending' THEN {mark} ELSE {quote(column)} END"
     return mark
+
+
+#: Maximum number of conflicts resolved per row.
+MAX_CONFLICTS = 8
+
+#: A changed row to insert; or a text: why the row is skipped, empty if it is here already.
+Resolution = Mapping[str, Any] | str
+
+
+def resolve_conflict(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
+    """Return the row changed so that it has no unique-key conflict, or why it is skipped."""
+    solver = _RESOLVERS.get(table)
+    return solver(merger, table, row) if solver else f"{table}: already exists under another id"
+
+
+def _resolve_name(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
+    """Names are unique: an equal row under another id is the same row, a different one gets a numbered name."""
+    existing = merger.database.one(f"SELECT * FROM {{{table}}} WHERE name = ?", (row["name"],))
+    if existing is None:
+        return f"{table}: already exists under another id"
+    if existing["id"] != row["id"] and _is_equivalent(table, existing, row):
+        if merger.is_fresh and existing["created_at"] == existing["updated_at"] and table == "model_connections":
+            _delete_row(merger.database, table, existing["id"])
+            return row
+        merger.foreign_keys.alias_id(row["id"], existing["id"])
+        return ""
+    return {**row, "name": _free_name(merger.database, table, row["name"], row["id"])}
+
+
+def _resolve_chat_name(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
+    return {**row, "name": _free_name(merger.database, table, row["name"], row["id"])}
+
+
+def _resolve_attachment(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
+    existing = merger.database.value("SELECT id FROM {attachments} WHERE content_hash = ?", (row["content_hash"],))
+    merger.foreign_keys.alias_id(row["id"], existing)
+    return ""
+
+
+def _resolve_message_seq(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
+    """A conversation continued in two hubs: imported messages are appended."""
+    last = merger.database.value("SELECT max(seq) FROM {messages} WHERE thread_id = ?", (row["thread_id"],))
+    return {**row, "seq": last + 1}
+
+
+def _resolve_log_position(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
+    last = merger.database.value("SELECT max(position) FROM {text_logs} WHERE series_id = ?", (row["series_id"],))
+    return {**row, "position": last + 1}
+
+
+def _keep_existing(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
+    return ""
+
+
+_RESOLVERS: Mapping[str, Callable[[Merger, str, Mapping[str, Any]], Resolution]] = {
+    "model_connections": _resolve_name,
+    "model_aliases": _resolve_name,
+    "tools": _resolve_name,
+    "agents": _resolve_name,
+    "chats": _resolve_chat_name,
+    "attachments": _resolve_attachment,
+    "messages": _resolve_message_seq,
+    "text_logs": _resolve_log_position,
+    "agent_tool_connections": _keep_existing,
+    "message_attachments": _keep_existing,
+    "agent_sessions": _keep_existing,
+    "tool_invocations": _keep_existing,
+}
+#: Columns that make two rows with the same name equal.
+_IDENTITY_COLUMNS = {
+    "model_connections": ("provider", "model_id", "type", "data"),
+    "model_aliases": ("target", "options"),
+    "tools": ("type", "schema", "data"),
+    "agents": ("instructions", "options"),
+}
+
+
+def _is_equivalent(table: str, existing: Row, imported: Mapping[str, Any]) -> bool:
+    return all(existing[name] == imported.get(name) for name in _IDENTITY_COLUMNS[table])
+
+
+def _delete_row(database: Database, table: str, id: str) -> None:
+    database.execute(f"DELETE FROM {{{table}}} WHERE id = ?", (id,))
+
+
+def _free_name(database: Database, table: str, name: str, id: str) -> str:
+    number = 2
+    sql = f"SELECT 1 FROM {{{table}}} WHERE name = ? AND id <> ?"
+    while database.value(sql, (f"{name}-{number}", id)):
+        number += 1
+    return f"{name}-{number}"
+
+
+def reject(merger: Merger, table: str, row: Mapping[str, Any]) -> MergeResult | None:
+    """Return the result of a row that must not be imported, or None."""
+    if table == "user_settings":
+        return _reject_settings(merger, row)
+    if table == "stream_chunks":
+        return _reject_chunk(merger.database, row)
+    return None
+
+
+def after_update(database: Database, table: str, row: Mapping[str, Any]) -> None:
+    """Delete rows that an updated row makes obsolete."""
+    if table == "response_streams" and row.get("status") != "pending":
+        database.execute("DELETE FROM {stream_chunks} WHERE stream_id = ?", (row["id"],))
+
+
+def _reject_settings(merger: Merger, row: Mapping[str, Any]) -> MergeResult | None:
+    """There is one row of settings: it is imported only if those of this hub were never changed."""
+    existing = merger.database.one("SELECT id, created_at = updated_at AS untouched FROM {user_settings}")
+    if existing is None or existing["id"] == row.get("id"):
+        return None
+    if merger.is_fresh and existing["untouched"]:
+        merger.database.execute("DELETE FROM {user_settings}")
+        return None
+    return MergeResult("skipped", "user_settings: this hub has its own settings")
+
+
+def _reject_chunk(database: Database, row: Mapping[str, Any]) -> MergeResult | None:
+    sql = "SELECT 1 FROM {response_streams} WHERE id = ? AND status <> 'pending' AND raw_output IS NOT NULL"
+    return MergeResult("unchanged") if database.value(sql, (row.get("stream_id"),)) else None

@@ -1,36 +1,35 @@
-"""Rows of a hub, in an order that depends on nothing but their content: what belongs together stands together.
+"""Read the rows of a hub in an order that depends only on their content; related rows come together.
 
-First what conversations refer to (connections, agents, tools, jobs, logs, files), each row after those it names;
-then each conversation with all its rows; last what belongs to none. Rows are read as they are asked for.
+First what conversations refer to (connections, agents, tools, jobs, logs, files), each row after those it refers to;
+then each conversation with all its rows; last the rows of none. Rows are read lazily.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from llmctl.core.transfer_records import Header, Row
+from llmctl.core.transfer_records import ExportRow, Kind, TableLayout, TransferHeader
 from llmctl.store.database import Database
 from llmctl.store.schema import ddl
-from llmctl.store.serialize import Shape
-from llmctl.store.transfer.layouts import Layouts
-from llmctl.store.transfer.plan import LEDGER, LEFT, OF_CHAT, OF_REQUESTS, OF_THREAD, SHARED, STRAY, THREADS, Part
-from llmctl.store.transfer.select import Chosen
+from llmctl.store.serialize import Serializer
+from llmctl.store.transfer.select import ExportSelection
 
 
-class Reader:
-    """Reads what was chosen of one hub. All of it is of one moment, however long the reading takes."""
+class HubReader:
+    """Reads the selected rows of a hub from one snapshot, however long it takes."""
 
-    def __init__(self, database: Database, chosen: Chosen) -> None:
+    def __init__(self, database: Database, chosen: ExportSelection) -> None:
         self._database = database
-        self._chosen = chosen
-        self._layouts = Layouts(database)
-        self._sql: dict[Part, str | None] = {}
+        self._selection = chosen
+        self._layouts = TableLayouts(database)
+        self._sql: dict[RowQuery, str | None] = {}
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Let the block see the hub as it is now, whatever others write meanwhile."""
+        """Let the block read a snapshot of the hub, whatever others write meanwhile."""
         if self._database.connection.in_transaction:
             yield
             return
@@ -40,67 +39,67 @@ class Reader:
         finally:
             self._database.connection.execute("ROLLBACK")
 
-    def header(self) -> Header:
-        return Header(ddl.VERSION, self._layouts.all_fields())
+    def header(self) -> TransferHeader:
+        return TransferHeader(ddl.VERSION, self._layouts.custom_columns())
 
     def count(self) -> int:
-        """Return how many messages there are to come: for a progress bar."""
+        """Return the number of messages to read, for a progress bar."""
         sql = "SELECT count(*) FROM {messages}"
-        if not self._chosen.whole:
-            sql += self._chosen.filled(" WHERE thread_id IN THREADS")
-        return int(self._database.value(sql, self._chosen.parameters))
+        if not self._selection.whole:
+            sql += self._selection.fill_slots(" WHERE thread_id IN THREADS")
+        return int(self._database.value(sql, self._selection.parameters))
 
-    def rows(self) -> Iterator[Row]:
-        """Yield every row, each after those it refers to."""
+    def rows(self) -> Iterator[ExportRow]:
+        """Yield all selected rows, each after those it refers to."""
         for part in SHARED:
-            condition = self._chosen.rows_of(part.table)
+            condition = self._selection.condition_for(part.table)
             if condition is not None:
                 shared = part._replace(source=part.source.replace("WHICH", condition))
-                yield from self._part(shared, self._chosen.parameters)
+                yield from self._read(shared, self._selection.parameters)
         yield from self._conversations()
-        if self._chosen.whole:
-            for part in LEFT:
-                yield from self._part(part, {})
+        if self._selection.whole:
+            for part in UNATTACHED:
+                yield from self._read(part, {})
 
     def chats(self) -> Iterator[tuple[dict[str, Any], list[str]]]:
         """Yield each conversation as a record, and the ids of its threads."""
-        shape = Shape(self._database, "chats")
-        for chat in self._part(self._chats(), self._chosen.parameters):
+        shape = Serializer(self._database, "chats")
+        for chat in self._read(self._chats(), self._selection.parameters):
             row = dict(zip(chat.layout.columns, chat.values, strict=True))
-            threads = self._part(THREADS, {**self._chosen.parameters, "chat": row["id"]})
-            yield shape.record(row), [thread.values[0] for thread in threads]
+            threads = self._read(THREADS, {**self._selection.parameters, "chat": row["id"]})
+            yield shape.to_record(row), [thread.values[0] for thread in threads]
 
-    def _chats(self) -> Part:
-        return Part("chats", f"{{chats}} t WHERE {self._chosen.condition}", "t.created_at, t.id")
+    def _chats(self) -> RowQuery:
+        return RowQuery("chats", f"{{chats}} t WHERE {self._selection.condition}", "t.created_at, t.id")
 
-    def _conversations(self) -> Iterator[Row]:
-        strays = self._is_any("{messages} WHERE thread_id IS NULL")
-        lone = self._is_any("{response_streams} WHERE request_id IS NULL")
-        of_chat = self._present((*OF_CHAT, STRAY) if strays else OF_CHAT)
-        of_thread, ledger = self._present(OF_THREAD), self._present(LEDGER if lone else OF_REQUESTS)
-        for chat in self._part(self._chats(), self._chosen.parameters):
+    def _conversations(self) -> Iterator[ExportRow]:
+        strays = self._has_rows("{messages} WHERE thread_id IS NULL")
+        lone = self._has_rows("{response_streams} WHERE request_id IS NULL")
+        of_chat = self._nonempty((*PER_CHAT, STRAY_MESSAGES) if strays else PER_CHAT)
+        of_thread, ledger = self._nonempty(PER_THREAD), self._nonempty(LEDGER if lone else LEDGER_OF_REQUESTS)
+        for chat in self._read(self._chats(), self._selection.parameters):
             yield chat
             key: dict[str, Any] = {"chat": chat.values[0]}
-            threads = list(self._part(THREADS, {**self._chosen.parameters, **key}))
+            threads = list(self._read(THREADS, {**self._selection.parameters, **key}))
             yield from threads
             for part in of_chat:
-                yield from self._part(part, key)
+                yield from self._read(part, key)
             for thread in threads:
                 for part in of_thread:
-                    yield from self._part(part, {"thread": thread.values[0]})
+                    yield from self._read(part, {"thread": thread.values[0]})
             for part in ledger:
-                yield from self._part(part, key)
+                yield from self._read(part, key)
 
-    def _present(self, parts: tuple[Part, ...]) -> list[Part]:
-        """Return those parts whose table has any row: a query for each conversation is too many for none."""
+    def _nonempty(self, parts: tuple[RowQuery, ...]) -> list[RowQuery]:
+        """Return the queries whose table has rows: empty tables need no query per conversation."""
         tables = {part.table for part in parts}
-        present = {table for table in tables if self._layouts.find(table) and self._is_any(f"{{{table}}}")}
+        present = {table for table in tables if self._layouts.find(table) and self._has_rows(f"{{{table}}}")}
         return [part for part in parts if part.table in present]
 
-    def _is_any(self, source: str) -> bool:
+    def _has_rows(self, source: str) -> bool:
         return bool(self._database.value(f"SELECT 1 FROM {source} LIMIT 1"))
 
-    def _part(self, part: Part, parameters: Any) -> Iterator[Row]:
+    def _read(self, part: RowQuery, parameters: Any) -> Iterator[ExportRow]:
         layout = self._layouts.find(part.table)
         if layout is None:
             return
@@ -108,17 +107,203 @@ class Reader:
             self._sql[part] = self._select(part)
         cursor = self._database.connection.execute(self._sql[part] or "", parameters)
         for values in cursor:
-            yield Row(layout, values)
+            yield ExportRow(layout, values)
 
-    def _select(self, part: Part) -> str:
+    def _select(self, part: RowQuery) -> str:
         layout = self._layouts.find(part.table)
         assert layout is not None
         columns = ", ".join(self._column(part.table, name) for name in layout.columns)
         return self._database.sql(f"SELECT {columns} FROM {part.source} ORDER BY {part.order}")
 
     def _column(self, table: str, name: str) -> str:
-        column = f"t.{ddl.quoted(name)}"
-        if (table, name) == ("message_threads", "parent_id") and not self._chosen.whole:
-            # The conversation it was forked from may not come along.
-            return self._chosen.filled(f"CASE WHEN {column} IN THREADS THEN {column} END")
+        column = f"t.{ddl.quote(name)}"
+        if (table, name) == ("message_threads", "parent_id") and not self._selection.whole:
+            # The conversation it was forked from may not be selected.
+            return self._selection.fill_slots(f"CASE WHEN {column} IN THREADS THEN {column} END")
         return column
+
+
+_COLUMN = re.compile(r"^  ([a-z_]+) [A-Z]", re.MULTILINE)
+_TABLE = re.compile(r'^CREATE TABLE "([a-z_]+)"', re.MULTILINE)
+
+#: TEXT columns that usually hold JSON.
+_JSON_IN_TEXT = (("messages", "content_raw"),)
+
+
+class TableLayouts:
+    """Column layouts of a hub's tables: built-in columns in the order of ``schema/``, then custom ones by name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._builtin = builtin_columns()
+        self._known: dict[str, TableLayout | None] = {}
+        self.fields: dict[str, dict[str, str]] = {}
+
+    def find(self, table: str) -> TableLayout | None:
+        """Return the layout of a table, or None if this (older) hub has no such table."""
+        if table not in self._known:
+            self._known[table] = self._read(table)
+        return self._known[table]
+
+    def custom_columns(self) -> Mapping[str, Mapping[str, str]]:
+        """Return table -> custom column -> declared type, in a fixed order."""
+        for table in set(ddl.TABLES) - set(ddl.DERIVED_TABLES):
+            self.find(table)
+        return {table: self.fields[table] for table in sorted(self.fields)}
+
+    def _read(self, table: str) -> TableLayout | None:
+        declared = {
+            row["name"]: str(row["type"]).upper() for row in self._database.rows(f"PRAGMA table_info({{{table}}})")
+        }
+        if not declared:
+            return None
+        own = sorted(name for name in declared if name not in self._builtin[table])
+        if own:
+            self.fields[table] = {name: declared[name] for name in own}
+        columns = (*(name for name in self._builtin[table] if name in declared), *own)
+        return TableLayout(table, columns, tuple(_kind(table, name, declared[name]) for name in columns))
+
+
+def builtin_columns() -> dict[str, tuple[str, ...]]:
+    """Return the columns of each table in the order of ``schema/``."""
+    result = {}
+    for statement in ddl.load_statements():
+        table = _TABLE.search(statement)
+        if table:
+            result[table[1]] = tuple(_COLUMN.findall(statement))
+    return result
+
+
+def _kind(table: str, name: str, declared: str) -> Kind:
+    if declared.startswith("JSON") or (table, name) in _JSON_IN_TEXT:
+        return "json"
+    return "boolean" if declared.startswith("BOOL") else "value"
+
+
+class RowQuery(NamedTuple):
+    """A query of rows of one table ``t``: what follows FROM, and the order."""
+
+    table: str
+    source: str
+    order: str
+
+
+#: Rows outside of conversations. ``WHICH`` is replaced by the condition of the selection.
+SHARED = (
+    RowQuery("user_settings", "{user_settings} t WHERE (WHICH)", "t.id"),
+    RowQuery("model_connections", "{model_connections} t WHERE (WHICH)", "t.created_at, t.id"),
+    RowQuery("model_prices", "{model_prices} t WHERE (WHICH)", "t.created_at, t.id"),
+    RowQuery("model_aliases", "{model_aliases} t WHERE (WHICH)", "t.created_at, t.id"),
+    RowQuery("tools", "{tools} t WHERE (WHICH)", "t.created_at, t.id"),
+    RowQuery("agents", "{agents} t WHERE (WHICH)", "t.created_at, t.id"),
+    RowQuery("agent_tool_connections", "{agent_tool_connections} t WHERE (WHICH)", "t.created_at, t.id"),
+    RowQuery("permission_rules", "{permission_rules} t WHERE (WHICH) AND t.chat_id IS NULL", "t.created_at, t.id"),
+    RowQuery("text_logs", "{text_logs} t WHERE (WHICH) AND t.series_id IS NULL", "t.id"),
+    RowQuery("text_logs", "{text_logs} t WHERE (WHICH) AND t.series_id IS NOT NULL", "t.series_id, t.position"),
+    RowQuery("jobs", "{jobs} t WHERE (WHICH)", "t.created_at, t.id"),
+    RowQuery("attachments", "{attachments} t WHERE (WHICH)", "t.id"),
+    RowQuery("metrics", "{metrics} t WHERE (WHICH)", "t.id"),
+)
+
+#: Rows of a chat besides its threads.
+PER_CHAT = (
+    RowQuery("agent_sessions", "{agent_sessions} t WHERE t.chat_id = :chat", "t.id"),
+    RowQuery("permission_rules", "{permission_rules} t WHERE t.chat_id = :chat", "t.created_at, t.id"),
+)
+THREADS = RowQuery("message_threads", "{message_threads} t WHERE t.chat_id = :chat", "t.created_at, t.id")
+STRAY_MESSAGES = RowQuery(
+    "messages", "{messages} t WHERE t.chat_id = :chat AND t.thread_id IS NULL", "t.created_at, t.id"
+)
+PER_THREAD = (
+    RowQuery("messages", "{messages} t WHERE t.thread_id = :thread", "t.seq, t.id"),
+    RowQuery(
+        "message_attachments",
+        "{messages} m CROSS JOIN {message_attachments} t ON t.message_id = m.id WHERE m.thread_id = :thread",
+        "m.seq, t.position, t.id",
+    ),
+    RowQuery(
+        "tool_invocations",
+        "{messages} m CROSS JOIN {tool_invocations} t ON t.message_id = m.id WHERE m.thread_id = :thread",
+        "m.seq, t.created_at, t.id",
+    ),
+    RowQuery(
+        "rendered_conversation_threads",
+        "{rendered_conversation_threads} t WHERE t.thread_id = :thread",
+        "t.created_at, t.id",
+    ),
+)
+
+
+def _ledger(of: str, streams: str) -> tuple[RowQuery, ...]:
+    """Return the queries of the ledger: for requests that match ``of``, and streams ``s`` without a request."""
+    lone = "{response_streams} s CROSS JOIN {response_streams} t ON t.id = s.id WHERE s.request_id IS NULL"
+    pieces = "CROSS JOIN {stream_chunks} t ON t.stream_id = s.id"
+    return (
+        RowQuery("requests", f"{{requests}} t WHERE t.{of}", "t.created_at, t.id"),
+        RowQuery(
+            "network_calls",
+            f"{{requests}} r CROSS JOIN {{network_calls}} t ON t.request_id = r.id WHERE r.{of}",
+            "r.created_at, r.id, t.attempt, t.created_at, t.id",
+        ),
+        RowQuery(
+            "response_streams",
+            f"{{requests}} r CROSS JOIN {{response_streams}} t ON t.request_id = r.id WHERE r.{of}",
+            "r.created_at, r.id, t.created_at, t.id",
+        ),
+        RowQuery("response_streams", f"{lone} AND {streams}", "t.created_at, t.id"),
+        RowQuery(
+            "stream_chunks",
+            f"{{requests}} r CROSS JOIN {{response_streams}} s ON s.request_id = r.id {pieces} WHERE r.{of}",
+            "r.created_at, r.id, s.id, t.seq",
+        ),
+        RowQuery(
+            "stream_chunks",
+            f"{{response_streams}} s {pieces} WHERE s.request_id IS NULL AND {streams}",
+            "s.created_at, s.id, t.seq",
+        ),
+    )
+
+
+LEDGER = _ledger(
+    "chat_id = :chat",
+    "s.message_id IN (SELECT m.id FROM {message_threads} h JOIN {messages} m ON m.thread_id = h.id"
+    " WHERE h.chat_id = :chat)",
+)
+#: The same if every stream has a request.
+LEDGER_OF_REQUESTS = tuple(part for part in LEDGER if "s.request_id IS NULL" not in part.source)
+#: Rows of no conversation: their chat was deleted, or they never had one.
+UNATTACHED = (
+    RowQuery("message_threads", "{message_threads} t WHERE t.chat_id IS NULL", "t.created_at, t.id"),
+    RowQuery(
+        "messages",
+        "{messages} t WHERE t.thread_id IN (SELECT id FROM {message_threads} WHERE chat_id IS NULL)",
+        "t.thread_id, t.seq, t.id",
+    ),
+    RowQuery("messages", "{messages} t WHERE t.thread_id IS NULL AND t.chat_id IS NULL", "t.created_at, t.id"),
+    RowQuery(
+        "message_attachments",
+        "{message_attachments} t JOIN {messages} m ON m.id = t.message_id"
+        " LEFT JOIN {message_threads} h ON h.id = m.thread_id WHERE h.chat_id IS NULL",
+        "t.message_id, t.position",
+    ),
+    RowQuery(
+        "tool_invocations",
+        "{tool_invocations} t LEFT JOIN {messages} m ON m.id = t.message_id"
+        " LEFT JOIN {message_threads} h ON h.id = m.thread_id WHERE h.chat_id IS NULL",
+        "t.created_at, t.id",
+    ),
+    RowQuery(
+        "rendered_conversation_threads",
+        "{rendered_conversation_threads} t LEFT JOIN {message_threads} h ON h.id = t.thread_id WHERE h.chat_id IS NULL",
+        "t.created_at, t.id",
+    ),
+    *_ledger(
+        "chat_id IS NULL",
+        "(s.message_id IS NULL OR s.message_id IN (SELECT m.id FROM {messages} m"
+        " LEFT JOIN {message_threads} h ON h.id = m.thread_id WHERE h.chat_id IS NULL))",
+    ),
+    RowQuery("network_calls", "{network_calls} t WHERE t.request_id IS NULL", "t.created_at, t.id"),
+)
+#: Totals of other tables: triggers recompute them.
+DERIVED = ddl.DERIVED_TABLES
+SHARED_TABLES = frozenset(part.table for part in SHARED)

@@ -1,4 +1,4 @@
-"""Which conversations are meant, and what else of the hub belongs to them: conditions in SQL."""
+"""Select conversations, and the other rows that belong to them, as SQL conditions."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ UNION SELECT i.text_log_id FROM {{tool_invocations}} i JOIN {{messages}} m ON m.
 WHERE m.thread_id IN THREADS)
 """
 
-#: What belongs to the conversations that were chosen; a table that is not here belongs to whole hubs only.
-_OF_CHOSEN: Mapping[str, str] = {
+#: Table -> condition of the rows that belong to selected conversations; other tables are for whole hubs only.
+_RELATED: Mapping[str, str] = {
     "model_connections": f"""
 id IN (SELECT source_id FROM {{chats}} WHERE id IN CHOSEN)
 OR id IN (SELECT chat_model_id FROM {{agents}} WHERE {_AGENTS})
@@ -65,34 +65,34 @@ _THREADS = "(SELECT id FROM {message_threads} WHERE chat_id IN CHOSEN)"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """Conversations. ``whole`` takes everything else of the hub along, not only what belongs to them."""
+class ExportSelection:
+    """Selected conversations; with ``whole`` everything else of the hub, too."""
 
     condition: str = "1"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     whole: bool = False
 
-    def rows_of(self, table: str) -> str | None:
-        """Return the condition on rows of a table that stand outside of conversations; None where none belong."""
-        return "1" if self.whole else self.filled(_OF_CHOSEN[table]) if table in _OF_CHOSEN else None
+    def condition_for(self, table: str) -> str | None:
+        """Return the condition for rows of a table outside of conversations; None to leave the table out."""
+        return "1" if self.whole else self.fill_slots(_RELATED[table]) if table in _RELATED else None
 
-    def filled(self, sql: str) -> str:
-        """Return SQL with ``CHOSEN`` (ids of the chats) and ``THREADS`` (of their threads) put in."""
+    def fill_slots(self, sql: str) -> str:
+        """Return SQL with ``CHOSEN`` (ids of the chats) and ``THREADS`` (ids of their threads) filled in."""
         chosen = f"(SELECT id FROM {{chats}} WHERE {self.condition})"
         return sql.replace("THREADS", _THREADS).replace("CHOSEN", chosen)
 
 
-def whole_hub() -> Chosen:
-    """Choose everything."""
-    return Chosen(whole=True)
+def select_all() -> ExportSelection:
+    """Select everything."""
+    return ExportSelection(whole=True)
 
 
-def conversations(ids: Sequence[str] | None, since: str | None) -> Chosen:
-    """Choose conversations: of these ids (None: any), with anything new since that time (stored form)."""
+def select_chats(ids: Sequence[str] | None, since: str | None) -> ExportSelection:
+    """Select conversations with these ids (None: any) that changed since a stored time."""
     conditions = ["id IN (SELECT value FROM json_each(:chosen_ids))"] if ids is not None else []
     if since is not None:
         conditions.append("max(coalesce(last_turn_at, created_at), updated_at) >= :chosen_since")
     parameters: dict[str, Any] = {"chosen_ids": dumps(list(ids))} if ids is not None else {}
     if since is not None:
         parameters["chosen_since"] = since
-    return Chosen(" AND ".join(conditions) or "1", parameters)
+    return ExportSelection(" AND ".join(conditions) or "1", parameters)

@@ -1,1 +1,1 @@
-"""What runs on the other side, in processes of their own: code of the user's, with nothing of ours around it."""
+"""Programs that run user code in a separate process. They use the standard library only."""

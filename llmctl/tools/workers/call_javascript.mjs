@@ -1,5 +1,5 @@
-// Calls a function of the user's: node call_javascript.mjs FILE [FUNCTION]. Arguments come as JSON on stdin, the
-// result goes as JSON to stdout. A file that exports no function is a script: it reads stdin and prints by itself.
+// Call a user's function: node call_javascript.mjs FILE [FUNCTION]. Arguments are read as JSON from stdin, the result is
+// written as JSON to stdout. A file that exports no function is a script, which reads stdin and prints itself.
 import { readFileSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { format } from "node:util";

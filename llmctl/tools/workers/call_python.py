@@ -1,8 +1,8 @@
-"""Calls a function of the user's: ``call_python.py call|describe {"file"|"module", "function"} FALLBACK_PATH``.
+"""Call or describe a user's function: ``call_python.py call|describe {"file"|"module", "function"} FALLBACK_PATH``.
 
-``agent {"file", "class"}`` tells what an agent's class says of itself.
+``call_python.py agent {"file", "class"} FALLBACK_PATH`` prints the definition of an agent class.
 
-Arguments come as JSON on stdin, the result goes as JSON to stdout; what the function prints goes to stderr.
+Arguments are read as JSON from stdin, the result is written as JSON to stdout; what the function prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict:
 def main() -> None:
     action, source, fallback = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
     results = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what is printed is no result
+    os.dup2(2, 1)  # printed text is not part of the result
     sys.path.append(fallback)
-    module = load(source)
+    module = load_module(source)
     if action == "agent":
-        answer = agent(module, source.get("class"))
+        answer = describe_agent(module, source.get("class"))
     else:
-        function = getattr(module, source.get("function") or only(module))
-        answer = describe(function) if action == "describe" else call(function, json.load(sys.stdin))
+        function = getattr(module, source.get("function") or find_only_function(module))
+        answer = describe_function(function) if action == "describe" else call_function(function, json.load(sys.stdin))
     json.dump(answer, results, default=str)
     results.close()
 
 
-def load(source: dict[str, Any]) -> Any:
+def load_module(source: dict[str, Any]) -> Any:
     if source.get("file"):
         path = source["file"]
         sys.path.insert(0, os.path.dirname(path))
@@ -52,19 +52,19 @@ def load(source: dict[str, Any]) -> Any:
     return module
 
 
-def only(module: Any) -> str:
-    """Return the name of the one public function that a module defines."""
+def find_only_function(module: Any) -> str:
+    """Return the name of the only public function that a module defines."""
     names: list[str] = [
         name
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     ]
     if len(names) != 1:
-        sys.exit(f"name the function: there are {', '.join(names) or 'none'}")
+        sys.exit(f"name the function; the module has {', '.join(names) or 'none'}")
     return names[0]
 
 
-def call(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def call_function(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
         value = function(**arguments)
         if inspect.iscoroutine(value):
@@ -85,7 +85,7 @@ def is_halt(value: object) -> bool:
     return type(value).__name__ == "Halt" and hasattr(value, "content")
 
 
-def describe(function: Any) -> dict[str, Any]:
+def describe_function(function: Any) -> dict[str, Any]:
     text = inspect.getdoc(function) or ""
     hints = typing.get_type_hints(function)
     properties: dict[str, Any] = {}
@@ -93,57 +93,57 @@ def describe(function: Any) -> dict[str, Any]:
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        properties[name] = schema_of(hints.get(name)) | described(text, name)
+        properties[name] = schema_for(hints.get(name)) | describe_parameter(text, name)
         if parameter.default is parameter.empty:
             required.append(name)
         elif isinstance(parameter.default, (str, int, float, bool)):
             properties[name]["default"] = parameter.default
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {**told(function), "schema": schema}
+    return {**describe_name(function), "schema": schema}
 
 
-def told(function: Any) -> dict[str, str]:
-    """Return a function's name and what its docstring says it is for."""
+def describe_name(function: Any) -> dict[str, str]:
+    """Return a function's name and the first paragraph of its docstring."""
     text = inspect.getdoc(function) or ""
     return {"name": getattr(function, "__name__", ""), "description": text.partition("\n\n")[0]}
 
 
-def agent(module: Any, name: str | None) -> dict[str, Any]:
-    """Return the keys of an agent's file, and under ``own_tools`` the functions that stand in it."""
-    kinds: dict[str, Any] = {
+def describe_agent(module: Any, name: str | None) -> dict[str, Any]:
+    """Return the keys of an agent definition, with the functions of the file itself as ``own_tools``."""
+    classes: dict[str, Any] = {
         key: value
         for key, value in vars(module).items()
         if inspect.isclass(value) and hasattr(value, "agent_name") and value.__module__ == module.__name__
     }
-    if name not in kinds and (name is not None or len(kinds) != 1):
-        sys.exit(f"it has the classes {', '.join(kinds)}" if kinds else "it has no class that derives from Agent")
-    kind = kinds[name] if name is not None else next(iter(kinds.values()))
-    if not kind.has_fixed_instructions():
-        sys.exit("its instructions are a function, which only a program can call; a template does here")
-    said = kind.words()
-    if hasattr(said.get("schema"), "model_json_schema"):
-        said["schema"] = said["schema"].model_json_schema()
-    if kind.instructions:
-        said["instructions"] = kind.instructions
-    named = [one for one in kind.tools if isinstance(one, str)]
-    own = [own_tool(module, one) for one in kind.tools if not isinstance(one, str)]
-    return {**said, "tools": named, "own_tools": own}
+    if name not in classes and (name is not None or len(classes) != 1):
+        sys.exit(f"it has the classes {', '.join(classes)}" if classes else "it has no subclass of Agent")
+    agent_class = classes[name] if name is not None else next(iter(classes.values()))
+    if not agent_class.has_fixed_instructions():
+        sys.exit("its instructions are a function, which only works inside a program; use a template")
+    definition = agent_class.words()
+    if hasattr(definition.get("schema"), "model_json_schema"):
+        definition["schema"] = definition["schema"].model_json_schema()
+    if agent_class.instructions:
+        definition["instructions"] = agent_class.instructions
+    tools = [tool for tool in agent_class.tools if isinstance(tool, str)]
+    own_tools = [describe_tool(module, tool) for tool in agent_class.tools if not isinstance(tool, str)]
+    return {**definition, "tools": tools, "own_tools": own_tools}
 
 
-def own_tool(module: Any, function: Any) -> dict[str, Any]:
-    """Return a tool of an agent's with the name that its file has for it."""
-    place = next((key for key, value in vars(module).items() if value is function), None)
-    if place is None:
-        sys.exit(f"its tool {getattr(function, '__name__', function)!r} has no name in the file itself")
-    found = describe(function)
-    said = {word: getattr(function, word, None) for word in ("name", "description", "schema", "timeout")}
-    found |= {word: value for word, value in said.items() if value is not None}
-    more = {"permission": getattr(function, "permission", "automatic"), "timeout": said["timeout"]}
-    return {**found, **more, "function": place, "source": source_hash(function)}
+def describe_tool(module: Any, function: Any) -> dict[str, Any]:
+    """Describe a tool of an agent, with the name that its file gives it."""
+    key = next((key for key, value in vars(module).items() if value is function), None)
+    if key is None:
+        sys.exit(f"its tool {getattr(function, '__name__', function)!r} has no name in the file")
+    described = describe_function(function)
+    attributes = {name: getattr(function, name, None) for name in ("name", "description", "schema", "timeout")}
+    described |= {name: value for name, value in attributes.items() if value is not None}
+    more = {"permission": getattr(function, "permission", "automatic"), "timeout": attributes["timeout"]}
+    return {**described, **more, "function": key, "source": source_hash(function)}
 
 
 def source_hash(function: Any) -> str:
-    """Return the fingerprint of a function's source; of one whose source is nowhere, that of its code."""
+    """Return the fingerprint of a function's source, or of its code if there is no source."""
     function = inspect.unwrap(function)
     try:
         text = inspect.getsource(function).encode()
@@ -153,30 +153,30 @@ def source_hash(function: Any) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def schema_of(hint: Any) -> dict[str, Any]:
-    """Return the JSON Schema of an annotation; one that says nothing for what has none."""
+def schema_for(hint: Any) -> dict[str, Any]:
+    """Return the JSON Schema for an annotation; empty for one without an equivalent."""
     if hint in _TYPES:
         return {"type": _TYPES[hint]}
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return {"enum": list(inner)}
     if origin in (list, tuple, set) or str(origin) == "<class 'collections.abc.Sequence'>":
-        return {"type": "array"} | ({"items": schema_of(inner[0])} if inner else {})
+        return {"type": "array"} | ({"items": schema_for(inner[0])} if inner else {})
     if origin is dict or str(origin) == "<class 'collections.abc.Mapping'>":
         return {"type": "object"}
     if type(None) in inner:
-        found = [schema_of(one) for one in inner if one is not type(None)]
-        return found[0] if len(found) == 1 else {"anyOf": found}
+        schemas = [schema_for(option) for option in inner if option is not type(None)]
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     return {}
 
 
-def described(text: str, name: str) -> dict[str, str]:
-    """Return what a docstring says of a parameter: ``name: words`` or ``:param name: words``."""
+def describe_parameter(text: str, name: str) -> dict[str, str]:
+    """Return the description of a parameter in a docstring: ``name: text`` or ``:param name: text``."""
     for line in text.splitlines():
         line = line.strip().removeprefix(":param").strip()
-        key, colon, words = line.partition(":")
-        if colon and words.strip() and key.partition("(")[0].strip() == name:
-            return {"description": words.strip()}
+        key, colon, description = line.partition(":")
+        if colon and description.strip() and key.partition("(")[0].strip() == name:
+            return {"description": description.strip()}
     return {}
 
 

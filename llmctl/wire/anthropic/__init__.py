@@ -1,15 +1,14 @@
 """Anthropic's Messages API, and the hosts that copy it.
 
-Source: https://platform.claude.com/docs/en/api/messages, and what recorded traffic shows.
+Source: https://platform.claude.com/docs/en/api/messages, and recorded traffic.
 """
 
 from llmctl.wire import Wire
 from llmctl.wire.anthropic.errors import parse_error
-from llmctl.wire.anthropic.files import accepts
+from llmctl.wire.anthropic.events import parse_response, parse_stream
+from llmctl.wire.anthropic.messages import accepts
 from llmctl.wire.anthropic.models import build_models_request, parse_models
 from llmctl.wire.anthropic.request import build_request
-from llmctl.wire.anthropic.response import parse_response
-from llmctl.wire.anthropic.stream import parse_stream
 
 WIRE = Wire(
     name="anthropic",

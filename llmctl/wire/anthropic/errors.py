@@ -1,4 +1,4 @@
-"""What went wrong, in llmctl's classes. https://platform.claude.com/docs/en/api/errors"""
+"""Errors of the Messages API. https://platform.claude.com/docs/en/api/errors"""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.errors import BudgetError, LlmctlError, NotFoundError
-from llmctl.wire.refusals import error_of
-from llmctl.wire.refusals import parse_error as refusal
+from llmctl.wire.errors import classify_error
+from llmctl.wire.errors import parse_error as parse_shared_error
 
-#: The status that each type of error has where it is not the answer's own: in a stream, which began with a 200.
+#: The status of each error type, for errors in a stream that started with a 200.
 _STATUS = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -29,22 +29,22 @@ _NO_MONEY = r"(?i)usage limit|spend(ing)? limit|credit balance"
 
 
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> LlmctlError:
-    """Return the error behind an answer that is no success."""
-    return _finer(refusal(status, headers, body), _type_of(_decoded(body)))
+    """Return the error of an error response."""
+    return _refine_error(parse_shared_error(status, headers, body), _error_type(_decode_json(body)))
 
 
-def stated_error(payload: Mapping[str, Any]) -> LlmctlError:
-    """Return the error of an ``error`` event, or of a document with one that came with a 200."""
-    kind = _type_of(payload)
+def parse_embedded_error(payload: Mapping[str, Any]) -> LlmctlError:
+    """Return the error of an ``error`` event, or of an error document that came with a 200."""
+    kind = _error_type(payload)
     inner = payload.get("error")
-    said: dict[str, Any] = inner if isinstance(inner, dict) else {"message": str(inner or "")}
-    return _finer(error_of({"error": {"status_code": _STATUS.get(kind, 200)} | said}), kind)
+    details: dict[str, Any] = inner if isinstance(inner, dict) else {"message": str(inner or "")}
+    return _refine_error(classify_error({"error": {"status_code": _STATUS.get(kind, 200)} | details}), kind)
 
 
-def _finer(error: LlmctlError, kind: str) -> LlmctlError:
-    """Return the error as this API means it, where its wording says more than its status."""
+def _refine_error(error: LlmctlError, kind: str) -> LlmctlError:
+    """Return a more specific error if the wording says more than the status."""
     if kind == "not_found_error" and re.match(r"model\b", error.message) and error.reason != "model_not_found":
-        hint = "llmctl connection models NAME lists what this host knows"
+        hint = "list the models of this host: llmctl connection models NAME"
         return NotFoundError(error.message, hint=hint, reason="model_not_found", status_code=error.status_code)
     limited = kind in ("invalid_request_error", "rate_limit_error") and error.retry_after is None
     if limited and error.reason in ("invalid_request", "rate_limit") and re.search(_NO_MONEY, error.message):
@@ -53,13 +53,13 @@ def _finer(error: LlmctlError, kind: str) -> LlmctlError:
     return error
 
 
-def _type_of(payload: Any) -> str:
+def _error_type(payload: Any) -> str:
     inner = payload.get("error") if isinstance(payload, dict) else None
     kind = inner.get("type") if isinstance(inner, dict) else None
     return kind if isinstance(kind, str) else ""
 
 
-def _decoded(body: bytes) -> Any:
+def _decode_json(body: bytes) -> Any:
     try:
         return json.loads(body[: 1 << 20])
     except (ValueError, RecursionError):

@@ -1,11 +1,17 @@
-"""From content blocks to events. Streams and whole answers share this reader."""
+"""Convert content blocks to events, for streams and whole responses.
+
+https://platform.claude.com/docs/en/build-with-claude/streaming: a stream is ``message_start``, blocks
+(``content_block_start``, ``_delta``…, ``_stop``), ``message_delta``, ``message_stop``; only the last is terminal.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from llmctl.core.dialect import Dialect
+from llmctl.core.errors import UnavailableError
 from llmctl.core.events import (
     Finish,
     MessageMetadata,
@@ -14,100 +20,106 @@ from llmctl.core.events import (
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
+    Unreadable,
     UsageReport,
 )
+from llmctl.core.http import ServerEvent
 from llmctl.core.stored_json import dumps
-from llmctl.wire.anthropic.messages import KEPT
+from llmctl.wire.anthropic.errors import parse_embedded_error
+from llmctl.wire.anthropic.messages import CONTENT_KEY
 from llmctl.wire.anthropic.request import SCHEMA_TOOL
 from llmctl.wire.anthropic.thinking import ORIGIN
 from llmctl.wire.anthropic.usage import parse_usage
+from llmctl.wire.json_body import format_excerpt, parse_body, parse_object
 
-_REASONS = {
+_FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "tool_use": "tool_calls",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
-    "pause_turn": "incomplete",  # Tools of the provider took long: what came goes back, and the model goes on.
+    "pause_turn": "incomplete",  # The provider's tools took long: send the content back and the model continues.
 }
-_MARK = {"wire": ORIGIN}
-_PLAIN = {"text", "tool_use", "thinking", "redacted_thinking"}
-#: What an answer says beside its blocks, worth keeping where it says anything.
-_NOTES = ("stop_sequence", "stop_details", "container", "context_management", "input_transformations")
+_ORIGIN_METADATA = {"wire": ORIGIN}
+_PORTABLE_BLOCKS = {"text", "tool_use", "thinking", "redacted_thinking"}
+#: Fields outside the blocks that are kept as metadata if set.
+_METADATA_FIELDS = ("stop_sequence", "stop_details", "container", "context_management", "input_transformations")
 
 
-class Reader:
-    """The state of one answer. Blocks are gathered whole besides: what parts cannot say goes back as it came."""
+class AnthropicEventReader:
+    """The state of one response. Whole blocks are collected too: what parts cannot represent is sent back unchanged."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, dict[str, Any]] = {}
         self._pieces: dict[int, list[str]] = {}
         self._usage: dict[str, Any] = {}
         self._citations: list[Any] = []
-        self._called = False
-        self._answered = False
+        self._has_tool_call = False
+        self._has_schema_answer = False
         self.stop_reason: str | None = None
 
     @property
-    def began(self) -> bool:
+    def has_content(self) -> bool:
         return bool(self._blocks)
 
     def start(self, message: Mapping[str, Any]) -> list[StreamEvent]:
-        """Read who answers, and the first counts."""
+        """Read the model, the response id and the first token counts."""
         model, id = message.get("model"), message.get("id")
         start = ResponseStart(model if isinstance(model, str) else None, id if isinstance(id, str) else None)
         return [start, *self.count(message.get("usage"))]
 
     def block(self, index: int, block: dict[str, Any]) -> list[StreamEvent]:
-        """Read a block, or the beginning of one."""
+        """Read a block or the start of one."""
         self._blocks[index] = dict(block)
         match block.get("type"):
             case "text":
-                events: list[StreamEvent] = self._cited(index, block.get("citations"))
-                return [TextDelta(text), *events] if (text := _string(block, "text")) else events
+                events: list[StreamEvent] = self._add_citations(index, block.get("citations"))
+                return [TextDelta(text), *events] if (text := _get_string(block, "text")) else events
             case "thinking":
-                return self._thought(index, _string(block, "thinking"), _string(block, "signature"))
+                return self._thinking_delta(index, _get_string(block, "thinking"), _get_string(block, "signature"))
             case "redacted_thinking":
-                mark = _MARK | {"redacted": _string(block, "data")}
+                mark = _ORIGIN_METADATA | {"redacted": _get_string(block, "data")}
                 return [ThinkingDelta("", None, index, mark)]
             case "tool_use":
-                return self._call(index, block)
+                return self._read_tool_call(index, block)
         return []
 
     def delta(self, index: int, delta: dict[str, Any]) -> list[StreamEvent]:
-        """Read a piece of a block. Kinds that nobody here knows are passed over."""
+        """Read a piece of a block; unknown types are ignored."""
         match delta.get("type"):
             case "text_delta":
-                text = _string(delta, "text")
-                self._more(index, text)
+                text = _get_string(delta, "text")
+                self._append_piece(index, text)
                 return [TextDelta(text)] if text else []
             case "input_json_delta":
-                return self._arguments(index, _string(delta, "partial_json"))
+                return self._read_arguments(index, _get_string(delta, "partial_json"))
             case "thinking_delta":
-                text = _string(delta, "thinking")
-                self._more(index, text)
-                return self._thought(index, text, "")
+                text = _get_string(delta, "thinking")
+                self._append_piece(index, text)
+                return self._thinking_delta(index, text, "")
             case "signature_delta":
-                signature = _string(delta, "signature")
-                self._known(index)["signature"] = signature
-                return self._thought(index, "", signature)
+                signature = _get_string(delta, "signature")
+                self._get_block(index)["signature"] = signature
+                return self._thinking_delta(index, "", signature)
             case "citations_delta":
-                return self._cited(index, [delta.get("citation")])
+                return self._add_citations(index, [delta.get("citation")])
             case "compaction_delta":
-                self._known(index).update({name: value for name, value in delta.items() if name != "type"})
+                self._get_block(index).update({name: value for name, value in delta.items() if name != "type"})
         return []
 
     def change(self, delta: Mapping[str, Any]) -> list[StreamEvent]:
-        """Read how it ended, and what is said beside the blocks."""
+        """Read the stop reason and the metadata fields."""
         reason = delta.get("stop_reason")
         if isinstance(reason, str) and reason:
             self.stop_reason = reason
-        notes = {name: value for name in _NOTES if (value := delta.get(name)) and value != {"applied_edits": []}}
+        notes = {
+            name: value for name in _METADATA_FIELDS if (value := delta.get(name)) and value != {"applied_edits": []}
+        }
         return [MessageMetadata(notes)] if notes else []
 
     def count(self, usage: Any) -> list[StreamEvent]:
-        """Read counts; later ones replace those before, and leave alone what they do not name."""
+        """Read token counts; later values replace earlier ones, missing fields keep theirs."""
         if not isinstance(usage, dict):
             return []
         self._usage |= {name: value for name, value in usage.items() if value is not None}
@@ -115,77 +127,138 @@ class Reader:
         return [UsageReport(counts)] if counts else []
 
     def finish(self) -> list[StreamEvent]:
-        """Return the last events. Blocks of the provider's own tools are kept whole, to be given back."""
-        reason = _REASONS.get(self.stop_reason, "other") if self.stop_reason else "stop"
-        if reason == "stop" and self._called:
+        """Return the final events. Blocks of the provider's own tools are kept whole so that they can be sent back."""
+        reason = _FINISH_REASONS.get(self.stop_reason, "other") if self.stop_reason else "stop"
+        if reason == "stop" and self._has_tool_call:
             reason = "tool_calls"
-        elif reason == "tool_calls" and self._answered and not self._called:
+        elif reason == "tool_calls" and self._has_schema_answer and not self._has_tool_call:
             reason = "stop"
-        whole = self._whole()
-        others = any(block["type"] not in _PLAIN for block in whole)
-        kept: list[StreamEvent] = [MessageMetadata({KEPT: whole})] if others else []
-        return [*kept, Finish(reason, self.stop_reason)]
+        whole = self._complete_blocks()
+        others = any(block["type"] not in _PORTABLE_BLOCKS for block in whole)
+        content: list[StreamEvent] = [MessageMetadata({CONTENT_KEY: whole})] if others else []
+        return [*content, Finish(reason, self.stop_reason)]
 
-    def _thought(self, index: int, text: str, signature: str) -> list[StreamEvent]:
-        return [ThinkingDelta(text, signature or None, index, _MARK)] if text or signature else []
+    def _thinking_delta(self, index: int, text: str, signature: str) -> list[StreamEvent]:
+        return [ThinkingDelta(text, signature or None, index, _ORIGIN_METADATA)] if text or signature else []
 
-    def _call(self, index: int, block: dict[str, Any]) -> list[StreamEvent]:
+    def _read_tool_call(self, index: int, block: dict[str, Any]) -> list[StreamEvent]:
         given = block.get("input")
         arguments = dumps(given) if given else ""
         if block.get("name") == SCHEMA_TOOL:
-            self._answered = True
+            self._has_schema_answer = True
             return [TextDelta(arguments)] if arguments else []
-        self._called = True
-        return [ToolCallDelta(index, _string(block, "id"), _string(block, "name"), arguments)]
+        self._has_tool_call = True
+        return [ToolCallDelta(index, _get_string(block, "id"), _get_string(block, "name"), arguments)]
 
-    def _arguments(self, index: int, piece: str) -> list[StreamEvent]:
-        self._more(index, piece)
-        block = self._known(index)
+    def _read_arguments(self, index: int, piece: str) -> list[StreamEvent]:
+        self._append_piece(index, piece)
+        block = self._get_block(index)
         if not piece or block.get("type") != "tool_use":
             return []
         if block.get("name") == SCHEMA_TOOL:
             return [TextDelta(piece)]
         return [ToolCallDelta(index, arguments=piece)]
 
-    def _cited(self, index: int, citations: Any) -> list[StreamEvent]:
+    def _add_citations(self, index: int, citations: Any) -> list[StreamEvent]:
         given = citations if isinstance(citations, list) else []
         found = [citation for citation in given if isinstance(citation, dict)]
         if not found:
             return []
-        if (block := self._known(index)).get("citations") is not citations:
+        if (block := self._get_block(index)).get("citations") is not citations:
             before = block.get("citations")
             block["citations"] = [*(before if isinstance(before, list) else ()), *found]
         self._citations = [*self._citations, *found]
         return [MessageMetadata({"citations": self._citations})]
 
-    def _known(self, index: int) -> dict[str, Any]:
+    def _get_block(self, index: int) -> dict[str, Any]:
         return self._blocks.setdefault(index, {})
 
-    def _more(self, index: int, piece: str) -> None:
+    def _append_piece(self, index: int, piece: str) -> None:
         self._pieces.setdefault(index, []).append(piece)
 
-    def _whole(self) -> list[dict[str, Any]]:
-        """Return the blocks; what never began, or began without a type, is none."""
+    def _complete_blocks(self) -> list[dict[str, Any]]:
+        """Return the blocks that have a type."""
         return [
-            block | self._gathered(index, block)
+            block | self._join_pieces(index, block)
             for index, block in self._blocks.items()
             if isinstance(block.get("type"), str)
         ]
 
-    def _gathered(self, index: int, block: dict[str, Any]) -> dict[str, Any]:
-        """Return what the pieces of a block come to, under the name of its field."""
-        said = "".join(self._pieces.get(index, ()))
+    def _join_pieces(self, index: int, block: dict[str, Any]) -> dict[str, Any]:
+        """Return the joined pieces of a block under the name of its field."""
+        joined = "".join(self._pieces.get(index, ()))
         kind = str(block.get("type"))
-        if not said:
+        if not joined:
             return {}
         if kind in ("text", "thinking"):
-            return {kind: _string(block, kind) + said}
+            return {kind: _get_string(block, kind) + joined}
         try:
-            return {"input": json.loads(said)}
+            return {"input": json.loads(joined)}
         except (ValueError, RecursionError):
             return {}
 
 
-def _string(holder: Mapping[str, Any], name: str) -> str:
+def _get_string(holder: Mapping[str, Any], name: str) -> str:
     value = holder.get(name)
     return value if isinstance(value, str) else ""
+
+
+def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of a stream; ``Finish`` only if ``message_stop`` arrived. Raises the error of an error event.
+
+    Unknown event types are ignored, as the API requires of its clients.
+    """
+    reader = AnthropicEventReader()
+    for event in events:
+        chunk = parse_object(event.data)
+        if chunk is None:
+            if event.data.strip():
+                yield Unreadable(f'not a JSON object: "{format_excerpt(event.data)}"')
+            continue
+        kind = chunk.get("type")
+        if kind == "content_block_delta":
+            yield from reader.delta(_block_index(chunk), _get_dict(chunk, "delta"))
+        elif kind == "content_block_start":
+            yield from reader.block(_block_index(chunk), _get_dict(chunk, "content_block"))
+        elif kind == "message_start":
+            yield from reader.start(_get_dict(chunk, "message"))
+        elif kind == "message_delta":
+            yield from reader.change(_get_dict(chunk, "delta"))
+            yield from reader.change(chunk)
+            yield from reader.count(chunk.get("usage"))
+        elif kind == "error" or event.event == "error":
+            raise parse_embedded_error(chunk)
+        elif kind == "message_stop":
+            yield from reader.finish()
+            return
+
+
+def _block_index(chunk: dict[str, Any]) -> int:
+    index = chunk.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def _get_dict(chunk: dict[str, Any], name: str) -> dict[str, Any]:
+    value = chunk.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of a whole response.
+
+    Raises (while iterating) the error in a 200 response; an :class:`UnavailableError` with the reason ``not_json``
+    for a page or a truncated body, ``no_answer`` for JSON without an answer.
+    """
+    answer = parse_body(body)
+    if answer.get("type") == "error" or answer.get("error"):
+        raise parse_embedded_error(answer)
+    reader = AnthropicEventReader()
+    yield from reader.start(answer)
+    content = answer.get("content")
+    for index, block in enumerate(content if isinstance(content, list) else ()):
+        if isinstance(block, dict):
+            yield from reader.block(index, block)
+    yield from reader.change(answer)
+    if not reader.has_content and reader.stop_reason is None:
+        raise UnavailableError("the response has no content", reason="no_answer", status_code=200)
+    yield from reader.finish()

@@ -1,4 +1,4 @@
-"""From a :class:`ChatRequest` to the HTTP request that asks it.
+"""Build the HTTP request of a :class:`ChatRequest`.
 
 https://platform.claude.com/docs/en/api/messages/create
 """
@@ -12,37 +12,35 @@ from llmctl.core.chat import ChatRequest, ToolSpec
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.messages import Message
 from llmctl.core.stored_json import dumps
-from llmctl.wire.anthropic.messages import calls_in, encode_messages
-from llmctl.wire.anthropic.model_features import Claude, claude
-from llmctl.wire.anthropic.schema import reduced
-from llmctl.wire.anthropic.thinking import BINDING_BETA, thinking_fields
-from llmctl.wire.reasoning_effort import tokens_of, with_room
-from llmctl.wire.schema_instruction import instructed
-from llmctl.wire.urls import url_of
+from llmctl.wire.anthropic.messages import encode_messages, list_called_tools
+from llmctl.wire.anthropic.thinking import BINDING_BETA, ClaudeModel, build_thinking_fields, parse_model_name
+from llmctl.wire.http_requests import EVENT_STREAM, JSON, build_url, encode_body
+from llmctl.wire.reasoning_effort import raise_output_limit, to_token_budget
+from llmctl.wire.schema import append_schema_instruction
 
 VERSION = "2023-06-01"
-#: The tool through which models without structured output give it; its arguments are the answer.
+#: Tool that emulates structured output on models without it; its arguments are the answer.
 SCHEMA_TOOL = "llmctl_structured_answer"
 
-_FIXED = ("model", "messages", "system", "stream")
+_RESERVED_OPTIONS = ("model", "messages", "system", "stream")
 
 
 def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
-    """Return the request. What the user chose by name (``options``) wins over what we would send by ourselves.
+    """Return the request. The user's ``options`` override our defaults.
 
-    ``max_tokens`` is demanded by the API: a default where none is chosen, raised above a budget for thinking.
-    ``stop`` may be said as with other providers; ``cache`` (true, ``5m`` or ``1h``) keeps the prompt in the
-    provider's cache, ``effort`` is the model's own setting of that name.
+    The API requires ``max_tokens``: a default is sent if none is set, and it is raised above a thinking budget.
+    ``stop`` is accepted as with other providers; ``cache`` (true, ``5m`` or ``1h``) keeps the prompt in the
+    provider's cache; ``effort`` is the model's own setting of that name.
     """
-    body = _body(request, endpoint.dialect.extra)
+    body = _build_body(request, endpoint.dialect.extra)
     betas = [BINDING_BETA] if "block_binding" in body.get("thinking", ()) else []
-    accept = "text/event-stream" if request.stream else "application/json"
-    sent = {"content-type": "application/json"} | headers_of(endpoint, accept, betas)
-    return HttpRequest("POST", address(endpoint, "/messages"), sent, dumps(body).encode("utf-8", "replace"))
+    accept = EVENT_STREAM if request.stream else JSON
+    headers = {"content-type": JSON} | build_headers(endpoint, accept, betas)
+    return HttpRequest("POST", build_api_url(endpoint, "/messages"), headers, encode_body(body))
 
 
-def headers_of(endpoint: Endpoint, accept: str, betas: list[str] | None = None) -> dict[str, str]:
-    """Return the headers of any request; names in lower case, so that the endpoint's own replace ours."""
+def build_headers(endpoint: Endpoint, accept: str, betas: list[str] | None = None) -> dict[str, str]:
+    """Return the headers of any request; names in lower case, so that the endpoint's headers replace ours."""
     own = {name.lower(): value for name, value in endpoint.headers.items()}
     known = {beta.strip() for beta in own.get("anthropic-beta", "").split(",")}
     named = [own["anthropic-beta"]] if own.get("anthropic-beta") else []
@@ -51,58 +49,63 @@ def headers_of(endpoint: Endpoint, accept: str, betas: list[str] | None = None) 
     return sent | ({"anthropic-beta": ",".join(named)} if named else {})
 
 
-def address(endpoint: Endpoint, path: str) -> str:
-    """Return the address of a path; base URLs are written with and without the ``/v1`` below which all paths are."""
+def build_api_url(endpoint: Endpoint, path: str) -> str:
+    """Return the URL of a path below ``/v1``, which base URLs may or may not include."""
     base = endpoint.base_url.partition("?")[0].rstrip("/")
-    return url_of(endpoint, path if base.endswith("/v1") else "/v1" + path)
+    return build_url(endpoint, path if base.endswith("/v1") else "/v1" + path)
 
 
-def _body(request: ChatRequest, extra: Mapping[str, Any]) -> dict[str, Any]:
-    model = claude(request.model)
-    system, turns = encode_messages(_messages(request, model))
-    chosen = {name: value for name, value in request.options.items() if name not in _FIXED}
+def _build_body(request: ChatRequest, extra: Mapping[str, Any]) -> dict[str, Any]:
+    model = parse_model_name(request.model)
+    system, turns = encode_messages(_add_schema_instruction(request, model))
+    chosen = {name: value for name, value in request.options.items() if name not in _RESERVED_OPTIONS}
     body: dict[str, Any] = {"model": request.model, "messages": turns, "stream": request.stream}
     if system:
         body["system"] = system
-    body |= _cache(chosen.pop("cache", None))
+    body |= _cache_field(chosen.pop("cache", None))
     if "stop" in chosen:
         stop = chosen.pop("stop")
         body["stop_sequences"] = [stop] if isinstance(stop, str) else stop
-    thinking = thinking_fields(request.thinking, model, turns, shown=request.shows_thinking)
-    body |= _tools(request, model, turns, thinks="thinking" in thinking) | dict(extra)
-    body |= {"max_tokens": model.default_tokens} | thinking | _output_config(request, model, thinking, chosen) | chosen
-    return _with_room(body, request, model)
+    thinking = build_thinking_fields(request.thinking, model, turns, shown=request.shows_thinking)
+    body |= _encode_tools(request, model, turns, thinks="thinking" in thinking) | dict(extra)
+    body |= (
+        {"max_tokens": model.default_max_tokens}
+        | thinking
+        | _build_output_config(request, model, thinking, chosen)
+        | chosen
+    )
+    return _raise_limit(body, request, model)
 
 
-def _messages(request: ChatRequest, model: Claude) -> tuple[Message, ...]:
-    """Say a schema in words where neither a field nor the arguments of a tool can hold the answer to it."""
-    if request.schema is None or model.takes_schema or _is_object(request.schema):
+def _add_schema_instruction(request: ChatRequest, model: ClaudeModel) -> tuple[Message, ...]:
+    """Add the schema to the prompt if neither a field nor a tool can enforce it."""
+    if request.schema is None or model.supports_schema or _is_object_schema(request.schema):
         return request.messages
-    return instructed(request.messages, request.schema)
+    return append_schema_instruction(request.messages, request.schema)
 
 
-def _is_object(schema: Mapping[str, Any]) -> bool:
+def _is_object_schema(schema: Mapping[str, Any]) -> bool:
     return bool(schema.get("type", "object") == "object")
 
 
-def _with_room(body: dict[str, Any], request: ChatRequest, model: Claude) -> dict[str, Any]:
-    """Raise the limit so that an answer has room beside its thinking; a budget has to be below it."""
+def _raise_limit(body: dict[str, Any], request: ChatRequest, model: ClaudeModel) -> dict[str, Any]:
+    """Raise the limit so that the answer fits beside the thinking; a budget must be below the limit."""
     thinking = body.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
     if budget is None and request.thinking is not None:
-        budget = tokens_of(request.thinking)
+        budget = to_token_budget(request.thinking)
     limit = body["max_tokens"]
-    if isinstance(budget, int) and isinstance(raised := with_room(limit, budget), int) and raised != limit:
-        body["max_tokens"] = max(min(raised, model.most_tokens or raised), budget + 1)
+    if isinstance(budget, int) and isinstance(raised := raise_output_limit(limit, budget), int) and raised != limit:
+        body["max_tokens"] = max(min(raised, model.max_output_tokens or raised), budget + 1)
     return body
 
 
-def _output_config(
-    request: ChatRequest, model: Claude, thinking: dict[str, Any], chosen: dict[str, Any]
+def _build_output_config(
+    request: ChatRequest, model: ClaudeModel, thinking: dict[str, Any], chosen: dict[str, Any]
 ) -> dict[str, Any]:
     config: dict[str, Any] = dict(thinking.get("output_config", {}))
-    if request.schema is not None and model.takes_schema:
-        config["format"] = {"type": "json_schema", "schema": reduced(request.schema)}
+    if request.schema is not None and model.supports_schema:
+        config["format"] = {"type": "json_schema", "schema": reduce_schema(request.schema)}
     if "effort" in chosen:
         config["effort"] = chosen.pop("effort")
     if isinstance(own := chosen.get("output_config"), dict):
@@ -111,33 +114,35 @@ def _output_config(
     return {"output_config": config} if config else {}
 
 
-def _tools(request: ChatRequest, model: Claude, turns: list[dict[str, Any]], *, thinks: bool) -> dict[str, Any]:
-    """Return ``tools`` and ``tool_choice``. Earlier calls want their tools named, even where none is offered now."""
-    offered = [_tool(tool) for tool in request.tools]
-    if request.schema is not None and not model.takes_schema and _is_object(request.schema):
+def _encode_tools(
+    request: ChatRequest, model: ClaudeModel, turns: list[dict[str, Any]], *, thinks: bool
+) -> dict[str, Any]:
+    """Return ``tools`` and ``tool_choice``. Earlier calls need their tools declared even if none is offered."""
+    offered = [_encode_tool(tool) for tool in request.tools]
+    if request.schema is not None and not model.supports_schema and _is_object_schema(request.schema):
         described = "Give the final answer by calling this tool, once."
-        tool = {"name": SCHEMA_TOOL, "description": described, "input_schema": _object(request.schema)}
+        tool = {"name": SCHEMA_TOOL, "description": described, "input_schema": _object_schema(request.schema)}
         forced = {"type": "any"} if offered else {"type": "tool", "name": SCHEMA_TOOL}
-        # A forced choice and thinking exclude each other.
+        # A forced tool choice and thinking are mutually exclusive.
         return {"tools": [*offered, tool], "tool_choice": {"type": "auto"} if thinks else forced}
     if offered:
         return {"tools": offered}
-    called = [{"name": name, "input_schema": {"type": "object"}} for name in calls_in(turns)]
+    called = [{"name": name, "input_schema": {"type": "object"}} for name in list_called_tools(turns)]
     return {"tools": called, "tool_choice": {"type": "none"}} if called else {}
 
 
-def _tool(tool: ToolSpec) -> dict[str, Any]:
+def _encode_tool(tool: ToolSpec) -> dict[str, Any]:
     described = {"description": tool.description} if tool.description else {}
-    return {"name": tool.name} | described | {"input_schema": _object(tool.parameters)}
+    return {"name": tool.name} | described | {"input_schema": _object_schema(tool.parameters)}
 
 
-def _object(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema with the ``type`` that is demanded of it."""
+def _object_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema with the required ``type``."""
     return {"type": "object"} | dict(schema)
 
 
-def _cache(wanted: Any) -> dict[str, Any]:
-    """Return the mark that lets the whole prompt be cached.
+def _cache_field(wanted: Any) -> dict[str, Any]:
+    """Return the field that caches the whole prompt.
 
     https://platform.claude.com/docs/en/build-with-claude/prompt-caching
     """
@@ -145,3 +150,51 @@ def _cache(wanted: Any) -> dict[str, Any]:
         return {}
     ttl = {"ttl": wanted} if wanted in ("5m", "1h") else {}
     return {"cache_control": {"type": "ephemeral"} | ttl}
+
+
+_SUPPORTED = {
+    "type", "enum", "const", "title", "description", "default", "$ref", "$defs", "definitions",
+    "anyOf", "allOf", "properties", "required", "items", "format", "minItems", "additionalProperties",
+}  # fmt: skip
+_FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+_MAPS = ("properties", "$defs", "definitions")
+_LISTS = ("anyOf", "allOf")
+
+
+def reduce_schema(schema: Any) -> Any:
+    """Return the schema with closed objects and only the keywords that ``output_config.format`` accepts.
+
+    https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
+    Other keywords move to the description for the model; answers are validated against the whole schema anyway.
+    """
+    if not isinstance(schema, Mapping):
+        return schema
+    source = dict(schema)
+    source.pop("$schema", None)
+    if "oneOf" in source and "anyOf" not in source:
+        source["anyOf"] = source.pop("oneOf")
+    reduced = {name: _reduce_value(name, value) for name, value in source.items() if _is_supported(name, value)}
+    unsupported = {name: value for name, value in source.items() if name not in reduced}
+    if reduced.get("type") == "object" or "properties" in reduced:
+        unsupported.pop("additionalProperties", None)
+        reduced["additionalProperties"] = False
+    if unsupported:
+        description = [str(reduced["description"])] if reduced.get("description") else []
+        reduced["description"] = "\n\n".join([*description, dumps(unsupported)])
+    return reduced
+
+
+def _is_supported(name: str, value: Any) -> bool:
+    if name == "format":
+        return value in _FORMATS
+    if name == "minItems":
+        return value in (0, 1)
+    return name in _SUPPORTED and (name != "additionalProperties" or value is False)
+
+
+def _reduce_value(name: str, value: Any) -> Any:
+    if name in _MAPS and isinstance(value, Mapping):
+        return {key: reduce_schema(inner) for key, inner in value.items()}
+    if name in _LISTS and isinstance(value, list | tuple):
+        return [reduce_schema(inner) for inner in value]
+    return reduce_schema(value) if name == "items" else value

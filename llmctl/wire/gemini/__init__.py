@@ -1,18 +1,17 @@
-"""Google's generateContent, as AI Studio and Vertex AI speak it.
+"""Google's generateContent, as AI Studio and Vertex AI implement it.
 
 Sources: https://ai.google.dev/api/generate-content,
-https://docs.cloud.google.com/vertex-ai/generative-ai/docs/reference/rest, and what recorded traffic shows.
+https://docs.cloud.google.com/vertex-ai/generative-ai/docs/reference/rest, and recorded traffic.
 """
 
-from llmctl.wire import Embeddings, Images, Wire, later
-from llmctl.wire.gemini.files import accepts
+from llmctl.wire import Embeddings, Images, Wire, lazy_function
+from llmctl.wire.errors import parse_error
+from llmctl.wire.gemini.events import parse_response, parse_stream
+from llmctl.wire.gemini.messages import accepts
 from llmctl.wire.gemini.models import build_models_request, parse_models
 from llmctl.wire.gemini.request import build_request
-from llmctl.wire.gemini.response import parse_response
-from llmctl.wire.gemini.stream import parse_stream
-from llmctl.wire.refusals import parse_error
 
-#: https://ai.google.dev/gemini-api/docs/rate-limits; Vertex AI takes one at a time of its newer models.
+#: https://ai.google.dev/gemini-api/docs/rate-limits; Vertex AI accepts one at a time for its newer models.
 _MOST_TEXTS = 100
 
 WIRE = Wire(
@@ -25,9 +24,11 @@ WIRE = Wire(
     parse_models=parse_models,
     accepts=accepts,
     embeddings=Embeddings(
-        later("gemini.embeddings", "build_embed_request"),
-        later("gemini.embeddings", "parse_vectors"),
+        lazy_function("gemini.embeddings", "build_embed_request"),
+        lazy_function("gemini.embeddings", "parse_embed_response"),
         most_texts=_MOST_TEXTS,
     ),
-    images=Images(later("gemini.images", "build_image_request"), later("gemini.images", "parse_images")),
+    images=Images(
+        lazy_function("gemini.images", "build_image_request"), lazy_function("gemini.images", "parse_image_response")
+    ),
 )

@@ -1,14 +1,18 @@
-"""From one answer, or one chunk of it, to events. Streams and whole answers share this reader.
+"""Convert responses and stream chunks to events.
 
-Every chunk is a whole GenerateContentResponse with the parts that are new: https://ai.google.dev/api/generate-content
+Each chunk is a GenerateContentResponse with the new parts, without a type or an end marker: the chunk with a finish
+reason is the terminal one, and without it the stream was cut. https://ai.google.dev/api/generate-content
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmctl.core.errors import IncompleteError
+from llmctl.core.dialect import Dialect
+from llmctl.core.errors import IncompleteError, UnavailableError
 from llmctl.core.events import (
     Finish,
     MessageMetadata,
@@ -20,65 +24,66 @@ from llmctl.core.events import (
     Unreadable,
     UsageReport,
 )
+from llmctl.core.http import ServerEvent
 from llmctl.core.stored_json import dumps
-from llmctl.wire.gemini.finish_reasons import REASONS, broken, is_reason
-from llmctl.wire.gemini.parts import CALL_ID, SIGNATURE, thought_metadata
-from llmctl.wire.gemini.usage import parse_usage, searches_of
-from llmctl.wire.json_body import excerpt_of
+from llmctl.wire.errors import classify_error, not_json_error, sanitize_message, top_level_error
+from llmctl.wire.gemini.messages import CALL_ID, SIGNATURE, thinking_metadata
+from llmctl.wire.gemini.usage import count_searches, parse_usage
+from llmctl.wire.json_body import format_excerpt, parse_object
 
-#: What stands beside the content and belongs to the message.
-_NOTES = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
+#: Fields beside the content that belong to the message.
+_METADATA_FIELDS = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
 
 
-class Reader:
-    """The state of one answer."""
+class GeminiEventReader:
+    """The state of one response."""
 
     def __init__(self) -> None:
         self._model: str | None = None
         self._response_id: str | None = None
         self._usage: Any = None
-        self._said: dict[str, Any] = {}
-        self._next = 0
-        self._calls = 0
-        #: The part that unsigned thinking goes on with.
+        self._metadata: dict[str, Any] = {}
+        self._next_index = 0
+        self._call_count = 0
+        #: Index of the part that unsigned thinking continues.
         self._thinking: int | None = None
         self._blocked = False
         self._message: str | None = None
-        #: The provider's word for why it ended; None until it says one.
+        #: The provider's finish reason; None until it arrives.
         self.finish_reason: str | None = None
-        #: Something of the message itself came.
-        self.began = False
+        #: Whether any content of the message arrived.
+        self.has_content = False
 
     def read(self, answer: dict[str, Any]) -> list[StreamEvent]:
         events: list[StreamEvent] = []
-        self._start(answer, events)
-        candidate = _first(answer.get("candidates"))
+        self._read_start(answer, events)
+        candidate = _first_candidate(answer.get("candidates"))
         if candidate is not None:
-            self._candidate(candidate, events)
+            self._read_candidate(candidate, events)
         elif "promptFeedback" in answer:
-            self._feedback(answer["promptFeedback"], events)
+            self._read_feedback(answer["promptFeedback"], events)
         usage = answer.get("usageMetadata")
         if usage and usage != self._usage and isinstance(usage, dict):
             self._usage = usage
-            grounding = self._said.get("groundingMetadata")
-            if counts := parse_usage(usage, searches_of(grounding, self._model or "") if grounding else 0):
+            grounding = self._metadata.get("groundingMetadata")
+            if counts := parse_usage(usage, count_searches(grounding, self._model or "") if grounding else 0):
                 events.append(UsageReport(counts))
         return events
 
     def finish(self) -> Finish:
-        """Return the terminal event. An answer that came whole without a word for its end is a ``stop``."""
-        reason = REASONS.get(self.finish_reason, "other") if self.finish_reason else "stop"
+        """Return the terminal event. A whole response without a finish reason counts as ``stop``."""
+        reason = FINISH_REASONS.get(self.finish_reason, "other") if self.finish_reason else "stop"
         if self._blocked:
             reason = "content_filter"
-        return Finish("tool_calls" if self._calls and reason == "stop" else reason, self.finish_reason)
+        return Finish("tool_calls" if self._call_count and reason == "stop" else reason, self.finish_reason)
 
-    def failure(self) -> IncompleteError | None:
-        """Return the error that the ending means, None for an answer."""
+    def find_failure(self) -> IncompleteError | None:
+        """Return the error that the finish reason stands for; None if there is a usable answer."""
         if self._blocked:
             return None
-        return broken(self.finish_reason, self._message, said_nothing=not self.began)
+        return explain_failure(self.finish_reason, self._message, is_empty=not self.has_content)
 
-    def _start(self, answer: dict[str, Any], events: list[StreamEvent]) -> None:
+    def _read_start(self, answer: dict[str, Any], events: list[StreamEvent]) -> None:
         model, id = answer.get("modelVersion"), answer.get("responseId")
         if (model == self._model and id == self._response_id) or not (model or id):
             return
@@ -86,104 +91,216 @@ class Reader:
         self._response_id = id if id and isinstance(id, str) else self._response_id
         events.append(ResponseStart(self._model, self._response_id))
 
-    def _candidate(self, candidate: dict[str, Any], events: list[StreamEvent]) -> None:
+    def _read_candidate(self, candidate: dict[str, Any], events: list[StreamEvent]) -> None:
         content = candidate.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
         if parts and isinstance(parts, list):
             for part in parts:
                 if isinstance(part, dict):
-                    self._part(part, events)
-        for name in _NOTES:
+                    self._read_part(part, events)
+        for name in _METADATA_FIELDS:
             if name in candidate:
-                self._note(name, candidate[name], events)
-        if is_reason(reason := candidate.get("finishReason")):
-            self._end(str(reason), candidate, events)
+                self._add_metadata(name, candidate[name], events)
+        if is_finish_reason(reason := candidate.get("finishReason")):
+            self._read_finish_reason(str(reason), candidate, events)
 
-    def _end(self, reason: str, candidate: dict[str, Any], events: list[StreamEvent]) -> None:
+    def _read_finish_reason(self, reason: str, candidate: dict[str, Any], events: list[StreamEvent]) -> None:
         self.finish_reason = reason
         message = candidate.get("finishMessage")
         self._message = message if isinstance(message, str) else None
         if reason != "STOP":
             for name in ("finishMessage", "safetyRatings"):
-                if said := candidate.get(name):
-                    events.append(MessageMetadata({name: said}))
+                if value := candidate.get(name):
+                    events.append(MessageMetadata({name: value}))
 
-    def _feedback(self, feedback: Any, events: list[StreamEvent]) -> None:
-        """A prompt that was blocked has no candidates, only the reason."""
+    def _read_feedback(self, feedback: Any, events: list[StreamEvent]) -> None:
+        """Read the reason of a blocked prompt, which has no candidates."""
         if isinstance(feedback, dict) and (reason := feedback.get("blockReason")):
             self.finish_reason, self._blocked = str(reason), True
             events.append(MessageMetadata({"promptFeedback": feedback}))
 
-    def _part(self, part: dict[str, Any], events: list[StreamEvent]) -> None:
+    def _read_part(self, part: dict[str, Any], events: list[StreamEvent]) -> None:
         text = part.get("text")
         if isinstance(text, str) and len(part) == 1:
             if text:
-                self._thinking, self.began = None, True
+                self._thinking, self.has_content = None, True
                 events.append(TextDelta(text))
             return
         signature = part.get("thoughtSignature")
         signature = signature if signature and isinstance(signature, str) else None
         if isinstance(call := part.get("functionCall"), dict):
-            events.append(self._call(call, signature))
+            events.append(self._read_call(call, signature))
         elif not isinstance(text, str):
-            self._opaque(part, signature, events)
+            self._read_opaque_part(part, signature, events)
         elif part.get("thought"):
-            events.append(self._thought(part, text, signature))
+            events.append(self._read_thinking(part, text, signature))
         elif text or signature:
-            self._signed(text, signature, events)
+            self._read_signed_text(text, signature, events)
 
-    def _signed(self, text: str, signature: str | None, events: list[StreamEvent]) -> None:
-        """Text with a signature stays a part of its own, and so does a signature without any text."""
+    def _read_signed_text(self, text: str, signature: str | None, events: list[StreamEvent]) -> None:
+        """Keep signed text, and a signature without text, as a separate part."""
         self._thinking = None
-        self.began = self.began or bool(text)
-        index = self._index() if signature else None
+        self.has_content = self.has_content or bool(text)
+        index = self._take_index() if signature else None
         events.append(TextDelta(text, index, {SIGNATURE: signature} if signature else {}))
 
-    def _thought(self, part: dict[str, Any], text: str, signature: str | None) -> ThinkingDelta:
+    def _read_thinking(self, part: dict[str, Any], text: str, signature: str | None) -> ThinkingDelta:
         begins = self._thinking is None or bool(signature)
-        index = self._index() if begins or self._thinking is None else self._thinking
+        index = self._take_index() if begins or self._thinking is None else self._thinking
         self._thinking = None if signature else index
-        return ThinkingDelta(text, signature, index, thought_metadata(part) if begins else {})
+        return ThinkingDelta(text, signature, index, thinking_metadata(part) if begins else {})
 
-    def _opaque(self, part: dict[str, Any], signature: str | None, events: list[StreamEvent]) -> None:
-        """What Google's own tools did, and pictures: kept as it came, to be given back."""
+    def _read_opaque_part(self, part: dict[str, Any], signature: str | None, events: list[StreamEvent]) -> None:
+        """Keep output of Google's own tools, and images, unchanged so that it can be sent back."""
         if any(value for name, value in part.items() if name not in ("thought", "thoughtSignature")):
-            self._thinking, self.began = None, True
-            events.append(ThinkingDelta("", signature, self._index(), thought_metadata(part)))
+            self._thinking, self.has_content = None, True
+            events.append(ThinkingDelta("", signature, self._take_index(), thinking_metadata(part)))
 
-    def _call(self, call: dict[str, Any], signature: str | None) -> StreamEvent:
+    def _read_call(self, call: dict[str, Any], signature: str | None) -> StreamEvent:
         name = call.get("name")
         if not name or not isinstance(name, str) or "partialArgs" in call or call.get("willContinue"):
-            return Unreadable(f'a tool call in pieces: "{excerpt_of(dumps(call))}"')
-        self._thinking, self.began = None, True
+            return Unreadable(f'incomplete tool call: "{format_excerpt(dumps(call))}"')
+        self._thinking, self.has_content = None, True
         given = call.get("id")
         given = given if given and isinstance(given, str) else None
         metadata = ({SIGNATURE: signature} if signature else {}) | ({CALL_ID: given} if given else {})
-        number = self._calls
-        self._calls += 1
-        return ToolCallDelta(number, given or self._made_id(number), name, dumps(call.get("args") or {}), metadata)
+        number = self._call_count
+        self._call_count += 1
+        return ToolCallDelta(number, given or self._make_call_id(number), name, dumps(call.get("args") or {}), metadata)
 
-    def _made_id(self, number: int) -> str:
-        """Return an id for a call without one: the same whenever the answer is read, another in each answer."""
+    def _make_call_id(self, number: int) -> str:
+        """Return an id for a call without one: stable for a response, different between responses."""
         answer = re.sub("[^A-Za-z0-9_-]", "", self._response_id or "")[:24]
         return f"call_{answer}_{number}" if answer else f"call_{number}"
 
-    def _index(self) -> int:
-        self._next += 1
-        return self._next - 1
+    def _take_index(self) -> int:
+        self._next_index += 1
+        return self._next_index - 1
 
-    def _note(self, name: str, note: Any, events: list[StreamEvent]) -> None:
-        known = self._said.get(name)
+    def _add_metadata(self, name: str, note: Any, events: list[StreamEvent]) -> None:
+        known = self._metadata.get(name)
         if note and note != known and isinstance(note, dict):
-            self._said[name] = (known or {}) | note
-            events.append(MessageMetadata({name: self._said[name]}))
+            self._metadata[name] = (known or {}) | note
+            events.append(MessageMetadata({name: self._metadata[name]}))
 
 
-def _first(candidates: Any) -> dict[str, Any] | None:
-    """Return candidate number 0; of several answers only the first is the message."""
+def _first_candidate(candidates: Any) -> dict[str, Any] | None:
+    """Return candidate 0; further candidates are ignored."""
     if not candidates or not isinstance(candidates, list):
         return None
     for candidate in candidates:
         if isinstance(candidate, dict) and not candidate.get("index"):
             return candidate
     return None
+
+
+FINISH_REASONS = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "ESCALATION": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+}
+_UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
+#: The model produced something that Google could not turn into an answer.
+_FAILURE_REASONS = {
+    "MALFORMED_FUNCTION_CALL": "malformed_tool_call",
+    "UNEXPECTED_TOOL_CALL": "unexpected_tool_call",
+    "TOO_MANY_TOOL_CALLS": "too_many_tool_calls",
+    "MISSING_THOUGHT_SIGNATURE": "thought_signature",
+    "MALFORMED_RESPONSE": "malformed_answer",
+}
+
+
+def is_finish_reason(word: object) -> bool:
+    return isinstance(word, str) and bool(word) and word != _UNSPECIFIED
+
+
+def explain_failure(word: str | None, message: str | None, *, is_empty: bool) -> IncompleteError | None:
+    """Return the error that a finish reason stands for; None if there is a usable answer.
+
+    An unknown reason is an error only if there is no content.
+    """
+    reason = _FAILURE_REASONS.get(word or "") or (
+        "no_answer" if is_empty and word and word not in FINISH_REASONS else None
+    )
+    if reason is None:
+        return None
+    text = f"the provider gave no usable answer ({word})" + (f": {message}" if message else "")
+    return IncompleteError(sanitize_message(text), reason=reason, status_code=200)
+
+
+def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of the chunks; ``Finish`` when a finish reason arrives, and again if it changes later.
+
+    Reading continues after that, when a broken connection loses nothing. Raises the error in a chunk, after its
+    other content; an IncompleteError at the end if the answer is not usable.
+    """
+    reader = GeminiEventReader()
+    finish: Finish | None = None
+    source = iter(events)
+    while (event := _next_event(source, ended=finish is not None)) is not None:
+        chunk = parse_object(event.data)
+        if chunk is None:
+            if event.event == "error":
+                raise classify_error(event.data)
+            if event.data.strip() not in ("", "[DONE]"):
+                yield Unreadable(f'not a JSON object: "{format_excerpt(event.data)}"')
+            continue
+        yield from reader.read(chunk)
+        if error := top_level_error(chunk):
+            raise error
+        if reader.finish_reason is not None and (found := reader.finish()) != finish:
+            finish = found
+            yield found
+    if finish and (find_failure := reader.find_failure()):
+        raise find_failure
+
+
+def _next_event(source: Iterator[ServerEvent], *, ended: bool) -> ServerEvent | None:
+    try:
+        return next(source, None)
+    except UnavailableError:
+        if not ended:
+            raise
+        return None
+
+
+def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of a whole response, or of the JSON array that a stream without ``alt=sse`` is.
+
+    Raises (while iterating) the error in a 200 response, after its usage; an :class:`UnavailableError` with the
+    reason ``not_json`` for a page or a truncated body, ``no_answer`` for JSON without an answer; an IncompleteError
+    at the end if the answer is not usable.
+    """
+    reader = GeminiEventReader()
+    answered = False
+    for chunk in _parse_chunks(body):
+        yield from reader.read(chunk)
+        if error := top_level_error(chunk):
+            raise error
+        answered = answered or bool(chunk.get("candidates"))
+    if not answered and reader.finish_reason is None:
+        raise UnavailableError("the response has no candidates", reason="no_answer", status_code=200)
+    yield reader.finish()
+    if find_failure := reader.find_failure():
+        raise find_failure
+
+
+def _parse_chunks(body: bytes) -> list[dict[str, Any]]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise not_json_error(200, body) from None
+    chunks = answer if isinstance(answer, list) else [answer]
+    if not all(isinstance(chunk, dict) for chunk in chunks):
+        raise not_json_error(200, body)
+    return chunks

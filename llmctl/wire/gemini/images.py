@@ -1,4 +1,4 @@
-"""Pictures: of Gemini's own models through generateContent, of Imagen through predict.
+"""Images: Gemini models through generateContent, Imagen through predict.
 
 https://ai.google.dev/gemini-api/docs/image-generation, https://ai.google.dev/gemini-api/docs/imagen
 """
@@ -13,14 +13,14 @@ from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.messages import File
-from llmctl.wire.gemini.config import split_options
-from llmctl.wire.gemini.files import file_part
-from llmctl.wire.gemini.finish_reasons import REASONS
-from llmctl.wire.gemini.urls import address_of, post
+from llmctl.wire.errors import top_level_error
+from llmctl.wire.gemini.events import FINISH_REASONS
+from llmctl.wire.gemini.messages import encode_file
+from llmctl.wire.gemini.request import build_model_url, split_options
 from llmctl.wire.gemini.usage import parse_usage
-from llmctl.wire.json_body import objects_of, whole_object
-from llmctl.wire.refusals import stated_error
-from llmctl.wire.usage_numbers import object_in
+from llmctl.wire.http_requests import build_post
+from llmctl.wire.json_body import filter_objects, parse_body
+from llmctl.wire.usage_numbers import get_object
 
 _IMAGE_CONFIG = {"aspect_ratio": "aspectRatio", "aspectRatio": "aspectRatio"} | dict.fromkeys(
     ("size", "image_size", "imageSize"), "imageSize"
@@ -31,65 +31,67 @@ _PARAMETERS = _IMAGE_CONFIG | {"size": "sampleImageSize", "n": "sampleCount", "n
 def build_image_request(endpoint: Endpoint, request: ImageRequest) -> HttpRequest:
     """Return the request. ``size`` is Google's (1K, 2K, 4K), ``aspect_ratio`` such as 16:9."""
     imagen = request.model.removeprefix("models/").startswith("imagen")
-    body = _predict(request) if imagen else _generate(request)
-    return post(endpoint, address_of(endpoint, request.model, "predict" if imagen else "generateContent"), body)
+    body = _build_imagen_body(request) if imagen else _build_gemini_body(request)
+    return build_post(
+        endpoint, build_model_url(endpoint, request.model, "predict" if imagen else "generateContent"), body
+    )
 
 
-def parse_images(body: bytes) -> ImageResponse:
-    """Return the pictures. Raises RejectedError where they were held back, UnavailableError where there are none."""
-    answer = whole_object(body)
-    if error := stated_error(answer):
+def parse_image_response(body: bytes) -> ImageResponse:
+    """Return the images. Raises RejectedError if they were filtered, UnavailableError if there are none."""
+    answer = parse_body(body)
+    if error := top_level_error(answer):
         raise error
-    images = tuple(_images(answer))
+    images = tuple(_iter_images(answer))
     if not images:
-        raise _missing(answer)
+        raise _no_image_error(answer)
     model = answer.get("modelVersion")
-    usage = parse_usage(object_in(answer, "usageMetadata"))
+    usage = parse_usage(get_object(answer, "usageMetadata"))
     return ImageResponse(images, usage, model=model if isinstance(model, str) else None)
 
 
-def _generate(request: ImageRequest) -> dict[str, Any]:
+def _build_gemini_body(request: ImageRequest) -> dict[str, Any]:
     options = dict(request.options)
     image = {theirs: options.pop(name) for name, theirs in _IMAGE_CONFIG.items() if name in options}
     inside, beside = split_options(options)
     config = {"responseModalities": ["TEXT", "IMAGE"]} | ({"imageConfig": image} if image else {}) | inside
-    parts = [{"text": request.prompt}, *map(file_part, request.files)]
+    parts = [{"text": request.prompt}, *map(encode_file, request.files)]
     return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config} | beside
 
 
-def _predict(request: ImageRequest) -> dict[str, Any]:
+def _build_imagen_body(request: ImageRequest) -> dict[str, Any]:
     parameters = {_PARAMETERS.get(name, name): value for name, value in request.options.items()}
     return {"instances": [{"prompt": request.prompt}], "parameters": {"sampleCount": 1} | parameters}
 
 
-def _images(answer: Mapping[str, Any]) -> Iterator[File]:
-    for candidate in objects_of(answer.get("candidates")):
-        for part in objects_of(object_in(candidate, "content").get("parts")):
-            data = object_in(part, "inlineData")
+def _iter_images(answer: Mapping[str, Any]) -> Iterator[File]:
+    for candidate in filter_objects(answer.get("candidates")):
+        for part in filter_objects(get_object(candidate, "content").get("parts")):
+            data = get_object(part, "inlineData")
             if data.get("data") and not part.get("thought"):
-                yield _file(data.get("mimeType"), data["data"])
-    for prediction in objects_of(answer.get("predictions")):
+                yield _decode_image(data.get("mimeType"), data["data"])
+    for prediction in filter_objects(answer.get("predictions")):
         if encoded := prediction.get("bytesBase64Encoded"):
-            yield _file(prediction.get("mimeType"), encoded)
+            yield _decode_image(prediction.get("mimeType"), encoded)
 
 
-def _file(media_type: Any, encoded: Any) -> File:
+def _decode_image(media_type: Any, encoded: Any) -> File:
     kind = media_type if media_type and isinstance(media_type, str) else "image/png"
     try:
         return File(kind, data=binascii.a2b_base64(encoded))
     except (ValueError, TypeError):
-        raise UnavailableError("the picture cannot be read", reason="no_answer", status_code=200) from None
+        raise UnavailableError("the image cannot be decoded", reason="no_answer", status_code=200) from None
 
 
-def _missing(answer: Mapping[str, Any]) -> LlmctlError:
-    """Return why there is no picture, as far as the answer says it."""
-    feedback = object_in(answer, "promptFeedback")
-    candidate = next(iter(objects_of(answer.get("candidates"))), {})
-    prediction = next(iter(objects_of(answer.get("predictions"))), {})
+def _no_image_error(answer: Mapping[str, Any]) -> LlmctlError:
+    """Return the error for a response without images, with the reason if it gives one."""
+    feedback = get_object(answer, "promptFeedback")
+    candidate = next(iter(filter_objects(answer.get("candidates"))), {})
+    prediction = next(iter(filter_objects(answer.get("predictions"))), {})
     filtered = feedback.get("blockReason") or prediction.get("raiFilteredReason")
     word = candidate.get("finishReason")
-    if filtered or REASONS.get(str(word)) == "content_filter":
-        said = feedback.get("blockReasonMessage") or candidate.get("finishMessage") or filtered or word
-        return RejectedError(f"the provider held the picture back: {said}", reason="content_filter", status_code=200)
-    said = f" ({word})" if word else ""
-    return UnavailableError(f"the answer holds no picture{said}", reason="no_answer", status_code=200)
+    if filtered or FINISH_REASONS.get(str(word)) == "content_filter":
+        message = feedback.get("blockReasonMessage") or candidate.get("finishMessage") or filtered or word
+        return RejectedError(f"the provider filtered the image: {message}", reason="content_filter", status_code=200)
+    message = f" ({word})" if word else ""
+    return UnavailableError(f"the response has no image{message}", reason="no_answer", status_code=200)

@@ -1,14 +1,14 @@
-"""Ollama's own API: what its OpenAI door lacks are the options of a model, ``keep_alive``, and a say in truncation.
+"""Ollama's own API. Unlike its OpenAI-compatible API it has model options, ``keep_alive`` and control of truncation.
 
 Source: https://docs.ollama.com/api/chat
 """
 
-from llmctl.wire import Embeddings, Wire, later
+from llmctl.wire import Embeddings, Wire, lazy_function
 from llmctl.wire.ollama.errors import parse_error
+from llmctl.wire.ollama.events import parse_response, parse_stream
 from llmctl.wire.ollama.messages import accepts
 from llmctl.wire.ollama.models import build_models_request, parse_models
 from llmctl.wire.ollama.request import build_request
-from llmctl.wire.ollama.stream import parse_response, parse_stream
 
 WIRE = Wire(
     name="ollama",
@@ -21,6 +21,7 @@ WIRE = Wire(
     framing="ndjson",
     accepts=accepts,
     embeddings=Embeddings(
-        later("ollama.embeddings", "build_embed_request"), later("ollama.embeddings", "parse_vectors")
+        lazy_function("ollama.embeddings", "build_embed_request"),
+        lazy_function("ollama.embeddings", "parse_embed_response"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Messages as Ollama wants them: text, pictures apart from it, calls with arguments as objects."""
+"""Encode messages for Ollama: text, images in their own field, call arguments as objects."""
 
 from __future__ import annotations
 
@@ -7,94 +7,95 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
+from llmctl.core.media_types import is_text
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
-from llmctl.wire.files import base64_of, inlined, is_text, kind_of
-from llmctl.wire.tool_call_compat import arguments_object
+from llmctl.wire.attachments import encode_base64, inline_text, split_media_type
+from llmctl.wire.tool_call_compat import parse_arguments
 
-#: Mark of the thinking that this wire read; what other providers' models thought is not given back.
+#: Marks thinking that this wire produced; thinking of other providers is not sent back.
 ORIGIN = "ollama"
-_PICTURES = ("jpeg", "jpg", "png", "webp")
+_IMAGE_SUBTYPES = ("jpeg", "jpg", "png", "webp")
 
 
 def encode_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Return the JSON messages; one that holds nothing is left out.
+    """Return the JSON messages; empty messages are omitted.
 
-    Pictures of tool results follow, as a user message, after the last result of their turn.
+    Images of tool results follow in a user message after the last result of their turn.
     """
     encoded: list[dict[str, Any]] = []
-    pictures: list[str] = []
+    images: list[str] = []
     for message in messages:
-        if message.role != "tool" and pictures:
-            encoded.append(_shown(pictures))
-            pictures = []
+        if message.role != "tool" and images:
+            encoded.append(_image_message(images))
+            images = []
         if message.role == "tool":
-            encoded += [_result(part) for part in message.parts if isinstance(part, ToolResult)]
-            pictures += _pictures(message)
-        elif one := _assistant(message) if message.role == "assistant" else _said(message):
+            encoded += [_encode_result(part) for part in message.parts if isinstance(part, ToolResult)]
+            images += _encode_images(message)
+        elif one := _encode_assistant(message) if message.role == "assistant" else _encode_user(message):
             encoded.append(one)
-    return encoded + ([_shown(pictures)] if pictures else [])
+    return encoded + ([_image_message(images)] if images else [])
 
 
 def accepts(media_type: str, by_url: bool, dialect: Dialect) -> bool:
-    """Say whether a file can be sent: text and pictures, as bytes."""
-    return not by_url and (_is_picture(media_type) or is_text(media_type))
+    """Return whether a file can be sent: text and images, as bytes."""
+    return not by_url and (_is_image(media_type) or is_text(media_type))
 
 
-def _said(message: Message) -> dict[str, Any] | None:
-    texts = [text for part in message.parts if (text := _words(part))]
-    pictures = _pictures(message)
-    if not texts and not pictures:
+def _encode_user(message: Message) -> dict[str, Any] | None:
+    texts = [text for part in message.parts if (text := _part_text(part))]
+    images = _encode_images(message)
+    if not texts and not images:
         return None
-    return {"role": message.role, "content": "\n\n".join(texts)} | ({"images": pictures} if pictures else {})
+    return {"role": message.role, "content": "\n\n".join(texts)} | ({"images": images} if images else {})
 
 
-def _words(part: Any) -> str:
-    if isinstance(part, File) and not _is_picture(part.media_type):
-        return _inlined(part)
+def _part_text(part: Any) -> str:
+    if isinstance(part, File) and not _is_image(part.media_type):
+        return _inline_file(part)
     return part.text if isinstance(part, Text) else ""
 
 
-def _assistant(message: Message) -> dict[str, Any] | None:
-    calls = [_call(call) for call in message.tool_calls]
+def _encode_assistant(message: Message) -> dict[str, Any] | None:
+    calls = [_encode_call(call) for call in message.tool_calls]
     if not message.text.strip() and not calls:
         return None
-    thought = "".join(
+    thinking = "".join(
         part.text for part in message.parts if isinstance(part, Thinking) and part.metadata.get("wire") == ORIGIN
     )
     return (
         {"role": "assistant", "content": message.text}
-        | ({"thinking": thought} if thought else {})
+        | ({"thinking": thinking} if thinking else {})
         | ({"tool_calls": calls} if calls else {})
     )
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": call.name, "arguments": arguments_object(call.arguments)}}
+def _encode_call(call: ToolCall) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": call.name, "arguments": parse_arguments(call.arguments)}}
 
 
-def _result(part: ToolResult) -> dict[str, Any]:
+def _encode_result(part: ToolResult) -> dict[str, Any]:
     return {"role": "tool", "tool_name": part.name, "content": part.content}
 
 
-def _shown(pictures: list[str]) -> dict[str, Any]:
-    return {"role": "user", "content": "", "images": pictures}
+def _image_message(images: list[str]) -> dict[str, Any]:
+    return {"role": "user", "content": "", "images": images}
 
 
-def _pictures(message: Message) -> list[str]:
+def _encode_images(message: Message) -> list[str]:
     files = (part for part in message.parts if isinstance(part, File))
-    return [base64_of(file) for file in files if _is_picture(file.media_type)]
+    return [encode_base64(file) for file in files if _is_image(file.media_type)]
 
 
-def _is_picture(media_type: str) -> bool:
-    kind, subtype = kind_of(media_type)
-    return kind == "image" and subtype in _PICTURES
+def _is_image(media_type: str) -> bool:
+    kind, subtype = split_media_type(media_type)
+    return kind == "image" and subtype in _IMAGE_SUBTYPES
 
 
-def _inlined(file: File) -> str:
+def _inline_file(file: File) -> str:
     if not is_text(file.media_type):
         raise UsageError(
-            f"this connection takes no {file.media_type}: {file.name or 'attachment'}",
-            hint="pictures (jpeg, png, webp) and text can be sent",
+            f"this connection does not accept {file.media_type}: {file.name or 'attachment'}",
+            hint="it accepts images (jpeg, png, webp) and text",
             reason="attachment",
         )
-    return inlined(file)
+    return inline_text(file)

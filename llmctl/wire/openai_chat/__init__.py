@@ -1,15 +1,14 @@
-"""OpenAI's Chat Completions, and what some thirty hosts have made of it.
+"""OpenAI's Chat Completions, and its variants on some thirty hosts.
 
-Source: https://platform.openai.com/docs/api-reference/chat, and what those hosts were seen to send.
+Source: https://platform.openai.com/docs/api-reference/chat, and recorded traffic of those hosts.
 """
 
-from llmctl.wire import Embeddings, Images, Wire, later
+from llmctl.wire import Embeddings, Images, Wire, lazy_function
+from llmctl.wire.errors import parse_error
+from llmctl.wire.openai_chat.events import parse_response, parse_stream
 from llmctl.wire.openai_chat.messages import accepts
 from llmctl.wire.openai_chat.request import build_request
-from llmctl.wire.openai_chat.response import parse_response
-from llmctl.wire.openai_chat.stream import parse_stream
 from llmctl.wire.openai_models import build_models_request, parse_models
-from llmctl.wire.refusals import parse_error
 
 WIRE = Wire(
     name="openai-chat",
@@ -20,6 +19,11 @@ WIRE = Wire(
     build_models_request=build_models_request,
     parse_models=parse_models,
     accepts=accepts,
-    embeddings=Embeddings(later("openai_embeddings", "build_request"), later("openai_embeddings", "parse_response")),
-    images=Images(later("openai_images", "build_request"), later("openai_images", "parse_response")),
+    embeddings=Embeddings(
+        lazy_function("openai_embeddings", "build_embed_request"),
+        lazy_function("openai_embeddings", "parse_embed_response"),
+    ),
+    images=Images(
+        lazy_function("openai_images", "build_image_request"), lazy_function("openai_images", "parse_image_response")
+    ),
 )

@@ -1,26 +1,34 @@
-"""From one message, or one delta of it, to events. Streams and whole answers share this reader.
+"""Convert messages and deltas to events, for streams and whole responses.
 
-``<think>`` tags inside the text stay there: no host says whether they are its markup or the answer's words.
+``<think>`` tags stay in the text: no host says whether they are markup or part of the answer.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmctl.core.dialect import Dialect
+from llmctl.core.errors import LlmctlError, UnavailableError
 from llmctl.core.events import (
     Finish,
     MessageMetadata,
     ResponseStart,
     StreamEvent,
     TextDelta,
+    ToolCallDelta,
+    Unreadable,
     UsageReport,
 )
-from llmctl.wire.openai_chat.thinking import ThinkingParts, thought_signature
-from llmctl.wire.openai_chat.toolcalls import ToolCalls
+from llmctl.core.http import ServerEvent
+from llmctl.core.stored_json import dumps
+from llmctl.wire.errors import classify_error, top_level_error
+from llmctl.wire.json_body import format_excerpt, parse_body, parse_object
+from llmctl.wire.openai_chat.thinking import ThinkingParts, find_thought_signature
 from llmctl.wire.openai_chat.usage import parse_usage
 
-_REASONS = {
+_FINISH_REASONS = {
     "stop": "stop",
     "length": "length",
     "model_length": "length",  # Mistral: the context window was full.
@@ -29,52 +37,53 @@ _REASONS = {
     "content_filter": "content_filter",
     "sensitive": "content_filter",  # Z.ai
 }
-#: Lists beside a message's text; they grow from chunk to chunk.
-_NOTES = ("annotations", "executed_tools", "images")
-#: Lists beside the choices; each chunk carries the whole.
-_FINDINGS = ("citations", "search_results")
+_FAILED = "the provider ended the response with an error"
+#: Lists in a message that grow from chunk to chunk.
+_MESSAGE_LISTS = ("annotations", "executed_tools", "images")
+#: Lists beside the choices; each chunk has the whole list.
+_ANSWER_LISTS = ("citations", "search_results")
 
 
-class Reader:
-    """The state of one answer. ``read`` takes chunks (``delta``) or the whole answer (``message``)."""
+class ChatEventReader:
+    """The state of one response. ``read`` takes chunks (``delta``) or the whole response (``message``)."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._model: str | None = None
         self._response_id: str | None = None
         self._thinking = ThinkingParts()
-        self._calls = ToolCalls()
-        self._said: dict[str, Any] = {}
+        self._calls = ToolCallAssembler()
+        self._metadata: dict[str, Any] = {}
         self._usage: Any = None
-        #: The provider's word for why it ended; a later null does not take it back.
+        #: The provider's finish reason; a later null does not reset it.
         self.finish_reason: str | None = None
-        #: Something of the message itself came.
-        self.began = False
+        #: Whether any content of the message arrived.
+        self.has_content = False
 
     def read(self, answer: dict[str, Any], *, whole: bool = False) -> list[StreamEvent]:
         events: list[StreamEvent] = []
-        self._start(answer, events)
+        self._read_start(answer, events)
         choice = _first_choice(answer.get("choices"))
         if choice is not None:
-            message = self._message(choice, whole)
+            message = self._new_message(choice, whole)
             if message:
-                self._parts(message, events, whole)
+                self._read_parts(message, events, whole)
             reason = choice.get("finish_reason")
             if reason and isinstance(reason, str):
                 self.finish_reason = reason
-        for name in _FINDINGS:
-            if (found := answer.get(name)) and found != self._said.get(name):
-                self._say(name, found, events)
-        self._count(answer, events)
+        for name in _ANSWER_LISTS:
+            if (found := answer.get(name)) and found != self._metadata.get(name):
+                self._add_metadata(name, found, events)
+        self._read_usage(answer, events)
         return events
 
     def finish(self) -> Finish:
-        """Return the terminal event. Without any word from the provider an answer that came whole is a ``stop``."""
-        reason = _REASONS.get(self.finish_reason, "other") if self.finish_reason else "stop"
+        """Return the terminal event. A whole response without a finish reason counts as ``stop``."""
+        reason = _FINISH_REASONS.get(self.finish_reason, "other") if self.finish_reason else "stop"
         return Finish("tool_calls" if self._calls and reason == "stop" else reason, self.finish_reason)
 
-    def _start(self, answer: dict[str, Any], events: list[StreamEvent]) -> None:
-        """Say who answers, whenever that changes; Azure's first chunk has neither."""
+    def _read_start(self, answer: dict[str, Any], events: list[StreamEvent]) -> None:
+        """Report the model and response id whenever they change; Azure's first chunk has neither."""
         model, response_id = answer.get("model"), answer.get("id")
         if model == self._model and response_id == self._response_id:
             return
@@ -84,65 +93,65 @@ class Reader:
         if before != (self._model, self._response_id):
             events.append(ResponseStart(self._model, self._response_id))
 
-    def _message(self, choice: dict[str, Any], whole: bool) -> dict[str, Any] | None:
-        """Return what is new. Perplexity sends delta and accumulated message side by side, streamed or not."""
+    def _new_message(self, choice: dict[str, Any], whole: bool) -> dict[str, Any] | None:
+        """Return the new content. Perplexity sends both a delta and the accumulated message, streamed or not."""
         found = choice.get("message" if whole else "delta")
-        if found is None and not self.began:
+        if found is None and not self.has_content:
             found = choice.get("delta" if whole else "message")
         return found if isinstance(found, dict) else None
 
-    def _parts(self, message: dict[str, Any], events: list[StreamEvent], whole: bool) -> None:
+    def _read_parts(self, message: dict[str, Any], events: list[StreamEvent], whole: bool) -> None:
         before = len(events)
         events += self._thinking.read(message)
         content = message.get("content")
         if content:
-            self._content(content, events)
+            self._read_content(content, events)
         refusal = message.get("refusal")
         if refusal and isinstance(refusal, str):
-            self._text(refusal, events)
-        for piece in _pieces(message):
+            self._add_text(refusal, events)
+        for piece in _list_call_pieces(message):
             if call := self._calls.add(piece, whole=whole):
-                self._thinking.interrupt()
+                self._thinking.end_part()
                 events.append(call)
-        for name in _NOTES:
+        for name in _MESSAGE_LISTS:
             if (notes := message.get(name)) and isinstance(notes, list):
-                self._note(name, notes, events)
-        if "extra_content" in message and (signed := thought_signature(message)):
-            events.append(self._thinking.signed(signed, message["extra_content"]))
-        self.began = self.began or len(events) > before
+                self._extend_metadata(name, notes, events)
+        if "extra_content" in message and (signature := find_thought_signature(message)):
+            events.append(self._thinking.read_signature(signature, message["extra_content"]))
+        self.has_content = self.has_content or len(events) > before
 
-    def _content(self, content: Any, events: list[StreamEvent]) -> None:
+    def _read_content(self, content: Any, events: list[StreamEvent]) -> None:
         if isinstance(content, str):
-            self._text(content, events)
+            self._add_text(content, events)
         elif isinstance(content, list):
             for part in content:
-                self._content_part(part, events)
+                self._read_content_part(part, events)
 
-    def _content_part(self, part: Any, events: list[StreamEvent]) -> None:
+    def _read_content_part(self, part: Any, events: list[StreamEvent]) -> None:
         if isinstance(part, str):
-            self._text(part, events)
+            self._add_text(part, events)
         elif isinstance(part, dict) and part.get("type") == "thinking":
-            events += self._thinking.mistral(part)
+            events += self._thinking.read_content_part(part)
         elif isinstance(part, dict) and isinstance(text := part.get("text"), str):
-            self._text(text, events)
+            self._add_text(text, events)
         elif part:
-            self._note("annotations", [part], events)
+            self._extend_metadata("annotations", [part], events)
 
-    def _text(self, text: str, events: list[StreamEvent]) -> None:
+    def _add_text(self, text: str, events: list[StreamEvent]) -> None:
         if text:
-            self._thinking.interrupt()
+            self._thinking.end_part()
             events.append(TextDelta(text))
 
-    def _note(self, name: str, notes: list[Any], events: list[StreamEvent]) -> None:
-        known = self._said.get(name, [])
+    def _extend_metadata(self, name: str, notes: list[Any], events: list[StreamEvent]) -> None:
+        known = self._metadata.get(name, [])
         if new := [note for note in notes if note not in known]:
-            self._say(name, [*known, *new], events)
+            self._add_metadata(name, [*known, *new], events)
 
-    def _say(self, name: str, value: Any, events: list[StreamEvent]) -> None:
-        self._said[name] = value
+    def _add_metadata(self, name: str, value: Any, events: list[StreamEvent]) -> None:
+        self._metadata[name] = value
         events.append(MessageMetadata({name: value}))
 
-    def _count(self, answer: dict[str, Any], events: list[StreamEvent]) -> None:
+    def _read_usage(self, answer: dict[str, Any], events: list[StreamEvent]) -> None:
         usage = answer.get("usage")
         if not usage and isinstance(groq := answer.get("x_groq"), dict):
             usage = groq.get("usage")
@@ -153,7 +162,7 @@ class Reader:
 
 
 def _first_choice(choices: Any) -> dict[str, Any] | None:
-    """Return choice number 0; of several answers (``n``) only the first is the message."""
+    """Return choice 0; further choices (``n``) are ignored."""
     if not choices or not isinstance(choices, list):
         return None
     for choice in choices:
@@ -162,9 +171,201 @@ def _first_choice(choices: Any) -> dict[str, Any] | None:
     return None
 
 
-def _pieces(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _list_call_pieces(message: dict[str, Any]) -> list[dict[str, Any]]:
     calls = message.get("tool_calls")
     if calls and isinstance(calls, list):
         return [call for call in calls if isinstance(call, dict)]
     call = message.get("function_call")
     return [{"function": call}] if call and isinstance(call, dict) else []
+
+
+def find_error(answer: Mapping[str, Any]) -> LlmctlError | None:
+    """Return the error in a 200 response or in a chunk; None if there is none."""
+    if error := top_level_error(answer):
+        return error
+    choices = answer.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            continue
+        if choice.get("error"):
+            return classify_error(choice)
+        if choice.get("finish_reason") in ("error", "insufficient_system_resource", "network_error"):
+            return classify_error(
+                {"error": {"message": "the provider ended the response with an error", "type": "server_error"}}
+            )
+    if not choices and "choices" not in answer and answer.get("detail"):
+        return classify_error(answer)
+    return None
+
+
+class _PartialCall:
+    """A call as received so far; ``index`` is ours, in order of appearance."""
+
+    __slots__ = ("arguments", "id", "index", "name")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+    def update(self, id: str, name: str, arguments: str) -> None:
+        self.id = id or self.id
+        self.name = name or self.name
+        self.arguments.append(arguments)
+
+    def has_complete_arguments(self) -> bool:
+        """Return whether the arguments are complete: then a name starts a new call instead of repeating."""
+        try:
+            json.loads("".join(self.arguments))
+        except ValueError:
+            return False
+        return True
+
+
+class ToolCallAssembler:
+    """Assigns pieces of tool calls to calls, and ids to calls without one.
+
+    Hosts send calls in pieces by index, or whole, with or without index, id and arguments.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_PartialCall] = []
+        self._open: dict[int | None, _PartialCall] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, piece: dict[str, Any], *, whole: bool = False) -> ToolCallDelta | None:
+        """Return the event of one piece. A ``whole`` piece (not streamed) is always a separate call."""
+        function = piece.get("function") or piece.get("custom")
+        function = function if isinstance(function, dict) else {}
+        id, name = _as_text(piece.get("id")), _as_text(function.get("name"))
+        arguments = _encode_arguments(function.get("arguments", function.get("input")))
+        index = piece.get("index")
+        index = index if isinstance(index, int) else None
+        call = None if whole else self._find_call(index, id, name)
+        if call is None:
+            return self._begin_call(piece, index, id, name, arguments) if id or name or arguments else None
+        event = ToolCallDelta(
+            call.index, _if_changed(id, call.id), _if_changed(name, call.name), arguments, _extra_metadata(piece)
+        )
+        call.update(id, name, arguments)
+        return event
+
+    def _find_call(self, index: int | None, id: str, name: str) -> _PartialCall | None:
+        """Return the call that a piece continues; None if it starts a new one."""
+        call = self._open.get(index)
+        if call is None and id and (index is None or not name):
+            call = next((known for known in self._calls if known.id == id), None)
+        elif call is None and self._calls and (index is None or not name):
+            call = self._calls[-1]
+        if call is None or (id and call.id and id != call.id):
+            return None  # Some hosts send every call with index 0.
+        if name and call.name and not id and (name != call.name or call.has_complete_arguments()):
+            return None
+        return call
+
+    def _begin_call(
+        self, piece: dict[str, Any], index: int | None, id: str, name: str, arguments: str
+    ) -> ToolCallDelta:
+        call = _PartialCall(len(self._calls))
+        call.update(id, name, arguments)
+        self._calls.append(call)
+        if index is not None:
+            self._open[index] = call
+        metadata = _extra_metadata(piece)
+        if not id and isinstance(piece.get("id"), str):
+            metadata["provider_id"] = piece["id"]
+        return ToolCallDelta(call.index, id or f"call_{call.index}", name, arguments, metadata)
+
+
+def _encode_arguments(value: Any) -> str:
+    """Return the arguments as JSON text; some hosts send the object itself."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return dumps(value)
+
+
+def _extra_metadata(piece: dict[str, Any]) -> dict[str, Any]:
+    """Return what Gemini expects back with the call: its thought signature."""
+    extra = piece.get("extra_content")
+    return {"extra_content": extra} if extra else {}
+
+
+def _if_changed(value: str, known: str) -> str | None:
+    return value if value and value != known else None
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of a stream; ``Finish`` only if the dialect's terminal condition is met.
+
+    Ends at ``[DONE]``. If the finish reason is terminal, reading continues after it (usage may follow), when a broken
+    connection loses nothing. Raises the error in an event, after its other content.
+    """
+    terminal = _TerminalState(dialect)
+    reader = ChatEventReader(dialect)
+    for event in _ignore_cut_after_finish(events, terminal):
+        data = event.data
+        if data[:6] == "[DONE]":
+            yield from terminal.on_done_marker(reader)
+            return
+        chunk = parse_object(data)
+        if event.event == "error":
+            raise classify_error(data if chunk is None else chunk)
+        if chunk is None:
+            if data.strip():
+                yield Unreadable(f'not a JSON object: "{format_excerpt(data)}"')
+            continue
+        yield from reader.read(chunk)
+        if error := find_error(chunk):
+            raise error
+        if reader.finish_reason is not None:
+            yield from terminal.on_finish_reason(reader)
+
+
+class _TerminalState:
+    """Decides when the response is complete."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self.finish: Finish | None = None
+
+    def on_done_marker(self, reader: ChatEventReader) -> Iterator[Finish]:
+        """Handle ``[DONE]``."""
+        if self.finish is None and (reader.finish_reason or self._dialect.finish_reason_optional):
+            yield reader.finish()
+
+    def on_finish_reason(self, reader: ChatEventReader) -> Iterator[Finish]:
+        """Handle a finish reason, which may be repeated."""
+        if not self._dialect.done_marker and self.finish != (finish := reader.finish()):
+            self.finish = finish
+            yield finish
+
+
+def _ignore_cut_after_finish(events: Iterable[ServerEvent], terminal: _TerminalState) -> Iterator[ServerEvent]:
+    try:
+        yield from events
+    except UnavailableError:
+        if terminal.finish is None:
+            raise
+
+
+def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of a whole response. Complete JSON is a complete response, whatever its finish reason.
+
+    Raises (while iterating) the error in a 200 response, after its usage; an :class:`UnavailableError` with the
+    reason ``not_json`` for a page or a truncated body, ``no_answer`` for JSON without an answer.
+    """
+    answer = parse_body(body)
+    reader = ChatEventReader(dialect)
+    yield from reader.read(answer, whole=True)
+    if error := find_error(answer):
+        raise error
+    if not reader.has_content and reader.finish_reason is None and not answer.get("choices"):
+        raise UnavailableError("the response has no choices", reason="no_answer", status_code=200)
+    yield reader.finish()

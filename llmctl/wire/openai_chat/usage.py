@@ -1,4 +1,4 @@
-"""Token counts of Chat Completions in all their spellings."""
+"""Token counts of Chat Completions in all their variants."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from typing import Any
 
 from llmctl.core.dialect import Dialect
 from llmctl.core.events import Usage
-from llmctl.wire.usage_numbers import cost_of, count_of, object_in
+from llmctl.wire.usage_numbers import get_object, parse_cost, parse_count
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 def parse_usage(data: Mapping[str, Any], dialect: Dialect) -> Usage | None:
-    """Return the counts as llmctl means them: input with cached tokens, output with thinking.
+    """Return the counts as llmctl defines them: input including cached tokens, output including thinking.
 
-    None where there are no counts at all. Cached tokens never exceed the input (Azure's Grok reports more).
+    None if there are no counts. Cached tokens never exceed the input (Azure's Grok reports more).
     """
     if not any(data.get(name) is not None for name in _COUNTS):
         return None
-    sent, done = object_in(data, "prompt_tokens_details"), object_in(data, "completion_tokens_details")
-    input_tokens, output_tokens = count_of(data, "prompt_tokens"), count_of(data, "completion_tokens")
-    thinking = count_of(done, "reasoning_tokens") or count_of(data, "reasoning_tokens")
-    beyond = count_of(data, "total_tokens") - input_tokens - output_tokens
-    if beyond > 0 and dialect.thinking_on_top:
-        output_tokens, thinking = output_tokens + beyond, max(thinking, beyond)
-    elif beyond > 0 and beyond == count_of(sent, "audio_tokens"):
-        input_tokens += beyond  # Mistral counts spoken input apart from the prompt.
-    elif dialect.thinking_on_top and not count_of(data, "total_tokens"):
+    sent, done = get_object(data, "prompt_tokens_details"), get_object(data, "completion_tokens_details")
+    input_tokens, output_tokens = parse_count(data, "prompt_tokens"), parse_count(data, "completion_tokens")
+    thinking = parse_count(done, "reasoning_tokens") or parse_count(data, "reasoning_tokens")
+    surplus = parse_count(data, "total_tokens") - input_tokens - output_tokens
+    if surplus > 0 and dialect.thinking_on_top:
+        output_tokens, thinking = output_tokens + surplus, max(thinking, surplus)
+    elif surplus > 0 and surplus == parse_count(sent, "audio_tokens"):
+        input_tokens += surplus  # Mistral does not count audio input in the prompt.
+    elif dialect.thinking_on_top and not parse_count(data, "total_tokens"):
         output_tokens += thinking
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cached_tokens=min(_cached(data, sent), input_tokens),
-        cache_write_tokens=count_of(sent, "cache_write_tokens"),
+        cached_tokens=min(_count_cached_tokens(data, sent), input_tokens),
+        cache_write_tokens=parse_count(sent, "cache_write_tokens"),
         thinking_tokens=min(thinking, output_tokens),
-        cost=cost_of(data),
+        cost=parse_cost(data),
     )
 
 
-def _cached(data: Mapping[str, Any], details: Mapping[str, Any]) -> int:
+def _count_cached_tokens(data: Mapping[str, Any], details: Mapping[str, Any]) -> int:
     return (
-        count_of(details, "cached_tokens")
-        or count_of(data, "num_cached_tokens")
-        or count_of(data, "prompt_cache_hit_tokens")
-        or count_of(data, "cached_tokens")
+        parse_count(details, "cached_tokens")
+        or parse_count(data, "num_cached_tokens")
+        or parse_count(data, "prompt_cache_hit_tokens")
+        or parse_count(data, "cached_tokens")
     )

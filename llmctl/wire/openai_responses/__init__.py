@@ -1,15 +1,14 @@
-"""OpenAI's Responses, without anything kept at the provider; spoken by xAI, Azure, OpenRouter and DeepSeek, too.
+"""OpenAI's Responses API, stateless; also implemented by xAI, Azure, OpenRouter and DeepSeek.
 
-Source: https://platform.openai.com/docs/api-reference/responses, and what those hosts were seen to send.
+Source: https://platform.openai.com/docs/api-reference/responses, and recorded traffic of those hosts.
 """
 
-from llmctl.wire import Embeddings, Images, Wire, later
+from llmctl.wire import Embeddings, Images, Wire, lazy_function
+from llmctl.wire.errors import parse_error
 from llmctl.wire.openai_models import build_models_request, parse_models
-from llmctl.wire.openai_responses.items import accepts
+from llmctl.wire.openai_responses.events import parse_response, parse_stream
+from llmctl.wire.openai_responses.messages import accepts
 from llmctl.wire.openai_responses.request import build_request
-from llmctl.wire.openai_responses.response import parse_response
-from llmctl.wire.openai_responses.stream import parse_stream
-from llmctl.wire.refusals import parse_error
 
 WIRE = Wire(
     name="openai-responses",
@@ -20,6 +19,11 @@ WIRE = Wire(
     build_models_request=build_models_request,
     parse_models=parse_models,
     accepts=accepts,
-    embeddings=Embeddings(later("openai_embeddings", "build_request"), later("openai_embeddings", "parse_response")),
-    images=Images(later("openai_images", "build_request"), later("openai_images", "parse_response")),
+    embeddings=Embeddings(
+        lazy_function("openai_embeddings", "build_embed_request"),
+        lazy_function("openai_embeddings", "parse_embed_response"),
+    ),
+    images=Images(
+        lazy_function("openai_images", "build_image_request"), lazy_function("openai_images", "parse_image_response")
+    ),
 )

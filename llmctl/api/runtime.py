@@ -1,0 +1,46 @@
+"""What a hub shares with its chats: connections, environment, middlewares, and the streams that are still open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from weakref import WeakSet
+
+from llmctl.api.middleware import Middleware
+from llmctl.api.pool import ConnectionPool
+from llmctl.api.stream import Stream
+from llmctl.engine.runtime import RuntimeEnv
+from llmctl.store.database import Database
+
+
+@dataclass(slots=True, weakref_slot=True)
+class Runtime:
+    """The part of an open hub that chats and sessions need; they keep it alive, not the hub itself."""
+
+    pool: ConnectionPool
+    env: Mapping[str, str]
+    runtime_env: RuntimeEnv
+    middlewares: list[Middleware]
+    streams: WeakSet[Stream] = field(default_factory=WeakSet)
+    process_id: int = field(default_factory=os.getpid)
+
+    @contextmanager
+    def connection(self) -> Iterator[Database]:
+        """Lend a connection to the hub for the block."""
+        with self.pool.connection() as database:
+            yield database
+
+    def track_stream(self, stream: Stream) -> Stream:
+        """Remember a stream, to close it with the hub, and return it."""
+        self.streams.add(stream)
+        return stream
+
+    def close(self) -> None:
+        """Close all streams, so that their rows are finished, then the connections. A forked child closes nothing."""
+        if self.process_id != os.getpid():
+            return
+        for stream in list(self.streams):
+            stream.close()
+        self.pool.close()

@@ -1,0 +1,60 @@
+"""``llmctl agent edit``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli import common_options
+from llmctl.cli.app import App
+from llmctl.cli.commands.agent.common import (
+    AgentArgs,
+    AgentArgument,
+    InstructionsOption,
+    SubagentOption,
+    ThinkingOption,
+    ToolOption,
+    apply_args,
+    store_agent,
+)
+from llmctl.cli.console.output import emit_change, record_output
+from llmctl.core.errors import UsageError
+from llmctl.engine.agents import agents
+from llmctl.engine.agents import files as agent_files
+from llmctl.store.records import agents as agent_rows
+
+
+@record_output
+def edit(
+    ctx: typer.Context,
+    ref: AgentArgument,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="New name.")] = None,
+    connection: common_options.ConnectionOption = None,
+    model: common_options.ModelOption = None,
+    instructions: InstructionsOption = None,
+    tool: ToolOption = None,
+    agent: SubagentOption = None,
+    option: common_options.ModelOptionsOption = None,
+    thinking: ThinkingOption = None,
+    description: common_options.DescriptionOption = None,
+) -> None:
+    """Edit an agent; its sessions use the new definition.
+
+    The value null removes an option. --tool adds a tool or changes its permission.
+
+    Examples:
+      llmctl agent edit helper --instructions @helper.md -o temperature=0
+    """
+    app: App = ctx.obj
+    database = app.hub("write")
+    row = agent_rows.get(database, ref)
+    if row.source_file and agent_files.source_exists(row.source_file):
+        raise UsageError(
+            f'agent "{row.name}" is defined in "{row.source_file}"', hint="edit that file; each turn reads it"
+        )
+    args = AgentArgs(
+        name, description, connection, model, instructions, tool or [], agent or [], option or [], thinking
+    )
+    record = store_agent(app, database, apply_args(database, agents.definition_from_row(database, row), args), row)
+    emit_change(app, record, f'updated agent "{record["name"]}"')

@@ -1,0 +1,21 @@
+"""``llmctl agent list``."""
+
+from __future__ import annotations
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.commands.agent.common import COLUMNS
+from llmctl.cli.console.output import emit_list, list_output
+from llmctl.store.records import agents
+
+
+@list_output
+def list_(ctx: typer.Context) -> None:
+    """List agents.
+
+    Examples:
+      llmctl agent list --json
+    """
+    app: App = ctx.obj
+    emit_list(app, agents.list_(app.hub()), COLUMNS)

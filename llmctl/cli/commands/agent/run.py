@@ -1,0 +1,84 @@
+"""``llmctl agent run``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli import common_options
+from llmctl.cli.app import App
+from llmctl.cli.console.output import answer_output
+from llmctl.cli.global_flags import HelpPanel
+from llmctl.cli.turn.flags import with_turn_flags
+
+AgentArgument = Annotated[str, typer.Argument(metavar="REF|FILE", help="Agent by name, or its file.")]
+PromptArgument = Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="The prompt.")]
+SessionOption = Annotated[
+    str | None, typer.Option(metavar="REF", help="Continue this session.", rich_help_panel=HelpPanel.CONVERSATION)
+]
+ContinueSessionOption = Annotated[
+    bool,
+    typer.Option(
+        "--continue",
+        "-c",
+        help="Continue the agent's most recent session.",
+        rich_help_panel=HelpPanel.CONVERSATION,
+    ),
+]
+SessionNameOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Continue the session NAME, or start it.", rich_help_panel=HelpPanel.CONVERSATION
+    ),
+]
+InstructionParamOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="K=V",
+        help="Parameter of the instructions, for this turn only. Repeatable.",
+        rich_help_panel=HelpPanel.INPUT,
+    ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Allow a session of another agent.", rich_help_panel=HelpPanel.CONVERSATION)
+]
+
+
+@answer_output
+@with_turn_flags
+def run(
+    ctx: typer.Context,
+    agent: AgentArgument,
+    prompt: PromptArgument = None,
+    session: SessionOption = None,
+    continue_: ContinueSessionOption = False,
+    name: SessionNameOption = None,
+    param: InstructionParamOption = None,
+    force: ForceOption = False,
+    interactive: common_options.InteractiveOption = False,
+    no_log: common_options.NoLogOption = False,
+) -> None:
+    """Talk to an agent, in a new or an existing session.
+
+    Model, tools, instructions and options come from its current definition; history and metadata come from the hub.
+    Without a prompt, an unfinished turn is finished.
+
+    Examples:
+      llmctl agent run helper "what time is it?"
+      llmctl agent run support --metadata user=ann -c "and the refund?"
+    """
+    app: App = ctx.obj
+    app.run_chat(
+        words=tuple(prompt or ()),
+        agent=agent,
+        params=tuple(param or ()),
+        session=session,
+        continue_=continue_,
+        name=name,
+        force=force,
+        interactive=interactive,
+        no_log=no_log,
+    )

@@ -1,0 +1,1 @@
+"""``llmctl chats``: list, read and change conversations."""

@@ -1,0 +1,105 @@
+"""``llmctl chats list``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated
+
+import typer
+
+from llmctl.cli import common_options, listing_args
+from llmctl.cli.app import App
+from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.core.errors import UsageError
+from llmctl.store import refs
+from llmctl.store.database import Database, Row
+from llmctl.store.records import chats
+from llmctl.store.serialize import Serializer
+
+_COLUMNS = [
+    OutputColumn("id", "id"),
+    OutputColumn("name"),
+    OutputColumn("preview", header="begins with"),
+    OutputColumn("model"),
+    OutputColumn("message_count", "number", header="messages"),
+    OutputColumn("last_turn_at", "time", header="last turn"),
+    OutputColumn("description", is_default=False),
+    OutputColumn("connection", is_default=False),
+    OutputColumn("agent", is_default=False),
+    OutputColumn("provider", is_default=False),
+    OutputColumn("instructions", is_default=False),
+    OutputColumn("thread_id", "id", is_default=False),
+    OutputColumn("type", is_default=False),
+    OutputColumn("source_id", "id", is_default=False),
+    OutputColumn("last_turn_folder", is_default=False),
+    OutputColumn("last_turn_terminal", "bool", is_default=False),
+    OutputColumn("metadata", "json", is_default=False),
+    OutputColumn("settings", "json", is_default=False),
+    OutputColumn("references", "json", is_default=False),
+    OutputColumn("origin", is_default=False),
+    OutputColumn("created_at", "time", is_default=False),
+    OutputColumn("updated_at", "time", is_default=False),
+]
+
+
+@list_output
+def list_(
+    ctx: typer.Context,
+    limit: common_options.LimitOption = listing_args.DEFAULT_LIMIT,
+    since: common_options.SinceOption = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="Only chats with this value in a custom field or the metadata."),
+    ] = None,
+    model: common_options.ModelFilterOption = None,
+    agent: Annotated[str | None, typer.Option(metavar="REF", help="Only chats with this agent.")] = None,
+    connection: Annotated[str | None, typer.Option(metavar="REF", help="Only chats over this connection.")] = None,
+    folder: Annotated[str | None, typer.Option(metavar="PATH", help="Only chats last used from this folder.")] = None,
+) -> None:
+    """List conversations, newest first.
+
+    Examples:
+      llmctl chats list --since 7d
+      llmctl chats list --where ticket=42 --columns id,name,metadata
+    """
+    app: App = ctx.obj
+    database = app.hub()
+    wanted = chats.ChatFilter(
+        since=listing_args.parse_time(since),
+        model=model,
+        agent_id=_find_id(database, "agents", agent, "agent"),
+        connection_id=_find_id(database, "model_connections", connection, "connection"),
+        folder=os.path.abspath(folder) if folder else None,
+        where=_parse_where(where or ()),
+    )
+    serializer = Serializer(database, "chats")
+    rows = (serializer.to_record(row) for row in chats.list_(database, wanted, listing_args.parse_limit(limit)))
+    columns = listing_args.add_custom_columns(database, "chats", _COLUMNS)
+    emit_list(app, _note_unknown_fields(app, database, wanted, rows), columns)
+
+
+def _find_id(database: Database, table: str, ref: str | None, kind: str) -> str | None:
+    return str(refs.get(database, table, ref, kind=kind)["id"]) if ref else None
+
+
+def _parse_where(items: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise UsageError(f'--where must be FIELD=VALUE, got "{item}"')
+        pairs.append((name, value))
+    return pairs
+
+
+def _note_unknown_fields(app: App, database: Database, filter: chats.ChatFilter, rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows; if there are none, note each field of the filter that no chat has."""
+    is_empty = True
+    for row in rows:
+        is_empty = False
+        yield row
+    if is_empty:
+        for name, _ in filter.where:
+            if not chats.has_field(database, name):
+                app.note(f'no chat has a field "{name}"')

@@ -1,0 +1,38 @@
+"""``llmctl chats new``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli import common_options
+from llmctl.cli.app import App
+from llmctl.cli.commands.chats.common import ChatFields, chat_columns, emit_chat
+from llmctl.cli.console.output import record_output
+from llmctl.store.records import chats
+
+
+@record_output
+def new(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the chat.")] = None,
+    description: common_options.DescriptionOption = None,
+    system: common_options.SystemOption = None,
+    model: common_options.ModelOption = None,
+    connection: common_options.ConnectionOption = None,
+    option: common_options.ModelOptionsOption = None,
+    metadata: common_options.MetadataOption = None,
+    field: common_options.FieldOption = None,
+    reference: common_options.ReferenceOption = None,
+) -> None:
+    """Create a conversation without calling a model.
+
+    Examples:
+      llmctl chats new fix-42 -m echo --system "You are terse."
+    """
+    app: App = ctx.obj
+    database = app.hub("create")
+    args = ChatFields(name, description, model, connection, option or [], metadata or [], field or [], reference or [])
+    chat_id = chats.add(database, chat_columns(app, database, args), system=system)
+    emit_chat(app, database, chat_id, 'created chat "{name}"')

@@ -1,0 +1,59 @@
+"""``llmctl chats show``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli import common_options, listing_args
+from llmctl.cli.app import App
+from llmctl.cli.commands.shared.messages import write_messages
+from llmctl.cli.console.output import OutputColumn, emit_record, record_output
+from llmctl.cli.listing_args import colorize_stdout, sanitize
+from llmctl.engine.inspect.transcript import conversation
+from llmctl.store.records import chats, threads
+from llmctl.store.records.types import ChatRow
+from llmctl.store.serialize import Serializer
+from llmctl.store.stats import query
+
+
+@record_output
+def show(
+    ctx: typer.Context,
+    ref: common_options.ChatArgument,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the whole thread as it is stored.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include intermediate steps.")] = False,
+) -> None:
+    """Show a conversation.
+
+    An answer that is still being written is shown as far as it has come. --json prints the chat with its messages,
+    their tool calls and attachments, and its statistics.
+
+    Examples:
+      llmctl chats show last
+      llmctl chats show fix-42 --json --all
+    """
+    app: App = ctx.obj
+    database = app.hub()
+    chat = listing_args.get_chat(database, ref)
+    summary = chats.get_summary(database, chat.id)
+    thread = threads.find_for_chat(database, chat.id)
+    messages = conversation(database, thread.id, steps=everything or raw) if thread else []
+    if app.format.is_json or app.format.columns:
+        record = Serializer(database, "chats").to_record(summary)
+        document = record | {"messages": messages, "stats": query.chat_stats(database, chat.id)}
+        emit_record(app, document, [OutputColumn(name, "json") for name in document])
+        return
+    if app.io.stdout_tty and not raw:
+        app.io.write(
+            colorize_stdout(app, sanitize(app, _title(chat, summary["agent"] or summary["connection"])), "bold")
+            + "\n\n"
+        )
+    write_messages(app, messages, raw=raw, results=not everything)
+
+
+def _title(chat: ChatRow, source: str | None) -> str:
+    short_id = chat.id[:8]
+    words = [chat.name or short_id, short_id if chat.name else None, source, chat.model, chat.description]
+    return "  ".join(word for word in words if word)

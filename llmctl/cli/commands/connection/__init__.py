@@ -1,0 +1,1 @@
+"""``llmctl connection``: named ways to reach a model."""

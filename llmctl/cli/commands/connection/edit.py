@@ -1,0 +1,77 @@
+"""``llmctl connection edit``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.commands.connection.common import (
+    BaseUrlOption,
+    ConnectionArgument,
+    DataOption,
+    DescriptionOption,
+    HeaderOption,
+    KeyCommandOption,
+    KeyEnvOption,
+    KeyFileOption,
+    KeyFlags,
+    KeyKeyringOption,
+    KeyStdinOption,
+    ModelIdOption,
+    ModelOptionsOption,
+    ProviderOption,
+    TypeOption,
+    WireOption,
+    connection_record,
+    parse_spec_fields,
+    with_key,
+)
+from llmctl.cli.console.output import emit_change, record_output
+from llmctl.store.records import connections, settings
+
+
+@record_output
+def edit(
+    ctx: typer.Context,
+    ref: ConnectionArgument,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="New name.")] = None,
+    provider: ProviderOption = None,
+    model: ModelIdOption = None,
+    type: TypeOption = None,
+    base_url: BaseUrlOption = None,
+    wire: WireOption = None,
+    key_env: KeyEnvOption = None,
+    key_command: KeyCommandOption = None,
+    key_file: KeyFileOption = None,
+    key_keyring: KeyKeyringOption = None,
+    key_stdin: KeyStdinOption = False,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Forget the key; use the provider's variable.")] = False,
+    header: HeaderOption = None,
+    option: ModelOptionsOption = None,
+    data: DataOption = None,
+    description: DescriptionOption = None,
+) -> None:
+    """Edit a connection.
+
+    What is not given stays as it is. K= removes a header, K:=null an option.
+
+    Examples:
+      llmctl connection edit openai --model gpt-5.6-luna
+      llmctl connection edit openai --key-stdin < key.txt
+    """
+    from llmctl.engine.connections.edit import ConnectionSpec, build_columns
+
+    app: App = ctx.obj
+    database = app.hub("write")
+    old = connections.get(database, ref)
+    fields = parse_spec_fields(header, option, data)
+    spec = ConnectionSpec(name, provider, model, type, base_url, wire, None, *fields, description)
+    build_columns(spec, app.env, old)  # validate before a key is read
+    spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin, no_key), old)
+    new = connections.update(database, old.id, build_columns(spec, app.env, old))
+    if old.name != new.name and settings.get(database, "default_connection") == old.name:
+        settings.update(database, "default_connection", new.name)
+    record = connection_record(app, connections.get_record(database, new.id))
+    emit_change(app, record, f'updated connection "{new.name}"')

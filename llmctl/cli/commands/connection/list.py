@@ -1,0 +1,22 @@
+"""``llmctl connection list``."""
+
+from __future__ import annotations
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.commands.connection.common import COLUMNS, connection_record
+from llmctl.cli.console.output import emit_list, list_output
+from llmctl.store.records import connections
+
+
+@list_output
+def list_(ctx: typer.Context) -> None:
+    """List connections.
+
+    Examples:
+      llmctl connection list
+      llmctl connection list --json
+    """
+    app: App = ctx.obj
+    emit_list(app, [connection_record(app, row) for row in connections.list_(app.hub())], COLUMNS)

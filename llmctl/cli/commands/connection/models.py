@@ -1,0 +1,35 @@
+"""``llmctl connection models``."""
+
+from __future__ import annotations
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.commands.connection.common import OptionalConnectionArgument, resolve_target
+from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+
+_COLUMNS = [
+    OutputColumn("id"),
+    OutputColumn("name"),
+    OutputColumn("context_tokens", "number"),
+    OutputColumn("max_output_tokens", "number"),
+    OutputColumn("owned_by", is_default=False),
+    OutputColumn("created", is_default=False),
+    OutputColumn("description", is_default=False),
+]
+
+
+@list_output
+def models(ctx: typer.Context, ref: OptionalConnectionArgument = None) -> None:
+    """List the models a connection offers.
+
+    The host itself is asked, now.
+
+    Examples:
+      llmctl connection models ollama
+    """
+    from llmctl.engine.connections import test as connections_test
+
+    app: App = ctx.obj
+    database = app.hub("write")
+    emit_list(app, connections_test.list_models(database, resolve_target(app, ref), app.runtime_env()).models, _COLUMNS)

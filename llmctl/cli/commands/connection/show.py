@@ -1,0 +1,28 @@
+"""``llmctl connection show``."""
+
+from __future__ import annotations
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.commands.connection.common import COLUMNS, ConnectionArgument, connection_record, find_key
+from llmctl.cli.console.output import OutputColumn, emit_record, record_output
+from llmctl.store.records import connections
+
+
+@record_output
+def show(ctx: typer.Context, ref: ConnectionArgument) -> None:
+    """Show a connection.
+
+    Prints where its key comes from and whether it is there; never the key itself.
+
+    Examples:
+      llmctl connection show openai
+    """
+    app: App = ctx.obj
+    database = app.hub()
+    connection = connections.get(database, ref)
+    record = connection_record(app, connections.get_record(database, connection.id))
+    document = record | find_key(app, connection) | connections.count_uses(database, connection)
+    kinds = {column.name: column.kind for column in COLUMNS} | {"key_found": "bool"}
+    emit_record(app, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])

@@ -1,0 +1,1 @@
+"""``llmctl job``: run and manage background jobs."""

@@ -1,0 +1,1 @@
+"""``llmctl log``: append-only text logs of jobs, tools and users."""

@@ -1,0 +1,1 @@
+"""``llmctl message``: single messages of threads."""

@@ -1,0 +1,1 @@
+"""``llmctl metric``: the user's own numbers over time, and usage for monitoring systems."""

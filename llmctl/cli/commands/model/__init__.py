@@ -1,0 +1,1 @@
+"""``llmctl model``: models, their prices, and aliases for them."""

@@ -1,0 +1,1 @@
+"""``llmctl ref``: references from one record to another."""

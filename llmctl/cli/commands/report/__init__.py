@@ -1,0 +1,1 @@
+"""``llmctl report``: a page that shows where the tokens, the money and the time went."""

@@ -1,0 +1,1 @@
+"""``llmctl request``: every request sent to a provider, row by row."""

@@ -1,0 +1,1 @@
+"""``llmctl schema``: the hub's tables, as SQL and for other tools."""

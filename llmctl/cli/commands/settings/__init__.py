@@ -1,0 +1,1 @@
+"""``llmctl settings``: defaults of the hub that flags and the environment override."""

@@ -1,0 +1,1 @@
+"""``llmctl thread``: the threads behind chats."""

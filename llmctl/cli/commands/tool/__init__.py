@@ -1,0 +1,1 @@
+"""``llmctl tool``: tools that models and people run, and their invocations."""

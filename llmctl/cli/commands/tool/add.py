@@ -1,0 +1,49 @@
+"""``llmctl tool add``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.console.output import emit_change, record_output
+from llmctl.cli.tool_flags import with_tool_flags
+from llmctl.store.records import tools
+
+
+@record_output
+@with_tool_flags
+def add(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name, as models call it.")] = None,
+    type: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="command, python, http, mcp, nextJsScript or builtin.")
+    ] = None,
+    mcp: Annotated[
+        str | None, typer.Option(metavar="CMD|URL", help="Add the tools of this MCP server, each named NAME_tool.")
+    ] = None,
+    builtin: Annotated[str | None, typer.Option(metavar="NAME", help="Built-in tool to use.")] = None,
+) -> None:
+    """Add a tool.
+
+    Its type follows from its flags. Commands are not read by a shell, and an argument never becomes a flag or several
+    words. A program gets PATH, HOME and similar variables, never a key that is not named with --env. Built-in tools
+    need not be added: time, read_file, list_files, fetch_url, run_command; the last two reach what --host and
+    --command name.
+
+    Examples:
+      llmctl tool add count --command 'wc -w {file}' --description "Count the words of a file"
+      llmctl tool add weather --url 'https://wttr.in/{city}?format=3'
+      llmctl tool add docs --builtin read_file --folder ./docs
+      llmctl tool add fs --mcp 'npx -y @modelcontextprotocol/server-filesystem .'
+    """
+    from llmctl.cli.commands.tool.spec import parse_tool_spec
+    from llmctl.engine.tools.define import new_tool_columns
+
+    app: App = ctx.obj
+    spec = parse_tool_spec(app, name, type, server=mcp, builtin=builtin)
+    columns = new_tool_columns(spec, app.runtime_env(), app.hub_path)
+    database = app.hub("create")
+    for added in tools.add(database, *columns):
+        emit_change(app, tools.get_record(database, added.id), f'added tool "{added.name}"')

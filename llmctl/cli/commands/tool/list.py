@@ -1,0 +1,29 @@
+"""``llmctl tool list``."""
+
+from __future__ import annotations
+
+import typer
+
+from llmctl.cli import listing_args
+from llmctl.cli.app import App
+from llmctl.cli.commands.tool.common import COLUMNS
+from llmctl.cli.console.output import emit_list, list_output
+from llmctl.store.records import tools
+
+
+@list_output
+def list_(ctx: typer.Context) -> None:
+    """List tools.
+
+    Built-in tools (time, read_file, list_files, fetch_url, run_command) are listed once they are used or edited.
+
+    Examples:
+      llmctl tool list
+    """
+    from llmctl.engine.tools import toolset
+
+    app: App = ctx.obj
+    database = app.hub()
+    emit_list(app, tools.list_(database), listing_args.add_custom_columns(database, tools.TABLE, COLUMNS))
+    if app.io.stdout_tty and (names := toolset.list_unused_builtins(database)):
+        app.note(f"built in, ready to use: {', '.join(names)}")

@@ -1,0 +1,31 @@
+"""``llmctl tool pending``."""
+
+from __future__ import annotations
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+
+_COLUMNS = [
+    OutputColumn("id", "id"),
+    OutputColumn("created_at", "time", header="age"),
+    OutputColumn("agent"),
+    OutputColumn("chat"),
+    OutputColumn("name", header="tool"),
+    OutputColumn("arguments", "json"),
+    OutputColumn("chat_id", "id", is_default=False),
+]
+
+
+@list_output
+def pending(ctx: typer.Context) -> None:
+    """List the calls that await approval, oldest first.
+
+    Examples:
+      llmctl tool pending
+    """
+    from llmctl.engine.tools.approvals import list_pending
+
+    app: App = ctx.obj
+    emit_list(app, list_pending(app.hub()), _COLUMNS)

@@ -1,0 +1,180 @@
+"""Recover what a dead process left: finish its rows with a status and release its threads."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from llmctl.core import clock
+from llmctl.core.chat import ChatResponse
+from llmctl.core.errors import LockedError
+from llmctl.core.redaction.secret_patterns import REDACTED
+from llmctl.core.stored_json import dumps, loads
+from llmctl.engine.jobs import lease
+from llmctl.engine.redaction import Redaction
+from llmctl.engine.tools.records import TOOL_DIED_ERROR
+from llmctl.engine.turn import decode, records
+from llmctl.engine.turn.records import usage_columns
+from llmctl.engine.turn.state import CallEnd
+from llmctl.store.database import Database, Row
+from llmctl.store.records import budgets, invocations, jobs, requests, threads
+from llmctl.store.records.types import JobRow, RequestRow
+from llmctl.store.writes import Delete, Update, Write, replace_surrogates
+
+_NO_SECRETS = Redaction()
+_DIED_ERROR = "the process died before the answer was complete"
+
+#: ``free``: it was not locked; ``recovered``: by a dead process; ``forced``: by a live one, which lost it.
+UnlockResult = Literal["free", "recovered", "forced"]
+
+
+def recover_job(database: Database, job: JobRow, redact: Redaction = _NO_SECRETS) -> int:
+    """Finish everything that the dead process of ``job`` left pending; return the number of its requests.
+
+    The caller has checked that the process is dead. One transaction; joins a running one. ``redact`` knows the secrets
+    that the process may have received in pieces.
+    """
+    with database.transaction(durable=True):
+        now = clock.now()
+        payload = loads(job.payload, {})
+        pending = requests.list_pending(database, job.id)
+        for request in pending:
+            database.commit(*_request_writes(database, request, payload, redact, now))
+        database.commit(*_job_writes(database, job, now))
+        children = [child for child in jobs.list_running_children(database, job.id) if not lease.is_job_alive(child)]
+        return len(pending) + sum(recover_job(database, child, redact) for child in children)
+
+
+def recover_children(database: Database, job_id: str) -> None:
+    """Finish the child jobs of this process's threads before it exits: the threads are not notified."""
+    own = lease.process_identity()
+    for child in jobs.list_running_children(database, job_id, pid=own.pid, host=own.host):
+        recover_job(database, child)
+        recover_children(database, child.id)
+
+
+def recover_dead_jobs(database: Database) -> list[JobRow]:
+    """Recover every running job whose process is dead; return their rows from before."""
+    dead = [job for job in jobs.list_running(database) if not lease.is_job_alive(job)]
+    for job in dead:
+        recover_job(database, job)
+    return dead
+
+
+def recover_dead_reservations(database: Database) -> bool:
+    """Recover the jobs of dead processes that have a cost reserved; return whether there were any."""
+    dead = [job for job in budgets.list_reserving_jobs(database) if not lease.is_alive(job)]
+    for job in dead:
+        recover_job(database, job)
+    return bool(dead)
+
+
+def unlock_thread(database: Database, thread_id: str, *, force: bool = False) -> UnlockResult:
+    """Release the lock of a thread. Raises LockedError if a live job holds it, unless ``force``.
+
+    One transaction; joins a running one, so that the rest of it has the thread for itself.
+    """
+    with database.transaction(durable=True):
+        job = threads.find_locking_job(database, thread_id)
+        if job is None:
+            return "free"
+        is_alive = lease.is_alive(job)
+        if is_alive and not force:
+            raise thread_in_use_error(job)
+        recover_job(database, job)
+        return "forced" if is_alive else "recovered"
+
+
+def thread_in_use_error(job: JobRow) -> LockedError:
+    """Return the error for a thread that a live job has locked."""
+    return LockedError(
+        f"the conversation is in use by process {job.pid} on {str(job.host).partition('/')[0]}",
+        hint="wait for it, or take the lock from a hanging process: llmctl chats unlock --force",
+    )
+
+
+def _request_writes(
+    database: Database, request: RequestRow, payload: dict[str, Any], redact: Redaction, now: str
+) -> list[Write]:
+    """Return the writes that finish a request: message, stream, request, and the deletion of unwanted rows."""
+    stream = requests.find_request_stream(database, request.id)
+    raw = requests.stream_bytes(database, stream) if stream else b""
+    response = decode.parse_stored_answer(raw, loads(stream["format"], {}) if stream else {})[0]
+    keeps = bool(response.message.parts) and not payload.get("rollback")
+    end = CallEnd("interrupted", response, keeps, {}, None)
+    writes = _message_writes(request.message_id, end, payload, redact, now)
+    if stream:
+        results = records.result_messages(end, request.message_id, redact)
+        writes += _stream_writes(database, stream, _redact_output(raw, response, redact), results, now)
+    columns = _request_columns(database, request, response, now)
+    writes.append(replace_surrogates(Update("requests", request.id, columns)))
+    return writes + records.deletions_for(request.id, payload.get("without", ()))
+
+
+def _message_writes(
+    message_id: str | None, end: CallEnd, payload: dict[str, Any], redact: Redaction, now: str
+) -> list[Write]:
+    if message_id is None:
+        return []
+    if not end.keeps_message:
+        return [Delete("messages", {"id": message_id})]
+    changes = records.answer_columns(end, payload.get("chat_id"), redact) | {"error": _DIED_ERROR, "updated_at": now}
+    return [replace_surrogates(Update("messages", message_id, changes))]
+
+
+def _redact_output(raw: bytes, response: ChatResponse, redact: Redaction) -> str:
+    """Return the raw answer without secrets; nothing of it if it held a secret in pieces."""
+    raw_text = raw.decode("utf-8", "replace")
+    text = response.message.text + response.message.thinking
+    return redact.text(raw_text) if redact.count(text) <= redact.count(raw_text) else REDACTED
+
+
+def _stream_writes(database: Database, stream: Row, output: str, results: str, now: str) -> list[Write]:
+    changes = {
+        "status": "interrupted",
+        "raw_output": output,
+        "result_messages": results,
+        "timeline": dumps(requests.chunk_timeline(database, stream["id"])),
+        "updated_at": now,
+    }
+    return [Update("response_streams", stream["id"], changes), Delete("stream_chunks", {"stream_id": stream["id"]})]
+
+
+def _request_columns(database: Database, request: RequestRow, response: ChatResponse, now: str) -> dict[str, Any]:
+    from llmctl.engine.billing import cost  # loads the prices
+
+    elapsed = clock.parse(now) - clock.parse(request.created_at)
+    return {
+        "status": "interrupted",
+        "error_code": "incomplete",
+        "error_reason": "died",
+        "error": _DIED_ERROR,
+        "duration": request.duration or int(elapsed.total_seconds() * 1000) or None,
+        "response_model": response.model,
+        "response_id": response.response_id,
+        "finish_reason": response.finish_reason,
+        "updated_at": now,
+        **usage_columns(response.usage),
+        **cost.settle_stored_request(database, request, response),
+    }
+
+
+def _job_writes(database: Database, job: JobRow, now: str) -> list[Write]:
+    error = "its process died before it ended" if job.type == "command" else _DIED_ERROR
+    attempt_end = {"status": "error", "error": _DIED_ERROR, "updated_at": now}
+    unlocked = {"locking_job_id": None, "updated_at": now}
+    return [
+        *(Update("network_calls", id, attempt_end) for id in requests.pending_attempt_ids(database, job.id)),
+        *(_invocation_write(row, now) for row in invocations.list_interrupted(database, job.id)),
+        *(Update("message_threads", id, unlocked) for id in threads.locked_thread_ids(database, job.id)),
+        Update("jobs", job.id, {"status": "failed", "error": error, "finished_at": now, "updated_at": now}),
+    ]
+
+
+def _invocation_write(row: Row, now: str) -> Write:
+    """Return the write that finishes a call. A sub-agent's call becomes pending: its session resumes where it was."""
+    changes: dict[str, Any] = {"status": "failed", "error": TOOL_DIED_ERROR, "finished_at": now}
+    if row["session_id"]:
+        changes = {"status": "pending"}
+    elif row["status"] == "pending":
+        changes = {"status": "cancelled", "error": "the process died before it began", "finished_at": now}
+    return Update("tool_invocations", row["id"], changes | {"updated_at": now})

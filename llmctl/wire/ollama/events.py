@@ -1,0 +1,114 @@
+"""Convert responses to events: lines of JSON, the last of them ``done``; a whole response is one such line.
+
+https://docs.ollama.com/api/streaming
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from llmctl.core.dialect import Dialect
+from llmctl.core.errors import UnavailableError
+from llmctl.core.events import (
+    Finish,
+    ResponseStart,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Unreadable,
+    Usage,
+    UsageReport,
+)
+from llmctl.core.http import ServerEvent
+from llmctl.core.stored_json import dumps
+from llmctl.wire.json_body import format_excerpt, parse_body, parse_object
+from llmctl.wire.ollama.errors import parse_embedded_error
+from llmctl.wire.ollama.messages import ORIGIN
+from llmctl.wire.usage_numbers import parse_count
+
+_FINISH_REASONS = {"stop": "stop", "length": "length"}
+_ORIGIN_METADATA = {"wire": ORIGIN}
+
+
+def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of the lines; ``Finish`` only if one is ``done``. Raises the error of a line."""
+    reader = OllamaEventReader()
+    for event in events:
+        chunk = parse_object(event.data)
+        if chunk is None:
+            yield Unreadable(f'not a JSON object: "{format_excerpt(event.data)}"')
+            continue
+        yield from reader.read(chunk)
+        if chunk.get("done") is True:
+            return
+
+
+def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
+    """Yield the events of a whole response. Raises the error in a 200 response, and for JSON without an answer."""
+    answer = parse_body(body)
+    if "message" not in answer and "error" not in answer:
+        raise UnavailableError("the response has no message", reason="no_answer", status_code=200)
+    yield from OllamaEventReader().read(answer | {"done": True})
+
+
+class OllamaEventReader:
+    """The state of one response. Thinking that other content interrupts continues as a new part."""
+
+    def __init__(self) -> None:
+        self._model: str | None = None
+        self._thinking_index = 0
+        self._is_thinking = False
+        self._call_count = 0
+
+    def read(self, chunk: dict[str, Any]) -> list[StreamEvent]:
+        if chunk.get("error"):
+            raise parse_embedded_error(chunk)
+        events: list[StreamEvent] = []
+        model = chunk.get("model")
+        if model != self._model and isinstance(model, str):
+            self._model = model
+            events.append(ResponseStart(model))
+        message = chunk.get("message")
+        if isinstance(message, dict):
+            self._read_message(message, events)
+        if chunk.get("done") is True:
+            events += self._read_end(chunk)
+        return events
+
+    def _read_message(self, message: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        thought, text, calls = message.get("thinking"), message.get("content"), message.get("tool_calls")
+        if thought and isinstance(thought, str):
+            self._thinking_index += not self._is_thinking
+            self._is_thinking = True
+            events.append(ThinkingDelta(thought, index=self._thinking_index, metadata=_ORIGIN_METADATA))
+        if text and isinstance(text, str):
+            self._is_thinking = False
+            events.append(TextDelta(text))
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict) and isinstance(call.get("function"), dict):
+                self._is_thinking = False
+                events.append(self._read_call(call))
+
+    def _read_call(self, call: Mapping[str, Any]) -> ToolCallDelta:
+        """Return a call; calls arrive whole, in older versions without an id."""
+        function, id = call["function"], call.get("id")
+        self._call_count += 1
+        arguments = function.get("arguments")
+        return ToolCallDelta(
+            self._call_count - 1,
+            id if id and isinstance(id, str) else f"call_{self._call_count - 1}",
+            str(function.get("name") or ""),
+            arguments if isinstance(arguments, str) else dumps(arguments or {}),
+        )
+
+    def _read_end(self, chunk: Mapping[str, Any]) -> list[StreamEvent]:
+        raw = chunk.get("done_reason")
+        raw = raw if isinstance(raw, str) and raw else None
+        reason = _FINISH_REASONS.get(raw, "other") if raw else "stop"
+        finish = Finish("tool_calls" if self._call_count and reason == "stop" else reason, raw)
+        # Newer versions count cached tokens, older ones omit them.
+        if "eval_count" not in chunk and "prompt_eval_count" not in chunk:
+            return [finish]
+        return [UsageReport(Usage(parse_count(chunk, "prompt_eval_count"), parse_count(chunk, "eval_count"))), finish]

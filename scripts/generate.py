@@ -1,0 +1,73 @@
+"""``python -m scripts.generate``: write the files generated from the commands. A test checks that they are current.
+
+Generated: the static help texts, the completion scripts, and the tables of commands and exit codes in README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmctl.cli.catalog import CATALOG, PLUMBING, subcommands
+from llmctl.cli.completions import bash, fish, zsh
+from llmctl.cli.completions.spec import command_specs
+from llmctl.cli.help import text as help_text
+from llmctl.cli.help.topics import EXIT_CODE_HELP
+from llmctl.core.errors import EXIT_CODES
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def generated_files() -> dict[str, str]:
+    """Return the path in the checkout and the text of every generated file."""
+    specs = command_specs()
+    return {
+        "llmctl/cli/static/version.txt": help_text.version_text(),
+        "llmctl/cli/static/help.txt": help_text.root_help(),
+        "llmctl/cli/static/help-all.txt": help_text.root_help(everything=True),
+        "README.md": _readme(),
+        "completions/llmctl.bash": bash.build_script(specs),
+        "completions/_llmctl": zsh.build_script(specs),
+        "completions/llmctl.fish": fish.build_script(specs),
+    }
+
+
+def _readme() -> str:
+    """Return the README with its generated tables updated."""
+    text = (_ROOT / "README.md").read_text(encoding="utf-8")
+    text = _replace_section(text, "commands", "\n".join(_command_rows()))
+    return _replace_section(text, "exit-codes", "\n".join(_exit_code_rows()))
+
+
+def _replace_section(text: str, name: str, body: str) -> str:
+    before, _, rest = text.partition(f"<!-- {name} -->\n")
+    _, _, after = rest.partition(f"<!-- /{name} -->\n")
+    return f"{before}<!-- {name} -->\n{body}\n<!-- /{name} -->\n{after}"
+
+
+def _command_rows() -> Iterator[str]:
+    yield "| command | does |"
+    yield "|---|---|"
+    for name, entry in CATALOG.items():
+        if entry.panel != PLUMBING:
+            verbs = f" `{' '.join(subcommands((name,)))}`" if entry.subcommands else ""
+            yield f"| `{name}`{verbs} | {entry.help} |"
+
+
+def _exit_code_rows() -> Iterator[str]:
+    yield "| code | name | when |"
+    yield "|--:|---|---|"
+    for code, when in EXIT_CODE_HELP.items():
+        yield f"| {code} | {EXIT_CODES[code]} | {when} |"
+
+
+def main() -> None:
+    """Write every generated file."""
+    for name, text in generated_files().items():
+        path = _ROOT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

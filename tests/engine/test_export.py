@@ -1,0 +1,170 @@
+"""What leaves a hub, and what does not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.redaction.pii_patterns import mask_personal
+from llmctl.core.stored_json import dumps
+from llmctl.engine.transfer import export
+from llmctl.engine.transfer.export import ExportOptions
+from llmctl.formats.exports import EXPORTS
+from llmctl.store.opening import MEMORY, open_hub
+from tests.engine.transfer_hubs import export_hub, import_text
+from tests.fakes.hub_builder import HubBuilder
+
+KEY = "sk-proj-abc123def456ghi789"
+
+
+@pytest.fixture
+def hub() -> Iterator[HubBuilder]:
+    with closing(open_hub(MEMORY, "create")) as database:
+        yield HubBuilder(database)
+
+
+def test_nothing_chosen_is_a_bad_call(hub: HubBuilder) -> None:
+    with pytest.raises(UsageError, match="nothing to export"):
+        export.select_rows(hub.database, ExportOptions())
+    with pytest.raises(UsageError):
+        export.select_rows(hub.database, ExportOptions(chats=["a"], everything=True))
+    with pytest.raises(NotFoundError):
+        export.select_rows(hub.database, ExportOptions(chats=["nobody"]))
+
+
+def test_since_takes_conversations_with_something_new(hub: HubBuilder) -> None:
+    hub.chat("old")
+    later = hub.tick(3600)
+    hub.chat("new")
+    text = export_hub(hub.database, ExportOptions(since=later))
+    assert '"name":"new"' in text
+    assert '"name":"old"' not in text
+
+
+@pytest.mark.parametrize("format", EXPORTS.names())
+def test_keys_never_leave(hub: HubBuilder, format: Any) -> None:
+    chat = hub.chat("one", description=f"about {KEY}")
+    hub.turn(chat, f"my key is {KEY}", f"so {KEY} it is", parameters=dumps({"key": KEY}))
+    hub.connection("work", data=dumps({"headers": {"X-Api-Key": "hunter2hunter2"}, "key": "env:KEY"}))
+    wish = ExportOptions(everything=True, format=format)
+    text = export_hub(hub.database, wish)
+    assert KEY not in text
+    assert "hunter2" not in text
+    assert wish.masker.changed_count >= 2
+
+
+@pytest.mark.parametrize(
+    ("wish", "answer", "kept"),
+    [
+        (ExportOptions(everything=True), f"use {KEY} then", False),
+        (ExportOptions(everything=True), "use joe@example.org then", True),
+        (ExportOptions(everything=True, mask_personal=True), "use joe@example.org then", False),
+    ],
+)
+def test_what_is_masked_does_not_leave_in_pieces(hub: HubBuilder, wish: Any, answer: str, kept: bool) -> None:
+    turn = hub.turn(hub.chat("one"), "a", answer)
+    said = dumps([{"type": "chatModel", "content": answer}])
+    pieces = "\n".join(f'data: {{"delta":"{answer[place : place + 4]}"}}' for place in range(0, len(answer), 4))
+    hub.database.execute(
+        "UPDATE {response_streams} SET result_messages = ?, raw_output = ? WHERE id = ?",
+        (said, pieces, turn["stream"]),
+    )
+    hub.running(hub.chat(None), [b"joe@exa", b"mple.org"])
+    lines = [json.loads(line) for line in export_hub(hub.database, wish).splitlines()[1:]]
+    streams = [line["row"] for line in lines if line["table"] == "response_streams"]
+    assert ("raw_output" in next(row for row in streams if row["id"] == turn["stream"])) is kept
+    assert any(line["table"] == "stream_chunks" for line in lines) is not wish.mask_personal
+
+
+def test_personal_data_leaves_unless_it_is_masked(hub: HubBuilder) -> None:
+    said = "ada@example.org, +49 (30) 1234567, DE89 3704 0044 0532 0130 00, 4111 1111 1111 1111; 12 of 1234567890123"
+    chat = hub.chat("one")
+    hub.attach(
+        hub.message(chat, "user", said, metadata=dumps({"from": "ada@example.org", "n": 4111111111111111})), b"x"
+    )
+    assert "ada@example.org" in export_hub(hub.database)
+    text = export_hub(hub.database, ExportOptions(everything=True, mask_personal=True))
+    assert "[e-mail], [phone], [iban], [card]; 12 of 1234567890123" in text
+    assert '"metadata":{"from":"[e-mail]","n":4111111111111111}' in text
+    assert "base64" not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-10-05T12:00:00.000+00:00",
+        "3f2a9c1e-0123-4567-89ab-0123456789ab",
+        "version 1.2.3, 10 000 rows, 127.0.0.1:8080",
+        "4111111111111112",
+        "DE88370400440532013000",
+        "user@localhost",
+    ],
+)
+def test_what_is_no_personal_data_stays(text: str) -> None:
+    assert mask_personal(text) == text
+
+
+def test_html_never_runs_scripts(hub: HubBuilder) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>\n```html\n</code></pre><script>x</script>\n```"
+    chat = hub.chat("</title><script>alert(2)</script>", description="<b>")
+    hub.turn(chat, evil, '"><svg onload=alert(3)>')
+    hub.tool_turn(chat, result="<iframe src=javascript:alert(4)>", arguments='{"a":"</pre><script>"}')
+    page = export_hub(hub.database, ExportOptions(chats=["last"], format="html"))
+    for tag in ("<script", "<img", "<svg", "<iframe", "<b>"):
+        assert tag not in page
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert "default-src 'none'" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_openai_lines_are_what_the_api_takes(hub: HubBuilder) -> None:
+    chat = hub.chat("one")
+    hub.message(chat, "system", "be brief")
+    hub.tool_turn(chat)
+    hub.running(chat, [b"x"])
+    line = export_hub(hub.database, ExportOptions(chats=["one"], format="openai"))
+    assert [message["role"] for message in json.loads(line)["messages"]] == [
+        *("system", "user", "assistant", "tool", "assistant"),
+    ]
+    call, result = json.loads(line)["messages"][2:4]
+    assert call["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Paris"}'}
+    assert result == {"role": "tool", "tool_call_id": call["tool_calls"][0]["id"], "content": "sunny"}
+
+
+@pytest.mark.parametrize("format", ["openai", "sharegpt"])
+def test_what_is_written_for_training_can_be_read_again(hub: HubBuilder, format: str) -> None:
+    chat = hub.chat("one")
+    hub.turn(chat, "hello", "hi")
+    hub.tool_turn(chat)
+    text = export_hub(hub.database, ExportOptions(chats=["one"], format=format))
+    with closing(open_hub(MEMORY, "create")) as other:
+        import_text(other, text)
+        again = export_hub(other, ExportOptions(chats=["last"], format=format))
+    del_id = [{name: value for name, value in json.loads(line).items() if name != "id"} for line in (text, again)]
+    assert del_id[0] == del_id[1]
+
+
+def test_csv_holds_texts_as_they_are(hub: HubBuilder) -> None:
+    hub.turn(hub.chat("one"), 'a "quoted",\nline', "=1+1")
+    found = list(
+        csv.DictReader(io.StringIO(export_hub(hub.database, ExportOptions(chats=["one"], format="csv")), newline=""))
+    )
+    assert [row["content"] for row in found] == ['a "quoted",\nline', "=1+1"]
+    assert found[1]["model"] == "gpt-5"
+
+
+def test_markdown_has_a_title_and_every_message(hub: HubBuilder) -> None:
+    hub.turn(hub.chat("one"), "hello", "hi")
+    text = export_hub(hub.database, ExportOptions(chats=["one"], format="markdown"))
+    assert text.startswith("# one\n")
+    assert "## User\n\nhello\n" in text
+    assert "## Assistant (gpt-5)\n\nhi\n" in text

@@ -1,0 +1,130 @@
+"""Whatever happens to a hub (turns, new prices, pruning, deletion, imports), the roll-ups say what the rows say."""
+
+from __future__ import annotations
+
+import random
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmctl.core import clock
+from llmctl.engine.billing import reprice as billing_reprice
+from llmctl.store.database import Database
+from llmctl.store.maintenance import delete as maintenance_delete
+from llmctl.store.maintenance import integrity
+from llmctl.store.maintenance import prune as maintenance_prune
+from llmctl.store.stats import check_rollups, group_by, query
+from llmctl.store.stats.scope import Scope
+from tests.engine.transfer_hubs import export_hub, import_text, new_hub
+from tests.fakes.hub_builder import RENAMED, HubBuilder
+from tests.store.test_stats import expected, same
+
+
+class Life:
+    """Does one thing after the other to a hub, at random."""
+
+    def __init__(self, database: Database, seed: Any) -> None:
+        self.rng = random.Random(seed)
+        self.rows = HubBuilder(database)
+        self.database = database
+        self.copy = export_hub(database)
+
+    def turn(self) -> None:
+        rng, rows = self.rng, self.rows
+        chat = rng.choice([*self.chats(), rows.chat(), None])
+        at = rows.tick(rng.choice([1, 4000, 90_000, 2_000_000]))
+        request = {
+            "provider": rng.choice(["openai", "Anthropic"]),
+            "model": rng.choice(["m1", "m2"]),
+            "agent": rng.choice([None, "coder"]),
+            "tag": rng.choice([None, "ci"]),
+            "origin": rng.choice(["llmctl", "orm"]),
+            "cost": rng.choice([None, 0.0, 0.125]),
+            "duration": rng.choice([None, 0, rng.randint(1, 90_000)]),
+            "time_to_first_token": rng.choice([None, rng.randint(1, 900)]),
+            **{name: rng.choice([None, 10]) for name in ("input_tokens", "output_tokens", "cached_tokens")},
+        }
+        place = {"chat_id": chat["id"], "thread_id": chat["thread_id"]} if chat else {}
+        id = rows.insert("requests", at=at, status="pending", **place, **request)
+        for attempt in range(1, rng.choice([2, 2, 4])):
+            rows.insert("network_calls", request_id=id, attempt=attempt, endpoint="x", method="POST", body="{}")
+        if chat:
+            rows.message(chat, "user", "hello", at=at)
+            rows.tool_turn(chat) if rng.random() < 0.2 else None
+        if rng.random() < 0.95:
+            status = rng.choice(["completed", "failed", "incomplete"])
+            self.database.execute("UPDATE {requests} SET status = ? WHERE id = ?", (status, id))
+
+    def reprice(self) -> None:
+        model, at = self.rng.choice(["m1", "m2"]), clock.add_seconds(self.rows.now, -self.rng.randint(0, 3_000_000))
+        rates: dict[str, Any] = {
+            name: self.rng.choice([0.5, 3.0]) for name in ("input_per_million", "output_per_million")
+        }
+        rates |= {"cached_per_million": 0.25, "valid_from": at, "source": "user"}
+        self.rows.insert("model_prices", provider=self.rng.choice(["openai", "anthropic"]), model=model, **rates)
+        billing_reprice.reprice(self.database, since=None, everything=self.rng.random() < 0.5, dry_run=False)
+
+    def delete(self) -> None:
+        for chat in self.chats()[:1]:
+            maintenance_delete.delete_chat(self.database, chat["id"], with_usage=self.rng.random() < 0.5)
+
+    def prune(self) -> None:
+        for kind in ("streams", "http", "logs", "jobs", "attachments"):
+            list(maintenance_prune.prune_kind(self.database, kind, self.rows.now))
+
+    def remember(self) -> None:
+        self.copy = export_hub(self.database)
+
+    def merge(self) -> None:
+        import_text(self.database, self.copy)
+
+    def chats(self) -> Any:
+        chats = self.database.query(
+            "SELECT c.id, t.id AS thread_id FROM {chats} c JOIN {message_threads} t ON t.chat_id = c.id ORDER BY c.id"
+        )
+        return self.rng.sample(chats, min(2, len(chats)))
+
+
+def agree(database: Database) -> None:
+    rows = HubBuilder(database)
+    known = rows.database.value("SELECT max(created_at) FROM {requests}")
+    month, day = known[:7], known[:10]
+    for scope, within in (
+        (Scope(), lambda row: True),
+        (Scope(since=f"{month}-01T00:00:00.000+00:00"), lambda row: row["created_at"][:7] >= month),
+        (Scope(until=f"{day}T00:00:00.000+00:00"), lambda row: row["created_at"][:10] < day),
+        (Scope(agent="coder"), lambda row: row["agent"] == "coder"),
+    ):
+        alike(query.get_total(database, scope), expected(rows, within))
+    for key, of in (("day", lambda row: row["created_at"][:10]), ("status", lambda row: row["status"])):
+        found, _ = query.group_totals(database, Scope(), group_by.build_grouping(database, [key]))
+        for group in found:
+            alike(group, expected(rows, lambda row, of=of, name=group[key]: of(row) == name))
+
+
+def alike(found: Any, wanted: Any) -> None:
+    """Compare figures; money as far as binary fractions go, savings elsewhere, times that only widen."""
+    cost, first, last = (wanted.pop(name) for name in ("cost", "first_at", "last_at"))
+    wanted.pop("cache_savings")
+    assert first is None or found["first_at"] <= first <= last <= found["last_at"]
+    assert found["cost"] == (None if cost is None else pytest.approx(cost, abs=1e-9))
+    same(found, wanted)
+
+
+@pytest.mark.parametrize(("seed", "names"), [(1, {}), (2, RENAMED), (3, {})])
+def test_rollups_match_after_random_operations(tmp_path: Path, seed: int, names: Any) -> None:
+    with closing(new_hub(tmp_path / "hub.db", names)) as database, closing(new_hub(tmp_path / "new.db")) as new:
+        life = Life(database, seed)
+        for _ in range(12):
+            for _ in range(8):
+                life.turn()
+            getattr(life, life.rng.choice(["reprice", "delete", "prune", "remember", "merge"]))()
+            assert not list(check_rollups.find_problems(database))
+        life.merge()
+        agree(database)
+        import_text(new, export_hub(database))
+        agree(new)
+        known = {finding.name for hub in (database, new) for finding in integrity.run_checks(hub) if finding.problem}
+        assert known <= {"stuck"}

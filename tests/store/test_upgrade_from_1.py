@@ -1,0 +1,108 @@
+"""A hub that schema 1 made, as it lies about on people's disks: the first write brings it to the present."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmctl.core.stored_json import loads
+from llmctl.store import search
+from llmctl.store.database import Database
+from llmctl.store.opening import open_hub
+from llmctl.store.schema import ddl
+from llmctl.store.stats import group_by, query
+from llmctl.store.stats.scope import Scope
+from llmctl.store.writes import Insert
+from tests.store.test_migrations import fresh, shape_of
+
+OLD = (Path(__file__).parent / "fixtures" / "hub_1.sql").read_text()
+SOURCES = ("jobs", "chats", "message_threads", "messages", "tool_invocations", "requests", "network_calls")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    path = str(tmp_path / "hub.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(OLD)
+    return path
+
+
+@pytest.fixture
+def hub(path: str) -> Iterator[Database]:
+    with closing(open_hub(path, "write")) as database:
+        yield database
+
+
+def test_reading_leaves_an_old_hub_as_it_is(path: str) -> None:
+    with closing(open_hub(path)) as hub:
+        assert hub.value("PRAGMA user_version") == 1
+
+
+def test_an_old_hub_can_be_read_before_it_is_upgraded(path: str) -> None:
+    scopes = [
+        Scope(),
+        Scope(agent="coder", agent_id=None),
+        Scope(since="2026-08-30T22:00:04.000+00:00", until="2026-09-01T09:39:00.000+00:00"),
+    ]
+
+    def looked() -> tuple[Any, ...]:
+        with closing(open_hub(path)) as hub:
+            found = [query.get_total(hub, scope) for scope in scopes]
+            for keys in (["model", "day"], ["tag"], ["tool"], ["status", "month"]):
+                found += query.group_totals(hub, Scope(), group_by.build_grouping(hub, keys))[0]
+            return [row | {"retries": None} for row in found], query.is_known_name(hub, "agent", "coder")
+
+    before = looked()
+    open_hub(path, "write").close()
+    assert before == looked()
+
+
+def test_an_old_hub_has_the_shape_of_a_fresh_one_after_the_first_write(hub: Database) -> None:
+    assert hub.value("PRAGMA user_version") == ddl.VERSION
+    with closing(fresh(ddl.schema_folder()).connection) as connection:
+        new = type(hub)(connection, ":memory:")
+        assert shape_of(hub) == shape_of(new)
+
+
+def test_sums_of_an_upgraded_hub_are_those_of_one_that_counted_from_the_start(hub: Database, tmp_path: Path) -> None:
+    with closing(open_hub(str(tmp_path / "fresh.db"), "create")) as other:
+        other.execute("PRAGMA foreign_keys=OFF")
+        for table in SOURCES:
+            # As in life: a request is finished after its attempts.
+            rows = hub.query(f"SELECT * FROM {{{table}}} ORDER BY rowid")
+            later = {"status": "pending"} if table == "requests" else {}
+            other.commit(*(Insert(table, row | later) for row in rows))
+        for row in hub.rows("SELECT id, status FROM {requests}"):
+            other.execute("UPDATE {requests} SET status = :status WHERE id = :id", row)
+        for table in ddl.DERIVED_TABLES:
+            columns = [row["name"] for row in hub.query(f"PRAGMA table_info({{{table}}})")]
+            order = f"SELECT {', '.join(columns)} FROM {{{table}}} ORDER BY 1, 2, 3, 4, 5, 6"
+            assert counted(hub, order) == counted(other, order), table
+
+
+def counted(hub: Database, sql: str) -> list[dict[Any, Any]]:
+    """Return rows, of their histograms how many they count: schema 1 rounded times in another way."""
+    return [
+        {name: sum(loads(value).values()) if "histogram" in name else value for name, value in row.items()}
+        for row in hub.rows(sql)
+    ]
+
+
+def test_upgraded_hub_continues_counting(hub: Database) -> None:
+    before = query.get_total(hub, Scope())
+    assert (before["requests"], before["retries"], before["tool_calls"]) == (7, 2, 1)
+    row = {"id": "r", "provider": "anthropic", "model": "sonnet", "created_at": "2026-09-01T09:41:00.000+00:00"}
+    hub.commit(Insert("requests", row | {"duration": 1060, "input_tokens": 5, "status": "incomplete"}))
+    after = query.get_total(hub, Scope())
+    assert (after["requests"], after["input_tokens"]) == (8, before["input_tokens"] + 5)
+    assert hub.value("SELECT sum(requests) FROM {usage_daily} WHERE day LIKE '2026-09-01%'") == 3
+
+
+def test_an_upgraded_hub_can_be_searched_at_once(hub: Database) -> None:
+    found = search.search(hub, "build red?", search.SearchFilter(), None)
+    assert [row["chat"] for row in found] == ["fix-42"]
