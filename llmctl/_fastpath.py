@@ -35,9 +35,9 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:  # Ctrl-C before the signal handlers are installed
-        from llmctl.cli.console import signals
+        from llmctl.cli.main import die_by_signal, exit_now
 
-        signals.exit_now(signals.die_by_signal(2))
+        exit_now(die_by_signal(2))
 
 
 def _write_static(name: str) -> bool:

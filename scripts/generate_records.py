@@ -29,6 +29,7 @@ CLASSES = {
     "jobs": "JobRow",
     "model_connections": "ConnectionRow",
     "model_aliases": "AliasRow",
+    "model_prices": "PriceRow",
     "tools": "ToolRow",
     "agents": "AgentRow",
     "agent_sessions": "SessionRow",

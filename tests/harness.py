@@ -23,9 +23,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from typer import Typer
 from typer.testing import CliRunner
 
-from llmctl.cli.command_tree import typer_app
+from llmctl.cli.command_tree import CommandGroup
+from llmctl.cli.console.console import process_streams
+from llmctl.cli.main import run
 from tests import fork_server
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -179,11 +182,24 @@ class RunningProcess:
         return Result(self.process.returncode, (self.output + (out or b"")).decode(), (err or b"").decode())
 
 
+class _RootGroup(CommandGroup):
+    """llmctl as CliRunner calls it: with the current streams and environment."""
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
+        raise SystemExit(run(list(args or ()), os.environ, process_streams()))
+
+
+def _typer_app() -> Typer:
+    app = Typer(cls=_RootGroup, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(lambda: None)
+    return app
+
+
 def run_in_process(
     *arguments: str, input: str | bytes | None = None, env: Mapping[str, str | None] | None = None
 ) -> Result:
     """Run llmctl within this process."""
-    done = CliRunner().invoke(typer_app(), list(arguments), input=input, env=env)
+    done = CliRunner().invoke(_typer_app(), list(arguments), input=input, env=env)
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Result(done.exit_code, done.stdout_bytes.decode(), done.stderr_bytes.decode())

@@ -26,7 +26,8 @@ TYPE = ToolType(lambda tool, arguments, context: Ran(arguments["text"].upper() +
 
 def titles(conversations):
     for conversation in conversations:
-        yield f"<{conversation.title}>"
+        texts = [message["content"] for message in conversation.messages]
+        yield f"<{conversation.title}> {conversation.chat['name']} {texts}"
 
 
 def emit(catalogue, names, **options):
@@ -78,7 +79,7 @@ def test_tool_type_format_and_emitter_of_another_package_are_used(llmctl: Llmctl
     assert done.returncode == 0, done.stderr
     assert llmctl("tool", "invoke", "shout", "--arg", "text=hey", env=installed).stdout == "HEY!\n"
     llmctl("chat", "-m", "echo", "--name", "first", "hi", env=installed, check=True)
-    assert llmctl("export", "--all", "--format", "titles", env=installed).stdout.strip() == "<first>"
+    assert llmctl("export", "--all", "--format", "titles", env=installed).stdout.strip() == "<first> first ['hi', 'hi']"
     assert llmctl("schema", "emit", "acme-sql", env=installed).stdout.strip() == "-- acme"
 
 

@@ -7,6 +7,7 @@ from functools import update_wrapper
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from llmctl.api.middleware import Middleware
+from llmctl.core.options import options_for
 from llmctl.core.tools import Halt
 
 __all__ = ["Agent", "FunctionTool", "Halt", "tool"]
@@ -74,10 +75,14 @@ def tool(function: Callable[..., Any] | None = None, /, **more: Any) -> Any:
     return FunctionTool(function, **more) if function else lambda function: FunctionTool(function, **more)
 
 
-#: Attributes that define an agent besides its name, instructions and tools.
+#: Attributes that define an agent besides its name, instructions and tools: those of files that are keywords, too.
 WORDS = (
-    *("description", "model", "connection", "schema", "fix", "thinking", "options", "agents", "fallback"),
-    *("max_cost", "max_steps", "history", "timeout", "retries", "tag"),
+    *("description", "agents"),
+    *(
+        entry.name
+        for entry in options_for("file")
+        if "python" in entry.doors and not entry.keyword and entry.name not in ("tools", "metadata")
+    ),
 )
 
 

@@ -12,21 +12,18 @@ from llmctl.api.agent import Agent
 from llmctl.api.ask_options import AskOptions, ChatDefaults, Confirm
 from llmctl.api.chat import Chat
 from llmctl.api.runtime import Runtime
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.agents import agents, files, subagents
 from llmctl.engine.agents import definition as agents_definition
 from llmctl.engine.agents.definition import Definition
 from llmctl.engine.agents.subagents import SubagentContext
+from llmctl.engine.runtime import ToolGrant
 from llmctl.engine.tools import toolset
-from llmctl.engine.tools.toolset import ToolGrant
 from llmctl.engine.turn.options import Hooks, TurnPlan
 from llmctl.store.database import Database
 from llmctl.store.records import agents as rows
 from llmctl.store.records import chats
 from llmctl.store.records.types import AgentRow, ChatRow, SessionRow
-
-#: Attributes of an agent that apply to each turn, under the names of :class:`Asking`.
-_VALUES = ("schema", "fix", "thinking", "max_cost", "max_steps", "history", "timeout", "retries", "fallback", "tag")
 
 
 class AgentSession(Chat):
@@ -123,20 +120,24 @@ class AgentSession(Chat):
         context = agents.build_context(
             database, self._row, definition, session, functions=_function_documents(self._agent, grants)
         )
-        how = _merge_definition(definition, how)
         user_input = ask_options.parse_prompt(prompt, how)
         if user_input.system is None:
             instructions = _render_instructions(self._agent, definition, {**context.metadata, **how.get("inputs", {})})
             user_input = user_input._replace(
                 system="\n".join(filter(None, (instructions, *self._defaults.extra_instructions))) or None
             )
-        target = agents.resolve_target(database, definition, self._runtime.env)
-        plan = replace(
-            ask_options.build_plan(database, chat, user_input, how, target, self._runtime.runtime_env), agent=context
+        plan = ask_options.build_plan(
+            database,
+            chat,
+            user_input,
+            ask_options.to_turn_options(how).over(agents.turn_defaults(definition)),
+            self._runtime.runtime_env,
+            own=lambda: agents.resolve_target(database, definition, self._runtime.env),
         )
-        options: AskOptions = {**how, "tools": [*definition.tools, *own, *how.get("tools", ())]}
-        plan = ask_options.add_tools(database, plan, options, self._defaults.confirm, hooks)
-        subagent_context = SubagentContext(database.path, plan.call_options, plan.persist, plan.caller, plan.runtime)
+        plan = replace(plan, agent=context)
+        requested = [*definition.turn.tools, *own, *how.get("tools", ())]
+        plan = ask_options.add_tools(database, plan, requested, self._defaults.confirm, hooks)
+        subagent_context = SubagentContext.from_plan(database, plan)
         subagent_grants = subagents.subagent_grants(database, definition.agents, subagent_context)
         tools = plan.tools.with_grants(subagent_grants)._replace(agent_id=self._row.id, agent_name=self._row.name)
         return replace(plan, tools=tools)
@@ -175,15 +176,6 @@ def _render_instructions(agent: type[Agent] | None, definition: Definition, meta
     if agent is None or agent.has_fixed_instructions():
         return agents.render_instructions(definition, metadata)
     return agent.instructed(metadata)
-
-
-def _merge_definition(definition: Definition, how: AskOptions) -> AskOptions:
-    """Return the options of a turn; they take precedence over the definition's."""
-    defaults = {name: value for name in _VALUES if (value := getattr(definition, name)) is not None}
-    set_options = {name: value for name, value in how.items() if value is not None}
-    found: Any = {**defaults, **set_options, "options": {**definition.options, **how.get("options", {})}}
-    result: AskOptions = found
-    return result
 
 
 def _function_documents(agent: type[Agent] | None, grants: list[ToolGrant]) -> dict[str, Any]:

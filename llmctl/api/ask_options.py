@@ -12,16 +12,15 @@ from llmctl.api.middleware import HOOKS, Middleware
 from llmctl.core import schema_dsl
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.messages import File
-from llmctl.core.stored_json import loads
-from llmctl.engine.billing.budget import CommandBudget, cost_limits
+from llmctl.core.options import TurnOptions, check_value, options_for
+from llmctl.core.stored_values import loads
+from llmctl.engine.billing.cost import CommandBudget, cost_limits
 from llmctl.engine.chats.attachments import attachment_from_bytes, read_attachment
-from llmctl.engine.connections import target
 from llmctl.engine.connections.target import Target
-from llmctl.engine.runtime import CallerInfo, RuntimeEnv
+from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, CallerInfo, RuntimeEnv, ToolGrant, Toolset
 from llmctl.engine.tools import toolset
-from llmctl.engine.tools.toolset import ApprovalReply, ApprovalRequest, FunctionSpec, ToolGrant, Toolset
-from llmctl.engine.turn import result as turn_result
-from llmctl.engine.turn.options import CallOptions, Hooks, PersistOptions, TurnPlan, UserInput, apply_chat_defaults
+from llmctl.engine.tools.toolset import FunctionSpec
+from llmctl.engine.turn.options import Hooks, TurnPlan, UserInput, choose_target, load_schema, resolve_options
 from llmctl.store.database import Database
 from llmctl.store.records.settings import list_changed
 from llmctl.store.records.types import ChatRow
@@ -80,13 +79,16 @@ class ChatDefaults:
     extra_instructions: tuple[str, ...] = ()
 
     def merged_with(self, options: AskOptions) -> AskOptions:
-        """Return the options of a turn: its own take precedence over the chat's."""
-        found: Any = {**self.options, **options}
-        for name in ("tools", "approve"):
-            found[name] = [*self.options.get(name, ()), *options.get(name, ())]  # type: ignore[misc]
-        for name in ("options", "metadata"):
-            found[name] = {**self.options.get(name, {}), **options.get(name, {})}  # type: ignore[dict-item]
-        result: AskOptions = found
+        """Return the options of a turn: its own take precedence over the chat's; lists and tables are joined."""
+        merged: Any = {**self.options, **options}
+        for entry in options_for("python"):
+            keyword = entry.keyword or entry.name
+            below, above = self.options.get(keyword), options.get(keyword)
+            if below and above and entry.appends:
+                merged[keyword] = [*below, *above]  # type: ignore[misc]
+            elif below and above and entry.kind == "pairs":
+                merged[keyword] = {**below, **above}  # type: ignore[dict-item]
+        result: AskOptions = merged
         return result
 
 
@@ -117,43 +119,57 @@ def parse_prompt(prompt: str | None, options: AskOptions) -> UserInput:
     return UserInput(prompt, tuple(map(_parse_file, options.get("files", ()))), options.get("instructions"))
 
 
+def to_turn_options(options: AskOptions) -> TurnOptions:
+    """Return the options of a turn, without files and tools; raise UsageError for values that a flag refuses, too."""
+    values: dict[str, Any] = {}
+    for entry in options_for("python"):
+        keyword = entry.keyword or entry.name
+        value = options.get(keyword)
+        if value is None or entry.name in ("attach", "tools"):  # these may be bytes and functions
+            continue
+        value = parse_schema(value) if entry.kind == "schema" else check_value(entry, value, keyword)
+        values[entry.name] = not value if entry.name == f"no_{keyword}" else value
+    references = {key: str(value) for key, value in values.get("references", {}).items()}
+    return TurnOptions(**{**values, "references": references})
+
+
 def build_plan(
     database: Database,
     chat: ChatRow | None,
-    ask: UserInput,
-    options: AskOptions,
-    own: Target | None,
+    user_input: UserInput,
+    options: TurnOptions,
     runtime_env: RuntimeEnv,
+    own: Callable[[], Target] | None = None,
 ) -> TurnPlan:
-    """Return the plan of a turn, without its tools. ``own`` is the agent's own target, if it has one."""
+    """Return the plan of a turn, without its tools. ``own`` returns the agent's own target."""
     settings = list_changed(database)
-    call_options, persist = _call_options(options, settings), _persist_options(options, settings)
-    call_options, persist = apply_chat_defaults(call_options, persist, loads(chat.settings, {}) if chat else {})
+    resolved = resolve_options(options, settings, loads(chat.settings, {}) if chat else {})
+    limit = resolved.max_cost
     return TurnPlan(
         chat=chat,
-        target=_pick_target(database, chat, options, own, runtime_env.env),
-        input=ask,
-        call_options=call_options,
-        persist=persist,
-        caller=caller_info().restrict_to(settings.get("audit.context")),
+        target=choose_target(database, resolved, chat, runtime_env.env, own),
+        input=user_input,
+        options=resolved,
+        caller=CallerInfo.from_process(runtime_env.env, script="python").restrict_to(settings.get("audit.context")),
         runtime=runtime_env,
+        cost_limits=cost_limits(settings, None if limit is None else CommandBudget(limit)),
     )
 
 
 def add_tools(
-    database: Database, plan: TurnPlan, options: AskOptions, confirm: Confirm | None, hooks: Hooks
+    database: Database, plan: TurnPlan, tools: Iterable[Any], confirm: Confirm | None, hooks: Hooks
 ) -> TurnPlan:
-    """Return the plan with its hooks, the chat's stored tools and the requested ones."""
+    """Return the plan with its hooks, the chat's stored tools and the given ones."""
     stored = loads(plan.chat.settings, {}).get("tools", {}) if plan.chat else {}
-    requested = [parse_tool(database, one) for one in options.get("tools", ())]
+    requested = [parse_tool(database, one) for one in tools]
     chat_tools = [grant for name, permission in stored.items() for grant in _chat_tools(database, name, permission)]
-    tools = Toolset(
-        approved=frozenset(options.get("approve", ())),
+    granted = Toolset(
+        approved=frozenset(plan.options.approve),
         ask=_approval_prompter(confirm) if confirm else None,
         on_start=hooks.notify_tool_start,
         on_end=hooks.notify_tool_end,
     )
-    return replace(plan, tools=tools.with_grants(chat_tools).with_grants(requested), hooks=hooks)
+    return replace(plan, tools=granted.with_grants(chat_tools).with_grants(requested), hooks=hooks)
 
 
 def parse_tool(database: Database, tool: Any) -> ToolGrant:
@@ -176,59 +192,8 @@ def parse_persistence(persistence: Mapping[str, bool] | None) -> frozenset[str]:
     return frozenset(_KINDS[word] for word, is_stored in (persistence or {}).items() if not is_stored)
 
 
-def caller_info() -> CallerInfo:
-    """Return who runs a turn: folder, program and host."""
-    try:
-        folder = os.getcwd().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    except OSError:  # the folder was removed
-        folder = None
-    return CallerInfo(folder=folder, script="python", host=os.uname().nodename)
-
-
-def _call_options(options: AskOptions, settings: Mapping[str, Any]) -> CallOptions:
-    defaults = CallOptions()
-    limit = options.get("max_cost")
-    return CallOptions(
-        options=options.get("options", {}),
-        thinking=options.get("thinking"),
-        schema=parse_schema(options.get("schema")),
-        fix=options.get("fix") or 0,
-        stream=options.get("stream", True),
-        timeout_s=options.get("timeout") or settings.get("timeout"),
-        wait_s=options.get("wait") or 0.0,
-        retries=_first_given(options.get("retries"), settings.get("retries"), defaults.retries),
-        max_steps=_first_given(options.get("max_steps"), settings.get("max_steps"), defaults.max_steps),
-        history=options.get("history"),
-        cost_limits=cost_limits(settings, None if limit is None else CommandBudget(limit)),
-    )
-
-
-def _persist_options(options: AskOptions, settings: Mapping[str, Any]) -> PersistOptions:
-    return PersistOptions(
-        without=frozenset() if settings.get("stream.keep", True) else frozenset({"streams"}),
-        rollback=options.get("rollback", False) or settings.get("rollback", False),
-        metadata=options.get("metadata", {}),
-        references=options.get("references", {}),
-        tag=options.get("tag"),
-    )
-
-
-def _pick_target(
-    database: Database, chat: ChatRow | None, options: AskOptions, own: Target | None, env: Mapping[str, str]
-) -> Target:
-    """Return the target: the requested one, else the agent's or chat's own, else that of environment and settings."""
-    model, connection = options.get("model"), options.get("connection")
-    if connection:
-        return target.with_model(target.for_connection(database, connection, env), model)
-    if model:
-        return target.resolve(database, model, env)
-    return own or (target.for_chat(database, chat, env) if chat else None) or target.resolve(database, None, env)
-
-
 def parse_schema(schema: Any) -> Mapping[str, Any] | None:
     """Return a JSON Schema from a schema, its JSON, its short form, or a class with ``model_json_schema``."""
-    if schema is None:
-        return None
     if isinstance(schema, str):
         try:
             schema = loads(schema) if schema.lstrip().startswith("{") else schema_dsl.parse(schema)
@@ -236,10 +201,9 @@ def parse_schema(schema: Any) -> Mapping[str, Any] | None:
             raise UsageError(f"schema is not valid JSON: {error}") from error
     elif hasattr(schema, "model_json_schema"):
         schema = schema.model_json_schema()
-    if not isinstance(schema, Mapping):
+    if schema is not None and not isinstance(schema, Mapping):
         raise UsageError("schema must be a JSON Schema")
-    turn_result.check_schema(schema)
-    return schema
+    return load_schema(schema)
 
 
 def _parse_file(file: Any) -> File:
@@ -267,7 +231,3 @@ def _find_hook(one: Middleware, name: str) -> Any:
     """Return a hook if the middleware overrides the empty one of :class:`Middleware`."""
     found = getattr(one, name, None)
     return None if getattr(found, "__func__", None) is getattr(Middleware, name) else found
-
-
-def _first_given(*values: Any) -> Any:
-    return next(value for value in values if value is not None)

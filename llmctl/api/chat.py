@@ -12,18 +12,14 @@ from llmctl.api.middleware import Middleware
 from llmctl.api.response import Response
 from llmctl.api.runtime import Runtime
 from llmctl.api.stream import Stream, StreamState
-from llmctl.core.errors import LlmctlError
-from llmctl.engine.chats import lookup
-from llmctl.engine.connections import target
-from llmctl.engine.events import TurnEvent
 from llmctl.engine.inspect import transcript
 from llmctl.engine.maintenance import delete as maintenance_delete
+from llmctl.engine.runtime import TurnEvent
 from llmctl.engine.turn.options import Hooks, TurnPlan
-from llmctl.engine.turn.turn import Turn, can_fall_back, fallback_plan
-from llmctl.store.database import Database, Row
-from llmctl.store.records import chats, invocations, threads
+from llmctl.engine.turn.turn import Turn, attempt_turn
+from llmctl.store.database import Database, Row, Serializer
+from llmctl.store.records import chats, invocations
 from llmctl.store.records.types import ChatRow
-from llmctl.store.serialize import Serializer
 from llmctl.store.stats import query
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,7 +81,7 @@ class Chat:
         With ``steps``, include the intermediate steps of turns: tool calls and their results.
         """
         with self._runtime.connection() as database:
-            thread = threads.find_for_chat(database, self.chat_id)
+            thread = chats.find_thread(database, self.chat_id)
             return transcript.conversation(database, thread.id, steps=steps) if thread else []
 
     def stats(self) -> Row:
@@ -101,7 +97,7 @@ class Chat:
     def pending(self) -> list[Row]:
         """Return the tool calls that wait for approval; ``ask(approve=[name])`` approves and continues."""
         with self._runtime.connection() as database:
-            thread = threads.find_for_chat(database, self.chat_id)
+            thread = chats.find_thread(database, self.chat_id)
             return invocations.list_pending_columns(database, thread.id) if thread else []
 
     def delete(self, *, with_usage: bool = False) -> None:
@@ -161,37 +157,27 @@ class Chat:
     def _build_plan(
         self, database: Database, chat: ChatRow, prompt: str | None, how: AskOptions, hooks: Hooks
     ) -> TurnPlan:
-        ask = ask_options.parse_prompt(prompt, how)
-        plan = ask_options.build_plan(database, chat, ask, how, None, self._runtime.runtime_env)
-        return ask_options.add_tools(database, plan, how, self._defaults.confirm, hooks)
+        user_input, options = ask_options.parse_prompt(prompt, how), ask_options.to_turn_options(how)
+        plan = ask_options.build_plan(database, chat, user_input, options, self._runtime.runtime_env)
+        return ask_options.add_tools(database, plan, how.get("tools", ()), self._defaults.confirm, hooks)
 
     def _run_turn(self, state: StreamState, prompt: str | None, how: AskOptions) -> Generator[TurnEvent, None, None]:
         """Run the turn; if a model cannot be used, try the fallbacks in order."""
         hooks = self._build_hooks()
         with self._runtime.connection() as database:
             try:
-                chat = lookup.get_chat(database, self.chat_id)
+                chat = chats.get_or_last(database, self.chat_id)
                 plan = self._build_plan(database, chat, prompt, how, hooks)
-                for ref in how.get("fallback") or ():
-                    other = target.resolve(database, ref, self._runtime.env)
-                    try:
-                        yield from _turn_events(database, plan, state)
+                for attempt in attempt_turn(database, plan, note=state.notes.append):
+                    with attempt as turn:
+                        yield from _turn_events(turn, state)
                         return
-                    except LlmctlError as error:
-                        if not can_fall_back(error, state.result):
-                            raise
-                        state.notes.append(
-                            f"{error.message}; falling back to {other.connection or other.provider.name}"
-                        )
-                    plan = fallback_plan(database, plan, other, state.result)
-                yield from _turn_events(database, plan, state)
             except Exception as error:
                 hooks.notify_error(error)
                 raise
 
 
-def _turn_events(database: Database, plan: TurnPlan, state: StreamState) -> Generator[TurnEvent, None, None]:
-    turn = Turn(database, plan)
+def _turn_events(turn: Turn, state: StreamState) -> Generator[TurnEvent, None, None]:
     state.result = turn.result
     with turn:
         for event in turn.events():

@@ -19,23 +19,20 @@ from llmctl.api.chat import Chat
 from llmctl.api.middleware import Middleware
 from llmctl.api.pool import ConnectionPool
 from llmctl.api.runtime import Runtime
-from llmctl.core import paths, time_ranges
+from llmctl.core import environment, time_ranges
 from llmctl.core.clock import now
-from llmctl.core.custom_values import to_column_value
 from llmctl.core.errors import ConfigError, UsageError
-from llmctl.core.ids import new_id
-from llmctl.engine.chats import lookup
+from llmctl.core.stored_values import new_id, to_column_value
 from llmctl.engine.connections import discovery
-from llmctl.engine.inspect import stats as inspect_stats
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn.options import UserInput
 from llmctl.engine.turn.records import chat_row
 from llmctl.store import readonly_sql
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records import chats
-from llmctl.store.serialize import Serializer
 from llmctl.store.stats import group_by as stats_group_by
+from llmctl.store.stats import query as inspect_stats
 from llmctl.store.stats import query as stats_query
 
 #: NodeLLM's names of the tables that can be renamed.
@@ -90,14 +87,14 @@ class Hub:
         middlewares: Sequence[Middleware] = (),
     ) -> None:
         self.env: Mapping[str, str] = dict(os.environ) if env is None else env
-        hub_path = paths.hub_path(os.fspath(path) if path else None, self.env)
+        hub_path = environment.hub_path(os.fspath(path) if path else None, self.env)
         if hub_path is None:
             raise ConfigError("no home folder for the hub", hint="set LLMCTL_DB, or pass a path")
         #: Path of the hub.
         self.path = hub_path
         self.around = RuntimeEnv.from_environ(self.env)
         self.middlewares: list[Middleware] = list(middlewares)
-        pool = ConnectionPool(hub_path, paths.state_folder(self.env))
+        pool = ConnectionPool(hub_path, environment.state_folder(self.env))
         pool.open(create=create, prepare=lambda database: discovery.connect_environment(database, self.env))
         self._runtime = Runtime(pool, self.env, self.around, self.middlewares)
         atexit.register(_close_runtime, ref(self._runtime))
@@ -136,11 +133,12 @@ class Hub:
         how |= {"metadata": metadata or {}, "references": references or {}}
         own = [one for one in tools if isinstance(one, str)]
         with self.lent() as database:
-            plan = ask_options.build_plan(database, None, UserInput(system=instructions), how, None, self.around)
+            turn_options = ask_options.to_turn_options(how)
+            plan = ask_options.build_plan(database, None, UserInput(system=instructions), turn_options, self.around)
             without = ask_options.parse_persistence(persistence)
             own_columns = _custom_columns(database, fields)
-            plan = ask_options.add_tools(database, plan, {"tools": own}, None, ask_options.build_hooks(()))
-            plan = replace(plan, persist=plan.persist._replace(name=name, without=without, fields=own_columns))
+            plan = ask_options.add_tools(database, plan, own, None, ask_options.build_hooks(()))
+            plan = replace(plan, name=name, options=plan.options.replace(no_persist=without, fields=own_columns))
             row = chat_row(new_id(), plan, Redaction(()), now())
             row = {column: value for column, value in row.items() if column not in _TURN_COLUMNS}
             chat_id = chats.add(database, row | {"description": description}, system=instructions)
@@ -157,7 +155,7 @@ class Hub:
     ) -> Chat:
         """Return the chat with an id, the beginning of one, or a name; ``last`` is the newest. Raises NotFoundError."""
         with self.lent() as database:
-            row = lookup.get_chat(database, chat)
+            row = chats.get_or_last(database, chat)
         if row.type == "agent":
             raise UsageError(
                 f'"{chat}" is an agent session', hint=f'load it with load_agent_session(AGENT, "{row.id}")'
@@ -223,7 +221,7 @@ class Hub:
         begin, end = (time_ranges.parse_time(text) if text else None for text in (since, until))
         keys = group_by.split(",") if isinstance(group_by, str) else list(group_by)
         with self.lent() as database:
-            chat_id = lookup.get_chat(database, chat).id if chat else None
+            chat_id = chats.get_or_last(database, chat).id if chat else None
             scope = inspect_stats.resolve_scope(database, chat_id, agent, connection, begin, end)
             if not any(keys):
                 return stats_query.get_total(database, scope)

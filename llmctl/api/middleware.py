@@ -6,7 +6,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llmctl.core.chat import ChatRequest, ChatResponse
-    from llmctl.engine.events import ToolEvent
+    from llmctl.engine.runtime import ToolEvent
 
 #: Names of the hook methods.
 HOOKS = ("before_request", "after_response", "on_tool_start", "on_tool_end", "on_error")

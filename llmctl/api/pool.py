@@ -32,7 +32,7 @@ class ConnectionPool:
     def open(self, *, create: bool, prepare: opening.Prepare) -> None:
         """Open the first connection; with ``create``, create a missing hub."""
         database = opening.open_hub(self._path, "create" if create else "write", prepare=prepare)
-        if any(map(os.path.exists, write_spool.spool_paths(database.path, self._spool_folder))):
+        if opening.has_spool(database.path, self._spool_folder):
             write_spool.replay(database, self._spool_folder)
         self._idle.append(database)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from llmctl.engine.tools.records import decode_arguments
-from llmctl.engine.turn.result import TurnResult
+from llmctl.core.stored_values import decode_arguments
+from llmctl.engine.turn.state import TurnResult
 
 
 @dataclass(frozen=True, slots=True)

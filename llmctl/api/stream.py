@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from llmctl.api.response import Response, to_response
-from llmctl.core.events import TextDelta
-from llmctl.engine.events import Notice, TurnEvent
-from llmctl.engine.turn.result import TurnResult
+from llmctl.core.chat import TextDelta
+from llmctl.engine.runtime import Notice, TurnEvent
+from llmctl.engine.turn.state import TurnResult
 
 
 @dataclass(slots=True)

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from llmctl.cli.app import App
-from llmctl.cli.turn.caller_info import SCRIPT_VARIABLE
 from llmctl.core.errors import UsageError
 from llmctl.core.registry import unknown_name_error
 from llmctl.engine.jobs import command as jobs_command
-from llmctl.engine.jobs import control
 from llmctl.engine.jobs.command import CommandJob, SkippedJob
 from llmctl.engine.jobs.lease import JOB_VARIABLE
+from llmctl.engine.runtime import SCRIPT_VARIABLE
 
 #: How this program is started again, whatever it was called.
 SELF_COMMAND = (sys.executable, "-P", "-m", "llmctl")
@@ -49,12 +48,12 @@ def start_job(app: App, job: CommandJob) -> None:
     database = app.hub("create")
     if database.path == ":memory:":
         raise UsageError("--detach needs a hub in a file")
-    job_id = control.detach_job(database, SELF_COMMAND, job, _job_env(app, job), stdin_fd(app))
+    job_id = jobs_command.detach_job(database, SELF_COMMAND, job, _job_env(app, job), stdin_fd(app))
     if isinstance(job_id, SkippedJob):
-        app.note(f"skipped: {job_id.reason}")
+        app.console.note(f"skipped: {job_id.reason}")
         return
-    app.note(f"started job {job_id[:8]}; to follow it: llmctl job log {job_id[:8]} --follow")
-    app.io.write(f"{job_id}\n")
+    app.console.note(f"started job {job_id[:8]}; to follow it: llmctl job log {job_id[:8]} --follow")
+    app.console.io.write(f"{job_id}\n")
 
 
 def start_this_command(app: App, name: str) -> None:
@@ -67,7 +66,7 @@ def start_this_command(app: App, name: str) -> None:
 
 def stdin_fd(app: App) -> int | None:
     """Return our stdin for a command to read, unless it is a terminal: that one stays with its shell."""
-    return None if app.io.stdin_tty or app.io.stdin_fd is None else app.io.stdin_fd
+    return None if app.console.io.stdin_tty or app.console.io.stdin_fd is None else app.console.io.stdin_fd
 
 
 def _job_env(app: App, job: CommandJob) -> Mapping[str, str]:

@@ -1,16 +1,17 @@
 """All commands as strings: names, help lines, modules. Help and completion read this and import nothing.
 
-The path is the command line: ``chats list`` is the function ``list_`` of ``llmctl/cli/commands/chats/list.py``, and
-``stats`` is ``stats`` of ``llmctl/cli/commands/stats.py``. A ``-`` becomes ``_``; a module whose name is a keyword and
-a function whose name is a keyword or a builtin end in ``_`` (``import_.py``, ``set_``). A command that has no verbs
-but several files is a folder with a ``command.py`` (``report``). The help here is the first line of that function's
-docstring.
+The path is the command line: ``chats list`` is the function ``list_`` of the module ``commands/chats/list.py``, or of
+``commands/chats`` itself where a verb has no module of its own, as ``job list`` is in ``commands/job.py``. A ``-``
+becomes ``_``; a module whose name is a keyword and a function whose name is a keyword or a builtin end in ``_``
+(``import_.py``, ``set_``). The help here is the first line of that function's docstring.
 """
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from keyword import iskeyword
 from typing import NamedTuple
 
@@ -234,23 +235,21 @@ CATALOG: dict[str, CatalogEntry] = {
 }
 
 
-#: Commands without verbs that are a folder: the function is in its ``command.py``.
-_FOLDERS = (("report",),)
-
-
 def locate_function(path: tuple[str, ...]) -> tuple[str, str]:
-    """Return the module and the function of a command.
-
-    ``("chats", "list")`` is ``list_`` in ``llmctl.cli.commands.chats.list``; ``("import",)`` is ``import_`` in
-    ``llmctl.cli.commands.import_``; ``("report",)`` is ``report`` in ``llmctl.cli.commands.report.command``.
-    """
+    """Return the module and the function of a command: of all modules on its path, the deepest one there is."""
     words = [word.replace("-", "_") for word in path]
-    modules = [f"{word}_" if iskeyword(word) else word for word in words]
-    if path in _FOLDERS:
-        modules.append("command")
-    name = words[-1]
-    is_reserved = iskeyword(name) or hasattr(builtins, name)
-    return ".".join(("llmctl.cli.commands", *modules)), f"{name}_" if is_reserved else name
+    module = "llmctl.cli.commands"
+    for word in words:
+        name = f"{module}.{word}_" if iskeyword(word) else f"{module}.{word}"
+        if len(words) > 1 and not _is_module(module, name):
+            break
+        module = name
+    is_reserved = iskeyword(words[-1]) or hasattr(builtins, words[-1])
+    return module, f"{words[-1]}_" if is_reserved else words[-1]
+
+
+def _is_module(package: str, name: str) -> bool:
+    return hasattr(import_module(package), "__path__") and find_spec(name) is not None
 
 
 def subcommands(path: tuple[str, ...]) -> dict[str, str]:

@@ -1,4 +1,9 @@
-"""Build commands lazily from the catalog: names and help need no import, and only the command that runs is built."""
+"""Build commands lazily from the catalog: names and help need no import, and only the command that runs is built.
+
+The inputs of a command are its signature. A parameter annotated with an :class:`~llmctl.core.options.OptionSet`
+(``flags: TurnOptions``) stands for all flags of that set, and gets their values as one object; with
+``Annotated[TurnOptions, ("model", "retries")]`` for these flags only.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +11,27 @@ import os
 
 os.environ["TYPER_USE_RICH"] = "0"  # read once, when typer is imported
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
-from typer import Exit, Typer
-from typer.core import TyperCommand, TyperGroup
+from typer import Exit
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
 from llmctl.cli import catalog
 from llmctl.cli.app import App
-from llmctl.cli.console.io import process_streams
-from llmctl.cli.console.output import OUTPUT_FLAGS_ATTRIBUTE
-from llmctl.cli.global_flags import HelpPanel, global_options, output_options
-from llmctl.cli.help import text
+from llmctl.cli.console.console import OUTPUT_FLAGS_ATTRIBUTE
+from llmctl.core.errors import UsageError
+from llmctl.core.options import GROUPS, Option, OptionSet, parse_pairs, parse_text
 from llmctl.core.registry import unknown_name_error
 
 _CONTEXT_SETTINGS: dict[str, Any] = {"max_content_width": 100}
+#: Headings of the options in a command's help, in order.
+_PANELS = ("Options", *GROUPS)
 #: Widest name of an option that has its help on the same line.
 _NAME_COLUMN = 30
 
@@ -38,13 +46,6 @@ def execute(app: App, arguments: Sequence[str]) -> int:
     return 0
 
 
-def typer_app() -> Typer:
-    """Return llmctl as a ``typer.Typer``, for ``typer.testing.CliRunner``."""
-    app = Typer(cls=CommandGroup, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.callback()(lambda: None)
-    return app
-
-
 class Command(TyperCommand):
     """A runnable command. Its docstring is its manual, shown as written; options are grouped by help panel."""
 
@@ -54,11 +55,11 @@ class Command(TyperCommand):
             formatter.write(f"  {line}".rstrip() + "\n")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel.value: [] for panel in HelpPanel}}
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in _PANELS}}
         for param in self.get_params(ctx):
             if record := param.get_help_record(ctx):
                 is_argument = param.param_type_name == "argument"
-                panel = getattr(param, "rich_help_panel", None) or HelpPanel.GENERAL
+                panel = getattr(param, "rich_help_panel", None) or _PANELS[0]
                 sections["Arguments" if is_argument else str(panel)].append(record)
         names = [len(name) for rows in sections.values() for name, _ in rows]
         width = max((length for length in names if length <= _NAME_COLUMN), default=0)
@@ -68,6 +69,8 @@ class Command(TyperCommand):
                     formatter.write_dl([(name.ljust(width), help_text) for name, help_text in rows], _NAME_COLUMN)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from llmctl.cli.help import text
+
         formatter.write(f"\n{text.GLOBAL_OPTIONS}")
 
 
@@ -103,36 +106,189 @@ class CommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         if ctx._protected_args:
             return super().invoke(ctx)
+        from llmctl.cli.help import text
+
         app: App = ctx.obj
-        app.io.write(text.group_help(self._path) if self._path else text.short_help(app.describe_hub()))
+        app.console.io.write(text.group_help(self._path) if self._path else text.short_help(app.describe_hub()))
         return None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
+        from llmctl.cli.help import text
+
         formatter.write(text.group_help(self._path) if self._path else text.root_help())
-
-    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
-        """Run like the program itself, with the current streams and environment."""
-        from llmctl.cli.main import run
-
-        raise SystemExit(run(list(args or ()), os.environ, process_streams()))
 
 
 def build_command(path: tuple[str, ...]) -> TyperCommand:
     """Import the command's module and build the command with its shared flags."""
     module, name = catalog.locate_function(path)
     function = getattr(import_module(module), name)
+    callback, flags = _expand_option_sets(function)
     info = CommandInfo(
-        name=path[-1], cls=Command, callback=function, context_settings=_CONTEXT_SETTINGS, add_help_option=False
+        name=path[-1], cls=Command, callback=callback, context_settings=_CONTEXT_SETTINGS, add_help_option=False
     )
     command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
-    if hasattr(function, "__turn_flags__"):
-        from llmctl.cli.turn.flags import turn_options
-
-        command.params += turn_options()
-    if hasattr(function, "__tool_flags__"):
-        from llmctl.cli.tool_flags import tool_options
-
-        command.params += tool_options()
-    command.params += [*output_options(getattr(function, OUTPUT_FLAGS_ATTRIBUTE, None)), *global_options()]
+    command.params += [*flags, *output_options(getattr(function, OUTPUT_FLAGS_ATTRIBUTE, None)), *global_options()]
     assert isinstance(command, TyperCommand)
     return command
+
+
+# --- flags of an option set
+
+
+def _expand_option_sets(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[TyperOption]]:
+    """Return a function without the parameter that is an option set, and the flags that stand for it."""
+    signature = inspect.signature(function, eval_str=True)
+    for parameter in signature.parameters.values():
+        annotation = parameter.annotation
+        kind = getattr(annotation, "__origin__", annotation)
+        if isinstance(kind, type) and issubclass(kind, OptionSet):
+            break
+    else:
+        return function, []
+    (names,) = getattr(annotation, "__metadata__", (kind.OPTIONS,))
+    options = [option for option in kind.OPTIONS.values() if option.flags and option.name in names]
+
+    @wraps(function)
+    def call(**values: Any) -> Any:
+        flags = {option.name: values.pop(option.name) for option in options}
+        return function(**values, **{parameter.name: _parse_flags(kind, flags)})
+
+    others = [other for other in signature.parameters.values() if other is not parameter]
+    call.__dict__["__signature__"] = signature.replace(parameters=others)
+    call.__annotations__ = {other.name: other.annotation for other in others}
+    return call, [_to_typer_option(option) for option in options]
+
+
+def _parse_flags(kind: type[OptionSet], values: Mapping[str, Any]) -> OptionSet:
+    """Return the options that flags gave, from their texts."""
+    parsed = {}
+    for name, value in values.items():
+        option = kind.OPTIONS[name]
+        if value in (None, False, (), []) and not (value is False and option.kind == "tristate"):
+            continue
+        match option.kind:
+            case "switch" | "tristate":
+                parsed[name] = value
+            case "list":
+                parsed[name] = tuple(value)
+            case "pairs":
+                parsed[name] = parse_pairs(value, option.flags[0], decode=option.decodes)
+            case _:
+                parsed[name] = parse_text(option, value, option.flags[0])
+    return kind(**parsed)
+
+
+def _to_typer_option(option: Option) -> TyperOption:
+    """Return the flag of an option. It gets texts: :func:`_parse_flags` reads them."""
+    is_flag, multiple = option.kind in ("switch", "tristate"), option.kind in ("list", "pairs")
+    default = f" [{option.default}]" if option.default else ""
+    return TyperOption(
+        param_decls=[option.name, *option.flags],
+        default=False if option.kind == "switch" else None,
+        type=None if is_flag else str,
+        is_flag=is_flag,
+        multiple=multiple,
+        metavar=option.metavar,
+        help=option.help + (" Repeatable." if multiple else default),
+        rich_help_panel=option.group,
+    )
+
+
+# --- global flags and output flags: their values are stored on the App and its console, not passed to the command
+
+
+def global_options() -> list[TyperOption]:
+    """Return the flags every command accepts, before or after its name."""
+    return [
+        _option(["db", "--db"], _set_db, metavar="PATH", help="Hub to use; :memory: stores nothing on disk."),
+        _option(["quiet", "--quiet"], _set_quiet, help="Print results only: no notes, progress or usage."),
+        _option(["debug", "--debug"], _set_debug, help="Show the traceback of an error."),
+        _option(["version", "--version", "-V"], _show_version, is_eager=True, help="Show the version."),
+        _option(["help", "--help", "-h"], _show_help, is_eager=True, help="Show help."),
+    ]
+
+
+def output_options(output: str | None) -> list[TyperOption]:
+    """Return the output flags of a ``listing``, a ``record`` or an ``answer``; none for other commands."""
+    if output is None:
+        return []
+    formats: list[TyperOption] = [
+        _option(["json", "--json"], _set_format, help="Output one JSON document."),
+        _option(["jsonl", "--jsonl"], _set_format, help="Output one JSON object per line."),
+    ]
+    if output == "answer":
+        return formats
+    if output == "listing":
+        formats += [
+            _option(["csv", "--csv"], _set_format, help="Output CSV with a header."),
+            _option(["tsv", "--tsv"], _set_format, help="Output tab-separated values with a header."),
+        ]
+    columns = _option(
+        ["columns", "--columns"], _set_columns, metavar="NAME,...", help="Columns to output, in this order."
+    )
+    return [*formats, columns]
+
+
+def _option(names: list[str], callback: Any, *, metavar: str | None = None, **settings: Any) -> TyperOption:
+    is_global = names[0] in ("db", "quiet", "debug", "version", "help")
+    kind = {"type": str} if metavar else {"is_flag": True, "default": False}
+    return TyperOption(
+        param_decls=names,
+        callback=callback,
+        metavar=metavar,
+        hidden=is_global,
+        rich_help_panel=None if is_global else "Output",
+        expose_value=False,
+        **kind,
+        **settings,
+    )
+
+
+def _set_db(ctx: Any, option: Any, value: str | None) -> None:
+    if value is None:
+        return
+    if not value or value.startswith("-"):
+        raise UsageError('option "--db" needs a path', hint="write a name that starts with - as ./-name")
+    ctx.obj.db = value
+
+
+def _set_quiet(ctx: Any, option: Any, value: bool) -> None:
+    if value:
+        ctx.obj.console.quiet = True
+
+
+def _set_debug(ctx: Any, option: Any, value: bool) -> None:
+    if value:
+        ctx.obj.debug = True
+
+
+def _show_version(ctx: Any, option: Any, value: bool) -> None:
+    if value:
+        from llmctl import __version__
+
+        ctx.obj.console.io.write(f"llmctl {__version__}\n")
+        ctx.exit()
+
+
+def _show_help(ctx: Any, option: Any, value: bool) -> None:
+    if value:
+        ctx.obj.console.io.write(ctx.get_help() + "\n")
+        ctx.exit()
+
+
+def _set_format(ctx: Any, option: Any, value: bool) -> None:
+    if not value:
+        return
+    current = ctx.obj.console.format.kind
+    if current not in ("auto", option.name):
+        raise UsageError(f"--{current} and --{option.name} cannot be combined", hint="pass one of them")
+    ctx.obj.console.format.kind = option.name
+
+
+def _set_columns(ctx: Any, option: Any, value: str | None) -> None:
+    if value is None:
+        return
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names:
+        raise UsageError('option "--columns" needs names', hint="for example: --columns id,name")
+    ctx.obj.console.format.columns = names

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli.global_flags import HelpPanel
+from llmctl.core.options import TurnOptions
 
 LimitOption = Annotated[int, typer.Option(metavar="N", help="Maximum number of rows; 0 for all.")]
 SinceOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only from this time on: 2026-10-05, 7d, 2h.")]
@@ -30,39 +30,7 @@ MetadataOption = Annotated[
 FieldOption = Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fill a custom column. Repeatable.")]
 ReferenceOption = Annotated[list[str] | None, typer.Option(metavar="K=ID", help="Link to another record. Repeatable.")]
 
-ContinueOption = Annotated[
-    bool,
-    typer.Option(
-        "--continue",
-        "-c",
-        help="Continue the most recent chat from this folder.",
-        rich_help_panel=HelpPanel.CONVERSATION,
-    ),
-]
-ContinueChatOption = Annotated[
-    str | None,
-    typer.Option(metavar="REF", help="Continue this chat: id, name or last.", rich_help_panel=HelpPanel.CONVERSATION),
-]
-InteractiveOption = Annotated[
-    bool,
-    typer.Option("--interactive", "-i", help="Keep the conversation open.", rich_help_panel=HelpPanel.CONVERSATION),
-]
-ParamOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--param",
-        "-p",
-        metavar="K=V",
-        help="Template parameter. Repeatable.",
-        rich_help_panel=HelpPanel.INPUT,
-    ),
-]
-NoLogOption = Annotated[
-    bool,
-    typer.Option(
-        "--no-log",
-        "-n",
-        help="Store no text, only the usage of each request.",
-        rich_help_panel=HelpPanel.STORAGE,
-    ),
+#: Flags of commands that send requests outside of a chat.
+RequestFlags = Annotated[
+    TurnOptions, ("model", "connection", "options", "tag", "max_cost", "timeout", "retries", "usage", "stdin")
 ]

@@ -71,9 +71,9 @@ def format_text(error: LlmctlError) -> str:
 
 def format_json(error: LlmctlError) -> str:
     """Return the error as one JSON line for programs."""
-    from llmctl.core import stored_json
+    from llmctl.core import stored_values
 
-    return stored_json.dumps(error_object(error)) + "\n"
+    return stored_values.dumps(error_object(error)) + "\n"
 
 
 def error_object(error: LlmctlError) -> dict[str, Any]:

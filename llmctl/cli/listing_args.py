@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmctl.cli.app import App
-from llmctl.cli.console.output import ColumnKind, OutputColumn
+from llmctl.cli.console.columns import ColumnKind, OutputColumn
+from llmctl.cli.console.console import Console
 from llmctl.cli.console.terminal import colorize, safe_text, supports_color
 from llmctl.core import time_ranges
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.registry import unknown_name_error
 from llmctl.store.database import Database
-from llmctl.store.records import chats, threads
+from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow, ThreadRow
 
 #: Default number of rows in a list.
@@ -40,11 +40,7 @@ def parse_time(text: str | None) -> str | None:
 
 def get_chat(database: Database, ref: str) -> ChatRow:
     """Return the chat of a REF; ``last`` is the most recent."""
-    if ref != "last":
-        return chats.get(database, ref)
-    from llmctl.engine.chats import lookup  # imports the turn: 5 ms
-
-    return lookup.get_chat(database, ref)
+    return chats.get_or_last(database, ref)
 
 
 def find_chat_id(database: Database, ref: str | None) -> str | None:
@@ -54,7 +50,7 @@ def find_chat_id(database: Database, ref: str | None) -> str | None:
 
 def get_thread(database: Database, chat: ChatRow) -> ThreadRow:
     """Return the thread of a chat; raises NotFoundError for a chat without messages."""
-    thread = threads.find_for_chat(database, chat.id)
+    thread = chats.find_thread(database, chat.id)
     if thread is None:
         raise NotFoundError(f'chat "{display_name(chat)}" has no messages yet')
     return thread
@@ -83,17 +79,17 @@ def add_custom_columns(database: Database, table: str, columns: Sequence[OutputC
     return [*columns, *(column for column in added if column.name not in declared)]
 
 
-def sanitize(app: App, value: Any) -> Any:
+def sanitize(console: Console, value: Any) -> Any:
     """Neutralize terminal escapes in the texts of a record, if stdout is a terminal."""
-    if not app.io.stdout_tty:
+    if not console.io.stdout_tty:
         return value
     if isinstance(value, str):
         return safe_text(value)
     if isinstance(value, dict):
-        return {key: sanitize(app, item) for key, item in value.items()}
-    return [sanitize(app, item) for item in value] if isinstance(value, list) else value
+        return {key: sanitize(console, item) for key, item in value.items()}
+    return [sanitize(console, item) for item in value] if isinstance(value, list) else value
 
 
-def colorize_stdout(app: App, text: str, color: str) -> str:
+def colorize_stdout(console: Console, text: str, color: str) -> str:
     """Colorize text if stdout supports color."""
-    return colorize(text, color) if supports_color(app.env, app.io.stdout_tty) else text
+    return colorize(text, color) if supports_color(console.env, console.io.stdout_tty) else text

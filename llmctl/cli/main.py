@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from signal import SIGINT, SIGPIPE
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from llmctl.cli.app import App
-from llmctl.cli.console import signals
-from llmctl.cli.console.io import Streams, process_streams
+from llmctl.cli.console.console import Streams, process_streams
 from llmctl.core.errors import LlmctlError
-from llmctl.core.signals import Signalled
+from llmctl.core.signals import Signalled, handle_signal
 
 
 def main() -> NoReturn:
@@ -23,10 +22,10 @@ def main() -> NoReturn:
     gc.set_threshold(50_000)
     try:
         io = process_streams()
-        signals.install_handlers()
-        signals.exit_now(run(sys.argv[1:], os.environ, io))
+        install_handlers()
+        exit_now(run(sys.argv[1:], os.environ, io))
     except Signalled as signalled:
-        signals.exit_now(signals.die_by_signal(signalled.signum))
+        exit_now(die_by_signal(signalled.signum))
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
@@ -56,19 +55,57 @@ def _execute(app: App, arguments: Sequence[str]) -> int:
 def _to_signalled(end: BaseException) -> Signalled:
     if isinstance(end, Signalled):
         return end
-    return Signalled(SIGINT if isinstance(end, KeyboardInterrupt) else SIGPIPE)
+    return Signalled(signal.SIGINT if isinstance(end, KeyboardInterrupt) else signal.SIGPIPE)
 
 
 def _report_error(error: BaseException, app: App, arguments: Sequence[str]) -> int:
     from llmctl.cli import errors
-    from llmctl.cli.console.terminal import safe_text
 
     translated = errors.to_llmctl_error(error)
     failure = translated or errors.internal_error(error)
     if app.debug and (translated is None or translated is not error):
-        app.io.write_stderr(errors.format_traceback(error))
+        app.console.io.write_stderr(errors.format_traceback(error))
     text = (errors.format_json if errors.wants_json(arguments) else errors.format_text)(failure)
-    app.io.write_stderr(safe_text(text) if app.io.stderr_tty else text)
+    app.console.write_stderr_line(text.removesuffix("\n"))
     with suppress(LlmctlError):  # output written before the failure
-        app.io.flush()
+        app.console.io.flush()
     return failure.exit_code
+
+
+# --- signals: they become exceptions, and the process dies by the signal it got
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def install_handlers() -> None:
+    """Turn SIGINT, SIGTERM and SIGHUP into :class:`Signalled`, except those the parent ignores (``nohup``, ``&``)."""
+    for signum in _SIGNALS:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, handle_signal)
+    sys.unraisablehook = _handle_unraisable
+
+
+def _handle_unraisable(raised: Any) -> None:
+    """Print nothing; deliver again a signal that arrived in a destructor, where an exception is dropped."""
+    if isinstance(raised.exc_value, Signalled):
+        signum = raised.exc_value.signum
+        signal.signal(signal.SIGALRM, lambda *_: handle_signal(signum, None))
+        signal.setitimer(signal.ITIMER_REAL, 0.001)  # an exception raised here would be dropped again
+
+
+def die_by_signal(signum: int) -> int:
+    """Kill this process with the signal, so that the shell sees 129, 130, 141 or 143 and loops stop."""
+    signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
+    os.kill(os.getpid(), signum)
+    return 128 + signum  # if the signal does not kill (pid 1 of a container)
+
+
+def exit_now(code: int) -> NoReturn:
+    """Exit immediately; everything is committed, closed and flushed by now.
+
+    Finalizing the interpreter costs 15 % of a short command and may print unrelated errors.
+    """
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)

@@ -1,23 +1,11 @@
-"""One call to a model: the request, the response, and the events that make a response."""
+"""One call to a model: the request, the events of a response (streamed or not), and the response they make."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llmctl.core.events import (
-    Finish,
-    MessageMetadata,
-    ResponseStart,
-    StreamEvent,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    Unreadable,
-    Usage,
-    UsageReport,
-)
 from llmctl.core.messages import Message, Part, Text, Thinking, ToolCall
 
 
@@ -46,6 +34,106 @@ class ChatRequest:
     shows_thinking: bool = False
     #: JSON Schema that the answer must match.
     schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request. ``input_tokens`` counts cached ones too, ``output_tokens`` counts thinking."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    thinking_tokens: int = 0
+    #: US dollars, if the provider reports its charge.
+    cost: float | None = None
+    #: Units with their own prices. Included in the counts above: ``cache_write_1h_tokens``,
+    #: ``input_audio_tokens``, ``output_audio_tokens``, ``cached_audio_tokens``, ``input_image_tokens``,
+    #: ``output_image_tokens``, ``cached_image_tokens``; in addition: ``web_searches``, ``images``, ``audio_seconds``.
+    details: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStart:
+    """The model that answers, and the response id. May be repeated; later values replace earlier ones."""
+
+    model: str | None = None
+    response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer. Consecutive pieces without an index form a part, as do pieces of the same ``index``.
+
+    An index marks text that a provider expects back as a separate part, with its ``metadata``.
+    """
+
+    text: str
+    index: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """A piece of thinking. Pieces of one ``index`` form a part; a signature may arrive without text."""
+
+    text: str = ""
+    signature: str | None = None
+    index: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a tool call: ``id`` and ``name`` once, ``arguments`` (JSON text) in any number of pieces."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageMetadata:
+    """Data of the message that belongs to no part: citations, search results, reasoning details."""
+
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """The tokens so far. Cumulative: the last report counts."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event that could not be decoded. Reading continues, but the answer counts as incomplete."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer is complete: the terminal event arrived. Without it the stream was cut.
+
+    ``reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``incomplete`` (the provider
+    reports that the answer is not complete), ``other``; ``raw`` is the provider's own value.
+    """
+
+    reason: str
+    raw: str | None = None
+
+
+StreamEvent = (
+    TextDelta | ThinkingDelta | ToolCallDelta | ResponseStart | MessageMetadata | UsageReport | Unreadable | Finish
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +241,63 @@ def collect_response(events: Iterable[StreamEvent]) -> ChatResponse:
     for event in events:
         builder.add(event)
     return builder.build()
+
+
+#: Splits a text into the part to emit now and the tail to hold back.
+SplitText = Callable[[str], tuple[str, str]]
+
+TextEvent = TextDelta | ThinkingDelta | ToolCallDelta
+
+
+def buffer_incomplete_tail(
+    events: Iterable[StreamEvent], split: SplitText, finish_tail: Callable[[str], str]
+) -> Iterator[StreamEvent]:
+    """Yield the events, holding back the tail that ``split`` returns until the next event of the same part.
+
+    A tail that nothing follows is emitted as ``finish_tail(tail)``.
+    """
+    held: TextEvent | None = None
+    for event in events:
+        if held is not None:
+            if isinstance(event, TextEvent) and _continues(held, event):
+                event = _with_text(event, _event_text(held) + _event_text(event))
+            else:
+                yield _with_text(held, finish_tail(_event_text(held)))
+            held = None
+        if isinstance(event, TextEvent):
+            before = _event_text(event)
+            text, end = split(before)
+            if end:
+                held = _text_only(event, end)
+                if not text and _has_only_text(event):
+                    continue
+            event = event if text == before else _with_text(event, text)
+        yield event
+    if held is not None:
+        yield _with_text(held, finish_tail(_event_text(held)))
+
+
+def _event_text(event: TextEvent) -> str:
+    return event.arguments if isinstance(event, ToolCallDelta) else event.text
+
+
+def _with_text(event: TextEvent, text: str) -> TextEvent:
+    return replace(event, arguments=text) if isinstance(event, ToolCallDelta) else replace(event, text=text)
+
+
+def _text_only(event: TextEvent, text: str) -> TextEvent:
+    """Return an event with only that text: id, name and signature are not held back."""
+    if isinstance(event, TextDelta):
+        return TextDelta(text, index=event.index)
+    if isinstance(event, ThinkingDelta):
+        return ThinkingDelta(text, index=event.index)
+    return ToolCallDelta(event.index, arguments=text)
+
+
+def _has_only_text(event: TextEvent) -> bool:
+    """Return whether an event carries nothing but its text."""
+    return event == _text_only(event, _event_text(event))
+
+
+def _continues(held: TextEvent, event: TextEvent) -> bool:
+    return type(held) is type(event) and held.index == event.index

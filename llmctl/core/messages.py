@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -126,3 +127,17 @@ def _parse_part(item: Mapping[str, Any]) -> Part:
     defaults = {name: "" for name in kind.__slots__ if name not in ("metadata", "signature", "is_error")}
     part: Part = kind(**defaults | {name: item[name] for name in kind.__slots__ if name in item})
     return part
+
+
+# A string: compiled when an answer is searched, not at start-up.
+_FENCED_BLOCK = r"(?sm)^(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<block>.*?)^(?P=fence)[`~]*[ \t]*$"
+
+
+def find_fenced_block(text: str) -> str | None:
+    """Return the content of the first fenced block of Markdown, without the fences; None if there is none."""
+    match = re.search(_FENCED_BLOCK, text)
+    return match["block"] if match else None
+
+
+#: Metadata key of a :class:`File`: the URL that it was fetched from.
+SOURCE_URL_KEY = "source"

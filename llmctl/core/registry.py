@@ -1,4 +1,4 @@
-"""Registries: tables of names whose modules are imported on first use."""
+"""Objects whose modules are imported on first use: registries of names, and single functions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from typing import Any, Generic, TypeVar
 from llmctl.core.errors import LlmctlError, UsageError
 
 T = TypeVar("T")
+
+
+class LazyFunction:
+    """A function whose module is imported when it is called: keeps what few runs need off the path of the others."""
+
+    def __init__(self, path: str) -> None:
+        #: ``package.module:function``.
+        self._path = path
+
+    def __call__(self, *arguments: Any) -> Any:
+        module, _, name = self._path.partition(":")
+        return getattr(import_module(module), name)(*arguments)
 
 
 class Registry(Generic[T]):

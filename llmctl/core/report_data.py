@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 
 #: The fields of ``stats --json``.
 Figures = Mapping[str, Any]
-Row = Mapping[str, Any]
 Unit = Literal["hour", "day", "month"]
 
 
@@ -18,6 +17,53 @@ class UsageGroup(NamedTuple):
 
     name: str | None
     figures: Figures
+
+
+class RequestSummary(NamedTuple):
+    """A request; ``chat`` is the name of its chat. ``cost`` is in US dollars."""
+
+    id: str
+    created_at: str
+    chat_id: str | None
+    chat: str | None
+    model: str
+    status: str
+    input_tokens: int | None
+    output_tokens: int | None
+    time_to_first_token_ms: int | None
+    duration_ms: int | None
+    cost: float | None
+
+
+class FailureReason(NamedTuple):
+    """Why requests to a provider failed: how many, when last, and the message of one."""
+
+    reason: str
+    provider: str
+    requests: int
+    last_at: str
+    example: str | None
+
+
+class ChatSummary(NamedTuple):
+    """A chat with the totals of all its requests; ``preview`` is its beginning."""
+
+    id: str
+    name: str | None
+    preview: str | None
+    agent: str | None
+    connection: str | None
+    model: str | None
+    last_turn_at: str | None
+    created_at: str
+    message_count: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cost: float | None
+
+    @property
+    def used_at(self) -> str:
+        return self.last_turn_at or self.created_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +101,9 @@ class ReportData:
     #: Milliseconds -> number of requests that took so long, to the end and to the first token.
     durations: Mapping[int, int]
     first_tokens: Mapping[int, int]
-    slowest: Sequence[Row]
-    most_expensive: Sequence[Row]
+    slowest: Sequence[RequestSummary]
+    most_expensive: Sequence[RequestSummary]
     #: Why requests failed, and how many of the newest requests were examined; None for all.
-    failure_reasons: Sequence[Row]
+    failure_reasons: Sequence[FailureReason]
     failure_sample_size: int | None
-    chats: Sequence[Row] = field(default=())
+    chats: Sequence[ChatSummary] = field(default=())

@@ -62,3 +62,13 @@ class Ran(NamedTuple):
     exit_status: int | None = None
     #: The turn ends here: ``content`` is the final answer.
     halts: bool = False
+
+
+#: A model may make up any name: limit what is repeated to it.
+_MAX_NAME_CHARS = 100
+
+
+def printable_name(name: str) -> str:
+    """Return a tool name from a model, shortened and without control characters."""
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in name[:_MAX_NAME_CHARS])
+    return printable + ("…" if len(name) > _MAX_NAME_CHARS else "")

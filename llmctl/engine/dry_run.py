@@ -12,7 +12,7 @@ from llmctl.engine.redaction import Redaction
 from llmctl.engine.turn import history
 from llmctl.engine.turn.options import TurnPlan, build_chat_request, require_chat_model
 from llmctl.store.database import Database
-from llmctl.store.records import threads
+from llmctl.store.records import chats
 from llmctl.wire import WIRES
 
 
@@ -30,7 +30,7 @@ def preview_request(database: Database, plan: TurnPlan) -> RequestPreview:
     """Build the first request of a turn and mask its secrets; a missing key is not an error here."""
     require_chat_model(plan.target)
     resolved = _resolve_endpoint(plan)
-    thread = threads.find_for_chat(database, plan.chat.id) if plan.chat else None
+    thread = chats.find_thread(database, plan.chat.id) if plan.chat else None
     provider = plan.target.provider.name
     entries = history.load_history(database, thread.id, provider=provider) if thread else []
     files = attachments.prepare_files(plan.input.files, plan.target, None)
@@ -43,8 +43,8 @@ def preview_request(database: Database, plan: TurnPlan) -> RequestPreview:
         *entries,
         *(history.HistoryEntry(0, message) for message in new_messages if message.role != "system"),
     ]
-    if plan.call_options.history is not None:
-        entries, _ = history.last_turns(entries, plan.call_options.history)
+    if plan.options.history is not None:
+        entries, _ = history.last_turns(entries, plan.options.history)
     history.require_prompt(entries)
     messages, _ = attachments.drop_unsupported_files((entry.message for entry in entries), plan.target)
     request = build_chat_request(plan, messages)

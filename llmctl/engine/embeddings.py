@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.errors import UsageError
 from llmctl.engine.billing import cost as billing_cost
-from llmctl.engine.billing import estimate
-from llmctl.engine.billing.budget import CostEstimate
-from llmctl.engine.billing.rates import Price, max_cost
+from llmctl.engine.billing.cost import CostEstimate
+from llmctl.engine.models import rates
+from llmctl.engine.models.rates import Price, max_cost
 from llmctl.engine.single_request import PreparedRequest, SingleRequestPlan, SingleRequestRunner
 from llmctl.wire import WIRES, Embeddings
 
@@ -35,7 +35,7 @@ def embed(
     embeddings = require_embeddings(plan)
     size = min(batch or embeddings.most_texts, embeddings.most_texts)
     for start in range(0, len(texts), size):
-        request = EmbedRequest(plan.target.model, tuple(texts[start : start + size]), plan.options)
+        request = EmbedRequest(plan.target.model, tuple(texts[start : start + size]), plan.model_options)
         yield _embed_batch(runner, plan, embeddings, request)
 
 
@@ -49,6 +49,6 @@ def _embed_batch(
 
 
 def _estimate_cost(price: Price, plan: SingleRequestPlan, body: bytes) -> CostEstimate | None:
-    tokens = estimate.max_input_tokens(body, (), None)
-    cost = max_cost(price, tokens, 0, context=billing_cost.price_context(plan.options), moment=datetime.now(UTC))
+    tokens = rates.max_input_tokens(body, (), None)
+    cost = max_cost(price, tokens, 0, context=billing_cost.price_context(plan.model_options), moment=datetime.now(UTC))
     return None if cost is None else CostEstimate(tokens, 0, cost, cost)

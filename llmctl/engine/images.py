@@ -12,12 +12,12 @@ from llmctl.core.http import HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.messages import File
 from llmctl.engine.billing import cost as billing_cost
-from llmctl.engine.billing import estimate
-from llmctl.engine.billing.budget import CostEstimate
-from llmctl.engine.billing.rates import Price, max_cost
-from llmctl.engine.chats import url_fetch
+from llmctl.engine.billing.cost import CostEstimate
+from llmctl.engine.chats import attachments
+from llmctl.engine.models import rates
+from llmctl.engine.models.rates import Price, max_cost
 from llmctl.engine.single_request import PreparedRequest, SingleRequestPlan, SingleRequestRunner
-from llmctl.providers.hosts import parse_host
+from llmctl.providers import parse_host
 from llmctl.wire import WIRES, Images
 
 #: More than any model needs for one image: gpt-image-1 takes 6,240 for its largest.
@@ -42,7 +42,7 @@ def make_images(
 ) -> ImageResponse:
     """Return images as bytes; ``files`` are images to start from."""
     images = require_images(plan)
-    request = ImageRequest(plan.target.model, prompt, tuple(files), plan.options)
+    request = ImageRequest(plan.target.model, prompt, tuple(files), plan.model_options)
     http = images.build_request(runner.endpoint, request)
     body = _stored_body(images, runner, request, http)
     prepared = PreparedRequest(http, body, lambda price: _estimate_cost(price, plan, request))
@@ -64,16 +64,16 @@ def _with_content(image: File, plan: SingleRequestPlan) -> File:
     # A private address is fetched only from the target's own host, which may be a server of the user.
     is_own_host = parse_host(image.url) == parse_host(plan.target.base_url)
     runtime = plan.runtime._replace(private_fetch=True) if is_own_host else plan.runtime
-    fetched = url_fetch.fetch_url(image.url, runtime)
+    fetched = attachments.fetch_url(image.url, runtime)
     return replace(image, data=fetched.data, media_type=fetched.media_type)
 
 
 def _estimate_cost(price: Price, plan: SingleRequestPlan, request: ImageRequest) -> CostEstimate | None:
     count = _image_count(request.options)
-    input_tokens = estimate.max_input_tokens(request.prompt.encode("utf-8", "replace"), request.files, None)
+    input_tokens = rates.max_input_tokens(request.prompt.encode("utf-8", "replace"), request.files, None)
     output_tokens = count * _TOKENS_PER_IMAGE
     image_cost = max((rate for _, rate in price.rates.get("image", ())), default=0.0) * count
-    context, moment = billing_cost.price_context(plan.options), datetime.now(UTC)
+    context, moment = billing_cost.price_context(plan.model_options), datetime.now(UTC)
     cost = max_cost(price, input_tokens, output_tokens, with_files=True, context=context, moment=moment)
     if cost is None:
         return CostEstimate(0, 0, image_cost, 0.0) if image_cost else None

@@ -7,18 +7,17 @@ from typing import Any, Literal
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import LockedError
-from llmctl.core.redaction.secret_patterns import REDACTED
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.redaction import REDACTED
+from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.jobs import lease
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.tools.records import TOOL_DIED_ERROR
 from llmctl.engine.turn import decode, records
 from llmctl.engine.turn.records import usage_columns
 from llmctl.engine.turn.state import CallEnd
-from llmctl.store.database import Database, Row
-from llmctl.store.records import budgets, invocations, jobs, requests, threads
+from llmctl.store.database import Database, Delete, Row, Update, Write, replace_surrogates
+from llmctl.store.records import chats, invocations, jobs, requests
 from llmctl.store.records.types import JobRow, RequestRow
-from llmctl.store.writes import Delete, Update, Write, replace_surrogates
 
 _NO_SECRETS = Redaction()
 _DIED_ERROR = "the process died before the answer was complete"
@@ -62,7 +61,7 @@ def recover_dead_jobs(database: Database) -> list[JobRow]:
 
 def recover_dead_reservations(database: Database) -> bool:
     """Recover the jobs of dead processes that have a cost reserved; return whether there were any."""
-    dead = [job for job in budgets.list_reserving_jobs(database) if not lease.is_alive(job)]
+    dead = [job for job in requests.list_reserving_jobs(database) if not lease.is_alive(job)]
     for job in dead:
         recover_job(database, job)
     return bool(dead)
@@ -74,7 +73,7 @@ def unlock_thread(database: Database, thread_id: str, *, force: bool = False) ->
     One transaction; joins a running one, so that the rest of it has the thread for itself.
     """
     with database.transaction(durable=True):
-        job = threads.find_locking_job(database, thread_id)
+        job = chats.find_locking_job(database, thread_id)
         if job is None:
             return "free"
         is_alive = lease.is_alive(job)
@@ -165,7 +164,7 @@ def _job_writes(database: Database, job: JobRow, now: str) -> list[Write]:
     return [
         *(Update("network_calls", id, attempt_end) for id in requests.pending_attempt_ids(database, job.id)),
         *(_invocation_write(row, now) for row in invocations.list_interrupted(database, job.id)),
-        *(Update("message_threads", id, unlocked) for id in threads.locked_thread_ids(database, job.id)),
+        *(Update("message_threads", id, unlocked) for id in chats.locked_thread_ids(database, job.id)),
         Update("jobs", job.id, {"status": "failed", "error": error, "finished_at": now, "updated_at": now}),
     ]
 

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import AnyStr
 
+from llmctl.core.chat import MessageMetadata, ResponseStart, StreamEvent, Unreadable, buffer_incomplete_tail
 from llmctl.core.errors import LlmctlError
-from llmctl.core.events import MessageMetadata, ResponseStart, StreamEvent, Unreadable
-from llmctl.core.redaction.secret_patterns import REDACTED
-from llmctl.core.redaction.stream_buffer import buffer_incomplete_tail
-from llmctl.core.stored_json import dumps, loads
-from llmctl.transport import redact
+from llmctl.core.redaction import REDACTED, SHORTEST_SECRET, redact_headers, redact_text, redact_url
+from llmctl.core.stored_values import dumps, loads
 
 #: Local servers get plain words as keys ("ollama", "lm-studio"), which may well occur in answers.
 _MIN_WORD_LENGTH = 12
@@ -96,19 +94,17 @@ class Redaction:
 
     def request_text(self, text: str) -> str:
         """Return a request body without known secrets and without what looks like one."""
-        return redact.redact_text(text, self.secrets)
+        return redact_text(text, self.secrets)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        return redact.redact_headers(headers, self.secrets)
+        return redact_headers(headers, self.secrets)
 
     def url(self, url: str) -> str:
-        return redact.redact_url(url, self.secrets)
+        return redact_url(url, self.secrets)
 
 
 def _is_maskable(secret: str) -> bool:
-    return len(secret) >= redact.SHORTEST_SECRET and (
-        len(secret) >= _MIN_WORD_LENGTH or not secret.replace("-", "").isalpha()
-    )
+    return len(secret) >= SHORTEST_SECRET and (len(secret) >= _MIN_WORD_LENGTH or not secret.replace("-", "").isalpha())
 
 
 def _overlap(text: AnyStr, secret: AnyStr) -> int:

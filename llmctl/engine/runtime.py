@@ -1,12 +1,21 @@
-"""Who called llmctl, and the process it runs in: values that every part of the engine may take."""
+"""Values that every part of the engine may take: who called llmctl, its process, what a turn reports, and its tools."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
 
-from llmctl.core import paths
-from llmctl.core.settings import is_switch_on
+from llmctl.core import environment
+from llmctl.core.chat import StreamEvent, ToolSpec
+from llmctl.core.environment import is_switch_on
+from llmctl.core.errors import LlmctlError
+from llmctl.core.tools import Permission, Tool
+
+#: Passes the name of the calling script to a background job.
+SCRIPT_VARIABLE = "LLMCTL_SCRIPT"
+
+_SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox", "fish"))
 
 
 class CallerInfo(NamedTuple):
@@ -19,6 +28,18 @@ class CallerInfo(NamedTuple):
     script: str | None = None
     git_commit: str | None = None
     host: str | None = None
+
+    @classmethod
+    def from_process(cls, env: Mapping[str, str], *, terminal: bool = False, script: str | None = None) -> CallerInfo:
+        """Return the caller of this process. ``script`` is its own program; None: the script that started it."""
+        folder = _current_folder()
+        return cls(
+            terminal=terminal,
+            folder=folder,
+            script=script or env.get(SCRIPT_VARIABLE) or _find_script(os.getppid()),
+            git_commit=None if script else _find_git_commit(folder),
+            host=os.uname().nodename,
+        )
 
     def restrict_to(self, allowed: Collection[str] | None) -> CallerInfo:
         """Return what the setting ``audit.context`` allows to be recorded; None allows everything.
@@ -54,8 +75,212 @@ class RuntimeEnv(NamedTuple):
         return cls(
             env=env,
             home=env.get("HOME", ""),
-            spool_folder=paths.state_folder(env),
+            spool_folder=environment.state_folder(env),
             offline=is_switch_on(env, "LLMCTL_OFFLINE") or "PYTEST_CURRENT_TEST" in env,
             private_fetch=is_switch_on(env, "LLMCTL_ALLOW_PRIVATE_FETCH"),
             on_terminal=on_terminal,
         )
+
+
+# --- who called this process
+
+
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except OSError:  # it was removed
+        return None
+
+
+def _find_script(pid: int) -> str | None:
+    """Return the script the parent shell runs, or the name of a parent that is not a shell. Linux only."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            words = file.read().rstrip("\0").split("\0")
+    except OSError:
+        return None
+    name = os.path.basename(words[0]).lstrip("-")
+    if name not in _SHELLS:
+        return name or None
+    scripts = [word for word in words[1:2] if word and not word.startswith("-")]
+    return scripts[0] if scripts else None
+
+
+def _find_git_commit(folder: str | None) -> str | None:
+    """Return the HEAD commit of the repository that contains a folder, read from its files."""
+    while folder:
+        if os.path.exists(f"{folder}/.git"):
+            return _read_head(_resolve_git_folder(folder))
+        parent = os.path.dirname(folder)
+        folder = parent if parent != folder else None
+    return None
+
+
+def _resolve_git_folder(folder: str) -> str:
+    """Return the git directory of a work tree; in worktrees and submodules ``.git`` is a file with its path."""
+    path = f"{folder}/.git"
+    git_folder = (_read_first_line(path) or "").removeprefix("gitdir: ") if os.path.isfile(path) else ""
+    return os.path.join(folder, git_folder) if git_folder else path
+
+
+def _read_head(git: str) -> str | None:
+    head = _read_first_line(f"{git}/HEAD")
+    if not head or not head.startswith("ref: "):
+        return head
+    name = head.removeprefix("ref: ")
+    common = os.path.join(git, _read_first_line(f"{git}/commondir") or "")
+    return (
+        _read_first_line(f"{git}/{name}")
+        or _read_first_line(os.path.join(common, name))
+        or _find_packed_ref(common, name)
+    )
+
+
+def _find_packed_ref(git: str, name: str) -> str | None:
+    """Return the commit of a branch from packed-refs (https://git-scm.com/docs/git-pack-refs)."""
+    try:
+        with open(os.path.join(git, "packed-refs"), encoding="utf-8", errors="replace") as file:
+            return next((line.split()[0] for line in file if line.rstrip("\n").endswith(f" {name}")), None)
+    except OSError:
+        return None
+
+
+def _read_first_line(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline().strip() or None
+    except OSError:
+        return None
+
+
+# --- what a turn reports, beside the events of the model's stream
+
+
+class StepStarted(NamedTuple):
+    """A step has its rows; ids are None where nothing is logged."""
+
+    chat_id: str | None
+    thread_id: str | None
+    message_id: str | None
+    request_id: str
+    step: int
+
+
+class RetryScheduled(NamedTuple):
+    """An attempt failed; another one follows."""
+
+    seconds: float
+    attempt: int
+    error: LlmctlError
+
+
+class ToolEvent(NamedTuple):
+    """A tool call of the model, with its result once there is one. ``arguments`` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+    result: str | None = None
+    status: str = "pending"
+
+
+class ApprovalNeeded(NamedTuple):
+    """A tool call waits for a person's decision. ``arguments`` is JSON text."""
+
+    invocation_id: str
+    name: str
+    arguments: str
+
+
+class Notice(NamedTuple):
+    """Something the user should know that is not part of the answer."""
+
+    text: str
+
+
+TurnEvent = StreamEvent | StepStarted | RetryScheduled | ToolEvent | ApprovalNeeded | Notice
+
+
+# --- agents and tools
+
+
+class AgentContext(NamedTuple):
+    """The agent of a turn, and its session."""
+
+    id: str
+    name: str
+    version: str
+    session_id: str
+    #: The full definition, stored with the session to show what changed.
+    definition: Mapping[str, Any] = {}
+    #: Metadata of the session, available in the instructions template.
+    metadata: Mapping[str, Any] = {}
+    #: The session exists in the hub.
+    is_resumed: bool = False
+    #: Number of calling agents.
+    depth: int = 0
+
+
+#: The schema of a tool without one.
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
+
+#: The user's answer to an approval request; ``stop`` ends the run.
+ApprovalReply = Literal["once", "always", "no", "never", "stop"]
+
+
+class ApprovalRequest(NamedTuple):
+    """A call that the user has to approve. ``arguments`` is the whole JSON text, ``agent`` a name."""
+
+    name: str
+    arguments: str
+    description: str = ""
+    agent: str | None = None
+
+
+class ToolGrant(NamedTuple):
+    """A tool of a chat or an agent, and its permission."""
+
+    tool: Tool
+    permission: Permission = "user-permitted"
+
+
+class Toolset(NamedTuple):
+    """The tools of a turn. Hooks are called in the main thread, before and after each run."""
+
+    grants: tuple[ToolGrant, ...] = ()
+    #: Names that the user approved for this turn (``--approve``); denied tools stay denied.
+    approved: frozenset[str] = frozenset()
+    #: Asks the user on the terminal; None if there is none.
+    ask: Callable[[ApprovalRequest], ApprovalReply] | None = None
+    #: The agent that remembered decisions apply to; None: they apply to the chat.
+    agent_id: str | None = None
+    agent_name: str | None = None
+    on_start: Callable[[ToolEvent], None] | None = None
+    on_end: Callable[[ToolEvent], None] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.grants)
+
+    def find(self, name: str) -> ToolGrant | None:
+        return next((grant for grant in self.grants if grant.tool.name == name), None)
+
+    def names(self) -> list[str]:
+        """Return the names of the tools that a model may call."""
+        return [grant.tool.name for grant in self.grants if grant.permission != "denied"]
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """Return the tools to send to a model, without denied ones."""
+        return tuple(
+            ToolSpec(grant.tool.name, grant.tool.description, grant.tool.schema or _NO_ARGUMENTS)
+            for grant in self.grants
+            if grant.permission != "denied"
+        )
+
+    def stored_permissions(self) -> dict[str, Permission]:
+        """Return the permissions that are stored with a chat: those of tools in the hub."""
+        return {grant.tool.name: grant.permission for grant in self.grants if grant.tool.id}
+
+    def with_grants(self, grants: Iterable[ToolGrant]) -> Toolset:
+        """Return a toolset with further grants; of two with the same name the later one wins."""
+        by_name = {grant.tool.name: grant for grant in (*self.grants, *grants)}
+        return self._replace(grants=tuple(by_name.values()))

@@ -12,29 +12,25 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse
+from llmctl.core.chat import ChatResponse, Usage
 from llmctl.core.errors import LlmctlError, StorageError, UnavailableError
-from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.ids import new_id
 from llmctl.core.messages import Message
+from llmctl.core.options import TurnOptions
 from llmctl.core.signals import defer_signals
-from llmctl.engine.billing import budget
+from llmctl.core.stored_values import new_id
 from llmctl.engine.billing import cost as billing_cost
-from llmctl.engine.billing.budget import CostEstimate, Reservation
-from llmctl.engine.billing.rates import Price
+from llmctl.engine.billing.cost import CostEstimate, CostLimits, Reservation
 from llmctl.engine.connections.target import Target, TargetKind, resolve_endpoint
-from llmctl.engine.events import RetryScheduled
-from llmctl.engine.jobs.heartbeat import Heartbeat
+from llmctl.engine.jobs.lease import Heartbeat
+from llmctl.engine.models.rates import Price
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.runtime import CallerInfo, RuntimeEnv
+from llmctl.engine.runtime import CallerInfo, RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import records
 from llmctl.engine.turn.model_call import RequestSender, StreamedResponse
-from llmctl.engine.turn.options import CallOptions, PersistOptions
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds
-from llmctl.store.database import Database
-from llmctl.store.writes import Insert
+from llmctl.store.database import Database, Insert
 
 
 class HasUsage(Protocol):
@@ -52,15 +48,16 @@ class SingleRequestPlan:
 
     kind: TargetKind
     target: Target
-    call_options: CallOptions
-    persist: PersistOptions
+    options: TurnOptions
     caller: CallerInfo
     runtime: RuntimeEnv
+    log: bool = True
+    cost_limits: CostLimits = field(default_factory=CostLimits)
 
     @property
-    def options(self) -> dict[str, Any]:
+    def model_options(self) -> dict[str, Any]:
         """The options to send: the command's override the alias's and the connection's."""
-        options = {**self.target.options, **self.target.alias_options, **self.call_options.options}
+        options = {**self.target.options, **self.target.alias_options, **self.options.options}
         return {name: value for name, value in options.items() if value is not None}
 
 
@@ -145,7 +142,7 @@ class SingleRequestRunner:
         self._ids = TurnIds("", "", new_id(), 0, now)
         job = records.command_job_row(self._ids.job_id, plan.kind, now)
         self._database.commit(Insert("jobs", job), durable=True)
-        self._recorder = Recorder(self._database, self._ids, plan.persist, plan.runtime, self._redact, lambda: None)
+        self._recorder = Recorder(self._database, self._ids, plan, self._redact, lambda: None)
         self._sender = RequestSender(self._recorder, plan, self.endpoint, self._redact)
         self._heartbeat = Heartbeat(self._database.path, self._ids.job_id)
         return self
@@ -200,12 +197,12 @@ class SingleRequestRunner:
         """Commit the row of the request. Raises BudgetError where its cost might exceed a limit."""
         self._ids.advance()
         state = CallState("", new_id(), "", 0, reservation=self._prepare_reservation(request))
-        row = records.request_row(self._plan, self._ids, state, {"options": self._plan.options}, self._redact)
+        row = records.request_row(self._plan, self._ids, state, {"options": self._plan.model_options}, self._redact)
         self._recorder.begin(state, [Insert("requests", {**row, "type": self._plan.kind})])
         self.summary.request_ids.append(state.request_id)
 
     def _prepare_reservation(self, request: PreparedRequest) -> Reservation | None:
-        target, limits = self._plan.target, self._plan.call_options.cost_limits
+        target, limits = self._plan.target, self._plan.cost_limits
         if not limits:
             return None
         key = billing_cost.price_key(target)
@@ -215,7 +212,7 @@ class SingleRequestRunner:
             return Reservation(limits, estimate, price)
         if key.is_free:
             return None
-        raise budget.unknown_price_error(target.provider.name, target.model)
+        raise billing_cost.unknown_price_error(target.provider.name, target.model)
 
     def _finish(self, status: str, answer: HasUsage | None, error: LlmctlError | None) -> None:
         """Write the end of the running request, with its usage and cost."""
@@ -224,7 +221,7 @@ class SingleRequestRunner:
         with defer_signals():
             usage, model = (answer.usage, answer.model) if answer else (None, None)
             cost = billing_cost.cost_for_target(
-                self._database, plan.target, usage, model, plan.options, self._ids.last_time
+                self._database, plan.target, usage, model, plan.model_options, self._ids.last_time
             )
             columns = cost.to_columns() | _settle_reservation(state, cost.amount, error)
             response = ChatResponse(Message("assistant", ()), usage=usage, model=model)

@@ -6,8 +6,9 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmctl.core.stored_json import dumps
-from llmctl.formats.conversations import Message, format_file
+from llmctl.core.exported_conversation import ExportedConversation, ExportedMessage
+from llmctl.core.stored_values import dumps
+from llmctl.formats.conversations import format_file
 from llmctl.formats.exports import Conversation, tool_results
 
 _COLUMNS = (
@@ -27,20 +28,20 @@ def render_conversations(found: Iterable[Conversation]) -> Iterator[str]:
     """Yield the header, then one line per message."""
     writer: Any = csv.writer(_EchoWriter())
     yield writer.writerow(_COLUMNS)
-    for conversation in found:
+    for conversation in map(Conversation.to_exported, found):
         for message in conversation.messages:
             yield writer.writerow(_message_cells(conversation, message))
 
 
-def _message_cells(conversation: Conversation, message: Message) -> list[Any]:
-    content = message["content"]
-    if message["role"] == "tool" and not content:
-        content = "\n".join(str(result.get("content", "")) for result in tool_results(message))
-    calls = [{"name": call["name"], "arguments": call["arguments"]} for call in message["tool_calls"]]
+def _message_cells(conversation: ExportedConversation, message: ExportedMessage) -> list[Any]:
+    content = message.content
+    if message.role == "tool" and not content:
+        content = "\n".join(result.content for result in tool_results(message))
+    calls = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]
     return [
-        *(conversation.chat["id"], conversation.chat["name"], message["id"], message["seq"], message["role"]),
-        *(message["status"], message["model_id"], message["created_at"]),
-        *(message["input_tokens"], message["output_tokens"], content),
+        *(conversation.id, conversation.name, message.id, message.seq, message.role),
+        *(message.status, message.model_id, message.created_at),
+        *(message.input_tokens, message.output_tokens, content),
         dumps(calls) if calls else None,
-        "; ".join(format_file(one) for one in message["attachments"]) or None,
+        "; ".join(map(format_file, message.attachments)) or None,
     ]

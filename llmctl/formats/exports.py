@@ -8,21 +8,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from llmctl.core.exported_conversation import ExportedConversation, ExportedMessage, ExportedToolResult
 from llmctl.core.registry import Registry
-from llmctl.formats.conversations import Message
 
 LOSSLESS = "jsonl"
 
 
 class Conversation(NamedTuple):
-    """A chat and its complete thread: message records with ``tool_calls`` and ``attachments``."""
+    """A chat and its complete thread as records, the messages with ``tool_calls`` and ``attachments``.
+
+    Exporters of other packages get these; the ones here take what they need with :meth:`to_exported`.
+    """
 
     chat: Mapping[str, Any]
-    messages: Sequence[Message]
+    messages: Sequence[Mapping[str, Any]]
 
     @property
     def title(self) -> str:
         return str(self.chat.get("name") or self.chat.get("description") or self.chat["id"][:8])
+
+    def to_exported(self) -> ExportedConversation:
+        """Return the conversation as a typed value."""
+        return ExportedConversation(
+            id=self.chat["id"],
+            name=self.chat["name"],
+            description=self.chat["description"],
+            model=self.chat["model"],
+            created_at=self.chat["created_at"],
+            title=self.title,
+            messages=list(map(ExportedMessage.from_record, self.messages)),
+        )
 
 
 Export = Callable[[Iterable[Conversation]], Iterator[str]]
@@ -42,17 +57,13 @@ EXPORTS: Registry[Export] = Registry(
 )
 
 
-def sendable_messages(messages: Iterable[Message]) -> Iterator[Message]:
+def sendable_messages(messages: Iterable[ExportedMessage]) -> Iterator[ExportedMessage]:
     """Yield the messages that can be sent to a model again: no placeholders, no empty ones."""
     for message in messages:
-        if message["status"] != "pending" and (message["content"] or message["content_raw"] or message["tool_calls"]):
+        if message.status != "pending" and (message.content or message.content_raw or message.tool_calls):
             yield message
 
 
-def tool_results(message: Message) -> Iterator[Mapping[str, Any]]:
-    """Yield the tool results in a message of role ``tool``: ``call_id``, ``name``, ``content``."""
-    parts = message["content_raw"]
-    if isinstance(parts, list) and any(part.get("type") == "tool_result" for part in parts):
-        yield from (part for part in parts if part.get("type") == "tool_result")
-    else:
-        yield {"call_id": "", "name": "", "content": message["content"] or ""}
+def tool_results(message: ExportedMessage) -> list[ExportedToolResult]:
+    """Return the results in a message of role ``tool``; other programs store one result, as the content."""
+    return message.tool_results or [ExportedToolResult("", message.content or "")]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmctl.core.stored_json import dumps
+from llmctl.core.exported_conversation import ExportedConversation, ExportedMessage
 from llmctl.formats import templates
-from llmctl.formats.conversations import Message, format_file, format_remark
+from llmctl.formats.conversations import format_file, format_remark
 from llmctl.formats.exports import Conversation, tool_results
 
 #: No scripts and nothing loaded: a message could do no harm even if it were not escaped.
@@ -20,15 +20,15 @@ def render_conversations(found: Iterable[Conversation]) -> Iterator[str]:
     """Yield the page piece by piece, one section per conversation."""
     style = templates.read_style("page/style.css")
     yield from templates.render_html("page/head.html", {"policy": _POLICY, "style": style})
-    for conversation in found:
+    for conversation in map(Conversation.to_exported, found):
         yield from render_section(conversation)
     yield from templates.render_html("page/foot.html", {})
 
 
-def render_section(conversation: Conversation) -> Iterator[str]:
+def render_section(conversation: ExportedConversation) -> Iterator[str]:
     """Yield one conversation as a section of a page."""
     messages = [_message_values(message) for message in conversation.messages]
-    values = {"chat": dict(conversation.chat), "title": conversation.title, "messages": messages}
+    values = {"chat": conversation, "title": conversation.title, "messages": messages}
     yield from templates.render_html("page/chat.html", values)
 
 
@@ -44,21 +44,15 @@ def split_code_blocks(text: str) -> Iterator[tuple[bool, str]]:
         yield False, rest
 
 
-def _message_values(message: Message) -> dict[str, Any]:
-    is_result = message["role"] == "tool"
+def _message_values(message: ExportedMessage) -> dict[str, Any]:
+    is_result = message.role == "tool"
     return {
-        "id": message["id"],
-        "role": message["role"],
+        "id": message.id,
+        "role": message.role,
         "remark": format_remark(message),
-        "thinking": message["thinking_text"],
-        "blocks": [] if is_result else list(split_code_blocks(message["content"] or "")),
-        "calls": [
-            {"name": call["name"], "arguments": _format_arguments(call["arguments"])} for call in message["tool_calls"]
-        ],
-        "results": [str(result.get("content", "")) for result in tool_results(message)] if is_result else [],
-        "files": [format_file(one) for one in message["attachments"]],
+        "thinking": message.thinking_text,
+        "blocks": [] if is_result else list(split_code_blocks(message.content or "")),
+        "calls": [{"name": call.name, "arguments": call.arguments_text} for call in message.tool_calls],
+        "results": [result.content for result in tool_results(message)] if is_result else [],
+        "files": list(map(format_file, message.attachments)),
     }
-
-
-def _format_arguments(arguments: Any) -> str:
-    return arguments if isinstance(arguments, str) else dumps(arguments)

@@ -16,8 +16,8 @@ from operator import is_
 from typing import Any
 
 from llmctl.core.errors import IncompleteError, UsageError
-from llmctl.core.redaction.masking import Masker, is_free_text
-from llmctl.core.stored_json import dumps
+from llmctl.core.redaction import Masker, is_free_text
+from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import (
     FORMAT,
     VERSION,

@@ -5,42 +5,41 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from llmctl.core.stored_json import dumps
-from llmctl.formats.conversations import Message, format_file, format_remark, message_text
+from llmctl.core.exported_conversation import ExportedMessage
+from llmctl.formats.conversations import content_text, format_file, format_remark
 from llmctl.formats.exports import Conversation
 
 _FENCES = re.compile(r"^ {0,3}(`{3,})", re.MULTILINE)
 
 
-def render_conversation(messages: Iterable[Message]) -> Iterator[str]:
+def render_conversation(messages: Iterable[ExportedMessage]) -> Iterator[str]:
     """Yield one section per message."""
     between = ""
     for message in messages:
         remark = format_remark(message)
-        yield f"{between}## {message['role'].capitalize()}{f' ({remark})' if remark else ''}\n\n{_section(message)}"
+        yield f"{between}## {message.role.capitalize()}{f' ({remark})' if remark else ''}\n\n{_section(message)}"
         between = "\n"
 
 
 def render_conversations(found: Iterable[Conversation]) -> Iterator[str]:
     """Yield all conversations: a heading for each, and one level below for its messages."""
     between = ""
-    for one in found:
-        about = ", ".join(word for word in (one.chat["created_at"], one.chat["model"], one.chat["id"]) if word)
+    for one in map(Conversation.to_exported, found):
+        about = ", ".join(word for word in (one.created_at, one.model, one.id) if word)
         yield f"{between}# {' '.join(one.title.split())}\n\n{about}\n\n"
         yield from render_conversation(one.messages)
         between = "\n"
 
 
-def _section(message: Message) -> str:
+def _section(message: ExportedMessage) -> str:
     blocks = []
-    text = message_text({**message, "tool_calls": (), "attachments": ()})
+    text = content_text(message)
     if text:
-        blocks.append(fence(text) if message["role"] == "tool" else text)
-    for one in message.get("tool_calls") or ():
-        arguments = one["arguments"]
-        blocks.append(f"Calls `{one['name']}`:")
-        blocks.append(fence(arguments if isinstance(arguments, str) else dumps(arguments), "json"))
-    blocks += [f"- file: {format_file(one)}" for one in message.get("attachments") or ()]
+        blocks.append(fence(text) if message.role == "tool" else text)
+    for call in message.tool_calls:
+        blocks.append(f"Calls `{call.name}`:")
+        blocks.append(fence(call.arguments_text, "json"))
+    blocks += [f"- file: {format_file(file)}" for file in message.attachments]
     return "\n\n".join(block.rstrip("\n") for block in blocks) + "\n" if blocks else "(empty)\n"
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+from llmctl.core.exported_conversation import ExportedMessage, ExportedToolCall
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkippedItems
 from llmctl.core.messages import File, Part, Text, ToolCall, ToolResult
-from llmctl.core.stored_json import dumps
-from llmctl.formats.conversations import Message
+from llmctl.core.stored_values import dumps
 from llmctl.formats.exports import Conversation, sendable_messages, tool_results
 from llmctl.formats.imports import Format
 
@@ -27,39 +27,35 @@ _ROLES = {
 
 def render_conversations(found: Iterable[Conversation]) -> Iterator[str]:
     """Yield one line per conversation that has messages."""
-    for conversation in found:
+    for conversation in map(Conversation.to_exported, found):
         sendable = list(sendable_messages(conversation.messages))
         messages = [one for message in _drop_open_calls(sendable) for one in _to_openai_messages(message)]
         if messages:
             yield dumps({"messages": messages}) + "\n"
 
 
-def _drop_open_calls(messages: list[Message]) -> Iterator[Message]:
+def _drop_open_calls(messages: list[ExportedMessage]) -> Iterator[ExportedMessage]:
     """Yield the messages without unanswered tool calls, which the API refuses."""
-    answered = {
-        result.get("call_id") for message in messages if message["role"] == "tool" for result in tool_results(message)
-    }
+    answered = {result.call_id for message in messages if message.role == "tool" for result in tool_results(message)}
     for message in messages:
-        calls = [call for call in message["tool_calls"] if call["id"] in answered]
-        if message["content"] or calls or message["role"] == "tool":
-            yield {**message, "tool_calls": calls}
+        calls = [call for call in message.tool_calls if call.id in answered]
+        if message.content or calls or message.role == "tool":
+            yield message._replace(tool_calls=calls)
 
 
-def _to_openai_messages(message: Message) -> Iterator[dict[str, Any]]:
-    if message["role"] == "tool":
+def _to_openai_messages(message: ExportedMessage) -> Iterator[dict[str, Any]]:
+    if message.role == "tool":
         for result in tool_results(message):
-            yield {"role": "tool", "tool_call_id": result.get("call_id"), "content": str(result.get("content", ""))}
+            yield {"role": "tool", "tool_call_id": result.call_id, "content": result.content}
         return
-    found: dict[str, Any] = {"role": message["role"], "content": message["content"]}
-    if message["tool_calls"]:
-        found["tool_calls"] = [_to_openai_call(call) for call in message["tool_calls"]]
+    found: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        found["tool_calls"] = [_to_openai_call(call) for call in message.tool_calls]
     yield found
 
 
-def _to_openai_call(call: dict[str, Any]) -> dict[str, Any]:
-    arguments = call["arguments"]
-    text = arguments if isinstance(arguments, str) else dumps(arguments)
-    return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": text}}
+def _to_openai_call(call: ExportedToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments_text}}
 
 
 def is_conversation(item: Any) -> bool:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+from llmctl.core.exported_conversation import ExportedMessage
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkippedItems
 from llmctl.core.messages import Part, Text, ToolCall, ToolResult
-from llmctl.core.stored_json import dumps
-from llmctl.formats.conversations import Message
+from llmctl.core.stored_values import dumps
 from llmctl.formats.exports import Conversation, sendable_messages, tool_results
 from llmctl.formats.imports import Format
 
@@ -27,21 +27,21 @@ _ROLES = {
 
 def render_conversations(found: Iterable[Conversation]) -> Iterator[str]:
     """Yield one line per conversation that has an answer."""
-    for conversation in found:
+    for conversation in map(Conversation.to_exported, found):
         turns = [turn for message in sendable_messages(conversation.messages) for turn in _to_turns(message)]
         if any(turn["from"] == "gpt" for turn in turns):
-            yield dumps({"id": conversation.chat["id"], "conversations": turns}) + "\n"
+            yield dumps({"id": conversation.id, "conversations": turns}) + "\n"
 
 
-def _to_turns(message: Message) -> Iterator[dict[str, Any]]:
-    if message["role"] == "tool":
+def _to_turns(message: ExportedMessage) -> Iterator[dict[str, Any]]:
+    if message.role == "tool":
         for result in tool_results(message):
-            yield {"from": "observation", "value": str(result.get("content", ""))}
+            yield {"from": "observation", "value": result.content}
         return
-    if message["content"]:
-        yield {"from": _FROM.get(message["role"], message["role"]), "value": message["content"]}
-    for call in message["tool_calls"]:
-        yield {"from": "function_call", "value": dumps({"name": call["name"], "arguments": call["arguments"]})}
+    if message.content:
+        yield {"from": _FROM.get(message.role, message.role), "value": message.content}
+    for call in message.tool_calls:
+        yield {"from": "function_call", "value": dumps({"name": call.name, "arguments": call.arguments})}
 
 
 def is_conversation(item: Any) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmctl.core.dialect import Dialect
+from llmctl.core.http import Dialect
 from llmctl.providers import ModelWire, Provider
 from llmctl.providers.openai import OPENAI_FILES, OPENAI_IDS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmctl.core.dialect import Dialect
+from llmctl.core.http import Dialect
 from llmctl.providers import ModelWire, Provider
 
 #: Chat Completions rejects longer call ids.

@@ -1,32 +1,68 @@
-"""An open hub: its connection, its table names, and transactions that wait for locks instead of failing."""
+"""An open hub: reads as plain SQL, writes as values, and transactions that wait for locks instead of failing.
+
+SQLite's errors about the file become StorageError here; the files of the schema are in :mod:`llmctl.store.schema.ddl`.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from llmctl.core.errors import LlmctlError, StorageError
 from llmctl.core.signals import defer_signals
-from llmctl.core.stored_json import loads
-from llmctl.store.errors import storage_errors
-from llmctl.store.schema import ddl
-from llmctl.store.writes import Write
+from llmctl.core.stored_values import loads, parse_json_or_text
 
 if TYPE_CHECKING:
-    from llmctl.store.writer import Writer
-
+    from llmctl.store.writer import TableWriter
 
 #: How long a writer waits for another writer, in milliseconds.
 BUSY_TIMEOUT_MS = 30_000
-
 #: Longest single wait in SQLite, during which signals are not handled.
 _BUSY_SLICE_MS = 100
+#: Milliseconds to wait for readers of the WAL, which may run for hours.
+_WAL_TIMEOUT_MS = 2000
 
 Row = dict[str, Any]
 Mode = Literal["read", "write", "create"]
+_SLOT = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A new row."""
+
+    table: str
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Changes to the row of an id; a missing row (deleted meanwhile) is not an error.
+
+    With ``where``, applied only if these columns have these values.
+    """
+
+    table: str
+    id: str
+    changes: Mapping[str, Any]
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the rows whose columns all equal ``where``."""
+
+    table: str
+    where: Mapping[str, Any]
+
+
+Write = Insert | Update | Delete
 
 
 class Database:
@@ -53,6 +89,12 @@ class Database:
         """Table -> custom column -> declared type."""
         fields: Mapping[str, Mapping[str, str]] = self.meta("fields", {})
         return fields
+
+    @property
+    def version(self) -> int:
+        """The version of the hub's schema."""
+        version: int = self.value("PRAGMA user_version")
+        return version
 
     def meta(self, key: str, default: Any = None) -> Any:
         """Return a value of ``hub_meta``, which holds JSON."""
@@ -90,7 +132,7 @@ class Database:
     def sql(self, template: str) -> str:
         """Fill the ``{table}`` slots; cached, since the same few statements recur."""
         if template not in self._sql_cache:
-            self._sql_cache[template] = ddl.fill_table_slots(template, self.names)
+            self._sql_cache[template] = fill_table_slots(template, self.names)
         return self._sql_cache[template]
 
     @contextmanager
@@ -119,13 +161,26 @@ class Database:
         """Apply writes in one transaction, or in the running one."""
         with self.transaction(durable=durable):
             for write in writes:
-                self.writer.apply(write)
+                self.apply(write)
+
+    def apply(self, write: Write) -> None:
+        """Apply a write in the running transaction."""
+        match write:
+            case Insert(table, row):
+                self.writer.insert(self._physical_name(table), row)
+            case Update(table, id, changes, where):
+                assignments = ", ".join(f"{quote(column)} = ?" for column in changes)
+                condition = _equals(("id", *where))
+                sql = f"UPDATE {quote(self._physical_name(table))} SET {assignments} WHERE {condition}"
+                self.connection.execute(sql, [*changes.values(), id, *where.values()])
+            case Delete(table, where):
+                self.writer.delete(self._physical_name(table), _equals(where), list(where.values()))
 
     @cached_property
-    def writer(self) -> Writer:
-        from llmctl.store.writer import Writer  # sqlite-utils: not for commands that only read
+    def writer(self) -> TableWriter:
+        from llmctl.store.writer import TableWriter  # sqlite-utils: not for commands that only read
 
-        return Writer(self.connection, self.names)
+        return TableWriter(self.connection)
 
     def close(self) -> None:
         self.connection.close()
@@ -135,6 +190,9 @@ class Database:
         for name in ("names", "fields", "writer"):
             self.__dict__.pop(name, None)
         self._sql_cache.clear()
+
+    def _physical_name(self, table: str) -> str:
+        return self.names.get(table, table)
 
     def _begin(self, guard: ExitStack) -> None:
         """Begin a transaction and defer signals from then on.
@@ -163,8 +221,62 @@ class Database:
             self._durable = durable
 
 
-#: Milliseconds to wait for readers of the WAL, which may run for hours.
-_WAL_TIMEOUT_MS = 2000
+class Serializer:
+    """Converts rows of one table to records by the declared types of its columns, custom ones included."""
+
+    def __init__(self, database: Database, table: str) -> None:
+        columns = database.query(f"PRAGMA table_info({{{table}}})")
+        types = {column["name"]: str(column["type"]).upper() for column in columns}
+        self._json = [name for name, declared in types.items() if declared.startswith("JSON") and name != "refs"]
+        self._booleans = [name for name, declared in types.items() if declared.startswith("BOOL")]
+
+    def to_record(self, row: Row) -> Row:
+        """Return the row, which may have more columns, as a record; column order is preserved."""
+        result = dict(row)
+        if "refs" in row:
+            result = {"id": row["id"], "references": parse_json_or_text(row["refs"]) or {}, **row}
+            del result["refs"]
+        for name in self._json:
+            if result.get(name) is not None:
+                result[name] = parse_json_or_text(result[name])
+        for name in self._booleans:
+            if result.get(name) is not None:
+                result[name] = bool(result[name])
+        return result
+
+
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def fill_table_slots(sql: str, names: Mapping[str, str]) -> str:
+    """Return SQL of the program with its ``{table}`` slots filled with a hub's names."""
+    return _SLOT.sub(lambda match: quote(names.get(match[1], match[1])), sql)
+
+
+def _equals(columns: Iterable[str]) -> str:
+    """Return the condition that each of these columns equals a parameter."""
+    return " AND ".join(f"{quote(column)} = ?" for column in columns)
+
+
+def replace_surrogates(write: Write) -> Write:
+    """Return a write with lone surrogates, which no database accepts, replaced by U+FFFD."""
+    match write:
+        case Insert(table, row):
+            return Insert(table, replace_row_surrogates(row))
+        case Update(table, id, changes, where):
+            return Update(table, id, replace_row_surrogates(changes), where)
+    return write
+
+
+def replace_row_surrogates(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its lone surrogates replaced."""
+    return {
+        name: value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }
 
 
 def empty_wal(connection: sqlite3.Connection) -> bool:
@@ -176,3 +288,75 @@ def empty_wal(connection: sqlite3.Connection) -> bool:
     finally:
         connection.execute(f"PRAGMA busy_timeout={waited}")
     return not busy
+
+
+_TRANSLATIONS = (
+    (
+        "database or disk is full",
+        'the disk is full: "{path}"',
+        "free some space; nothing in the hub was damaged",
+        "disk_full",
+    ),
+    (
+        "readonly database",
+        'the hub "{path}" is read-only',
+        "check the file, its folder and the file system, or use --db",
+        "read_only",
+    ),
+    (
+        "database is locked",
+        'the hub "{path}" is locked by another program',
+        "close the program that locks it, such as a database browser, and try again",
+        "busy",
+    ),
+    (
+        "file is not a database",
+        '"{path}" is not a SQLite database',
+        "choose another file with --db or LLMCTL_DB",
+        "not_a_hub",
+    ),
+    (
+        "malformed",
+        'the hub "{path}" is damaged',
+        "restore a backup with: llmctl db restore FILE; or try: sqlite3 {path} .recover",
+        "corrupt",
+    ),
+    (
+        "unable to open database file",
+        'cannot open the hub "{path}"',
+        "check that its folder exists and is readable",
+        "cannot_open",
+    ),
+    (
+        "disk I/O error",
+        'cannot read or write the hub "{path}": disk error',
+        "check the disk and the space on it",
+        "io_error",
+    ),
+    (
+        "attempt to write",
+        'the hub "{path}" is read-only',
+        "check the file, its folder and the file system, or use --db",
+        "read_only",
+    ),
+)
+
+
+@contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Translate SQLite's errors about the file to :class:`StorageError`; others pass: they are bugs."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise translate_error(error, path) from error
+
+
+def translate_error(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sqlite3.DatabaseError:
+    """Return the StorageError for an error about the file, or the error unchanged."""
+    text = str(error)
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":  # no space for the WAL index
+        text = "database or disk is full"
+    for part, message, hint, reason in _TRANSLATIONS:
+        if part in text:
+            return StorageError(message.format(path=path), hint=hint.format(path=path), reason=reason)
+    return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import stat
@@ -10,10 +11,15 @@ from collections.abc import Callable, Mapping
 
 from llmctl.core import clock
 from llmctl.core.errors import ConfigError, StorageError
-from llmctl.core.ids import new_id
-from llmctl.core.stored_json import dumps
-from llmctl.store.database import BUSY_TIMEOUT_MS, Database, Mode
-from llmctl.store.errors import storage_errors, translate_error
+from llmctl.core.stored_values import dumps, new_id
+from llmctl.store.database import (
+    BUSY_TIMEOUT_MS,
+    Database,
+    Mode,
+    fill_table_slots,
+    storage_errors,
+    translate_error,
+)
 from llmctl.store.schema import ddl
 
 MEMORY = ":memory:"
@@ -102,10 +108,10 @@ def create_schema(connection: sqlite3.Connection, names: Mapping[str, str]) -> N
     connection.execute("INSERT INTO hub_meta (key, value) VALUES ('tables', ?)", (dumps(dict(names)),))
     connection.execute("INSERT INTO hub_meta (key, value) VALUES ('fields', '{}')")
     connection.execute(
-        ddl.fill_table_slots("INSERT INTO {user_settings} (id, created_at, updated_at) VALUES (?, ?, ?)", names),
+        fill_table_slots("INSERT INTO {user_settings} (id, created_at, updated_at) VALUES (?, ?, ?)", names),
         (new_id(), now, now),
     )
-    connection.execute(ddl.fill_table_slots(_INSERT_ECHO_CONNECTION, names), (new_id(), now, now))
+    connection.execute(fill_table_slots(_INSERT_ECHO_CONNECTION, names), (new_id(), now, now))
     connection.execute(f"PRAGMA application_id={ddl.APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={ddl.VERSION}")
 
@@ -157,7 +163,6 @@ def _publish(draft: str, path: str) -> bool:
 
 def _replace_empty(draft: str, path: str) -> bool:
     """Replace an empty file (of mktemp or touch) by the hub, keeping its mode and group."""
-    import fcntl  # only a new hub needs it
 
     with open(path, "rb") as empty:
         fcntl.flock(empty, fcntl.LOCK_EX)  # one of many processes replaces it; the others then find a hub
@@ -254,3 +259,17 @@ def _check_version(connection: sqlite3.Connection, path: str, *, upgrade: bool) 
 
         migrations.upgrade_at_first_write(database)
     return database
+
+
+def spool_paths(hub_path: str, fallback_folder: str | None) -> list[str]:
+    """Return the paths of a hub's spool: beside it, and a fallback if the hub's disk is full or read-only."""
+    path = os.path.realpath(hub_path)  # resolve links: one spool per hub
+    paths = [f"{path}.spool"]
+    if fallback_folder:
+        paths.append(os.path.join(fallback_folder, path.replace("/", "%") + ".spool"))
+    return paths
+
+
+def has_spool(hub_path: str, fallback_folder: str | None) -> bool:
+    """Return whether an earlier run left writes to replay: see :mod:`llmctl.store.write_spool`."""
+    return any(map(os.path.exists, spool_paths(hub_path, fallback_folder)))

@@ -11,8 +11,7 @@ from typing import Any
 
 from llmctl.core.errors import UsageError
 from llmctl.core.signals import defer_signals, is_pending
-from llmctl.store.database import Database, Row
-from llmctl.store.errors import translate_error
+from llmctl.store.database import Database, Row, translate_error
 
 _ALLOWED = {
     sqlite3.SQLITE_SELECT,

@@ -40,6 +40,15 @@ _CONDITIONS = {
     "model": "coalesce(m.model_id, c.model) = :model",
     "chat_id": "m.thread_id IN (SELECT id FROM {message_threads} WHERE chat_id = :chat_id)",
 }
+_TERMS = re.compile(r'"([^"]*\w[^"]*)"|(\S+)')
+#: Sentence punctuation, which nobody searches for.
+_PUNCTUATION = ".,;:!?…"
+#: Thai to Khmer, kana, Han, Hangul: written without spaces, so the index does not split them into words.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+#: LIKE ignores the case of ASCII letters only.
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class SearchFilter(NamedTuple):
@@ -116,17 +125,6 @@ def _snippet(text: str, literal: str) -> str:
     on, off = HIGHLIGHT_MARKS
     marked = f"{text[begin:at]}{on}{text[at : at + len(literal)]}{off}{text[at + len(literal) : end]}"
     return ("…" if begin else "") + marked + ("…" if end < len(text) else "")
-
-
-_TERMS = re.compile(r'"([^"]*\w[^"]*)"|(\S+)')
-#: Sentence punctuation, which nobody searches for.
-_PUNCTUATION = ".,;:!?…"
-#: Thai to Khmer, kana, Han, Hangul: written without spaces, so the index does not split them into words.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-#: LIKE ignores the case of ASCII letters only.
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class FtsQuery(NamedTuple):

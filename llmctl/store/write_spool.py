@@ -16,19 +16,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from llmctl.store.database import Database
-from llmctl.store.opening import MEMORY
+from llmctl.store.database import Database, Delete, Insert, Update, Write
+from llmctl.store.opening import MEMORY, spool_paths
 from llmctl.store.schema import ddl
-from llmctl.store.writes import Delete, Insert, Update, Write
-
-
-def spool_paths(hub_path: str, fallback_folder: str | None) -> list[str]:
-    """Return the paths of a hub's spool: beside it, and a fallback if the hub's disk is full or read-only."""
-    path = os.path.realpath(hub_path)  # resolve links: one spool per hub
-    paths = [f"{path}.spool"]
-    if fallback_folder:
-        paths.append(os.path.join(fallback_folder, path.replace("/", "%") + ".spool"))
-    return paths
 
 
 def append(
@@ -119,7 +109,7 @@ def _apply(database: Database, write: Write) -> bool:
     """Apply a write unless the hub has moved on: row exists, message finished, chat deleted."""
     database.execute("SAVEPOINT spooled")
     try:
-        database.writer.apply(write)
+        database.apply(write)
     except sqlite3.IntegrityError:
         database.execute("ROLLBACK TO spooled")
         return False

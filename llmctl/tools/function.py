@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.errors import LlmctlError, RejectedError, UsageError
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.core.tools import Halt, Ran, Tool
 from llmctl.tools import Context, ToolType, subprocess_tool
 

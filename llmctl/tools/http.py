@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from llmctl.core.errors import InvalidOutputError, UsageError
 from llmctl.core.http import HttpRequest
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.core.tools import Ran, Tool
 from llmctl.tools import Context, ToolType, templates
 from llmctl.tools.host_allowlist import require_allowed_host, to_tool_output

@@ -16,9 +16,8 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError, UsageError
-from llmctl.core.humanize import format_duration
 from llmctl.core.signals import block_signals
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.core.tools import Ran, Tool
 from llmctl.tools import Context, Discovered, ToolType, subprocess_tool
 
@@ -122,7 +121,9 @@ class McpConnection:
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, MCPError) and error.code == _TIMED_OUT:
-            return UnavailableError(f"no result within {format_duration((timeout_s or 0) * 1000)}", reason="timeout")
+            return UnavailableError(
+                f"no result within {subprocess_tool.format_timeout(timeout_s or 0)}", reason="timeout"
+            )
         if isinstance(error, FileNotFoundError):
             return ConfigError(f'no program "{error.filename}"', hint="is it installed and on PATH?")
         self._stderr.seek(0)

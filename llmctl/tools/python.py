@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.errors import RejectedError, UsageError
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.core.tools import Ran, Tool
 from llmctl.tools import Context, Discovered, ToolType, subprocess_tool
 from llmctl.tools.workers import __file__ as _workers

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmctl.core.errors import RejectedError, UnavailableError
-from llmctl.core.humanize import format_duration
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.core.tools import Ran
 from llmctl.tools import Context, process
 from llmctl.tools.process import ForegroundOptions
@@ -82,7 +81,7 @@ def worker_output(answer: tuple[Any, str], context: Context, *, may_halt: bool) 
 
 def _require_within_limits(completed: process.CompletedProgram, context: Context) -> process.CompletedProgram:
     if completed.timed_out:
-        raise UnavailableError(f"no result within {format_duration(context.timeout_s * 1000)}", reason="timeout")
+        raise UnavailableError(f"no result within {format_timeout(context.timeout_s)}", reason="timeout")
     if completed.exceeded_output:
         raise RejectedError(f"killed: it printed more than {_RUNAWAY_BYTES // 1_000_000} MB", reason="output")
     return completed
@@ -104,6 +103,11 @@ def truncate(text: str, max_bytes: int) -> str:
     if len(raw) <= max_bytes:
         return text
     return raw[:max_bytes].decode("utf-8", "ignore") + f"\n[cut after {max_bytes} bytes]"
+
+
+def format_timeout(timeout_s: float) -> str:
+    """Format a time limit, rounded to 0.1 s: it may be what was left of a longer one."""
+    return f"{max(0.1, round(timeout_s, 1)):g} s"
 
 
 def decode_output(data: bytes) -> str:

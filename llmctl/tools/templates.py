@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmctl.core.errors import InvalidOutputError
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 
 _SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}|\{\{|\}\}")
 

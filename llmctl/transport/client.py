@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from ipaddress import ip_address
+from threading import Timer
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError, UsageError
 from llmctl.core.http import HttpRequest
-from llmctl.transport import tls
-from llmctl.transport.deadline import Deadline
+from llmctl.core.signals import block_signals
 
 # httpx 0.28 imports its own command line, and with it click and rich (40 ms), unless this name is taken.
 _STUB = ModuleType("httpx._main")
@@ -222,7 +225,7 @@ def _get_client(secure: bool, trust_env: bool) -> httpx.Client:
     """Return the client of the process; its connections are kept alive between the steps of a turn."""
     try:
         return httpx.Client(
-            verify=tls.get_context() if secure else False,
+            verify=get_tls_context() if secure else False,
             trust_env=trust_env,
             follow_redirects=False,
             headers={"user-agent": "llmctl"},
@@ -335,3 +338,81 @@ def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
         chain.append(error)
         error = error.__cause__ or error.__context__
     yield from reversed(chain)
+
+
+class Deadline:
+    """Limits single waits, and shuts the socket down by a timer, so that no read outlasts the attempt."""
+
+    def __init__(self, total: float | None) -> None:
+        self._end = None if total is None else time.monotonic() + total
+        self._timer: Timer | None = None
+        self._socket: socket.socket | None = None
+        #: Whether the timer has shut the socket down.
+        self.has_fired = False
+
+    @property
+    def is_over(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end
+
+    def limit_wait(self, seconds: float) -> float:
+        """Return the seconds that one wait may take."""
+        return seconds if self._end is None else max(0.001, min(seconds, self._end - time.monotonic()))
+
+    def watch_socket(self, connected: socket.socket | None) -> None:
+        """Shut the socket down at the deadline, unless disarmed. A later socket (TLS) replaces an earlier one."""
+        if self._end is None or connected is None:
+            return
+        self._socket = connected
+        if self._timer is not None:
+            return
+        self._timer = Timer(self.limit_wait(float("inf")), self._shut_down_socket)
+        self._timer.daemon = True
+        with block_signals():
+            self._timer.start()
+
+    def disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _shut_down_socket(self) -> None:
+        self.has_fired = True
+        connected = self._socket
+        if connected is None:
+            return
+        with suppress(OSError):  # it may be closed already
+            # Not ``connected.shutdown``: on a TLS socket that would drop its state while it is being read.
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
+_SYSTEM = "/etc/ssl/certs"
+
+
+@cache
+def get_tls_context() -> ssl.SSLContext:
+    """Return the context: ``SSL_CERT_FILE``, then ``SSL_CERT_DIR``, then the system's hashed directory, then certifi.
+
+    A hashed directory is read on demand (0.1 ms); loading a bundle takes 20 to 30 ms.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile and paths.cafile != paths.openssl_cafile:  # set by the environment
+        context.load_verify_locations(cafile=paths.cafile)
+    elif directory := next(filter(_is_hashed_directory, (paths.capath, paths.openssl_capath, _SYSTEM)), None):
+        context.load_verify_locations(capath=directory)
+    else:
+        import certifi  # comes with httpx; only if the system has no directory
+
+        context.load_verify_locations(cafile=certifi.where())
+    return context
+
+
+def _is_hashed_directory(directory: str | None) -> bool:
+    """Return whether OpenSSL can find certificates there by subject hash."""
+    if not directory:
+        return False
+    try:
+        with os.scandir(directory) as entries:
+            return any(_HASHED_NAME.fullmatch(entry.name) for entry in entries)
+    except OSError:
+        return False

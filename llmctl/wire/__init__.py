@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from llmctl.core.chat import ChatRequest
-from llmctl.core.dialect import Dialect
+from llmctl.core.chat import ChatRequest, StreamEvent
 from llmctl.core.errors import LlmctlError
-from llmctl.core.events import StreamEvent
-from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
+from llmctl.core.http import Dialect, Endpoint, HttpRequest, ServerEvent
 from llmctl.core.registry import Registry
 
 if TYPE_CHECKING:  # not needed by a chat
     from llmctl.core.embeddings import EmbedRequest, EmbedResponse
     from llmctl.core.images import ImageRequest, ImageResponse
-
-
-def lazy_function(module: str, name: str) -> Callable[..., Any]:
-    """Return a function that imports its module on the first call: keeps what a chat does not need off its path."""
-
-    def call(*arguments: Any) -> Any:
-        return getattr(import_module(f"llmctl.wire.{module}"), name)(*arguments)
-
-    return call
 
 
 def accepts_nothing(media_type: str, by_url: bool, dialect: Dialect) -> bool:

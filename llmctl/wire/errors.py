@@ -17,7 +17,7 @@ from llmctl.core.errors import (
     RejectedError,
     UnavailableError,
 )
-from llmctl.core.redaction.secret_patterns import mask_keys
+from llmctl.core.redaction import mask_keys
 
 _MAX_LENGTH = 500
 # Patterns are strings: compiled when an error occurs, not at start-up.
@@ -261,11 +261,6 @@ def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> LlmctlE
 def classify_error(payload: Any) -> LlmctlError:
     """Return the error in a 200 response. ``status_code`` is the code that the error reports, else 200."""
     return _to_llmctl_error(parse_error_payload(payload))
-
-
-def top_level_error(answer: Mapping[str, Any]) -> LlmctlError | None:
-    """Return the top-level error of a 200 response; None if there is none."""
-    return classify_error(answer) if answer.get("error") or answer.get("object") == "error" else None
 
 
 def not_json_error(status: int, body: bytes) -> UnavailableError:

@@ -12,14 +12,21 @@ from collections.abc import Mapping
 from sys import byteorder
 from typing import Any
 
+from llmctl.core.chat import Usage
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
-from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.embedding_response import Vector, build_embed_response, parse_vector
-from llmctl.wire.errors import classify_error, top_level_error
-from llmctl.wire.http_requests import build_post, build_url
-from llmctl.wire.json_body import filter_objects, parse_body
-from llmctl.wire.usage_numbers import parse_cost, parse_count
+from llmctl.wire.requests import build_post, build_url
+from llmctl.wire.responses import (
+    Vector,
+    build_embed_response,
+    classify_error,
+    filter_objects,
+    parse_body,
+    parse_cost,
+    parse_count,
+    parse_vector,
+    top_level_error,
+)
 
 #: Longer than any real embedding vector, whose length is about 1.
 _MAX_VECTOR_LENGTH = 1e4

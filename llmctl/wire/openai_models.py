@@ -7,8 +7,8 @@ from typing import Any
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.errors import classify_error, not_json_error, top_level_error
-from llmctl.wire.http_requests import build_get, build_url
+from llmctl.wire.requests import build_get, build_url
+from llmctl.wire.responses import classify_error, not_json_error, top_level_error
 
 #: Our name of each property -> the fields in which hosts report it.
 _FIELDS = {

@@ -1,4 +1,4 @@
-"""A hub looked at from outside, with nothing but SQLite."""
+"""A hub read from outside, with SQLite alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import closing
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.ids import new_id
+from llmctl.core.stored_values import new_id
 
 Row = dict[str, Any]
 
 
 class HubFile:
-    """One hub file. Every look opens it anew."""
+    """One hub file, opened anew for each query."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class HubFile:
         """Whether no thread is locked."""
         return not self.rows("SELECT 1 FROM message_threads WHERE locking_job_id IS NOT NULL")
 
-    def check(self) -> None:
+    def assert_sound(self) -> None:
         """Assert that the file and what it says about itself are whole."""
         assert self.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
         assert self.rows("PRAGMA foreign_key_check") == []
@@ -81,13 +81,13 @@ class HubFile:
                 (new_id(), name, provider, model, json.dumps({"base_url": base_url, **data}), now, now),
             )
 
-    def beside(self) -> list[str]:
+    def list_side_files(self) -> list[str]:
         """Names of the files that stand beside the hub and begin with its name."""
         folder, name = os.path.split(self.path)
         return sorted(found for found in os.listdir(folder) if found.startswith(name) and found != name)
 
 
-def text_of(raw: str) -> str:
+def parse_text(raw: str) -> str:
     """Return the text that the events of a raw stream say."""
     pieces = []
     for line in raw.splitlines():

@@ -24,8 +24,6 @@ from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer, delta, document, event, refusal, stream
 from tests.harness import TIMEOUT_S, Llmctl, Result, build_env
 
-pytestmark = pytest.mark.slow
-
 
 def assert_told(done: Result, code: int, message: str, hint: str | None = None) -> None:
     """One line that says what is wrong, at most one that says what to do; nothing on stdout."""
@@ -58,28 +56,28 @@ WRONG = [
     Wrong("--chat last hi", 3, "there is no chat yet", 'begin one with: llmctl chat "..."'),
     Wrong("-m mistral:small hi", 4, 'no key for "mistral"', "MISTRAL_API_KEY"),
     Wrong("--field user_id=1 hi", 2, 'no custom field "user_id" on chats', "llmctl init --field"),
-    Wrong("--retries x hi", 2, 'invalid value for "--retries": "x" is not a valid int'),
+    Wrong("--retries x hi", 2, '--retries must be a whole number, got "x"'),
     Wrong("--retries -1 hi", 2, '--retries must be 0 or more, got "-1"'),
-    Wrong("--history x hi", 2, 'invalid value for "--history": "x" is not a valid int'),
+    Wrong("--history x hi", 2, '--history must be a whole number, got "x"'),
     Wrong("--history -1 hi", 2, '--history must be 0 or more, got "-1"'),
     Wrong("--max-steps 0 hi", 2, '--max-steps must be 1 or more, got "0"'),
-    Wrong("--timeout x hi", 2, 'invalid value for "--timeout": "x" is not a valid float'),
+    Wrong("--timeout x hi", 2, '--timeout must be a number, got "x"'),
     Wrong("--timeout 0 hi", 2, '--timeout must be greater than 0, got "0"'),
     Wrong("--timeout nan hi", 2, '--timeout must be greater than 0, got "nan"'),
-    Wrong("--timeout inf hi", 2, '--timeout must be greater than 0, got "inf"'),
-    Wrong("--wait -1 hi", 2, '--wait must be greater than 0, got "-1"'),
+    Wrong("--timeout inf hi", 2, '--timeout must be at most 1,000,000,000, got "inf"'),
+    Wrong("--wait -1 hi", 2, '--wait must be 0 or more, got "-1"'),
     Wrong("--thinking lots hi", 2, '--thinking must be none, low, medium, high or a number of tokens, got "lots"'),
     Wrong(
         "--no-persist cheese hi",
         2,
         '--no-persist must be one or more of tool-calls, requests, network, streams, got "cheese"',
     ),
-    Wrong("-o temperature hi", 2, '-o must be K=V, got "temperature"'),
-    Wrong("-o =3 hi", 2, '-o must be K=V, got "=3"'),
-    Wrong("-o k:= hi", 2, '"-o k:=" is not valid JSON: Expecting value: line 1 column 1 (char 0)'),
-    Wrong("-o k:={ hi", 2, f'"-o k:=" is not valid JSON: {NO_JSON}'),
-    Wrong("-o k:=NaN hi", 2, '"-o k:=" is not valid JSON: Out of range float values are not JSON compliant'),
-    Wrong("-o k:=1e999 hi", 2, '"-o k:=" is not valid JSON: Out of range float values are not JSON compliant'),
+    Wrong("-o temperature hi", 2, '--option must be K=V, got "temperature"'),
+    Wrong("-o =3 hi", 2, '--option must be K=V, got "=3"'),
+    Wrong("-o k:= hi", 2, '"--option k:=" is not valid JSON: Expecting value: line 1 column 1 (char 0)'),
+    Wrong("-o k:={ hi", 2, f'"--option k:=" is not valid JSON: {NO_JSON}'),
+    Wrong("-o k:=NaN hi", 2, '"--option k:=" is not valid JSON: Out of range float values are not JSON compliant'),
+    Wrong("-o k:=1e999 hi", 2, '"--option k:=" is not valid JSON: Out of range float values are not JSON compliant'),
     Wrong("--metadata k:={ hi", 2, f'"--metadata k:=" is not valid JSON: {NO_JSON}'),
     Wrong("--metadata k hi", 2, '--metadata must be K=V, got "k"'),
     Wrong("--reference k hi", 2, '--reference must be K=V, got "k"'),
@@ -251,7 +249,7 @@ def test_document_in_place_of_a_stream_is_read(llmctl: Llmctl, server: FakeServe
 @pytest.mark.parametrize("locale", ["C", "POSIX", "tr_TR.ISO-8859-9", "nonsense"])
 def test_text_is_utf8_whatever_the_locale(llmctl: Llmctl, server: FakeServer, hub: HubFile, locale: str) -> None:
     llmctl = llmctl.with_env(LC_ALL=locale, LANG=locale)
-    done = llmctl("chat", "ä€", stdin="😀")
+    done = llmctl("chat", "ä€", input="😀")
     assert (done.returncode, done.stdout) == (0, "echo: ä€\n\n😀\n")
     assert hub.messages[0]["content"] == "ä€\n\n😀"
 
@@ -346,7 +344,7 @@ def test_what_is_no_hub_is_told_and_stays_as_it_is(
         assert_told(done, no_hub.code, no_hub.message.format(hub.path), no_hub.hint)
     assert fingerprint(hub.path) == before
     assert server.requests == []
-    assert [name for name in hub.beside() if not name.endswith(("-wal", "-shm"))] == []
+    assert [name for name in hub.list_side_files() if not name.endswith(("-wal", "-shm"))] == []
 
 
 def fingerprint(path: str) -> tuple[int, int, str]:
@@ -380,7 +378,7 @@ def test_empty_file_becomes_the_hub_and_keeps_its_mode(llmctl_without_hub: Llmct
     assert llmctl_without_hub("chat", "--db", link, "-m", "echo", "hi").returncode == 0
     assert os.path.islink(link)
     assert os.stat(path).st_mode & 0o777 == 0o640
-    HubFile(path).check()
+    HubFile(path).assert_sound()
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -14,12 +12,10 @@ from typing import Any
 import pytest
 
 from llmctl.core import clock
-from llmctl.core.ids import new_id
+from llmctl.core.stored_values import new_id
 from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer, json_reply, stream
-from tests.harness import Llmctl
-
-pytestmark = pytest.mark.slow
+from tests.harness import Llmctl, run_python
 
 #: Dollars for a token in, and for a token out: whole numbers of them are easy to read.
 IN, OUT = 0.001, 0.01
@@ -111,6 +107,7 @@ def test_budget_counts_what_others_spent(llmctl: Llmctl, hub: HubFile, server: F
     assert llmctl("chat", "more", "-o", "max_tokens=6", "--json").error["reason"] == "budget_month"
 
 
+@pytest.mark.slow
 def test_20_processes_at_once_never_pass_the_budget(llmctl: Llmctl, hub: HubFile, server: FakeServer) -> None:
     most = 10 * IN + 4 * OUT
     llmctl("settings", "set", "budget.day", str(5.5 * most))
@@ -124,7 +121,7 @@ def test_20_processes_at_once_never_pass_the_budget(llmctl: Llmctl, hub: HubFile
     assert spent <= 5.5 * most
     assert hub.value("SELECT sum(cost) FROM usage_hourly") == pytest.approx(spent)
     assert all(reserved is None for _, _, reserved in ledger(hub))
-    hub.check()
+    hub.assert_sound()
 
 
 def test_running_request_holds_its_share_until_it_ends(llmctl: Llmctl, hub: HubFile, server: FakeServer) -> None:
@@ -207,14 +204,11 @@ def test_unknown_price_is_looked_for_once(llmctl: Llmctl, hub: HubFile, server: 
     hub.connect("other", server.url, model="mystery-1", key="env:FAKE_KEY")
     hub.rows("DELETE FROM model_prices RETURNING id")
     probe = (
-        "import sys; from llmctl.cli.main import run; from llmctl.cli.console.io import process_streams; import os;"
+        "import os, sys; from llmctl.cli.main import run; from llmctl.cli.console.console import process_streams;"
         "code = run(['chat', '-m', 'other', 'hi'], os.environ, process_streams());"
         "sys.stderr.write('loaded' if 'genai_prices' in sys.modules else 'kept')"
     )
-    seen = [
-        subprocess.run([sys.executable, "-c", probe], env=llmctl.env, capture_output=True, text=True, stdin=-3).stderr
-        for _ in range(2)
-    ]
+    seen = [run_python(probe, env=llmctl.env).stderr for _ in range(2)]
     assert [text[-6:].strip() for text in seen] == ["loaded", "kept"]
     rows = hub.rows("SELECT model, details FROM model_prices ORDER BY model")
     assert [(row["model"], row["details"]) for row in rows] == [
@@ -222,7 +216,7 @@ def test_unknown_price_is_looked_for_once(llmctl: Llmctl, hub: HubFile, server: 
         ("mystery-1", '{"unknown":true}'),
     ]
     hub.rows("UPDATE model_prices SET source = 'genai-prices 0.0.0' RETURNING id")
-    third = subprocess.run([sys.executable, "-c", probe], env=llmctl.env, capture_output=True, text=True, stdin=-3)
+    third = run_python(probe, env=llmctl.env)
     assert third.stderr.endswith("loaded")
 
 

@@ -15,11 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.hub_file import HubFile, text_of
+from tests.acceptance.hub_file import HubFile, parse_text
 from tests.fakes.openai_server import CUT, END, RESET, STALL, FakeServer, Reply, delta, event, page, refusal, stream
 from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, Result, build_env, wait_until
-
-pytestmark = pytest.mark.slow
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 TEXT = "one two three four five six"
@@ -52,7 +50,7 @@ def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: HubFile, partial: st
     kept = [row for row in hub.messages if row["role"] == "assistant" and row["chat_id"] is None]
     assert [row["content"] for row in kept] == ([partial] if partial else [])
     assert hub.is_free()
-    hub.check()
+    hub.assert_sound()
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------
@@ -61,9 +59,9 @@ def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: HubFile, partial: st
 def test_killed_turn_has_in_the_hub_what_was_shown(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     done = speak_until(llmctl, server).kill()
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
-    assert text_of(hub.raw()).startswith(done.stdout)
+    assert parse_text(hub.raw()).startswith(done.stdout)
     assert hub.messages_by_role == [("user", "completed", "count"), ("assistant", "pending", None)]
-    hub.check()
+    hub.assert_sound()
 
 
 def test_killed_turn_is_put_in_order_by_the_next(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
@@ -86,7 +84,7 @@ def test_killed_turn_is_put_in_order_by_the_next(llmctl: Llmctl, server: FakeSer
     }
     assert hub.is_free()
     assert hub.value("SELECT count(*) FROM stream_chunks") == 0
-    hub.check()
+    hub.assert_sound()
 
 
 def test_killed_turn_is_answered_again_without_a_prompt(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
@@ -131,7 +129,7 @@ def test_signal_keeps_what_was_shown_and_kills(llmctl: Llmctl, server: FakeServe
         "network_calls": ["error"],
         "jobs": ["cancelled"],
     }
-    assert text_of(hub.raw()).startswith(done.stdout)
+    assert parse_text(hub.raw()).startswith(done.stdout)
     assert hub.is_free()
     assert_goes_on(llmctl, server, hub, "one two three")
 
@@ -289,7 +287,19 @@ def test_broken_answer_is_stored_and_reported(llmctl: Llmctl, server: FakeServer
     assert hub.is_free()
     assert llmctl("chat", "-c").stdout == "echo: count\n"
     assert server.requests[1].messages == [("user", "count")]
-    hub.check()
+    hub.assert_sound()
+
+
+def test_empty_second_attempt_is_not_judged_by_the_events_of_the_first(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
+    role = event({"id": "x", "model": "fake-1", "choices": [{"index": 0, "delta": {"role": "assistant"}}]})
+    server.answer(Reply(200, EVENTS, (role, END)), Reply(200, EVENTS, (b": ping\n\n", END)))
+    done = llmctl("chat", "count", "--retries", "1")
+    assert (done.returncode, done.stdout) == (6, ""), done
+    assert "cut before its first event" in done.stderr
+    assert hub.value("SELECT error_reason FROM requests") == "empty"
+    assert hub.states()["network_calls"] == ["error", "error"]
 
 
 def test_prompt_after_a_broken_answer_has_it_in_the_history(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
@@ -314,7 +324,7 @@ def test_rollback_removes_a_broken_answer_and_keeps_the_stream(
     server.answer(stream(THREE, then=CUT))
     assert llmctl("chat", "count", "--rollback").returncode == 12
     assert hub.messages_by_role == [("user", "completed", "count")]
-    assert text_of(hub.raw()) == THREE
+    assert parse_text(hub.raw()) == THREE
     assert_goes_on(llmctl, server, hub, None)
 
 
@@ -357,14 +367,14 @@ def deaths(home: str, template: str, signum: int, parts: range) -> None:
     assert llmctl(*turn).returncode == 0
     assert not {"pending", "running"} & {status for found in hub.states().values() for status in found}
     assert hub.is_free()
-    hub.check()
+    hub.assert_sound()
 
 
 def assert_sound(hub: HubFile, done: Result, signum: int) -> None:
-    hub.check()
+    hub.assert_sound()
     assert done.stderr == ""
     assert done.returncode in (0, -signum)
-    assert text_of(hub.raw()).startswith(done.stdout.rstrip("\n")) or not done.stdout
+    assert parse_text(hub.raw()).startswith(done.stdout.rstrip("\n")) or not done.stdout
     assert not hub.rows("SELECT 1 FROM messages WHERE status <> 'pending' AND content = ''")
     unfinished = hub.rows("SELECT j.status FROM messages m JOIN jobs j ON j.id = m.job_id WHERE m.status = 'pending'")
     assert len(unfinished) <= 1
@@ -374,6 +384,7 @@ def assert_sound(hub: HubFile, done: Result, signum: int) -> None:
         assert hub.is_free()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=lambda signum: signum.name)
 def test_death_at_any_moment_leaves_a_sound_hub(home: str, template: str, signum: Any) -> None:
     with ThreadPoolExecutor(2) as pool:

@@ -12,8 +12,6 @@ from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import CUT, FakeServer, event, page, refusal, stream
 from tests.harness import Llmctl, Result, wait_until
 
-pytestmark = pytest.mark.slow
-
 #: Field -> the types its value may have; in the order of the contract.
 OUTCOME: dict[str, tuple[type, ...]] = {
     "chat_id": (str,),

@@ -14,8 +14,6 @@ from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer, stream
 from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, wait_until
 
-pytestmark = pytest.mark.slow
-
 
 def crowd(llmctl: Llmctl, count: int, at_once: int, words: str) -> list[int]:
     """Run many processes with ``xargs``; ``{}`` is the number of each. Return their exit codes."""
@@ -40,6 +38,7 @@ def assert_alternates(hub: HubFile) -> None:
         assert [content for _, content in said[::2]] == [content for _, content in said[1::2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", ["missing", "empty"])
 def test_200_processes_on_a_hub_that_is_not_there_yet_all_succeed(
     llmctl_without_hub: Llmctl, home: str, begun: str
@@ -55,11 +54,12 @@ def test_200_processes_on_a_hub_that_is_not_there_yet_all_succeed(
     assert hub.value("SELECT sum(requests) FROM usage_hourly") == count
     assert_alternates(hub)
     assert hub.is_free()
-    hub.check()
-    assert hub.beside() == []
+    hub.assert_sound()
+    assert hub.list_side_files() == []
     assert os.stat(hub.path).st_mode & 0o777 == (0o600 if begun == "missing" else 0o640)
 
 
+@pytest.mark.slow
 def test_20_processes_that_wait_for_one_chat_never_interleave(llmctl_without_hub: Llmctl, home: str) -> None:
     hub = HubFile(f"{home}/hub.db")
     crowd(
@@ -71,7 +71,7 @@ def test_20_processes_that_wait_for_one_chat_never_interleave(llmctl_without_hub
     assert hub.value("SELECT count(*) FROM chats") == 1
     assert len(hub.messages) == 40
     assert_alternates(hub)
-    hub.check()
+    hub.assert_sound()
 
 
 def test_chat_name_used_by_many_processes_at_once_is_one_chat(llmctl_without_hub: Llmctl, home: str) -> None:
@@ -143,7 +143,7 @@ def test_dead_holder_is_recovered_once_though_many_arrive_at_once(
     assert Counter(hub.states()["jobs"]) == {"failed": 1, "completed": 6}
     assert Counter(hub.states()["requests"]) == {"interrupted": 1, "completed": 6}
     assert hub.value("SELECT sum(requests) FROM usage_hourly") == 7
-    hub.check()
+    hub.assert_sound()
 
 
 def test_stopped_holder_is_alive(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:

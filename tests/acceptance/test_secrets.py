@@ -31,8 +31,6 @@ from tests.fakes.openai_server import (
 )
 from tests.harness import Llmctl, Result
 
-pytestmark = pytest.mark.slow
-
 #: Keys of a provider's shape, and of none.
 KEYS = ["sk-proj-Canary0123456789abcdefXYZ", "zq9Kx7.plain+canary/5511=="]
 
@@ -358,6 +356,6 @@ def test_key_sent_back_to_a_hub_that_takes_no_more_is_not_in_the_spool(
     server.release()
     done = running.wait()
     assert (done.returncode, done.stdout) == (13, f"one two [redacted] {key[:-1]}\n")
-    assert hub.beside()[-1] == "hub.db.spool"
+    assert hub.list_side_files()[-1] == "hub.db.spool"
     assert_nowhere(key, keyed.cwd, done)
     assert_nowhere(key, keyed.cwd, keyed("chat", "-c", "on"))

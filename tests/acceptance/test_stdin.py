@@ -6,14 +6,11 @@ import os
 import socket
 import subprocess
 import time
-
-import pytest
+from typing import Any
 
 from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer
 from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, Result
-
-pytestmark = pytest.mark.slow
 
 LEFT_ALONE = "not reading standard input: another process has read part of it"
 SHARED = "reading standard input that is shared with the calling shell"
@@ -23,14 +20,16 @@ def prompts(server: FakeServer) -> list[str]:
     return [request.messages[-1][1] for request in server.requests]
 
 
-def on(llmctl: Llmctl, stdin: object, *words: str) -> Result:
-    return llmctl("chat", *words, stdin=stdin)
+def chat_with_stdin(llmctl: Llmctl, stdin: Any, *words: str) -> Result:
+    """Chat with text, bytes or an open file as stdin."""
+    option = {"input": stdin} if isinstance(stdin, str | bytes) else {"stdin": stdin}
+    return llmctl("chat", *words, **option)
 
 
 def test_prompt_then_a_blank_line_then_stdin(llmctl: Llmctl, server: FakeServer) -> None:
-    assert on(llmctl, "a diff\n", "review", "this").returncode == 0
-    assert on(llmctl, "alone\n").returncode == 0
-    assert on(llmctl, "", "only words").returncode == 0
+    assert chat_with_stdin(llmctl, "a diff\n", "review", "this").returncode == 0
+    assert chat_with_stdin(llmctl, "alone\n").returncode == 0
+    assert chat_with_stdin(llmctl, "", "only words").returncode == 0
     assert prompts(server) == ["review this\n\na diff", "alone", "only words"]
 
 
@@ -38,7 +37,7 @@ def test_no_stdin_never_touches_it(llmctl: Llmctl, server: FakeServer) -> None:
     for words, env in ((("--no-stdin", "hi"), {}), (("hi",), {"LLMCTL_NO_STDIN": "1"})):
         reader, writer = os.pipe()
         os.write(writer, b"not yours")
-        assert on(llmctl.with_env(**env), reader, *words).returncode == 0
+        assert chat_with_stdin(llmctl.with_env(**env), reader, *words).returncode == 0
         os.close(writer)
         assert os.read(reader, 100) == b"not yours"
         os.close(reader)
@@ -76,12 +75,12 @@ def test_socket_is_read(llmctl: Llmctl, server: FakeServer) -> None:
     with ours, theirs:
         ours.sendall("from a socket ä".encode())
         ours.shutdown(socket.SHUT_WR)
-        assert on(llmctl, theirs).returncode == 0
+        assert chat_with_stdin(llmctl, theirs).returncode == 0
     assert prompts(server) == ["from a socket ä"]
 
 
 def test_binary_is_refused_and_nothing_is_sent(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
-    done = on(llmctl, b"\x7fELF\0\0", "what is this?")
+    done = chat_with_stdin(llmctl, b"\x7fELF\0\0", "what is this?")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("llmctl: standard input is not text: it contains NUL bytes\nhint: ")
     assert server.requests == []
@@ -89,7 +88,7 @@ def test_binary_is_refused_and_nothing_is_sent(llmctl: Llmctl, server: FakeServe
 
 
 def test_bad_utf8_is_sent_with_replacements_and_a_note(llmctl: Llmctl, server: FakeServer) -> None:
-    done = on(llmctl, b"caf\xe9\n")
+    done = chat_with_stdin(llmctl, b"caf\xe9\n")
     assert (done.returncode, prompts(server)) == (0, ["caf\ufffd"])
     assert done.stderr == "llmctl: standard input is not valid UTF-8; invalid bytes were replaced with U+FFFD\n"
 
@@ -122,5 +121,5 @@ def test_partly_read_file_is_continued_when_named(llmctl: Llmctl, server: FakeSe
 
 def test_input_of_several_megabytes_is_whole(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     text = "0123456789abcdef" * 200_000
-    assert on(llmctl, text, "--json", "sum up").json["content"] == f"echo: sum up\n\n{text}"
+    assert chat_with_stdin(llmctl, text, "--json", "sum up").json["content"] == f"echo: sum up\n\n{text}"
     assert hub.messages[0]["content"] == f"sum up\n\n{text}"

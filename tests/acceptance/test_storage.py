@@ -17,11 +17,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.acceptance.hub_file import HubFile, text_of
+from tests.acceptance.hub_file import HubFile, parse_text
 from tests.fakes.openai_server import HOLD, FakeServer, delta, stream, thought
 from tests.harness import LLMCTL, Llmctl, Result, wait_until
-
-pytestmark = pytest.mark.slow
 
 # --- committed before it is shown -----------------------------------------------------------------------------------
 
@@ -34,7 +32,7 @@ def test_answer_in_one_large_piece_is_in_the_hub_before_any_of_it_is_shown(
     running = llmctl.start("chat", "hi")
     running.wait_for_output("word")
     running.kill()
-    assert text_of(hub.raw()) == text
+    assert parse_text(hub.raw()) == text
 
 
 def test_thinking_is_in_the_hub_before_any_of_it_is_shown(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
@@ -49,6 +47,7 @@ def test_thinking_is_in_the_hub_before_any_of_it_is_shown(llmctl: Llmctl, server
 # --- the write-ahead log --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_wal_cut_at_any_byte_opens_whole_and_has_every_finished_message(
     llmctl: Llmctl, server: FakeServer, hub: HubFile, tmp_path: Path
 ) -> None:
@@ -195,7 +194,7 @@ def test_full_disk_before_the_call_sends_nothing(
     assert digest(hub.path) == before
     disk.free()
     assert llmctl("chat", "hello").returncode == 0
-    hub.check()
+    hub.assert_sound()
 
 
 def test_no_hub_on_a_full_disk_leaves_nothing_behind(disk: SmallDisk, llmctl: Llmctl, server: FakeServer) -> None:
@@ -230,10 +229,10 @@ def assert_kept_and_taken_in(hub: HubFile, llmctl: Llmctl, done: Result, text: s
         "SELECT sum(output_tokens) FROM requests"
     )
     assert hub.value("SELECT count(*) FROM stream_chunks") == 0
-    assert text_of(hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]["raw_output"]) == text
+    assert parse_text(hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]["raw_output"]) == text
     assert hub.is_free()
-    assert hub.beside() == []
-    hub.check()
+    assert hub.list_side_files() == []
+    hub.assert_sound()
 
 
 def test_disk_that_fills_during_the_call_loses_nothing(
@@ -316,11 +315,11 @@ def test_spool_of_a_turn_that_somebody_else_recovered_does_no_harm(
     roles = [(role, status) for role, status, _ in hub.messages_by_role]
     assert roles[:2] == [("user", "completed"), ("assistant", "interrupted")]
     stream = hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]
-    assert text_of(stream["raw_output"]) == "one two three"
+    assert parse_text(stream["raw_output"]) == "one two three"
     assert hub.states()["requests"] == ["completed"] * 3
     assert hub.value("SELECT sum(requests) FROM usage_hourly") == 3
     assert hub.is_free()
-    hub.check()
+    hub.assert_sound()
 
 
 def test_spool_is_taken_in_once_by_many(hub: HubFile, llmctl: Llmctl, server: FakeServer) -> None:
@@ -331,7 +330,7 @@ def test_spool_is_taken_in_once_by_many(hub: HubFile, llmctl: Llmctl, server: Fa
     assert [run.returncode for run in done] == [0] * 4, done
     assert sum("left by an earlier run" in run.stderr for run in done) == 1
     assert hub.value("SELECT content FROM messages WHERE role = 'assistant' ORDER BY rowid LIMIT 1") == "one two three"
-    hub.check()
+    hub.assert_sound()
 
 
 @pytest.mark.parametrize("line", ["{half a line", '["insert","nothing",{}]\n', '["what"]\n', "\0\0\0\n"])
@@ -344,8 +343,8 @@ def test_unreadable_spool_is_kept_and_ignored(hub: HubFile, llmctl: Llmctl, serv
     assert llmctl("chat", "-m", "echo", "hi").stderr == ""
     assert hub.value("SELECT content FROM messages WHERE role = 'assistant' ORDER BY rowid LIMIT 1") == "one two three"
     if line.endswith("\n"):
-        assert hub.beside() == ["hub.db.spool.unreadable"]
-    hub.check()
+        assert hub.list_side_files() == ["hub.db.spool.unreadable"]
+    hub.assert_sound()
 
 
 def test_spool_whose_chat_was_deleted_does_no_harm(hub: HubFile, llmctl: Llmctl, server: FakeServer) -> None:
@@ -356,7 +355,7 @@ def test_spool_whose_chat_was_deleted_does_no_harm(hub: HubFile, llmctl: Llmctl,
     assert llmctl("chat", "-m", "echo", "hi").returncode == 0
     assert [role for role, _, _ in hub.messages_by_role] == ["user", "assistant"]
     assert "one two three" not in str(hub.rows("SELECT * FROM response_streams"))
-    hub.check()
+    hub.assert_sound()
 
 
 def test_answer_that_cannot_be_stored_is_shown_and_reported_lost(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmctl import Hub, errors
-from llmctl.engine.events import StepStarted, ToolEvent
+from llmctl.engine.runtime import StepStarted, ToolEvent
 from tests.api.support_agent import calling, lookup_order
 from tests.fakes.openai_server import FakeServer
 

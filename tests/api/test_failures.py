@@ -68,7 +68,7 @@ def _crash() -> str:
         ("lookup_order {}", "failed", "Invalid tool arguments: "),
         ("missing {}", "failed", "Model tried to call unavailable tool 'missing'. Available tools: ["),
         ("refund {}", "denied", "This action is not permitted."),
-        ("slow {}", "failed", "Error executing tool 'slow': no result within 200 ms"),
+        ("slow {}", "failed", "Error executing tool 'slow': no result within 0.2 s"),
         ("crash {}", "failed", "Error executing tool 'crash': ValueError: out of order"),
     ],
     ids=["wrong type", "malformed", "missing argument", "unknown", "denied", "time-out", "crash"],

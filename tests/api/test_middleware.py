@@ -12,7 +12,7 @@ import pytest
 from llmctl import Hub, Middleware
 from llmctl.core.chat import ChatRequest
 from llmctl.core.messages import Message
-from llmctl.engine.events import ToolEvent
+from llmctl.engine.runtime import ToolEvent
 from tests.api.support_agent import SupportAgent, calling, lookup_order
 from tests.fakes.openai_server import FakeServer
 
@@ -59,6 +59,18 @@ def test_request_may_be_changed_before_it_is_sent(online: Hub, server: FakeServe
     assert chat.messages()[2]["content"] == "my card is 4111"
     (call,) = online.query("SELECT body FROM network_calls ORDER BY created_at DESC LIMIT 1")
     assert json.loads(call["body"]) == sent.json
+
+
+def test_request_changed_by_a_hook_names_the_rows_it_was_made_of(online: Hub, server: FakeServer) -> None:
+    chat = online.create_chat(model="openai:fake-1")
+    chat.ask("first")
+    chat.before_request(lambda request: replace(request, messages=request.messages[-1:]))
+    chat.ask("second")
+    assert len(server.requests[1].messages) == 1
+    rows = online.query("SELECT parameters FROM requests ORDER BY created_at")
+    plain, changed = (json.loads(row["parameters"]) for row in rows)
+    assert (plain["seqs"], "messages_changed" in plain) == ([[1, 1]], False)
+    assert (changed["seqs"], changed["messages_changed"]) == ([[1, 3]], True)
 
 
 def test_policy_that_raises_ends_the_turn_unsent(online: Hub, server: FakeServer) -> None:

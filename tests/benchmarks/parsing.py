@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from llmctl.core.dialect import Dialect
+from llmctl.core.http import Dialect
 from llmctl.transport.sse import parse_ndjson, parse_sse
 from llmctl.wire import WIRES
 

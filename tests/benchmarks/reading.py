@@ -24,8 +24,8 @@ from pathlib import Path
 
 from llmctl.store.opening import create, open_hub
 from llmctl.store.stats import group_by, query
-from llmctl.store.stats.scope import Scope
-from tests.benchmarks.text import KNOWN, Prose
+from llmctl.store.stats.group_by import Scope
+from tests.benchmarks.text import KNOWN, TextGenerator
 from tests.benchmarks.timing import clean_env, load, script, used
 
 #: What a search may take, in milliseconds.
@@ -147,7 +147,7 @@ def sizes(hub: str, folder: Path) -> None:
     size = os.path.getsize(hub)
     print(f"\n{hub}: {size / 1e6:,.0f} MB; {size / turns:,.0f} bytes a turn (2 requests), {text / turns:,.0f} of text")
     env = clean_env(folder) | {"LLMCTL_DB": str(folder / "turns.db")}
-    prose = Prose()
+    prose = TextGenerator()
     _spent(("chat", "-m", "echo", "--name", "size", "hi"), env)
     before = _pages(env["LLMCTL_DB"])
     prompts = [prose.text(_TEXT // 2)[: _TEXT // 2] for _ in range(_TURNS)]

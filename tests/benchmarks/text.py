@@ -38,7 +38,7 @@ _WORDS = 20_000
 _SENTENCES = 30_000
 
 
-class Prose:
+class TextGenerator:
     """Sentences of a made-up language with Zipf's distribution of words, drawn from a stock of them."""
 
     def __init__(self, seed: int = 1) -> None:

@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from tests.benchmarks.inserts import (
     AGENT,
     CALL,
@@ -27,8 +27,8 @@ from tests.benchmarks.inserts import (
     THREAD,
     TOOL,
 )
-from tests.benchmarks.text import Prose
-from tests.benchmarks.year_profile import EMBEDDING, HABITS, MODELS, TOOLS, Habit, Model
+from tests.benchmarks.text import TextGenerator
+from tests.benchmarks.year_profile import EMBEDDING, MODELS, TOOLS, USAGE_PATTERNS, Model, UsagePattern
 
 Row = tuple[str, Sequence[object]]
 
@@ -52,7 +52,7 @@ class Turn:
     chat: str
     thread: str
     session: str | None
-    habit: Habit
+    habit: UsagePattern
     model: Model
     at: float
     seq: int = 0
@@ -68,7 +68,7 @@ class Year:
         if requests < 0.7 * messages:
             raise ValueError("every assistant message has a request: 7 for 10 messages at least")
         self.random = random.Random(seed)
-        self.prose = Prose(seed)
+        self.prose = TextGenerator(seed)
         self.chats, self.messages, self.requests = chats, messages, requests
         self._audited_from = requests - audited
         self._end = clock.parse(until).timestamp()
@@ -99,13 +99,13 @@ class Year:
                 price = self._known("price", model.name)
                 prices = (model.input, model.output, model.cached)
                 yield PRICE, (price, model.provider, model.name, "benchmark", *prices, at, at)
-        for name in {habit.agent: 0 for habit in HABITS if habit.agent}:
+        for name in {habit.agent: 0 for habit in USAGE_PATTERNS if habit.agent}:
             yield AGENT, (self._known("agent", name), name, self._known("connection", "work"), "Be of help.", at, at)
         for name in TOOLS:
             yield TOOL, (self._known("tool", name), name, "command", "{}", '{"command":"true"}', at, at)
 
     def _chat(self, index: int, start: float, size: int) -> Iterator[Row]:
-        habit = self.random.choices(HABITS, [habit.share for habit in HABITS])[0]
+        habit = self.random.choices(USAGE_PATTERNS, [habit.share for habit in USAGE_PATTERNS])[0]
         model = self._model(start, habit)
         session = self._id() if habit.agent else None
         turn = Turn(self._id(), self._id(), session, habit, model, start)
@@ -176,7 +176,7 @@ class Year:
         """Yield a request that does not belong to a chat: an embedding, a call that keeps no text, a failure."""
         pick = self.random.random()
         at = max(self._begin, min(near + self.random.uniform(-3600, 3600), self._end - 60))
-        habit = HABITS[2] if pick < 0.85 else HABITS[0]
+        habit = USAGE_PATTERNS[2] if pick < 0.85 else USAGE_PATTERNS[0]
         model = EMBEDDING if pick < 0.6 else self._model(at, habit)
         turn = Turn("", "", None, habit, model, at)
         if pick > 0.95:
@@ -267,7 +267,7 @@ class Year:
         edges = [0, *(round(free * share / shares[-1]) for share in shares)]
         return [2 + after - before for before, after in pairwise(edges)]
 
-    def _model(self, at: float, habit: Habit) -> Model:
+    def _model(self, at: float, habit: UsagePattern) -> Model:
         """Return a model that was there at that time; scripts and agents keep to one connection."""
         share = (at - self._begin) / (self._end - self._begin)
         there = [model for model in MODELS if model.begins <= share < model.ends]

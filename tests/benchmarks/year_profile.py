@@ -31,7 +31,7 @@ MODELS = (
 EMBEDDING = Model("embed", "openai", "text-embedding-3-small", 0.0, 1.0, 0.02, 0.0, None, 180)
 
 
-class Habit(NamedTuple):
+class UsagePattern(NamedTuple):
     """A way to ask: by whom, with which tag, from which script and folder."""
 
     share: float
@@ -41,11 +41,11 @@ class Habit(NamedTuple):
     folder: str
 
 
-HABITS = (
-    Habit(0.62, None, None, None, "/home/ada/src/hub"),
-    Habit(0.18, "coder", None, None, "/home/ada/src/engine"),
-    Habit(0.08, None, "ci", "review.sh", "/srv/ci/build"),
-    Habit(0.07, "support", "tickets", "answer-tickets", "/srv/support"),
-    Habit(0.05, None, "notes", None, "/home/ada/notes"),
+USAGE_PATTERNS = (
+    UsagePattern(0.62, None, None, None, "/home/ada/src/hub"),
+    UsagePattern(0.18, "coder", None, None, "/home/ada/src/engine"),
+    UsagePattern(0.08, None, "ci", "review.sh", "/srv/ci/build"),
+    UsagePattern(0.07, "support", "tickets", "answer-tickets", "/srv/support"),
+    UsagePattern(0.05, None, "notes", None, "/home/ada/notes"),
 )
 TOOLS = ("read_file", "run_tests", "search_web", "weather", "sql")

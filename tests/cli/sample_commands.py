@@ -1,5 +1,5 @@
 # ruff: noqa: E402
-"""Commands that do what tests need, put into the catalogue: ``python cli_stage.py COMMAND`` is llmctl with them."""
+"""Sample commands for tests of the command line itself: ``python sample_commands.py COMMAND`` is llmctl with them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ os.environ.pop("PYTHONUNBUFFERED", None)  # would flush for us
 import typer
 
 from llmctl.cli import catalog
-from llmctl.cli.console.io import Streams
-from llmctl.cli.console.output import OutputColumn, emit_change, emit_list, emit_record, list_output, record_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import Streams, list_output, read_prompt, record_output
+from llmctl.cli.console.output import emit_change, emit_list, emit_record
 from llmctl.cli.console.prompts import ask_secret, confirm
-from llmctl.cli.stdin import read_prompt
 from llmctl.core.errors import NotFoundError, UnavailableError
 
 PYTHON = sys.executable
@@ -54,28 +54,28 @@ def rows(ctx: typer.Context, count: Annotated[int, typer.Option(help="How many."
     """List rows."""
     if count < 0:
         wide = [{"id": "1", "name": name, "input_tokens": 5} for name in ("日本語", "abc")]
-        emit_list(ctx.obj, wide, COLUMNS)
+        emit_list(ctx.obj.console, wide, COLUMNS)
         return
-    emit_list(ctx.obj, (ROW | {"id": f"{n:08d}-0000"} for n in range(count)), COLUMNS)
+    emit_list(ctx.obj.console, (ROW | {"id": f"{n:08d}-0000"} for n in range(count)), COLUMNS)
 
 
 @list_output
 def named(ctx: typer.Context) -> None:
     """List rows that begin with a long name."""
     columns = [COLUMNS[1], *COLUMNS[2:5], COLUMNS[-1]]
-    emit_list(ctx.obj, [ROW | {"name": "a-name-of-thirty-characters-" + end} for end in ("01", "02")], columns)
+    emit_list(ctx.obj.console, [ROW | {"name": "a-name-of-thirty-characters-" + end} for end in ("01", "02")], columns)
 
 
 @record_output
 def row(ctx: typer.Context) -> None:
     """Show a row."""
-    emit_record(ctx.obj, ROW, COLUMNS)
+    emit_record(ctx.obj.console, ROW, COLUMNS)
 
 
 @record_output
 def make(ctx: typer.Context) -> None:
     """Make a row."""
-    emit_change(ctx.obj, ROW, 'made row "x"')
+    emit_change(ctx.obj.console, ROW, 'made row "x"')
 
 
 def fail(ctx: typer.Context, kind: str) -> None:
@@ -89,7 +89,7 @@ def fail(ctx: typer.Context, kind: str) -> None:
     if kind == "name":
         raise NotFoundError('no chat "\udcff"')
     if kind == "after-output":
-        ctx.obj.io.write("half\n")
+        ctx.obj.console.io.write("half\n")
         raise UnavailableError("gone")
     sqlite3.connect(kind).execute("CREATE TABLE t (x)")
 
@@ -101,7 +101,9 @@ def ask(
 ) -> None:
     """Print the prompt as Python's own text."""
     app = ctx.obj
-    app.io.write(ascii(read_prompt(words or (), io=app.io, env=app.env, note=app.note, stdin=stdin)) + "\n")
+    app.console.io.write(
+        ascii(read_prompt(words or (), io=app.console.io, env=app.env, note=app.console.note, stdin=stdin)) + "\n"
+    )
 
 
 def state(
@@ -111,22 +113,22 @@ def state(
 ) -> None:
     """Print the global flags and what came to the command."""
     app = ctx.obj
-    app.io.write(f"db={app.db} quiet={app.quiet} debug={app.debug} text={text}\n")
+    app.console.io.write(f"db={app.db} quiet={app.console.quiet} debug={app.debug} text={text}\n")
 
 
 def wait(ctx: typer.Context) -> None:
     """Print a word and wait to be ended."""
     try:
-        ctx.obj.io.write("begun\n")
-        ctx.obj.io.flush()
+        ctx.obj.console.io.write("begun\n")
+        ctx.obj.console.io.flush()
         time.sleep(30)
     finally:
-        ctx.obj.io.say("unwound\n")
+        ctx.obj.console.io.write_stderr("unwound\n")
 
 
 def linger(ctx: typer.Context) -> None:
     """Print a word, wait to be ended, and take long to unwind."""
-    io = ctx.obj.io
+    io = ctx.obj.console.io
     try:
         wait(ctx)
     finally:
@@ -148,30 +150,30 @@ class _Slow:
 def destroy(ctx: typer.Context) -> None:
     """Drop an object that takes long to go."""
     try:
-        slow = _Slow(ctx.obj.io)
+        slow = _Slow(ctx.obj.console.io)
         del slow
         time.sleep(30)
     finally:
-        ctx.obj.io.say("unwound\n")
+        ctx.obj.console.io.write_stderr("unwound\n")
 
 
 def ponder(ctx: typer.Context, yes: bool = False) -> None:
     """Ask the person."""
-    confirm(ctx.obj, 'delete chat "x"', yes=yes)
-    ctx.obj.io.write(f"secret {ask_secret(ctx.obj, 'Key: ')}\n")
+    confirm(ctx.obj.console, 'delete chat "x"', yes=yes)
+    ctx.obj.console.io.write(f"secret {ask_secret(ctx.obj.console, 'Key: ')}\n")
 
 
 def flood(ctx: typer.Context) -> None:
     """Write without an end."""
     try:
         while True:
-            ctx.obj.io.write("x" * 1000 + "\n")
+            ctx.obj.console.io.write("x" * 1000 + "\n")
     finally:
-        ctx.obj.io.say("unwound\n")
+        ctx.obj.console.io.write_stderr("unwound\n")
 
 
 def add_sample_commands() -> None:
-    """Add the commands above to the catalogue."""
+    """Add the commands above to the catalog."""
     for function in (rows, named, row, make, fail, ask, state, wait, linger, destroy, ponder, flood):
         name = function.__name__
         module = types.ModuleType(f"llmctl.cli.commands.{name}")

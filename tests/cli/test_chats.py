@@ -319,7 +319,7 @@ def test_render_keeps_a_snapshot(hub: HubBuilder, llmctl: Llmctl) -> None:
     assert kept["messages"][4] == {"type": "toolCall", "content": "sunny"}
     assert json.loads(require_success(llmctl("chats", "render", "fix", "--json"))) == kept["messages"]
     assert 'no format "pdf"' in require_failure(llmctl("chats", "render", "fix", "--format", "pdf"), 2)
-    assert '--reason requires --save' in require_failure(llmctl("chats", "render", "fix", "--reason", "x"), 2)
+    assert "--reason requires --save" in require_failure(llmctl("chats", "render", "fix", "--reason", "x"), 2)
 
 
 def test_snapshots_are_listed_shown_and_compared(hub: HubBuilder, llmctl: Llmctl) -> None:
@@ -340,7 +340,9 @@ def test_snapshots_are_listed_shown_and_compared(hub: HubBuilder, llmctl: Llmctl
     assert "cannot be combined" in require_failure(llmctl("chats", "render", "fix", "--list", "--save"), 2)
     other = hub.chat("other")
     hub.turn(other, "a", "b")
-    assert "belongs to another chat" in require_failure(llmctl("chats", "render", "other", "--snapshot", first["id"]), 3)
+    assert "belongs to another chat" in require_failure(
+        llmctl("chats", "render", "other", "--snapshot", first["id"]), 3
+    )
 
 
 def test_delete_needs_a_word(hub: HubBuilder, llmctl: Llmctl) -> None:

@@ -13,9 +13,8 @@ import pytest
 
 from llmctl.cli import catalog
 from llmctl.cli.app import App
-from llmctl.cli.command_tree import build_command
-from llmctl.cli.console.io import process_streams
-from llmctl.cli.global_flags import global_options
+from llmctl.cli.command_tree import build_command, global_options
+from llmctl.cli.console.console import process_streams
 from llmctl.cli.help import topics
 from llmctl.cli.help.text import TOPICS
 from tests.cli.sample_commands import SAMPLE_CLI, add_sample_commands
@@ -167,7 +166,7 @@ def test_version_works_everywhere(arguments: list[str]) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["chats", "--help"], ["chats"], ["nonsense"], ["chats", "x"], []])
 def test_help_and_mistakes_import_no_command(arguments: list[Any]) -> None:
     script = (
-        "import sys; from llmctl.cli.console.io import process_streams; from llmctl.cli.main import run;"
+        "import sys; from llmctl.cli.console.console import process_streams; from llmctl.cli.main import run;"
         f"run({arguments!r}, {{}}, process_streams());"
         "print(*(name for name in sys.modules if name.startswith('llmctl.cli.commands.')), file=sys.stderr)"
     )
@@ -177,7 +176,7 @@ def test_help_and_mistakes_import_no_command(arguments: list[Any]) -> None:
 
 def test_only_the_command_that_runs_is_imported() -> None:
     script = (
-        "import sys; from llmctl.cli.console.io import process_streams; from llmctl.cli.main import run;"
+        "import sys; from llmctl.cli.console.console import process_streams; from llmctl.cli.main import run;"
         "run(['help', 'exit-codes'], {}, process_streams());"
         "print(*(name for name in sys.modules if name.startswith('llmctl.cli.commands.')), file=sys.stderr)"
     )

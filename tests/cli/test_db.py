@@ -111,7 +111,7 @@ def test_check_finds_the_job_of_a_dead_process(
     chat.kill()
     done = llmctl("db", "check")
     assert done.returncode == 13
-    assert "their process is dead" in done.stdout
+    assert "the process of these jobs is dead" in done.stdout
     llmctl("job", "recover", check=True)
     assert llmctl("db", "check").returncode == 0
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.cli.console.io import Streams
-from llmctl.cli.stdin import read_prompt
+from llmctl.cli.console.console import Streams, read_prompt
 from tests.cli.sample_commands import SAMPLE_CLI
 
 LEFT_ALONE = (

@@ -82,7 +82,7 @@ def test_verify_tries_it_on_a_copy(
     done = llmctl_in_process("db", "migrate", "--verify")
     # The trial finds that the files of this test's schema do not have what its migration makes.
     assert done.returncode == 13
-    assert "differs from what it should be" in done.stderr
+    assert "differs from the expected one" in done.stderr
     assert json.loads(llmctl_in_process("db", "status", "--json").stdout)["schema_version"] == ddl.VERSION - 1
     assert [name for name in os.listdir(os.path.dirname(env["LLMCTL_DB"])) if "trial" in name] == []
 

@@ -79,7 +79,8 @@ def test_price_of_ones_own_counts_from_its_day_on(llmctl: Llmctl, hub_path: str)
 
 
 @pytest.mark.parametrize(
-    ("rate", "words"), [("inptu=3", "no rate"), ("input=-1", "no price"), ("input=x", "no price"), ("input", "K=V")]
+    ("rate", "words"),
+    [("inptu=3", "unknown rate"), ("input=-1", "must be a number"), ("input=x", "must be a number"), ("input", "K=V")],
 )
 def test_bad_rates_are_refused(llmctl: Llmctl, hub_path: str, rate: str, words: str) -> None:
     done = llmctl("model", "price", "openai:gpt-4o", "--set", rate)

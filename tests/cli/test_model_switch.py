@@ -120,6 +120,7 @@ def servers(llmctl: Llmctl) -> Iterator[dict[str, FakeServer]]:
         yield found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(len(WIRES)), ids=WIRES)
 def test_chat_continues_on_every_other_provider(
     first: int, servers: dict[str, FakeServer], llmctl: Llmctl, tmp_path: Any

@@ -193,10 +193,10 @@ def test_listing_streams_with_flat_memory() -> None:
 
 _PEAK = f"""
 sys.path.insert(0, {os.path.dirname(SAMPLE_CLI[1])!r})
-import cli_stage, os
-from llmctl.cli.console.io import process_streams
+import sample_commands, os
+from llmctl.cli.console.console import process_streams
 from llmctl.cli.main import run
-cli_stage.put_on_stage()
+sample_commands.add_sample_commands()
 run(sys.argv[1:], {{}}, process_streams())
 sys.stderr.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 """.strip().replace("\n", "; ")

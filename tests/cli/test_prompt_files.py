@@ -164,24 +164,24 @@ def test_file_with_a_first_line_is_a_program(env: Mapping[str, str], tmp_path: P
         (None, (), 3, "No such file"),
         ("prompt = ", (), 2, "is not valid TOML"),
         ('promt = "x"', (), 2, "did you mean prompt?"),
-        ("prompt = 1", (), 2, '"prompt" must be a string'),
-        ('fix = "x"', (), 2, '"fix" must be an integer'),
-        ("fix = true", (), 2, '"fix" must be an integer'),
-        ("tools = [1]", (), 2, '"tools" must be a list of strings'),
-        ('system = "a"\ninstructions = "b"', (), 2, "they mean the same"),
+        ("prompt = 1", (), 2, "prompt must be a string, got"),
+        ('fix = "x"', (), 2, "fix must be a whole number, got"),
+        ("fix = true", (), 2, "fix must be a whole number, got"),
+        ("tools = [1]", (), 2, "tools must be a list of strings, got"),
+        ('system = "a"\ninstructions = "b"', (), 2, "they are the same"),
         ('tools = ["shell:automatic"]', (), 2, "-T shell:automatic"),
         ('approve = ["shell"]', (), 2, 'no key "approve"'),
         ('prompt = "x"\nattach = ["../secret"]', (), 2, "outside its folder"),
         ('prompt = "x"\nattach = ["/etc/passwd"]', (), 2, "outside its folder"),
         ('prompt = "{{ language }}"', (), 2, "-p language=VALUE"),
         ('prompt = "{{ args[1] }}"', ("one",), 2, "needs argument 2"),
-        ('prompt = "{{ x"', (), 2, "is no template"),
+        ('prompt = "{{ x"', (), 2, "template error in"),
         ('prompt = "{{ 1 / 0 }}"', (), 2, "division by zero"),
         ('prompt = "{{ x.y }}"', ("-p", "x:={}"), 2, "no attribute"),
         ('prompt = "{{ language }}"', ("-p", "lang=x"), 2, "did you mean language?"),
         ('prompt = "x"', ("-p", "args=x"), 2, 'no parameter "args"'),
         ('prompt = "x"\n[params]\nn = { description = "how many" }', (), 2, "(how many)"),
-        ('prompt = "x"\n[params]\nargs = 1', (), 2, 'named "args"'),
+        ('prompt = "x"\n[params]\nargs = 1', (), 2, 'invalid parameter name "args"'),
         ('prompt = "x"\n[params]\nn = { defualt = 1 }', (), 2, '"default" and "description"'),
         ('system = "x"', (), 2, "no prompt"),
     ],
@@ -223,4 +223,4 @@ def test_parameter_without_a_prompt_file_is_refused(llmctl: Llmctl) -> None:
 
 def test_help_names_every_key() -> None:
     words = topic("prompt-files").replace(",", " ").split()
-    assert [key for key in definition.list_keys() if key not in {*words, "name", "agents"}] == []
+    assert [key for key in definition.KEYS if key not in {*words, "name", "agents"}] == []

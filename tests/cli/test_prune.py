@@ -66,7 +66,7 @@ def test_pruned_stream_is_said_to_be_gone(llmctl: Llmctl, hub_path: str) -> None
     prune(llmctl, "--yes")
     old = values(hub_path, "SELECT id FROM requests ORDER BY created_at LIMIT 1")[0]
     done = llmctl("request", "show", old, "--stream", "--reparse")
-    assert "there is no stream, no reparsed in the hub" in done.stderr
+    assert "not stored for this request: stream, stream to parse" in done.stderr
 
 
 def test_running_work_is_left_alone(llmctl: Llmctl, hub_path: str) -> None:
@@ -103,7 +103,7 @@ def test_no_terminal_to_confirm_on_is_a_usage_error_that_lists_the_rows(llmctl: 
     done = llmctl("db", "prune", "--older-than", "30d")
     assert done.returncode == 2
     assert "1 streams" in done.stderr
-    assert "say --yes" in done.stderr
+    assert "pass --yes" in done.stderr
     assert len(values(hub_path, "SELECT id FROM response_streams")) == 2
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.store.opening import open_hub
 from tests.fakes.hub_builder import HubBuilder
 from tests.fakes.openai_server import CUT, FakeServer, refusal, stream

@@ -12,8 +12,6 @@ import pytest
 from tests.cli.sample_commands import SAMPLE_CLI
 from tests.harness import LLMCTL, TIMEOUT_S
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_unwinds_and_kills(signum: Any) -> None:

@@ -62,7 +62,7 @@ def test_a_file_is_for_its_owner_and_whole_or_not_there(llmctl: Llmctl, tmp_path
         (["export", "--all", "--format", "htm"], 2, "html"),
         (["export", "--chat", "nobody"], 3, "nobody"),
         (["import", "nowhere.jsonl"], 3, "nowhere.jsonl"),
-        (["import", "."], 3, "folder"),
+        (["import", "."], 3, "it is a folder"),
         (["import", "-", "--format", "word"], 2, "available: jsonl"),
         (["import", "-"], 2, "unknown format"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.hosts import HOSTS, Host
+from tests.fakes.hosts import HOSTS, ProviderHost
 from tests.fakes.openai_server import CUT, RESET, FakeServer, Reply, page, refusal
 from tests.harness import Llmctl, parse_json, query
 
@@ -19,19 +19,19 @@ KEY = "sk-test-0123456789abcdef"
 
 
 @pytest.fixture(params=HOSTS)
-def host(request: pytest.FixtureRequest) -> Host:
+def host(request: pytest.FixtureRequest) -> ProviderHost:
     return HOSTS[request.param]
 
 
 @pytest.fixture
-def server(host: Host, llmctl: Llmctl) -> Iterator[FakeServer]:
+def server(host: ProviderHost, llmctl: Llmctl) -> Iterator[FakeServer]:
     """A stand-in behind a default connection ``work`` over the wire."""
     with FakeServer() as running:
         connect(llmctl, "work", host, running)
         yield running
 
 
-def connect(llmctl: Llmctl, name: str, host: Host, server: FakeServer) -> None:
+def connect(llmctl: Llmctl, name: str, host: ProviderHost, server: FakeServer) -> None:
     base = server.url.removesuffix("/v1") + host.path
     flags = ("--provider", host.provider, "--wire", host.wire, "--model", host.model, "--base-url", base)
     done = llmctl("connection", "add", name, *flags, "--default", "--key-stdin", input=KEY)
@@ -39,7 +39,7 @@ def connect(llmctl: Llmctl, name: str, host: Host, server: FakeServer) -> None:
 
 
 def test_request_with_tools_and_schema_is_rebuilt_and_sent_again(
-    host: Host, server: FakeServer, llmctl: Llmctl, tmp_path: Path
+    host: ProviderHost, server: FakeServer, llmctl: Llmctl, tmp_path: Path
 ) -> None:
     (tmp_path / "w.json").write_text(json.dumps({"type": "object", "properties": {"city": {"type": "string"}}}))
     llmctl("tool", "add", "weather", "--type", "command", "--schema", "w.json", "--command", "cat", check=True)
@@ -74,7 +74,7 @@ def test_request_with_tools_and_schema_is_rebuilt_and_sent_again(
     assert server.requests[3].body == server.requests[1].body
 
 
-def test_replay_shows_what_the_model_would_call(host: Host, server: FakeServer, llmctl: Llmctl) -> None:
+def test_replay_shows_what_the_model_would_call(host: ProviderHost, server: FakeServer, llmctl: Llmctl) -> None:
     llmctl("tool", "add", "weather", "--type", "command", "--schema", "{}", "--command", "cat", check=True)
     server.answer(host.calls("weather", {"city": "Oslo"}), host.streamed("cold"), host.calls("weather", {"city": "X"}))
     assert llmctl("chat", "-T", "weather:auto", "so?").stdout == "cold\n"
@@ -86,13 +86,14 @@ def test_replay_shows_what_the_model_would_call(host: Host, server: FakeServer, 
     assert llmctl("request", "replay", first["id"]).returncode == 3
 
 
-def without_end(reply: Reply, host: Host, *then: Any) -> Reply:
+def without_end(reply: Reply, host: ProviderHost, *then: Any) -> Reply:
     """Return a streamed answer as far as its text, and what follows instead of its end."""
     return replace(reply, steps=(*reply.steps[: -host.end_events], *then), chunked=True)
 
 
+@pytest.mark.slow
 def test_error_inside_a_successful_response_is_an_error(
-    host: Host, server: FakeServer, llmctl: Llmctl, env: dict[str, str]
+    host: ProviderHost, server: FakeServer, llmctl: Llmctl, env: dict[str, str]
 ) -> None:
     """Each stands for one attempt; nothing is tried again, so that each is seen."""
     said = host.streamed("said so far")
@@ -126,7 +127,7 @@ def test_error_inside_a_successful_response_is_an_error(
 
 
 def test_attempts_are_rows_with_their_ids_and_limits(
-    host: Host, server: FakeServer, llmctl: Llmctl, env: dict[str, str]
+    host: ProviderHost, server: FakeServer, llmctl: Llmctl, env: dict[str, str]
 ) -> None:
     limits = {
         "retry-after": "0", "x-request-id": "req-1", "x-ratelimit-remaining-requests": "0",
@@ -138,7 +139,7 @@ def test_attempts_are_rows_with_their_ids_and_limits(
     )
     done = llmctl("chat", "hi")
     assert (done.returncode, done.stdout) == (0, "at last\n")
-    assert done.stderr.count("trying again in") == 2
+    assert done.stderr.count("retrying in") == 2
     [row] = parse_json(llmctl("request", "list", "--json"))
     calls = parse_json(llmctl("request", "show", row["id"], "--http", "--json"))["network_calls"]
     assert [(call["attempt"], call["status"], call["status_code"]) for call in calls] == [
@@ -151,7 +152,7 @@ def test_attempts_are_rows_with_their_ids_and_limits(
     assert KEY not in json.dumps(calls)
 
 
-def test_connection_test_distinguishes_failures(host: Host, server: FakeServer, llmctl: Llmctl) -> None:
+def test_connection_test_distinguishes_failures(host: ProviderHost, server: FakeServer, llmctl: Llmctl) -> None:
     server.answer(
         host.models(host.model),
         host.models("another"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmctl.core.events import Usage
-from llmctl.core.stored_json import dumps
-from llmctl.engine.billing import price_source
-from llmctl.engine.billing.rates import Price, calculate_usage_cost, max_cost, price_from_row
+from llmctl.core.chat import Usage
+from llmctl.core.stored_values import dumps
+from llmctl.engine.models import price_source
+from llmctl.engine.models.rates import Price, calculate_usage_cost, max_cost, price_from_row
+from llmctl.store.records.types import PriceRow
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -22,13 +24,18 @@ def row(**more: Any) -> Price:
     """Return a price: 3 and 15 dollars for a million tokens, and what a test adds."""
     columns = {f"{name}_per_million": more.pop(name, None) for name in ("cached", "cache_write", "thinking")}
     sides = {"input_per_million": more.pop("input", 3.0), "output_per_million": more.pop("output", 15.0)}
-    return price_from_row({"id": "p", **columns, **sides, "details": dumps(more)})
+    return price_from_row(stored({**columns, **sides, "details": dumps(more)}))
+
+
+def stored(columns: Mapping[str, Any]) -> PriceRow:
+    named = {"id": "p", "provider": "test", "model": "m", "source": "test", "created_at": "", "updated_at": ""}
+    return PriceRow.from_row({**columns, **named})
 
 
 def listed(provider: str, model: str) -> Price:
     found = price_source.find_model(provider, model)
     assert found is not None, (provider, model)
-    return price_from_row({"id": "p", **[one for one in found.rows if (one["valid_from"] or "") <= "2026-11-21"][-1]})
+    return price_from_row(stored([one for one in found.rows if (one["valid_from"] or "") <= "2026-11-21"][-1]))
 
 
 def cost(price: Price, *counts: int, context: dict[str, Any] | None = None, at: datetime = NOON, **details: int) -> Any:

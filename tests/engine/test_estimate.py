@@ -9,39 +9,39 @@ from typing import Any
 import pytest
 
 from llmctl.core.messages import File
-from llmctl.engine.billing import estimate
+from llmctl.engine.models import rates
 from tests.wire import recordings
 
 _OTHERS = {"web-search", "server-tool", "code-execution"}
 
 
 def test_output_is_bounded_by_the_limit_that_is_sent_or_the_models_own() -> None:
-    assert estimate.max_output_tokens(b'{"messages":[],"max_completion_tokens":500,"n":2}', 128_000, 16_384) == 1000
-    assert estimate.max_output_tokens(b'{"generationConfig":{"maxOutputTokens":7}}', None, None) == 7
-    assert estimate.max_output_tokens(b"{}", 1_000_000, 16_384) == 16_384
-    assert estimate.max_output_tokens(b"{}", 8_192, None) == 8_192
-    assert estimate.max_output_tokens(b"{}", None, None) == estimate.MAX_OUTPUT_TOKENS
+    assert rates.max_output_tokens(b'{"messages":[],"max_completion_tokens":500,"n":2}', 128_000, 16_384) == 1000
+    assert rates.max_output_tokens(b'{"generationConfig":{"maxOutputTokens":7}}', None, None) == 7
+    assert rates.max_output_tokens(b"{}", 1_000_000, 16_384) == 16_384
+    assert rates.max_output_tokens(b"{}", 8_192, None) == 8_192
+    assert rates.max_output_tokens(b"{}", None, None) == rates.MAX_OUTPUT_TOKENS
 
 
 def test_input_is_bounded_by_bytes_files_and_window() -> None:
-    assert estimate.max_input_tokens(b"x" * 500, [], 1_000_000) >= 500
-    assert estimate.max_input_tokens(b"x" * 300_000, [], 128_000) == 128_000
-    assert estimate.max_input_tokens(b"", [File("image/png", b"x")], None) > 48_000
-    assert estimate.max_input_tokens(b"", [File("audio/wav", b"x" * 9_000)], None) >= 9_000
+    assert rates.max_input_tokens(b"x" * 500, [], 1_000_000) >= 500
+    assert rates.max_input_tokens(b"x" * 300_000, [], 128_000) == 128_000
+    assert rates.max_input_tokens(b"", [File("image/png", b"x")], None) > 48_000
+    assert rates.max_input_tokens(b"", [File("audio/wav", b"x" * 9_000)], None) >= 9_000
 
 
 def test_options_that_let_others_add_tokens_are_named() -> None:
-    assert estimate.find_unbounded_option({"temperature": 0, "web_search_options": {"n": 1}}) == "web_search_options"
-    assert estimate.find_unbounded_option({"temperature": 0, "tools": None}) is None
+    assert rates.find_unbounded_option({"temperature": 0, "web_search_options": {"n": 1}}) == "web_search_options"
+    assert rates.find_unbounded_option({"temperature": 0, "tools": None}) is None
 
 
 @recordings.needs_recordings
 @pytest.mark.parametrize("api", ["openai-chat", "openai-responses", "anthropic-messages", "gemini"])
 def test_no_recorded_request_came_to_more(api: str) -> None:
     checked = 0
-    for exchange in recordings.exchanges(api):
+    for exchange in recordings.load_exchanges(api):
         asked = exchange["request"]["json"]
-        if asked is None or set(exchange["features"]) & _OTHERS or estimate.find_unbounded_option(_hosted(asked)):
+        if asked is None or set(exchange["features"]) & _OTHERS or rates.find_unbounded_option(_hosted(asked)):
             continue
         if "compound" in str(asked.get("model")):  # searches by itself
             continue
@@ -51,7 +51,7 @@ def test_no_recorded_request_came_to_more(api: str) -> None:
             r'"(?:prompt_tokens|input_tokens|promptTokenCount)"\s*:\s*(\d+)', exchange["response"]["body"]
         )
         checked += bool(counts)
-        assert max(map(int, counts), default=0) <= estimate.max_input_tokens(sent, files, None), exchange["id"]
+        assert max(map(int, counts), default=0) <= rates.max_input_tokens(sent, files, None), exchange["id"]
     assert checked > 20
 
 

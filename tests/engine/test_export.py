@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.redaction.pii_patterns import mask_personal
-from llmctl.core.stored_json import dumps
+from llmctl.core.pii_patterns import mask_personal
+from llmctl.core.stored_values import dumps
 from llmctl.engine.transfer import export
 from llmctl.engine.transfer.export import ExportOptions
 from llmctl.formats.exports import EXPORTS

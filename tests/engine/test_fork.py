@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import LockedError, UsageError
-from llmctl.core.stored_json import loads
+from llmctl.core.stored_values import loads
 from llmctl.engine import recovery
 from llmctl.engine.chats.fork import fork_chat, rewind_chat
 from llmctl.engine.jobs import lease
@@ -16,7 +16,7 @@ from llmctl.engine.turn import history
 from llmctl.store.records import chats, messages
 from llmctl.store.schema import custom_names
 from llmctl.store.stats import query
-from llmctl.store.stats.scope import Scope
+from llmctl.store.stats.group_by import Scope
 from tests.fakes.hub_builder import HubBuilder, event
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.engine.transfer import import_, sources
+from llmctl.engine.transfer import import_
 from llmctl.store.database import Database
 from llmctl.store.maintenance import integrity
 from llmctl.store.opening import MEMORY, open_hub
@@ -125,7 +125,7 @@ def test_an_array_on_one_line_is_never_in_memory_whole(hub: Database) -> None:
             return self.text.readinto(buffer)
 
     stream = Endless()
-    report = import_.import_source(hub, sources.from_stream(io.BufferedReader(stream)))
+    report = import_.import_source(hub, import_.from_stream(io.BufferedReader(stream)))
     assert report.to_record()["conversations"] == 100
     assert stream.most <= 1 << 17
 
@@ -162,7 +162,7 @@ def test_one_document_may_have_many_lines(hub: Database) -> None:
 
 def test_the_first_line_may_be_the_broken_one(hub: Database) -> None:
     stream = io.BufferedReader(io.BytesIO(b'{"messages": "cut o\n' + json.dumps(OPENAI).encode()))
-    report = import_.import_source(hub, sources.from_stream(stream, "openai"))
+    report = import_.import_source(hub, import_.from_stream(stream, "openai"))
     assert count_rows(hub, "chats") == [1]
     assert [problem["line"] for problem in report.problems] == [1]
 
@@ -200,12 +200,12 @@ def test_a_format_that_does_not_fit_is_refused(hub: Database, tmp_path: Path) ->
     path = tmp_path / "x.json"
     path.write_text(json.dumps([CLAUDE]))
     with pytest.raises(UsageError, match="unknown format"):
-        sources.from_file(str(path), "word")
+        import_.from_file(str(path), "word")
     for format in ("jsonl", "hub", "llm"):
         with pytest.raises(UsageError):
-            sources.from_file(str(path), format)
+            import_.from_file(str(path), format)
     with pytest.raises(NotFoundError):
-        sources.from_file(str(tmp_path / "gone"))
+        import_.from_file(str(tmp_path / "gone"))
 
 
 def test_another_programs_database_is_refused(hub: Database, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from llmctl.engine.billing.budget import CommandBudget, CostLimits, cost_limits
+from llmctl.engine.billing.cost import CommandBudget, CostLimits, cost_limits
 
 
 def test_budget_reserves_what_fits_and_settles_the_cost() -> None:

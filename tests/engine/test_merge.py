@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import UsageError
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ImportRow
 from llmctl.engine.transfer.export import ExportOptions
 from llmctl.store.database import Database

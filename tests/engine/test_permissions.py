@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from llmctl.core.tools import Permission, Tool
+from llmctl.engine.runtime import ToolGrant, Toolset
 from llmctl.engine.tools.authorize import decide, rule_matches
-from llmctl.engine.tools.toolset import ToolGrant, Toolset, parse_grant
+from llmctl.engine.tools.toolset import parse_grant
 
 SCHEMA = {"schema": {"properties": {"n": {"maximum": 3}}, "required": ["n"]}}
 

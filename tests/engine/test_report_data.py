@@ -13,7 +13,7 @@ from llmctl.core.report_data import ReportData
 from llmctl.engine.inspect.report_data import ReportOptions, collect_report
 from llmctl.store.database import Database
 from llmctl.store.stats import report_queries
-from llmctl.store.stats.scope import Scope
+from llmctl.store.stats.group_by import Scope
 from tests.fakes.hub_builder import HubBuilder
 
 NOW = "2026-11-20T12:00:00.000+00:00"
@@ -75,7 +75,7 @@ def test_every_cut_adds_up_to_the_total(year: Database, since: str | None, until
     if found.daily:
         assert sum(day["requests"] for day in found.daily.values()) == total["requests"]
         assert sum(day["cost"] or 0 for day in found.daily.values()) == pytest.approx(total["cost"])
-    assert sum(row["requests"] for row in found.failure_reasons) == total["failed_requests"]
+    assert sum(failure.requests for failure in found.failure_reasons) == total["failed_requests"]
     assert gaps(found) == []
 
 

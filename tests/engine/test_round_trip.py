@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.engine.transfer.export import ExportOptions
 from llmctl.store.opening import MEMORY, open_hub
 from llmctl.store.schema import custom_names, ddl

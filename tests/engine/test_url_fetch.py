@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import LlmctlError, NotFoundError, RejectedError, UnavailableError, UsageError
-from llmctl.engine.chats.url_fetch import fetch_url
+from llmctl.engine.chats.attachments import fetch_url
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.transport import ssrf
 

@@ -15,14 +15,14 @@ from llmctl.store.database import Database
 from llmctl.store.maintenance import delete as maintenance_delete
 from llmctl.store.maintenance import integrity
 from llmctl.store.maintenance import prune as maintenance_prune
-from llmctl.store.stats import check_rollups, group_by, query
-from llmctl.store.stats.scope import Scope
+from llmctl.store.stats import group_by, query
+from llmctl.store.stats.group_by import Scope
 from tests.engine.transfer_hubs import export_hub, import_text, new_hub
 from tests.fakes.hub_builder import RENAMED, HubBuilder
 from tests.store.test_stats import expected, same
 
 
-class Life:
+class RandomOperations:
     """Does one thing after the other to a hub, at random."""
 
     def __init__(self, database: Database, seed: Any) -> None:
@@ -116,12 +116,12 @@ def alike(found: Any, wanted: Any) -> None:
 @pytest.mark.parametrize(("seed", "names"), [(1, {}), (2, RENAMED), (3, {})])
 def test_rollups_match_after_random_operations(tmp_path: Path, seed: int, names: Any) -> None:
     with closing(new_hub(tmp_path / "hub.db", names)) as database, closing(new_hub(tmp_path / "new.db")) as new:
-        life = Life(database, seed)
+        life = RandomOperations(database, seed)
         for _ in range(12):
             for _ in range(8):
                 life.turn()
             getattr(life, life.rng.choice(["reprice", "delete", "prune", "remember", "merge"]))()
-            assert not list(check_rollups.find_problems(database))
+            assert not list(integrity.find_rollup_problems(database))
         life.merge()
         agree(database)
         import_text(new, export_hub(database))

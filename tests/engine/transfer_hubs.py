@@ -1,4 +1,4 @@
-"""Hubs that are exported and imported in this process: for tests of what comes through."""
+"""Export and import of hubs within this process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from llmctl.core.stored_json import dumps
-from llmctl.engine.transfer import export, import_, sources
+from llmctl.core.stored_values import dumps
+from llmctl.engine.transfer import export, import_
 from llmctl.engine.transfer.export import ExportOptions
 from llmctl.store.database import Database
 from llmctl.store.opening import create, open_hub
@@ -32,11 +32,11 @@ def export_hub(database: Database, wish: Any = None) -> str:
 
 def import_text(database: Database, text: str, **more: Any) -> Any:
     """Import a text; return the report."""
-    return import_.import_source(database, sources.from_stream(io.BufferedReader(io.BytesIO(text.encode()))), **more)
+    return import_.import_source(database, import_.from_stream(io.BufferedReader(io.BytesIO(text.encode()))), **more)
 
 
 def import_file(database: Database, path: str | Path, **more: Any) -> Any:
-    return import_.import_source(database, sources.from_file(str(path)), **more)
+    return import_.import_source(database, import_.from_file(str(path)), **more)
 
 
 def count_rows(database: Database, *tables: str) -> list[Any]:

@@ -16,7 +16,7 @@ _SSE = {"content-type": "text/event-stream"}
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class ProviderHost:
     """One wire, and what a host that speaks it says. ``calls`` takes name and arguments of one tool call."""
 
     wire: str
@@ -102,7 +102,7 @@ def _openai_models(id: str) -> Reply:
 HOSTS = {
     host.wire: host
     for host in (
-        Host(
+        ProviderHost(
             wire="openai-chat",
             provider="openai",
             model="gpt-4o",
@@ -115,7 +115,7 @@ HOSTS = {
             models=_openai_models,
             end_events=len(ending("")),
         ),
-        Host(
+        ProviderHost(
             wire="openai-responses",
             provider="openai",
             model="gpt-5",
@@ -130,7 +130,7 @@ HOSTS = {
             models=_openai_models,
             end_events=2,
         ),
-        Host(
+        ProviderHost(
             wire="anthropic",
             provider="anthropic",
             model=anthropic.MODEL,
@@ -146,7 +146,7 @@ HOSTS = {
             ),
             models=lambda id: json_reply(200, {"data": [{"type": "model", "id": id}], "has_more": False}),
         ),
-        Host(
+        ProviderHost(
             wire="gemini",
             provider="gemini",
             model=gemini.MODEL,
@@ -158,7 +158,7 @@ HOSTS = {
             broken_whole=lambda message: json_reply(200, gemini.failure(500, "INTERNAL", message)),
             models=lambda id: json_reply(200, {"models": [{"name": f"models/{id}"}]}),
         ),
-        Host(
+        ProviderHost(
             wire="ollama",
             provider="ollama",
             model="qwen3:8b",

@@ -1,4 +1,4 @@
-"""Chats and turns as the recorder leaves them, written row by row: for tests that look back."""
+"""Builds chats and turns in a hub row by row, as the recorder leaves them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from hashlib import sha256
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.ids import new_id
-from llmctl.core.stored_json import dumps
-from llmctl.store.database import Database
+from llmctl.core.stored_values import dumps, new_id
+from llmctl.store.database import Database, Insert
 from llmctl.store.schema import ddl
-from llmctl.store.writes import Insert
 
 START = "2026-10-05T12:00:00.000+00:00"
 
-#: Every table under another name, the worst of them.
+#: Every table under another name, one that has to be quoted.
 RENAMED = {name: f'the "{name}"' for name in ddl.TABLES}
 
 
@@ -114,7 +112,7 @@ class HubBuilder:
             request_id=request_id,
             format=dumps({"wire": "openai-chat", "provider": "openai"}),
             status=request["status"],
-            raw_output=sse(answer, request["model"], request["input_tokens"], request["output_tokens"]),
+            raw_output=to_sse(answer, request["model"], request["input_tokens"], request["output_tokens"]),
         )
         return {"message": message_id, "request": request_id, "call": call_id, "stream": stream_id}
 
@@ -167,7 +165,7 @@ def event(text: str, model: str = "gpt-5", finish: str | None = None) -> bytes:
     return f"data: {dumps({'id': 'chatcmpl-1', 'model': model, 'choices': [choice]})}\n\n".encode()
 
 
-def sse(answer: str, model: str, input_tokens: int | None, output_tokens: int | None) -> str:
+def to_sse(answer: str, model: str, input_tokens: int | None, output_tokens: int | None) -> str:
     """A whole stream of OpenAI's that says ``answer``."""
     pieces = [event(word, model) for word in answer.split(" ")] + [event("", model, "stop")]
     usage = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens}

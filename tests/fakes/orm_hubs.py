@@ -1,4 +1,4 @@
-"""Databases as ``@node-llm/orm`` made them, by the SQL that Prisma writes for its three schema versions."""
+"""Databases of ``@node-llm/orm``, made by the SQL that Prisma writes for its three schema versions."""
 
 from __future__ import annotations
 

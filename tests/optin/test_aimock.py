@@ -174,7 +174,7 @@ def test_errors_have_their_class(
     calls = query(env, "SELECT attempt, status, status_code FROM network_calls ORDER BY attempt")
     assert calls == [(number + 1, "error", status_of(words)) for number in range(attempts)]
     if reason == "rate_limit":
-        assert re.search(r"trying again in 1(\.[0-5])? s", notes[0])
+        assert re.search(r"retrying in 1(\.[0-5])? s", notes[0])
         [(headers,)] = query(env, "SELECT response_headers FROM network_calls WHERE attempt = 2")
         assert json.loads(headers)["x-ratelimit-remaining-requests"] == "0"
 

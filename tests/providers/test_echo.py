@@ -9,8 +9,7 @@ import pytest
 
 from llmctl.core.errors import UnavailableError
 from llmctl.providers.echo import help_text, respond
-from llmctl.providers.echo.errors import KINDS
-from llmctl.providers.echo.options import OPTIONS
+from llmctl.providers.echo.chat import KINDS, OPTIONS
 
 PROMPT = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "one two  three\n"}]
 

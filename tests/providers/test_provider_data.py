@@ -10,8 +10,7 @@ import pytest
 
 from llmctl.core.errors import ConfigError, LlmctlError
 from llmctl.core.registry import load_all
-from llmctl.providers import PROVIDERS, find_by_host, owns_url
-from llmctl.providers.hosts import is_loopback, parse_host, parse_origin, split_base_url
+from llmctl.providers import PROVIDERS, find_by_host, is_loopback, owns_url, parse_host, parse_origin, split_base_url
 
 ALL = load_all(PROVIDERS)
 NODELLM_IDS = {"openai", "anthropic", "gemini", "deepseek", "ollama", "openrouter", "bedrock", "xai", "mistral"}

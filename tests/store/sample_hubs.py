@@ -1,4 +1,4 @@
-"""Hubs for the tests of catalogue, emitters and drift: plain, renamed beyond reason, with columns of the user's own."""
+"""Sample hubs: plain, with odd table names, with columns and tables of the user's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 
-from llmctl.core.stored_json import loads
+from llmctl.core.stored_values import loads
 from llmctl.store import opening
 from llmctl.store.schema import introspect
 from llmctl.store.schema.introspect import Catalogue

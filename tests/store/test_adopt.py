@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import NotFoundError, StorageError, UsageError
-from llmctl.store import serialize
+from llmctl.core.stored_values import decode_arguments
 from llmctl.store.adopt.run import adopt
+from llmctl.store.database import Insert
 from llmctl.store.maintenance import backup, integrity
 from llmctl.store.opening import open_hub
 from llmctl.store.schema import custom_names
-from llmctl.store.writes import Insert
 from tests.fakes import orm_hubs
 
 
@@ -69,7 +69,7 @@ def test_every_version_of_the_orm_is_adopted_without_losing_a_row(
         assert (message["seq"], message["type"], message["status"]) == (2, "chatModel", "completed")
         call = hub.one("SELECT * FROM {tool_invocations}")
         assert call["arguments"] == json.dumps(json.dumps({"zone": "UTC"}))
-        assert serialize.parse_arguments(call["arguments"]) == {"zone": "UTC"}
+        assert decode_arguments(call["arguments"]) == {"zone": "UTC"}
         assert call["result"] == "12:00"
         assert {f.problem for f in integrity.run_checks(hub) if f.name != "stuck"} == {None}
 

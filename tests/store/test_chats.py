@@ -75,7 +75,7 @@ def test_where_compares_metadata_as_people_type_it(any_hub: HubBuilder, value: s
 
 @pytest.mark.parametrize("key", ['a"b', "a.b", "a b", "$", "größe", "a\\b", "[0]"])
 def test_where_takes_any_key(any_hub: HubBuilder, key: str) -> None:
-    from llmctl.core.stored_json import dumps
+    from llmctl.core.stored_values import dumps
 
     any_hub.chat("it", metadata=dumps({key: "v"}))
     assert names(any_hub.database, where=[(key, "v")]) == ["it"]

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import StorageError, UsageError
-from llmctl.core.ids import new_id
-from llmctl.store.database import Database
+from llmctl.core.stored_values import new_id
+from llmctl.store.database import Database, Insert, quote
 from llmctl.store.opening import create, open_hub
 from llmctl.store.schema import custom_names, ddl, objects
-from llmctl.store.writes import Insert
 
 ODD = ["Assistant Chats", 'the "chats"', "select", "größe", "CHATS", "chats; DROP TABLE jobs", "a.b", "{chats}", "it's"]
 
@@ -71,7 +70,7 @@ def test_table_gets_any_name_on_a_new_hub(tmp_path: Path, name: Any) -> None:
     with closing(open_hub(path, "write")) as database:
         say(database, "hello")
         assert found(database, "hello") == ["<hello>"]
-        count = database.connection.execute(f"SELECT count(*) FROM {ddl.quote(name + '2')}").fetchone()
+        count = database.connection.execute(f"SELECT count(*) FROM {quote(name + '2')}").fetchone()
         assert count == (1,)
 
 

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import LockedError
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.engine.chats.fork import fork_chat
 from llmctl.engine.jobs import lease
 from llmctl.engine.maintenance import delete
 from llmctl.store.database import Database, empty_wal
 from llmctl.store.maintenance import delete as maintenance_delete
 from llmctl.store.opening import open_hub
-from llmctl.store.records import chats, snapshots
+from llmctl.store.records import chats
 from llmctl.store.schema import ddl
 from llmctl.store.stats import query
-from llmctl.store.stats.scope import Scope
+from llmctl.store.stats.group_by import Scope
 from tests.fakes.hub_builder import HubBuilder
 
 SECRET = "zanzibar"
@@ -54,7 +54,9 @@ def secretive(hub: HubBuilder) -> Any:
     hub.insert("response_streams", message_id=turn["message"], raw_output=f"loose {SECRET}")
     loose = hub.insert("requests", chat_id=chat["id"], provider="openai", model="m", error=f"loose {SECRET}")
     hub.insert("network_calls", request_id=loose, endpoint="x", method="POST", body=f"loose {SECRET}")
-    snapshots.add(hub.database, chat["thread_id"], [{"type": "user", "content": SECRET}], upto_seq=1, reason=SECRET)
+    chats.add_snapshot(
+        hub.database, chat["thread_id"], [{"type": "user", "content": SECRET}], upto_seq=1, reason=SECRET
+    )
     return chat
 
 

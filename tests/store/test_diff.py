@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.stored_json import loads
+from llmctl.core.stored_values import loads
 from llmctl.store.opening import open_hub
 from llmctl.store.schema import diff, introspect
 from llmctl.store.schema.custom_names import CustomField, add_fields, rename_tables

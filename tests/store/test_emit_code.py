@@ -10,11 +10,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from llmctl.core.ids import new_id
+from llmctl.core.stored_values import new_id
+from llmctl.store.database import Insert, Serializer
 from llmctl.store.emit import EMITTERS
 from llmctl.store.opening import open_hub
-from llmctl.store.serialize import Serializer
-from llmctl.store.writes import Insert
 from tests.harness import Llmctl
 from tests.store.sample_hubs import ODD_NAMES, USER_SQL, make_hub, read_catalog
 

@@ -16,12 +16,11 @@ import pytest
 
 from llmctl.core import clock
 from llmctl.core.errors import LockedError, NotFoundError, StorageError, UsageError
-from llmctl.core.ids import new_id
-from llmctl.store.database import Database, empty_wal
+from llmctl.core.stored_values import new_id
+from llmctl.store.database import Database, Delete, Insert, empty_wal
 from llmctl.store.maintenance import backup, delete, integrity, prune, scrub
 from llmctl.store.opening import open_hub
 from llmctl.store.schema import custom_names, ddl
-from llmctl.store.writes import Delete, Insert
 from tests.fakes.hub_builder import HubBuilder
 
 SECRET = 'sk-live/"0123456789abcdef'

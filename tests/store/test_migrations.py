@@ -17,13 +17,12 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import StorageError
-from llmctl.core.ids import new_id
-from llmctl.store.database import Database
+from llmctl.core.stored_values import new_id
+from llmctl.store.database import Database, Insert, quote
 from llmctl.store.maintenance import backup
 from llmctl.store.opening import open_hub
 from llmctl.store.schema import custom_names, ddl, migrations, objects
 from llmctl.store.schema.migrations import TargetSchema
-from llmctl.store.writes import Insert
 
 #: Where the program stands, and the two steps that the tests lead on.
 NOW = ddl.VERSION
@@ -120,7 +119,7 @@ def shape_of(database: Database) -> tuple[Any, ...]:
     names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     found = {}
     for name in names:
-        quoted = ddl.quote(name)
+        quoted = quote(name)
         columns = sorted(tuple(map(str, row[1:])) for row in connection.execute(f"PRAGMA table_xinfo({quoted})"))
         indexes = [(row[1], row[2]) for row in connection.execute(f"PRAGMA index_list({quoted})")]
         keys = sorted(row[2:] for row in connection.execute(f"PRAGMA foreign_key_list({quoted})"))

@@ -13,7 +13,7 @@ from llmctl.store.database import Database
 from llmctl.store.opening import open_hub
 from llmctl.store.records import chats
 from llmctl.store.stats import group_by, query
-from llmctl.store.stats.scope import Scope
+from llmctl.store.stats.group_by import Scope
 from tests.benchmarks.hub import make
 from tests.benchmarks.year import Year
 

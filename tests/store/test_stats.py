@@ -14,7 +14,7 @@ from llmctl.core import clock, time_ranges
 from llmctl.core.errors import UsageError
 from llmctl.store.schema import custom_names, ddl
 from llmctl.store.stats import group_by, query
-from llmctl.store.stats.scope import Scope
+from llmctl.store.stats.group_by import Scope
 from llmctl.store.stats.totals import percentiles
 from tests.fakes.hub_builder import START, HubBuilder
 

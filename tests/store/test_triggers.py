@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.ids import new_id
+from llmctl.core.stored_values import new_id
 from llmctl.store import opening
 
 TIME = "2026-01-02T03:04:05.678+00:00"

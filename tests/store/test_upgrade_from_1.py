@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.stored_json import loads
+from llmctl.core.stored_values import loads
 from llmctl.store import search
-from llmctl.store.database import Database
+from llmctl.store.database import Database, Insert
 from llmctl.store.opening import open_hub
 from llmctl.store.schema import ddl
 from llmctl.store.stats import group_by, query
-from llmctl.store.stats.scope import Scope
-from llmctl.store.writes import Insert
+from llmctl.store.stats.group_by import Scope
 from tests.store.test_migrations import fresh, shape_of
 
 OLD = (Path(__file__).parent / "fixtures" / "hub_1.sql").read_text()

@@ -494,10 +494,10 @@ GET = """
 import sys
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import HttpRequest
-from llmctl.transport import client, tls
+from llmctl.transport import client
 try:
     with client.send_request(HttpRequest("GET", sys.argv[1], {})) as answer:
-        print(answer.status, answer.read().decode(), tls.get_context.cache_info().currsize)
+        print(answer.status, answer.read().decode(), client.get_tls_context.cache_info().currsize)
 except LlmctlError as error:
     print(type(error).__name__, error.reason, error.retryable, error.message)
 """

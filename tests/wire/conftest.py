@@ -12,5 +12,5 @@ from tests.wire import recordings
 @pytest.fixture(scope="module", params=recordings.CHUNKINGS)
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
     """The replay server under every way to cut a body; its base URL."""
-    with recordings.replaying(request.param) as address:
+    with recordings.run_replay_server(request.param) as address:
         yield address

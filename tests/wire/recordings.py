@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import ChatRequest, ChatResponse, ResponseBuilder
-from llmctl.core.dialect import Dialect
 from llmctl.core.errors import LlmctlError
-from llmctl.core.http import Endpoint
+from llmctl.core.http import Dialect, Endpoint
 from llmctl.core.messages import Message
 from llmctl.transport import client
 from llmctl.transport.sse import parse_ndjson, parse_sse
@@ -35,7 +34,7 @@ needs_recordings = pytest.mark.skipif(
 Exchange = dict[str, Any]
 
 
-def exchanges(api: str) -> list[Exchange]:
+def load_exchanges(api: str) -> list[Exchange]:
     """Return the recorded exchanges of one api, those of a group in their order; nothing without recordings."""
     if not os.path.isfile(os.path.join(FOLDER, "index.jsonl")):
         return []
@@ -44,7 +43,7 @@ def exchanges(api: str) -> list[Exchange]:
     return [json.loads(Path(FOLDER, entry["path"]).read_text(encoding="utf-8")) for entry in entries]
 
 
-def groups(found: list[Exchange]) -> dict[str, list[Exchange]]:
+def group_exchanges(found: list[Exchange]) -> dict[str, list[Exchange]]:
     """Return the exchanges by group, each in the order in which it was recorded."""
     by_name: dict[str, list[Exchange]] = {}
     for exchange in sorted(found, key=lambda exchange: int(exchange["sequence"]["index"])):
@@ -56,12 +55,12 @@ def is_stream(exchange: Exchange) -> bool:
     return "event-stream" in exchange["response"]["headers"].get("content-type", "")
 
 
-def providers_of(found: list[Exchange]) -> list[str]:
+def list_providers(found: list[Exchange]) -> list[str]:
     """Return the names to parametrise with; one that matches nothing where there are no recordings."""
     return sorted({exchange["provider"] for exchange in found}) or ["none"]
 
 
-def documents(exchange: Exchange) -> list[Any]:
+def parse_documents(exchange: Exchange) -> list[Any]:
     """Return the JSON documents of the recorded body: one, or one an event."""
     body = exchange["response"]["body"]
     if not is_stream(exchange):
@@ -70,7 +69,7 @@ def documents(exchange: Exchange) -> list[Any]:
 
 
 @contextmanager
-def replaying(chunk: str) -> Iterator[str]:
+def run_replay_server(chunk: str) -> Iterator[str]:
     """Run the replay server, which cuts bodies as ``chunk`` says; give its base URL."""
     script = os.environ.get("LLMCTL_REPLAY_SERVER") or os.path.join(FOLDER, "..", "tools", "replay_server.py")
     command = [sys.executable, script, "--corpus", FOLDER, "--port", "0", "--chunk", chunk, "--chunk-json"]
@@ -82,7 +81,7 @@ def replaying(chunk: str) -> Iterator[str]:
         process.terminate()
 
 
-def ask(
+def send_recorded_request(
     wire: Wire,
     server: str,
     exchange: Exchange,

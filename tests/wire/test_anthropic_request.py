@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
-from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
-from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
+from llmctl.core.http import Dialect, Endpoint, HttpRequest, ServerEvent
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, from_json, to_json
 from llmctl.wire import WIRES
-from llmctl.wire.anthropic.request import reduce_schema
-from llmctl.wire.anthropic.thinking import parse_model_name
+from llmctl.wire.anthropic.request import parse_model_name, reduce_schema
 
 WIRE = WIRES.load("anthropic")
 HELLO = Message.from_text("user", "hello")

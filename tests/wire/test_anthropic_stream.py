@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, collect_response
-from llmctl.core.dialect import Dialect
+from llmctl.core.chat import (
+    ChatRequest,
+    ChatResponse,
+    Finish,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    Unreadable,
+    Usage,
+    collect_response,
+)
 from llmctl.core.errors import BudgetError, ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
-from llmctl.core.events import Finish, StreamEvent, TextDelta, ThinkingDelta, Unreadable, Usage
-from llmctl.core.http import Endpoint, ServerEvent
+from llmctl.core.http import Dialect, Endpoint, ServerEvent
 from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.wire import WIRES
 

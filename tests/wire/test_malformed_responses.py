@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import ChatRequest, collect_response
-from llmctl.core.dialect import Dialect
 from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import LlmctlError
-from llmctl.core.http import Endpoint, ServerEvent
+from llmctl.core.http import Dialect, Endpoint, ServerEvent
 from llmctl.core.messages import Message, ToolResult, from_json, to_json
 from llmctl.wire import WIRES
 

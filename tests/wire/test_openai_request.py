@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
-from llmctl.core.dialect import Dialect
 from llmctl.core.errors import UsageError
-from llmctl.core.http import Endpoint, HttpRequest, ServerEvent
+from llmctl.core.http import Dialect, Endpoint, HttpRequest, ServerEvent
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, from_json, to_json
 from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, collect_response
-from llmctl.core.dialect import Dialect
+from llmctl.core.chat import ChatResponse, Usage, UsageReport, collect_response
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError
-from llmctl.core.events import Usage, UsageReport
-from llmctl.core.http import Endpoint
+from llmctl.core.http import Dialect, Endpoint
 from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.wire import WIRES
 

@@ -12,11 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, ResponseBuilder, collect_response
-from llmctl.core.dialect import Dialect
+from llmctl.core.chat import (
+    ChatResponse,
+    Finish,
+    ResponseBuilder,
+    ResponseStart,
+    TextDelta,
+    Unreadable,
+    Usage,
+    UsageReport,
+    collect_response,
+)
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError
-from llmctl.core.events import Finish, ResponseStart, TextDelta, Unreadable, Usage, UsageReport
-from llmctl.core.http import ServerEvent
+from llmctl.core.http import Dialect, ServerEvent
 from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.wire import WIRES
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatResponse, collect_response
-from llmctl.core.dialect import Dialect
+from llmctl.core.chat import ChatResponse, Usage, collect_response
 from llmctl.core.errors import (
     BudgetError,
     ConfigError,
@@ -22,14 +21,14 @@ from llmctl.core.errors import (
     RejectedError,
     UnavailableError,
 )
-from llmctl.core.events import Usage
+from llmctl.core.http import Dialect
 from llmctl.core.messages import Thinking
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
 from llmctl.transport.sse import parse_sse
 from llmctl.wire.openai_chat import WIRE
 from tests.wire import recordings
-from tests.wire.recordings import documents, is_stream
+from tests.wire.recordings import is_stream, parse_documents
 
 pytestmark = recordings.needs_recordings
 
@@ -56,9 +55,9 @@ ERRORS: dict[tuple[str, int, str], tuple[type[LlmctlError], str]] = {
 }
 
 
-EXCHANGES = recordings.exchanges("openai-chat")
-PROVIDER_NAMES = recordings.providers_of(EXCHANGES)
-STREAMING = recordings.providers_of([exchange for exchange in EXCHANGES if is_stream(exchange)])
+EXCHANGES = recordings.load_exchanges("openai-chat")
+PROVIDER_NAMES = recordings.list_providers(EXCHANGES)
+STREAMING = recordings.list_providers([exchange for exchange in EXCHANGES if is_stream(exchange)])
 
 
 def dialect_of(provider: str) -> Dialect:
@@ -71,7 +70,7 @@ def ask(
     server: str, exchange: dict[str, Any], fault: str | None = None, timeouts: client.Timeouts | None = None
 ) -> tuple[ChatResponse, LlmctlError | None]:
     dialect = dialect_of(exchange["provider"])
-    return recordings.ask(WIRE, server, exchange, dialect, fault=fault, timeouts=timeouts)
+    return recordings.send_recorded_request(WIRE, server, exchange, dialect, fault=fault, timeouts=timeouts)
 
 
 # ---------------------------------------------------------------- what is expected, read another way
@@ -79,7 +78,9 @@ def ask(
 
 def messages(exchange: dict[str, Any]) -> list[dict[str, Any]]:
     part = "delta" if is_stream(exchange) else "message"
-    return [choice.get(part) or {} for document in documents(exchange) for choice in document.get("choices") or []]
+    return [
+        choice.get(part) or {} for document in parse_documents(exchange) for choice in document.get("choices") or []
+    ]
 
 
 def expected_text(exchange: dict[str, Any]) -> str:
@@ -122,14 +123,14 @@ def expected_calls(exchange: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def expected_reason(exchange: dict[str, Any]) -> str:
-    choices = [choice for document in documents(exchange) for choice in document.get("choices") or []]
+    choices = [choice for document in parse_documents(exchange) for choice in document.get("choices") or []]
     named = [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
     reason = REASONS[named[-1]] if named else "stop"
     return "tool_calls" if reason == "stop" and expected_calls(exchange) else reason
 
 
 def expected_usage(exchange: dict[str, Any]) -> Usage | None:
-    found = [document.get("usage") or document.get("x_groq", {}).get("usage") for document in documents(exchange)]
+    found = [document.get("usage") or document.get("x_groq", {}).get("usage") for document in parse_documents(exchange)]
     if not (said := [usage for usage in found if usage]):
         return None
     usage = said[-1]
@@ -158,7 +159,7 @@ def expected_usage(exchange: dict[str, Any]) -> Usage | None:
 
 
 def failed(exchange: dict[str, Any]) -> bool:
-    return exchange["response"]["status"] >= 400 or any("error" in document for document in documents(exchange))
+    return exchange["response"]["status"] >= 400 or any("error" in document for document in parse_documents(exchange))
 
 
 def shortest_stream(provider: str) -> dict[str, Any]:
@@ -181,7 +182,10 @@ def differences(exchange: dict[str, Any], response: ChatResponse) -> dict[str, t
             expected_calls(exchange),
         ),
         "usage": (usage, wanted_usage),
-        "model": (response.model, [document["model"] for document in documents(exchange) if "model" in document][-1]),
+        "model": (
+            response.model,
+            [document["model"] for document in parse_documents(exchange) if "model" in document][-1],
+        ),
     }
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 

@@ -10,22 +10,21 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse
+from llmctl.core.chat import ChatRequest, ChatResponse, Usage
 from llmctl.core.errors import LlmctlError, NotFoundError, RejectedError, UnavailableError
-from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint
 from llmctl.core.messages import Message, Text, Thinking, ToolResult
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
 from llmctl.wire.anthropic import WIRE
 from tests.wire import recordings
-from tests.wire.recordings import Exchange, documents, is_stream
+from tests.wire.recordings import Exchange, is_stream, parse_documents
 
 pytestmark = recordings.needs_recordings
 
 DIALECT = PROVIDERS.load("anthropic").dialect
-EXCHANGES = recordings.exchanges("anthropic-messages")
-GROUPS = recordings.groups(EXCHANGES)
+EXCHANGES = recordings.load_exchanges("anthropic-messages")
+GROUPS = recordings.group_exchanges(EXCHANGES)
 REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -40,7 +39,7 @@ ERRORS: dict[int, tuple[type[LlmctlError], str]] = {
 
 
 def ask(server: str, exchange: Exchange, **more: Any) -> tuple[ChatResponse, LlmctlError | None]:
-    return recordings.ask(WIRE, server, exchange, DIALECT, **more)
+    return recordings.send_recorded_request(WIRE, server, exchange, DIALECT, **more)
 
 
 def failed(exchange: Exchange) -> bool:
@@ -53,9 +52,9 @@ def failed(exchange: Exchange) -> bool:
 def blocks(exchange: Exchange) -> list[dict[str, Any]]:
     """Return the content blocks of the answer as they are in a whole one."""
     if not is_stream(exchange):
-        return list(documents(exchange)[0]["content"])
+        return list(parse_documents(exchange)[0]["content"])
     found: dict[int, dict[str, Any]] = {}
-    for event in documents(exchange):
+    for event in parse_documents(exchange):
         if event["type"] == "content_block_start":
             found[event["index"]] = {**event["content_block"], "json": ""}
         elif event["type"] == "content_block_delta":
@@ -79,7 +78,7 @@ def of_type(exchange: Exchange, *types: str) -> list[dict[str, Any]]:
 
 def message(exchange: Exchange) -> dict[str, Any]:
     """Return what is said beside the blocks."""
-    whole = documents(exchange)
+    whole = parse_documents(exchange)
     if not is_stream(exchange):
         return dict(whole[0])
     start = next(event["message"] for event in whole if event["type"] == "message_start")

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.dialect import Dialect
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.errors import LlmctlError, NotFoundError, RejectedError
-from llmctl.core.http import Endpoint
+from llmctl.core.http import Dialect, Endpoint
 from llmctl.core.images import ImageRequest
 from llmctl.core.messages import File
 from llmctl.transport import client
@@ -22,8 +21,8 @@ from tests.wire.recordings import Exchange
 
 pytestmark = recordings.needs_recordings
 
-EXCHANGES = recordings.exchanges("openai-embeddings")
-PICTURES = recordings.exchanges("openai-images")
+EXCHANGES = recordings.load_exchanges("openai-embeddings")
+PICTURES = recordings.load_exchanges("openai-images")
 EMBEDDINGS = WIRES.load("openai-chat").embeddings
 IMAGES = WIRES.load("openai-responses").images
 
@@ -54,7 +53,7 @@ def expected_vector(value: Any, provider: str) -> list[float]:
     return [float(number) for number in struct.unpack(layout, data)]
 
 
-@pytest.mark.parametrize("provider", recordings.providers_of(EXCHANGES))
+@pytest.mark.parametrize("provider", recordings.list_providers(EXCHANGES))
 def test_recorded_embeddings_are_read_whole(server: str, provider: str) -> None:
     for exchange in EXCHANGES:
         if exchange["provider"] != provider:

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, collect_response
+from llmctl.core.chat import ChatRequest, ChatResponse, Usage, collect_response
 from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError
-from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint
 from llmctl.core.messages import Message, ToolResult, from_json, to_json
 from llmctl.providers import PROVIDERS
@@ -23,15 +22,15 @@ from llmctl.transport import client
 from llmctl.transport.sse import parse_sse
 from llmctl.wire.gemini import WIRE
 from tests.wire import recordings
-from tests.wire.recordings import Exchange, documents, is_stream
+from tests.wire.recordings import Exchange, is_stream, parse_documents
 
 pytestmark = recordings.needs_recordings
 
 DIALECT = PROVIDERS.load("gemini").dialect
-EXCHANGES = recordings.exchanges("gemini")
-GROUPS = recordings.groups(EXCHANGES)
+EXCHANGES = recordings.load_exchanges("gemini")
+GROUPS = recordings.group_exchanges(EXCHANGES)
 ANSWERED = [exchange for exchange in EXCHANGES if exchange["response"]["status"] < 400]
-EMBEDDED = recordings.exchanges("gemini-embeddings") + recordings.exchanges("gemini-predict")
+EMBEDDED = recordings.load_exchanges("gemini-embeddings") + recordings.load_exchanges("gemini-predict")
 FILTERED = ("SAFETY", "MODEL_ARMOR", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY")
 NOTES = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
 ERRORS: dict[str, tuple[type[LlmctlError], str]] = {
@@ -41,14 +40,14 @@ ERRORS: dict[str, tuple[type[LlmctlError], str]] = {
 
 
 def ask(server: str, exchange: Exchange, **more: Any) -> tuple[ChatResponse, LlmctlError | None]:
-    return recordings.ask(WIRE, server, exchange, DIALECT, **more)
+    return recordings.send_recorded_request(WIRE, server, exchange, DIALECT, **more)
 
 
 # ---------------------------------------------------------------- what is expected, read another way
 
 
 def candidates(exchange: Exchange) -> list[dict[str, Any]]:
-    return [candidate for document in documents(exchange) for candidate in document.get("candidates") or []]
+    return [candidate for document in parse_documents(exchange) for candidate in document.get("candidates") or []]
 
 
 def parts(exchange: Exchange) -> list[dict[str, Any]]:
@@ -72,7 +71,7 @@ def joined(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def expected_usage(exchange: Exchange) -> Usage:
-    said = [document["usageMetadata"] for document in documents(exchange) if "usageMetadata" in document]
+    said = [document["usageMetadata"] for document in parse_documents(exchange) if "usageMetadata" in document]
     usage = [one for one in said if "totalTokenCount" in one][-1]
     rows = [
         (side, row["modality"].lower(), row["tokenCount"])
@@ -83,7 +82,7 @@ def expected_usage(exchange: Exchange) -> Usage:
     thinking = usage.get("thoughtsTokenCount", 0)
     grounded = [candidate.get("groundingMetadata", {}) for candidate in candidates(exchange)]
     queries = [query for one in grounded for query in one.get("webSearchQueries", []) if query]
-    each = "gemini-3" in documents(exchange)[0].get("modelVersion", "")
+    each = "gemini-3" in parse_documents(exchange)[0].get("modelVersion", "")
     searches = {"web_searches": len(queries) if each else 1} if queries else {}
     return Usage(
         input_tokens=input_tokens,
@@ -112,7 +111,7 @@ def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[A
     said: dict[str, Any] = {}
     for candidate in candidates(exchange):
         said |= {name: candidate[name] for name in NOTES if candidate.get(name)}
-    [*_, last] = documents(exchange)
+    [*_, last] = parse_documents(exchange)
     pairs = {
         "text": (message.text, "".join(part["text"] for part in texts if not part.get("thought"))),
         "thinking": (message.thinking, "".join(part["text"] for part in texts if part.get("thought"))),
@@ -136,7 +135,7 @@ def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[A
 # ---------------------------------------------------------------- the tests
 
 
-@pytest.mark.parametrize("provider", recordings.providers_of(EXCHANGES))
+@pytest.mark.parametrize("provider", recordings.list_providers(EXCHANGES))
 def test_recorded_answer_is_read_whole(server: str, provider: str) -> None:
     wrong = {}
     for exchange in ANSWERED:
@@ -172,10 +171,10 @@ def test_recorded_wait_is_read(server: str) -> None:
     assert error.retry_after == pytest.approx(48.9, abs=0.1)
 
 
-@pytest.mark.parametrize("provider", recordings.providers_of([one for one in EXCHANGES if is_stream(one)]))
+@pytest.mark.parametrize("provider", recordings.list_providers([one for one in EXCHANGES if is_stream(one)]))
 def test_recorded_stream_cut_anywhere_is_incomplete(server: str, provider: str) -> None:
     streams = [one for one in ANSWERED if one["provider"] == provider and is_stream(one)]
-    exchange = max(streams, key=lambda one: len(documents(one)) if len(one["response"]["body"]) < 20_000 else 0)
+    exchange = max(streams, key=lambda one: len(parse_documents(one)) if len(one["response"]["body"]) < 20_000 else 0)
     body = exchange["response"]["body"].encode()
     end = body.rindex(b'"finishReason"')
     text = "".join(part["text"] for part in parts(exchange) if "text" in part and not part.get("thought"))
@@ -269,7 +268,7 @@ def test_recorded_groups_are_asked_step_by_step() -> None:
 
 def test_recorded_embeddings_are_read() -> None:
     for exchange in EMBEDDED:
-        [answer] = documents(exchange)
+        [answer] = parse_documents(exchange)
         found = answer.get("embeddings") or [row["embeddings"] for row in answer["predictions"]]
         asked = EmbedRequest(exchange["request"]["url"], tuple("text" for _ in found))
         assert WIRE.embeddings is not None

@@ -12,21 +12,19 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, collect_response
-from llmctl.core.dialect import Dialect
+from llmctl.core.chat import ChatRequest, ChatResponse, Usage, collect_response
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
-from llmctl.core.events import Usage
-from llmctl.core.http import Endpoint
+from llmctl.core.http import Dialect, Endpoint
 from llmctl.core.messages import Message, Part, Thinking, ToolResult, from_json, to_json
 from llmctl.transport.sse import parse_sse
 from llmctl.wire.openai_responses import WIRE
 from tests.wire import recordings
-from tests.wire.recordings import Exchange, documents, is_stream
+from tests.wire.recordings import Exchange, is_stream, parse_documents
 
 pytestmark = recordings.needs_recordings
 
-EXCHANGES = recordings.exchanges("openai-responses")
-GROUPS = recordings.groups(EXCHANGES)
+EXCHANGES = recordings.load_exchanges("openai-responses")
+GROUPS = recordings.group_exchanges(EXCHANGES)
 ERRORS: dict[tuple[str, int, str], tuple[type[LlmctlError], str]] = {
     ("deepseek", 400, "No tool output found"): (RejectedError, "invalid_request"),
     ("openai", 400, "model_not_found"): (NotFoundError, "model_not_found"),
@@ -43,7 +41,7 @@ PARTS = ("message", "reasoning", "function_call")
 
 def finished(exchange: Exchange) -> dict[str, Any]:
     """Return the finished response."""
-    last = documents(exchange)[-1]
+    last = parse_documents(exchange)[-1]
     return last["response"] if is_stream(exchange) else last
 
 
@@ -58,7 +56,7 @@ def items_when_done(exchange: Exchange) -> list[dict[str, Any]]:
     """
     if not is_stream(exchange):
         return finished(exchange)["output"]
-    return [event["item"] for event in documents(exchange) if event.get("type") == "response.output_item.done"]
+    return [event["item"] for event in parse_documents(exchange) if event.get("type") == "response.output_item.done"]
 
 
 def expected_thinking(exchange: Exchange) -> str:
@@ -136,12 +134,12 @@ def is_answer(exchange: Exchange) -> bool:
 # ---------------------------------------------------------------- the tests
 
 
-@pytest.mark.parametrize("provider", recordings.providers_of(EXCHANGES))
+@pytest.mark.parametrize("provider", recordings.list_providers(EXCHANGES))
 def test_recorded_response_is_read_whole(server: str, provider: str) -> None:
     wrong = {}
     for exchange in EXCHANGES:
         if exchange["provider"] == provider and is_answer(exchange):
-            response, error = recordings.ask(WIRE, server, exchange, Dialect())
+            response, error = recordings.send_recorded_request(WIRE, server, exchange, Dialect())
             found: dict[str, Any] = differences(exchange, response)
             if error:
                 found["error"] = error
@@ -155,7 +153,7 @@ def test_recorded_refusal_has_its_class(server: str) -> None:
     for exchange in EXCHANGES:
         if is_answer(exchange):
             continue
-        _, error = recordings.ask(WIRE, server, exchange, Dialect())
+        _, error = recordings.send_recorded_request(WIRE, server, exchange, Dialect())
         body, status = exchange["response"]["body"], exchange["response"]["status"]
         key = next(key for key in ERRORS if key[:2] == (exchange["provider"], status) and key[2] in body)
         assert error
@@ -173,7 +171,7 @@ def test_recorded_stream_cut_anywhere_is_incomplete(server: str) -> None:
         )
         body = exchange["response"]["body"].encode()
         for length in (0, 5, len(body) // 3, body.rindex(b"response.completed")):
-            response, error = recordings.ask(WIRE, server, exchange, Dialect(), fault=f"cut:{length}")
+            response, error = recordings.send_recorded_request(WIRE, server, exchange, Dialect(), fault=f"cut:{length}")
             assert response.finish_reason is None
             assert isinstance(error, UnavailableError)
             assert error.reason == "cut"

@@ -12,11 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, ResponseBuilder, collect_response
-from llmctl.core.dialect import Dialect
+from llmctl.core.chat import (
+    ChatResponse,
+    Finish,
+    ResponseBuilder,
+    ResponseStart,
+    StreamEvent,
+    TextDelta,
+    Usage,
+    collect_response,
+)
 from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
-from llmctl.core.events import Finish, ResponseStart, StreamEvent, TextDelta, Usage
-from llmctl.core.http import ServerEvent
+from llmctl.core.http import Dialect, ServerEvent
 from llmctl.core.messages import Text, Thinking
 from llmctl.wire import WIRES
 

@@ -6,28 +6,62 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.console.output import answer_output
-from llmctl.cli.global_flags import HelpPanel
-from llmctl.cli.turn.flags import with_turn_flags
+from llmctl.cli.console.console import answer_output
+from llmctl.core.options import TurnOptions
 
+ContinueOption = Annotated[
+    bool,
+    typer.Option(
+        "--continue",
+        "-c",
+        help="Continue the most recent chat from this folder.",
+        rich_help_panel="Conversation",
+    ),
+]
+ContinueChatOption = Annotated[
+    str | None,
+    typer.Option(metavar="REF", help="Continue this chat: id, name or last.", rich_help_panel="Conversation"),
+]
+InteractiveOption = Annotated[
+    bool,
+    typer.Option("--interactive", "-i", help="Keep the conversation open.", rich_help_panel="Conversation"),
+]
+ParamOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="K=V",
+        help="Template parameter. Repeatable.",
+        rich_help_panel="Input",
+    ),
+]
+NoLogOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-log",
+        "-n",
+        help="Store no text, only the usage of each request.",
+        rich_help_panel="Storage",
+    ),
+]
 PromptArgument = Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="The prompt.")]
 NameOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
         help="Continue the chat NAME, or start it.",
-        rich_help_panel=HelpPanel.CONVERSATION,
+        rich_help_panel="Conversation",
     ),
 ]
 SystemOption = Annotated[
     str | None,
-    typer.Option("--system", "-s", metavar="TEXT", help="System prompt.", rich_help_panel=HelpPanel.INPUT),
+    typer.Option("--system", "-s", metavar="TEXT", help="System prompt.", rich_help_panel="Input"),
 ]
 SystemFileOption = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="Read the system prompt from FILE.", rich_help_panel=HelpPanel.INPUT),
+    typer.Option(metavar="FILE", help="Read the system prompt from FILE.", rich_help_panel="Input"),
 ]
 TemplateOption = Annotated[
     str | None,
@@ -36,7 +70,7 @@ TemplateOption = Annotated[
         "-t",
         metavar="NAME",
         help="Use a prompt file by name or path.",
-        rich_help_panel=HelpPanel.INPUT,
+        rich_help_panel="Input",
     ),
 ]
 MessagesOption = Annotated[
@@ -44,25 +78,25 @@ MessagesOption = Annotated[
     typer.Option(
         metavar="FILE|-",
         help="Read a JSON array of messages; print the new ones.",
-        rich_help_panel=HelpPanel.INPUT,
+        rich_help_panel="Input",
     ),
 ]
 
 
 @answer_output
-@with_turn_flags
 def chat(
     ctx: typer.Context,
+    flags: TurnOptions,
     prompt: PromptArgument = None,
-    continue_: common_options.ContinueOption = False,
-    chat: common_options.ContinueChatOption = None,
+    continue_: ContinueOption = False,
+    chat: ContinueChatOption = None,
     name: NameOption = None,
     system: SystemOption = None,
     system_file: SystemFileOption = None,
     template: TemplateOption = None,
-    param: common_options.ParamOption = None,
-    interactive: common_options.InteractiveOption = False,
-    no_log: common_options.NoLogOption = False,
+    param: ParamOption = None,
+    interactive: InteractiveOption = False,
+    no_log: NoLogOption = False,
     messages: MessagesOption = None,
 ) -> None:
     """Chat with a model: one-shot, piped, continued or interactive.
@@ -78,8 +112,11 @@ def chat(
       llmctl chat --schema "name, age int" "invent a person"
       llmctl chat --name fix-42 --json "what was the error?"
     """
+    from llmctl.cli.turn.chat import ChatCommand
+    from llmctl.cli.turn.input import ChatArgs
+
     app: App = ctx.obj
-    app.run_chat(
+    args = ChatArgs(
         words=tuple(prompt or ()),
         continue_=continue_,
         chat=chat,
@@ -92,3 +129,4 @@ def chat(
         no_log=no_log,
         messages=messages,
     )
+    ChatCommand(app, args, flags).run()

@@ -28,4 +28,4 @@ def completion(
     script = read_static(STATIC_ANSWERS["completion", shell])
     if script is None:
         raise NotFoundError(f'no completion script for "{shell}"', hint="reinstall llmctl: the file is missing")
-    app.io.write_bytes(script)
+    app.console.io.write_bytes(script)

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.engine.maintenance import doctor as maintenance_doctor
 from llmctl.engine.maintenance.doctor import CheckResult
 
@@ -49,11 +51,11 @@ def doctor(
     app.close()
     results: list[CheckResult] = []
     rows = (maintenance_doctor.to_record(result) for result in _collect(_run_checks(app, network), results))
-    emit_list(app, (row for row in rows if app.format.is_json or row["status"] != "ok"), _COLUMNS)
+    emit_list(app.console, (row for row in rows if app.console.format.is_json or row["status"] != "ok"), _COLUMNS)
     error = maintenance_doctor.to_error([result for result in results if result.status == "problem"])
     if error is not None:
         raise error
-    app.note(f"no problems found: {len(results)} checks passed")
+    app.console.note(f"no problems found: {len(results)} checks passed")
 
 
 def _run_checks(app: App, network: bool) -> Iterator[CheckResult]:

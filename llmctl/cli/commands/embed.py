@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from llmctl.cli import stdin as stdin_input
+from llmctl.cli import common_options
 from llmctl.cli.app import App
 from llmctl.cli.atomic_write import require_writable_path, write_file
-from llmctl.cli.console.output import OutputColumn, answer_output, emit_json, emit_list
+from llmctl.cli.console import console as stdin_input
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import answer_output
+from llmctl.cli.console.output import emit_json, emit_list
 from llmctl.core.errors import UsageError
-from llmctl.core.stored_json import dumps
+from llmctl.core.options import TurnOptions
+from llmctl.core.stored_values import dumps
 from llmctl.core.text_files import read_text_file
 
 if TYPE_CHECKING:
-    from llmctl.cli.commands.shared.single_request import RequestFlags
     from llmctl.engine.single_request import SingleRequestPlan, UsageSummary
 
 _COLUMNS = (
@@ -34,27 +37,15 @@ _MAX_TABLE_TEXT = 60
 @answer_output
 def embed(
     ctx: typer.Context,
+    flags: common_options.RequestFlags,
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; one vector for each.")] = None,
     file: Annotated[
         list[str] | None, typer.Option("--file", "-a", metavar="FILE|-", help="File with a text. Repeatable.")
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Treat each line of files and stdin as a text.")] = False,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="REF", help="Connection or model.")] = None,
-    connection: Annotated[str | None, typer.Option(metavar="NAME", help="Connection to use.")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", metavar="K=V", help="Option, such as dimensions=256.")
-    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="At most N texts per request.")] = None,
     output: Annotated[str | None, typer.Option(metavar="FILE", help="Write to FILE.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Tag the requests.")] = None,
     no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Do not store any text, only usage.")] = False,
-    max_cost: Annotated[
-        float | None, typer.Option(metavar="USD", help="Refuse any request that could push the total above USD.")
-    ] = None,
-    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Time limit for the whole command.")] = None,
-    retries: Annotated[int | None, typer.Option(metavar="N", help="Retries after a failed attempt. [2]")] = None,
-    usage: Annotated[bool, typer.Option("--usage", "-u", help="Print tokens, cost and time to stderr.")] = False,
-    stdin: Annotated[bool | None, typer.Option("--stdin/--no-stdin", help="Read stdin, or never touch it.")] = None,
 ) -> None:
     """Embed texts as vectors.
 
@@ -67,11 +58,8 @@ def embed(
       llmctl embed -m echo --lines --jsonl < names.txt > vectors.jsonl
       llmctl embed -m openai:text-embedding-3-large -o dimensions=256 -a README.md
     """
-    from llmctl.cli.commands.shared.single_request import RequestFlags
-
     app: App = ctx.obj
-    flags = RequestFlags(model, connection, tuple(option or ()), tag, no_log, timeout, retries, max_cost, usage)
-    EmbedRun(app, EmbedArgs(tuple(texts or ()), tuple(file or ()), lines, batch, output, stdin), flags).run()
+    EmbedRun(app, EmbedArgs(tuple(texts or ()), tuple(file or ()), lines, batch, output, no_log), flags).run()
 
 
 class EmbedArgs(NamedTuple):
@@ -82,7 +70,7 @@ class EmbedArgs(NamedTuple):
     lines: bool = False
     batch: int | None = None
     output: str | None = None
-    stdin: bool | None = None
+    no_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +84,7 @@ class SourceText:
 class EmbedRun:
     """One run of ``embed``."""
 
-    def __init__(self, app: App, args: EmbedArgs, flags: RequestFlags) -> None:
+    def __init__(self, app: App, args: EmbedArgs, flags: TurnOptions) -> None:
         self._app = app
         self._args = args
         self._flags = flags
@@ -114,7 +102,7 @@ class EmbedRun:
         if self._args.output:
             require_writable_path(self._args.output)
         sources = list(self._read_sources())
-        plan = build_plan(self._app, "embedding", self._flags)
+        plan = build_plan(self._app, "embedding", self._flags, no_log=self._args.no_log)
         embeddings.require_embeddings(plan)
         with open_runner(self._app, plan, lambda summary: self._document(plan, summary)) as runner:
             index = 0
@@ -130,7 +118,7 @@ class EmbedRun:
         args, app = self._args, self._app
         for text in args.texts:
             if text != "-":
-                valid = stdin_input.replace_invalid_utf8(text, "an argument", app.note)
+                valid = stdin_input.replace_invalid_utf8(text, "an argument", app.console.note)
                 yield SourceText(_require_text(valid, "an argument"))
         for name in args.files:
             if name != "-":
@@ -138,7 +126,9 @@ class EmbedRun:
         is_named = "-" in args.texts or "-" in args.files
         if is_named or not (args.texts or args.files):
             words = ("-",) if is_named else ()
-            piped = stdin_input.read_prompt(words, io=app.io, env=app.env, note=app.note, stdin=args.stdin)
+            piped = stdin_input.read_prompt(
+                words, io=app.console.io, env=app.env, note=app.console.note, stdin=self._flags.stdin
+            )
             if piped is None:
                 raise UsageError("no text", hint='llmctl embed "hello there", or pipe it in', reason="no_prompt")
             yield from self._split(piped, None)
@@ -154,25 +144,25 @@ class EmbedRun:
         app = self._app
         origin = {"text": source.text} if source.file is None else {"text": source.text, "file": source.file}
         row = {"index": index, **origin, "embedding": list(vector)}
-        is_table = app.io.stdout_tty and not app.format.is_json and not self._args.output
-        if app.format.kind == "json" or is_table:
+        is_table = app.console.io.stdout_tty and not app.console.format.is_json and not self._args.output
+        if app.console.format.kind == "json" or is_table:
             self._rows.append(row)
             return
-        line = dumps(row if app.format.kind == "jsonl" else row["embedding"]) + "\n"
+        line = dumps(row if app.console.format.kind == "jsonl" else row["embedding"]) + "\n"
         if self._args.output:
             self._lines.append(line)
         else:
-            app.io.write(line)
+            app.console.io.write(line)
 
     def _write_rest(self, plan: SingleRequestPlan, summary: UsageSummary) -> None:
         output = self._args.output
         if output:
             document = dumps(self._document(plan, summary)) + "\n"
-            write_file(output, document if self._app.format.kind == "json" else "".join(self._lines))
-        elif self._app.format.kind == "json":
-            emit_json(self._app, self._document(plan, summary))
+            write_file(output, document if self._app.console.format.kind == "json" else "".join(self._lines))
+        elif self._app.console.format.kind == "json":
+            emit_json(self._app.console, self._document(plan, summary))
         elif self._rows:
-            emit_list(self._app, map(_table_row, self._rows), _COLUMNS)
+            emit_list(self._app.console, map(_table_row, self._rows), _COLUMNS)
 
     def _document(self, plan: SingleRequestPlan, summary: UsageSummary) -> dict[str, Any]:
         from llmctl.cli.commands.shared.single_request import target_fields

@@ -53,22 +53,22 @@ def export(
     options = transfer_export.ExportOptions(chat or (), everything, start, format, mask_personal)
     database = app.hub()
     selection = transfer_export.select_rows(database, options)
-    with Progress(app, "exporting") as progress:
+    with Progress(app.console, "exporting") as progress:
         pieces = transfer_export.stream_export(database, options, selection, progress=progress)
         if output is None:
             _write_stdout(app, pieces)
         else:
             write_file(output, pieces, private=True)
     if output is not None:
-        app.note(f'exported to "{output}", {format_size(os.path.getsize(output))}')
+        app.console.note(f'exported to "{output}", {format_size(os.path.getsize(output))}')
     if options.masker.changed_count:
-        app.note(f"masked what looks like a secret in {options.masker.changed_count:,} places")
+        app.console.note(f"masked what looks like a secret in {options.masker.changed_count:,} places")
 
 
 def _write_stdout(app: App, pieces: Iterator[str]) -> None:
-    if app.io.stdout_tty:
+    if app.console.io.stdout_tty:
         from llmctl.cli.console.terminal import safe_text
 
         pieces = map(safe_text, pieces)
     for piece in pieces:
-        app.io.write(piece)
+        app.console.io.write(piece)

@@ -30,9 +30,9 @@ def help_(
     app: App = ctx.obj
     words = tuple(topic or ())
     if not words:
-        app.io.write(text.root_help(everything=everything))
+        app.console.io.write(text.root_help(everything=everything))
     elif len(words) == 1 and words[0] in text.TOPICS:
-        app.io.write(topics.topic_text(words[0]))
+        app.console.io.write(topics.topic_text(words[0]))
     elif words[0] not in CATALOG:
         raise unknown_name_error("command or topic", " ".join(words), [*CATALOG, *text.TOPICS])
     else:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from llmctl.cli import stdin as stdin_input
+from llmctl.cli import common_options
 from llmctl.cli.app import App
 from llmctl.cli.atomic_write import require_writable_path, write_file
-from llmctl.cli.console.output import answer_output, emit_json
+from llmctl.cli.console import console as stdin_input
+from llmctl.cli.console.console import answer_output
+from llmctl.cli.console.output import emit_json
 from llmctl.core.errors import UsageError
+from llmctl.core.options import TurnOptions
 
 if TYPE_CHECKING:
-    from llmctl.cli.commands.shared.single_request import RequestFlags
     from llmctl.core.images import ImageResponse
     from llmctl.core.messages import File
     from llmctl.engine.single_request import SingleRequestPlan, UsageSummary
@@ -25,26 +27,14 @@ if TYPE_CHECKING:
 @answer_output
 def image(
     ctx: typer.Context,
+    flags: common_options.RequestFlags,
     prompt: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="What to draw.")] = None,
     output: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write to FILE; - is stdout.")] = None,
     attach: Annotated[
         list[str] | None,
         typer.Option("--attach", "-a", metavar="PATH|URL|-", help="Image to edit. Repeatable."),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="REF", help="Connection or model.")] = None,
-    connection: Annotated[str | None, typer.Option(metavar="NAME", help="Connection to use.")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", metavar="K=V", help="Option, such as size=1024x1024.")
-    ] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Tag the request.")] = None,
     no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Do not store any text, only usage.")] = False,
-    max_cost: Annotated[
-        float | None, typer.Option(metavar="USD", help="Refuse any request that could push the total above USD.")
-    ] = None,
-    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Time limit for the whole command.")] = None,
-    retries: Annotated[int | None, typer.Option(metavar="N", help="Retries after a failed attempt. [2]")] = None,
-    usage: Annotated[bool, typer.Option("--usage", "-u", help="Print tokens, cost and time to stderr.")] = False,
-    stdin: Annotated[bool | None, typer.Option("--stdin/--no-stdin", help="Read stdin, or never touch it.")] = None,
 ) -> None:
     """Generate or edit an image.
 
@@ -55,11 +45,8 @@ def image(
       llmctl image -m echo "a lighthouse" --output lighthouse.png
       llmctl image -m openai "the same, at night" -a lighthouse.png -o size=1024x1024 > night.png
     """
-    from llmctl.cli.commands.shared.single_request import RequestFlags
-
     app: App = ctx.obj
-    flags = RequestFlags(model, connection, tuple(option or ()), tag, no_log, timeout, retries, max_cost, usage)
-    ImageRun(app, ImageArgs(tuple(prompt or ()), tuple(attach or ()), output, stdin), flags).run()
+    ImageRun(app, ImageArgs(tuple(prompt or ()), tuple(attach or ()), output, no_log), flags).run()
 
 
 class ImageArgs(NamedTuple):
@@ -68,13 +55,13 @@ class ImageArgs(NamedTuple):
     words: tuple[str, ...] = ()
     attach: tuple[str, ...] = ()
     output: str | None = None
-    stdin: bool | None = None
+    no_log: bool = False
 
 
 class ImageRun:
     """One run of ``image``."""
 
-    def __init__(self, app: App, args: ImageArgs, flags: RequestFlags) -> None:
+    def __init__(self, app: App, args: ImageArgs, flags: TurnOptions) -> None:
         self._app = app
         self._args = args
         self._flags = flags
@@ -88,25 +75,25 @@ class ImageRun:
 
         self._check_output()
         files, prompt = self._read_input()
-        plan = build_plan(self._app, "image", self._flags)
+        plan = build_plan(self._app, "image", self._flags, no_log=self._args.no_log)
         images.require_images(plan)
         with open_runner(self._app, plan, lambda summary: self._document(plan, summary)) as runner:
             self._response = images.make_images(runner, plan, prompt, files)
         self._write_images(self._response.images)
-        if self._app.format.is_json:
-            emit_json(self._app, self._document(plan, runner.summary))
+        if self._app.console.format.is_json:
+            emit_json(self._app.console, self._document(plan, runner.summary))
         finish(self._app, runner, self._flags)
 
     @property
     def _writes_bytes(self) -> bool:
         """Whether the image itself goes to stdout."""
-        return self._args.output in (None, "-") and not self._app.format.is_json
+        return self._args.output in (None, "-") and not self._app.console.format.is_json
 
     def _check_output(self) -> None:
         output = self._args.output
         if output == "":
             raise UsageError("--output must not be empty", hint="check that the variable it comes from is set")
-        if self._writes_bytes and self._app.io.stdout_tty:
+        if self._writes_bytes and self._app.console.io.stdout_tty:
             raise UsageError(
                 "cannot show an image on a terminal",
                 hint='llmctl image "a lighthouse" --output lighthouse.png',
@@ -121,11 +108,13 @@ class ImageRun:
 
         app, args = self._app, self._args
         files = [read_attachment(name) for name in args.attach if name != "-"]
-        reads_stdin = args.stdin
+        reads_stdin = self._flags.stdin
         if "-" in args.attach:
-            files.append(attachment_from_bytes(stdin_input.read_bytes(app.io, app.note)))
+            files.append(attachment_from_bytes(stdin_input.read_bytes(app.console.io, app.console.note)))
             reads_stdin = False
-        prompt = stdin_input.read_prompt(args.words, io=app.io, env=app.env, note=app.note, stdin=reads_stdin)
+        prompt = stdin_input.read_prompt(
+            args.words, io=app.console.io, env=app.env, note=app.console.note, stdin=reads_stdin
+        )
         if prompt is None:
             hint = 'llmctl image "a lighthouse" --output lighthouse.png'
             raise UsageError("no prompt", hint=hint, reason="no_prompt")
@@ -133,9 +122,9 @@ class ImageRun:
 
     def _write_images(self, images: Sequence[File]) -> None:
         if self._writes_bytes:
-            self._app.io.write_bytes(images[0].data or b"")
+            self._app.console.io.write_bytes(images[0].data or b"")
             if len(images) > 1:
-                self._app.note(f"only the first of {len(images)} images was written; --output FILE writes all")
+                self._app.console.note(f"only the first of {len(images)} images was written; --output FILE writes all")
             return
         output = self._args.output
         if output is None or output == "-":
@@ -144,8 +133,8 @@ class ImageRun:
             path = output if len(images) == 1 else _numbered_path(output, number)
             write_file(path, file.data or b"")
             self._written_paths.append(path)
-        if not self._app.format.is_json:
-            self._app.note("wrote " + ", ".join(f'"{path}"' for path in self._written_paths))
+        if not self._app.console.format.is_json:
+            self._app.console.note("wrote " + ", ".join(f'"{path}"' for path in self._written_paths))
 
     def _document(self, plan: SingleRequestPlan, summary: UsageSummary) -> dict[str, Any]:
         """Return the documented object; images that are in no file are included as base64."""

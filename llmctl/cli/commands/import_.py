@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import answer_output, emit_json
+from llmctl.cli.console.console import answer_output
+from llmctl.cli.console.output import emit_json
 from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
-    from llmctl.engine.transfer.import_ import ImportReport
-    from llmctl.engine.transfer.sources import ImportSource
+    from llmctl.engine.transfer.import_ import ImportReport, ImportSource
     from llmctl.store.database import Database
 
 #: Problems that are noted on stderr; ``--json`` has more.
@@ -55,7 +55,7 @@ def import_(
     app: App = ctx.obj
     source = _open_source(app, file, format)
     database = _open_hub(app, dry_run)
-    with Progress(app, "importing") as progress:
+    with Progress(app.console, "importing") as progress:
 
         def show_progress(messages: int, done: int, total: int) -> None:
             share = f", {done * 100 // total} %" if total else ""
@@ -68,13 +68,13 @@ def import_(
 
 
 def _open_source(app: App, file: str, format: str | None) -> ImportSource:
-    from llmctl.engine.transfer import sources
+    from llmctl.engine.transfer import import_ as transfer_import_
 
     if file == "-":
-        return sources.from_stream(app.io.stdin.buffer, format)
+        return transfer_import_.from_stream(app.console.io.stdin.buffer, format)
     if os.path.isdir(file):
-        raise NotFoundError(f'cannot read "{file}": is a directory', hint="pass the file in it")
-    return sources.from_file(file, format)
+        raise NotFoundError(f'cannot read "{file}": it is a folder', hint="pass the file in it")
+    return transfer_import_.from_file(file, format)
 
 
 def _open_hub(app: App, dry_run: bool) -> Database:
@@ -93,17 +93,19 @@ def _open_hub(app: App, dry_run: bool) -> Database:
 
 def _write_report(app: App, report: ImportReport, file: str) -> None:
     document = report.to_record()
-    if app.format.is_json:
-        emit_json(app, document)
+    if app.console.format.is_json:
+        emit_json(app.console, document)
     for problem in document["problems"][:_MAX_NOTED_PROBLEMS]:
         line = f"line {problem['line']}: " if problem["line"] else ""
-        app.note(f"{line}{problem['why']}")
+        app.console.note(f"{line}{problem['why']}")
     if report.problem_count > _MAX_NOTED_PROBLEMS:
-        app.note(f"and {report.problem_count - _MAX_NOTED_PROBLEMS:,} more problems; --json lists the first of them")
+        app.console.note(
+            f"and {report.problem_count - _MAX_NOTED_PROBLEMS:,} more problems; --json lists the first of them"
+        )
     for what, count in document["left_out"].items():
-        app.note(what if what.endswith("use it") else f"left out: {count:,} {what}")
+        app.console.note(what if what.endswith("use it") else f"left out: {count:,} {what}")
     verb = "would import" if report.dry_run else "imported"
-    app.note(f'{verb} from "{file}" ({report.format}): {_summarize(document)}')
+    app.console.note(f'{verb} from "{file}" ({report.format}): {_summarize(document)}')
 
 
 def _summarize(document: Mapping[str, Any]) -> str:

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import answer_output, emit_json
+from llmctl.cli.console.console import answer_output
+from llmctl.cli.console.output import emit_json
 from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import UsageError
 from llmctl.engine.maintenance import init as maintenance_init
-from llmctl.engine.maintenance.prisma_file import PrismaOptions
+from llmctl.engine.maintenance.init import PrismaOptions
 from llmctl.store.schema import custom_names
 
 TableOption = Annotated[
@@ -67,12 +68,12 @@ def init(
         detect=detect,
         prisma=_prisma_options(no_prisma, prisma, prisma_provider, prisma_major),
     )
-    with Progress(app, "copying the database") as progress:
-        report = maintenance_init.init_hub(app.hub_path, options, app.env, note=app.note, progress=progress)
-    if app.format.is_json:
-        emit_json(app, asdict(report))
-    elif app.quiet or not app.io.stdout_tty:
-        app.io.write(f"{report.path}\n")
+    with Progress(app.console, "copying the database") as progress:
+        report = maintenance_init.init_hub(app.hub_path, options, app.env, note=app.console.note, progress=progress)
+    if app.console.format.is_json:
+        emit_json(app.console, asdict(report))
+    elif app.console.quiet or not app.console.io.stdout_tty:
+        app.console.io.write(f"{report.path}\n")
 
 
 def _prisma_options(disabled: bool, path: str | None, provider: Any, major: str | None) -> PrismaOptions | None:

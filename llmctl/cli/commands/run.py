@@ -6,22 +6,22 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.console.output import answer_output
-from llmctl.cli.turn.flags import with_turn_flags
+from llmctl.cli.commands.chat import ContinueChatOption, ContinueOption, NoLogOption, ParamOption
+from llmctl.cli.console.console import answer_output
+from llmctl.core.options import TurnOptions
 
 
 @answer_output
-@with_turn_flags
 def run(
     ctx: typer.Context,
+    flags: TurnOptions,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Prompt file (TOML).")],
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...", help="Arguments of the prompt.")] = None,
-    param: common_options.ParamOption = None,
-    continue_: common_options.ContinueOption = False,
-    chat: common_options.ContinueChatOption = None,
-    no_log: common_options.NoLogOption = False,
+    param: ParamOption = None,
+    continue_: ContinueOption = False,
+    chat: ContinueChatOption = None,
+    no_log: NoLogOption = False,
 ) -> None:
     """Run a prompt file: a prompt with its model, options and schema in TOML.
 
@@ -33,8 +33,11 @@ def run(
       git diff --staged | llmctl run commit.toml
       llmctl run translate.toml -p language=French "good morning"
     """
+    from llmctl.cli.turn.chat import ChatCommand
+    from llmctl.cli.turn.input import ChatArgs
+
     app: App = ctx.obj
-    app.run_chat(
+    args = ChatArgs(
         words=tuple(arguments or ()),
         file=file,
         params=tuple(param or ()),
@@ -42,3 +45,4 @@ def run(
         chat=chat,
         no_log=no_log,
     )
+    ChatCommand(app, args, flags).run()

@@ -12,15 +12,17 @@ from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
 from llmctl.cli.commands.shared.time_range import PeriodOption, TimeZoneOption, UntilOption, parse_time_range
 from llmctl.cli.console import terminal
-from llmctl.cli.console.output import OutputColumn, emit_json, emit_list, emit_record, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_json, emit_list, emit_record
 from llmctl.core import time_ranges
 from llmctl.core.errors import UsageError
 from llmctl.core.humanize import format_dollars
-from llmctl.engine.inspect.stats import resolve_scope
 from llmctl.store.database import Row
 from llmctl.store.stats import group_by as stats_group_by
 from llmctl.store.stats import query
-from llmctl.store.stats.scope import Scope
+from llmctl.store.stats.group_by import Scope
+from llmctl.store.stats.query import resolve_scope
 
 _COLUMNS = [
     OutputColumn("requests", "number"),
@@ -107,36 +109,36 @@ def _parse_keys(group_by: str | None, plot: bool) -> list[str]:
 
 
 def _write_total(app: App, scope: Scope, total: Row) -> None:
-    if app.format.kind == "auto":
+    if app.console.format.kind == "auto":
         columns = [column._replace(header=None, is_default=True) for column in _COLUMNS[:-1]]
-        emit_record(app, {"range": _describe_range(scope, total)} | total, [OutputColumn("range"), *columns])
-    elif app.format.is_json:
-        emit_record(app, total, _COLUMNS)
+        emit_record(app.console, {"range": _describe_range(scope, total)} | total, [OutputColumn("range"), *columns])
+    elif app.console.format.is_json:
+        emit_record(app.console, total, _COLUMNS)
     else:
-        emit_list(app, [total], _COLUMNS)
+        emit_list(app.console, [total], _COLUMNS)
 
 
 def _write_groups(app: App, scope: Scope, keys: Sequence[str], rows: list[Row], total: Row, *, plot: bool) -> None:
     columns = [*(OutputColumn(key) for key in keys), *_COLUMNS]
-    if app.format.kind == "json":
+    if app.console.format.kind == "json":
         _write_json(app, rows, total, columns)
         return
-    if app.format.kind == "auto" and (app.io.stdout_tty or plot):
-        app.io.write(f"{listing_args.sanitize(app, _describe_range(scope, total))}\n")
-    if app.format.kind == "auto" and plot:
-        app.io.write(listing_args.sanitize(app, _render_bars(app, rows, keys)))
+    if app.console.format.kind == "auto" and (app.console.io.stdout_tty or plot):
+        app.console.io.write(f"{listing_args.sanitize(app.console, _describe_range(scope, total))}\n")
+    if app.console.format.kind == "auto" and plot:
+        app.console.io.write(listing_args.sanitize(app.console, _render_bars(app, rows, keys)))
     else:
-        emit_list(app, rows, columns)
+        emit_list(app.console, rows, columns)
 
 
 def _write_json(app: App, rows: list[Row], total: Row, columns: Sequence[OutputColumn]) -> None:
-    names = app.format.columns
+    names = app.console.format.columns
     known = [column.name for column in columns]
     for name in names or ():
         if name not in known:
             raise UsageError(f'no column "{name}"', hint=f"available columns: {', '.join(known)}")
     groups = [{name: row[name] for name in names or row} for row in rows]
-    emit_json(app, {"groups": groups, "total": {name: total[name] for name in names or total if name in total}})
+    emit_json(app.console, {"groups": groups, "total": {name: total[name] for name in names or total if name in total}})
 
 
 def _describe_range(scope: Scope, total: Any) -> str:
@@ -150,7 +152,9 @@ def _render_bars(app: App, rows: Sequence[Row], keys: Sequence[str]) -> str:
     texts = [_format_usage(row) for row in rows]
     label_width = max(map(terminal.display_width, labels), default=0)
     text_width = max(map(len, texts), default=0)
-    bar_width = max(_MIN_BAR_WIDTH, terminal.terminal_width(app.env, app.io.stdout) - label_width - text_width - 4)
+    bar_width = max(
+        _MIN_BAR_WIDTH, terminal.terminal_width(app.env, app.console.io.stdout) - label_width - text_width - 4
+    )
     largest = max((row["total_tokens"] for row in rows), default=0) or 1
     lines = []
     for label, text, row in zip(labels, texts, rows, strict=True):

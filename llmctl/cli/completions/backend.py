@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from llmctl.core.paths import hub_path
+from llmctl.core.environment import hub_path
 
 
 def main(arguments: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from llmctl.cli import catalog, command_tree
-from llmctl.cli.global_flags import global_options
+from llmctl.cli.command_tree import global_options
 from llmctl.cli.help import text as help_text
 
 #: The kind of hub record, by the metavar of an option or argument.

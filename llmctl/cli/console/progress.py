@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmctl.cli.app import App
+    from llmctl.cli.console.console import Console
 
 #: Seconds before the first update and between updates.
 _FIRST_UPDATE_S = 0.5
@@ -15,12 +15,12 @@ _UPDATE_INTERVAL_S = 0.1
 
 
 class Progress:
-    """``with Progress(app, "copying") as progress: copy(progress)``; the work calls it with done and total."""
+    """``with Progress(console, "copying") as progress: copy(progress)``; the work calls it with done and total."""
 
-    def __init__(self, app: App, label: str) -> None:
-        self._app = app
+    def __init__(self, console: Console, label: str) -> None:
+        self._console = console
         self._label = label
-        self._is_shown = app.io.stderr_tty and not app.quiet
+        self._is_shown = console.io.stderr_tty and not console.quiet
         self._next_at_s = time.monotonic() + _FIRST_UPDATE_S
         self._has_output = False
 
@@ -34,7 +34,7 @@ class Progress:
             return
         self._next_at_s = now + _UPDATE_INTERVAL_S
         self._has_output = True
-        self._app.io.write_stderr(f"\r\x1b[K{self._label}: {text}")
+        self._console.io.write_stderr(f"\r\x1b[K{self._label}: {text}")
 
     def __enter__(self) -> Progress:
         return self
@@ -43,4 +43,4 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._has_output:
-            self._app.io.write_stderr("\r\x1b[K")
+            self._console.io.write_stderr("\r\x1b[K")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from llmctl.core.errors import DeniedError, UsageError
 
 if TYPE_CHECKING:
-    from llmctl.cli.app import App
+    from llmctl.cli.console.console import Console
 
 
-def confirm(app: App, question: str, *, yes: bool) -> None:
+def confirm(console: Console, question: str, *, yes: bool) -> None:
     """Return if the user confirms or passed ``--yes``; else raise :class:`DeniedError`.
 
     Without a terminal and ``--yes`` raises :class:`UsageError`. ``question`` names the action,
@@ -18,28 +18,28 @@ def confirm(app: App, question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    answer = ask(app, f"{question[:1].upper()}{question[1:]}? [y/N] ")
+    answer = ask(console, f"{question[:1].upper()}{question[1:]}? [y/N] ")
     if answer is None:
         raise UsageError(f"refusing to {question} without confirmation", hint="no terminal to ask on; pass --yes")
     if answer.strip().lower() not in ("y", "yes"):
         raise DeniedError("nothing was changed")
 
 
-def ask(app: App, question: str) -> str | None:
+def ask(console: Console, question: str) -> str | None:
     """Return a line typed by the user, without the newline; None without a terminal."""
-    if not app.io.stderr_tty:
+    if not console.io.stderr_tty:
         return None
     try:
         with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
-            app.io.write_stderr(question)
+            console.io.write_stderr(question)
             return terminal.readline().removesuffix("\n")
     except OSError:
         return None
 
 
-def ask_secret(app: App, question: str) -> str | None:
+def ask_secret(console: Console, question: str) -> str | None:
     """Return a line typed without echo; None without a terminal or for an empty line."""
-    if not app.io.stderr_tty:
+    if not console.io.stderr_tty:
         return None
     from getpass import getpass  # opens /dev/tty itself
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import tabulate
 
 from llmctl.cli.console import terminal
-from llmctl.cli.console.output import ColumnKind, OutputColumn, Row, format_plain
+from llmctl.cli.console.columns import ColumnKind, OutputColumn, Row, format_plain
 from llmctl.core.humanize import format_age, format_dollars, format_duration
 
 if TYPE_CHECKING:
-    from llmctl.cli.app import App
+    from llmctl.cli.console.console import Console
 
 _GAP = 2
 _MIN_COLUMN_WIDTH = 8
@@ -38,7 +38,9 @@ if tabulate.wcwidth is None:  # type: ignore[attr-defined]
 tabulate.MIN_PADDING = 0  # the default widens a column by the padding of its header
 
 
-def format_table(app: App, rows: Iterable[Row], columns: Sequence[OutputColumn], *, keep_columns: bool = False) -> str:
+def format_table(
+    console: Console, rows: Iterable[Row], columns: Sequence[OutputColumn], *, keep_columns: bool = False
+) -> str:
     """Format a padded table no wider than the terminal; empty without rows.
 
     Unless ``keep_columns``, trailing columns are dropped before the names in the first column are truncated.
@@ -46,14 +48,14 @@ def format_table(app: App, rows: Iterable[Row], columns: Sequence[OutputColumn],
     lines = [[format_cell(row.get(column.name), column.kind) for column in columns] for row in rows]
     if not lines:
         return ""
-    terminal_width = terminal.terminal_width(app.env, app.io.stdout)
+    terminal_width = terminal.terminal_width(console.env, console.io.stdout)
     titles = [column.title.upper() for column in columns]
     widths = _fit_widths(titles, lines, columns, terminal_width)
     while not keep_columns and len(columns) > _MIN_COLUMNS and _is_too_narrow(widths, lines, terminal_width):
         columns, titles, lines = columns[:-1], titles[:-1], [line[:-1] for line in lines]
         widths = _fit_widths(titles, lines, columns, terminal_width)
     lines = [[terminal.truncate(cell, cells) for cell, cells in zip(line, widths, strict=True)] for line in lines]
-    if terminal.supports_color(app.env, app.io.stdout_tty):
+    if terminal.supports_color(console.env, console.io.stdout_tty):
         lines = [[_colorize_cell(c, column.kind) for c, column in zip(line, columns, strict=True)] for line in lines]
         titles = [terminal.colorize(title, "dim") for title in titles]
     text = tabulate.tabulate(
@@ -66,9 +68,9 @@ def format_table(app: App, rows: Iterable[Row], columns: Sequence[OutputColumn],
     return "".join(f"{line.rstrip()}\n" for line in text.split("\n"))
 
 
-def format_card(app: App, row: Mapping[str, Any], columns: Sequence[OutputColumn]) -> str:
+def format_card(console: Console, row: Mapping[str, Any], columns: Sequence[OutputColumn]) -> str:
     """Format one record as lines of name and value; multi-line values start on the next line."""
-    use_color = terminal.supports_color(app.env, app.io.stdout_tty)
+    use_color = terminal.supports_color(console.env, console.io.stdout_tty)
     margin = max((len(column.title) for column in columns), default=0) + _GAP
     lines = []
     for column in columns:

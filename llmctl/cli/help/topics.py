@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
 from llmctl.core.errors import EXIT_CODES
+from llmctl.core.options import options_for
 
 #: When each code of :data:`llmctl.core.errors.EXIT_CODES` is returned.
 EXIT_CODE_HELP = {
@@ -110,7 +112,7 @@ Keys, all optional:
   thinking        none, low, medium, high or a number of tokens
   tools           NAME or NAME:denied; a file can restrict the use of a tool, never permit it
   attach          files in the same folder or below, or URLs
-  fallback max_cost max_steps history timeout retries tag metadata no_stream no_log
+{other_keys}
                   same as the flags of these names
 
 Flags override the file. Templates are sandboxed jinja2 with the parameters (-p NAME=VALUE, or -p NAME:=JSON), the
@@ -131,6 +133,9 @@ Examples:
   llmctl chat -t translate -p language=Latin --dry-run "good morning"
 """
 
+
+#: Options whose keys the text above explains.
+_EXPLAINED_KEYS = ("model", "connection", "options", "schema", "fix", "extract", "thinking", "tools", "attach")
 
 _PERMISSIONS = """\
 A model can call the tools of a chat (-T NAME) or an agent (agent attach). A permission decides whether they run:
@@ -195,7 +200,13 @@ def topic_text(topic: str) -> str:
         case "sql":
             return _SQL.format(views=_format_list(_view_descriptions()))
         case _:
-            return _PROMPT_FILES
+            return _PROMPT_FILES.replace("{other_keys}", _other_keys())
+
+
+def _other_keys() -> str:
+    """Return the keys of a prompt file that the text does not explain, as lines."""
+    keys = [*(entry.name for entry in options_for("file") if entry.name not in _EXPLAINED_KEYS), "no_log"]
+    return fill(" ".join(keys), width=110, initial_indent="  ", subsequent_indent="  ")
 
 
 def _format_exit_codes() -> str:

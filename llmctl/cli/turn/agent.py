@@ -8,28 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmctl.cli.app import App
-from llmctl.cli.argument_parsers import parse_pairs
 from llmctl.cli.turn import approval
-from llmctl.cli.turn import tools as turn_tools
 from llmctl.cli.turn.input import ChatArgs
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.ids import new_id
+from llmctl.core.options import TurnOptions, parse_pairs
+from llmctl.core.stored_values import new_id
 from llmctl.engine.agents import agents, files, subagents
-from llmctl.engine.agents.context import AgentContext
 from llmctl.engine.agents.definition import Definition
 from llmctl.engine.agents.subagents import SubagentContext
 from llmctl.engine.connections.target import Target
+from llmctl.engine.runtime import AgentContext, Toolset
 from llmctl.engine.tools import toolset
-from llmctl.engine.tools.toolset import Toolset
-from llmctl.engine.turn.options import CallOptions, TurnPlan, UserInput
+from llmctl.engine.turn.options import TurnPlan, UserInput
 from llmctl.store.database import Database
 from llmctl.store.records import agents as rows
 from llmctl.store.records import chats
 from llmctl.store.records.types import AgentRow, ChatRow, SessionRow
-
-#: Flags whose default comes from the agent's definition.
-_DEFINITION_FLAGS = ("schema", "fix", "thinking", "max_cost", "max_steps", "history", "timeout", "retries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +37,12 @@ class TurnAgent:
     #: Instruction parameters of ``-p``, for this turn only.
     params: Mapping[str, Any]
 
-    def apply_defaults(self, app: App) -> None:
-        """Fill in flags that were not given from the definition."""
-        definition = self.definition
-        values = {name: getattr(definition, name) for name in _DEFINITION_FLAGS}
-        if isinstance(values["thinking"], int):
-            values["thinking"] = str(values["thinking"])
-        app.turn_flags |= {name: value for name, value in values.items() if app.turn_flags.get(name) is None}
-        app.turn_flags["fallback"] = app.turn_flags["fallback"] or list(definition.fallback)
-        app.turn_flags["tag"] = app.turn_flags["tag"] or definition.tag
-        for switch in ("no_stream", "extract"):
-            app.turn_flags[switch] = app.turn_flags[switch] or getattr(definition, switch)
+    def defaults(self) -> TurnOptions:
+        """Return the options of the definition that flags override."""
+        return agents.turn_defaults(self.definition)
 
     def resolve_target(self, app: App, database: Database) -> Target:
         return agents.resolve_target(database, self.definition, app.env)
-
-    def merge_call_options(self, call: CallOptions) -> CallOptions:
-        return call._replace(options={**self.definition.options, **call.options})
 
     def add_instructions(self, user_input: UserInput) -> UserInput:
         """Return the input with the rendered instructions, unless a flag sets the system prompt."""
@@ -70,67 +54,64 @@ class TurnAgent:
 
     def build_toolset(self, app: App, database: Database, plan: TurnPlan) -> Toolset:
         """Return the agent's tools, those of the flags, and its sub-agents."""
-        own_toolset = turn_tools.build_toolset(
-            app, database, _tool_permissions(self.definition), writable=not app.turn_flags["dry_run"]
-        )
-        inherited = (plan.call_options, plan.persist, plan.caller, plan.runtime, self.party.depth)
-        subagent_context = SubagentContext(
-            database.path, *inherited, frozenset(app.turn_flags["approve"]), approval.build_approval_prompt(app)
-        )
+        options, ask = plan.options, approval.build_approval_prompt(app.console)
+        own_toolset = toolset.build_toolset(
+            database,
+            options.tools,
+            dict(map(toolset.parse_grant, self.definition.turn.tools)),
+            approved=options.approve,
+            note=app.console.note,
+            writable=not options.dry_run,
+        )._replace(ask=ask)
+        subagent_context = SubagentContext.from_plan(database, plan, depth=self.party.depth, ask=ask)
         grants = subagents.subagent_grants(database, self.definition.agents, subagent_context)
         return own_toolset.with_grants(grants)._replace(agent_id=self.row.id, agent_name=self.row.name)
 
 
-def select_agent(app: App, database: Database, args: ChatArgs, chat: ChatRow | None) -> TurnAgent | None:
+def select_agent(
+    app: App, database: Database, args: ChatArgs, options: TurnOptions, chat: ChatRow | None
+) -> TurnAgent | None:
     """Return the agent of ``agent run`` or of the chat; None for a chat with a model."""
-    row = (
-        _load_agent_row(app, database, args.agent) if args.agent is not None else agents.find_chat_agent(database, chat)
-    )
-    if row is None:
-        return None
+    writable = not options.dry_run
+    file_definition = None
     if args.agent is None:
-        row = files.refresh_from_file(database, row, app.env, app.note_once, writable=not app.turn_flags["dry_run"])
-    file_definition = (
-        _read_definition(app, args.agent) if args.agent is not None and _is_dry_run_file(app, args.agent) else None
-    )
+        row = agents.find_chat_agent(database, chat)
+        if row is None:
+            return None
+        row = files.refresh_from_file(database, row, app.env, app.console.note_once, writable=writable)
+    else:
+        row = _load_agent_row(app, database, args.agent, writable=writable)
+        if not writable and files.is_file_ref(args.agent):
+            file_definition = _read_definition(app, args.agent)
     definition = file_definition or agents.definition_from_row(database, row)
     session = rows.find_chat_session(database, chat.id) if chat else None
-    return _build_agent(app, database, row, definition, session, parse_pairs(args.params, "-p"))
-
-
-def find_session_chat(app: App, database: Database, args: ChatArgs) -> ChatRow | None:
-    """Return the chat of the session that ``agent run`` continues; None for a new session."""
-    row = _load_agent_row(app, database, str(args.agent))
-    session = _find_session(database, args, row)
-    return chats.find_by_id(database, session.chat_id) if session else None
-
-
-def _build_agent(
-    app: App,
-    database: Database,
-    row: AgentRow,
-    definition: Definition,
-    session: SessionRow | None,
-    params: Mapping[str, Any],
-) -> TurnAgent:
-    metadata: Mapping[str, Any] = parse_pairs(app.turn_flags["metadata"], "--metadata")
-    party = agents.build_context(database, row, definition, session, metadata=metadata)
+    params = parse_pairs(args.params, "--param")
+    party = agents.build_context(database, row, definition, session, metadata=options.metadata)
     if session is not None:
         last = rows.last_agent_version(database, session.id)
         if last and last != party.version:
-            app.note(
+            app.console.note(
                 f'agent "{row.name}" changed since the last turn of this session; '
                 f"show changes: llmctl agent session diff {session.id[:8]}"
             )
     return TurnAgent(row, definition, party, params)
 
 
-def _load_agent_row(app: App, database: Database, ref: str) -> AgentRow:
-    writable = not app.turn_flags["dry_run"]
+def find_session_chat(app: App, database: Database, args: ChatArgs, options: TurnOptions) -> ChatRow | None:
+    """Return the chat of the session that ``agent run`` continues; None for a new session."""
+    row = _load_agent_row(app, database, str(args.agent), writable=not options.dry_run)
+    session = _find_session(database, args, row)
+    return chats.find_by_id(database, session.chat_id) if session else None
+
+
+def _load_agent_row(app: App, database: Database, ref: str, *, writable: bool) -> AgentRow:
+    """Return the row of an agent; unless ``writable``, an agent file is read, but not stored."""
     if not files.is_file_ref(ref):
-        return files.refresh_from_file(database, rows.get(database, ref), app.env, app.note_once, writable=writable)
+        return files.refresh_from_file(
+            database, rows.get(database, ref), app.env, app.console.note_once, writable=writable
+        )
     definition = _read_definition(app, ref)
-    if _is_dry_run_file(app, ref):
+    if not writable:
         return rows.find_by_name(database, str(definition.name)) or _unsaved_agent(str(definition.name))
     return files.apply_definition(database, definition, app.env, source=os.path.realpath(ref))
 
@@ -138,11 +119,6 @@ def _load_agent_row(app: App, database: Database, ref: str) -> AgentRow:
 def _unsaved_agent(name: str) -> AgentRow:
     now = clock.now()
     return AgentRow(id=new_id(), name=name, created_at=now, updated_at=now)
-
-
-def _is_dry_run_file(app: App, ref: str) -> bool:
-    """Return whether the agent is a file in a dry run: it is read, but not stored."""
-    return bool(app.turn_flags["dry_run"]) and files.is_file_ref(ref)
 
 
 def _read_definition(app: App, path: str) -> Definition:
@@ -176,7 +152,3 @@ def _find_named_session(database: Database, name: str, row: AgentRow, *, force: 
         raise UsageError(f'chat "{name}" belongs to a model, not to an agent', hint="choose another name")
     agents.require_owner(session, row, force=force)
     return session
-
-
-def _tool_permissions(definition: Definition) -> dict[str, Any]:
-    return dict(map(toolset.parse_grant, definition.tools))

@@ -12,8 +12,8 @@ from llmctl.cli.console.terminal import safe_text
 from llmctl.core.errors import DeniedError
 
 if TYPE_CHECKING:
-    from llmctl.cli.app import App
-    from llmctl.engine.tools.toolset import ApprovalReply, ApprovalRequest
+    from llmctl.cli.console.console import Console
+    from llmctl.engine.runtime import ApprovalReply, ApprovalRequest
 
 _REPLIES: dict[str, ApprovalReply] = {
     "y": "once",
@@ -31,31 +31,31 @@ _REPLIES: dict[str, ApprovalReply] = {
 _PROMPT = "Run it? [y]es once, [a]lways, [n]o, ne[v]er, [q]uit: "
 
 
-def build_approval_prompt(app: App) -> Callable[[ApprovalRequest], ApprovalReply] | None:
+def build_approval_prompt(console: Console) -> Callable[[ApprovalRequest], ApprovalReply] | None:
     """Return a function that asks the user; None without a terminal for stderr or for reading."""
-    if not app.io.stderr_tty:
+    if not console.io.stderr_tty:
         return None
     lock = Lock()  # sub-agents run in parallel threads
 
     def prompt(request: ApprovalRequest) -> ApprovalReply:
         with lock:
-            return _prompt_until_answered(app, request)
+            return _prompt_until_answered(console, request)
 
     with suppress(OSError), open("/dev/tty"):
         return prompt
     return None
 
 
-def _prompt_until_answered(app: App, request: ApprovalRequest) -> ApprovalReply:
+def _prompt_until_answered(console: Console, request: ApprovalRequest) -> ApprovalReply:
     """Show the whole call and ask until there is a valid reply; end of input ends the run."""
     who = f'agent "{request.agent}"' if request.agent else "the model"
-    app.io.flush()
-    app.write_stderr_line(
+    console.io.flush()
+    console.write_stderr_line(
         f'{who} wants to run "{request.name}"' + (f" ({request.description})" if request.description else "")
     )
-    app.io.write_stderr(f"  {safe_text(request.arguments)}\n")
+    console.io.write_stderr(f"  {safe_text(request.arguments)}\n")
     while True:
-        answer = ask(app, _PROMPT)
+        answer = ask(console, _PROMPT)
         if not answer:  # end of input, or just Enter: no answer is no permission
             raise DeniedError(
                 "tool call not approved", hint="it is still pending: llmctl tool pending", reason="stopped"

@@ -6,26 +6,25 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llmctl.cli import atomic_write
 from llmctl.cli.app import App
-from llmctl.cli.turn import input, options
-from llmctl.cli.turn import tools as turn_tools
+from llmctl.cli.turn import input
 from llmctl.cli.turn.input import ChatArgs
 from llmctl.cli.turn.printer import TurnPrinter
 from llmctl.core.errors import InvalidOutputError, LlmctlError, UsageError
-from llmctl.core.humanize import format_age
+from llmctl.core.options import TurnOptions
 from llmctl.core.signals import Signalled
-from llmctl.core.stored_json import dumps, loads
-from llmctl.engine.chats import lookup
-from llmctl.engine.connections import target
+from llmctl.core.stored_values import dumps, loads
+from llmctl.engine.billing.cost import CommandBudget, cost_limits
+from llmctl.engine.runtime import Toolset
 from llmctl.engine.turn import begin
-from llmctl.engine.turn.options import PersistOptions, TurnPlan, UserInput, apply_chat_defaults
-from llmctl.engine.turn.result import TurnResult
-from llmctl.engine.turn.turn import Turn, can_fall_back, fallback_plan
+from llmctl.engine.turn.options import TurnPlan, UserInput, assign_custom_fields, choose_target, resolve_options
+from llmctl.engine.turn.state import TurnResult
+from llmctl.engine.turn.turn import TurnAttempt, attempt_turn
 from llmctl.store.database import Database
-from llmctl.store.records import chats, threads
+from llmctl.store.records import chats
 from llmctl.store.records.settings import list_changed
 from llmctl.store.records.types import ChatRow
 
@@ -40,9 +39,12 @@ _CHATS_VERBS = ("list", "show", "new", "edit", "search", "rename", "fork", "rend
 class ChatCommand:
     """One run of ``chat``."""
 
-    def __init__(self, app: App, args: ChatArgs) -> None:
+    def __init__(self, app: App, args: ChatArgs, flags: TurnOptions) -> None:
         self._app = app
         self._prompt_file = _open_prompt_file(app, args)
+        self._options = flags.over(self._prompt_file.defaults_for(flags)) if self._prompt_file else flags
+        #: What ``--max-cost`` lets this command spend in all its turns.
+        self._budget: CommandBudget | None = None
         self._args = args._replace(
             no_log=args.no_log or bool(self._prompt_file and self._prompt_file.definition.no_log)
         )
@@ -53,15 +55,15 @@ class ChatCommand:
 
     def run(self) -> None:
         """Run one turn, or an interactive chat."""
-        if self._app.turn_flags["detach"]:
+        if self._options.detach:
             self._detach()
             return
-        user_input = input.read_input(self._app, self._args, self._prompt_file, self.system)
+        user_input = input.read_input(self._app, self._args, self._options, self._prompt_file, self.system)
         self.system = user_input.system
         if not self._has_input(user_input) and not (self._is_continuation and self._has_unfinished_turn()):
             self._open_repl()
             return
-        if self._app.turn_flags["dry_run"]:
+        if self._options.dry_run:
             self._show_dry_run(user_input)
             return
         self.run_turn(user_input)
@@ -73,7 +75,7 @@ class ChatCommand:
         if args.no_log or args.interactive:
             flag = "--no-log" if args.no_log else "--interactive"
             raise UsageError(f"--detach and {flag} cannot be combined")
-        if not args.words and not self._is_continuation and self._app.io.stdin_tty:
+        if not args.words and not self._is_continuation and self._app.console.io.stdin_tty:
             raise UsageError("no prompt", hint='pass one: llmctl chat --detach "hello"')
         from llmctl.cli import background
 
@@ -83,19 +85,15 @@ class ChatCommand:
         """Run one turn, show it and return its result. Models of ``--fallback`` are tried until one answers."""
         database = self._app.hub("create")
         plan = self.build_plan(database, user_input, chat)
-        printer = TurnPrinter(self._app, new_messages=bool(self._args.messages), has_tools=bool(plan.tools))
-        for other in [target.resolve(database, ref, self._app.env) for ref in self._app.turn_flags["fallback"]]:
-            turn = Turn(database, plan, on_commit=printer.flush)
-            try:
-                return self._show_turn(turn, printer, is_last=False)
-            except LlmctlError as error:
-                if not can_fall_back(error, turn.result):
-                    raise
-                self._app.note(f"{error.message}; falling back to {other.connection or other.provider.name}")
-                plan = fallback_plan(database, plan, other, turn.result)
-        return self._show_turn(Turn(database, plan, on_commit=printer.flush), printer)
+        prints_messages = bool(self._args.messages)
+        printer = TurnPrinter(self._app.console, plan.options, new_messages=prints_messages, has_tools=bool(plan.tools))
+        for attempt in attempt_turn(database, plan, note=self._app.console.note, on_commit=printer.flush):
+            with attempt:
+                return self._show_turn(attempt, printer)
+        raise AssertionError("the last attempt returns or raises")
 
-    def _show_turn(self, turn: Turn, printer: TurnPrinter, *, is_last: bool = True) -> TurnResult:
+    def _show_turn(self, attempt: TurnAttempt, printer: TurnPrinter) -> TurnResult:
+        turn = attempt.turn
         self._result = turn.result
         try:
             with turn:
@@ -104,7 +102,7 @@ class ChatCommand:
             printer.finish(turn.result)
         except LlmctlError as error:
             error.chat_id, error.request_id = turn.result.chat_id or error.chat_id, turn.result.request_id
-            if is_last or not can_fall_back(error, turn.result):
+            if not attempt.falls_back(error):
                 self._show_failure(error, turn.result, printer)
             raise
         except Signalled as end:
@@ -114,7 +112,7 @@ class ChatCommand:
         return turn.result
 
     def _show_failure(self, error: LlmctlError, result: TurnResult, printer: TurnPrinter) -> None:
-        if not isinstance(error, InvalidOutputError) or self._app.format.kind == "jsonl":
+        if not isinstance(error, InvalidOutputError) or self._app.console.format.kind == "jsonl":
             printer.fail(result, error)
         printer.print_usage(result)
 
@@ -122,36 +120,64 @@ class ChatCommand:
         """Build the plan of a turn; flags override the settings of the chat."""
         chat = chat or self.find_chat(database)
         agent = self._select_agent(database, chat)
-        if agent:
-            agent.apply_defaults(self._app)
         settings = list_changed(database)
-        call = options.call_options(self._app, settings)
-        persist = self._persist_options(database, settings)
         chat_settings = loads(chat.settings, {}) if chat else {}
-        call, persist = apply_chat_defaults(call, persist, chat_settings)
+        given = self._options.over(agent.defaults()) if agent else self._options
+        options = assign_custom_fields(database, resolve_options(given, settings, chat_settings))
+        if options.max_cost is not None and self._budget is None:
+            self._budget = CommandBudget(options.max_cost)
         plan = TurnPlan(
             chat=chat,
-            target=self._resolve_target(database, chat, agent),
+            target=choose_target(
+                database,
+                options,
+                chat,
+                self._app.env,
+                own=partial(agent.resolve_target, self._app, database) if agent else None,
+            ),
             input=agent.add_instructions(user_input) if agent else user_input,
-            call_options=agent.merge_call_options(call) if agent else call,
-            persist=persist,
+            options=options,
             caller=self._caller.restrict_to(settings.get("audit.context")),
             runtime=self._app.runtime_env(),
+            log=not self._args.no_log,
+            name=self._args.name,
+            cost_limits=cost_limits(settings, self._budget),
             agent=agent.party if agent else None,
         )
-        writable = not self._app.turn_flags["dry_run"]
-        tools = agent.build_toolset(self._app, database, plan) if agent else None
         return replace(
             plan,
-            tools=tools or turn_tools.build_toolset(self._app, database, chat_settings.get("tools"), writable=writable),
+            tools=agent.build_toolset(self._app, database, plan)
+            if agent
+            else self._build_toolset(database, options, chat_settings.get("tools") or {}),
         )
+
+    def use_model(self, ref: str) -> None:
+        """Send the next turns to another model."""
+        self._options = self._options.replace(model=ref)
+
+    def _build_toolset(self, database: Database, options: TurnOptions, stored: Mapping[str, Any]) -> Toolset:
+        """Return the tools of the flags and of the chat; a flag overrides the chat's permission for a tool."""
+        if not options.tools and not stored and not options.approve:
+            return Toolset()
+        from llmctl.cli.turn.approval import build_approval_prompt
+        from llmctl.engine.tools.toolset import build_toolset
+
+        tools = build_toolset(
+            database,
+            options.tools,
+            stored,
+            approved=options.approve,
+            note=self._app.console.note,
+            writable=not options.dry_run,
+        )
+        return tools._replace(ask=build_approval_prompt(self._app.console))
 
     def _select_agent(self, database: Database, chat: ChatRow | None) -> TurnAgent | None:
         if self._args.agent is None and (chat is None or chat.type != "agent"):
             return None
         from llmctl.cli.turn import agent as turn_agent  # only for agents
 
-        return turn_agent.select_agent(self._app, database, self._args, chat)
+        return turn_agent.select_agent(self._app, database, self._args, self._options, chat)
 
     def _check_flags(self) -> None:
         args = self._args
@@ -173,12 +199,12 @@ class ChatCommand:
                 f'"chat {verb} {ref}" is ambiguous: a prompt or a command',
                 hint=f"command: llmctl chats {verb} {ref}; prompt: llmctl chat -- {verb} {ref}",
             )
-        values = {"--chat": args.chat, "--name": args.name}
-        values |= {f"--{flag}": self._app.turn_flags[flag] for flag in ("model", "connection", "output")}
-        if empty := [flag for flag, value in values.items() if value == ""]:
+        if empty := [flag for flag, value in (("--chat", args.chat), ("--name", args.name)) if value == ""]:
             raise UsageError(f"{empty[0]} must not be empty", hint="check that the variable it comes from is set")
-        if output := self._app.turn_flags["output"]:
-            atomic_write.require_writable_path(output)
+        if self._options.output:
+            from llmctl.cli.atomic_write import require_writable_path
+
+            require_writable_path(self._options.output)
 
     @property
     def _is_continuation(self) -> bool:
@@ -192,12 +218,12 @@ class ChatCommand:
     def _has_unfinished_turn(self) -> bool:
         database = self._app.hub("create")
         chat = self.find_chat(database, announce=False)
-        thread = threads.find_for_chat(database, chat.id) if chat else None
+        thread = chats.find_thread(database, chat.id) if chat else None
         return thread is not None and begin.find_unfinished(database, thread.id) is not None
 
     def _open_repl(self) -> None:
         """Start an interactive chat; raises UsageError without a terminal, unless ``--interactive``."""
-        io = self._app.io
+        io = self._app.console.io
         if not (io.stdin_tty and io.stdout_tty) and not self._args.interactive:
             message = "no prompt, and this chat has no unfinished turn" if self._is_continuation else "no prompt"
             raise UsageError(message, hint='pass a prompt: llmctl chat "hello", or pipe it in', reason="no_prompt")
@@ -218,12 +244,12 @@ class ChatCommand:
             "headers": request.headers,
             "body": json.loads(request.body) if request.body else None,
         }
-        if self._app.format.is_json:
-            self._app.io.write(dumps(document) + "\n")
+        if self._app.console.format.is_json:
+            self._app.console.io.write(dumps(document) + "\n")
             return
         lines = [f"{request.method} {request.url}", *(f"{name}: {value}" for name, value in request.headers.items())]
         body = json.dumps(document["body"], indent=2, ensure_ascii=False)
-        self._app.io.write("\n".join(lines) + f"\n\n{body}\n")
+        self._app.console.io.write("\n".join(lines) + f"\n\n{body}\n")
 
     def _plan_dry_run(self, user_input: UserInput) -> tuple[Database, TurnPlan]:
         database = self._app.hub("create" if self._app.db == ":memory:" else "read")
@@ -235,43 +261,40 @@ class ChatCommand:
         if args.agent is not None:
             from llmctl.cli.turn import agent as turn_agent
 
-            return turn_agent.find_session_chat(self._app, database, args)
+            return turn_agent.find_session_chat(self._app, database, args, self._options)
         if args.chat:
-            return lookup.get_chat(database, args.chat)
+            return chats.get_or_last(database, args.chat)
         if args.name:
             return chats.find_by_name(database, args.name)
         if not args.continue_:
             ref = self._app.env.get("LLMCTL_CHAT")
-            return lookup.get_chat(database, ref) if ref else None
-        chat = lookup.get_last_chat(database, self._caller)
+            return chats.get_or_last(database, ref) if ref else None
+        chat = chats.get_last_used(database, terminal=self._caller.terminal, folder=self._caller.folder)
         if announce:
             turns = chats.count_turns(database, chat.id)
+            from llmctl.core.humanize import format_age  # only for this note
+
             when = format_age(str(chat.last_turn_at))
             plural = "" if turns == 1 else "s"
-            self._app.note(f'continuing "{chat.name or chat.id[:8]}", {turns} turn{plural}, {when}')
+            self._app.console.note(f'continuing "{chat.name or chat.id[:8]}", {turns} turn{plural}, {when}')
         return chat
 
     def reload_chat(self, database: Database, chat: ChatRow | None) -> ChatRow | None:
         """Return the current row of the last turn's chat, for the next turn."""
         chat_id = self._result.chat_id if self._result else None
         chat_id = chat_id or (chat.id if chat else None)
-        return lookup.get_chat(database, chat_id) if chat_id else None
+        return chats.get_or_last(database, chat_id) if chat_id else None
 
-    def _persist_options(self, database: Database, settings: Mapping[str, Any]) -> PersistOptions:
-        custom = database.fields.get("chats", {})
-        return options.persist_options(self._app, custom, settings, name=self._args.name, log=not self._args.no_log)
 
-    def _resolve_target(self, database: Database, chat: ChatRow | None, agent: TurnAgent | None) -> target.Target:
-        """Return the target: from flags, then the agent or chat, then the environment and settings."""
-        model, connection = self._app.turn_flags["model"], self._app.turn_flags["connection"]
-        if connection:
-            return target.with_model(target.for_connection(database, connection, self._app.env), model)
-        if model:
-            return target.resolve(database, model, self._app.env)
-        if agent:
-            return agent.resolve_target(self._app, database)
-        chat_target = target.for_chat(database, chat, self._app.env) if chat else None
-        return chat_target or target.resolve(database, None, self._app.env)
+def continue_turn(app: App, chat_id: str, *, detach: bool = False) -> None:
+    """Resume the unfinished turn of a chat, like ``llmctl chat --chat REF``; ``detach`` runs it as a background job."""
+    if detach:
+        from llmctl.cli import background
+
+        words = [*background.SELF_COMMAND, "--db", app.hub_path, "chat", "--chat", chat_id, "--no-stdin"]
+        background.start_job(app, background.parse_command(app, words, "chat"))
+        return
+    ChatCommand(app, ChatArgs(chat=chat_id), TurnOptions(stdin=False)).run()
 
 
 def _open_prompt_file(app: App, args: ChatArgs) -> PromptFile | None:

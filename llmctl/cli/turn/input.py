@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmctl.cli import stdin
 from llmctl.cli.app import App
+from llmctl.cli.console import console as stdin
 from llmctl.core.errors import UsageError
-from llmctl.core.messages import Message, Part, Text, ToolCall, ToolResult
-from llmctl.core.stored_json import dumps
-from llmctl.core.text_files import read_text_file
-from llmctl.engine.chats.attachments import attachment_from_bytes, read_attachment
+from llmctl.core.messages import File, Message, Part, Text, ToolCall, ToolResult
+from llmctl.core.options import TurnOptions
+from llmctl.core.stored_values import dumps
 from llmctl.engine.turn.options import UserInput
 
 if TYPE_CHECKING:
@@ -40,36 +40,48 @@ class ChatArgs(NamedTuple):
     force: bool = False
 
 
-def read_input(app: App, args: ChatArgs, file: PromptFile | None, system: str | None) -> UserInput:
+def read_input(
+    app: App, args: ChatArgs, options: TurnOptions, file: PromptFile | None, system: str | None
+) -> UserInput:
     """Read the input. ``system`` overrides the system prompt of the prompt file."""
-    names, from_stdin = split_attachments(app)
-    files = tuple(read_attachment(name) for name in names)
-    if from_stdin:
-        files = (*files, attachment_from_bytes(stdin.read_bytes(app.io, app.note)))
-    use_stdin = False if from_stdin or args.messages == "-" else app.turn_flags["stdin"]
+    files = _read_attachments(app, options.attach) if options.attach else ()
+    from_stdin = "-" in options.attach
+    use_stdin = False if from_stdin or args.messages == "-" else options.stdin
     if file:
         file_system, prompt = file.render(args.words, use_stdin)
         system = file_system if system is None else system
     else:
-        prompt = stdin.read_prompt(args.words, io=app.io, env=app.env, note=app.note, stdin=use_stdin)
+        prompt = stdin.read_prompt(args.words, io=app.console.io, env=app.env, note=app.console.note, stdin=use_stdin)
     return UserInput(prompt=prompt, files=files, system=system, messages=_read_messages(app, args.messages))
+
+
+def _read_attachments(app: App, names: Sequence[str]) -> tuple[File, ...]:
+    """Return the attachments; that from standard input (``-``) comes last."""
+    from llmctl.engine.chats.attachments import attachment_from_bytes, read_attachment
+
+    files = tuple(read_attachment(name) for name in names if name != "-")
+    if "-" not in names:
+        return files
+    return (*files, attachment_from_bytes(stdin.read_bytes(app.console.io, app.console.note)))
 
 
 def read_system_prompt(args: ChatArgs) -> str | None:
     """Return the system prompt from the flags; raises NotFoundError for an unreadable file."""
-    return read_text_file(args.system_file).rstrip("\n") if args.system_file else args.system
+    if not args.system_file:
+        return args.system
+    from llmctl.core.text_files import read_text_file  # rare
+
+    return read_text_file(args.system_file).rstrip("\n")
 
 
 def _read_messages(app: App, source: str | None) -> tuple[Message, ...]:
     if not source:
         return ()
-    return parse_messages(stdin.read_text(app.io, app.note) if source == "-" else read_text_file(source), source)
+    from llmctl.core.text_files import read_text_file  # rare
 
-
-def split_attachments(app: App) -> tuple[tuple[str, ...], bool]:
-    """Return the paths and URLs of ``--attach`` and whether ``-`` (stdin) is among them."""
-    names = tuple(app.turn_flags["attach"])
-    return tuple(name for name in names if name != "-"), "-" in names
+    return parse_messages(
+        stdin.read_text(app.console.io, app.console.note) if source == "-" else read_text_file(source), source
+    )
 
 
 _MESSAGES_HINT = 'such as [{"role": "user", "content": "hello"}]'

@@ -9,39 +9,40 @@ from operator import itemgetter
 from signal import SIGPIPE
 from typing import Any
 
-from llmctl.cli.app import App
-from llmctl.cli.console.terminal import colorize, safe_json, safe_text, supports_color
+from llmctl.cli.console.console import Console
+from llmctl.core.chat import TextDelta, ThinkingDelta
 from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, PendingError, StorageError
-from llmctl.core.events import TextDelta, ThinkingDelta
-from llmctl.core.humanize import format_dollars, format_duration
-from llmctl.core.markdown import find_fenced_block
-from llmctl.core.messages import Message, ToolResult
+from llmctl.core.messages import Message, ToolResult, find_fenced_block
+from llmctl.core.options import TurnOptions
 from llmctl.core.signals import Signalled
-from llmctl.core.stored_json import dumps
-from llmctl.engine.events import ApprovalNeeded, Notice, RetryScheduled, StepStarted, ToolEvent, TurnEvent
-from llmctl.engine.tools.records import decode_arguments, printable_name
-from llmctl.engine.turn.result import TurnResult
+from llmctl.core.stored_values import decode_arguments, dumps
+from llmctl.core.tools import printable_name
+from llmctl.engine.runtime import ApprovalNeeded, Notice, RetryScheduled, StepStarted, ToolEvent, TurnEvent
+from llmctl.engine.turn.state import TurnResult
 
 
 class TurnPrinter:
     """Print the events of one turn to stdout and stderr."""
 
-    def __init__(self, app: App, *, new_messages: bool = False, has_tools: bool = False) -> None:
-        self._app = app
-        self._io = app.io
+    def __init__(
+        self, console: Console, options: TurnOptions, *, new_messages: bool = False, has_tools: bool = False
+    ) -> None:
+        self._console = console
+        self._io = console.io
+        self._options = options
         #: ``--messages``: plain output is the JSON array of new messages.
         self._prints_messages = new_messages
-        self._output = app.turn_flags["output"] if app.turn_flags["output"] != "-" else None
+        self._output = options.output if options.output != "-" else None
         #: The contents of ``--output``, written when complete.
         self._output_chunks: list[str] = []
         self._write: Callable[[str], object] = self._output_chunks.append if self._output else self._io.write
         #: Text is streamed, unless the output is derived from the whole answer.
-        self._has_schema = app.turn_flags["schema"] is not None
-        needs_whole = new_messages or app.turn_flags["extract"] or self._has_schema
-        self._is_live = not (app.format.is_json or needs_whole)
+        self._has_schema = options.schema is not None
+        needs_whole = new_messages or options.extract or self._has_schema
+        self._is_live = not (console.format.is_json or needs_whole)
         #: With tools, a pipe gets only the text of the last step, so text is held back. None if it is not.
         self._held_text: list[str] | None = [] if has_tools and not (self._io.stdout_tty and not self._output) else None
-        self._shows_thinking = bool(app.turn_flags["show_thinking"])
+        self._shows_thinking = options.show_thinking
         self._is_at_line_start = True
         self._is_thinking_open = False
         #: Text for the next flush and its write function; it is flushed after the commit.
@@ -51,7 +52,7 @@ class TurnPrinter:
         """Show one event."""
         if isinstance(event, TextDelta):
             self._show_text(event.text)
-        elif self._app.format.kind == "jsonl":
+        elif self._console.format.kind == "jsonl":
             self._show_json_line(event)
         elif isinstance(event, ThinkingDelta):
             self._show_thinking(event.text)
@@ -59,13 +60,15 @@ class TurnPrinter:
             self._held_text.clear()  # text before a tool call is not part of the answer
         if isinstance(event, RetryScheduled):
             self._end_line()
-            self._app.note(f"{event.error.message}; retrying in {format_duration(event.seconds * 1000)}")
+            from llmctl.core.humanize import format_duration  # only for notes
+
+            self._console.note(f"{event.error.message}; retrying in {format_duration(event.seconds * 1000)}")
         elif isinstance(event, Notice):
-            self._app.note(event.text)
-        elif isinstance(event, ToolEvent) and not self._app.format.is_json:
+            self._console.note(event.text)
+        elif isinstance(event, ToolEvent) and not self._console.format.is_json:
             self._end_line()
             if event.result is not None:
-                self._app.note(f"tool {printable_name(event.name)}: {event.status}")
+                self._console.note(f"tool {printable_name(event.name)}: {event.status}")
 
     def flush(self) -> None:
         """Write everything shown so far."""
@@ -78,11 +81,11 @@ class TurnPrinter:
         """Print the end of a successful turn. Raises InvalidOutputError if ``-x`` finds no block."""
         self._release_held_text()
         # with --schema, the validated value was already taken from the block
-        extracts = self._app.turn_flags["extract"] and not self._has_schema
+        extracts = self._options.extract and not self._has_schema
         block = get_fenced_block(result) if extracts else None
-        if self._app.format.is_json:
+        if self._console.format.is_json:
             document = {**result.to_json(decode_arguments), "data": block if extracts else result.data}
-            self._write_json(document if self._app.format.kind == "json" else {"type": "done", **document})
+            self._write_json(document if self._console.format.kind == "json" else {"type": "done", **document})
         elif self._prints_messages:
             self._write_json([to_chat_message(message) for message in result.new_messages])
         elif self._has_schema:
@@ -98,9 +101,9 @@ class TurnPrinter:
         if isinstance(error, PendingError):
             self._held_text = None  # there is no answer yet
         self._release_held_text()
-        if self._app.format.kind == "json" and result.request_id:
+        if self._console.format.kind == "json" and result.request_id:
             self._write_json(result.to_json(decode_arguments))
-        elif self._app.format.kind == "jsonl" and result.request_id:
+        elif self._console.format.kind == "jsonl" and result.request_id:
             from llmctl.cli.errors import error_object
 
             self._write_json({"type": "error", **error_object(error)})
@@ -114,7 +117,7 @@ class TurnPrinter:
         if signum != SIGPIPE and self._is_live:
             with suppress(Signalled, LlmctlError):
                 self._release_held_text()
-        if signum == SIGPIPE or not (self._app.format.is_json and result.request_id):
+        if signum == SIGPIPE or not (self._console.format.is_json and result.request_id):
             return
         error = IncompleteError("interrupted by a signal", hint="run again: llmctl chat -c", reason="interrupted")
         error.chat_id, error.request_id = result.chat_id, result.request_id
@@ -124,12 +127,12 @@ class TurnPrinter:
 
     def print_usage(self, result: TurnResult) -> None:
         """Print the usage line to stderr, with ``--usage`` or if stdout and stderr are terminals."""
-        wanted = self._app.turn_flags["usage"] or (self._io.stdout_tty and self._io.stderr_tty)
-        if wanted and not self._app.quiet and result.request_id:
-            self._app.write_stderr_line(format_usage(result))
+        wanted = self._options.usage or (self._io.stdout_tty and self._io.stderr_tty)
+        if wanted and not self._console.quiet and result.request_id:
+            self._console.write_stderr_line(format_usage(result))
 
     def _show_text(self, text: str) -> None:
-        if self._app.format.kind == "jsonl":
+        if self._console.format.kind == "jsonl":
             self._pending.append((self._write, self._format_json({"type": "text", "text": text})))
         elif self._held_text is not None:
             self._held_text.append(text)
@@ -148,9 +151,11 @@ class TurnPrinter:
 
     def _show_thinking(self, text: str) -> None:
         if self._shows_thinking and text:
+            from llmctl.cli.console.terminal import colorize, safe_text, supports_color
+
             self._is_thinking_open = True
             text = safe_text(text) if self._io.stderr_tty else text
-            text = colorize(text, "dim") if supports_color(self._app.env, self._io.stderr_tty) else text
+            text = colorize(text, "dim") if supports_color(self._console.env, self._io.stderr_tty) else text
             self._pending.append((self._io.write_stderr, text))
 
     def _close_thinking(self) -> None:
@@ -176,10 +181,18 @@ class TurnPrinter:
 
     def _format_json(self, document: Any) -> str:
         text = dumps(document) + "\n"
-        return safe_json(text) if self._io.stdout_tty and not self._output else text
+        if not self._io.stdout_tty or self._output:
+            return text
+        from llmctl.cli.console.terminal import safe_json
+
+        return safe_json(text)
 
     def _sanitize(self, text: str) -> str:
-        return safe_text(text) if self._io.stdout_tty and not self._output else text
+        if not self._io.stdout_tty or self._output:
+            return text
+        from llmctl.cli.console.terminal import safe_text
+
+        return safe_text(text)
 
     def _write_output(self) -> None:
         if self._output:
@@ -216,6 +229,8 @@ def to_chat_message(message: Message) -> dict[str, Any]:
 
 def format_usage(result: TurnResult) -> str:
     """Format usage, such as ``812 in, 240 out, $0.0041, 3.2 s, sonnet, chat 3f2a9c1e``."""
+    from llmctl.core.humanize import format_dollars, format_duration  # only with --usage
+
     usage = result.usage
     parts = [f"{usage['input_tokens']} in", f"{usage['output_tokens']} out"] if result.usage_known else []
     if result.cost is not None:

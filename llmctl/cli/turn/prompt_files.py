@@ -6,30 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmctl.cli import stdin
 from llmctl.cli.app import App
-from llmctl.cli.argument_parsers import parse_pairs
-from llmctl.core import paths
+from llmctl.cli.console import console as stdin
+from llmctl.core import environment
 from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.options import TurnOptions, parse_pairs
 from llmctl.core.registry import unknown_name_error
-from llmctl.core.stored_json import dumps
 from llmctl.core.text_files import read_text_file
 from llmctl.engine.agents import definition
-
-#: Keys of a prompt file that set flags: with a value, and switches.
-_VALUE_KEYS = (
-    "model",
-    "connection",
-    "fix",
-    "thinking",
-    "max_cost",
-    "max_steps",
-    "history",
-    "timeout",
-    "retries",
-    "tag",
-)
-_SWITCH_KEYS = ("extract", "no_stream")
 
 
 class PromptFile:
@@ -39,8 +23,7 @@ class PromptFile:
         self._app = app
         self._folder = os.path.dirname(os.path.realpath(path))
         self.definition = definition.parse_definition(read_text_file(path), path)
-        self._params = parse_pairs(params, "-p")
-        self._apply_defaults()
+        self._params = parse_pairs(params, "--param")
 
     def render(self, words: Sequence[str], reads_stdin: bool | None) -> tuple[str | None, str | None]:
         """Return the system prompt and the prompt. Words and stdin that no template uses are appended to the prompt."""
@@ -48,8 +31,11 @@ class PromptFile:
         used_names = self._template_names()
         self._check_params(used_names)
         stdin_words = tuple(word for word in words if word == "-")
-        stdin_text = stdin.read_prompt(stdin_words, io=app.io, env=app.env, note=app.note, stdin=reads_stdin) or ""
-        args = [stdin.replace_invalid_utf8(word, "an argument", app.note) for word in words if word != "-"]
+        stdin_text = (
+            stdin.read_prompt(stdin_words, io=app.console.io, env=app.env, note=app.console.note, stdin=reads_stdin)
+            or ""
+        )
+        args = [stdin.replace_invalid_utf8(word, "an argument", app.console.note) for word in words if word != "-"]
         values = {"args": args, "stdin": stdin_text} | self._param_defaults() | self._params
         rest = (" ".join(args) if "args" not in used_names else "", stdin_text if "stdin" not in used_names else "")
         pieces = [_render(file.prompt or "", values, file.source).rstrip("\n"), *rest]
@@ -85,25 +71,16 @@ class PromptFile:
                     reason="missing_parameter",
                 )
 
-    def _apply_defaults(self) -> None:
-        """Fill in flags that were not given from the file."""
-        file, flags = self.definition, self._app.turn_flags
-        values = {name: getattr(file, name) for name in _VALUE_KEYS} | {"schema": self._resolve_schema()}
-        if flags["model"] or flags["connection"]:
-            values |= {"model": None, "connection": None}
-        if isinstance(file.thinking, int):
-            values["thinking"] = str(file.thinking)
-        flags |= {name: value for name, value in values.items() if flags.get(name) is None}
-        flags |= {name: True for name in _SWITCH_KEYS if getattr(file, name)}
-        flags["fallback"] = flags["fallback"] or list(file.fallback)
-        flags["attach"] = [*map(self._resolve_path, file.attach), *flags["attach"]]
-        flags["tool"] = [*file.tools, *flags["tool"]]
-        for flag, pairs in (("option", file.options), ("metadata", file.metadata)):
-            flags[flag] = [*_format_pairs(pairs), *flags[flag]]
+    def defaults_for(self, options: TurnOptions) -> TurnOptions:
+        """Return the options of the file that flags override; with one of them, model and connection are theirs."""
+        turn = self.definition.turn
+        if options.model or options.connection:
+            turn = turn.replace(model=None, connection=None)
+        return turn.replace(schema=self._resolve_schema(), attach=tuple(map(self._resolve_path, turn.attach)))
 
-    def _resolve_schema(self) -> str | Mapping[str, Any] | None:
+    def _resolve_schema(self) -> Any:
         """Return the schema; a file name is resolved against the prompt file's folder."""
-        schema = self.definition.schema
+        schema = self.definition.turn.schema
         if isinstance(schema, str) and os.path.isfile(os.path.join(self._folder, schema)):
             return self._resolve_path(schema)
         return schema
@@ -127,7 +104,7 @@ def open_prompt_file(app: App, file: str | None, template: str | None, params: S
     path = file if file is not None else None if template is None else _find_template(app, template)
     if path is None:
         if params:
-            raise UsageError("-p requires a prompt file", hint="pass one with -t, or use llmctl run")
+            raise UsageError("--param requires a prompt file", hint="pass one with -t, or use llmctl run")
         return None
     return PromptFile(app, path, params)
 
@@ -136,7 +113,7 @@ def _find_template(app: App, name: str) -> str:
     """Return the path of ``-t NAME``: a path, or a file of that name in the prompts folder."""
     if os.sep in name or name.endswith(".toml"):
         return name
-    config = paths.config_folder(app.env)
+    config = environment.config_folder(app.env)
     folder = f"{config}/prompts" if config else ""
     path = f"{folder}/{name}.toml"
     if os.path.isfile(path):
@@ -147,10 +124,6 @@ def _find_template(app: App, name: str) -> str:
     )
     error.hint = error.hint or f"create it: {path}"
     raise error
-
-
-def _format_pairs(values: Mapping[str, Any]) -> list[str]:
-    return [f"{name}:={dumps(value)}" for name, value in values.items()]
 
 
 def _is_template(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from llmctl.cli.app import App
 from llmctl.core.errors import LlmctlError, StorageError, UsageError
@@ -12,20 +12,31 @@ from llmctl.core.messages import Message
 from llmctl.core.signals import Signalled, handle_signal
 from llmctl.engine.chats import fork
 from llmctl.engine.connections import target
-from llmctl.engine.turn.options import UserInput
+from llmctl.engine.turn.options import TurnPlan, UserInput
+from llmctl.engine.turn.state import TurnResult
+from llmctl.store.database import Database
 from llmctl.store.records.types import ChatRow
-
-if TYPE_CHECKING:
-    from llmctl.cli.turn.chat import ChatCommand
 
 _PROMPT = "> "
 _CONTINUATION_PROMPT = "… "
 
 
+class TurnRunner(Protocol):
+    """What runs the turns: the ``chat`` command."""
+
+    @property
+    def system(self) -> str | None: ...
+    def run_turn(self, user_input: UserInput, chat: ChatRow | None = None) -> TurnResult: ...
+    def build_plan(self, database: Database, user_input: UserInput, chat: ChatRow | None = None) -> TurnPlan: ...
+    def find_chat(self, database: Database) -> ChatRow | None: ...
+    def reload_chat(self, database: Database, chat: ChatRow | None) -> ChatRow | None: ...
+    def use_model(self, ref: str) -> None: ...
+
+
 class ReplSession:
     """The read-eval-print loop of ``llmctl chat``. Ctrl-C stops an answer, Ctrl-D exits."""
 
-    def __init__(self, app: App, command: ChatCommand) -> None:
+    def __init__(self, app: App, command: TurnRunner) -> None:
         self._app = app
         self._chat_command = command
         self._chat: ChatRow | None = None
@@ -54,7 +65,7 @@ class ReplSession:
             try:
                 line = self._read_line()
             except EOFError:
-                self._app.io.write_stderr("\n")
+                self._app.console.io.write_stderr("\n")
                 return
             except Signalled as signalled:
                 self._handle_signal(signalled)
@@ -106,14 +117,14 @@ class ReplSession:
 
     def _show_help(self, _: str) -> bool:
         for name, (description, _command) in self._commands.items():
-            self._app.io.write_stderr(f"  /{name:8} {description}\n")
-        self._app.io.write_stderr("  End a line with \\ to continue it; start it with // to send a slash.\n")
+            self._app.console.io.write_stderr(f"  /{name:8} {description}\n")
+        self._app.console.io.write_stderr("  End a line with \\ to continue it; start it with // to send a slash.\n")
         return True
 
     def _change_model(self, ref: str) -> bool:
         if ref:
             resolved = target.resolve(self._app.hub("read"), ref, self._app.env)
-            self._app.turn_flags["model"] = ref
+            self._chat_command.use_model(ref)
             self._note(f"now using {resolved.model} ({resolved.connection or resolved.provider.name})")
         else:
             plan = self._chat_command.build_plan(self._app.hub("read"), UserInput(), self._chat)
@@ -148,7 +159,7 @@ class ReplSession:
 
         numbers = query.chat_stats(self._app.hub("read"), self._require_chat().id)
         for name in ("requests", "input_tokens", "output_tokens", "cost", "duration_ms"):
-            self._app.io.write_stderr(
+            self._app.console.io.write_stderr(
                 f"  {name.replace('_', ' '):14} {'' if numbers[name] is None else numbers[name]}\n"
             )
         return True
@@ -169,10 +180,10 @@ class ReplSession:
             raise signalled
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, handle_signal)
-        self._app.io.write_stderr("\n")
+        self._app.console.io.write_stderr("\n")
 
     def _note(self, text: str) -> None:
-        self._app.note(text)
+        self._app.console.note(text)
 
 
 def enable_history(app: App) -> None:

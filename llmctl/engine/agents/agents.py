@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from llmctl.core.errors import ConfigError, UsageError
-from llmctl.core.ids import new_id
-from llmctl.core.stored_json import dumps, loads
-from llmctl.engine.agents.context import AgentContext
+from llmctl.core.options import TurnOptions, options_for
+from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.agents.definition import Definition, TemplateParam
 from llmctl.engine.connections import target
 from llmctl.engine.connections.target import Env, Target
+from llmctl.engine.runtime import AgentContext
 from llmctl.store.database import Database
 from llmctl.store.records import agents, connections, tools
 from llmctl.store.records.types import AgentRow, ChatRow, SessionRow
@@ -31,9 +31,11 @@ CLASS_PREFIX = "python:"
 
 #: Keys of a definition that are stored in ``agents.settings``.
 _SETTING_KEYS = (
-    *("model", "thinking", "schema", "fix", "max_cost", "max_steps", "history", "timeout", "retries"),
-    *("fallback", "tag", "no_stream", "agents", "extract", "metadata"),
+    *(entry.name for entry in options_for("file") if entry.name not in ("attach", "connection", "options", "tools")),
+    "agents",
 )
+#: Options of a definition that its agent applies by itself, or stores with a session.
+_AGENT_OPTIONS = ("model", "connection", "tools", "metadata")
 
 
 def definition_from_row(database: Database, row: AgentRow) -> Definition:
@@ -46,20 +48,42 @@ def definition_from_row(database: Database, row: AgentRow) -> Definition:
             hint=f"set another one: llmctl agent edit {row.name} --connection NAME",
             reason="no_connection",
         )
-    stored: dict[str, Any] = {name: value for name, value in settings.items() if name in _SETTING_KEYS}
-    stored |= {name: tuple(stored[name]) for name in ("fallback", "agents") if name in stored}
+    stored = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in settings.items()
+        if name in _SETTING_KEYS
+    }
+    agent_names = stored.pop("agents", ())
     params = {name: TemplateParam(**value) for name, value in (settings.get("params") or {}).items()}
     return Definition(
         source=_describe_source(row),
         name=row.name,
         description=row.description,
-        connection=connection.name if connection else None,
         system=row.instructions,
-        options=loads(row.options, {}),
-        tools=tuple(f"{name}:{how}" for name, how in agents.tool_permissions(database, row.id).items()),
         params=params,
-        **stored,
+        turn=TurnOptions(
+            connection=connection.name if connection else None,
+            options=loads(row.options, {}),
+            tools=tuple(f"{name}:{how}" for name, how in agents.tool_permissions(database, row.id).items()),
+            **stored,
+        ),
+        agents=agent_names,
     )
+
+
+def turn_defaults(definition: Definition) -> TurnOptions:
+    """Return the options of a definition that are defaults for those of a turn."""
+    return definition.turn.replace(**dict.fromkeys(_AGENT_OPTIONS))
+
+
+def _stored_settings(definition: Definition) -> dict[str, Any]:
+    settings = {**definition.turn.to_dict(), "agents": definition.agents}
+    return {name: settings[name] for name in _SETTING_KEYS if _is_set(settings.get(name))}
+
+
+def _is_set(value: Any) -> bool:
+    """Whether a value says something: 0 does."""
+    return value not in (None, "", (), [], {}) and value is not False
 
 
 def _describe_source(row: AgentRow) -> str:
@@ -70,7 +94,7 @@ def _describe_source(row: AgentRow) -> str:
 
 def definition_columns(definition: Definition, connection_id: str | None) -> dict[str, Any]:
     """Return a definition as columns of ``agents``."""
-    settings = {name: value for name in _SETTING_KEYS if (value := getattr(definition, name))}
+    settings = _stored_settings(definition)
     if definition.params:
         settings["params"] = {
             name: {"default": param.default, "description": param.description}
@@ -81,7 +105,7 @@ def definition_columns(definition: Definition, connection_id: str | None) -> dic
         "description": definition.description,
         "chat_model_id": connection_id,
         "instructions": definition.system,
-        "options": dumps(dict(definition.options)),
+        "options": dumps(dict(definition.turn.options)),
         "settings": dumps(settings),
     }
 
@@ -92,23 +116,24 @@ def resolve_connection(database: Database, definition: Definition, env: Env) -> 
     ``connection`` is the name of a connection; ``model`` is resolved like ``--model REF``. The id is None if that leads
     to no connection in the hub: then the model is resolved again in every turn.
     """
-    if definition.connection:
-        resolved = target.for_connection(database, definition.connection, env)
-        return resolved.connection_id, definition.model
-    if definition.model is None:
+    model = definition.turn.model
+    if definition.turn.connection:
+        return target.for_connection(database, definition.turn.connection, env).connection_id, model
+    if model is None:
         return None, None
-    resolved = target.resolve(database, definition.model, env)
+    resolved = target.resolve(database, model, env)
     connection = connections.find_by_id(database, resolved.connection_id)
     if connection is None:
-        return None, definition.model
+        return None, model
     return resolved.connection_id, None if connection.model_id == resolved.model else resolved.model
 
 
 def resolve_target(database: Database, definition: Definition, env: Env) -> Target:
     """Return the target of an agent."""
-    if definition.connection:
-        return target.with_model(target.for_connection(database, definition.connection, env), definition.model)
-    return target.resolve(database, definition.model, env)
+    turn = definition.turn
+    if turn.connection:
+        return target.with_model(target.for_connection(database, turn.connection, env), turn.model)
+    return target.resolve(database, turn.model, env)
 
 
 def describe_definition(
@@ -118,31 +143,28 @@ def describe_definition(
 
     ``functions`` are the functions of a program by name, with the fingerprint of their source.
     """
-    names = [text.partition(":")[0] for text in definition.tools]
-    own = {tool["name"]: tool for tool in definition.own_tools}
-    documents = {name: _describe_tool(own.get(name) or _find_tool(database, name)) for name in names}
+    granted = definition.turn.tools
+    names = [text.partition(":")[0] for text in granted]
+    own = {tool.name: {"schema": tool.schema, "data": tool.data, "type": "python"} for tool in definition.own_tools}
+    documents = {name: own.get(name) or _describe_tool(database, name) for name in names}
     values = {
         "name": definition.name,
-        "connection": definition.connection,
+        "connection": definition.turn.connection,
         "instructions": definition.system,
-        "options": dict(definition.options),
-        **{name: getattr(definition, name) for name in _SETTING_KEYS},
-        "tools": dict(zip(definition.tools, documents.values(), strict=True))
+        "options": dict(definition.turn.options),
+        **_stored_settings(definition),
+        "tools": dict(zip(granted, documents.values(), strict=True))
         if len(documents) == len(names)
-        else dict.fromkeys(definition.tools),
+        else dict.fromkeys(granted),
         "functions": functions,
     }
-    plain: dict[str, Any] = json.loads(dumps({name: value for name, value in values.items() if value}))
+    plain: dict[str, Any] = json.loads(dumps({name: value for name, value in values.items() if _is_set(value)}))
     return plain
 
 
-def _find_tool(database: Database, name: str) -> Mapping[str, Any] | None:
+def _describe_tool(database: Database, name: str) -> dict[str, Any] | None:
     row = tools.find(database, name)
     return {"schema": loads(row.schema), "data": loads(row.data), "type": row.type} if row else None
-
-
-def _describe_tool(tool: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return {name: tool[name] for name in ("schema", "data", "type")} if tool else None
 
 
 def fingerprint_definition(definition: Mapping[str, Any]) -> str:
@@ -170,7 +192,7 @@ def build_context(
         version=fingerprint_definition(document),
         session_id=session.id if session else new_id(),
         definition=document,
-        metadata={**({} if session else definition.metadata), **stored, **(metadata or {})},
+        metadata={**({} if session else definition.turn.metadata), **stored, **(metadata or {})},
         is_resumed=session is not None,
         depth=depth,
     )
@@ -219,7 +241,7 @@ def require_owner(session: SessionRow, row: AgentRow, *, force: bool) -> None:
 
 def with_model(definition: Definition, model: str | None) -> Definition:
     """Return the definition with another model; None: the model of its connection."""
-    return replace(definition, model=model)
+    return replace(definition, turn=definition.turn.replace(model=model))
 
 
 def with_name(definition: Definition, name: str) -> Definition:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from llmctl.core.errors import LlmctlError, UsageError
+from llmctl.core.options import TURN_OPTIONS, Kind, Option, TurnOptions, check_value, options_for
 from llmctl.core.registry import unknown_name_error
 
 #: Template variables besides the parameters.
@@ -22,6 +23,15 @@ class TemplateParam:
     description: str | None = None
 
 
+class OwnTool(NamedTuple):
+    """A tool that the Python file of an agent defines; ``data`` are its file and function."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Definition:
     """A prompt file or agent file. ``system`` and ``prompt`` are templates; None or empty: not set.
@@ -33,46 +43,29 @@ class Definition:
     source: str = ""
     name: str | None = None
     description: str | None = None
-    model: str | None = None
-    connection: str | None = None
     system: str | None = None
     prompt: str | None = None
     params: Mapping[str, TemplateParam] = field(default_factory=dict)
-    schema: str | Mapping[str, Any] | None = None
-    fix: int | None = None
-    extract: bool = False
-    thinking: str | int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    #: ``NAME`` or ``NAME:PERMISSION``, never an automatic one.
-    tools: tuple[str, ...] = ()
+    #: The options of a turn. Its ``tools`` are ``NAME`` or ``NAME:PERMISSION``, never an automatic one.
+    turn: TurnOptions = field(default_factory=TurnOptions)
     #: Sub-agents.
     agents: tuple[str, ...] = ()
-    attach: tuple[str, ...] = ()
-    fallback: tuple[str, ...] = ()
-    max_cost: float | None = None
-    max_steps: int | None = None
-    history: int | None = None
-    timeout: float | None = None
-    retries: int | None = None
-    tag: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    no_stream: bool = False
     no_log: bool = False
-    #: Tools defined in the file itself, as records of ``tools``; Python files only.
-    own_tools: tuple[Mapping[str, Any], ...] = ()
+    #: Tools defined in the file itself; Python files only.
+    own_tools: tuple[OwnTool, ...] = ()
 
 
-_TEXT_KEYS = ("name", "description", "model", "connection", "system", "instructions", "prompt", "tag")
-_KEY_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(_TEXT_KEYS, ((str,), "a string")),
-    **dict.fromkeys(("fix", "max_steps", "history", "retries"), ((int,), "an integer")),
-    **dict.fromkeys(("max_cost", "timeout"), ((int, float), "a number")),
-    **dict.fromkeys(("extract", "no_stream", "no_log"), ((bool,), "true or false")),
-    **dict.fromkeys(("params", "options", "metadata"), ((dict,), "a table")),
-    **dict.fromkeys(("tools", "agents", "attach", "fallback"), ((list,), "a list of strings")),
-    "schema": ((str, dict), "a string or a table"),
-    "thinking": ((str, int), "an effort or a number of tokens"),
-}
+def _key(name: str, kind: Kind = "text") -> Option:
+    return Option(name, kind, "", allows_empty=True)
+
+
+#: Keys that are no option of a turn.
+_OWN_KEYS = (
+    *(_key(name) for name in ("name", "description", "system", "instructions", "prompt")),
+    *(_key("params", "pairs"), _key("agents", "list"), _key("no_log", "switch")),
+)
+#: All keys of a file, with the values they take.
+KEYS: Mapping[str, Option] = {entry.name: entry for entry in (*_OWN_KEYS, *options_for("file"))}
 
 
 def parse_definition(text: str, source: str) -> Definition:
@@ -82,44 +75,35 @@ def parse_definition(text: str, source: str) -> Definition:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f'"{source}" is not valid TOML: {error}') from error
     definition = from_values(values, source)
-    for tool in definition.tools:
+    for tool in definition.turn.tools:
         _validate_tool(tool, source)
     return definition
 
 
-def from_values(found: dict[str, Any], source: str) -> Definition:
-    """Return a definition with these values. Raises UsageError for unknown keys and values of the wrong type."""
-    for key, value in found.items():
-        _validate_value(key, value, source)
-    if "instructions" in found:
-        if "system" in found:
+def from_values(values: Mapping[str, Any], source: str) -> Definition:
+    """Return a definition with these values. Raises UsageError for unknown keys and invalid values."""
+    checked = {key: check_value(_find_key(key, source), value, f'"{source}": {key}') for key, value in values.items()}
+    if "instructions" in checked:
+        if "system" in checked:
             raise UsageError(f'"{source}" has both "system" and "instructions"', hint="remove one: they are the same")
-        found["system"] = found.pop("instructions")
-    found["params"] = {name: _parse_param(name, value, source) for name, value in found.get("params", {}).items()}
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-    return Definition(source=source, **values)
+        checked["system"] = checked.pop("instructions")
+    params = {name: _parse_param(name, value, source) for name, value in checked.pop("params", {}).items()}
+    turn = {key: checked.pop(key) for key in tuple(checked) if key in TURN_OPTIONS}
+    return Definition(source=source, params=params, turn=TurnOptions(**turn), **checked)
 
 
-def with_own_tools(definition: Definition, tools: Iterable[Mapping[str, Any]]) -> Definition:
+def with_own_tools(definition: Definition, tools: Iterable[OwnTool]) -> Definition:
     return replace(definition, own_tools=tuple(tools))
 
 
-def list_keys() -> tuple[str, ...]:
-    """Return the keys of a file, in the order of the help."""
-    return tuple(key.name for key in fields(Definition) if key.name not in ("source", "own_tools"))
-
-
-def _validate_value(key: str, value: Any, source: str) -> None:
-    if key not in _KEY_TYPES:
+def _find_key(name: str, source: str) -> Option:
+    if name not in KEYS:
 
         def error(message: str, **more: Any) -> LlmctlError:
             return UsageError(f'"{source}": {message}', **more)
 
-        raise unknown_name_error("key", key, _KEY_TYPES, error=error)
-    types, description = _KEY_TYPES[key]
-    is_valid = isinstance(value, types) and (bool in types or not isinstance(value, bool))
-    if not is_valid or (list in types and not all(isinstance(item, str) for item in value)):
-        raise UsageError(f'"{source}": "{key}" must be {description}')
+        raise unknown_name_error("key", name, KEYS, error=error)
+    return KEYS[name]
 
 
 def _validate_tool(tool: str, source: str) -> None:
@@ -128,7 +112,7 @@ def _validate_tool(tool: str, source: str) -> None:
     if permission in ("automatic", "auto"):
         raise UsageError(f'"{source}" cannot grant "{tool}"', hint=f"grant it yourself: -T {tool}", reason="permission")
     if not name:
-        raise UsageError(f'"{source}": "tools" must be a list of names, got "{tool}"')
+        raise UsageError(f'"{source}": tools must be a list of names, got "{tool}"')
 
 
 def _parse_param(name: str, value: Any, source: str) -> TemplateParam:

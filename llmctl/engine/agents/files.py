@@ -6,16 +6,16 @@ Python files are imported in a worker process, as their tools are.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.stored_values import dumps, loads
 from llmctl.core.text_files import read_text_file
 from llmctl.core.tools import PERMISSIONS, Tool, require_valid_name
 from llmctl.engine.agents import agents
 from llmctl.engine.agents import definition as agents_definition
-from llmctl.engine.agents.definition import Definition
+from llmctl.engine.agents.definition import Definition, OwnTool
 from llmctl.engine.connections.target import Env
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.tools import toolset
@@ -54,8 +54,11 @@ def _read_toml(path: str) -> Definition:
         raise UsageError(
             f'"{path}" is a prompt file: an agent cannot have "prompt"', hint=f"run it with: llmctl run {path}"
         )
-    for key, flag in (("attach", "--attach"), ("no_log", "--no-log")):
-        if getattr(definition, key):
+    for key, is_set, flag in (
+        ("attach", definition.turn.attach, "--attach"),
+        ("no_log", definition.no_log, "--no-log"),
+    ):
+        if is_set:
             raise UsageError(f'"{path}": an agent cannot have "{key}"', hint=f"pass {flag} for a single turn")
     return agents.with_name(definition, os.path.splitext(os.path.basename(path))[0])
 
@@ -84,7 +87,7 @@ def apply_definition(
             rows.update(database, agent_id, values)
         for tool in definition.own_tools:
             _upsert_tool(database, tool)
-        _sync_tools(database, agent_id, definition.tools)
+        _sync_tools(database, agent_id, definition.turn.tools)
         update_fingerprint(database, agent_id)
     return rows.get(database, agent_id)
 
@@ -150,22 +153,22 @@ def _is_from_source(row: AgentRow, source: str | None) -> bool:
     return bool(current == source or (current and files[0] == files[1]))
 
 
-def _upsert_tool(database: Database, tool: Mapping[str, Any]) -> None:
+def _upsert_tool(database: Database, tool: OwnTool) -> None:
     """Add a tool of the file to the hub, or update it."""
-    columns = {**tool, "schema": dumps(tool["schema"]), "data": dumps(tool["data"])}
-    existing = tools.find_by_name(database, require_valid_name(tool["name"]))
+    columns = {"description": tool.description, "schema": dumps(tool.schema), "data": dumps(tool.data)}
+    existing = tools.find_by_name(database, require_valid_name(tool.name))
     if existing is None:
-        tools.add(database, columns)
+        tools.add(database, {"name": tool.name, "type": "python", **columns})
         return
-    file = tool["data"]["file"]
+    file = tool.data["file"]
     if existing.type != "python" or loads(existing.data, {}).get("file") != file:
         raise UsageError(
-            f'tool "{tool["name"]}" already exists and is not defined in "{file}"',
-            hint=f'give the one in the file another name, such as: @tool(name="{tool["name"]}_2")',
+            f'tool "{tool.name}" already exists and is not defined in "{file}"',
+            hint=f'give the one in the file another name, such as: @tool(name="{tool.name}_2")',
         )
-    old = {"description": existing.description, "schema": loads(existing.schema), "data": loads(existing.data)}
-    if any(value != tool[name] for name, value in old.items()):
-        tools.update(database, existing.id, {name: columns[name] for name in ("description", "schema", "data")})
+    old = (existing.description, loads(existing.schema), loads(existing.data))
+    if old != (tool.description, tool.schema, tool.data):
+        tools.update(database, existing.id, columns)
 
 
 def _sync_tools(database: Database, agent_id: str, refs: tuple[str, ...]) -> None:
@@ -195,9 +198,10 @@ def _read_python(source: str, env: Env) -> Definition:
     if not os.path.isfile(path):
         raise NotFoundError(f'cannot read "{path}": no such file')
     values = _inspect_class(path, name, env)
-    tools = [_tool_record(tool, path) for tool in values.pop("own_tools")]
-    definition = agents_definition.from_values({**values, "tools": [*values["tools"], *map(_tool_ref, tools)]}, source)
-    return agents_definition.with_own_tools(definition, [tool["record"] for tool in tools])
+    described = values.pop("own_tools")
+    tools = [*values["tools"], *map(_format_grant, described)]
+    definition = agents_definition.from_values({**values, "tools": tools}, source)
+    return agents_definition.with_own_tools(definition, [_to_own_tool(tool, path) for tool in described])
 
 
 def _inspect_class(path: str, name: str | None, env: Env) -> dict[str, Any]:
@@ -211,15 +215,14 @@ def _inspect_class(path: str, name: str | None, env: Env) -> dict[str, Any]:
     return values
 
 
-def _tool_record(described: dict[str, Any], path: str) -> dict[str, Any]:
+def _to_own_tool(described: dict[str, Any], path: str) -> OwnTool:
     data = {"file": path, "function": described["function"], "source": described["source"]}
     if described["timeout"] is not None:
         data["timeout"] = described["timeout"]
-    own = {name: described[name] for name in ("name", "description", "schema")}
-    return {"record": own | {"type": "python", "data": data}, "permission": described["permission"]}
+    return OwnTool(described["name"], described["description"], described["schema"], data)
 
 
-def _tool_ref(tool: dict[str, Any]) -> str:
+def _format_grant(described: dict[str, Any]) -> str:
     """Return a tool as in the list of a file, which may narrow its permission, but not widen it."""
-    permission = tool["permission"]
-    return str(tool["record"]["name"]) + (f":{permission}" if permission not in ("automatic", "auto") else "")
+    permission = described["permission"]
+    return str(described["name"]) + (f":{permission}" if permission not in ("automatic", "auto") else "")

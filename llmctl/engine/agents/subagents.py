@@ -10,24 +10,25 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
 
 from llmctl.core.errors import BudgetError, DeniedError, LlmctlError, NotFoundError
+from llmctl.core.options import TurnOptions
 from llmctl.core.tools import Tool
 from llmctl.engine.agents import agents, files
 from llmctl.engine.agents.agents import MAX_DEPTH
 from llmctl.engine.agents.definition import Definition
-from llmctl.engine.runtime import CallerInfo, RuntimeEnv
+from llmctl.engine.billing.cost import CostLimits
+from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, CallerInfo, RuntimeEnv, ToolGrant, Toolset
 from llmctl.engine.tools import toolset
-from llmctl.engine.tools.suspend import ApprovalPending, Suspended
-from llmctl.engine.tools.toolset import ApprovalReply, ApprovalRequest, ToolGrant, Toolset
+from llmctl.engine.tools.records import ApprovalPending, Suspended
 from llmctl.engine.turn import begin
-from llmctl.engine.turn.options import CallOptions, PersistOptions, TurnPlan, UserInput
+from llmctl.engine.turn.options import TurnPlan, UserInput, resolve_options
 from llmctl.engine.turn.turn import Turn
 from llmctl.store.database import Database
 from llmctl.store.opening import open_hub
 from llmctl.store.records import agents as rows
-from llmctl.store.records import chats, threads
+from llmctl.store.records import chats
+from llmctl.store.records.settings import list_changed
 from llmctl.store.records.types import SessionRow
 from llmctl.tools import Context
 
@@ -39,19 +40,46 @@ _SCHEMA = {
 }
 
 
+#: Options of the calling turn that hold for its sub-agents, too.
+_INHERITED = ("no_stream", "no_persist", "tag")
+
+
 @dataclass(frozen=True, slots=True)
 class SubagentContext:
-    """What sub-agents inherit from the agent that calls them."""
+    """What sub-agents inherit from the agent that calls them: of its options, those of :data:`_INHERITED`."""
 
     hub_path: str
-    call_options: CallOptions
-    persist: PersistOptions
+    options: TurnOptions
+    log: bool
+    cost_limits: CostLimits
     caller: CallerInfo
     runtime: RuntimeEnv
     depth: int = 0
     #: Names that the user approved for this turn, and the function that asks the user on the terminal.
     approved: frozenset[str] = frozenset()
     ask: Callable[[ApprovalRequest], ApprovalReply] | None = None
+
+    @classmethod
+    def from_plan(
+        cls,
+        database: Database,
+        plan: TurnPlan,
+        *,
+        depth: int = 0,
+        ask: Callable[[ApprovalRequest], ApprovalReply] | None = None,
+    ) -> SubagentContext:
+        """Return what the sub-agents of a turn inherit."""
+        return cls(
+            database.path,
+            plan.options,
+            plan.log,
+            plan.cost_limits,
+            plan.caller,
+            plan.runtime,
+            depth=depth,
+            approved=frozenset(plan.options.approve),
+            ask=ask,
+        )
 
 
 def subagent_grants(database: Database, names: Sequence[str], parent: SubagentContext) -> tuple[ToolGrant, ...]:
@@ -68,25 +96,10 @@ def agent_toolset(
     database: Database, agent_id: str, name: str, definition: Definition, parent: SubagentContext
 ) -> Toolset:
     """Return the tools of an agent, including its sub-agents."""
-    permissions = dict(toolset.parse_grant(text) for text in definition.tools)
+    permissions = dict(toolset.parse_grant(text) for text in definition.turn.tools)
     own = toolset.resolve_grants(database, permissions)
     subagents = subagent_grants(database, definition.agents, parent)
     return Toolset((*own, *subagents), approved=parent.approved, ask=parent.ask, agent_id=agent_id, agent_name=name)
-
-
-def apply_definition_options(call_options: CallOptions, definition: Definition) -> CallOptions:
-    """Return call options with the options of an agent's definition."""
-    own: dict[str, Any] = {
-        "thinking": definition.thinking,
-        "schema": definition.schema,
-        "fix": definition.fix,
-        "max_steps": definition.max_steps,
-        "history": definition.history,
-        "timeout_s": definition.timeout,
-        "retries": definition.retries,
-    }
-    given = {name: value for name, value in own.items() if value is not None}
-    return call_options._replace(options=dict(definition.options), **given)
 
 
 def _build_tool(database: Database, name: str, parent: SubagentContext) -> Tool:
@@ -135,10 +148,10 @@ def _raise_if_over(context: Context) -> None:
 
 def _find_answer(database: Database, session: SessionRow | None) -> str | None:
     """Return the complete answer that is already in a session, or None."""
-    thread = threads.find_for_chat(database, session.chat_id) if session else None
+    thread = chats.find_thread(database, session.chat_id) if session else None
     if thread is None or begin.find_unfinished(database, thread.id) is not None:
         return None
-    last = threads.find_last_message(database, thread.id)
+    last = chats.find_last_message(database, thread.id)
     return str(last.content or "") if last and last.role == "assistant" else None
 
 
@@ -153,18 +166,18 @@ def _build_plan(
     row = files.refresh_from_file(database, rows.get(database, agent_id), parent.runtime.env, lambda note: None)
     definition = agents.definition_from_row(database, row)
     agent = agents.build_context(database, row, definition, session, depth=parent.depth + 1)
-    inherited = CallOptions(cost_limits=parent.call_options.cost_limits, stream=parent.call_options.stream)
-    call_options = apply_definition_options(inherited, definition)
-    call_options = call_options._replace(timeout_s=_shorter_timeout(call_options.timeout_s, context.timeout_s))
-    child = replace(parent, depth=parent.depth + 1, call_options=call_options)
-    persist = parent.persist
+    given = parent.options.only(_INHERITED).over(agents.turn_defaults(definition))
+    options = resolve_options(given, list_changed(database))
+    options = options.replace(timeout=_shorter_timeout(options.timeout, context.timeout_s))
+    child = replace(parent, depth=parent.depth + 1, options=options)
     chat = chats.find_by_id(database, session.chat_id) if session else None
     return TurnPlan(
         chat=chat,
         target=agents.resolve_target(database, definition, parent.runtime.env),
         input=UserInput(prompt=None if chat else prompt, system=agents.render_instructions(definition, agent.metadata)),
-        call_options=call_options,
-        persist=PersistOptions(log=persist.log, without=persist.without, tag=persist.tag or definition.tag),
+        options=options,
+        log=parent.log,
+        cost_limits=parent.cost_limits,
         caller=parent.caller,
         runtime=parent.runtime,
         tools=agent_toolset(database, row.id, row.name, definition, child),

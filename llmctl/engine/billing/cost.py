@@ -1,31 +1,39 @@
-"""The cost of a request: as reported by the provider, else calculated from a price in the hub, else unknown.
+"""The cost of a request, and the limits on it.
 
-Prices of a model are looked up once and stored as rows, even if there are none. They are looked up again only when a
-newer price list is installed.
+A cost is that reported by the provider, else calculated from a price in the hub, else unknown. Prices of a model are
+looked up once and stored as rows, even if there are none; again only when a newer price list is installed.
+
+Before a request begins, the most it may cost is reserved; its end settles the reservation. Check and reservation share
+one write transaction with the beginning of the request, so that parallel processes cannot exceed a limit together.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
 from math import isfinite
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse
-from llmctl.core.errors import StorageError
-from llmctl.core.events import Usage
-from llmctl.core.stored_json import loads
-from llmctl.engine.billing.rates import Price, PriceContext, calculate_usage_cost, max_cost, price_from_row
+from llmctl.core.chat import ChatRequest, ChatResponse, Usage
+from llmctl.core.errors import BudgetError, StorageError
+from llmctl.core.messages import File, Message
+from llmctl.core.stored_values import loads
 from llmctl.engine.connections.target import Target
-from llmctl.providers import PROVIDERS, Provider
-from llmctl.providers.hosts import host_matches, parse_host
-from llmctl.store.database import Database, Row
-from llmctl.store.records import models, requests
-from llmctl.store.records.types import RequestRow
+from llmctl.providers import PROVIDERS, Provider, host_matches, parse_host
+from llmctl.store.database import Database
+from llmctl.store.records import requests
+from llmctl.store.records.types import PriceRow, RequestRow
+
+if TYPE_CHECKING:  # prices are loaded once there is a usage to price, or a limit to check
+    from llmctl.engine.models.rates import Price, PriceContext
+
 
 _PACKAGE, _DISTRIBUTION = "genai_prices", "genai_prices-"
 #: Request options that select another rate.
@@ -85,6 +93,8 @@ def calculate_cost(
     price = find_price(database, key, candidates, moment=moment, looks_up=looks_up)
     if price is None:
         return Cost(0.0 if key.is_free else None)
+    from llmctl.engine.models.rates import calculate_usage_cost
+
     cost = calculate_usage_cost(usage, price, moment=moment, context=context or {})
     return Cost(cost, price.id if cost is not None else None)
 
@@ -120,20 +130,23 @@ def find_price(
     names = list(dict.fromkeys(model for model in candidates if model))
     if not names or key.provider == "echo":
         return None
+    from llmctl.engine.models.rates import price_from_row
+    from llmctl.store.records import models
+
     at, source = clock.format(moment), price_list_version()
     try:
         rows = models.prices_for_models(database, key.provider, names)
     except StorageError:
         return None
-    own = _find_valid_row(rows, names, at, models.USER_SOURCE)
+    own = _find_valid_row([row for row in rows if row.source == models.USER_SOURCE], names, at)
     if own is not None or key.is_free:
         return price_from_row(own) if own else None
     for name in names:
-        stored = [row for row in rows if row["model"] == name]
-        if looks_up and source and all(row["source"] != source for row in stored):
+        stored = [row for row in rows if row.model == name and row.source != models.USER_SOURCE]
+        if looks_up and source and all(row.source != source for row in stored):
             stored = _look_up(database, key.provider, name, source)
-        row = _find_valid_row(stored, [name], at, source)
-        if row is not None and row["details"] != models.NO_PRICE:
+        row = _find_valid_row([row for row in stored if not source or row.source == source], [name], at)
+        if row is not None and row.details != models.NO_PRICE:
             return price_from_row(row)
     return None
 
@@ -149,25 +162,27 @@ def price_list_version() -> str | None:
     return None
 
 
-def _find_valid_row(rows: Sequence[Row], names: Sequence[str], at: str, source: str | None) -> Row | None:
-    """Return the valid row of a source at a time, for the first model that has one. Rows are newest first."""
+def _find_valid_row(rows: Sequence[PriceRow], names: Sequence[str], at: str) -> PriceRow | None:
+    """Return the row that is valid at a time, of the first model that has one. Rows are newest first."""
     for name in names:
         for row in rows:
-            is_ours = row["source"] == source if source else row["source"] != models.USER_SOURCE
-            if row["model"] == name and is_ours and (row["valid_from"] or "") <= at:
+            if row.model == name and (row.valid_from or "") <= at:
                 return row
     return None
 
 
-def _look_up(database: Database, provider: str, model: str, source: str) -> list[Row]:
+def _look_up(database: Database, provider: str, model: str, source: str) -> list[PriceRow]:
     from llmctl.engine.models import catalog  # 200 ms: once per model
+    from llmctl.store.records import models
 
     rows = catalog.price_rows(provider, model)
     try:
         return models.store_source_prices(database, provider, model, source, rows)
     except StorageError:  # the hub is not writable: the price still applies
-        unsaved = [{**row, "id": None, "model": model, "source": source} for row in rows]
-        return sorted(unsaved, key=lambda row: row["valid_from"] or "", reverse=True)
+        now = clock.now()
+        named = {"id": "", "provider": provider, "model": model, "source": source, "created_at": now, "updated_at": now}
+        unsaved = [PriceRow.from_row({**row, **named}) for row in rows]
+        return sorted(unsaved, key=lambda row: row.valid_from or "", reverse=True)
 
 
 def settle_stored_request(database: Database, request: RequestRow, response: ChatResponse) -> dict[str, Any]:
@@ -209,7 +224,8 @@ def _possible_cost(database: Database, request: RequestRow, response: ChatRespon
 
     Embeddings and images arrive whole or not at all: all of their reserved cost counts.
     """
-    from llmctl.engine.billing.estimate import max_response_tokens
+    from llmctl.engine.models.rates import max_cost, max_response_tokens, price_from_row
+    from llmctl.store.records import models
 
     bound = loads(request.parameters, {}).get("bound")
     if requests.find_endpoint(database, request.id) is None:
@@ -221,3 +237,250 @@ def _possible_cost(database: Database, request: RequestRow, response: ChatRespon
         return None
     output_tokens, moment = max_response_tokens(response), clock.parse(request.created_at)
     return max_cost(price_from_row(row), bound["input_tokens"], output_tokens, with_files=True, moment=moment)
+
+
+# --- limits
+
+
+#: Sums of binary fractions are inexact.
+_ROUNDING_ERROR = 1e-12
+
+
+class CommandBudget:
+    """What one command may spend, with all its steps, retries, fallbacks and sub-agents. Thread-safe."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._spent = 0.0
+        self._reserved = 0.0
+        self._lock = Lock()
+
+    @property
+    def left(self) -> float:
+        return self.limit - self._spent - self._reserved
+
+    def reserve(self, amount: float) -> bool:
+        """Reserve an amount; return False if it does not fit."""
+        with self._lock:
+            if amount > self.left + _ROUNDING_ERROR:
+                return False
+            self._reserved += amount
+            return True
+
+    def settle(self, amount: float, cost: float) -> None:
+        """Replace a reserved amount with the actual cost."""
+        with self._lock:
+            self._reserved -= amount
+            self._spent += cost
+
+
+class CostLimits(NamedTuple):
+    """The limits that apply to a request, in US dollars. Days and months are UTC."""
+
+    command: CommandBudget | None = None
+    day: float | None = None
+    month: float | None = None
+
+    def __bool__(self) -> bool:
+        return self.command is not None or self.day is not None or self.month is not None
+
+
+class CostEstimate(NamedTuple):
+    """The most tokens that a request may use, their cost, and the part of the cost that is input."""
+
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    input_cost: float
+
+    def token_counts(self) -> dict[str, int]:
+        return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The cost reserved for one request."""
+
+    limits: CostLimits
+    estimate: CostEstimate
+    price: Price
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return the columns of a request that begins."""
+        return {"reserved_cost": self.estimate.cost, "price_id": self.price.id}
+
+    def reserve(self, database: Database) -> None:
+        """Check all limits and reserve the cost, within the transaction that begins the request.
+
+        Raises BudgetError if a limit would be exceeded; nothing was sent then.
+        """
+        now = clock.now()
+        for name, limit, since in self._period_limits(now):
+            spent, reserved = requests.get_spending(database, since)
+            left = limit - spent - reserved
+            if self.estimate.cost > left + _ROUNDING_ERROR:
+                raise self._limit_error(name, limit, left, f"llmctl settings set {name}")
+        command = self.limits.command
+        if command is not None and not command.reserve(self.estimate.cost):
+            raise self._limit_error("--max-cost", command.limit, command.left, "--max-cost")
+
+    def cancel(self) -> None:
+        """Undo :meth:`reserve` for the command: the request did not begin."""
+        if self.limits.command is not None:
+            self.limits.command.settle(self.estimate.cost, 0.0)
+
+    def settle(self, cost: float | None, possible_cost: float | None) -> None:
+        """Charge the actual cost to the command, or the possible cost if the actual one is unknown."""
+        if self.limits.command is not None:
+            charged = cost if cost is not None else possible_cost
+            self.limits.command.settle(self.estimate.cost, charged or 0.0)
+
+    def _period_limits(self, now: str) -> Iterator[tuple[str, float, str]]:
+        """Yield setting, limit and beginning of each period with a limit."""
+        if self.limits.day is not None:
+            yield "budget.day", self.limits.day, f"{now[:10]}T00:00:00.000+00:00"
+        if self.limits.month is not None:
+            yield "budget.month", self.limits.month, f"{now[:7]}-01T00:00:00.000+00:00"
+
+    def _limit_error(self, name: str, limit: float, left: float, command: str) -> BudgetError:
+        from llmctl.core.humanize import format_dollars
+
+        estimate = self.estimate
+        sufficient = math.ceil((limit - left + estimate.cost) * 100) / 100
+        return BudgetError(
+            f"not sent: it could cost up to {format_dollars(estimate.cost)} ({estimate.input_tokens} tokens in,"
+            f" {estimate.output_tokens} out), and {format_dollars(max(0.0, left))} is left of the"
+            f" {format_dollars(limit)} allowed by {name}",
+            hint=f"{self._shorter_answer_hint(left)}raise the limit: {command} {sufficient:g}",
+            reason="max_cost" if name == "--max-cost" else name.replace(".", "_"),
+        )
+
+    def _shorter_answer_hint(self, left: float) -> str:
+        """Suggest a limit for the answer that would fit; llmctl never shortens it by itself."""
+        estimate = self.estimate
+        output_cost = estimate.cost - estimate.input_cost
+        per_token = output_cost / estimate.output_tokens if estimate.output_tokens else 0.0
+        tokens = int((left - estimate.input_cost) / per_token) if per_token > 0 else 0
+        return f"limit the answer: -o max_tokens={tokens}; or " if tokens >= 16 else ""
+
+
+class SettledCost(NamedTuple):
+    """The cost of a request; ``reserved_cost`` stays reserved if it ran under a limit and its cost is unknown."""
+
+    cost: Cost
+    was_limited: bool = False
+    reserved_cost: float | None = None
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return the columns of ``requests``."""
+        return self.cost.to_columns() | ({"reserved_cost": self.reserved_cost} if self.was_limited else {})
+
+
+class CostTracker:
+    """Calculates the cost of a turn's requests and keeps them within its limits."""
+
+    def __init__(self, database: Database, target: Target, limits: CostLimits) -> None:
+        self._database = database
+        self._target = target
+        self._limits = limits
+        self._request: ChatRequest | None = None
+        self._started_at = datetime.now(UTC)
+
+    @cached_property
+    def _price_key(self) -> PriceKey:
+
+        return price_key(self._target)
+
+    def prepare_reservation(self, request: ChatRequest, build_body: Callable[[], bytes]) -> Reservation | None:
+        """Return what has to be reserved for a request that begins now; None if there is no limit.
+
+        ``build_body`` returns the body without the content of files. Raises BudgetError if there is a limit and the
+        price is unknown.
+        """
+        self._request, self._started_at = request, datetime.now(UTC)
+        return self._build_reservation(request, build_body) if self._limits else None
+
+    def _build_reservation(self, request: ChatRequest, build_body: Callable[[], bytes]) -> Reservation | None:
+        from llmctl.engine.models import rates
+
+        price = find_price(self._database, self._price_key, (request.model,), moment=self._started_at)
+        if price is None:
+            if self._price_key.is_free:
+                return None
+            raise unknown_price_error(self._target.provider.name, request.model)
+        if option := rates.find_unbounded_option(request.options):
+            raise unbounded_cost_error(option)
+        files = tuple(_list_files(request.messages))
+        body = build_body()
+        input_tokens = rates.max_input_tokens(body, files, price.context_window)
+        output_tokens = rates.max_output_tokens(body, price.context_window, price.max_output_tokens)
+        cost, input_cost = (self._max_cost(price, input_tokens, count, bool(files)) for count in (output_tokens, 0))
+        if cost is None or input_cost is None:
+            raise unknown_price_error(self._target.provider.name, request.model)
+        return Reservation(self._limits, CostEstimate(input_tokens, output_tokens, cost, input_cost), price)
+
+    def settle_cost(
+        self, response: ChatResponse, reservation: Reservation | None, *, may_be_billed: bool
+    ) -> SettledCost:
+        """Return the cost of a finished request and settle its reservation.
+
+        ``may_be_billed`` tells whether a request without usage may cost something: it was sent and not refused.
+        """
+
+        options = self._request.options if self._request else {}
+        cost = calculate_cost(
+            self._database,
+            self._price_key,
+            response.usage,
+            (response.model, self._request.model if self._request else self._target.model),
+            moment=self._started_at,
+            context=price_context(options),
+        )
+        if reservation is None:
+            return SettledCost(cost)
+        is_unknown = cost.amount is None and may_be_billed
+        possible_cost = self._possible_cost(response, reservation) if is_unknown else None
+        reservation.settle(cost.amount, possible_cost)
+        return SettledCost(cost, True, possible_cost)
+
+    def _possible_cost(self, response: ChatResponse, reservation: Reservation) -> float | None:
+        """Return what a request without usage may have cost: its input, and the output that arrived."""
+        from llmctl.engine.models.rates import max_response_tokens
+
+        input_tokens, output_tokens = reservation.estimate.input_tokens, max_response_tokens(response)
+        return self._max_cost(reservation.price, input_tokens, output_tokens, with_files=True)
+
+    def _max_cost(self, price: Price, input_tokens: int, output_tokens: int, with_files: bool) -> float | None:
+        from llmctl.engine.models.rates import max_cost
+
+        context = price_context(self._request.options if self._request else {})
+        return max_cost(
+            price, input_tokens, output_tokens, with_files=with_files, context=context, moment=self._started_at
+        )
+
+
+def cost_limits(settings: Mapping[str, Any], command: CommandBudget | None = None) -> CostLimits:
+    """Return the limits of a command: those in the settings, and its own budget."""
+    return CostLimits(command, settings.get("budget.day"), settings.get("budget.month"))
+
+
+def unknown_price_error(provider: str, model: str) -> BudgetError:
+    """Return the error for a request under a limit whose model has no price."""
+    return BudgetError(
+        f'not sent: there is a cost limit, but the price of "{model}" is unknown',
+        hint=f"set its price: llmctl model price {provider}:{model} --set input=USD --set output=USD",
+        reason="unknown_price",
+    )
+
+
+def unbounded_cost_error(option: str) -> BudgetError:
+    """Return the error for a request under a limit whose cost has no upper bound."""
+    return BudgetError(
+        f'not sent: there is a cost limit, but the option "{option}" makes the cost unpredictable',
+        hint=f"remove the option (-o {option}:=null), or --max-cost, budget.day and budget.month",
+        reason="unbounded",
+    )
+
+
+def _list_files(messages: tuple[Message, ...]) -> Iterator[File]:
+    yield from (part for message in messages for part in message.parts if isinstance(part, File))

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.events import Usage
-from llmctl.core.stored_json import loads
+from llmctl.core.chat import Usage
+from llmctl.core.stored_values import loads
 from llmctl.engine.billing.cost import Cost, calculate_stored_cost
-from llmctl.store.database import Database
+from llmctl.store.database import Database, Update
 from llmctl.store.records import models
 from llmctl.store.records.types import RequestRow
-from llmctl.store.writes import Update
 
 #: Requests per transaction: other writers are waiting.
 _BATCH_SIZE = 200

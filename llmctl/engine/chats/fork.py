@@ -7,15 +7,13 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
-from llmctl.core.ids import new_id
 from llmctl.core.messages import ToolResult
-from llmctl.core.stored_json import dumps, loads
-from llmctl.engine.chats.lookup import message_from_row
+from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.runtime import CallerInfo
-from llmctl.store.database import Database, Row
-from llmctl.store.records import chats, messages, threads
+from llmctl.store.database import Database, Insert, Row, Update, Write
+from llmctl.store.records import chats, messages
+from llmctl.store.records.chats import to_message
 from llmctl.store.records.types import ChatRow, MessageRow, ThreadRow
-from llmctl.store.writes import Insert, Update, Write
 
 
 def fork_chat(
@@ -33,7 +31,7 @@ def fork_chat(
     """
     with database.transaction(durable=True):
         chats.require_free_name(database, name)
-        thread = threads.find_for_chat(database, chat.id)
+        thread = chats.find_thread(database, chat.id)
         rows = _list_rows_to_copy(database, thread, upto_seq) if thread else []
         now = clock.now()
         chat_id, thread_id = new_id(), new_id()
@@ -58,29 +56,26 @@ def rewind_chat(database: Database, chat: ChatRow, caller: CallerInfo) -> tuple[
     The old chat is not modified, but for its name: that moves to the fork, so that ``--name N`` continues where the
     user is, and the old chat becomes ``N~1``, ``N~2``.
     """
-    last = database.one(
-        "SELECT seq, content FROM {messages} WHERE chat_id = ? AND role = 'user' ORDER BY seq DESC LIMIT 1",
-        (chat.id,),
-    )
+    last = chats.find_last_user_message(database, chat.id)
     if last is None:
         raise UsageError("nothing to rewind: the chat has no user message")
     with database.transaction():
         if chat.name:
             renamed = {"name": _pick_old_name(database, chat.name), "updated_at": clock.now()}
             database.commit(Update("chats", chat.id, renamed))
-        fork = fork_chat(database, chat, upto_seq=last["seq"] - 1, name=chat.name, caller=caller)
-    return fork, str(last["content"] or "")
+        fork = fork_chat(database, chat, upto_seq=(last.seq or 0) - 1, name=chat.name, caller=caller)
+    return fork, last.content or ""
 
 
 def _pick_old_name(database: Database, name: str) -> str:
     number = 1
-    while database.value("SELECT 1 FROM {chats} WHERE name = ?", (f"{name}~{number}",)):
+    while chats.find_by_name(database, f"{name}~{number}"):
         number += 1
     return f"{name}~{number}"
 
 
 def _list_rows_to_copy(database: Database, thread: ThreadRow, upto_seq: int | None) -> list[MessageRow]:
-    finished = [row for row in threads.list_messages(database, thread.id) if row.status != "pending"]
+    finished = [row for row in chats.list_thread_messages(database, thread.id) if row.status != "pending"]
     copied = [row for row in finished if upto_seq is None or (row.seq or 0) <= upto_seq]
     _refuse_split_calls(copied, finished[len(copied) :])
     return copied
@@ -88,7 +83,7 @@ def _list_rows_to_copy(database: Database, thread: ThreadRow, upto_seq: int | No
 
 def _refuse_split_calls(copied: Iterable[MessageRow], rest: Iterable[MessageRow]) -> None:
     """Raise UsageError where a call would be copied without its result: no provider accepts such a history."""
-    called = {call.id: row.seq or 0 for row in copied for call in message_from_row(row).tool_calls}
+    called = {call.id: row.seq or 0 for row in copied for call in to_message(row).tool_calls}
     answered = {part.call_id for row in copied for part in _list_results(row)}
     for row in rest:
         for part in _list_results(row):
@@ -100,7 +95,7 @@ def _refuse_split_calls(copied: Iterable[MessageRow], rest: Iterable[MessageRow]
 
 
 def _list_results(row: MessageRow) -> list[ToolResult]:
-    return [part for part in message_from_row(row).parts if isinstance(part, ToolResult)]
+    return [part for part in to_message(row).parts if isinstance(part, ToolResult)]
 
 
 def _copied_columns(database: Database, chat_id: str) -> dict[str, Any]:
@@ -121,7 +116,7 @@ def _changed_columns(
     if caller:
         changes |= {"last_turn_folder": caller.folder, "last_turn_terminal": int(caller.terminal)}
     system = [row.content for row in rows if row.role == "system" and row.content]
-    if system or (thread and any(row.role == "system" for row in threads.list_messages(database, thread.id))):
+    if system or (thread and any(row.role == "system" for row in chats.list_thread_messages(database, thread.id))):
         changes["instructions"] = system[-1] if system else None
     return changes
 
@@ -135,7 +130,7 @@ def _message_copies(database: Database, rows: list[MessageRow], chat_id: str, th
     if not rows:
         return []
     old_thread_id = str(rows[0].thread_id)
-    columns = threads.list_message_columns(database, old_thread_id)
+    columns = chats.list_message_columns(database, old_thread_id)
     links = messages.attachment_links_by_message(database, old_thread_id)
     calls = messages.invocations_by_message(database, old_thread_id)
     ids = {call["id"]: new_id() for message_calls in calls.values() for call in message_calls}

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 from llmctl.core.errors import ConfigError, LlmctlError
 from llmctl.core.http import HttpRequest
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.engine.connections.keys import first_set_variable
-from llmctl.providers import PROVIDERS, Provider
-from llmctl.providers.hosts import is_loopback, split_base_url
+from llmctl.providers import PROVIDERS, Provider, is_loopback, split_base_url
 from llmctl.store.database import Database
 from llmctl.store.records import connections, settings
 

@@ -9,14 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.redaction.secret_patterns import mask_keys
+from llmctl.core.redaction import mask_keys, redact_headers, redact_url
 from llmctl.core.registry import unknown_name_error
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.connections import keys
 from llmctl.engine.connections.keys import Env
-from llmctl.providers import PROVIDERS, Provider, hosts
+from llmctl.providers import PROVIDERS, Provider, split_base_url
 from llmctl.store.records.types import ConnectionRow
-from llmctl.transport import redact
 from llmctl.wire import WIRES
 
 _NAME = re.compile(r"[^\s:\x00-\x1f\x7f-][^:\x00-\x1f\x7f]{0,199}")
@@ -128,7 +127,7 @@ def _validate_url(url: str, provider: Provider) -> None:
         raise UsageError(
             f"the base URL contains {secret}", hint="store it as the key, or as a header: --header 'NAME=env:VARIABLE'"
         )
-    base, _ = hosts.split_base_url(url, provider.root_path)
+    base, _ = split_base_url(url, provider.root_path)
     if not base.startswith(("https://", "http://")):
         raise UsageError(f'invalid base URL "{url}"', hint="it must start with https:// or http://")
 
@@ -141,7 +140,7 @@ def _find_url_secret(url: str) -> str | None:
         netloc = url
     if "@" in netloc:
         return "a user name or password"
-    return "a key" if redact.redact_url(url) != url else None
+    return "a key" if redact_url(url) != url else None
 
 
 def _validate_header(name: str, value: Any) -> None:
@@ -149,7 +148,7 @@ def _validate_header(name: str, value: Any) -> None:
         raise UsageError(f'invalid header name "{name}"')
     if not isinstance(value, str) or not value.isprintable() or not value.isascii():
         raise UsageError(f'header "{name}" contains a character that HTTP does not allow')
-    if not keys.is_reference(value) and redact.redact_headers({name: value})[name] != value:
+    if not keys.is_reference(value) and redact_headers({name: value})[name] != value:
         raise UsageError(f'header "{name}" seems to contain a key', hint=_USE_REFERENCE)
 
 

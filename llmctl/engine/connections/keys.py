@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from llmctl.core.errors import ConfigError, StorageError
-from llmctl.core.ids import new_id
 from llmctl.core.registry import Registry
-from llmctl.providers import PROVIDERS, Provider, find_by_host, owns_url
-from llmctl.providers.hosts import is_loopback, parse_host, parse_origin
+from llmctl.core.stored_values import new_id
+from llmctl.providers import PROVIDERS, Provider, find_by_host, is_loopback, owns_url, parse_host, parse_origin
 
 Env = Mapping[str, str]
 

@@ -9,13 +9,12 @@ from urllib.parse import quote
 
 from llmctl.core.errors import ConfigError, NotFoundError, UsageError
 from llmctl.core.http import Endpoint
-from llmctl.core.stored_json import loads
-from llmctl.engine.connections import keys
-from llmctl.providers import PROVIDERS, Provider, hosts, select_wire
+from llmctl.core.redaction import redact_url
+from llmctl.core.stored_values import loads
+from llmctl.providers import PROVIDERS, Provider, is_loopback, select_wire, split_base_url
 from llmctl.store.database import Database
-from llmctl.store.records import connections, models, settings
+from llmctl.store.records import connections, settings
 from llmctl.store.records.types import ChatRow, ConnectionRow
-from llmctl.transport.redact import redact_url
 
 Env = Mapping[str, str]
 TargetKind = Literal["embedding", "image"]
@@ -112,8 +111,7 @@ def resolve_endpoint(target: Target, env: Env, *, home: str, on_terminal: bool =
     for name, value in target.headers.items():
         headers[name] = _resolve_header(value, env, home, secrets)
     if target.key and target.provider.auth != "none":
-        key = keys.resolve(target.key, env=env, home=home, on_terminal=on_terminal).value
-        secrets.append(key)
+        key = _resolve_key(target.key, env, home, secrets, on_terminal=on_terminal)
         headers |= _auth_headers(target.provider.auth_by_wire.get(target.wire, target.provider.auth), key)
     elif _needs_key(target):
         raise _missing_key_error(target, env)
@@ -138,6 +136,8 @@ def _from_reference(database: Database, reference: str, env: Env, visited: tuple
 
 
 def _from_alias(database: Database, name: str, env: Env, visited: tuple[str, ...]) -> Target | None:
+    from llmctl.store.records import models
+
     alias = models.find_alias(database, name)
     if alias is None:
         return None
@@ -184,7 +184,7 @@ def _from_key_variable(env: Env) -> Target:
     """Return the first provider with a key in the environment; raise ConfigError if there is none."""
     for name in PROVIDERS.names():
         provider = PROVIDERS.load(name)
-        if provider.default_model and not provider.local and keys.first_set_variable(provider.key_env, env):
+        if provider.default_model and not provider.local and _has_key(provider, env):
             return for_provider(name, env)
     raise ConfigError("no connection to a model", hint=SETUP_HINT, reason="no_connection")
 
@@ -204,7 +204,7 @@ def from_row(row: ConnectionRow, env: Env) -> Target:
         connection_id=row.id,
         connection=row.name,
         type=row.type,
-        key=keys.pick_key(provider, base_url, data.get("key"), env, base_from_env=from_env),
+        key=_pick_key(provider, base_url, data.get("key"), env, base_from_env=from_env),
         headers=data.get("headers") or {},
         query={**query, **(data.get("query") or {})},
         options=data.get("options") or {},
@@ -221,7 +221,7 @@ def for_provider(name: str, env: Env) -> Target:
         model=model,
         base_url=base_url,
         wire=select_wire(provider, model, base_url),
-        key=keys.pick_key(provider, base_url, None, env, base_from_env=from_env),
+        key=_pick_key(provider, base_url, None, env, base_from_env=from_env),
         query=query,
     )
 
@@ -237,10 +237,10 @@ def _find_provider(name: str, base_url: str | None) -> Provider:
 def _resolve_base_url(provider: Provider, configured: str | None, env: Env) -> tuple[str, dict[str, str], bool]:
     """Return the base URL, its query, and whether it came from the provider's variable."""
     if configured:
-        return *hosts.split_base_url(configured, provider.root_path), False
+        return *split_base_url(configured, provider.root_path), False
     for name in provider.base_env:
         if env.get(name):
-            return *hosts.split_base_url(env[name], provider.root_path), True
+            return *split_base_url(env[name], provider.root_path), True
     if not provider.base_url:
         raise ConfigError(
             f'provider "{provider.name}" needs a base URL',
@@ -249,6 +249,30 @@ def _resolve_base_url(provider: Provider, configured: str | None, env: Env) -> t
             + (f"; such as {provider.base_example}" if provider.base_example else ""),
         )
     return provider.base_url.rstrip("/"), {}, False
+
+
+def _has_key(provider: Provider, env: Env) -> bool:
+    from llmctl.engine.connections import keys
+
+    return keys.first_set_variable(provider.key_env, env) is not None
+
+
+def _pick_key(provider: Provider, base_url: str, explicit: str | None, env: Env, *, base_from_env: bool) -> str | None:
+    """Return the reference of the key to send to this base URL; None where the provider takes none."""
+    if provider.auth == "none" and not explicit:
+        return None
+    from llmctl.engine.connections import keys
+
+    return keys.pick_key(provider, base_url, explicit, env, base_from_env=base_from_env)
+
+
+def _resolve_key(reference: str, env: Env, home: str, secrets: list[str], *, on_terminal: bool = False) -> str:
+    """Return the key behind a reference, and add it to ``secrets``."""
+    from llmctl.engine.connections import keys
+
+    key = keys.resolve(reference, env=env, home=home, on_terminal=on_terminal).value
+    secrets.append(key)
+    return key
 
 
 def _auth_headers(scheme: str, key: str) -> dict[str, str]:
@@ -263,20 +287,20 @@ def _query_secrets(query: Mapping[str, str]) -> list[str]:
 
 def _resolve_header(value: str, env: Env, home: str, secrets: list[str]) -> str:
     """Return a header's value; a key reference is looked up and added to ``secrets``."""
-    if not keys.is_reference(value):
-        return value
-    key = keys.resolve(value, env=env, home=home).value
-    secrets.append(key)
-    return key
+    from llmctl.engine.connections import keys
+
+    return _resolve_key(value, env, home, secrets) if keys.is_reference(value) else value
 
 
 def _needs_key(target: Target) -> bool:
     """Return whether a call without a key is bound to fail; local servers seldom need one."""
     provider = target.provider
-    return not (provider.local or provider.auth == "none" or target.headers or hosts.is_loopback(target.base_url))
+    return not (provider.local or provider.auth == "none" or target.headers or is_loopback(target.base_url))
 
 
 def _missing_key_error(target: Target, env: Env) -> ConfigError:
+    from llmctl.engine.connections import keys
+
     name = target.connection or target.provider.name
     variable = target.provider.key_env[0] if target.provider.key_env else None
     withheld = keys.withheld_key_note(target.provider, target.base_url, env)
@@ -332,7 +356,7 @@ def _first_capable(database: Database, kind: TargetKind, env: Env) -> Target:
             return _with_model_for(database, kind, from_row(row, env), None)
     for name in PROVIDERS.names():
         provider = PROVIDERS.load(name)
-        if _default_model(provider, kind) and not provider.local and keys.first_set_variable(provider.key_env, env):
+        if _default_model(provider, kind) and not provider.local and _has_key(provider, env):
             return _with_model_for(database, kind, for_provider(name, env), None)
     if found is None:
         raise ConfigError("no connection to a model", hint=SETUP_HINT, reason="no_connection")

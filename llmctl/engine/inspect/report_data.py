@@ -6,18 +6,33 @@ are counted from the rows of ``requests``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from llmctl.core import clock, time_ranges
-from llmctl.core.redaction.masking import Masker
-from llmctl.core.report_data import Figures, ReportData, ReportRange, Row, Unit, UsageGroup
-from llmctl.store.database import Database
-from llmctl.store.stats import activity, group_by, query, report_queries
-from llmctl.store.stats.group_by import Grouping
-from llmctl.store.stats.scope import Scope
+from llmctl.core.exported_conversation import ExportedConversation
+from llmctl.core.redaction import Masker
+from llmctl.core.report_data import (
+    ChatSummary,
+    FailureReason,
+    Figures,
+    ReportData,
+    ReportRange,
+    RequestSummary,
+    Unit,
+    UsageGroup,
+)
+from llmctl.engine.inspect.transcript import with_partial_answers
+from llmctl.formats.exports import Conversation
+from llmctl.formats.report import tables
+from llmctl.store.database import Database, Row
+from llmctl.store.records import chats, messages
+from llmctl.store.stats import group_by, query, report_queries
+from llmctl.store.stats import totals as stats_totals
+from llmctl.store.stats.group_by import Grouping, Scope
 from llmctl.store.stats.totals import Groups, UsageTotals
 
 #: Rows in the lists of slowest and most expensive requests.
@@ -27,6 +42,9 @@ _MAX_FAILURES_SCANNED = 20_000
 #: A longer range is shown by month, with a calendar.
 _MONTHLY_AFTER_DAYS = 92
 _CALENDAR_DAYS = 7 * 53
+
+
+_Summary = TypeVar("_Summary", RequestSummary, FailureReason, ChatSummary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +122,7 @@ def count_by_time(database: Database, scope: Scope, unit: Unit, zone: tzinfo | N
 
 def _totals(database: Database, scope: Scope) -> UsageTotals:
     whole = query.sum_groups(database, scope, Grouping()).get((), UsageTotals())
-    activity.add_activity(database, scope, Grouping(), {(): whole})
+    stats_totals.add_activity(database, scope, Grouping(), {(): whole})
     return whole
 
 
@@ -165,25 +183,29 @@ def _sort_key(group: UsageGroup) -> tuple[float, int, int, str]:
 
 def _tool_groups(database: Database, options: ReportOptions) -> list[UsageGroup]:
     found: Groups = {}
-    activity.add_activity(database, options.scope, group_by.build_grouping(database, ["tool"], options.zone), found)
+    stats_totals.add_activity(database, options.scope, group_by.build_grouping(database, ["tool"], options.zone), found)
     groups = [UsageGroup(key[0], totals.to_record()) for key, totals in found.items() if totals.activity["tool_calls"]]
     return sorted(groups, key=lambda group: (-group.figures["tool_calls"], group.name or ""))
 
 
 def _notable_rows(database: Database, options: ReportOptions, requests: int) -> dict[str, Any]:
     masker = Masker()
-    slowest = report_queries.top_requests(database, options.scope, "duration", requests, _TOP_REQUESTS)
-    most_expensive = report_queries.top_requests(database, options.scope, "cost", requests, _TOP_REQUESTS)
-    chat_ids = [row["chat_id"] for row in (*most_expensive, *slowest) if row["chat_id"]]
-    rows_by_list: dict[str, Sequence[Row]] = {
-        "slowest": slowest,
-        "most_expensive": most_expensive,
-        "failure_reasons": report_queries.failures(database, options.scope, _MAX_FAILURES_SCANNED),
-        "chats": _report_chats(database, options, chat_ids),
+    top = partial(report_queries.top_requests, database, options.scope, request_count=requests, limit=_TOP_REQUESTS)
+    slowest, most_expensive = top(measure="duration"), top(measure="cost")
+    failures = report_queries.failures(database, options.scope, _MAX_FAILURES_SCANNED)
+    chat_ids = [id for row in (*most_expensive, *slowest) if (id := row["chat_id"])]
+    return {
+        "slowest": _mask_rows(masker, RequestSummary, slowest),
+        "most_expensive": _mask_rows(masker, RequestSummary, most_expensive),
+        "failure_reasons": _mask_rows(masker, FailureReason, failures),
+        "failure_sample_size": _MAX_FAILURES_SCANNED if requests > _MAX_FAILURES_SCANNED else None,
+        "chats": _mask_rows(masker, ChatSummary, _report_chats(database, options, chat_ids)),
     }
-    return {name: [masker.mask_value(row) for row in rows] for name, rows in rows_by_list.items()} | {
-        "failure_sample_size": _MAX_FAILURES_SCANNED if requests > _MAX_FAILURES_SCANNED else None
-    }
+
+
+def _mask_rows(masker: Masker, kind: type[_Summary], rows: Iterable[Row]) -> list[_Summary]:
+    """Return rows as values of a type, with secrets in their texts masked."""
+    return [kind(**{name: masker.mask_value(row[name]) for name in kind._fields}) for row in rows]
 
 
 def _report_chats(database: Database, options: ReportOptions, chat_ids: Sequence[str]) -> list[Row]:
@@ -204,14 +226,10 @@ def _histogram(counts: Mapping[str, int]) -> dict[int, int]:
 def _remove_texts(found: ReportData) -> ReportData:
     return replace(
         found,
-        slowest=_remove_row_texts(found.slowest),
-        most_expensive=_remove_row_texts(found.most_expensive),
-        failure_reasons=_remove_row_texts(found.failure_reasons),
+        slowest=[request._replace(chat=None, chat_id=None) for request in found.slowest],
+        most_expensive=[request._replace(chat=None, chat_id=None) for request in found.most_expensive],
+        failure_reasons=[failure._replace(example=None) for failure in found.failure_reasons],
     )
-
-
-def _remove_row_texts(rows: Sequence[Row]) -> list[Row]:
-    return [{**row, "chat": None, "chat_id": None, "example": None} for row in rows]
 
 
 def _count_unit(database: Database, scope: Scope, unit: Unit, zone: tzinfo | None) -> Groups:
@@ -271,3 +289,67 @@ def _daily_figures(found: Groups, zone: tzinfo) -> dict[str, Figures]:
         if totals.sums["priced_requests"]:
             day["cost"] = (day["cost"] or 0) + totals.sums["cost"]
     return {day: days[day] for day in sorted(days)[-_CALENDAR_DAYS:]}
+
+
+# --- conversations: complete threads, masked, and truncated to a readable length
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimit:
+    """Maximum characters of one text, and of a whole thread."""
+
+    text_chars: int = 20_000
+    thread_chars: int = 100_000
+
+
+def load_conversations(database: Database, ids: Iterable[str], limit: SizeLimit) -> Iterator[ExportedConversation]:
+    """Yield chats with messages, tool calls and results; long texts are cut, with a note."""
+    masker = Masker()
+    for id in ids:
+        chat = chats.get_summary(database, id)
+        title = tables.chat_title(id, chat["name"], chat["preview"])
+        thread = chats.find_thread(database, id)
+        found = messages.conversation(database, thread.id, steps=True) if thread else []
+        masked = [masker.mask_value(row) for row in _truncate_thread(with_partial_answers(database, found), limit)]
+        yield Conversation(masker.mask_value({**chat, "name": title}), masked).to_exported()
+
+
+def _truncate_thread(found: Iterable[Row], limit: SizeLimit) -> Iterator[Row]:
+    left = limit.thread_chars
+    rows = list(found)
+    for index, row in enumerate(rows):
+        if left <= 0:
+            note = f"{len(rows) - index:,} more messages: llmctl chats show"
+            yield {**row, "content": None, "content_raw": None, "thinking_text": None, "tool_calls": [], "error": note}
+            return
+        truncated = row | {
+            name: _truncate(row[name], limit.text_chars) for name in ("content", "thinking_text", "content_raw")
+        }
+        truncated["tool_calls"] = _truncate(row["tool_calls"], limit.text_chars)
+        left -= sum(_text_length(truncated[name]) for name in ("content", "thinking_text", "content_raw", "tool_calls"))
+        yield truncated
+
+
+def _truncate(value: Any, max_chars: int) -> Any:
+    """Return a JSON value with its long texts cut."""
+    match value:
+        case str() if len(value) > max_chars:
+            return f"{value[:max_chars]}… ({len(value):,} characters in all)"
+        case list():
+            return [_truncate(item, max_chars) for item in value]
+        case dict():
+            return {key: _truncate(item, max_chars) for key, item in value.items()}
+        case _:
+            return value
+
+
+def _text_length(value: Any) -> int:
+    match value:
+        case str():
+            return len(value)
+        case list():
+            return sum(map(_text_length, value))
+        case dict():
+            return sum(map(_text_length, value.values()))
+        case _:
+            return 0

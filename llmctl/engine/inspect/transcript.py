@@ -9,13 +9,11 @@ from typing import Any
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import LlmctlError
 from llmctl.core.messages import to_json
-from llmctl.core.stored_json import loads
-from llmctl.engine.chats import lookup
+from llmctl.core.stored_values import loads, parse_json_or_text
 from llmctl.engine.turn import decode
 from llmctl.store.database import Database, Row
-from llmctl.store.records import messages, requests
+from llmctl.store.records import chats, messages, requests
 from llmctl.store.records.types import RequestRow
-from llmctl.store.serialize import parse_json_or_text
 
 
 def conversation(database: Database, thread_id: str, *, steps: bool) -> list[Row]:
@@ -99,7 +97,7 @@ def _find_differences(database: Database, request: RequestRow, stream: Row, resp
     message = messages.find(database, stream["message_id"])
 
     if message is not None and message.status != "pending":
-        stored = lookup.message_from_row(message)
+        stored = chats.to_message(message)
         yield from ("content",) if stored.text != response.message.text else ()
         yield from ("thinking",) if stored.thinking != response.message.thinking else ()
         calls = [(call.id, call.name, call.arguments) for call in stored.tool_calls]

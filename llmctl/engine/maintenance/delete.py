@@ -9,7 +9,7 @@ from llmctl.core.errors import LockedError
 from llmctl.engine import recovery
 from llmctl.store.database import Database
 from llmctl.store.maintenance import delete, integrity
-from llmctl.store.records import agents, threads
+from llmctl.store.records import agents, chats
 
 #: Larger hubs are not vacuumed after each deletion: a gigabyte takes 7 s and as much free space.
 MAX_VACUUM_BYTES = 1_000_000_000
@@ -39,7 +39,7 @@ def delete_chats(
     with database.transaction(durable=True):
         wanted |= {id for chat_id in wanted for id in agents.subagent_chats(database, chat_id)}
         for chat_id in wanted:
-            thread = threads.find_for_chat(database, chat_id)
+            thread = chats.find_thread(database, chat_id)
             if thread is not None:
                 recovery.unlock_thread(database, thread.id)
             progress(chat_id[:8])

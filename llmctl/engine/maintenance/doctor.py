@@ -12,14 +12,16 @@ from typing import Any, Literal
 from llmctl.core.errors import ConfigError, LlmctlError, StorageError
 from llmctl.core.humanize import format_duration, pluralize
 from llmctl.engine.connections import keys, target
-from llmctl.engine.maintenance import health
+from llmctl.engine.jobs import lease
 from llmctl.engine.runtime import RuntimeEnv
-from llmctl.store import opening, write_spool
+from llmctl.store import opening
 from llmctl.store.database import Database
-from llmctl.store.maintenance import backup
-from llmctl.store.records import connections
+from llmctl.store.maintenance import backup, integrity
+from llmctl.store.maintenance.integrity import Finding
+from llmctl.store.opening import spool_paths
+from llmctl.store.records import connections, jobs
 from llmctl.store.records.types import ConnectionRow
-from llmctl.store.schema import migrations
+from llmctl.store.schema import diff, introspect, migrations
 
 Kind = Literal["config", "storage"]
 
@@ -80,7 +82,7 @@ def _check_sqlite() -> CheckResult:
 
 def _check_hub(database: Database, runtime: RuntimeEnv) -> Iterator[CheckResult]:
     yield CheckResult("hub", "ok", f'"{database.path}", schema {migrations.schema_version(database)}')
-    for finding in health.check(database, quick=True):
+    for finding in check_integrity(database, quick=True):
         if finding.problem:
             yield CheckResult(finding.name, "problem", finding.problem, finding.hint)
         else:
@@ -119,7 +121,7 @@ def _check_access(path: str) -> CheckResult:
 
 
 def _check_spool(path: str, runtime: RuntimeEnv) -> Iterator[CheckResult]:
-    for spool_path in write_spool.spool_paths(path, runtime.spool_folder):
+    for spool_path in spool_paths(path, runtime.spool_folder):
         if os.path.exists(spool_path):
             yield CheckResult(
                 "spool",
@@ -152,9 +154,9 @@ def _check_connection(database: Database, connection: ConnectionRow, runtime: Ru
         target.resolve_endpoint(found, runtime.env, home=runtime.home, on_terminal=runtime.on_terminal)
         note = _key_note(found.key, runtime)
         if network:
-            from llmctl.engine.connections import test  # only when the network is used
+            from llmctl.engine import connection_test  # only when the network is used
 
-            listing = test.check_connection(database, found, runtime, record=False)
+            listing = connection_test.check_connection(database, found, runtime, record=False)
             return CheckResult(
                 name, "ok", f"{pluralize(len(listing.models), 'model')}, {format_duration(listing.duration_ms)}"
             )
@@ -178,3 +180,32 @@ def to_record(result: CheckResult) -> dict[str, Any]:
         "hint": result.hint,
         "kind": result.kind if result.status == "problem" else None,
     }
+
+
+# --- the hub: its integrity, jobs whose process died, schema differences
+
+
+def check_integrity(database: Database, *, quick: bool = False) -> Iterator[Finding]:
+    """Yield findings one at a time; some checks are slow. ``quick`` skips those that read the whole file."""
+    yield from integrity.run_checks(database, quick=quick)
+    yield _check_jobs(database)
+    yield _check_schema(database)
+
+
+def _check_jobs(database: Database) -> Finding:
+    running = jobs.list_running(database)
+    dead = [job for job in running if not lease.is_alive(job)]
+    if not dead:
+        return Finding("jobs")
+    names = ", ".join(f"{job.id[:8]} ({job.name})" for job in dead[:5])
+    return Finding("jobs", f"the process of these jobs is dead: {names}", "recover them with: llmctl job recover")
+
+
+def _check_schema(database: Database) -> Finding:
+    own, expected = introspect.describe_hub(database, comments=False), introspect.describe_schema(database.names)
+    found = diff.compare(own, expected, database.names, database.fields)
+    if not found:
+        return Finding("schema")
+    first = f'{found[0].kind} {found[0].what} "{found[0].name}" of "{found[0].table}"'
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return Finding("schema", f"the schema differs from the expected one: {first}{more}", "see: llmctl schema check")

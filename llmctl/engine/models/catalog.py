@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmctl.core.errors import LlmctlError, NotFoundError
-from llmctl.core.stored_json import dumps, loads
-from llmctl.engine.billing import price_source
-from llmctl.engine.billing.price_source import PricedModel
-from llmctl.engine.models import capabilities
+from llmctl.core.stored_values import dumps, loads
+from llmctl.engine.models import capabilities, price_source
 from llmctl.engine.models.capabilities import ModelCapabilities
+from llmctl.engine.models.price_source import PricedModel
 from llmctl.providers import PROVIDERS
 
 
@@ -112,3 +111,13 @@ def _guess_type(model: str) -> str | None:
     """Return the type of a model if its name tells it."""
     words = {"embed": "embedding", "moderation": "moderation", "image": "image", "whisper": "audio", "tts": "audio"}
     return next((type for word, type in words.items() if word in model.lower()), None)
+
+
+def add_model_suggestions(error: LlmctlError, provider: str, model: str) -> LlmctlError:
+    """Return the error of a provider that does not know a model, with similar names in its hint."""
+    from difflib import get_close_matches  # an error path; difflib is slow to import
+
+    names = [known.id for known in list_models([provider])]
+    if near := [name for name in get_close_matches(model, names, n=4) if name != model][:3]:
+        error.hint = f"did you mean {', '.join(near)}?" + (f" {error.hint}" if error.hint else "")
+    return error

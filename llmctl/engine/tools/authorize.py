@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from llmctl.core import clock
 from llmctl.core.errors import DeniedError, LlmctlError, UsageError
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.stored_values import decode_arguments, dumps, loads
 from llmctl.core.tools import Tool
+from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, ToolGrant, Toolset
 from llmctl.engine.tools import records
 from llmctl.engine.tools.records import ToolOutcome
-from llmctl.engine.tools.toolset import ApprovalReply, ApprovalRequest, ToolGrant, Toolset
 from llmctl.store.database import Database
-from llmctl.store.records import permission_rules, settings
+from llmctl.store.records import settings
+from llmctl.store.records import tools as records_tools
 from llmctl.store.records.types import InvocationRow
 
 #: Limit for the JSON text of the arguments of any tool.
@@ -121,7 +122,9 @@ class Authorizer:
         """Apply permission and rules; ask the user if they leave it open."""
         name, tool_id = grant.tool.name, grant.tool.id
         rules = (
-            permission_rules.list_active(self._database, tool_id, chat_id=self._chat_id, agent_id=self._tools.agent_id)
+            records_tools.list_active_rules(
+                self._database, tool_id, chat_id=self._chat_id, agent_id=self._tools.agent_id
+            )
             if tool_id
             else []
         )
@@ -204,7 +207,7 @@ def parse_arguments(tool: Tool, text: str) -> tuple[dict[str, Any], list[str]]:
     """Return the arguments in a JSON text and what is wrong with them, a line each; run the tool only if none is."""
     if len(text) > MAX_ARGUMENT_CHARS:
         return {}, [f"they are longer than {MAX_ARGUMENT_CHARS} characters"]
-    value = records.decode_arguments(text) if text.strip() else {}
+    value = decode_arguments(text) if text.strip() else {}
     if not isinstance(value, dict):
         return {}, ["not a JSON object"]
     if not tool.schema:
@@ -228,7 +231,7 @@ def remember_decision(
 ) -> str:
     """Store a rule for the agent, or else the chat, until it expires; return its id."""
     days = float(settings.get(database, "permission.expiry"))
-    return permission_rules.add(
+    return records_tools.add_rule(
         database,
         tool_id,
         effect,

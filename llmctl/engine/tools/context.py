@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmctl.core import paths
+from llmctl.core import environment
 from llmctl.core.errors import DeniedError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.tools import Tool
 from llmctl.engine.connections import keys
 from llmctl.engine.runtime import RuntimeEnv
-from llmctl.providers.hosts import is_loopback
+from llmctl.providers import is_loopback
 from llmctl.tools import MAX_OUTPUT_BYTES, TIMEOUT_S, Context, HttpResult, SessionPool
 
 #: Variables of our environment that programs get. Keys and llmctl's own settings are not among them.
@@ -123,6 +123,6 @@ def _read_body(chunks: Any, most_bytes: int) -> bytes:
 def _list_private_paths(hub_path: str, env: Mapping[str, str]) -> tuple[str, ...]:
     """Return the paths that belong to llmctl: the hub with its sidecars and backups, keys, the write spool."""
     real = os.path.realpath(hub_path)
-    data, state = paths.data_folder(env), paths.state_folder(env)
+    data, state = environment.data_folder(env), environment.state_folder(env)
     key_folders = {os.path.join(folder, "keys") for folder in (os.path.dirname(real), data) if folder}
     return (real, *(os.path.realpath(path) for path in (*key_folders, state) if path))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmctl.core.errors import UsageError
-from llmctl.core.redaction.secret_patterns import mask_keys
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.redaction import mask_keys
+from llmctl.core.stored_values import dumps, loads
 from llmctl.core.tools import Tool, require_valid_name
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.tools import context as tools_context

@@ -11,23 +11,22 @@ from threading import Thread
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
-from llmctl.core.humanize import format_duration
-from llmctl.core.signals import block_signals
+from llmctl.core.errors import DeniedError, InvalidOutputError, LlmctlError, RejectedError, UnavailableError
+from llmctl.core.signals import block_signals, defer_signals
+from llmctl.core.stored_values import decode_arguments, dumps, new_id
 from llmctl.core.tools import Ran, Tool
+from llmctl.engine.output_log import FLUSH_INTERVAL_S, OutputLog
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.runtime import RuntimeEnv
-from llmctl.engine.tools import records
+from llmctl.engine.runtime import RuntimeEnv, ToolGrant, Toolset
+from llmctl.engine.tools import authorize, records
 from llmctl.engine.tools.authorize import PendingToolCall
 from llmctl.engine.tools.context import ToolContextFactory
-from llmctl.engine.tools.output_log import FLUSH_INTERVAL_S, OutputLog
-from llmctl.engine.tools.records import ToolOutcome
-from llmctl.engine.tools.suspend import Suspended
-from llmctl.engine.tools.toolset import Toolset
-from llmctl.store.database import Database
-from llmctl.store.records import invocations
-from llmctl.store.writes import Update, Write
+from llmctl.engine.tools.records import Suspended, ToolOutcome
+from llmctl.store.database import Database, Insert, Update, Write
+from llmctl.store.records import invocations, tools
+from llmctl.store.records.types import InvocationRow
 from llmctl.tools import TYPES, Context, process
+from llmctl.tools.subprocess_tool import format_timeout
 
 #: Tools that run at the same time; further ones wait.
 MAX_CONCURRENT_RUNS = 16
@@ -312,7 +311,7 @@ class RunPool:
         now = time.monotonic()
         overdue = [run for run in self._runs.values() if now > run.started + run.timeout_s + _TIMEOUT_GRACE_S]
         for run in overdue:
-            run.result = UnavailableError(f"no result within {format_duration(run.timeout_s * 1000)}", reason="timeout")
+            run.result = UnavailableError(f"no result within {format_timeout(run.timeout_s)}", reason="timeout")
             del self._runs[run.id]
         return [RunFinished(run) for run in overdue]
 
@@ -341,3 +340,75 @@ def _abort_write(run: ActiveRun) -> Write:
     now = clock.now()
     changes = {"status": "cancelled", "error": "interrupted", "finished_at": now, "updated_at": now}
     return Update("tool_invocations", run.id, changes, {"status": "running"})
+
+
+# --- one call of the user: the same rows, checks and limits, but nobody to ask for approval
+
+
+def invoke_tool(
+    database: Database, job_id: str, tool: Tool, arguments: str, runtime: RuntimeEnv, *, timeout_s: float | None = None
+) -> tuple[InvocationRow, LlmctlError | None]:
+    """Run a tool within a running job; return the row of the call, and the error if it failed.
+
+    The error is InvalidOutputError for invalid arguments (JSON text), DeniedError if a rule denies the call, else what
+    the run raised: UnavailableError on timeout, RejectedError on failure.
+    """
+    call = _create_call(database, tool, arguments, job_id)
+    error = _authorize(database, tool, call)
+    executor = ToolExecutor(database, job_id, runtime, Toolset((ToolGrant(tool, "automatic"),)), timeout_s=timeout_s)
+    try:
+        if error:
+            database.commit(executor.finish_write(call, {"decision": authorize.encode_decision(call)}, "pending"))
+        for writes in executor.run([call]):
+            database.commit(*writes)
+    finally:
+        with defer_signals():
+            database.commit(*executor.abort())
+        executor.close()
+    return invocations.get(database, call.id), error or _call_error(call)
+
+
+def _authorize(database: Database, tool: Tool, call: PendingToolCall) -> LlmctlError | None:
+    """Validate the arguments and apply stored rules; otherwise the user's own call is permitted."""
+    call.arguments, errors = authorize.parse_arguments(tool, call.row.arguments)
+    if errors:
+        problem = "; ".join(errors)
+        call.outcome = ToolOutcome("failed", f"Invalid tool arguments: {problem}", f"invalid arguments: {problem}")
+        return InvalidOutputError(
+            f'invalid arguments for "{tool.name}": {problem}',
+            hint=f"see: llmctl tool show {tool.name}",
+            reason="arguments",
+        )
+    rules = tools.list_active_rules(database, tool.id, chat_id=None, agent_id=None) if tool.id else []
+    decision = authorize.decide(ToolGrant(tool, "automatic"), call.arguments, rules, ())
+    call.decision = decision.to_json(clock.now()) | ({"by": "user"} if decision.effect == "allow" else {})
+    if decision.effect == "allow":
+        return None
+    call.outcome = ToolOutcome("denied", records.denied_text(call.decision), f"denied by {decision.by}")
+    return DeniedError(f'"{tool.name}" is denied by a rule', hint=f"see: llmctl tool show {tool.name}", reason="rule")
+
+
+def _call_error(call: PendingToolCall) -> LlmctlError | None:
+    if call.error is not None or call.outcome is None or call.outcome.status == "completed":
+        return call.error
+    return RejectedError(f'"{call.row.name}" failed: {call.outcome.error}', reason="tool_failed")
+
+
+def _create_call(database: Database, tool: Tool, arguments: str, job_id: str) -> PendingToolCall:
+    id, now = new_id(), clock.now()
+    value = decode_arguments(arguments)
+    row = InvocationRow(
+        id=id,
+        tool_id=tool.id,
+        tool_call_id=id,
+        name=tool.name,
+        arguments=arguments,
+        parameters=dumps(value) if isinstance(value, dict | list) else None,
+        status="pending",
+        job_id=job_id,
+        origin="llmctl",
+        created_at=now,
+        updated_at=now,
+    )
+    database.commit(Insert("tool_invocations", row.to_dict()), durable=True)
+    return PendingToolCall(row, tool)

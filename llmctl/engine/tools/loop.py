@@ -11,13 +11,13 @@ from typing import Protocol
 
 from llmctl.core.errors import StorageError
 from llmctl.core.messages import Message
-from llmctl.engine.events import ApprovalNeeded, ToolEvent, TurnEvent
+from llmctl.engine.runtime import ApprovalNeeded, ToolEvent, TurnEvent
 from llmctl.engine.tools import authorize, records
 from llmctl.engine.tools.authorize import Authorizer, PendingToolCall
 from llmctl.engine.tools.execute import ToolExecutor
-from llmctl.engine.tools.suspend import ApprovalPending
+from llmctl.engine.tools.records import ApprovalPending
+from llmctl.store.database import Write
 from llmctl.store.records.types import InvocationRow
-from llmctl.store.writes import Write
 
 
 class ResultRecorder(Protocol):

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
-from llmctl.core.ids import new_id
+from llmctl.core.errors import LlmctlError, PendingError
 from llmctl.core.messages import Message, ToolCall, ToolResult
-from llmctl.core.stored_json import dumps, loads
-from llmctl.core.tools import Tool
-from llmctl.engine.events import ToolEvent
-from llmctl.engine.tools.toolset import Toolset
+from llmctl.core.stored_values import decode_arguments, dumps, loads, new_id
+from llmctl.core.tools import Tool, printable_name
+from llmctl.engine.runtime import ApprovalNeeded, ToolEvent, Toolset
 from llmctl.store.records.types import InvocationRow
 
 #: Error of a tool that ran in a process that died. It is not run again automatically.
 TOOL_DIED_ERROR = "the process that ran it died before it was complete; whether it had an effect is not known"
-
-#: A model may make up any name: limit what is repeated to it.
-_MAX_NAME_CHARS = 100
 
 
 class ToolOutcome(NamedTuple):
@@ -111,28 +106,11 @@ def unavailable_text(name: str, names: Iterable[str]) -> str:
     return f"Model tried to call unavailable tool '{printable_name(name)}'. Available tools: [{', '.join(names)}]."
 
 
-def printable_name(name: str) -> str:
-    """Return a tool name from a model, shortened and without control characters."""
-    printable = "".join(c if c.isprintable() else "\ufffd" for c in name[:_MAX_NAME_CHARS])
-    return printable + ("…" if len(name) > _MAX_NAME_CHARS else "")
-
-
 def fingerprint_call(tool: Tool | None, arguments: str) -> str:
     """Return the fingerprint of tool and arguments; a decision applies to exactly this fingerprint."""
     # A function of this process is identified by its name only.
     identity = [tool.type, dict(tool.data) if tool.type != "function" else tool.name] if tool else None
     return sha256(dumps([identity, arguments]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def decode_arguments(text: str) -> Any:
-    """Return the arguments as a value, decoding repeatedly while it is a string; text that is not JSON stays text."""
-    value: Any = text
-    while isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
 
 
 def _encode_parameters(text: str) -> str | None:
@@ -150,3 +128,30 @@ def _unique_call_id(call_id: str, taken: set[str]) -> str:
         unique = f"{call_id}#{number}"
     taken.add(unique)
     return unique
+
+
+# --- suspended calls: they continue where they stopped when their turn continues
+
+
+class ApprovalPending(PendingError):
+    """Tool calls of this turn, or of sub-agents in it, wait for the user's approval."""
+
+    def __init__(self, calls: Sequence[ApprovalNeeded], *, is_logged: bool) -> None:
+        self.calls = tuple(calls)
+        names = ", ".join(dict.fromkeys(f'"{printable_name(call.name)}"' for call in calls))
+        verb = "needs" if len({call.name for call in calls}) == 1 else "need"
+        super().__init__(f"{names} {verb} your approval", hint=self._hint(is_logged), reason="approval")
+
+    def _hint(self, is_logged: bool) -> str:
+        if is_logged:
+            return f"llmctl tool approve {' '.join(call.invocation_id[:8] for call in self.calls)} --continue"
+        approve = " ".join(f"--approve {name}" for name in dict.fromkeys(call.name for call in self.calls))
+        return f"this turn is not logged, so approve it beforehand: {approve}"
+
+
+class Suspended(LlmctlError):
+    """Raised by a tool that continues later; the turn that called it stops with ``cause``."""
+
+    def __init__(self, cause: LlmctlError) -> None:
+        super().__init__(cause.message, hint=cause.hint, reason=cause.reason)
+        self.cause = cause

@@ -5,79 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from llmctl.core.chat import ToolSpec
-from llmctl.core.errors import UsageError
+from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.tools import PERMISSIONS, Permission, Tool, require_valid_name
-from llmctl.engine.events import ToolEvent
+from llmctl.engine.runtime import ToolGrant, Toolset
 
 if TYPE_CHECKING:  # a turn without tools needs none of it
     from llmctl.store.database import Database
-
-#: The user's answer to an approval request; ``stop`` ends the run.
-ApprovalReply = Literal["once", "always", "no", "never", "stop"]
-
-
-class ApprovalRequest(NamedTuple):
-    """A call that the user has to approve. ``arguments`` is the whole JSON text, ``agent`` a name."""
-
-    name: str
-    arguments: str
-    description: str = ""
-    agent: str | None = None
-
-
-class ToolGrant(NamedTuple):
-    """A tool of a chat or an agent, and its permission."""
-
-    tool: Tool
-    permission: Permission = "user-permitted"
-
-
-class Toolset(NamedTuple):
-    """The tools of a turn. Hooks are called in the main thread, before and after each run."""
-
-    grants: tuple[ToolGrant, ...] = ()
-    #: Names that the user approved for this turn (``--approve``); denied tools stay denied.
-    approved: frozenset[str] = frozenset()
-    #: Asks the user on the terminal; None if there is none.
-    ask: Callable[[ApprovalRequest], ApprovalReply] | None = None
-    #: The agent that remembered decisions apply to; None: they apply to the chat.
-    agent_id: str | None = None
-    agent_name: str | None = None
-    on_start: Callable[[ToolEvent], None] | None = None
-    on_end: Callable[[ToolEvent], None] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.grants)
-
-    def find(self, name: str) -> ToolGrant | None:
-        return next((grant for grant in self.grants if grant.tool.name == name), None)
-
-    def names(self) -> list[str]:
-        """Return the names of the tools that a model may call."""
-        return [grant.tool.name for grant in self.grants if grant.permission != "denied"]
-
-    def specs(self) -> tuple[ToolSpec, ...]:
-        """Return the tools to send to a model, without denied ones."""
-        return tuple(
-            ToolSpec(grant.tool.name, grant.tool.description, grant.tool.schema or _NO_ARGUMENTS)
-            for grant in self.grants
-            if grant.permission != "denied"
-        )
-
-    def stored_permissions(self) -> dict[str, Permission]:
-        """Return the permissions that are stored with a chat: those of tools in the hub."""
-        return {grant.tool.name: grant.permission for grant in self.grants if grant.tool.id}
-
-    def with_grants(self, grants: Iterable[ToolGrant]) -> Toolset:
-        """Return a toolset with further grants; of two with the same name the later one wins."""
-        by_name = {grant.tool.name: grant for grant in (*self.grants, *grants)}
-        return self._replace(grants=tuple(by_name.values()))
-
-
-_NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
 def parse_grant(text: str) -> tuple[str, Permission]:
@@ -100,6 +35,32 @@ def resolve_grants(
     return tuple(
         ToolGrant(get_tool(database, ref, writable=writable), permission) for ref, permission in wanted.items()
     )
+
+
+def build_toolset(
+    database: Database,
+    requested: Iterable[str],
+    stored: Mapping[str, Any],
+    *,
+    approved: Iterable[str] = (),
+    note: Callable[[str], object] = lambda text: None,
+    writable: bool = True,
+) -> Toolset:
+    """Return the tools of a turn: the requested ones (``NAME:PERMISSION``), then the stored ones of its chat or agent.
+
+    ``note`` is told of stored tools that were deleted. Raises NotFoundError for a requested tool that does not exist.
+    """
+    requested_grants = resolve_grants(database, dict(map(parse_grant, requested)), writable=writable)
+    names = {grant.tool.name for grant in requested_grants}
+    stored_grants: list[ToolGrant] = []
+    for name, permission in stored.items():
+        if name in names:
+            continue
+        try:
+            stored_grants += resolve_grants(database, {name: permission}, writable=writable)
+        except NotFoundError:
+            note(f'tool "{name}" of this chat no longer exists')
+    return Toolset(grants=(*stored_grants, *requested_grants), approved=frozenset(approved))
 
 
 def with_called_tools(database: Database, thread_id: str, tools: Toolset) -> Toolset:
@@ -138,7 +99,7 @@ def list_unused_builtins(database: Database) -> list[str]:
 
 
 def _get_builtin(database: Database, name: str, writable: bool) -> Tool:
-    from llmctl.core.stored_json import dumps
+    from llmctl.core.stored_values import dumps
     from llmctl.store.records import tools
     from llmctl.tools.builtin import BUILTINS
 
@@ -151,7 +112,6 @@ def _get_builtin(database: Database, name: str, writable: bool) -> Tool:
 
 
 def _unknown_tool_error(database: Database, ref: str) -> Exception:
-    from llmctl.core.errors import NotFoundError
     from llmctl.core.registry import unknown_name_error
     from llmctl.store.records import tools
     from llmctl.tools.builtin import BUILTINS

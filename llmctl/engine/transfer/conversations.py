@@ -10,7 +10,7 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage
 from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, to_json
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ImportRow
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -7,19 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmctl.core.errors import UsageError
-from llmctl.core.redaction.masking import Masker
-from llmctl.core.redaction.secret_patterns import mask_keys
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.redaction import Masker, mask_keys, redact_headers
+from llmctl.core.stored_values import dumps, loads
 from llmctl.core.transfer_records import ExportRow
-from llmctl.engine.chats import lookup
 from llmctl.formats import exports, jsonl
 from llmctl.formats.exports import LOSSLESS, Conversation
 from llmctl.store.database import Database
-from llmctl.store.records import messages
-from llmctl.store.transfer import select
-from llmctl.store.transfer.read import HubReader
-from llmctl.store.transfer.select import ExportSelection
-from llmctl.transport import redact
+from llmctl.store.records import chats, messages
+from llmctl.store.transfer import read
+from llmctl.store.transfer.read import ExportSelection, HubReader
 
 #: Receives the number of messages exported so far, and the total.
 Progress = Callable[[int, int], None]
@@ -48,12 +44,12 @@ def select_rows(database: Database, options: ExportOptions) -> ExportSelection:
     if options.chats and options.everything:
         raise UsageError("cannot combine --chat and --all")
     if options.chats:
-        ids = [lookup.get_chat(database, ref).id for ref in options.chats]
-        return select.select_chats(list(dict.fromkeys(ids)), options.since)
+        ids = [chats.get_or_last(database, ref).id for ref in options.chats]
+        return read.select_chats(list(dict.fromkeys(ids)), options.since)
     if options.since is not None:
-        return select.select_chats(None, options.since)
+        return read.select_chats(None, options.since)
     if options.everything:
-        return select.select_all()
+        return read.select_all()
     raise UsageError("nothing to export", hint="select conversations with --chat, or everything with --all")
 
 
@@ -125,7 +121,7 @@ def _mask_headers(text: str) -> str:
     if not isinstance(data, dict) or not isinstance(data.get("headers"), dict):
         return text
     headers = {str(name): str(value) for name, value in data["headers"].items()}
-    masker = redact.redact_headers(headers)
+    masker = redact_headers(headers)
     return text if masker == headers else dumps(data | {"headers": masker})
 
 

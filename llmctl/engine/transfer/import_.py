@@ -1,20 +1,34 @@
-"""Import conversations or a whole hub, and report what became of each row."""
+"""Import conversations or a whole hub from files and streams, and report what became of each row."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
-from llmctl.core.errors import IncompleteError, UsageError
+from llmctl.core import clock
+from llmctl.core.errors import IncompleteError, NotFoundError, UsageError
 from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
 from llmctl.core.transfer_records import ImportRow, MalformedLine, MergeResult, TransferHeader
-from llmctl.engine.transfer import conversations, sources
-from llmctl.engine.transfer.sources import ImportSource
+from llmctl.engine.transfer import conversations
+from llmctl.engine.transfer import conversations as transfer_conversations
+from llmctl.formats import jsonl
+from llmctl.formats.exports import LOSSLESS
+from llmctl.formats.imports import IMPORTS
+from llmctl.store import foreign_databases
+from llmctl.store.adopt import run
 from llmctl.store.database import Database
+from llmctl.store.opening import open_hub
 from llmctl.store.schema import custom_names
 from llmctl.store.transfer import batches
+from llmctl.store.transfer.read import HubReader, select_all, select_chats
 
 _FATES = ("imported", "updated", "unchanged", "skipped")
 #: Problems listed in the report; the rest are only counted.
@@ -74,7 +88,7 @@ def import_source(
 ) -> ImportReport:
     """Import a source into a hub; return a report. Raises UsageError for an unknown format."""
     report = ImportReport(source.format, dry_run)
-    if source.path is not None and sources.is_same_file(source.path, database.path):
+    if source.path is not None and is_same_file(source.path, database.path):
         raise UsageError(
             f'cannot import "{source.path}" into itself', hint="choose another file, or another hub with --db"
         )
@@ -142,3 +156,178 @@ def _warn_runs_command(report: ImportReport, record: ImportRow) -> None:
     column, sign, what, does = _RUNS_COMMANDS[record.table]
     if sign in str(record.row.get(column)):
         report.left_out[f'{what} "{record.row.get("name")}" was imported and {does}: review it before use'] += 1
+
+
+# --- sources; the format is detected by content
+
+
+Item = ImportRow | TransferHeader | MalformedLine | ImportedConversation | SkippedItems
+
+#: All values of ``--format``.
+NAMES = (LOSSLESS, foreign_databases.HUB, foreign_databases.LLM, foreign_databases.NODE_LLM, *IMPORTS.names())
+
+_SQLITE, _ZIP = b"SQLite format 3\0", b"PK\x03\x04"
+#: How many bytes identify a file.
+_HEAD = 16
+
+
+class ImportSource:
+    """A file or stream of one format. ``items`` can be read once, inside ``with source``."""
+
+    def __init__(self, format: str, read: Callable[[], Iterator[Item]], *, time: str, path: str | None = None) -> None:
+        self.format = format
+        #: Stored time used where the source has none.
+        self.time = time
+        #: Path of the file, None for a stream.
+        self.path = path
+        self.size = os.path.getsize(path) if path else 0
+        self.position: Callable[[], int] = lambda: 0
+        self._read = read
+        self.resources = ExitStack()
+
+    def items(self) -> Iterator[Item]:
+        return self._read()
+
+    def __enter__(self) -> ImportSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.resources.close()
+
+
+def is_same_file(one: str, other: str) -> bool:
+    """Return whether two paths are the same file."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def from_file(path: str, format: str | None = None) -> ImportSource:
+    """Open a file; raise NotFoundError if it cannot be read, UsageError for an unknown format."""
+    _validate_format(format)
+    try:
+        stream = open(path, "rb")  # noqa: SIM115
+        time = clock.from_unix(os.fstat(stream.fileno()).st_mtime)
+    except OSError as error:
+        raise NotFoundError(f'cannot read "{path}": {error.strerror}') from error
+    return _open(stream, path, format, time)
+
+
+def from_stream(stream: IO[bytes], format: str | None = None) -> ImportSource:
+    """Open standard input. Databases and archives need random access and are copied to a temporary file first."""
+    _validate_format(format)
+    head = _peek(stream)
+    if not head.startswith((_SQLITE, _ZIP)):
+        return _from_text(stream, "-", format, clock.now(), None)
+    with tempfile.NamedTemporaryFile(prefix="llmctl-import-", delete=False) as file:
+        shutil.copyfileobj(stream, file)
+    try:
+        source = from_file(file.name, format)
+    except BaseException:
+        os.unlink(file.name)
+        raise
+    source.resources.callback(os.unlink, file.name)
+    return source
+
+
+def _validate_format(format: str | None) -> None:
+    if format is not None and format not in NAMES:
+        raise UsageError(f'unknown format "{format}"', hint=f"available: {', '.join(NAMES)}")
+
+
+def _open(stream: IO[bytes], path: str, format: str | None, time: str) -> ImportSource:
+    head = _peek(stream)
+    if head.startswith(_SQLITE):
+        stream.close()
+        return _from_database(path, format, time)
+    source = _from_text(stream, path, format, time, path) if not head.startswith(_ZIP) else None
+    if source is None:
+        source = _from_archive(stream, path, format, time)
+    source.resources.callback(stream.close)
+    source.position = lambda: 0 if stream.closed else stream.tell()
+    return source
+
+
+def _peek(stream: Any) -> bytes:
+    return bytes(stream.peek(_HEAD)[:_HEAD])
+
+
+def _from_database(path: str, format: str | None, time: str) -> ImportSource:
+    found = foreign_databases.detect_kind(path)
+    if format not in (None, found):
+        raise UsageError(f'"{path}" is not in the format "{format}" but a database of "{found}"')
+    readers = {
+        foreign_databases.HUB: _read_hub,
+        foreign_databases.LLM: _read_llm_logs,
+        foreign_databases.NODE_LLM: read_orm_database,
+    }
+    source = ImportSource(found, lambda: readers[found](path), time=time, path=path)
+    source.size = 0
+    return source
+
+
+def _read_hub(path: str) -> Iterator[Item]:
+    with closing(open_hub(path, "read")) as database:
+        yield from read_hub_records(HubReader(database, select_all()))
+
+
+def read_hub_records(reader: HubReader) -> Iterator[Item]:
+    """Yield a hub's custom columns and all its rows."""
+    with reader.snapshot():
+        yield reader.header()
+        for layout, values in reader.rows():
+            yield ImportRow(layout.table, dict(zip(layout.columns, values, strict=True)))
+
+
+def _read_llm_logs(path: str) -> Iterator[Item]:
+    with foreign_databases.open_readonly(path) as connection:
+        try:
+            yield from foreign_databases.read_llm(connection)
+        except (sqlite3.OperationalError, json.JSONDecodeError) as error:
+            raise UsageError(f'cannot read the llm logs in "{path}": {error}') from error
+
+
+def _from_archive(stream: IO[bytes], path: str, format: str | None, time: str) -> ImportSource:
+    from llmctl.engine.transfer import json_documents
+
+    names, read = json_documents.open_archive(stream, path, format)
+    return ImportSource(names, read, time=time, path=path)
+
+
+def _from_text(stream: IO[bytes], name: str, format: str | None, time: str, path: str | None) -> ImportSource:
+    from llmctl.engine.transfer import json_documents  # ijson takes 20 ms
+
+    first = b"" if json_documents.starts_with_array(stream) else stream.readline()
+    while first.isspace():
+        first = stream.readline()
+    text = first.decode("utf-8-sig", "replace")
+    if format in (None, LOSSLESS) and jsonl.is_header(text):
+
+        def read() -> Iterator[Item]:
+            yield jsonl.parse_header(text)
+            yield from jsonl.parse_records(stream)
+
+        jsonl.parse_header(text)  # refuses a newer version before anything is changed
+        return ImportSource(LOSSLESS, read, time=time, path=path)
+    if format == LOSSLESS:
+        raise UsageError(f'"{name}" is not an export of llmctl')
+    detected, read_documents = json_documents.open_documents(first, stream, name, format)
+    return ImportSource(detected, read_documents, time=time, path=path)
+
+
+def read_orm_database(path: str) -> Iterator[ImportRow | TransferHeader]:
+    """Yield the rows of an @node-llm/orm database of any version: a copy of it is adopted and read like a hub."""
+    with tempfile.TemporaryDirectory(prefix="llmctl-import-") as folder:
+        copy = os.path.join(folder, "copy.db")
+        for ending in ("", "-wal"):
+            if os.path.exists(path + ending):
+                shutil.copyfile(path + ending, copy + ending)
+        run.adopt(copy, {})
+        with closing(open_hub(copy, "write")) as database:
+            foreign_databases.make_ids_stable(database, transfer_conversations.derive_id)
+            reader = HubReader(database, select_chats(None, None))
+            with reader.snapshot():
+                yield reader.header()
+                for layout, values in reader.rows():
+                    yield ImportRow(layout.table, dict(zip(layout.columns, values, strict=True)))

@@ -10,17 +10,15 @@ from typing import Literal
 
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, LockedError, NotFoundError, UsageError
-from llmctl.core.ids import new_id
-from llmctl.engine import recovery
+from llmctl.core.stored_values import new_id
 from llmctl.engine.jobs import lease
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.turn.options import TurnPlan, UserInput
 from llmctl.engine.turn.records import chat_changes, chat_row, job_row, message_writes, session_writes, timestamps
 from llmctl.engine.turn.state import TurnIds
-from llmctl.store.database import Database, Row
-from llmctl.store.records import agents, chats, invocations, threads
+from llmctl.store.database import Database, Insert, Update, Write
+from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow, SessionRow, ThreadRow
-from llmctl.store.writes import Insert, Update, Write
 
 #: Seconds between two looks at a lock that another job holds.
 _POLL_INTERVAL_S = 0.05
@@ -32,11 +30,11 @@ Unfinished = Literal["answer", "again", "calls"]
 def begin_turn(database: Database, plan: TurnPlan, redact: Redaction, job_id: str) -> TurnIds:
     """Lock the chat's thread and commit the input; create the chat where there is none.
 
-    Raises LockedError where another live job holds the thread for longer than ``plan.call_options.wait_s``.
+    Raises LockedError where another live job holds the thread for longer than ``plan.options.wait``.
     """
-    if not plan.persist.log:
+    if not plan.log:
         return _begin_unlogged(database, plan, job_id)
-    deadline = time.monotonic() + plan.call_options.wait_s
+    deadline = time.monotonic() + plan.options.wait
     while True:
         try:
             with database.transaction(durable=True):
@@ -52,14 +50,14 @@ def release_failed_begin(database: Database, job_id: str, error: BaseException) 
 
     A signal during the commit takes effect after it.
     """
-    thread_id = database.value("SELECT id FROM {message_threads} WHERE locking_job_id = ?", (job_id,))
-    if thread_id is None:
+    locked = chats.locked_thread_ids(database, job_id)
+    if not locked:
         return
     known = error if isinstance(error, LlmctlError) else None
     end = {"status": "failed", "error": known.message} if known else {"status": "cancelled", "error": "interrupted"}
     now = clock.now()
     database.commit(
-        Update("message_threads", thread_id, {"locking_job_id": None, "updated_at": now}),
+        Update("message_threads", locked[0], {"locking_job_id": None, "updated_at": now}),
         Update("jobs", job_id, {**end, "finished_at": now, "updated_at": now}),
         durable=True,
     )
@@ -67,19 +65,21 @@ def release_failed_begin(database: Database, job_id: str, error: BaseException) 
 
 def find_unfinished(database: Database, thread_id: str) -> Unfinished | None:
     """Return what is unfinished in a thread, or None."""
-    last = _find_last_message(database, thread_id)
+    last = chats.find_last_turn_message(database, thread_id)
     if last is None:
         return None
-    if last["role"] in ("user", "tool"):
+    if last.role in ("user", "tool"):
         return "answer"
-    if last["status"] != "completed":
+    if last.status != "completed":
         return "again"
+    from llmctl.store.records import invocations  # only to resume
+
     return "calls" if invocations.list_unanswered(database, thread_id) else None
 
 
 def _begin(database: Database, plan: TurnPlan, redact: Redaction, job_id: str) -> TurnIds:
     chat = _reload_chat(database, plan)
-    thread = threads.find_for_chat(database, chat.id) if chat else None
+    thread = chats.find_thread(database, chat.id) if chat else None
     ids = _allocate_ids(database, chat, thread, job_id, redact)
     now = clock.now()
     locked = {"locking_job_id": ids.job_id, "updated_at": now}
@@ -102,7 +102,7 @@ def _begin_unlogged(database: Database, plan: TurnPlan, job_id: str) -> TurnIds:
     Its job has no payload, but it is there, so that a request of a dead process is finished too.
     """
     chat = plan.chat
-    thread = threads.find_for_chat(database, chat.id) if chat else None
+    thread = chats.find_thread(database, chat.id) if chat else None
     ids = TurnIds(chat.id if chat else new_id(), thread.id if thread else "", job_id, 0, "")
     row = job_row(database, ids, plan, clock.now()) | {"name": "chat", "payload": "{}"}
     database.commit(Insert("jobs", row))
@@ -112,7 +112,7 @@ def _begin_unlogged(database: Database, plan: TurnPlan, job_id: str) -> TurnIds:
 def _reload_chat(database: Database, plan: TurnPlan) -> ChatRow | None:
     """Read the chat again: meanwhile another process may have changed it, or created one of that name."""
     if plan.chat is None:
-        name = plan.persist.name
+        name = plan.name
         existing = chats.find_by_name(database, name) if name else None
         if existing and plan.agent:
             raise LockedError(
@@ -138,17 +138,19 @@ def _allocate_ids(
     )
     if thread:
         _unlock_thread(database, thread.id, redact)
-        last = threads.find_last_message(database, thread.id)
+        last = chats.find_last_message(database, thread.id)
         ids.seq = last.seq or 0 if last else 0
-        ids.last_time = threads.last_message_time(database, thread.id, ids.chat_id)
+        ids.last_time = chats.last_message_time(database, thread.id, ids.chat_id)
     return ids
 
 
 def _unlock_thread(database: Database, thread_id: str, redact: Redaction) -> None:
     """Make sure that nobody holds the thread; recover what a dead holder left."""
-    job = threads.find_locking_job(database, thread_id)
+    job = chats.find_locking_job(database, thread_id)
     if job is None or job.status != "running":
         return
+    from llmctl.engine import recovery  # only where another turn did not release the thread
+
     if lease.is_alive(job):
         raise recovery.thread_in_use_error(job)
     recovery.recover_job(database, job, redact)
@@ -159,7 +161,11 @@ def _thread_insert(ids: TurnIds, now: str) -> Write:
 
 
 def _find_session(database: Database, plan: TurnPlan) -> SessionRow | None:
-    return agents.find_session(database, plan.agent.session_id) if plan.agent and plan.agent.is_resumed else None
+    if plan.agent is None or not plan.agent.is_resumed:
+        return None
+    from llmctl.store.records import agents
+
+    return agents.find_session(database, plan.agent.session_id)
 
 
 def _input_writes(database: Database, ids: TurnIds, user_input: UserInput, chat: ChatRow | None) -> list[Write]:
@@ -181,10 +187,10 @@ def _resume_writes(database: Database, ids: TurnIds) -> list[Write]:
 
 def _detach_partial_answer(database: Database, thread_id: str, now: str) -> list[Write]:
     """Return what takes a partial last answer out of the chat; the thread keeps it."""
-    last = _find_last_message(database, thread_id)
-    if last is None or last["status"] not in ("incomplete", "interrupted"):
+    last = chats.find_last_turn_message(database, thread_id)
+    if last is None or last.status not in ("incomplete", "interrupted"):
         return []
-    return [Update("messages", last["id"], {"chat_id": None, "updated_at": now})]
+    return [Update("messages", last.id, {"chat_id": None, "updated_at": now})]
 
 
 def _abandoned_call_writes(database: Database, ids: TurnIds) -> list[Write]:
@@ -193,11 +199,5 @@ def _abandoned_call_writes(database: Database, ids: TurnIds) -> list[Write]:
     end = {"status": "cancelled", "error": "the conversation went on without it", "finished_at": now}
     return [
         Update("tool_invocations", id, {**end, "updated_at": now}, {"status": "pending"})
-        for id in invocations.list_abandoned(database, ids.thread_id)
+        for id in chats.list_abandoned_calls(database, ids.thread_id)
     ]
-
-
-def _find_last_message(database: Database, thread_id: str) -> Row | None:
-    return database.one(
-        "SELECT * FROM {messages} WHERE thread_id = ? AND role <> 'system' ORDER BY seq DESC LIMIT 1", (thread_id,)
-    )

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from llmctl.core.chat import ChatResponse, ResponseBuilder
-from llmctl.core.dialect import Dialect
+from llmctl.core.chat import ChatResponse, ResponseBuilder, StreamEvent, buffer_incomplete_tail
 from llmctl.core.errors import LlmctlError, UnavailableError
-from llmctl.core.events import StreamEvent
-from llmctl.core.redaction.stream_buffer import buffer_incomplete_tail
+from llmctl.core.http import Dialect
 from llmctl.providers import PROVIDERS
 from llmctl.transport import sse
 from llmctl.wire import WIRES, Wire

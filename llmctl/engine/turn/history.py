@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from llmctl.core.errors import RejectedError
 from llmctl.core.messages import Message, Part, ToolCall, ToolResult
-from llmctl.engine.chats.lookup import message_from_row
 from llmctl.store.database import Database
-from llmctl.store.records import threads
+from llmctl.store.records import chats
+from llmctl.store.records.chats import to_message
 from llmctl.store.records.types import MessageRow
 
 #: Metadata key of a message that llmctl wrote about an invalid answer; the value is the number of the correction.
@@ -32,13 +32,11 @@ def load_history(
     Only the last system message is sent, and first. A partial answer counts while it is part of the chat. With
     ``provider``, answers of other providers lose the data that only those can read.
     """
-    rows = threads.list_messages(database, thread_id, upto_seq=upto_seq)
-    files = threads.attachments_by_message(database, thread_id)
+    rows = chats.list_thread_messages(database, thread_id, upto_seq=upto_seq)
+    files = chats.attachments_by_message(database, thread_id)
     system = [row for row in [row for row in rows if row.role == "system"][-1:] if row.content]
     others = [row for row in rows if row.role != "system" and _is_in_history(row)]
-    entries = [
-        HistoryEntry(row.seq or 0, message_from_row(row, files.get(row.id, ()), provider)) for row in system + others
-    ]
+    entries = [HistoryEntry(row.seq or 0, to_message(row, files.get(row.id, ()), provider)) for row in system + others]
     return [entry for entry in _pair_calls_with_results(_drop_corrected_answers(entries)) if entry.message.parts]
 
 

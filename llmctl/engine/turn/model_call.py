@@ -14,22 +14,19 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatRequest
+from llmctl.core.chat import ChatRequest, StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta, Unreadable
 from llmctl.core.errors import IncompleteError, LlmctlError, RejectedError, UnavailableError
-from llmctl.core.events import StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta, Unreadable
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.ids import new_id
-from llmctl.engine.billing.budget import CostTracker
+from llmctl.core.options import TurnOptions
+from llmctl.core.stored_values import new_id
+from llmctl.engine.billing.cost import CostTracker
 from llmctl.engine.connections.target import Target
-from llmctl.engine.events import RetryScheduled
-from llmctl.engine.models.suggestions import add_model_suggestions
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.runtime import RuntimeEnv
+from llmctl.engine.runtime import RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import decode, records
-from llmctl.engine.turn.options import CallOptions, TurnPlan
+from llmctl.engine.turn.options import TurnPlan
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.state import Attempt, CallState, StepRequest, TurnIds
-from llmctl.transport.retry import RetryPolicy
 from llmctl.wire import WIRES
 
 T = TypeVar("T")
@@ -62,7 +59,7 @@ class SenderPlan(Protocol):
     @property
     def target(self) -> Target: ...
     @property
-    def call_options(self) -> CallOptions: ...
+    def options(self) -> TurnOptions: ...
     @property
     def runtime(self) -> RuntimeEnv: ...
 
@@ -99,8 +96,12 @@ class ModelCall:
         return self._sender.wire.build_request(self._sender.endpoint, request)
 
     def _body_columns(self) -> dict[str, Any]:
-        """Return the body without what the thread's previous call carried: else the hub would grow quadratically."""
-        omitted = records.count_sent_messages([entry.message for entry in self._step.entries])
+        """Return the body without what the thread's previous call carried: else the hub would grow quadratically.
+
+        Messages that a hook changed are in no row: then it is the whole body.
+        """
+        messages = [entry.message for entry in self._step.entries]
+        omitted = 0 if self._step.is_changed else records.count_sent_messages(messages)
         body = self._stored_body(omitted).decode("utf-8", "replace")
         return {"body": self._sender.redact.request_text(body), "omitted_messages": omitted}
 
@@ -131,7 +132,7 @@ class ModelCall:
         except LlmctlError as error:
             sender.redact.error(error)
             raise explain_disconnect(state, error, received.error) from error
-        check_complete(state, self._plan.call_options.options, self._plan.target.options)
+        check_complete(state, self._plan.options.options, self._plan.target.options)
 
 
 class RequestSender:
@@ -143,9 +144,9 @@ class RequestSender:
         self.redact = redact
         self.wire = WIRES.load(plan.target.wire)
         self._target = plan.target
-        self._retries = plan.call_options.retries
+        self._retries = plan.options.retries
         self._loopback_only = plan.runtime.offline
-        self._timeout_s = plan.call_options.timeout_s
+        self._timeout_s = plan.options.timeout
         self._deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
 
     def send(
@@ -158,14 +159,13 @@ class RequestSender:
 
         ``body_columns`` returns what is stored of the request's body.
         """
-        policy = RetryPolicy(retries=self._retries)
         number = 1
         while True:
             try:
                 yield from self._send_once(http, number, body_columns, read)
                 return
             except LlmctlError as error:
-                delay_s = self._retry_delay_s(policy, number, error)
+                delay_s = self._retry_delay_s(number, error)
                 if delay_s is None:
                     raise
                 self.recorder.discard_attempt()
@@ -186,7 +186,7 @@ class RequestSender:
             if not 200 <= response.status < 300:
                 attempt.body = _read_refusal(response)
                 refusal = self.wire.parse_error(response.status, response.headers, attempt.body)
-                raise add_model_suggestions(refusal, self._target)
+                raise _with_suggestions(refusal, self._target)
             yield from read(response, attempt)
 
     @contextmanager
@@ -220,12 +220,14 @@ class RequestSender:
         ) as response:
             yield response
 
-    def _retry_delay_s(self, policy: RetryPolicy, number: int, error: LlmctlError) -> float | None:
+    def _retry_delay_s(self, number: int, error: LlmctlError) -> float | None:
         """Return the seconds before the next attempt, or None to give up."""
         may_help = error.retryable or (isinstance(error, IncompleteError) and error.reason != "length")
         if self._running_state().delivered or not may_help or error.reason == "offline":
             return None
-        delay_s = policy.delay_s(number, error.retry_after)
+        from llmctl.transport.retry import RetryPolicy  # only after a failed attempt
+
+        delay_s = RetryPolicy(retries=self._retries).delay_s(number, error.retry_after)
         if delay_s is None or (self._deadline is not None and time.monotonic() + delay_s >= self._deadline):
             return None
         return delay_s
@@ -248,6 +250,15 @@ class _TrackedChunks:
         except UnavailableError as error:  # others come from the consumer, who is called while we wait
             self.error = error
             raise
+
+
+def _with_suggestions(error: LlmctlError, target: Target) -> LlmctlError:
+    """Return the error, with similar names in its hint where the provider does not know the model."""
+    if error.reason != "model_not_found" or target.provider.local:
+        return error
+    from llmctl.engine.models import catalog  # 200 ms
+
+    return catalog.add_model_suggestions(error, target.provider.name, target.model)
 
 
 def _read_refusal(response: StreamedResponse) -> bytes:

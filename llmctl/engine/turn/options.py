@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from llmctl.core.chat import ChatRequest, ChatResponse
-from llmctl.core.errors import UsageError
+from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.messages import File, Message, Text
-from llmctl.engine.agents.context import AgentContext
-from llmctl.engine.billing.budget import CostLimits
-from llmctl.engine.connections.target import Target
-from llmctl.engine.events import ToolEvent
-from llmctl.engine.runtime import CallerInfo, RuntimeEnv
-from llmctl.engine.tools.toolset import Toolset
+from llmctl.core.options import TurnOptions, options_for, parse_json
+from llmctl.core.stored_values import assign_fields
+from llmctl.engine.billing.cost import CostLimits
+from llmctl.engine.connections import target as connection_target
+from llmctl.engine.connections.target import Env, Target
+from llmctl.engine.runtime import AgentContext, CallerInfo, RuntimeEnv, ToolEvent, Toolset
+from llmctl.store.database import Database
 from llmctl.store.records.types import ChatRow
 
 
@@ -44,44 +46,6 @@ class UserInput(NamedTuple):
     def is_resume(self) -> bool:
         """Whether there is nothing new for the model: the turn resumes what is unfinished."""
         return not any(message.role != "system" for message in self.to_messages())
-
-
-class CallOptions(NamedTuple):
-    """How the model is called."""
-
-    options: Mapping[str, Any] = {}
-    thinking: str | int | None = None
-    shows_thinking: bool = False
-    #: JSON Schema of the answer, and how often an answer that does not match is sent back.
-    schema: Mapping[str, Any] | None = None
-    fix: int = 0
-    stream: bool = True
-    #: Seconds for the whole turn; None: no limit.
-    timeout_s: float | None = None
-    #: Seconds to wait for another job to unlock the thread.
-    wait_s: float = 0.0
-    retries: int = 2
-    max_steps: int = 20
-    #: How many earlier turns are sent; None: all.
-    history: int | None = None
-    cost_limits: CostLimits = CostLimits()
-
-
-class PersistOptions(NamedTuple):
-    """What of the turn stays in the hub, and how it is labelled."""
-
-    #: False: no text is stored, only the ledger row.
-    log: bool = True
-    #: Kinds of rows that are deleted when the turn is finished: tool-calls, requests, network, streams.
-    without: frozenset[str] = frozenset()
-    #: A failed answer is deleted even if it has some text.
-    rollback: bool = False
-    name: str | None = None
-    metadata: Mapping[str, Any] = {}
-    references: Mapping[str, str] = {}
-    #: Custom columns of chats.
-    fields: Mapping[str, Any] = {}
-    tag: str | None = None
 
 
 Observer = Callable[[Any], object]
@@ -138,10 +102,15 @@ class TurnPlan:
     chat: ChatRow | None
     target: Target
     input: UserInput
-    call_options: CallOptions
-    persist: PersistOptions
+    #: Resolved: nothing else sets an option any more.
+    options: TurnOptions
     caller: CallerInfo
     runtime: RuntimeEnv
+    #: False: no text is stored, only the ledger row.
+    log: bool = True
+    #: Name of a new chat.
+    name: str | None = None
+    cost_limits: CostLimits = field(default_factory=CostLimits)
     tools: Toolset = field(default_factory=Toolset)
     #: The agent of the chat, if it has one.
     agent: AgentContext | None = None
@@ -150,15 +119,95 @@ class TurnPlan:
     hooks: Hooks = field(default_factory=Hooks)
 
 
-def apply_chat_defaults(
-    call_options: CallOptions, persist: PersistOptions, settings: Mapping[str, Any]
-) -> tuple[CallOptions, PersistOptions]:
-    """Fill in the chat's settings, which its first turn has left, where nothing else was chosen."""
-    call_options = call_options._replace(
-        options={**settings.get("options", {}), **call_options.options},
-        thinking=call_options.thinking if call_options.thinking is not None else settings.get("thinking"),
+def resolve_options(
+    options: TurnOptions, settings: Mapping[str, Any], chat_settings: Mapping[str, Any] | None = None
+) -> TurnOptions:
+    """Return the options of a turn: those given, then the chat's, then the hub's settings; what is left are defaults.
+
+    The schema is loaded. Raises UsageError for options that contradict each other.
+    """
+    chat = chat_settings or {}
+    stored = TurnOptions(
+        options=chat.get("options"), thinking=chat.get("thinking"), no_persist=frozenset(chat.get("without", ()))
     )
-    return call_options, persist._replace(without=persist.without | frozenset(settings.get("without", ())))
+    own = {entry.name: settings[entry.name] for entry in options_for("setting") if entry.name in settings}
+    unkept = None if settings.get("stream.keep", True) else frozenset({"streams"})
+    resolved = options.over(stored).over(TurnOptions(**own, no_persist=unkept))
+    if "fix" in options.to_dict() and resolved.schema is None:
+        raise UsageError("--fix requires --schema")
+    return resolved.replace(schema=load_schema(resolved.schema))
+
+
+def assign_custom_fields(database: Database, options: TurnOptions) -> TurnOptions:
+    """Return the options with the values of ``--field`` and ``--metadata`` that fill custom columns of the chat."""
+    metadata, fields = assign_fields(options.metadata, options.fields, database.fields.get("chats", {}))
+    references = {key: str(value) for key, value in options.references.items()}
+    return options.replace(metadata=metadata, fields=fields, references=references)
+
+
+def choose_target(
+    database: Database,
+    options: TurnOptions,
+    chat: ChatRow | None,
+    env: Env,
+    own: Callable[[], Target] | None = None,
+) -> Target:
+    """Return where a turn goes: as its options say, else its agent (``own``), its chat, the environment, the hub."""
+    if options.connection:
+        return connection_target.with_model(
+            connection_target.for_connection(database, options.connection, env), options.model
+        )
+    if options.model:
+        return connection_target.resolve(database, options.model, env)
+    if own:
+        return own()
+    chat_target = connection_target.for_chat(database, chat, env) if chat else None
+    return chat_target or connection_target.resolve(database, None, env)
+
+
+def load_schema(schema: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Load ``--schema``: a JSON Schema, its JSON, its short form, or a file with one of these.
+
+    An existing file of that name takes precedence. Raises UsageError for an invalid schema, NotFoundError for a
+    missing file.
+    """
+    if schema is None:
+        return None
+    loaded = schema if isinstance(schema, Mapping) else _parse_schema(*_read_schema_text(schema))
+    from llmctl.tools import json_schema  # the validator: only for turns with a schema
+
+    json_schema.validate_schema(loaded)
+    return loaded
+
+
+def _read_schema_text(value: str) -> tuple[str, str]:
+    """Return the text of a schema and its source, for messages."""
+    if value.lstrip().startswith("{"):
+        return value, "--schema"
+    try:
+        from llmctl.core.text_files import read_text_file  # only with a schema
+
+        return read_text_file(value), value
+    except NotFoundError:
+        if _looks_like_path(value):
+            raise
+    return value, "--schema"
+
+
+def _looks_like_path(value: str) -> bool:
+    """Return whether a value that is not a readable file was meant as a path."""
+    return os.path.exists(value) or ((value.endswith(".json") or os.sep in value) and not set(value) & set(" ,\n:"))
+
+
+def _parse_schema(text: str, source: str) -> Mapping[str, Any]:
+    if not text.lstrip().startswith("{"):
+        from llmctl.core import schema_dsl  # only for a schema in the short form
+
+        return schema_dsl.parse(text)
+    value = parse_json(text, source)
+    if not isinstance(value, dict):
+        raise UsageError(f'"{source}" is not a JSON Schema')
+    return value
 
 
 def require_chat_model(target: Target) -> None:
@@ -177,14 +226,14 @@ def build_chat_request(plan: TurnPlan, messages: tuple[Message, ...]) -> ChatReq
 
     An option that is null takes back what those set.
     """
-    options = {**plan.target.options, **plan.target.alias_options, **plan.call_options.options}
+    options = {**plan.target.options, **plan.target.alias_options, **plan.options.options}
     return ChatRequest(
         model=plan.target.model,
         messages=messages,
-        stream=plan.call_options.stream,
+        stream=not plan.options.no_stream,
         options={name: value for name, value in options.items() if value is not None},
-        thinking=plan.call_options.thinking,
-        shows_thinking=plan.call_options.shows_thinking,
+        thinking=plan.options.thinking,
+        shows_thinking=plan.options.show_thinking,
         tools=plan.tools.specs(),
-        schema=plan.call_options.schema,
+        schema=plan.options.schema,
     )

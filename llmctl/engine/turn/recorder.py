@@ -8,28 +8,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse, ResponseBuilder
 from llmctl.core.errors import BudgetError, LlmctlError, PendingError, StorageError
 from llmctl.core.http import HttpRequest
-from llmctl.core.ids import new_id
+from llmctl.core.options import TurnOptions
 from llmctl.core.signals import defer_signals
-from llmctl.engine import recovery
-from llmctl.engine.billing.budget import Reservation
+from llmctl.core.stored_values import new_id
+from llmctl.engine.billing.cost import Reservation
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn import records
-from llmctl.engine.turn.options import PersistOptions
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds
-from llmctl.store import write_spool
-from llmctl.store.database import Database
+from llmctl.store.database import Database, Delete, Insert, Update, Write, replace_surrogates
 from llmctl.store.records import requests
-from llmctl.store.writes import Delete, Insert, Update, Write, replace_surrogates
 
 #: Bytes after which chunks are committed although nothing is waited for.
 _MAX_UNCOMMITTED_BYTES = 65_536
+
+
+class RecorderPlan(Protocol):
+    """What to store: the plan of a turn, or that of single requests."""
+
+    @property
+    def options(self) -> TurnOptions: ...
+    @property
+    def runtime(self) -> RuntimeEnv: ...
+    @property
+    def log(self) -> bool: ...
 
 
 class Recorder:
@@ -42,15 +50,15 @@ class Recorder:
         self,
         database: Database,
         ids: TurnIds,
-        persist: PersistOptions,
-        runtime: RuntimeEnv,
+        plan: RecorderPlan,
         redact: Redaction,
         on_commit: Callable[[], None],
     ) -> None:
         self._database = database
         self._ids = ids
-        self._persist = persist
-        self._runtime = runtime
+        self._is_logged = plan.log
+        self._options = plan.options
+        self._runtime = plan.runtime
         self._redact = redact
         self._on_commit = on_commit
         self._is_sent = False
@@ -73,6 +81,8 @@ class Recorder:
         try:
             self._write_reserved(state.reservation, writes)
         except BudgetError:
+            from llmctl.engine import recovery  # only where a dead process may hold a reservation
+
             if not recovery.recover_dead_reservations(self._database):
                 raise
             self._write_reserved(state.reservation, writes)
@@ -135,6 +145,8 @@ class Recorder:
             committed_chunks=0,
             uncommitted_bytes=0,
             held_back=b"",
+            redactions=0,
+            event_count=0,
         )
 
     def finish(
@@ -154,7 +166,7 @@ class Recorder:
         state = self.state
         assert state
         response = state.fold.build()
-        keeps = status == "completed" or (bool(response.message.parts) and not self._persist.rollback)
+        keeps = status == "completed" or (bool(response.message.parts) and not self._options.rollback)
         with defer_signals():
             end = CallEnd(status, response, keeps, totals, error, cost_columns)
             self._write(*self._end_writes(state, end), *also, durable=True)
@@ -195,7 +207,7 @@ class Recorder:
         elapsed_ms = clock.elapsed_ms(state.started)
         state.timeline.append([state.size_bytes, elapsed_ms])
         state.size_bytes += len(data)
-        if not self._persist.log or self.storage_error:
+        if not self._is_logged or self.storage_error:
             return  # the end writes all of it
         redacted = self._redact.raw(data)
         seq = len(state.timeline)
@@ -214,7 +226,7 @@ class Recorder:
             Update("requests", state.request_id, records.request_end_columns(state, end, self._redact) | now),
             Update("response_streams", state.stream_id, records.stream_end_columns(state, end, self._redact) | now),
             Delete("stream_chunks", {"stream_id": state.stream_id}),
-            *records.deletions_for(state.request_id, self._persist.without),
+            *records.deletions_for(state.request_id, self._options.no_persist),
         ]
 
     def _message_write(self, state: CallState, end: CallEnd, now: Mapping[str, str]) -> Write:
@@ -226,12 +238,12 @@ class Recorder:
 
     def _tool_call_deletes(self, exit_code: int | None) -> list[Write]:
         """Return what deletes tool calls that are not kept; those that wait for the next turn stay."""
-        if "tool-calls" not in self._persist.without or exit_code == PendingError.exit_code:
+        if "tool-calls" not in self._options.no_persist or exit_code == PendingError.exit_code:
             return []
         return [Delete("tool_invocations", {"job_id": self._ids.job_id})]
 
     def _write(self, *writes: Write, durable: bool = False) -> None:
-        stored = writes if self._persist.log else tuple(records.strip_text(writes))
+        stored = writes if self._is_logged else tuple(records.strip_text(writes))
         if self.storage_error:
             self._spool(stored, self.storage_error)
             return
@@ -267,6 +279,8 @@ class Recorder:
             self._database.commit(*map(replace_surrogates, writes), durable=durable)
 
     def _spool(self, writes: Iterable[Write], problem: StorageError) -> None:
+        from llmctl.store import write_spool  # only where the hub takes no more rows
+
         self.storage_error = self.storage_error or problem
         with suppress(OSError):
             self.spooled_to = write_spool.append(

@@ -8,26 +8,23 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse
+from llmctl.core.chat import ChatResponse, Usage
 from llmctl.core.errors import LlmctlError
-from llmctl.core.events import Usage
 from llmctl.core.http import HttpRequest
-from llmctl.core.ids import new_id
-from llmctl.core.messages import File, Message, Text, Thinking, to_json
-from llmctl.core.redaction.secret_patterns import REDACTED
-from llmctl.core.stored_json import dumps, loads
-from llmctl.engine.chats.attachments import SOURCE_URL_KEY
+from llmctl.core.messages import SOURCE_URL_KEY, File, Message, Text, Thinking, to_json
+from llmctl.core.options import TurnOptions
+from llmctl.core.redaction import REDACTED
+from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.connections.target import Target
 from llmctl.engine.jobs import lease
 from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import CallerInfo
 from llmctl.engine.turn import history
-from llmctl.engine.turn.options import PersistOptions, TurnPlan
+from llmctl.engine.turn.options import TurnPlan
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, StepRequest, TurnIds
-from llmctl.store.database import Database
-from llmctl.store.records import jobs
+from llmctl.store.database import Database, Delete, Insert, Update, Write
+from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow, SessionRow
-from llmctl.store.writes import Delete, Insert, Update, Write
 
 Columns = dict[str, Any]
 
@@ -53,7 +50,7 @@ class RequestSource(Protocol):
     @property
     def target(self) -> Target: ...
     @property
-    def persist(self) -> PersistOptions: ...
+    def options(self) -> TurnOptions: ...
     @property
     def caller(self) -> CallerInfo: ...
 
@@ -67,27 +64,27 @@ def timestamps(now: str) -> dict[str, str]:
 
 def chat_row(chat_id: str, plan: TurnPlan, redact: Redaction, now: str) -> Columns:
     """Return a new chat; ``settings`` holds what later turns take over from this one."""
-    persist, target = plan.persist, plan.target
-    settings: dict[str, Any] = {"without": sorted(persist.without), "provider": target.provider.name}
+    options, target = plan.options, plan.target
+    settings: dict[str, Any] = {"without": sorted(options.no_persist), "provider": target.provider.name}
     if plan.agent is None:  # an agent's definition counts as it is at each turn
         settings |= {
-            "options": _storable_options({**target.alias_options, **plan.call_options.options}, redact),
-            "thinking": plan.call_options.thinking,
+            "options": _storable_options({**target.alias_options, **options.options}, redact),
+            "thinking": options.thinking,
             "tools": plan.tools.stored_permissions(),
         }
     return {
         "id": chat_id,
-        "name": persist.name,
+        "name": plan.name,
         "type": "agent" if plan.agent else "chatModel",
         "source_id": plan.agent.id if plan.agent else target.connection_id,
         "model": target.model,
         "provider": target.provider.nodellm_id,
         "instructions": plan.input.instructions,
-        "metadata": dumps(dict(persist.metadata)) if persist.metadata and not plan.agent else None,
-        "refs": dumps(dict(persist.references)),
+        "metadata": dumps(dict(options.metadata)) if options.metadata and not plan.agent else None,
+        "refs": dumps(dict(options.references)),
         "settings": dumps({name: value for name, value in settings.items() if value}),
         "origin": "llmctl",
-        **persist.fields,
+        **options.fields,
         **_last_turn_columns(plan.caller, now),
         **timestamps(now),
     }
@@ -95,16 +92,16 @@ def chat_row(chat_id: str, plan: TurnPlan, redact: Redaction, now: str) -> Colum
 
 def chat_changes(chat: ChatRow, plan: TurnPlan, now: str) -> Columns:
     """Return what a turn changes of its chat."""
-    persist = plan.persist
-    changes: dict[str, Any] = {**persist.fields, **_last_turn_columns(plan.caller, now), "updated_at": now}
+    options = plan.options
+    changes: dict[str, Any] = {**options.fields, **_last_turn_columns(plan.caller, now), "updated_at": now}
     if plan.input.instructions is not None:
         changes["instructions"] = plan.input.instructions
     if plan.agent:  # another agent may have taken over the session
         changes["source_id"] = plan.agent.id
-    if persist.metadata and not plan.agent:
-        changes["metadata"] = dumps({**loads(chat.metadata, {}), **persist.metadata})
-    if persist.references:
-        changes["refs"] = dumps({**loads(chat.refs, {}), **persist.references})
+    if options.metadata and not plan.agent:
+        changes["metadata"] = dumps({**loads(chat.metadata, {}), **options.metadata})
+    if options.references:
+        changes["refs"] = dumps({**loads(chat.refs, {}), **options.references})
     return changes
 
 
@@ -119,22 +116,31 @@ def session_writes(plan: TurnPlan, chat_id: str, session: SessionRow | None, now
         row = {"id": agent.session_id, "agent_class": agent.name, "chat_id": chat_id, "metadata": metadata}
         return [Insert("agent_sessions", {**row, "definition": definition, **timestamps(now)})]
     changes = {"agent_class": agent.name, "definition": definition, "updated_at": now}
-    if plan.persist.metadata:  # merged into what it is by now
-        changes["metadata"] = dumps({**loads(session.metadata, {}), **plan.persist.metadata})
+    if plan.options.metadata:  # merged into what it is by now
+        changes["metadata"] = dumps({**loads(session.metadata, {}), **plan.options.metadata})
     return [Update("agent_sessions", session.id, changes)]
 
 
 def job_row(database: Database, ids: TurnIds, plan: TurnPlan, now: str) -> Columns:
     """Return the running job of a turn, held by this process."""
     payload: dict[str, Any] = {"chat_id": ids.chat_id, "thread_id": ids.thread_id}
-    if plan.persist.rollback:
+    if plan.options.rollback:
         payload["rollback"] = True
-    if plan.persist.without:
-        payload["without"] = sorted(plan.persist.without)
-    return _running_job_row(ids.job_id, plan.persist.name or "chat", "turn", now) | {
+    if plan.options.no_persist:
+        payload["without"] = sorted(plan.options.no_persist)
+    return _running_job_row(ids.job_id, plan.name or "chat", "turn", now) | {
         "payload": dumps(payload),
-        "parent_id": plan.parent_job_id or jobs.existing_id(database, plan.runtime.env.get(lease.JOB_VARIABLE)),
+        "parent_id": plan.parent_job_id or _find_calling_job(database, plan.runtime.env.get(lease.JOB_VARIABLE)),
     }
+
+
+def _find_calling_job(database: Database, job_id: str | None) -> str | None:
+    """Return the job of the command that started this process, if there is one and the hub has it."""
+    if job_id is None:
+        return None
+    from llmctl.store.records import jobs
+
+    return jobs.existing_id(database, job_id)
 
 
 def command_job_row(job_id: str, name: str, now: str) -> Columns:
@@ -214,9 +220,7 @@ def _file_writes(database: Database | None, message_id: str, files: list[File], 
     seen: dict[str, str] = {}
     for position, file in enumerate(files):
         content_hash = sha256(file.data if file.data is not None else (file.url or "").encode()).hexdigest()
-        existing_id = seen.get(content_hash) or (
-            database.value("SELECT id FROM {attachments} WHERE content_hash = ?", (content_hash,)) if database else None
-        )
+        existing_id = seen.get(content_hash) or (chats.find_attachment_id(database, content_hash) if database else None)
         attachment_id = existing_id or new_id()
         seen[content_hash] = attachment_id
         if existing_id is None:
@@ -289,7 +293,7 @@ def request_row(
         "provider": target.provider.name,
         "model": target.model,
         "connection": target.connection,
-        "tag": source.persist.tag,
+        "tag": source.options.tag,
         "parameters": redact.request_text(dumps(parameters)),
         "script": caller.script,
         "folder": caller.folder if caller.ledger_folder else None,
@@ -323,6 +327,7 @@ def _chat_parameters(step: StepRequest, state: CallState) -> dict[str, Any]:
         **({} if request.schema is None else {"schema": dict(request.schema)}),
         **({"tools": [tool.name for tool in request.tools]} if request.tools else {}),
         "seqs": history.to_ranges(entry.seq for entry in step.entries),
+        **({"messages_changed": True} if step.is_changed else {}),
         **({"bound": state.reservation.estimate.token_counts()} if state.reservation else {}),
     }
 
@@ -331,7 +336,7 @@ def _agent_columns(plan: TurnPlan) -> Columns:
     agent = plan.agent
     if agent is None:
         return {}
-    session_id = agent.session_id if plan.persist.log or agent.is_resumed else None
+    session_id = agent.session_id if plan.log or agent.is_resumed else None
     return {"agent": agent.name, "agent_version": agent.version, "session_id": session_id}
 
 

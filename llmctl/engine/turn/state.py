@@ -1,16 +1,18 @@
-"""The values of a running turn: where its rows go, and how a call to a model and its HTTP attempts stand."""
+"""The values of a running turn: where its rows go, how its calls and HTTP attempts stand, and what it comes to."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatRequest, ChatResponse, ResponseBuilder
+from llmctl.core.chat import ChatRequest, ChatResponse, ResponseBuilder, Usage
 from llmctl.core.errors import LlmctlError
-from llmctl.engine.billing.budget import Reservation
+from llmctl.core.messages import Message
+from llmctl.engine.billing.cost import Reservation
+from llmctl.engine.runtime import ToolEvent
 from llmctl.engine.turn.history import HistoryEntry
 
 
@@ -36,8 +38,10 @@ class StepRequest(NamedTuple):
 
     number: int
     request: ChatRequest
-    #: The rows that the messages come from; empty where a hook changed the messages.
+    #: The rows that the messages come from.
     entries: Sequence[HistoryEntry]
+    #: Whether a hook changed the messages: then they are in no row.
+    is_changed: bool = False
 
 
 @dataclass(slots=True)
@@ -105,3 +109,94 @@ class CallEnd:
     error: LlmctlError | None
     #: What it cost, as columns of the request.
     cost_columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+_TOKENS = (
+    *("input_tokens", "output_tokens", "total_tokens"),
+    *("cached_tokens", "cache_write_tokens", "thinking_tokens"),
+)
+
+
+@dataclass(slots=True)
+class TurnResult:
+    """Totals of a turn and the ids of its last step: the object of ``chat --json``."""
+
+    chat_id: str | None = None
+    thread_id: str | None = None
+    session_id: str | None = None
+    message_id: str | None = None
+    request_id: str | None = None
+    status: str = "pending"
+    response: ChatResponse | None = None
+    provider: str = ""
+    model: str = ""
+    connection: str | None = None
+    tool_events: list[ToolEvent] = field(default_factory=list)
+    usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_TOKENS, 0))
+    cost: float | None = None
+    duration_ms: int = 0
+    time_to_first_token_ms: int | None = None
+    steps: int = 0
+    #: Whether a provider reported any usage.
+    usage_known: bool = False
+    #: The value of an answer that matches its schema.
+    data: Any = None
+    #: What the turn added to the conversation, in order.
+    new_messages: list[Message] = field(default_factory=list)
+
+    def add_response(self, response: ChatResponse, cost: float | None) -> None:
+        """Count a step and its cost in US dollars; None where that is unknown."""
+        self.response = response
+        self.model = response.model or self.model
+        usage = response.usage or Usage()
+        self.usage_known = self.usage_known or response.usage is not None
+        self.new_messages.append(response.message)
+        for name in _TOKENS:
+            self.usage[name] += getattr(usage, name)
+        if cost is not None:
+            self.cost = round((self.cost or 0.0) + cost, 12)
+
+    def add_tool_event(self, event: ToolEvent) -> ToolEvent:
+        """Replace the pending event of the same call with its result, or append; return the event."""
+        pending = next(
+            (i for i, known in enumerate(self.tool_events) if known.id == event.id and known.result is None), None
+        )
+        if pending is None:
+            self.tool_events.append(event)
+        else:
+            self.tool_events[pending] = event
+        return event
+
+    def to_json(self, parse_arguments: Callable[[str], Any]) -> Mapping[str, Any]:
+        """Return the documented object; ``parse_arguments`` turns a call's JSON text into a value."""
+        message = self.response.message if self.response else None
+        return {
+            "chat_id": self.chat_id,
+            "thread_id": self.thread_id,
+            "message_id": self.message_id,
+            "request_id": self.request_id,
+            "session_id": self.session_id,
+            "status": self.status,
+            "content": message.text if message else None,
+            "thinking": (message.thinking or None) if message else None,
+            "data": self.data,
+            "tool_calls": [
+                {
+                    "id": event.id,
+                    "name": event.name,
+                    "arguments": parse_arguments(event.arguments),
+                    "result": event.result,
+                    "status": event.status,
+                }
+                for event in self.tool_events
+            ],
+            "provider": self.provider,
+            "model": self.model,
+            "connection": self.connection,
+            "finish_reason": self.response.finish_reason if self.response else None,
+            "usage": dict(self.usage),
+            "cost": self.cost,
+            "duration_ms": self.duration_ms,
+            "time_to_first_token_ms": self.time_to_first_token_ms,
+            "steps": self.steps,
+        }

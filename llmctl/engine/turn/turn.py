@@ -3,47 +3,42 @@
 ``with Turn(...) as turn: for event in turn.events(): ...`` – a ``with`` block, because an exception in the consumer
 (Ctrl-C while printing, a closed pipe) is not thrown into a generator, but reaches ``__exit__``.
 
-Reading order: ``turn``, ``begin``, ``history``, ``model_call``, ``decode``, ``recorder``, ``records``, ``result``.
+Reading order: ``turn``, ``begin``, ``history``, ``model_call``, ``decode``, ``recorder``, ``records``, ``state``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse
+from llmctl.core.chat import ChatResponse, TextDelta
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError, UnavailableError
-from llmctl.core.events import TextDelta
-from llmctl.core.ids import new_id
-from llmctl.core.messages import Message
-from llmctl.engine.billing.budget import CostTracker
-from llmctl.engine.chats import attachments, lookup
-from llmctl.engine.connections.target import ResolvedEndpoint, Target, resolve_endpoint
-from llmctl.engine.events import Notice, StepStarted, TurnEvent
-from llmctl.engine.jobs.heartbeat import Heartbeat
+from llmctl.core.messages import File, Message, ToolCall
+from llmctl.core.stored_values import new_id
+from llmctl.engine.billing.cost import CostTracker
+from llmctl.engine.connections.target import ResolvedEndpoint, Target, resolve, resolve_endpoint
+from llmctl.engine.jobs.lease import Heartbeat
 from llmctl.engine.redaction import Redaction
-from llmctl.engine.tools import toolset
-from llmctl.engine.tools.records import event_from_row, invocation_rows
+from llmctl.engine.runtime import Notice, StepStarted, ToolEvent, TurnEvent
 from llmctl.engine.turn import history
 from llmctl.engine.turn.begin import begin_turn, release_failed_begin
 from llmctl.engine.turn.model_call import ModelCall, RequestSender
 from llmctl.engine.turn.options import TurnPlan, UserInput, build_chat_request, require_chat_model
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.records import correction_writes, message_writes
-from llmctl.engine.turn.result import OutputValidator, TurnResult
-from llmctl.engine.turn.state import StepRequest
-from llmctl.store.database import Database
-from llmctl.store.records import invocations, threads
+from llmctl.engine.turn.state import StepRequest, TurnResult
+from llmctl.store.database import Database, Insert
+from llmctl.store.records import chats
 from llmctl.store.records.types import InvocationRow
-from llmctl.store.writes import Insert
 
 if TYPE_CHECKING:
     from llmctl.engine.tools.loop import ToolLoop
+    from llmctl.engine.turn.output_schema import OutputValidator
 
 
 class Turn:
@@ -59,18 +54,20 @@ class Turn:
         self._on_commit = on_commit
         self._started = time.monotonic()
         self._closed = False
-        #: The tool calls of the last step, as rows.
+        #: The tool calls of the last step, as rows and as events.
         self._calls: list[InvocationRow] = []
+        self._pending_events: list[ToolEvent] = []
         #: Messages of this turn that are in no hub (nothing is logged).
         self._unlogged_messages: list[Message] = []
         target = plan.target
         self.result = TurnResult(provider=target.provider.name, model=target.model, connection=target.connection)
-        self._output_validator = OutputValidator(plan.call_options, self.result)
 
     def __enter__(self) -> Turn:
         plan = self._plan
         require_chat_model(plan.target)
         if plan.input.files:
+            from llmctl.engine.chats import attachments
+
             files = attachments.prepare_files(plan.input.files, plan.target, plan.runtime)
             plan = self._plan = replace(plan, input=plan.input._replace(files=files))
         # The key first: without it nothing is worth storing.
@@ -82,7 +79,7 @@ class Turn:
             self._begin(resolved, job_id)
         except BaseException as error:  # from here to the end of this method nobody else would unlock the thread
             release_failed_begin(self._database, job_id, error)
-            if isinstance(error, LlmctlError) and plan.chat and plan.persist.log:
+            if isinstance(error, LlmctlError) and plan.chat and plan.log:
                 error.chat_id = plan.chat.id
             raise
         return self
@@ -91,31 +88,33 @@ class Turn:
         plan, redact = self._plan, Redaction(resolved.secrets)
         self._secrets = resolved.secrets
         self._ids = begin_turn(self._database, plan, redact, job_id)
-        if plan.persist.log and plan.input.is_resume:
+        if plan.log and plan.input.is_resume:
+            from llmctl.engine.tools import toolset
+
             tools = toolset.with_called_tools(self._database, self._ids.thread_id, plan.tools)
             plan = self._plan = replace(plan, tools=tools)
-        self._recorder = Recorder(self._database, self._ids, plan.persist, plan.runtime, redact, self._on_commit)
-        self._cost_tracker = CostTracker(self._database, plan.target, plan.call_options.cost_limits)
+        self._recorder = Recorder(self._database, self._ids, plan, redact, self._on_commit)
+        self._cost_tracker = CostTracker(self._database, plan.target, plan.cost_limits)
         self._sender = RequestSender(self._recorder, plan, resolved.endpoint, redact)
         self._heartbeat = Heartbeat(self._database.path, self._ids.job_id)
-        if plan.persist.log:
+        if plan.log:
             self.result.chat_id = self._ids.chat_id
             self.result.thread_id = self._ids.thread_id
             self.result.session_id = plan.agent.session_id if plan.agent else None
         else:
             self._unlogged_messages += plan.input.to_messages()
-        self._earlier_tokens = threads.tokens_since_last_prompt(self._database, self._ids.thread_id)
+        self._earlier_tokens = chats.tokens_since_last_prompt(self._database, self._ids.thread_id)
 
     def events(self) -> Iterator[TurnEvent]:
         """Yield what happens, as it happens; all text is in the hub before it is yielded."""
-        steps = self._plan.call_options.max_steps
+        steps = self._plan.options.max_steps
         if (yield from self._answer_earlier_calls()):
             return
         for number in range(1, steps + 1):
             response = yield from self._run_step(number)
-            yield from map(event_from_row, self._calls)
+            yield from self._pending_events
             if not response.message.tool_calls:
-                correction = self._output_validator.validate(response, is_last=number == steps)
+                correction = self._validate(response, is_last=number == steps)
                 if correction is None:
                     self._close("completed", None)
                     return
@@ -150,22 +149,21 @@ class Turn:
         """Call the model once with the conversation so far."""
         plan = self._plan
         entries = self._load_history()
-        if plan.call_options.history is not None:
-            entries, dropped = history.last_turns(entries, plan.call_options.history)
+        if plan.options.history is not None:
+            entries, dropped = history.last_turns(entries, plan.options.history)
             if dropped and number == 1:
                 yield Notice(f"left out the oldest {dropped} turn{'' if dropped == 1 else 's'} (--history)")
         history.require_prompt(entries)
-        messages, unsupported = attachments.drop_unsupported_files((entry.message for entry in entries), plan.target)
+        messages, unsupported = _drop_unsupported_files((entry.message for entry in entries), plan.target)
         if unsupported and number == 1:
             yield Notice(f"left out files that this model does not accept: {', '.join(unsupported)}")
         request = plan.hooks.change_request(build_chat_request(plan, messages))
-        # Messages that a hook changed are in no row: then the whole body is stored.
-        step = StepRequest(number, request, entries if request.messages is messages else [])
+        step = StepRequest(number, request, entries, is_changed=request.messages is not messages)
         call = ModelCall(self._sender, plan, step)
         state = call.begin(self._ids, self._cost_tracker)
         self.result.steps = number
         self.result.request_id = state.request_id
-        self.result.message_id = state.message_id if plan.persist.log else None
+        self.result.message_id = state.message_id if plan.log else None
         yield StepStarted(self.result.chat_id, self.result.thread_id, self.result.message_id, state.request_id, number)
         yield from call.events()
         response = self._finish_step("completed", None)
@@ -174,7 +172,7 @@ class Turn:
 
     def _load_history(self) -> list[history.HistoryEntry]:
         entries = history.load_history(self._database, self._ids.thread_id, provider=self._plan.target.provider.name)
-        if not self._plan.persist.log and self._plan.input.is_resume:
+        if not self._plan.log and self._plan.input.is_resume:
             while entries and entries[-1].message.role == "assistant":  # the partial answer that is requested again
                 entries.pop()
         return entries + [history.HistoryEntry(0, message) for message in self._unlogged_messages]
@@ -188,7 +186,7 @@ class Turn:
         if state.delivered and self.result.time_to_first_token_ms is None:
             self.result.time_to_first_token_ms = state.time_to_first_token_ms
         calls = response.message.tool_calls if status == "completed" else ()
-        self._calls = invocation_rows(state.message_id, calls, self._ids.job_id, self.result.steps, self._plan.tools)
+        self._calls, self._pending_events = self._begin_calls(state.message_id, calls) if calls else ([], [])
         response, is_kept = self._recorder.finish(
             status,
             self._totals(),
@@ -196,21 +194,44 @@ class Turn:
             error=error,
             also=[Insert("tool_invocations", row.to_dict()) for row in self._calls],
         )
-        self.result.tool_events += map(event_from_row, self._calls)
+        self.result.tool_events += self._pending_events
         if not is_kept:
             self.result.message_id = None
         return response
 
+    def _begin_calls(self, message_id: str, calls: Sequence[ToolCall]) -> tuple[list[InvocationRow], list[ToolEvent]]:
+        """Return the rows of the calls in an answer, and the events that report them."""
+        from llmctl.engine.tools.records import event_from_row, invocation_rows
+
+        rows = invocation_rows(message_id, calls, self._ids.job_id, self.result.steps, self._plan.tools)
+        return rows, list(map(event_from_row, rows))
+
+    def _validate(self, response: ChatResponse, *, is_last: bool) -> Message | None:
+        """Return the correction to send for an answer that does not match the schema, or None."""
+        return (
+            self._output_validator.validate(response, is_last=is_last)
+            if self._plan.options.schema is not None
+            else None
+        )
+
+    @cached_property
+    def _output_validator(self) -> OutputValidator:
+        from llmctl.engine.turn.output_schema import OutputValidator  # only for turns with a schema
+
+        return OutputValidator(self._plan.options, self.result)
+
     def _send_back(self, response: ChatResponse, correction: Message) -> None:
-        if self._plan.persist.log:
+        if self._plan.log:
             self._recorder.write(*correction_writes(correction, self.result.message_id, self._ids))
         else:
             self._unlogged_messages += [response.message, correction]
 
     def _answer_earlier_calls(self) -> Generator[TurnEvent, None, bool]:
         """Answer the calls that an earlier turn left, when this one resumes it; True: a tool ended the turn."""
-        if not (self._plan.persist.log and self._plan.input.is_resume):
+        if not (self._plan.log and self._plan.input.is_resume):
             return False
+        from llmctl.store.records import invocations
+
         rows = invocations.list_unanswered(self._database, self._ids.thread_id)
         if rows and (yield from self._run_tools(rows)):
             return True
@@ -221,14 +242,14 @@ class Turn:
 
     def _answer_calls(self, response: ChatResponse) -> Generator[TurnEvent, None, bool]:
         """Answer the calls of the step that just ended; True: a tool ended the turn."""
-        if not self._plan.persist.log:
+        if not self._plan.log:
             self._unlogged_messages.append(response.message)
         return (yield from self._run_tools(self._calls))
 
     def _run_tools(self, rows: list[InvocationRow]) -> Generator[TurnEvent, None, bool]:
         yield from self._tool_loop.answer(rows)
         results = self._tool_loop.pop_results()
-        if not self._plan.persist.log:
+        if not self._plan.log:
             self._unlogged_messages += results
         if self._tool_loop.final is None:
             return False
@@ -241,7 +262,7 @@ class Turn:
         answer = message_writes(self._ids, message)[0]
         assert isinstance(answer, Insert)
         self._recorder.write(Insert(answer.table, {**answer.row, **self._totals()}))
-        self.result.message_id = answer.row["id"] if self._plan.persist.log else None
+        self.result.message_id = answer.row["id"] if self._plan.log else None
         self.result.response = ChatResponse(message, finish_reason="stop")
         self.result.new_messages.append(message)
         yield TextDelta(text)
@@ -255,25 +276,25 @@ class Turn:
         from llmctl.engine.tools.execute import ToolExecutor
         from llmctl.engine.tools.loop import ToolLoop
 
-        plan, ids, persist = self._plan, self._ids, self._plan.persist
+        plan, ids = self._plan, self._ids
         executor = ToolExecutor(
             self._database,
             ids.job_id,
             plan.runtime,
             plan.tools,
             secrets=self._secrets,
-            timeout_s=plan.call_options.timeout_s,
-            stores_rows=persist.log,
-            stores_logs=persist.log and "tool-calls" not in persist.without,
+            timeout_s=plan.options.timeout,
+            stores_rows=plan.log,
+            stores_logs=plan.log and "tool-calls" not in plan.options.no_persist,
             recover_children=lambda: recovery.recover_children(self._database, ids.job_id),
         )
         return ToolLoop(
-            Authorizer(self._database, plan.tools, ids.chat_id if persist.log else None),
+            Authorizer(self._database, plan.tools, ids.chat_id if plan.log else None),
             executor,
             self._recorder,
             self.result,
             lambda message, call_id: message_writes(ids, message, source_id=call_id),
-            is_logged=persist.log,
+            is_logged=plan.log,
         )
 
     def _close_tools(self) -> None:
@@ -325,14 +346,65 @@ class Turn:
         return error
 
 
-def can_fall_back(error: LlmctlError, result: TurnResult) -> bool:
-    """Return whether another model may help: this one could not be reached or paid, and answered nothing."""
-    is_empty = result.response is None or not result.response.message.parts
-    return is_empty and (isinstance(error, UnavailableError) or error.reason == "quota")
+def _drop_unsupported_files(messages: Iterable[Message], target: Target) -> tuple[tuple[Message, ...], list[str]]:
+    """Return the messages without the files that this model cannot take, and the names of those."""
+    sent = tuple(messages)
+    if not any(isinstance(part, File) for message in sent for part in message.parts):
+        return sent, []
+    from llmctl.engine.chats import attachments
+
+    return attachments.drop_unsupported_files(sent, target)
 
 
-def fallback_plan(database: Database, plan: TurnPlan, target: Target, result: TurnResult) -> TurnPlan:
+class TurnAttempt:
+    """A turn with one of several models; its block swallows the error after which the next model is tried."""
+
+    def __init__(self, turn: Turn, *, is_last: bool) -> None:
+        self.turn = turn
+        self.error: LlmctlError | None = None
+        self._is_last = is_last
+
+    def falls_back(self, error: LlmctlError) -> bool:
+        """Return whether another model is tried: this one could not be reached or paid, and answered nothing."""
+        response = self.turn.result.response
+        is_empty = response is None or not response.message.parts
+        return not self._is_last and is_empty and (isinstance(error, UnavailableError) or error.reason == "quota")
+
+    def __enter__(self) -> Turn:
+        return self.turn
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, LlmctlError) or not self.falls_back(error):
+            return False
+        self.error = error
+        return True
+
+
+def attempt_turn(
+    database: Database,
+    plan: TurnPlan,
+    *,
+    note: Callable[[str], object],
+    on_commit: Callable[[], None] = lambda: None,
+) -> Iterator[TurnAttempt]:
+    """Yield the turn, and again with each model of ``--fallback`` while the one before could not be used.
+
+    ``for attempt in attempt_turn(...): with attempt as turn: ...; return`` – ``note`` gets a line for each fallback.
+    """
+    for other in [resolve(database, ref, plan.runtime.env) for ref in plan.options.fallback]:
+        attempt = TurnAttempt(Turn(database, plan, on_commit=on_commit), is_last=False)
+        yield attempt
+        if attempt.error is None:
+            return
+        note(f"{attempt.error.message}; falling back to {other.connection or other.provider.name}")
+        plan = _fallback_plan(database, plan, other, attempt.turn.result)
+    yield TurnAttempt(Turn(database, plan, on_commit=on_commit), is_last=True)
+
+
+def _fallback_plan(database: Database, plan: TurnPlan, target: Target, result: TurnResult) -> TurnPlan:
     """Return the plan with another model; input that is in the hub already is not added again."""
     if result.chat_id is None:
         return replace(plan, target=target)
-    return replace(plan, target=target, input=UserInput(), chat=lookup.get_chat(database, result.chat_id))
+    return replace(plan, target=target, input=UserInput(), chat=chats.get_or_last(database, result.chat_id))

@@ -7,10 +7,10 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from llmctl.core.exported_conversation import ExportedConversation
 from llmctl.core.humanize import format_day, format_time
-from llmctl.core.report_data import ReportData, Row
+from llmctl.core.report_data import ReportData
 from llmctl.formats import html, templates
-from llmctl.formats.exports import Conversation
 from llmctl.formats.report import charts, tables
 
 
@@ -26,14 +26,15 @@ class ReportView(NamedTuple):
     thread_url: str = "#thread-{}"
     periods: Sequence[tuple[str, str, bool]] = ()
 
-    def link(self, row: Row) -> str | None:
-        """Return the URL of the thread of a row's chat, or None."""
-        id = row["chat_id"]
-        readable = id is not None and (self.threads is None or id in self.threads)
-        return self.thread_url.format(id) if readable else None
+    def link(self, chat_id: str | None) -> str | None:
+        """Return the URL of the thread of a chat, or None."""
+        readable = chat_id is not None and (self.threads is None or chat_id in self.threads)
+        return self.thread_url.format(chat_id) if readable else None
 
 
-def render_report(report: ReportData, view: ReportView, conversations: Iterable[Conversation] = ()) -> Iterator[str]:
+def render_report(
+    report: ReportData, view: ReportView, conversations: Iterable[ExportedConversation] = ()
+) -> Iterator[str]:
     """Yield the report, followed by the threads it links to."""
     values = _report_values(report, view) | {"threads": ()}
     yield from templates.render_html("report/head.html", values)
@@ -43,7 +44,7 @@ def render_report(report: ReportData, view: ReportView, conversations: Iterable[
     yield from templates.render_html("report/foot.html", values)
 
 
-def render_thread(conversation: Conversation, view: ReportView, back: str) -> Iterator[str]:
+def render_thread(conversation: ExportedConversation, view: ReportView, back: str) -> Iterator[str]:
     """Yield a page with one conversation."""
     values = _frame_values(view) | {"title": conversation.title}
     yield from templates.render_html("report/head.html", values)
@@ -63,8 +64,8 @@ def content_security_policy(*, live: bool) -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action {forms}"
 
 
-def _thread_section(conversation: Conversation, back: str) -> Iterator[str]:
-    values = {"id": conversation.chat["id"], "back": back}
+def _thread_section(conversation: ExportedConversation, back: str) -> Iterator[str]:
+    values = {"id": conversation.id, "back": back}
     yield from templates.render_html("report/thread_begin.html", values)
     yield from html.render_section(conversation)
     yield from templates.render_html("report/thread_end.html", values)

@@ -20,8 +20,10 @@ from llmctl.core.humanize import (
     format_time,
     pluralize,
 )
-from llmctl.core.report_data import Figures, ReportData, Row, UsageGroup
+from llmctl.core.report_data import ChatSummary, Figures, ReportData, RequestSummary, UsageGroup
 
+#: From the id of a chat to the URL of its thread, if there is one.
+_Link = Callable[[str | None], str | None]
 _Measure = tuple[str, Callable[[Figures], str]]
 #: Rows shown of a breakdown and of a list; the rest is collapsed.
 _BREAKDOWN_ROWS = 8
@@ -111,22 +113,22 @@ def breakdown_table(
 
 
 def request_table(
-    id: str, title: str, found: Sequence[Row], link: Callable[[Row], str | None], zone: tzinfo | None
+    id: str, title: str, requests: Sequence[RequestSummary], link: _Link, zone: tzinfo | None
 ) -> ReportTable:
     """Return individual requests."""
     rows = [
         [
-            TableCell(format_time(row["created_at"], zone), title=f"request {row['id']}"),
-            TableCell(row["model"]),
-            _chat_cell(row, link),
-            TableCell(row["status"], tone="" if row["status"] == "completed" else "bad"),
-            TableCell(format_count(row["input_tokens"])),
-            TableCell(format_count(row["output_tokens"])),
-            TableCell(format_duration(row["time_to_first_token_ms"])),
-            TableCell(format_duration(row["duration_ms"])),
-            TableCell(format_dollars(row["cost"])),
+            TableCell(format_time(request.created_at, zone), title=f"request {request.id}"),
+            TableCell(request.model),
+            _chat_cell(request, link),
+            TableCell(request.status, tone="" if request.status == "completed" else "bad"),
+            TableCell(format_count(request.input_tokens)),
+            TableCell(format_count(request.output_tokens)),
+            TableCell(format_duration(request.time_to_first_token_ms)),
+            TableCell(format_duration(request.duration_ms)),
+            TableCell(format_dollars(request.cost)),
         ]
-        for row in found
+        for request in requests
     ]
     header = ["when", "model", "chat", "status", "in", "out", "first token", "took", "cost"]
     return ReportTable(id, title, header, rows, right=4)
@@ -150,21 +152,18 @@ def status_table(report: ReportData) -> ReportTable:
 
 def failure_table(report: ReportData) -> ReportTable:
     """Return failed requests by reason."""
-    found = report.failure_reasons
-    maximum = max((row["requests"] for row in found), default=1)
+    failures = report.failure_reasons
+    maximum = max((failure.requests for failure in failures), default=1)
     rows = [
         [
             TableCell(
-                str(row["reason"]).replace("_", " "),
-                100 * row["requests"] / maximum,
-                title=row["example"],
-                tone="bad",
+                failure.reason.replace("_", " "), 100 * failure.requests / maximum, title=failure.example, tone="bad"
             ),
-            TableCell(row["provider"]),
-            TableCell(format_count(row["requests"])),
-            TableCell(format_time(row["last_at"], report.range.zone)),
+            TableCell(failure.provider),
+            TableCell(format_count(failure.requests)),
+            TableCell(format_time(failure.last_at, report.range.zone)),
         ]
-        for row in found
+        for failure in failures
     ]
     of = f" (of the newest {report.failure_sample_size:,})" if report.failure_sample_size else ""
     header = ["reason", "provider", "requests", "last"]
@@ -180,19 +179,19 @@ def tool_table(groups: Sequence[UsageGroup]) -> ReportTable:
     return ReportTable("tool-table", "Tools", header, rows[:_LIST_ROWS], more=rows[_LIST_ROWS:], empty=empty)
 
 
-def chat_table(found: Sequence[Row], link: Callable[[Row], str | None], zone: tzinfo | None) -> ReportTable:
+def chat_table(chats: Sequence[ChatSummary], link: _Link, zone: tzinfo | None) -> ReportTable:
     """Return chats with their totals, in the given order."""
     rows = [
         [
-            TableCell(chat_title(row), href=link({"chat_id": row["id"]}), title=row["preview"]),
-            TableCell(row["agent"] or row["connection"] or ""),
-            TableCell(row["model"] or ""),
-            TableCell(format_time(row["last_turn_at"] or row["created_at"], zone)),
-            TableCell(format_count(row["message_count"])),
-            TableCell(format_compact((row["input_tokens"] or 0) + (row["output_tokens"] or 0))),
-            TableCell(format_dollars(row["cost"])),
+            TableCell(chat_title(chat.id, chat.name, chat.preview), href=link(chat.id), title=chat.preview),
+            TableCell(chat.agent or chat.connection or ""),
+            TableCell(chat.model or ""),
+            TableCell(format_time(chat.used_at, zone)),
+            TableCell(format_count(chat.message_count)),
+            TableCell(format_compact((chat.input_tokens or 0) + (chat.output_tokens or 0))),
+            TableCell(format_dollars(chat.cost)),
         ]
-        for row in found
+        for chat in chats
     ]
     header = ["chat", "with", "model", "last turn", "messages", "tokens", "cost"]
     empty = "No chats in this range."
@@ -227,11 +226,11 @@ def format_range(report: ReportData) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def chat_title(chat: Row) -> str:
+def chat_title(id: str, name: str | None, preview: str | None) -> str:
     """Return the title of a chat: its name, its beginning, or its short id."""
-    preview = " ".join((chat["preview"] or "").split())
-    short = preview if len(preview) <= 60 else preview[:59].rstrip() + "…"
-    return str(chat["name"] or short or chat["id"][:8])
+    text = " ".join((preview or "").split())
+    short = text if len(text) <= 60 else text[:59].rstrip() + "…"
+    return name or short or id[:8]
 
 
 def _tool_cells(group: UsageGroup, maximum: int) -> list[TableCell]:
@@ -247,10 +246,10 @@ def _tool_cells(group: UsageGroup, maximum: int) -> list[TableCell]:
     ]
 
 
-def _chat_cell(row: Row, link: Callable[[Row], str | None]) -> TableCell:
-    if row["chat_id"] is None:
+def _chat_cell(request: RequestSummary, link: _Link) -> TableCell:
+    if request.chat_id is None:
         return TableCell(NO_VALUE)
-    return TableCell(row["chat"] or row["chat_id"][:8], href=link(row))
+    return TableCell(request.chat or request.chat_id[:8], href=link(request.chat_id))
 
 
 def _bar_percents(groups: Sequence[UsageGroup]) -> list[float]:

@@ -11,12 +11,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmctl.core.dialect import Dialect
+from llmctl.core.http import Dialect
 from llmctl.providers import Provider
-from llmctl.providers.echo.answer import build_reply
-from llmctl.providers.echo.errors import KINDS, EchoError
-from llmctl.providers.echo.options import EchoOptions, InvalidOption, format_help_lines, parse_options
-from llmctl.providers.echo.stream import Sleep, document, stream_reply
+from llmctl.providers.echo.chat import (
+    KINDS,
+    EchoError,
+    EchoOptions,
+    InvalidOption,
+    Sleep,
+    build_reply,
+    document,
+    format_help_lines,
+    parse_options,
+    stream_reply,
+)
 
 PROVIDER = Provider(
     name="echo",

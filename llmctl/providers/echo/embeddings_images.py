@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps
 
 _DIMENSIONS = 16
 _MAX_DIMENSIONS = 4096

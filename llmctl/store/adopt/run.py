@@ -17,18 +17,30 @@ from dataclasses import dataclass, field
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, NotFoundError, StorageError, UsageError
 from llmctl.store import opening
-from llmctl.store.adopt import convert, detect
-from llmctl.store.adopt.detect import ForeignColumn, SourceTable
-from llmctl.store.errors import storage_errors
+from llmctl.store.adopt import convert
+from llmctl.store.adopt.convert import ForeignColumn, SourceTable
+from llmctl.store.database import quote, storage_errors
 from llmctl.store.maintenance import backup as maintenance_backup
 from llmctl.store.schema import custom_names, ddl, objects
 from llmctl.store.schema.custom_names import to_snake_case
-from llmctl.store.schema.ddl import quote
 
 #: Called with a line of progress text.
 Note = Callable[[str], None]
 
 _ASIDE = "llmctl_adopted_"
+#: Prefix of a declared type -> our type. Everything else is TEXT.
+_DECLARED = (
+    *(("INT", "INTEGER"), ("BIGINT", "INTEGER"), ("SMALLINT", "INTEGER"), ("TINYINT", "INTEGER")),
+    *(("REAL", "REAL"), ("DOUBLE", "REAL"), ("FLOAT", "REAL"), ("DECIMAL", "REAL"), ("NUMERIC", "REAL")),
+    *(("BOOL", "BOOLEAN"), ("DATE", "DATETIME"), ("TIMESTAMP", "DATETIME"), ("JSON", "JSONB"), ("BLOB", "BLOB")),
+)
+#: Condition that every value of a column must meet for that type.
+_TYPE_CONDITIONS = {
+    "DATETIME": "llmctl_time({0}) IS NOT NULL",
+    "BOOLEAN": "typeof({0}) = 'integer' AND {0} IN (0, 1)",
+    "JSONB": "typeof({0}) = 'text' AND json_valid({0})",
+}
+_VALUE_SQL = {"DATETIME": "llmctl_time({0})"}
 
 
 @dataclass(slots=True)
@@ -77,7 +89,7 @@ class _Adoption:
 
     def __init__(self, connection: sqlite3.Connection, given_names: Mapping[str, str]) -> None:
         self.connection = connection
-        self.sources = detect.find_tables(connection, given_names)
+        self.sources = convert.find_tables(connection, given_names)
         self.names = _choose_names(connection, self.sources, given_names)
         self.adopted = AdoptResult(backup="", tables=custom_names.changed_names(self.names))
         self._columns = {name: plan_columns(connection, source) for name, source in self.sources.items()}
@@ -280,21 +292,6 @@ def _free_name(logical: str, taken: set[str]) -> str:
         name = f"llmctl_{logical}" if number == 1 else f"llmctl_{logical}_{number}"
         number += 1
     return name
-
-
-#: Prefix of a declared type -> our type. Everything else is TEXT.
-_DECLARED = (
-    *(("INT", "INTEGER"), ("BIGINT", "INTEGER"), ("SMALLINT", "INTEGER"), ("TINYINT", "INTEGER")),
-    *(("REAL", "REAL"), ("DOUBLE", "REAL"), ("FLOAT", "REAL"), ("DECIMAL", "REAL"), ("NUMERIC", "REAL")),
-    *(("BOOL", "BOOLEAN"), ("DATE", "DATETIME"), ("TIMESTAMP", "DATETIME"), ("JSON", "JSONB"), ("BLOB", "BLOB")),
-)
-#: Condition that every value of a column must meet for that type.
-_TYPE_CONDITIONS = {
-    "DATETIME": "llmctl_time({0}) IS NOT NULL",
-    "BOOLEAN": "typeof({0}) = 'integer' AND {0} IN (0, 1)",
-    "JSONB": "typeof({0}) = 'text' AND json_valid({0})",
-}
-_VALUE_SQL = {"DATETIME": "llmctl_time({0})"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,49 @@ from dataclasses import dataclass
 
 from llmctl.store.emit import naming
 from llmctl.store.emit.dialects import Kind, Provider, index_name, shorten_name, text_limits, value_kind
-from llmctl.store.emit.relations import ModelSchema, Relation, build_models
-from llmctl.store.emit.typescript_syntax import doc_comment, escape_template, quote_string
+from llmctl.store.emit.naming import ModelSchema, Relation, build_models
+from llmctl.store.emit.typescript import doc_comment, escape_template, quote_string
 from llmctl.store.schema.introspect import Catalogue, Column, Index, Table
 
 _CORE = {"sqlite": "sqlite-core", "postgresql": "pg-core", "mysql": "mysql-core"}
 #: JavaScript keywords that look like plurals.
 _RESERVED = {"arguments", "class", "implements", "this"}
 _TABLE = {"sqlite": "sqliteTable", "postgresql": "pgTable", "mysql": "mysqlTable"}
+#: Function and options per kind of value; ``{n}`` is the column's name.
+_SQLITE: Mapping[Kind, str] = {
+    "text": "text({n})",
+    "integer": "integer({n})",
+    "bigint": "integer({n})",
+    "real": "real({n})",
+    "decimal": "numeric({n})",
+    "boolean": "integer({n}, {{ mode: 'boolean' }})",
+    "datetime": "text({n})",
+    "json": "text({n}, {{ mode: 'json' }})",
+    "blob": "blob({n}, {{ mode: 'buffer' }})",
+}
+_POSTGRESQL: Mapping[Kind, str] = {
+    "text": "text({n})",
+    "integer": "integer({n})",
+    "bigint": "bigint({n}, {{ mode: 'number' }})",
+    "real": "doublePrecision({n})",
+    "decimal": "numeric({n})",
+    "boolean": "boolean({n})",
+    "datetime": "timestamp({n}, {{ precision: 3, withTimezone: true, mode: 'string' }})",
+    "json": "jsonb({n})",
+    "blob": "bytea({n})",
+}
+_MYSQL: Mapping[Kind, str] = {
+    "text": "longtext({n})",
+    "integer": "int({n})",
+    "bigint": "bigint({n}, {{ mode: 'number' }})",
+    "real": "double({n})",
+    "decimal": "decimal({n}, {{ precision: 65, scale: 30 }})",
+    "boolean": "boolean({n})",
+    "datetime": "datetime({n}, {{ fsp: 3, mode: 'string' }})",
+    "json": "json({n})",
+    "blob": "longblob({n})",
+}
+_KEYS = ("primaryKey", "foreignKey", "index", "uniqueIndex", "check")
 
 
 def emit(catalogue: Catalogue, names: Mapping[str, str], *, dialect: Provider = "sqlite") -> str:
@@ -144,43 +179,6 @@ def _one_relation(schema: ModelSchema, constants: Mapping[str, str], table: Tabl
     there = ", ".join(f"{constants[target]}.{schema.fields[target][column]}" for column in relation.key.references)
     name = f", relationName: {quote_string(relation.name)}" if relation.name else ""
     return f"  {relation.forward}: one({constants[target]}, {{ fields: [{here}], references: [{there}]{name} }}),\n"
-
-
-#: Function and options per kind of value; ``{n}`` is the column's name.
-_SQLITE: Mapping[Kind, str] = {
-    "text": "text({n})",
-    "integer": "integer({n})",
-    "bigint": "integer({n})",
-    "real": "real({n})",
-    "decimal": "numeric({n})",
-    "boolean": "integer({n}, {{ mode: 'boolean' }})",
-    "datetime": "text({n})",
-    "json": "text({n}, {{ mode: 'json' }})",
-    "blob": "blob({n}, {{ mode: 'buffer' }})",
-}
-_POSTGRESQL: Mapping[Kind, str] = {
-    "text": "text({n})",
-    "integer": "integer({n})",
-    "bigint": "bigint({n}, {{ mode: 'number' }})",
-    "real": "doublePrecision({n})",
-    "decimal": "numeric({n})",
-    "boolean": "boolean({n})",
-    "datetime": "timestamp({n}, {{ precision: 3, withTimezone: true, mode: 'string' }})",
-    "json": "jsonb({n})",
-    "blob": "bytea({n})",
-}
-_MYSQL: Mapping[Kind, str] = {
-    "text": "longtext({n})",
-    "integer": "int({n})",
-    "bigint": "bigint({n}, {{ mode: 'number' }})",
-    "real": "double({n})",
-    "decimal": "decimal({n}, {{ precision: 65, scale: 30 }})",
-    "boolean": "boolean({n})",
-    "datetime": "datetime({n}, {{ fsp: 3, mode: 'string' }})",
-    "json": "json({n})",
-    "blob": "longblob({n})",
-}
-_KEYS = ("primaryKey", "foreignKey", "index", "uniqueIndex", "check")
 
 
 @dataclass(frozen=True, slots=True)

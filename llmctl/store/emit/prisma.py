@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from llmctl.store.emit.dialects import VARCHAR, Kind, Provider, shorten_name, text_limits, value_kind
-from llmctl.store.emit.naming import NamingStyle
-from llmctl.store.emit.relations import ModelSchema, Relation, build_models
+from llmctl.store.emit.naming import ModelSchema, NamingStyle, Relation, build_models
 from llmctl.store.schema.introspect import Catalogue, Column, Index, Table
 
 _ACTIONS = {
@@ -23,6 +22,29 @@ _ACTIONS = {
     "RESTRICT": "Restrict",
     "NO ACTION": "NoAction",
 }
+_SCALARS: Mapping[Kind, str] = {
+    "text": "String",
+    "integer": "Int",
+    "bigint": "BigInt",
+    "real": "Float",
+    "decimal": "Decimal",
+    "boolean": "Boolean",
+    "datetime": "DateTime",
+    "json": "Json",
+    "blob": "Bytes",
+}
+#: Declared types that Prisma supports on SQLite, besides those with "char" and numerics of any precision.
+_KNOWN = (
+    *("int", "integer", "serial", "bigint", "float", "real", "double", "date", "datetime", "timestamp"),
+    *("blob", "binary", "boolean", "jsonb", "text"),
+)
+_NATIVE: Mapping[Provider, Mapping[str, str]] = {
+    "sqlite": {},
+    "postgresql": {"DateTime": "@db.Timestamptz(3)"},
+    "mysql": {"DateTime": "@db.DateTime(3)"},
+}
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_STRING = re.compile(r"'((?:[^']|'')*)'", re.DOTALL)
 
 
 class _Field(NamedTuple):
@@ -147,31 +169,6 @@ def _align(fields: list[_Field]) -> str:
 
 def _comment(text: str, margin: str = "") -> str:
     return "".join(f"{margin}/// {line}".rstrip() + "\n" for line in text.splitlines())
-
-
-_SCALARS: Mapping[Kind, str] = {
-    "text": "String",
-    "integer": "Int",
-    "bigint": "BigInt",
-    "real": "Float",
-    "decimal": "Decimal",
-    "boolean": "Boolean",
-    "datetime": "DateTime",
-    "json": "Json",
-    "blob": "Bytes",
-}
-#: Declared types that Prisma supports on SQLite, besides those with "char" and numerics of any precision.
-_KNOWN = (
-    *("int", "integer", "serial", "bigint", "float", "real", "double", "date", "datetime", "timestamp"),
-    *("blob", "binary", "boolean", "jsonb", "text"),
-)
-_NATIVE: Mapping[Provider, Mapping[str, str]] = {
-    "sqlite": {},
-    "postgresql": {"DateTime": "@db.Timestamptz(3)"},
-    "mysql": {"DateTime": "@db.DateTime(3)"},
-}
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-_STRING = re.compile(r"'((?:[^']|'')*)'", re.DOTALL)
 
 
 def scalar_type(column: Column, provider: Provider) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from llmctl.store.emit.dialects import Kind, Provider, index_name, shorten_name, text_limits, value_kind
-from llmctl.store.emit.relations import ModelSchema, build_models
-from llmctl.store.emit.typescript_syntax import doc_comment, escape_template, quote_string, union
+from llmctl.store.emit.naming import ModelSchema, build_models
+from llmctl.store.emit.typescript import doc_comment, escape_template, quote_string, union
 from llmctl.store.schema.introspect import Catalogue, Column, Index, Table
 
 _COLUMNS: Mapping[Provider, Mapping[Kind, str]] = {

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from llmctl.core.errors import NotFoundError, StorageError, UsageError
-from llmctl.core.ids import new_id
-from llmctl.store.database import BUSY_TIMEOUT_MS, Database, empty_wal
-from llmctl.store.errors import storage_errors
+from llmctl.core.stored_values import new_id
+from llmctl.store.database import BUSY_TIMEOUT_MS, Database, empty_wal, storage_errors
 from llmctl.store.schema import ddl
 
 #: Called with pages done and total pages.

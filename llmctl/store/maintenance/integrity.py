@@ -7,16 +7,16 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isclose
 
 from llmctl.core import clock
 from llmctl.core.errors import LockedError
 from llmctl.core.humanize import format_size, pluralize
-from llmctl.store.database import Database, Row, empty_wal
-from llmctl.store.errors import storage_errors
+from llmctl.store.database import Database, Row, empty_wal, storage_errors
 from llmctl.store.maintenance import prune
 from llmctl.store.opening import MEMORY
 from llmctl.store.schema import migrations, objects
-from llmctl.store.stats import check_rollups
+from llmctl.store.schema.ddl import ROLLUP_TABLES
 
 #: Dangling rows that foreign keys do not detect.
 _ORPHANS = (
@@ -46,6 +46,7 @@ _STUCK = (
         " WHERE t.locking_job_id IS NOT NULL AND j.status IS NOT 'running'",
     ),
 )
+_COUNT_NAMES = {"model_connections": "connections"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,6 @@ def hub_status(database: Database) -> Row:
     }
 
 
-_COUNT_NAMES = {"model_connections": "connections"}
-
-
 def _check_integrity(database: Database, quick: bool) -> Finding:
     pragma = "quick_check" if quick else "integrity_check"
     rows = [row[0] for row in database.connection.execute(f"PRAGMA {pragma}(20)")]
@@ -188,7 +186,7 @@ def _as_writer(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def _check_usage(database: Database) -> Finding:
-    result = "; ".join(check_rollups.find_problems(database))
+    result = "; ".join(find_rollup_problems(database))
     hint = "rebuild them in a new hub: llmctl export --all | llmctl --db new.db import -" if result else None
     return Finding("usage", result or None, hint)
 
@@ -210,3 +208,83 @@ def _file_size(path: str) -> int:
 
 def _mode(path: str) -> str | None:
     return f"{os.stat(path).st_mode & 0o7777:04o}" if os.path.exists(path) else None
+
+
+# --- roll-ups
+
+
+_USAGE_KEYS = ("month", "provider", "model")
+_USAGE_SUMS = (
+    *("requests", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens"),
+    *("cost", "priced_requests", "unpriced_requests", "duration", "timed_requests", "retries"),
+)
+#: Totals that the rows alone determine: independent of prices, and never reduced.
+_SUMS_OF_ROWS = ("requests", "input_tokens", "output_tokens", "thinking_tokens", "duration")
+_USAGE_FROM_ROLLUP = """
+SELECT substr({unit}, 1, 7) AS month, provider, model, {sums} FROM {{{table}}} WHERE {where} GROUP BY 1, 2, 3
+"""
+_USAGE_FROM_ROWS = """
+SELECT substr(created_at, 1, 7) AS month, lower(provider) AS provider, coalesce(response_model, model) AS model,
+  count(*) AS requests, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+  sum(thinking_tokens) AS thinking_tokens, sum(duration) AS duration
+FROM {requests} WHERE status <> 'pending' GROUP BY 1, 2, 3
+"""
+_UNCOUNTED_ACTIVITY = """
+SELECT coalesce(sum(max(0, s.number - coalesce(CASE s.tool WHEN '' THEN a.messages ELSE a.tool_calls END, 0))), 0)
+FROM (
+  SELECT substr(created_at, 1, 10) AS day, '' AS tool, count(*) AS number
+  FROM {messages} WHERE chat_id IS NOT NULL GROUP BY 1
+  UNION ALL SELECT substr(created_at, 1, 10), name, count(*) FROM {tool_invocations} WHERE name <> '' GROUP BY 1, 2
+) s LEFT JOIN {activity_daily} a ON a.day = s.day || 'T00:00:00.000+00:00' AND a.tool = s.tool
+"""
+
+_Sums = dict[tuple[str, ...], Row]
+
+
+def find_rollup_problems(database: Database) -> Iterator[str]:
+    """Yield the problems of the roll-ups; a hub of schema 1 has only the hourly one."""
+    units = [
+        unit for unit, table in ROLLUP_TABLES.items() if database.value(f"PRAGMA table_info({{{table}}})") is not None
+    ]
+    rolled_up = {unit: _rollup_sums(database, unit, units) for unit in units}
+    rows = _sums_by_key(database, _USAGE_FROM_ROWS)
+    for unit, sums in rolled_up.items():
+        if missing := _count_missing(rows, sums):
+            yield f"{missing} requests are missing from the totals by {unit}"
+        elif any(_is_less(sums.get(key, {}), row, _SUMS_OF_ROWS) for key, row in rows.items()):
+            yield f"the totals by {unit} are lower than those of the requests"
+    for unit in units[1:]:
+        if not _sums_agree(rolled_up[units[0]], rolled_up[unit]):
+            yield f"the totals by {unit} differ from those by {units[0]}"
+    if len(units) > 1 and (missing := database.value(_UNCOUNTED_ACTIVITY)):
+        yield f"{missing} messages or tool calls are missing from the totals by day"
+
+
+def _rollup_sums(database: Database, unit: str, units: list[str]) -> _Sums:
+    names = _USAGE_SUMS if len(units) > 1 else _SUMS_OF_ROWS
+    sums = ", ".join(f"sum({name}) AS {name}" for name in names)
+    where = "true" if unit == "day" else "status <> 'pending'"
+    return _sums_by_key(
+        database, _USAGE_FROM_ROLLUP.format(unit=unit, sums=sums, table=ROLLUP_TABLES[unit], where=where)
+    )
+
+
+def _sums_by_key(database: Database, sql: str) -> _Sums:
+    return {tuple(row[key] for key in _USAGE_KEYS): row for row in database.rows(sql)}
+
+
+def _count_missing(rows: _Sums, sums: _Sums) -> int:
+    return sum(max(0, row["requests"] - sums.get(key, {"requests": 0})["requests"]) for key, row in rows.items())
+
+
+def _is_less(sums: Row, row: Row, names: tuple[str, ...]) -> bool:
+    return any((sums.get(name) or 0) < (row[name] or 0) for name in names)
+
+
+def _sums_agree(one: _Sums, other: _Sums) -> bool:
+    keys = {key for sums in (one, other) for key, row in sums.items() if row["requests"]}
+    return all(key in one and key in other and _is_same(one[key], other[key]) for key in keys)
+
+
+def _is_same(one: Row, other: Row) -> bool:
+    return all(isclose(one[name] or 0, other[name] or 0, rel_tol=1e-6, abs_tol=1e-6) for name in _USAGE_SUMS)

@@ -11,15 +11,13 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import StorageError, UsageError
-from llmctl.core.ids import new_id
-from llmctl.core.redaction.secret_matcher import MARK, SecretMatcher
-from llmctl.store.database import Database
+from llmctl.core.secret_matcher import MARK, SecretMatcher
+from llmctl.core.stored_values import new_id
+from llmctl.store.database import Database, Insert, quote
 from llmctl.store.maintenance import backup
 from llmctl.store.maintenance.integrity import vacuum
 from llmctl.store.opening import MEMORY
 from llmctl.store.schema import ddl, objects
-from llmctl.store.schema.ddl import quote
-from llmctl.store.writes import Insert
 
 #: Called with the name of the table being searched.
 OnTable = Callable[[str], None]

@@ -7,13 +7,10 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.ids import new_id
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database, Delete, Insert, Row, Serializer, Update
 from llmctl.store.records.types import AgentRow, SessionRow
-from llmctl.store.serialize import Serializer
-from llmctl.store.writes import Delete, Insert, Update
 
 TABLE = "agents"
 

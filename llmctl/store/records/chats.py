@@ -1,18 +1,22 @@
-"""The chats table: list, find, add and change chats."""
+"""The tables chats, message_threads and rendered_conversation_threads.
+
+A thread holds the messages of a chat in order, and the lock that one job at a time has. A snapshot is a thread as it
+was shown at a point in time (the seed's RenderedConversationThread).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, cast, get_args
 
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.ids import new_id
+from llmctl.core.messages import File, Message, Part, Role, Text, Thinking, ToolCall, from_json
+from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
-from llmctl.store.records.types import ChatRow
-from llmctl.store.schema.ddl import quote
-from llmctl.store.writes import Insert, Update
+from llmctl.store.database import Database, Insert, Row, Serializer, Update, quote
+from llmctl.store.records.types import ChatRow, JobRow, MessageRow, ThreadRow
 
 _COLUMNS = """
   k.name AS connection,
@@ -131,6 +135,12 @@ def get_summary(database: Database, id: str) -> Row:
     return row
 
 
+def count(database: Database) -> int:
+    """Return the number of chats."""
+    number: int = database.value("SELECT count(*) FROM {chats}")
+    return number
+
+
 def has_field(database: Database, name: str) -> bool:
     """Return whether any chat has that custom field or metadata key."""
     if name in database.fields.get("chats", {}):
@@ -246,3 +256,279 @@ def _where(database: Database, index: int, field: str, value: str) -> tuple[str,
     if declared.upper().startswith("BOOL") and value.lower() in ("true", "false"):
         value = "1" if value.lower() == "true" else "0"
     return f"c.{quote(field)} = :value{index}", {f"value{index}": value}
+
+
+# --- threads and their messages
+
+
+_THREAD_FILES = """
+SELECT ma.message_id, a.content, a.url, coalesce(ma.name, a.name) AS name,
+  coalesce(ma.media_type, a.media_type) AS media_type
+FROM {messages} m
+JOIN {message_attachments} ma ON ma.message_id = m.id JOIN {attachments} a ON a.id = ma.attachment_id
+WHERE m.thread_id = ? ORDER BY m.seq, ma.position
+"""
+_THREAD_COLUMNS = """
+  t.*, c.name AS chat, j.status AS lock_status,
+  (SELECT count(*) FROM {messages} m WHERE m.thread_id = t.id) AS message_count,
+  (SELECT max(m.seq) FROM {messages} m WHERE m.thread_id = t.id) AS last_seq
+"""
+_THREAD_JOINS = "LEFT JOIN {chats} c ON c.id = t.chat_id LEFT JOIN {jobs} j ON j.id = t.locking_job_id"
+_LIST_THREADS = (
+    f"SELECT {_THREAD_COLUMNS} FROM (SELECT rowid AS place FROM {{message_threads}} ORDER BY rowid DESC LIMIT :limit) n"
+    f" CROSS JOIN {{message_threads}} t ON t.rowid = n.place {_THREAD_JOINS} ORDER BY n.place DESC"
+)
+_LIST_LOCKED_THREADS = (
+    f"SELECT {_THREAD_COLUMNS} FROM {{message_threads}} t {_THREAD_JOINS}"
+    " WHERE t.locking_job_id IS NOT NULL ORDER BY t.rowid DESC LIMIT :limit"
+)
+_GET_THREAD = f"SELECT {_THREAD_COLUMNS} FROM {{message_threads}} t {_THREAD_JOINS} WHERE t.id = ?"
+
+
+class AttachedFile(NamedTuple):
+    """An attachment under the name and type it has in a message."""
+
+    content: bytes | None
+    url: str | None
+    name: str | None
+    media_type: str
+
+
+def find_thread(database: Database, chat_id: str) -> ThreadRow | None:
+    """Return the thread of a chat, or None: another program created the chat and has added no message yet."""
+    return ThreadRow.find_row(
+        database.one("SELECT * FROM {message_threads} WHERE chat_id = ? ORDER BY rowid LIMIT 1", (chat_id,))
+    )
+
+
+def list_thread_messages(database: Database, thread_id: str, *, upto_seq: int | None = None) -> list[MessageRow]:
+    """Return all messages of a thread in order."""
+    return list(
+        map(
+            MessageRow.from_row,
+            database.query(
+                "SELECT * FROM {messages} WHERE thread_id = :thread AND (:upto IS NULL OR seq <= :upto) ORDER BY seq",
+                {"thread": thread_id, "upto": upto_seq},
+            ),
+        )
+    )
+
+
+def list_message_columns(database: Database, thread_id: str) -> dict[str, Row]:
+    """Return message id -> all its columns, custom ones included, for a whole thread."""
+    rows = database.rows("SELECT * FROM {messages} WHERE thread_id = ?", (thread_id,))
+    return {row["id"]: row for row in rows}
+
+
+def attachments_by_message(database: Database, thread_id: str) -> dict[str, list[AttachedFile]]:
+    """Return message id -> its attachments in order, for a whole thread."""
+    result: dict[str, list[AttachedFile]] = {}
+    for row in database.rows(_THREAD_FILES, (thread_id,)):
+        result.setdefault(row.pop("message_id"), []).append(AttachedFile(**row))
+    return result
+
+
+def find_last_message(database: Database, thread_id: str) -> MessageRow | None:
+    """Return the last message of a thread, or None."""
+    return MessageRow.find_row(
+        database.one("SELECT * FROM {messages} WHERE thread_id = ? ORDER BY seq DESC LIMIT 1", (thread_id,))
+    )
+
+
+def find_last_turn_message(database: Database, thread_id: str) -> MessageRow | None:
+    """Return the last message of a thread that is not a system prompt, or None."""
+    sql = "SELECT * FROM {messages} WHERE thread_id = ? AND role <> 'system' ORDER BY seq DESC LIMIT 1"
+    return MessageRow.find_row(database.one(sql, (thread_id,)))
+
+
+def find_last_user_message(database: Database, chat_id: str) -> MessageRow | None:
+    """Return the user's last message in a chat, or None."""
+    sql = "SELECT * FROM {messages} WHERE chat_id = ? AND role = 'user' ORDER BY seq DESC LIMIT 1"
+    return MessageRow.find_row(database.one(sql, (chat_id,)))
+
+
+def find_attachment_id(database: Database, content_hash: str) -> str | None:
+    """Return the id of the attachment with this content, or None."""
+    id: str | None = database.value("SELECT id FROM {attachments} WHERE content_hash = ?", (content_hash,))
+    return id
+
+
+def last_message_time(database: Database, thread_id: str, chat_id: str) -> str:
+    """Return the time of the latest message of the thread or its chat, or an empty string."""
+    value: str | None = database.value(
+        "SELECT max(created_at) FROM ("
+        " SELECT * FROM (SELECT created_at FROM {messages} WHERE thread_id = ? ORDER BY seq DESC LIMIT 1)"
+        " UNION ALL SELECT max(created_at) FROM {messages} WHERE chat_id = ?)",
+        (thread_id, chat_id),
+    )
+    return value or ""
+
+
+def locked_thread_ids(database: Database, job_id: str) -> list[str]:
+    """Return the ids of the threads that a job has locked."""
+    return [row["id"] for row in database.query("SELECT id FROM {message_threads} WHERE locking_job_id = ?", (job_id,))]
+
+
+def find_locking_job(database: Database, thread_id: str) -> JobRow | None:
+    """Return the job that holds the thread's lock, dead or alive, or None."""
+    return JobRow.find_row(
+        database.one(
+            "SELECT j.* FROM {message_threads} t JOIN {jobs} j ON j.id = t.locking_job_id WHERE t.id = ?", (thread_id,)
+        )
+    )
+
+
+def tokens_since_last_prompt(database: Database, thread_id: str) -> tuple[int, int]:
+    """Return input and output tokens of the requests since the last user message: those of a resumed turn."""
+    row = database.one(
+        "SELECT coalesce(sum(r.input_tokens), 0) AS tokens_in, coalesce(sum(r.output_tokens), 0) AS tokens_out"
+        " FROM {messages} m JOIN {requests} r ON r.message_id = m.id WHERE m.thread_id = :thread AND m.seq >"
+        " coalesce((SELECT max(seq) FROM {messages} WHERE thread_id = :thread AND role = 'user'"
+        " AND chat_id IS NOT NULL), 0)",
+        {"thread": thread_id},
+    )
+    return (row["tokens_in"], row["tokens_out"]) if row else (0, 0)
+
+
+def list_threads(database: Database, limit: int | None, *, locked: bool = False) -> Iterator[Row]:
+    """Yield threads as records, newest first; with ``locked`` only those that are locked."""
+    shape = Serializer(database, "message_threads")
+    rows = database.rows(_LIST_LOCKED_THREADS if locked else _LIST_THREADS, {"limit": -1 if limit is None else limit})
+    return (shape.to_record(row) for row in rows)
+
+
+def get_thread_record(database: Database, ref: str) -> Row:
+    """Return the thread a REF refers to, as a record."""
+    id = refs.get(database, "message_threads", ref, kind="thread")["id"]
+    row = database.one(_GET_THREAD, (id,))
+    assert row is not None
+    return Serializer(database, "message_threads").to_record(row)
+
+
+# --- snapshots
+
+
+def add_snapshot(
+    database: Database,
+    thread_id: str,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    upto_seq: int | None,
+    reason: str | None,
+) -> Row:
+    """Add a snapshot of messages (``type`` and ``content``); return the record."""
+    now = clock.now()
+    row = {
+        "id": new_id(),
+        "thread_id": thread_id,
+        "upto_seq": upto_seq,
+        "reason": reason,
+        "messages": dumps(list(messages)),
+        "created_at": now,
+        "updated_at": now,
+    }
+    database.commit(Insert("rendered_conversation_threads", row), durable=True)
+    return get_snapshot_by_id(database, str(row["id"]))
+
+
+def get_snapshot_by_id(database: Database, id: str) -> Row:
+    """Return the snapshot with that id as a record."""
+    row = database.one("SELECT * FROM {rendered_conversation_threads} WHERE id = ?", (id,))
+    assert row is not None
+    return Serializer(database, "rendered_conversation_threads").to_record(row)
+
+
+def get_snapshot(database: Database, ref: str, thread_id: str) -> Row:
+    """Return the snapshot of a thread that a REF refers to, as a record."""
+    row = refs.get(database, "rendered_conversation_threads", ref, kind="snapshot")
+    if row["thread_id"] != thread_id:
+        raise NotFoundError(f'snapshot "{ref}" belongs to another chat', hint="see: llmctl chats render REF --list")
+    return Serializer(database, "rendered_conversation_threads").to_record(row)
+
+
+def list_snapshots(database: Database, thread_id: str) -> list[Row]:
+    """Return the snapshots of a thread as records, oldest first."""
+    shape = Serializer(database, "rendered_conversation_threads")
+    sql = "SELECT * FROM {rendered_conversation_threads} WHERE thread_id = ? ORDER BY created_at"
+    return [shape.to_record(row) for row in database.rows(sql, (thread_id,))]
+
+
+_ABANDONED = """
+SELECT i.id FROM {tool_invocations} i JOIN {messages} m ON m.id = i.message_id
+WHERE m.thread_id = ? AND i.status = 'pending' AND i.origin = 'llmctl'
+"""
+
+
+def list_abandoned_calls(database: Database, thread_id: str) -> list[str]:
+    """Return the ids of pending calls that the user's next message abandons."""
+    return [row["id"] for row in database.query(_ABANDONED, (thread_id,))]
+
+
+# --- the chat to continue, and its rows as messages
+
+
+def get_or_last(database: Database, ref: str) -> ChatRow:
+    """Return the chat of ``--chat REF``; ``last`` is the newest anywhere. Raises NotFoundError."""
+    if ref != "last":
+        return get(database, ref)
+    chat = find_last(database)
+    if chat is None:
+        raise NotFoundError("no chats yet", hint='start one with: llmctl chat "..."')
+    return chat
+
+
+def get_last_used(database: Database, *, terminal: bool, folder: str | None) -> ChatRow:
+    """Return the newest chat whose last turn came from the same kind of place: a terminal, or this folder.
+
+    Raises NotFoundError that names the newest chat from elsewhere.
+    """
+    if terminal:
+        chat = find_last_from_terminal(database)
+        place = "from a terminal"
+    else:
+        chat = find_last_from_folder(database, folder)
+        place = f"from {_format_folder(folder)}"
+    if chat is not None:
+        return chat
+    newest = find_last_with_model(database)
+    raise NotFoundError(f"no chat to continue {place}", hint=_newest_chat_hint(newest))
+
+
+def to_message(row: MessageRow, files: Iterable[AttachedFile] = (), provider: str | None = None) -> Message:
+    """Return the message in a row of ``messages``, with its attachments.
+
+    With ``provider``, an answer of another provider loses the data that only that one can read.
+    """
+    raw = loads(row.content_raw) if row.content_raw and row.origin != "orm" else None
+    parts: tuple[Part, ...] = from_json(raw) if isinstance(raw, list) else _text_parts(row.content)
+    if provider and row.provider and row.provider.lower() != provider.lower():
+        parts = tuple(map(_strip_provider_data, parts))
+    role: Role = cast(Role, row.role) if row.role in get_args(Role) else "user"
+    return Message(role, (*parts, *map(_message_file, files)), loads(row.metadata, {}))
+
+
+def _strip_provider_data(part: Part) -> Part:
+    """Drop metadata and signature: a host refuses what another one encrypted or signed."""
+    if isinstance(part, Thinking):
+        return replace(part, signature=None, metadata={})
+    return replace(part, metadata={}) if isinstance(part, Text | ToolCall) and part.metadata else part
+
+
+def _text_parts(content: str | None) -> tuple[Part, ...]:
+    return (Text(content),) if content else ()
+
+
+def _message_file(file: AttachedFile) -> File:
+    return File(file.media_type, data=file.content, url=None if file.content else file.url, name=file.name)
+
+
+def _newest_chat_hint(chat: ChatRow | None) -> str:
+    if chat is None:
+        return 'start one with: llmctl chat "..."'
+    name = chat.name or chat.id[:8]
+    place = "a terminal" if chat.last_turn_terminal else _format_folder(chat.last_turn_folder)
+    return f"the newest one is from {place}: llmctl chat --chat {name}"
+
+
+def _format_folder(path: str | None) -> str:
+    return f'"{path}"' if path else "a removed folder"

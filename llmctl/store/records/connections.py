@@ -7,13 +7,11 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
-from llmctl.core.ids import new_id
+from llmctl.core.stored_values import new_id
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database, Delete, Insert, Row, Serializer, Update, Write
 from llmctl.store.records import settings
 from llmctl.store.records.types import ConnectionRow
-from llmctl.store.serialize import Serializer
-from llmctl.store.writes import Delete, Insert, Update, Write
 
 TABLE = "model_connections"
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import decode_arguments, dumps
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records.types import InvocationRow
-from llmctl.store.serialize import Serializer, parse_arguments
 
 STATUSES = ("pending", "running", "completed", "failed", "denied", "cancelled")
 
@@ -49,10 +48,6 @@ WHERE i.status = 'pending' AND i.decision IS NULL AND i.origin = 'llmctl' AND i.
 AND m.seq > coalesce((SELECT max(seq) FROM {messages} WHERE thread_id = t.id AND role = 'user'), 0)
 ORDER BY i.created_at, i.rowid
 """
-_ABANDONED = """
-SELECT i.id FROM {tool_invocations} i JOIN {messages} m ON m.id = i.message_id
-WHERE m.thread_id = ? AND i.status = 'pending' AND i.origin = 'llmctl'
-"""
 _INTERRUPTED = """
 SELECT i.id, i.status, s.id AS session_id FROM {tool_invocations} i LEFT JOIN {agent_sessions} s ON s.id = i.id
 WHERE i.job_id = ? AND (i.status = 'running' OR i.status = 'pending' AND i.message_id IS NULL)
@@ -87,11 +82,6 @@ def find_final_answer(database: Database, thread_id: str) -> str | None:
     sql = f"SELECT i.result {_OF_TURN} AND i.halts ORDER BY m.seq, i.rowid LIMIT 1"
     value: str | None = database.value(sql, {"thread": thread_id})
     return value
-
-
-def list_abandoned(database: Database, thread_id: str) -> list[str]:
-    """Return the ids of pending calls that the user's next message abandons."""
-    return [row["id"] for row in database.query(_ABANDONED, (thread_id,))]
 
 
 def called_tool_ids(database: Database, thread_id: str) -> list[str]:
@@ -148,7 +138,7 @@ def get_record(database: Database, ref: str) -> Row:
 
 def to_record(shape: Serializer, row: Row) -> Row:
     """Return a row as a record, with its arguments as JSON."""
-    return shape.to_record(row) | {"arguments": parse_arguments(row["arguments"])}
+    return shape.to_record(row) | {"arguments": decode_arguments(row["arguments"])}
 
 
 def claim(database: Database, id: str, *, decision: Any, tool_id: str | None, job_id: str) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records.types import JobRow
-from llmctl.store.serialize import Serializer
 
 _RUNNING_COMMANDS = "SELECT * FROM {jobs} WHERE type = 'command' AND name = ? AND status IN ('pending', 'running')"
 _RUNNING_CHILDREN = """
@@ -27,11 +26,24 @@ _LAST = """
 SELECT status, exit_code, error FROM {jobs} WHERE type = 'command' AND name = ?
 ORDER BY created_at DESC, rowid DESC LIMIT 1
 """
+STATUSES = ("pending", "running", "completed", "failed", "cancelled")
+_LIST = """
+SELECT * FROM {jobs} WHERE (:status IS NULL OR status = :status) AND (:type IS NULL OR type = :type)
+  AND (:name IS NULL OR name = :name)
+ORDER BY created_at DESC, rowid DESC LIMIT :limit
+"""
+#: A log is a first row and its continuations.
+_LOG_PIECES = """
+SELECT id, text, position FROM {text_logs}
+WHERE (id = :log OR series_id = :log) AND position >= :after ORDER BY position
+"""
+_LOCKED_THREADS = "SELECT id, chat_id FROM {message_threads} WHERE locking_job_id = ?"
 
 
 def existing_id(database: Database, job_id: str | None) -> str | None:
     """Return the id if the hub has such a job, else None."""
-    return job_id and database.value("SELECT id FROM {jobs} WHERE id = ?", (job_id,))
+    id: str | None = database.value("SELECT id FROM {jobs} WHERE id = ?", (job_id,))
+    return id
 
 
 def list_running(database: Database, *, commands: bool = True) -> list[JobRow]:
@@ -76,21 +88,6 @@ def summarize_by_name(database: Database, name: str | None = None) -> list[Row]:
         last = database.one(_LAST, (row["name"],)) or {}
         row |= {f"last_{key}": value for key, value in last.items()}
     return rows
-
-
-STATUSES = ("pending", "running", "completed", "failed", "cancelled")
-
-_LIST = """
-SELECT * FROM {jobs} WHERE (:status IS NULL OR status = :status) AND (:type IS NULL OR type = :type)
-  AND (:name IS NULL OR name = :name)
-ORDER BY created_at DESC, rowid DESC LIMIT :limit
-"""
-#: A log is a first row and its continuations.
-_LOG_PIECES = """
-SELECT id, text, position FROM {text_logs}
-WHERE (id = :log OR series_id = :log) AND position >= :after ORDER BY position
-"""
-_LOCKED_THREADS = "SELECT id, chat_id FROM {message_threads} WHERE locking_job_id = ?"
 
 
 def list_(

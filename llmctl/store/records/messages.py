@@ -7,14 +7,11 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError
-from llmctl.core.ids import new_id
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.stored_values import decode_arguments, dumps, loads, new_id, parse_json_or_text
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
-from llmctl.store.records import threads
+from llmctl.store.database import Database, Insert, Row, Serializer, Update
+from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow, MessageRow, ThreadRow
-from llmctl.store.serialize import Serializer, parse_arguments, parse_json_or_text
-from llmctl.store.writes import Insert, Update
 
 _FILES = """
 SELECT ma.message_id, a.id, a.name, a.media_type, a.size, a.url, a.content_hash
@@ -43,6 +40,7 @@ JOIN {message_threads} t ON t.id = m.thread_id
 LEFT JOIN {chats} c ON c.id = t.chat_id
 WHERE m.thread_id = ? ORDER BY m.seq DESC LIMIT ?
 """
+_TYPES = {"assistant": "chatModel"}
 
 
 def get(database: Database, ref: str) -> MessageRow:
@@ -154,7 +152,7 @@ def _call_from_invocation(row: Row) -> Row:
     return {
         "id": row["provider_call_id"] or row["tool_call_id"],
         "name": row["name"],
-        "arguments": parse_arguments(row["arguments"]),
+        "arguments": decode_arguments(row["arguments"]),
         "result": row["result"],
         "status": row["status"],
         "error": row["error"],
@@ -167,7 +165,7 @@ def _call_from_part(part: Row, result: Any) -> Row:
     return {
         "id": part.get("id"),
         "name": part.get("name"),
-        "arguments": parse_arguments(part.get("arguments")),
+        "arguments": decode_arguments(part.get("arguments")),
         "result": result,
         "status": "pending" if result is None else "completed",
         "error": None,
@@ -190,9 +188,6 @@ def _group_by_message(rows: Iterator[Row], *, keep: bool = False) -> dict[str, l
     return result
 
 
-_TYPES = {"assistant": "chatModel"}
-
-
 def append(
     database: Database,
     chat: ChatRow,
@@ -210,8 +205,8 @@ def append(
         row = {"id": thread_id, "chat_id": chat.id, "created_at": now, "updated_at": now}
         database.commit(Insert("message_threads", row))
     last, newest = (
-        threads.find_last_message(database, thread_id),
-        threads.last_message_time(database, thread_id, chat.id),
+        chats.find_last_message(database, thread_id),
+        chats.last_message_time(database, thread_id, chat.id),
     )
     at = max(now, clock.add_seconds(newest, 0.001)) if newest else now
     message = {

@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
-from llmctl.core.ids import new_id
-from llmctl.core.stored_json import dumps
-from llmctl.store.database import Database, Row
-from llmctl.store.serialize import Serializer
-from llmctl.store.writes import Insert
+from llmctl.core.stored_values import dumps, new_id
+from llmctl.store.database import Database, Insert, Row, Serializer
 
 #: Name -> expression over the values of a group, ranked from 1 (``place``) to ``number``. Percentiles are nearest rank.
 AGGREGATES = {
@@ -55,6 +52,15 @@ class MetricFilter(NamedTuple):
     since: str | None = None
     until: str | None = None
     where: Sequence[tuple[str, str]] = ()
+
+
+class LatestMetric(NamedTuple):
+    """The newest value of a metric for a set of dimensions; ``dimensions`` are any JSON that the user stored."""
+
+    name: str
+    dimensions: Any
+    value: float
+    created_at: str
 
 
 class MetricQuery(NamedTuple):
@@ -119,11 +125,11 @@ def aggregate(database: Database, filters: MetricFilter, query: MetricQuery) -> 
         yield {query.by[int(name[1:])] if name[1:].isdecimal() and name in names else name: row[name] for name in row}
 
 
-def list_latest(database: Database, filters: MetricFilter) -> Iterator[Row]:
-    """Yield the newest value per name and dimensions as records, sorted by name."""
+def list_latest(database: Database, filters: MetricFilter) -> Iterator[LatestMetric]:
+    """Yield the newest value per name and dimensions, sorted by name."""
     shape = Serializer(database, "metrics")
     where, values = _conditions(filters)
-    return (shape.to_record(row) for row in database.rows(_LATEST % where, values))
+    return (LatestMetric(**shape.to_record(row)) for row in database.rows(_LATEST % where, values))
 
 
 def _conditions(filters: MetricFilter) -> tuple[str, dict[str, Any]]:

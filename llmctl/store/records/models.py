@@ -6,13 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.ids import new_id
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps, new_id
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
-from llmctl.store.records.types import AliasRow, RequestRow
-from llmctl.store.serialize import Serializer
-from llmctl.store.writes import Delete, Insert, Update
+from llmctl.store.database import Database, Delete, Insert, Row, Serializer, Update
+from llmctl.store.records.types import AliasRow, PriceRow, RequestRow
 
 _PRICES = "model_prices"
 _ALIASES = "model_aliases"
@@ -25,6 +22,7 @@ _RATES = ("input", "output", "cached", "cache_write", "thinking")
 _COLUMNS = tuple(f"{name}_per_million" for name in _RATES)
 _CONTENT = (*_COLUMNS, "details", "valid_from")
 
+_PRICE = "SELECT * FROM {model_prices} WHERE id = ?"
 # A cost without a price row was reported by the provider, or is that of a server that costs nothing.
 _TO_PRICE = """
 SELECT * FROM {requests}
@@ -35,32 +33,25 @@ ORDER BY created_at, id LIMIT :size
 """
 
 
-def prices_for_models(database: Database, provider: str, models: Sequence[str]) -> list[Row]:
+def prices_for_models(database: Database, provider: str, models: Sequence[str]) -> list[PriceRow]:
     """Return all prices of one or two models, the latest ``valid_from`` first."""
-    first, last = models[0], models[-1]
-    return database.query(
-        "SELECT * FROM {model_prices} WHERE provider = ? AND model IN (?, ?)"
-        " ORDER BY valid_from DESC, created_at DESC, rowid DESC",
-        (provider, first, last),
-    )
+    return list(map(PriceRow.from_row, _query_prices(database, provider, models)))
 
 
-def find_price(database: Database, id: str) -> Row | None:
+def find_price(database: Database, id: str) -> PriceRow | None:
     """Return the price with that id, or None."""
-    return database.one("SELECT * FROM {model_prices} WHERE id = ?", (id,))
+    return PriceRow.find_row(database.one(_PRICE, (id,)))
 
 
 def list_prices(database: Database, provider: str, model: str) -> list[Row]:
     """Return the prices of a model as records, newest first."""
     shape = Serializer(database, _PRICES)
-    return [
-        shape.to_record(row) for row in prices_for_models(database, provider, [model]) if row["details"] != NO_PRICE
-    ]
+    return [shape.to_record(row) for row in _query_prices(database, provider, [model]) if row["details"] != NO_PRICE]
 
 
 def store_source_prices(
     database: Database, provider: str, model: str, source: str, prices: Iterable[Mapping[str, Any]]
-) -> list[Row]:
+) -> list[PriceRow]:
     """Store a data set's prices of a model (columns from ``input_per_million`` on); return its rows.
 
     An equal price of an earlier version of the set keeps its row, under the new version. An empty result is stored
@@ -68,15 +59,16 @@ def store_source_prices(
     """
     wanted = list(prices) or [{"details": NO_PRICE}]
     with database.transaction():
-        known = [row for row in prices_for_models(database, provider, [model]) if row["source"] != USER_SOURCE]
+        known = [row for row in prices_for_models(database, provider, [model]) if row.source != USER_SOURCE]
         now = clock.now()
         for content in wanted:
-            same = next((row for row in known if all(row[name] == content.get(name) for name in _CONTENT)), None)
+            values = [content.get(name) for name in _CONTENT]
+            same = next((row for row in known if [getattr(row, name) for name in _CONTENT] == values), None)
             if same is None:
                 _add_price(database, provider, model, source, content, now)
-            elif same["source"] != source:
-                database.commit(Update(_PRICES, same["id"], {"source": source, "updated_at": now}))
-        return [row for row in prices_for_models(database, provider, [model]) if row["source"] == source]
+            elif same.source != source:
+                database.commit(Update(_PRICES, same.id, {"source": source, "updated_at": now}))
+        return [row for row in prices_for_models(database, provider, [model]) if row.source == source]
 
 
 def add_user_price(database: Database, provider: str, model: str, content: Mapping[str, Any]) -> Row:
@@ -86,7 +78,7 @@ def add_user_price(database: Database, provider: str, model: str, content: Mappi
         id = _add_price(
             database, provider, model, USER_SOURCE, {**content, "details": dumps(content.get("details") or {})}, now
         )
-    row = find_price(database, id)
+    row = database.one(_PRICE, (id,))
     assert row is not None
     return row
 
@@ -99,6 +91,15 @@ def requests_to_price(
     while rows := database.query(_TO_PRICE, values):
         yield list(map(RequestRow.from_row, rows))
         values |= {"after": rows[-1]["created_at"], "last": rows[-1]["id"]}
+
+
+def _query_prices(database: Database, provider: str, models: Sequence[str]) -> list[Row]:
+    first, last = models[0], models[-1]
+    return database.query(
+        "SELECT * FROM {model_prices} WHERE provider = ? AND model IN (?, ?)"
+        " ORDER BY valid_from DESC, created_at DESC, rowid DESC",
+        (provider, first, last),
+    )
 
 
 def _add_price(database: Database, provider: str, model: str, source: str, content: Mapping[str, Any], now: str) -> str:

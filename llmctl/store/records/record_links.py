@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.stored_values import dumps, loads
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
-from llmctl.store.writes import Update
+from llmctl.store.database import Database, Row, Update
 
 #: Table -> kind of record; those with names first.
 KINDS = {

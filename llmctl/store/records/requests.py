@@ -1,4 +1,4 @@
-"""The ledger: requests, their HTTP attempts and streams. Written by the recorder, read here."""
+"""The ledger: requests, their HTTP attempts and streams, and what was spent. Written by the recorder, read here."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
-from llmctl.store.records.types import RequestRow
-from llmctl.store.serialize import Serializer
+from llmctl.store.database import Database, Row, Serializer
+from llmctl.store.records.types import JobRow, RequestRow
 
 STATUSES = ("pending", "completed", "failed", "incomplete", "interrupted")
 
@@ -26,6 +25,7 @@ _CONDITIONS = {
     "provider": "lower(provider) = lower(:provider)",
     "since": "created_at >= :since",
 }
+_APPEND = "INSERT INTO {stream_chunks} (stream_id, seq, elapsed, data) VALUES (?, ?, ?, ?)"
 
 
 class RequestFilter(NamedTuple):
@@ -90,9 +90,6 @@ def list_attempts(database: Database, request_id: str) -> list[Row]:
     return [shape.to_record(row) for row in rows]
 
 
-_APPEND = "INSERT INTO {stream_chunks} (stream_id, seq, elapsed, data) VALUES (?, ?, ?, ?)"
-
-
 def append_chunk(database: Database, stream_id: str, seq: int, elapsed_ms: int, data: bytes) -> None:
     """Commit one chunk. Plain SQL: this is the one write that happens thousands of times per turn."""
     with database.transaction():
@@ -134,3 +131,30 @@ def read_stream(database: Database, stream: Row) -> tuple[bytes, list[list[int]]
     if stream["raw_output"] is not None:
         return stream_bytes(database, stream), stream["timeline"]
     return stream_bytes(database, stream), chunk_timeline(database, stream["id"])
+
+
+# --- cost limits
+
+
+# Periods begin with an hour, so the roll-up covers them. Few rows have reserved costs, and they are indexed.
+_SPENDING = """
+SELECT
+  (SELECT coalesce(sum(cost), 0) FROM {usage_hourly} WHERE hour >= :since) AS spent,
+  (SELECT coalesce(sum(reserved_cost), 0) FROM {requests} WHERE reserved_cost > 0 AND created_at >= :since) AS set_aside
+"""
+_RESERVING_JOBS = """
+SELECT DISTINCT j.* FROM {requests} r JOIN {jobs} j ON j.id = r.job_id
+WHERE r.reserved_cost > 0 AND r.status = 'pending' AND j.status = 'running'
+"""
+
+
+def get_spending(database: Database, since: str) -> tuple[float, float]:
+    """Return the costs spent and the costs reserved since the beginning of a UTC hour."""
+    row = database.one(_SPENDING, {"since": since})
+    assert row is not None
+    return row["spent"], row["set_aside"]
+
+
+def list_reserving_jobs(database: Database) -> list[JobRow]:
+    """Return the running jobs with requests that have reserved costs."""
+    return list(map(JobRow.from_row, database.query(_RESERVING_JOBS)))

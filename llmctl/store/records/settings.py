@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.ids import new_id
 from llmctl.core.settings import SETTINGS, Setting
-from llmctl.core.stored_json import dumps, loads
-from llmctl.store.database import Database, Row
-from llmctl.store.writes import Insert, Update
+from llmctl.core.stored_values import dumps, loads, new_id
+from llmctl.store.database import Database, Insert, Row, Update
 
 _ROW = "SELECT * FROM {user_settings} ORDER BY created_at, rowid LIMIT 1"
 
@@ -58,4 +56,4 @@ def _ensure_row(database: Database) -> Row:
 
 
 def _to_python(setting: Setting, value: Any) -> Any:
-    return bool(value) if setting.kind == "boolean" else value
+    return bool(value) if setting.option.kind == "switch" else value

@@ -6,12 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
-from llmctl.core.ids import new_id
-from llmctl.core.stored_json import dumps
+from llmctl.core.stored_values import dumps, new_id
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
-from llmctl.store.serialize import Serializer
-from llmctl.store.writes import Insert
+from llmctl.store.database import Database, Insert, Row, Serializer
 
 _COLUMNS = """
 l.id, l.refs,

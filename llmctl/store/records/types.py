@@ -294,6 +294,26 @@ class AliasRow(TypedRow):
     updated_at: str
 
 
+class PriceRow(TypedRow):
+    """A row of ``model_prices``."""
+
+    __slots__ = ()
+    id: str
+    refs: str = "{}"
+    provider: str
+    model: str
+    source: str
+    input_per_million: float | None = None
+    output_per_million: float | None = None
+    cached_per_million: float | None = None
+    cache_write_per_million: float | None = None
+    thinking_per_million: float | None = None
+    details: str = "{}"
+    valid_from: str | None = None
+    created_at: str
+    updated_at: str
+
+
 class ToolRow(TypedRow):
     """A row of ``tools``."""
 

@@ -8,8 +8,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from llmctl.core.errors import UsageError
-from llmctl.store.database import Database
+from llmctl.store.database import Database, quote
 from llmctl.store.schema import ddl, objects
+
+#: Type of a custom field -> its SQL declaration.
+TYPES: Mapping[str, str] = {
+    "text": "TEXT",
+    "integer": "INTEGER",
+    "real": "REAL",
+    "boolean": "BOOLEAN",
+    "datetime": "DATETIME",
+    "json": "JSONB",
+}
+#: Declaration -> CHECK, as on the built-in columns.
+_CHECKS: Mapping[str, str] = {
+    "BOOLEAN": " CHECK ({0} IN (0, 1))",
+    "DATETIME": " CHECK ({0} GLOB '????-??-??T??:??:??.???+00:00')",
+    "JSONB": " CHECK ({0} IS NULL OR json_valid({0}) AND typeof({0}) = 'text')",
+}
+#: Tables that take no custom fields: only the program writes them.
+_CLOSED_TABLES = ("stream_chunks", *ddl.DERIVED_TABLES)
+#: The name of the column ``refs`` in JSON and Prisma.
+_RESERVED_NAMES = ("references",)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def check_names(wanted: Mapping[str, str]) -> None:
@@ -67,9 +89,9 @@ def rename_tables(database: Database, wanted: Mapping[str, str]) -> dict[str, st
 def _rename_all(connection: sqlite3.Connection, pairs: list[tuple[str, str]]) -> None:
     """Rename in two steps, so that names can be swapped or differ in case only."""
     for number, (old, _) in enumerate(pairs):
-        connection.execute(f"ALTER TABLE {ddl.quote(old)} RENAME TO llmctl_renamed_{number}")
+        connection.execute(f"ALTER TABLE {quote(old)} RENAME TO llmctl_renamed_{number}")
     for number, (_, new) in enumerate(pairs):
-        connection.execute(f"ALTER TABLE llmctl_renamed_{number} RENAME TO {ddl.quote(new)}")
+        connection.execute(f"ALTER TABLE llmctl_renamed_{number} RENAME TO {quote(new)}")
 
 
 def _other_names(connection: sqlite3.Connection, ours: set[str]) -> dict[str, str]:
@@ -91,29 +113,6 @@ def _reject_taken_names(names: Mapping[str, str], taken: Mapping[str, str]) -> N
                 f'table "{logical}" cannot be called "{physical}": the name is taken ({taken[key]})',
                 hint="choose another name",
             )
-
-
-#: Type of a custom field -> its SQL declaration.
-TYPES: Mapping[str, str] = {
-    "text": "TEXT",
-    "integer": "INTEGER",
-    "real": "REAL",
-    "boolean": "BOOLEAN",
-    "datetime": "DATETIME",
-    "json": "JSONB",
-}
-#: Declaration -> CHECK, as on the built-in columns.
-_CHECKS: Mapping[str, str] = {
-    "BOOLEAN": " CHECK ({0} IN (0, 1))",
-    "DATETIME": " CHECK ({0} GLOB '????-??-??T??:??:??.???+00:00')",
-    "JSONB": " CHECK ({0} IS NULL OR json_valid({0}) AND typeof({0}) = 'text')",
-}
-#: Tables that take no custom fields: only the program writes them.
-_CLOSED_TABLES = ("stream_chunks", *ddl.DERIVED_TABLES)
-#: The name of the column ``refs`` in JSON and Prisma.
-_RESERVED_NAMES = ("references",)
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def add_fields(database: Database, wanted: Iterable[CustomField]) -> list[Custom
 
 def column_definition(name: str, declared: str) -> str:
     """Return the column definition for CREATE TABLE and ADD COLUMN."""
-    return f"{ddl.quote(name)} {declared}{_CHECKS.get(declared, '').format(ddl.quote(name))}"
+    return f"{quote(name)} {declared}{_CHECKS.get(declared, '').format(quote(name))}"
 
 
 def to_snake_case(name: str) -> str:
@@ -207,5 +206,5 @@ def _add_index(database: Database, field: CustomField) -> bool:
     name = f"{field.table}_{field.name}"
     if database.value("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (name,)):
         return False
-    database.execute(f"CREATE INDEX {ddl.quote(name)} ON {{{field.table}}} ({ddl.quote(field.name)})")
+    database.execute(f"CREATE INDEX {quote(name)} ON {{{field.table}}} ({quote(field.name)})")
     return True

@@ -7,6 +7,8 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 
+from llmctl.store.database import quote
+
 #: Version of the schema in these files; a hub stores its own in ``PRAGMA user_version``.
 VERSION = 2
 #: "llmc": marks a file as a hub, for ``file(1)`` too.
@@ -32,7 +34,6 @@ ROLLUP_TABLES = {"hour": "usage_hourly", "day": "usage_daily", "month": "usage_m
 DERIVED_TABLES = (*ROLLUP_TABLES.values(), "activity_daily")
 
 _QUOTED = re.compile(r'"([a-z_]+)"')
-_SLOT = re.compile(r"\{([a-z_]+)\}")
 
 
 def schema_folder() -> str:
@@ -48,18 +49,9 @@ def schema_files(root: str | None = None) -> list[str]:
     return [os.path.join(root, name) for name in sorted(os.listdir(root)) if name.endswith(".sql")]
 
 
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def rename_tables(sql: str, names: Mapping[str, str]) -> str:
     """Return SQL of ``schema/`` with the quoted table names replaced by a hub's names."""
     return _QUOTED.sub(lambda match: quote(names.get(match[1], match[1])), sql)
-
-
-def fill_table_slots(sql: str, names: Mapping[str, str]) -> str:
-    """Return SQL of the program with its ``{table}`` slots filled with a hub's names."""
-    return _SLOT.sub(lambda match: quote(names.get(match[1], match[1])), sql)
 
 
 def load_statements(names: Mapping[str, str] | None = None, root: str | None = None) -> list[str]:

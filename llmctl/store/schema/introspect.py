@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmctl.store.errors import storage_errors
+from llmctl.store.database import quote, storage_errors
 from llmctl.store.schema import ddl
 
 if TYPE_CHECKING:
@@ -27,6 +27,20 @@ _SHADOWS = (
     *("data", "idx", "content", "docsize", "config"),
     *("segments", "segdir", "stat", "node", "rowid", "parent"),
 )
+_TOKEN = re.compile(
+    r"""(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))
+      | (?P<string>'(?:[^']|'')*')
+      | (?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|[^\W\d]\w*)
+      | (?P<newline>\n)
+      | (?P<space>[^\S\n]+)
+      | .""",
+    re.VERBOSE | re.DOTALL,
+)
+_VALUES = re.compile(
+    r"CHECK\s*\(\s*\w+\s+IN\s*\(\s*('(?:[^']|'')*'(?:\s*,\s*'(?:[^']|'')*')*)\s*\)\s*\)", re.IGNORECASE
+)
+_STRING = re.compile(r"'((?:[^']|'')*)'")
+_VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s+TABLE\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +230,7 @@ def _table(connection: sqlite3.Connection, statement: Statement) -> Table:
 
 def _columns(connection: sqlite3.Connection, statement: Statement) -> Iterator[Column]:
     texts = columns(statement.sql)
-    for row in connection.execute(f"PRAGMA table_xinfo({ddl.quote(statement.name)})"):
+    for row in connection.execute(f"PRAGMA table_xinfo({quote(statement.name)})"):
         _, name, type, not_null, default, key, hidden = row
         if hidden == 1:
             continue
@@ -234,11 +248,11 @@ def _columns(connection: sqlite3.Connection, statement: Statement) -> Iterator[C
 
 def _indexes(connection: sqlite3.Connection, table: str) -> Iterator[Index]:
     # The newest comes first; implicit indexes of primary keys are left out.
-    listed = connection.execute(f"PRAGMA index_list({ddl.quote(table)})").fetchall()
+    listed = connection.execute(f"PRAGMA index_list({quote(table)})").fetchall()
     for _, name, unique, origin, partial in reversed(listed):
         if origin == "pk":
             continue
-        rows = [row for row in connection.execute(f"PRAGMA index_xinfo({ddl.quote(name)})") if row[5]]
+        rows = [row for row in connection.execute(f"PRAGMA index_xinfo({quote(name)})") if row[5]]
         yield Index(
             name=name,
             columns=tuple(row[2] or "" for row in rows),
@@ -251,7 +265,7 @@ def _indexes(connection: sqlite3.Connection, table: str) -> Iterator[Index]:
 def _foreign_keys(connection: sqlite3.Connection, table: str) -> Iterator[ForeignKey]:
     parts: dict[int, list[tuple[str, str, str, str, str]]] = {}
     for id, _, target, column, referenced, on_update, on_delete, _ in connection.execute(
-        f"PRAGMA foreign_key_list({ddl.quote(table)})"
+        f"PRAGMA foreign_key_list({quote(table)})"
     ):
         parts.setdefault(id, []).append((target, column, referenced or "", on_update, on_delete))
     for id in sorted(parts, reverse=True):  # the last declared key has number 0
@@ -262,24 +276,8 @@ def _foreign_keys(connection: sqlite3.Connection, table: str) -> Iterator[Foreig
 
 
 def _primary_key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
-    rows = connection.execute(f"PRAGMA table_xinfo({ddl.quote(table)})").fetchall()
+    rows = connection.execute(f"PRAGMA table_xinfo({quote(table)})").fetchall()
     return tuple(row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5])
-
-
-_TOKEN = re.compile(
-    r"""(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))
-      | (?P<string>'(?:[^']|'')*')
-      | (?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|[^\W\d]\w*)
-      | (?P<newline>\n)
-      | (?P<space>[^\S\n]+)
-      | .""",
-    re.VERBOSE | re.DOTALL,
-)
-_VALUES = re.compile(
-    r"CHECK\s*\(\s*\w+\s+IN\s*\(\s*('(?:[^']|'')*'(?:\s*,\s*'(?:[^']|'')*')*)\s*\)\s*\)", re.IGNORECASE
-)
-_STRING = re.compile(r"'((?:[^']|'')*)'")
-_VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s+TABLE\b", re.IGNORECASE)
 
 
 class ColumnText(NamedTuple):

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 
 from llmctl.core import clock
 from llmctl.core.errors import StorageError
-from llmctl.store.database import Database
-from llmctl.store.errors import storage_errors
+from llmctl.store.database import Database, quote, storage_errors
 from llmctl.store.maintenance import backup as maintenance_backup
 from llmctl.store.schema import custom_names, ddl, objects
 
@@ -178,7 +177,7 @@ def _fill_custom_columns(sql: str, custom: Mapping[str, Mapping[str, str]]) -> s
     def filled(match: re.Match[str]) -> str:
         columns = custom.get(match[2], {})
         if match[1] == "columns":
-            return "".join(f", {ddl.quote(name)}" for name in columns)
+            return "".join(f", {quote(name)}" for name in columns)
         return "".join(f", {custom_names.column_definition(name, declared)}" for name, declared in columns.items())
 
     return _SLOT.sub(filled, sql)

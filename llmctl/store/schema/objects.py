@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from llmctl.core.errors import StorageError
-from llmctl.core.stored_json import dumps, loads
+from llmctl.core.stored_values import dumps, loads
+from llmctl.store.database import quote
 from llmctl.store.schema import ddl
 
 _CREATE = re.compile(
@@ -78,7 +79,7 @@ def drop_code(connection: sqlite3.Connection) -> None:
     for kind in ("trigger", "view", "table"):
         for thing in _code_objects(connection):
             if thing.kind == kind:
-                connection.execute(f"DROP {kind} {ddl.quote(thing.name)}")
+                connection.execute(f"DROP {kind} {quote(thing.name)}")
     present = {thing.name for thing in list_objects(connection)}
     gone = [thing.sql for thing in before if thing.name not in present]
     set_meta(connection, "set_aside", [*_set_aside_sql(connection), *gone] or None)
@@ -136,7 +137,7 @@ def require_unbroken(connection: sqlite3.Connection) -> None:
         thing, why = broken
         raise StorageError(
             f'your {thing.kind} "{thing.name}" is broken: {why}',
-            hint=f"nothing was changed; fix it, or: DROP {thing.kind.upper()} {ddl.quote(thing.name)}",
+            hint=f"nothing was changed; fix it, or: DROP {thing.kind.upper()} {quote(thing.name)}",
             reason="broken_view",
         )
 

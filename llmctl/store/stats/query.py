@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from llmctl.core import clock
+from llmctl.core.errors import NotFoundError
+from llmctl.store import refs
 from llmctl.store.database import Database, Row
 from llmctl.store.schema.ddl import ROLLUP_TABLES
-from llmctl.store.stats import activity
-from llmctl.store.stats.group_by import TIMES, Grouping
-from llmctl.store.stats.scope import Scope, Unit
+from llmctl.store.stats import totals
+from llmctl.store.stats.group_by import TIMES, Grouping, Scope, Unit
 from llmctl.store.stats.totals import Groups, UsageTotals
 
 # Cost 0 or duration 0 written by another program means unknown.
@@ -72,7 +73,7 @@ def chat_stats(database: Database, chat_id: str) -> Row:
 
 def is_known_name(database: Database, column: Literal["agent", "connection"], name: str) -> bool:
     """Return whether the ledger has an agent or connection of that name, existing or deleted."""
-    table = ROLLUP_TABLES["month" if activity.has_rollups(database) else "hour"]
+    table = ROLLUP_TABLES["month" if totals.has_rollups(database) else "hour"]
     return database.value(f"SELECT 1 FROM {{{table}}} WHERE {column} = ? LIMIT 1", (name,)) is not None
 
 
@@ -84,7 +85,7 @@ def group_totals(database: Database, scope: Scope, grouping: Grouping) -> tuple[
     """
     groups = sum_groups(database, scope, grouping)
     summary = _total(database, scope)
-    activity.add_activity(database, scope, grouping, groups)
+    totals.add_activity(database, scope, grouping, groups)
     ordered = sorted(groups.items(), key=lambda item: _order(grouping, *item))
     rows = [
         dict(zip(grouping.keys, key, strict=True)) | {"chat_id": scope.chat_id} | t.to_record() for key, t in ordered
@@ -96,14 +97,14 @@ def group_totals(database: Database, scope: Scope, grouping: Grouping) -> tuple[
 
 def _total(database: Database, scope: Scope) -> UsageTotals:
     whole = sum_groups(database, scope, Grouping()).get((), UsageTotals())
-    activity.add_activity(database, scope, Grouping(), {(): whole})
+    totals.add_activity(database, scope, Grouping(), {(): whole})
     return whole
 
 
 def sum_groups(database: Database, scope: Scope, grouping: Grouping) -> Groups:
     """Return the totals of each group, for further merging; only requests are counted."""
     groups: Groups = {}
-    for source in _sum_queries(scope, grouping, old=not activity.has_rollups(database)):
+    for source in _sum_queries(scope, grouping, old=not totals.has_rollups(database)):
         source.add_to(groups, database)
     return groups
 
@@ -188,3 +189,34 @@ def _name_chats(database: Database, rows: list[Row]) -> None:
         row["chat_id"] = row["chat"]
         if row["chat"] is not None:
             row["chat"] = database.value("SELECT name FROM {chats} WHERE id = ?", (row["chat"],)) or row["chat"]
+
+
+# --- references
+
+
+def resolve_scope(
+    database: Database,
+    chat_id: str | None,
+    agent: str | None,
+    connection: str | None,
+    since: str | None,
+    until: str | None,
+) -> Scope:
+    """Return the scope of a query; agents and connections by REF. Raises NotFoundError for an unknown one."""
+    agent, agent_id = _resolve_name(database, "agents", "agent", agent)
+    connection, connection_id = _resolve_name(database, "model_connections", "connection", connection)
+    return Scope(chat_id, agent, agent_id, connection, connection_id, since, until)
+
+
+def _resolve_name(
+    database: Database, table: str, kind: Literal["agent", "connection"], ref: str | None
+) -> tuple[str | None, str | None]:
+    """Return name and id of an agent or connection; a deleted one still has its name in the requests."""
+    if ref is None:
+        return None, None
+    row = refs.find(database, table, ref, kind=kind)
+    if row is not None:
+        return row["name"], row["id"]
+    if is_known_name(database, kind, ref):
+        return ref, None
+    raise NotFoundError(f'no {kind} "{ref}"', hint=f"see: llmctl {kind} list")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from llmctl.store.database import Database, Row
 from llmctl.store.records import chats
-from llmctl.store.stats.scope import Scope
+from llmctl.store.stats.group_by import Scope
 
 Measure = Literal["cost", "duration"]
 

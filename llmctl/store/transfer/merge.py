@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core.transfer_records import ImportRow, MergeResult
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database, Row, quote, replace_row_surrogates
 from llmctl.store.schema import ddl
-from llmctl.store.schema.ddl import quote
-from llmctl.store.transfer.foreign_keys import ForeignKeyResolver
 from llmctl.store.transfer.read import DERIVED, TableLayouts
-from llmctl.store.writes import replace_row_surrogates as legible
 
 #: Python's errors for values that SQLite cannot store.
 _UNSTORABLE = (OverflowError, UnicodeError)
 
 #: Columns that never change in a finished message.
 _FROZEN = ("role", "content", "content_raw", "reasoning", "thinking_text", "thinking_signature")
+#: Maximum number of conflicts resolved per row.
+MAX_CONFLICTS = 8
+#: A changed row to insert; or a text: why the row is skipped, empty if it is here already.
+Resolution = Mapping[str, Any] | str
+#: Columns that make two rows with the same name equal.
+_IDENTITY_COLUMNS = {
+    "model_connections": ("provider", "model_id", "type", "data"),
+    "model_aliases": ("target", "options"),
+    "tools": ("type", "schema", "data"),
+    "agents": ("instructions", "options"),
+}
 
 
 class Merger:
@@ -50,7 +58,7 @@ class Merger:
             try:
                 outcome = self._write(record.table, statements, row)
             except UnicodeEncodeError:
-                outcome = self._write(record.table, statements, legible(row))
+                outcome = self._write(record.table, statements, replace_row_surrogates(row))
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, *_UNSTORABLE) as error:
             return MergeResult("skipped", f"{record.table}: {error}")
         if outcome.status == "updated":
@@ -146,13 +154,6 @@ def _frozen_value(column: str, mark: str) -> str:
     return mark
 
 
-#: Maximum number of conflicts resolved per row.
-MAX_CONFLICTS = 8
-
-#: A changed row to insert; or a text: why the row is skipped, empty if it is here already.
-Resolution = Mapping[str, Any] | str
-
-
 def resolve_conflict(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
     """Return the row changed so that it has no unique-key conflict, or why it is skipped."""
     solver = _RESOLVERS.get(table)
@@ -212,13 +213,6 @@ _RESOLVERS: Mapping[str, Callable[[Merger, str, Mapping[str, Any]], Resolution]]
     "agent_sessions": _keep_existing,
     "tool_invocations": _keep_existing,
 }
-#: Columns that make two rows with the same name equal.
-_IDENTITY_COLUMNS = {
-    "model_connections": ("provider", "model_id", "type", "data"),
-    "model_aliases": ("target", "options"),
-    "tools": ("type", "schema", "data"),
-    "agents": ("instructions", "options"),
-}
 
 
 def _is_equivalent(table: str, existing: Row, imported: Mapping[str, Any]) -> bool:
@@ -266,3 +260,107 @@ def _reject_settings(merger: Merger, row: Mapping[str, Any]) -> MergeResult | No
 def _reject_chunk(database: Database, row: Mapping[str, Any]) -> MergeResult | None:
     sql = "SELECT 1 FROM {response_streams} WHERE id = ? AND status <> 'pending' AND raw_output IS NOT NULL"
     return MergeResult("unchanged") if database.value(sql, (row.get("stream_id"),)) else None
+
+
+# --- foreign keys
+
+
+#: Id of a connection, an agent or a tool invocation; not declared as a foreign key.
+_SOURCE_COLUMN = "source_id"
+#: References that can wait for their row. An ordered file needs a few; the limit is for any other.
+_MAX_DEFERRED = 100_000
+
+
+class ForeignKeyColumn(NamedTuple):
+    """A foreign key: column, referenced table, and whether a row without it must be skipped."""
+
+    column: str
+    table: str
+    needed: bool
+
+
+class DeferredKey(NamedTuple):
+    """A reference set to NULL because its row is missing so far."""
+
+    table: str
+    id: str
+    key: ForeignKeyColumn
+    target: str
+
+
+class ForeignKeyResolver:
+    """Resolves the foreign keys of rows imported into one hub."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._keys: dict[str, list[ForeignKeyColumn]] = {}
+        self._aliases: dict[str, str] = {}
+        self._deferred: list[DeferredKey] = []
+        self._lost_count = 0
+
+    def alias_id(self, imported_id: str, existing_id: str) -> None:
+        """Record that an imported row is an existing one with another id."""
+        self._aliases[imported_id] = existing_id
+
+    def translate_ids(self, table: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the row with aliased ids replaced."""
+        if not self._aliases:
+            return row
+        result = dict(row)
+        for column in (*(key.column for key in self._keys_for(table)), _SOURCE_COLUMN):
+            if result.get(column) in self._aliases:
+                result[column] = self._aliases[result[column]]
+        refs = result.get("refs")
+        if isinstance(refs, str) and refs != "{}":
+            for imported_id, existing_id in self._aliases.items():
+                refs = refs.replace(imported_id, existing_id)
+            result["refs"] = refs
+        return result
+
+    def drop_missing_keys(self, table: str, row: dict[str, Any]) -> str | None:
+        """Set references to missing rows to NULL; return the reason if the row must be skipped instead."""
+        for key in self._keys_for(table):
+            target = row.get(key.column)
+            if target is None or self._exists(key.table, target):
+                continue
+            if key.needed:
+                return f'{table}: its {key.column} "{target}" does not exist'
+            row[key.column] = None
+            self._defer(DeferredKey(table, str(row.get("id")), key, target))
+        return None
+
+    def resolve_deferred(self) -> int:
+        """Set references whose row came later; return the number of those that stay NULL."""
+        lost = self._lost_count
+        for waiting in self._deferred:
+            if not self._exists(waiting.key.table, waiting.target):
+                lost += 1
+                continue
+            column = quote(waiting.key.column)
+            self._database.execute(
+                f"UPDATE {{{waiting.table}}} SET {column} = ? WHERE id = ? AND {column} IS NULL",
+                (waiting.target, waiting.id),
+            )
+        self._deferred.clear()
+        return lost
+
+    def _defer(self, waiting: DeferredKey) -> None:
+        if len(self._deferred) < _MAX_DEFERRED:
+            self._deferred.append(waiting)
+        else:
+            self._lost_count += 1
+
+    def _exists(self, table: str, id: Any) -> bool:
+        return bool(self._database.value(f"SELECT 1 FROM {{{table}}} WHERE id = ?", (id,)))
+
+    def _keys_for(self, table: str) -> list[ForeignKeyColumn]:
+        if table not in self._keys:
+            logical = {physical: name for name, physical in self._database.names.items()}
+            rows = self._database.query(f"PRAGMA foreign_key_list({{{table}}})")
+            self._keys[table] = [
+                ForeignKeyColumn(
+                    row["from"], logical.get(row["table"]) or str(row["table"]), row["on_delete"] == "CASCADE"
+                )
+                for row in rows
+            ]
+        return self._keys[table]

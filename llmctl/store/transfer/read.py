@@ -7,15 +7,22 @@ then each conversation with all its rows; last the rows of none. Rows are read l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ExportRow, Kind, TableLayout, TransferHeader
-from llmctl.store.database import Database
+from llmctl.store.database import Database, Serializer, quote
 from llmctl.store.schema import ddl
-from llmctl.store.serialize import Serializer
-from llmctl.store.transfer.select import ExportSelection
+
+_COLUMN = re.compile(r"^  ([a-z_]+) [A-Z]", re.MULTILINE)
+_TABLE = re.compile(r'^CREATE TABLE "([a-z_]+)"', re.MULTILINE)
+#: TEXT columns that usually hold JSON.
+_JSON_IN_TEXT = (("messages", "content_raw"),)
+#: Totals of other tables: triggers recompute them.
+DERIVED = ddl.DERIVED_TABLES
 
 
 class HubReader:
@@ -116,18 +123,11 @@ class HubReader:
         return self._database.sql(f"SELECT {columns} FROM {part.source} ORDER BY {part.order}")
 
     def _column(self, table: str, name: str) -> str:
-        column = f"t.{ddl.quote(name)}"
+        column = f"t.{quote(name)}"
         if (table, name) == ("message_threads", "parent_id") and not self._selection.whole:
             # The conversation it was forked from may not be selected.
             return self._selection.fill_slots(f"CASE WHEN {column} IN THREADS THEN {column} END")
         return column
-
-
-_COLUMN = re.compile(r"^  ([a-z_]+) [A-Z]", re.MULTILINE)
-_TABLE = re.compile(r'^CREATE TABLE "([a-z_]+)"', re.MULTILINE)
-
-#: TEXT columns that usually hold JSON.
-_JSON_IN_TEXT = (("messages", "content_raw"),)
 
 
 class TableLayouts:
@@ -271,6 +271,7 @@ LEDGER = _ledger(
 )
 #: The same if every stream has a request.
 LEDGER_OF_REQUESTS = tuple(part for part in LEDGER if "s.request_id IS NULL" not in part.source)
+SHARED_TABLES = frozenset(part.table for part in SHARED)
 #: Rows of no conversation: their chat was deleted, or they never had one.
 UNATTACHED = (
     RowQuery("message_threads", "{message_threads} t WHERE t.chat_id IS NULL", "t.created_at, t.id"),
@@ -304,6 +305,96 @@ UNATTACHED = (
     ),
     RowQuery("network_calls", "{network_calls} t WHERE t.request_id IS NULL", "t.created_at, t.id"),
 )
-#: Totals of other tables: triggers recompute them.
-DERIVED = ddl.DERIVED_TABLES
-SHARED_TABLES = frozenset(part.table for part in SHARED)
+
+
+# --- selection
+
+
+_AGENTS = """
+id IN (SELECT source_id FROM {chats} WHERE id IN CHOSEN)
+OR name IN (SELECT agent_class FROM {agent_sessions} WHERE chat_id IN CHOSEN)
+OR name IN (SELECT agent FROM {requests} WHERE chat_id IN CHOSEN)
+"""
+_AGENT_IDS = f"(SELECT id FROM {{agents}} WHERE {_AGENTS})"
+_JOBS = """
+id IN (
+  WITH RECURSIVE own (id) AS (
+    SELECT locking_job_id FROM {message_threads} WHERE chat_id IN CHOSEN
+    UNION SELECT job_id FROM {messages} WHERE thread_id IN THREADS
+    UNION SELECT job_id FROM {requests} WHERE chat_id IN CHOSEN
+    UNION SELECT i.job_id FROM {tool_invocations} i JOIN {messages} m ON m.id = i.message_id
+    WHERE m.thread_id IN THREADS
+    UNION SELECT n.job_id FROM {network_calls} n JOIN {requests} r ON r.id = n.request_id WHERE r.chat_id IN CHOSEN
+    UNION SELECT j.parent_id FROM {jobs} j JOIN own ON own.id = j.id
+  ) SELECT id FROM own
+)
+"""
+_LOGS = f"""
+(SELECT text_log_id FROM {{jobs}} WHERE {_JOBS}
+UNION SELECT i.text_log_id FROM {{tool_invocations}} i JOIN {{messages}} m ON m.id = i.message_id
+WHERE m.thread_id IN THREADS)
+"""
+
+#: Table -> condition of the rows that belong to selected conversations; other tables are for whole hubs only.
+_RELATED: Mapping[str, str] = {
+    "model_connections": f"""
+id IN (SELECT source_id FROM {{chats}} WHERE id IN CHOSEN)
+OR id IN (SELECT chat_model_id FROM {{agents}} WHERE {_AGENTS})
+OR name IN (SELECT connection FROM {{requests}} WHERE chat_id IN CHOSEN)
+OR id IN (SELECT source_id FROM {{messages}} WHERE thread_id IN THREADS)
+""",
+    "model_prices": "id IN (SELECT price_id FROM {requests} WHERE chat_id IN CHOSEN)",
+    "agents": _AGENTS,
+    "agent_tool_connections": f"agent_id IN {_AGENT_IDS}",
+    "tools": f"""
+id IN (SELECT tool_id FROM {{agent_tool_connections}} WHERE agent_id IN {_AGENT_IDS})
+OR id IN (SELECT tool_id FROM {{permission_rules}} WHERE chat_id IN CHOSEN OR agent_id IN {_AGENT_IDS})
+OR id IN (
+  SELECT i.tool_id FROM {{tool_invocations}} i JOIN {{messages}} m ON m.id = i.message_id WHERE m.thread_id IN THREADS
+)
+""",
+    "permission_rules": f"agent_id IN {_AGENT_IDS}",
+    "jobs": _JOBS,
+    "text_logs": f"(id IN {_LOGS} OR series_id IN {_LOGS})",
+    "attachments": """
+id IN (
+  SELECT a.attachment_id FROM {message_attachments} a JOIN {messages} m ON m.id = a.message_id
+  WHERE m.thread_id IN THREADS
+)
+""",
+}
+_THREADS = "(SELECT id FROM {message_threads} WHERE chat_id IN CHOSEN)"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSelection:
+    """Selected conversations; with ``whole`` everything else of the hub, too."""
+
+    condition: str = "1"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
+
+    def condition_for(self, table: str) -> str | None:
+        """Return the condition for rows of a table outside of conversations; None to leave the table out."""
+        return "1" if self.whole else self.fill_slots(_RELATED[table]) if table in _RELATED else None
+
+    def fill_slots(self, sql: str) -> str:
+        """Return SQL with ``CHOSEN`` (ids of the chats) and ``THREADS`` (ids of their threads) filled in."""
+        chosen = f"(SELECT id FROM {{chats}} WHERE {self.condition})"
+        return sql.replace("THREADS", _THREADS).replace("CHOSEN", chosen)
+
+
+def select_all() -> ExportSelection:
+    """Select everything."""
+    return ExportSelection(whole=True)
+
+
+def select_chats(ids: Sequence[str] | None, since: str | None) -> ExportSelection:
+    """Select conversations with these ids (None: any) that changed since a stored time."""
+    conditions = ["id IN (SELECT value FROM json_each(:chosen_ids))"] if ids is not None else []
+    if since is not None:
+        conditions.append("max(coalesce(last_turn_at, created_at), updated_at) >= :chosen_since")
+    parameters: dict[str, Any] = {"chosen_ids": dumps(list(ids))} if ids is not None else {}
+    if since is not None:
+        parameters["chosen_since"] = since
+    return ExportSelection(" AND ".join(conditions) or "1", parameters)

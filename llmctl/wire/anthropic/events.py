@@ -2,17 +2,16 @@
 
 https://platform.claude.com/docs/en/build-with-claude/streaming: a stream is ``message_start``, blocks
 (``content_block_start``, ``_delta``…, ``_stop``), ``message_delta``, ``message_stop``; only the last is terminal.
+Its ``input_tokens`` does not include cached tokens.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from llmctl.core.dialect import Dialect
-from llmctl.core.errors import UnavailableError
-from llmctl.core.events import (
+from llmctl.core.chat import (
     Finish,
     MessageMetadata,
     ResponseStart,
@@ -21,16 +20,20 @@ from llmctl.core.events import (
     ThinkingDelta,
     ToolCallDelta,
     Unreadable,
+    Usage,
     UsageReport,
 )
-from llmctl.core.http import ServerEvent
-from llmctl.core.stored_json import dumps
-from llmctl.wire.anthropic.errors import parse_embedded_error
-from llmctl.wire.anthropic.messages import CONTENT_KEY
-from llmctl.wire.anthropic.request import SCHEMA_TOOL
-from llmctl.wire.anthropic.thinking import ORIGIN
-from llmctl.wire.anthropic.usage import parse_usage
-from llmctl.wire.json_body import format_excerpt, parse_body, parse_object
+from llmctl.core.errors import LlmctlError, UnavailableError
+from llmctl.core.http import Dialect, ServerEvent
+from llmctl.core.registry import LazyFunction
+from llmctl.core.stored_values import dumps
+from llmctl.wire.anthropic.request import CONTENT_KEY, ORIGIN, SCHEMA_TOOL
+from llmctl.wire.responses import format_excerpt, get_object, parse_body, parse_count, parse_object
+
+# Errors are rare: their module is imported for the first one.
+parse_embedded_error: Callable[[Mapping[str, Any]], LlmctlError] = LazyFunction(
+    "llmctl.wire.anthropic.errors:parse_embedded_error"
+)
 
 _FINISH_REASONS = {
     "end_turn": "stop",
@@ -262,3 +265,55 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     if not reader.has_content and reader.stop_reason is None:
         raise UnavailableError("the response has no content", reason="no_answer", status_code=200)
     yield from reader.finish()
+
+
+#: Type of the model's own run in ``iterations``; other runs (compaction, an adviser) are not part of the totals.
+_MAIN_RUN = "message"
+
+
+def parse_usage(data: Mapping[str, Any]) -> Usage | None:
+    """Return the counts as llmctl defines them: input including cached tokens, output including thinking.
+
+    Extra runs (``compaction``, ``advisor_message``) are billed too, so they are added.
+    """
+    if data.get("input_tokens") is None and data.get("output_tokens") is None:
+        return None
+    runs = [data, *_extra_runs(data)]
+    cached = sum(parse_count(run, "cache_read_input_tokens") for run in runs)
+    written = sum(_cache_write_tokens(run) for run in runs)
+    output_tokens = sum(parse_count(run, "output_tokens") for run in runs)
+    thinking = parse_count(get_object(data, "output_tokens_details"), "thinking_tokens")
+    return Usage(
+        input_tokens=sum(parse_count(run, "input_tokens") for run in runs) + cached + written,
+        output_tokens=output_tokens,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        thinking_tokens=min(thinking, output_tokens),
+        details=_parse_details(data, runs, written),
+    )
+
+
+def _parse_details(data: Mapping[str, Any], runs: list[Mapping[str, Any]], written: int) -> dict[str, float]:
+    """Return the units with their own price: tokens cached for an hour cost more, searches are billed separately."""
+    found = {
+        "cache_write_1h_tokens": min(sum(_cache_tokens_for(run, "1h") for run in runs), written),
+        "web_searches": parse_count(get_object(data, "server_tool_use"), "web_search_requests"),
+    }
+    return {name: float(count) for name, count in found.items() if count}
+
+
+def _extra_runs(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    iterations = data.get("iterations")
+    runs = iterations if isinstance(iterations, list) else []
+    return [run for run in runs if isinstance(run, dict) and run.get("type") != _MAIN_RUN]
+
+
+def _cache_write_tokens(run: Mapping[str, Any]) -> int:
+    """Return the tokens written to the cache, from their total or from the split by lifetime."""
+    return parse_count(run, "cache_creation_input_tokens") or _cache_tokens_for(run, "5m") + _cache_tokens_for(
+        run, "1h"
+    )
+
+
+def _cache_tokens_for(run: Mapping[str, Any], lifetime: str) -> int:
+    return parse_count(get_object(run, "cache_creation"), f"ephemeral_{lifetime}_input_tokens")

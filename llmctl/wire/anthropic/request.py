@@ -1,22 +1,40 @@
-"""Build the HTTP request of a :class:`ChatRequest`.
+"""Build the request of a chat: blocks and files, tools, the schema, and what each model generation knows of thinking.
 
-https://platform.claude.com/docs/en/api/messages/create
+System text is separate, user and assistant alternate, and the results of tools come first in their turn.
+https://platform.claude.com/docs/en/api/messages/create,
+https://platform.claude.com/docs/en/build-with-claude/thinking
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llmctl.core.chat import ChatRequest, ToolSpec
-from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.messages import Message
-from llmctl.core.stored_json import dumps
-from llmctl.wire.anthropic.messages import encode_messages, list_called_tools
-from llmctl.wire.anthropic.thinking import BINDING_BETA, ClaudeModel, build_thinking_fields, parse_model_name
-from llmctl.wire.http_requests import EVENT_STREAM, JSON, build_url, encode_body
-from llmctl.wire.reasoning_effort import raise_output_limit, to_token_budget
-from llmctl.wire.schema import append_schema_instruction
+from llmctl.core.errors import UsageError
+from llmctl.core.http import Dialect, Endpoint, HttpRequest
+from llmctl.core.messages import File, Message, Part, Text, Thinking, ToolCall, ToolResult
+from llmctl.core.stored_values import dumps
+from llmctl.wire.requests import (
+    EVENT_STREAM,
+    JSON,
+    append_schema_instruction,
+    build_url,
+    decode_text,
+    encode_base64,
+    encode_body,
+    inline_text,
+    is_text,
+    parse_arguments,
+    raise_output_limit,
+    split_media_type,
+    to_effort_level,
+    to_token_budget,
+    to_valid_id,
+    to_valid_name,
+)
 
 VERSION = "2023-06-01"
 #: Tool that emulates structured output on models without it; its arguments are the answer.
@@ -198,3 +216,350 @@ def _reduce_value(name: str, value: Any) -> Any:
     if name in _LISTS and isinstance(value, list | tuple):
         return [reduce_schema(inner) for inner in value]
     return reduce_schema(value) if name == "items" else value
+
+
+#: Metadata key of an answer's blocks that parts cannot represent, such as runs of the provider's own tools.
+CONTENT_KEY = "anthropic_content"
+#: A conversation must start with the user; this replaces a start that was cut off.
+_TRUNCATED_NOTE = "(earlier messages left out)"
+_MAX_NAME_LENGTH = 128
+
+Block = dict[str, Any]
+
+
+def encode_messages(messages: Iterable[Message]) -> tuple[str, list[dict[str, Any]]]:
+    """Return the system text and the turns. Consecutive messages of one side form one turn.
+
+    Blank text and empty messages are omitted. Ids of tool calls are made acceptable.
+    """
+    system: list[str] = []
+    turns: list[dict[str, Any]] = []
+    ids = ToolIdMap()
+    for message in messages:
+        if message.role == "system":
+            system += [message.text] if message.text.strip() else []
+        elif blocks := _encode_assistant(message, ids) if message.role == "assistant" else _encode_user(message, ids):
+            _append_blocks(turns, "assistant" if message.role == "assistant" else "user", blocks)
+    if turns and turns[0]["role"] == "assistant":
+        turns.insert(0, {"role": "user", "content": [_text_block(_TRUNCATED_NOTE)]})
+    return "\n\n".join(system), turns
+
+
+def list_called_tools(turns: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the names of the tools that earlier turns called, without duplicates."""
+    blocks = (block for turn in turns for block in turn["content"])
+    return list(dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use"))
+
+
+def _append_blocks(turns: list[dict[str, Any]], role: str, blocks: list[Block]) -> None:
+    if not turns or turns[-1]["role"] != role:
+        turns.append({"role": role, "content": blocks})
+        return
+    content = turns[-1]["content"] + blocks
+    # Nothing may come between calls and their results.
+    turns[-1]["content"] = sorted(content, key=lambda block: bool(block["type"] != "tool_result"))
+
+
+def _encode_user(message: Message, ids: ToolIdMap) -> list[Block]:
+    """Return the blocks of a user or tool message; files beside a result become part of the last result."""
+    results = [_encode_result(part, ids) for part in message.parts if isinstance(part, ToolResult)]
+    others = [block for part in message.parts if (block := _encode_user_part(part))]
+    if not results:
+        return others
+    if others:
+        text = results[-1].get("content")
+        results[-1]["content"] = ([_text_block(text)] if text else []) + others
+    return results
+
+
+def _encode_user_part(part: Part) -> Block | None:
+    if isinstance(part, File):
+        return encode_file(part)
+    return _text_block(part.text) if isinstance(part, Text) and part.text.strip() else None
+
+
+def _encode_result(part: ToolResult, ids: ToolIdMap) -> Block:
+    content = part.content if part.content.strip() else "failed" if part.is_error else ""
+    return (
+        {"type": "tool_result", "tool_use_id": ids.for_result(part.call_id)}
+        | ({"content": content} if content else {})
+        | ({"is_error": True} if part.is_error else {})
+    )
+
+
+def _encode_assistant(message: Message, ids: ToolIdMap) -> list[Block]:
+    """Return the blocks of an answer; none if it has only thinking."""
+    stored = message.metadata.get(CONTENT_KEY)
+    blocks = _restore_content(stored, message, ids) if isinstance(stored, list) else _encode_parts(message, ids)
+    return blocks if any(not block["type"].endswith("thinking") for block in blocks) else []
+
+
+def _encode_parts(message: Message, ids: ToolIdMap) -> list[Block]:
+    blocks: list[Block] = []
+    for part in message.parts:
+        if isinstance(part, Thinking) and (block := encode_thinking(part)):
+            blocks.append(block)
+        elif isinstance(part, Text) and part.text.strip():
+            blocks.append(_text_block(part.text))
+        elif isinstance(part, ToolCall):
+            blocks.append(_encode_call(part, ids))
+    return blocks
+
+
+def _restore_content(stored: list[Any], message: Message, ids: ToolIdMap) -> list[Block]:
+    """Return the original blocks of an answer, with only those calls that the message still has."""
+    calls = {call.id: call for call in message.tool_calls}
+    blocks: list[Block] = []
+    for block in stored:
+        kind = block.get("type") if isinstance(block, dict) else None
+        if not isinstance(kind, str) or (kind == "text" and not str(block.get("text")).strip()):
+            continue
+        if kind != "tool_use":
+            blocks.append(block)
+        elif call := calls.get(str(block.get("id"))):
+            blocks.append(block | _encode_call(call, ids))
+    return blocks
+
+
+def _encode_call(call: ToolCall, ids: ToolIdMap) -> Block:
+    return {
+        "type": "tool_use",
+        "id": ids.for_call(call.id),
+        "name": to_valid_name(call.name, _MAX_NAME_LENGTH),
+        "input": parse_arguments(call.arguments),
+    }
+
+
+def _text_block(text: str) -> Block:
+    return {"type": "text", "text": text}
+
+
+_IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_PDF = "application/pdf"
+
+
+def accepts(media_type: str, by_url: bool, dialect: Dialect) -> bool:
+    """Return whether a file can be sent: text, PDF and four image types; PDF and images also by URL."""
+    kind = _normalize_media_type(media_type)
+    return kind in _IMAGES or kind == _PDF or (is_text(media_type) and not by_url)
+
+
+def encode_file(file: File) -> dict[str, Any]:
+    """Return the block of a file. Raises UsageError for types that the API does not accept."""
+    kind = _normalize_media_type(file.media_type)
+    if kind in _IMAGES:
+        return {"type": "image", "source": _encode_source(file, kind)}
+    if kind == _PDF:
+        return {"type": "document", "source": _encode_source(file, kind)} | _title_field(file)
+    if not is_text(file.media_type):
+        raise UsageError(
+            f"this connection does not accept {file.media_type}: {file.name or 'attachment'}",
+            hint="it accepts images (jpeg, png, gif, webp), PDF and text",
+            reason="attachment",
+        )
+    if not (text := decode_text(file)).strip():
+        return {"type": "text", "text": inline_text(file)}  # Empty documents are rejected.
+    return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}} | _title_field(
+        file
+    )
+
+
+def _encode_source(file: File, kind: str) -> dict[str, Any]:
+    if file.data is None and file.url:
+        return {"type": "url", "url": file.url}
+    return {"type": "base64", "media_type": kind, "data": encode_base64(file)}
+
+
+def _title_field(file: File) -> dict[str, Any]:
+    return {"title": file.name[:500]} if file.name else {}
+
+
+def _normalize_media_type(media_type: str) -> str:
+    return "/".join(split_media_type(media_type)).replace("image/jpg", "image/jpeg")
+
+
+_ID = r"[a-zA-Z0-9_-]{1,64}"
+
+
+class ToolIdMap:
+    """Maps the call ids of one request to unique ids of letters, digits, ``_`` and ``-``.
+
+    Other providers use other characters and longer ids, and repeat them in later turns.
+    """
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self._latest: dict[str, str] = {}
+        self._uses: dict[str, int] = {}
+
+    def for_call(self, id: str) -> str:
+        """Return the id to send for a call; a new one if it was used before."""
+        plain = sent = to_valid_id(id, _ID)
+        while sent in self._used:
+            self._uses[plain] = number = self._uses.get(plain, 1) + 1
+            sent = f"{plain[:56]}_{number}"
+        self._used.add(sent)
+        self._latest[id] = sent
+        return sent
+
+    def for_result(self, id: str) -> str:
+        """Return the id of the nearest preceding call."""
+        return self._latest.get(id) or to_valid_id(id, _ID)
+
+
+#: Marks parts that this wire produced: a signature is only valid at the provider that made it.
+ORIGIN = "anthropic"
+BINDING_BETA = "thinking-binding-controls-2026-08-01"
+
+_MIN_BUDGET = 1024
+
+
+def to_thinking_budget(effort: str | int) -> int:
+    """Return the token budget of an effort; the API requires at least 1,024."""
+    return max(to_token_budget(effort), _MIN_BUDGET)
+
+
+#: Since 4.7 the text is omitted unless requested.
+_SHOWN = {"display": "summarized"}
+
+
+def build_thinking_fields(
+    effort: str | int | None, model: ClaudeModel, turns: Sequence[dict[str, Any]], *, shown: bool = False
+) -> dict[str, Any]:
+    """Return the ``thinking`` and ``output_config`` fields of a request with these turns.
+
+    ``shown``: request the text even from a model that thinks by default.
+    """
+    if effort is None:
+        return _default_fields(model, turns, shown=shown)
+    if effort in ("none", 0):
+        return {"thinking": {"type": model.off_switch}} if model.thinks_by_default else {}
+    if model.supports_budget and (isinstance(effort, int) or not model.supports_adaptive):
+        fixed = {"type": "enabled", "budget_tokens": to_thinking_budget(effort)}
+        return {} if _started_without_thinking(turns) else {"thinking": fixed}
+    display = {} if model.supports_budget else _SHOWN
+    return {
+        "thinking": {"type": "adaptive", **display, **_binding_fields(model, turns)},
+        "output_config": {"effort": to_effort_level(effort)},
+    }
+
+
+def encode_thinking(part: Thinking) -> dict[str, Any] | None:
+    """Return earlier thinking as its original block; None if another provider's model produced it."""
+    if part.metadata.get("wire") != ORIGIN:
+        return None
+    if isinstance(data := part.metadata.get("redacted"), str):
+        return {"type": "redacted_thinking", "data": data}
+    if not part.signature:
+        return None
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+
+def _default_fields(model: ClaudeModel, turns: Sequence[dict[str, Any]], *, shown: bool) -> dict[str, Any]:
+    fields = (_SHOWN if shown and model.thinks_by_default else {}) | _binding_fields(model, turns)
+    return {"thinking": {"type": "adaptive", **fields}} if fields else {}
+
+
+def _binding_fields(model: ClaudeModel, turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Let the API drop thinking whose prefix changed: users may shorten the history or change the tools."""
+    if not model.binds_thinking or not any(map(_has_thinking, turns)):
+        return {}
+    return {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+
+
+def _started_without_thinking(turns: Sequence[dict[str, Any]]) -> bool:
+    """Return whether tool results answer a step that did not start with thinking, as another model's step does.
+
+    The budgeted form requires every step of a turn to start with a thinking block, so it must not be requested then.
+    """
+    if len(turns) < 2 or turns[-1]["content"][0]["type"] != "tool_result":
+        return False
+    return not turns[-2]["content"][0]["type"].endswith("thinking")
+
+
+def _has_thinking(turn: dict[str, Any]) -> bool:
+    return any(block["type"] in ("thinking", "redacted_thinking") for block in turn["content"])
+
+
+# claude-3-7-sonnet-20250219, claude-opus-4-20250514, us.anthropic.claude-opus-4-6-v1, anthropic/claude-4.6-opus
+_NAME = r"claude[a-z-]*-(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?"
+_FAMILY = r"fable|mythos|opus|sonnet|haiku"
+#: Default limit: enough for long answers with thinking, within what each generation allows.
+_DEFAULT_TOKENS = 32_000
+_UNKNOWN_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeModel:
+    """The features of a model by its name. Version (0, 0) is an unknown model, treated as the oldest thinking one."""
+
+    family: str
+    version: tuple[int, int]
+
+    @property
+    def supports_adaptive(self) -> bool:
+        """``thinking: {"type": "adaptive"}`` with an effort."""
+        return self.version >= (4, 6)
+
+    @property
+    def supports_budget(self) -> bool:
+        """``thinking: {"type": "enabled", "budget_tokens": N}``; refused since 4.7."""
+        return self.version <= (4, 6)
+
+    @property
+    def thinks_by_default(self) -> bool:
+        return self.version >= (5, 0)
+
+    @property
+    def off_switch(self) -> str:
+        """The lowest thinking setting; models that always think reject it with a clear message."""
+        return "between_tools" if self.family == "sonnet" and self.version >= (5, 5) else "disabled"
+
+    @property
+    def binds_thinking(self) -> bool:
+        """Earlier thinking is rejected if anything before it changed, unless the request asks to drop it.
+
+        https://platform.claude.com/docs/en/build-with-claude/preserved-thinking
+        """
+        return self.version >= (5, 1)
+
+    @property
+    def supports_schema(self) -> bool:
+        """``output_config.format``; https://platform.claude.com/docs/en/build-with-claude/structured-outputs."""
+        return self.version >= (4, 5)
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The longest answer including thinking; None if unknown."""
+        if self.version < (3, 0):
+            return None
+        if self.version >= (4, 6):
+            return 128_000
+        if self.family == "opus" and (4, 0) <= self.version <= (4, 1):
+            return 32_000
+        return 64_000 if self.version >= (3, 7) else 8192 if self.version >= (3, 5) else 4096
+
+    @property
+    def default_max_tokens(self) -> int:
+        return min(_DEFAULT_TOKENS, self.max_output_tokens or _UNKNOWN_TOKENS)
+
+
+def parse_model_name(model: str) -> ClaudeModel:
+    """Return the features that a model's name implies."""
+    family = re.search(_FAMILY, model.lower())
+    found = re.search(_NAME, model.lower())
+    if found:
+        version = (int(found[1]), int(found[2] or 0))
+    else:
+        version = (5, 0) if "claude-mythos" in model.lower() else (0, 0)
+    return ClaudeModel(family[0] if family else "", version)
+
+
+def build_models_request(endpoint: Endpoint) -> HttpRequest:
+    """Return the request for all models at once: the default page size is 20.
+
+    https://platform.claude.com/docs/en/api/models/list
+    """
+    url = build_api_url(endpoint, "/models")
+    url += ("&" if "?" in url else "?") + "limit=1000"
+    return HttpRequest("GET", url, build_headers(endpoint, "application/json"))

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmctl.core.chat import Usage
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
-from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.embedding_response import build_embed_response, parse_vector
-from llmctl.wire.errors import top_level_error
+from llmctl.wire.gemini.events import parse_usage
 from llmctl.wire.gemini.request import build_model_url
-from llmctl.wire.gemini.usage import parse_usage
-from llmctl.wire.http_requests import build_post
-from llmctl.wire.json_body import filter_objects, parse_body
-from llmctl.wire.usage_numbers import get_object, parse_count
+from llmctl.wire.requests import build_post
+from llmctl.wire.responses import (
+    build_embed_response,
+    filter_objects,
+    get_object,
+    parse_body,
+    parse_count,
+    parse_vector,
+    top_level_error,
+)
 
 _SIZE_OPTIONS = ("dimensions", "output_dimensionality", "outputDimensionality")
 

@@ -2,18 +2,19 @@
 
 Each chunk is a GenerateContentResponse with the new parts, without a type or an end marker: the chunk with a finish
 reason is the terminal one, and without it the stream was cut. https://ai.google.dev/api/generate-content
+
+Thinking is not part of the answer's token count, nor tool input of the prompt's:
+https://ai.google.dev/api/generate-content#UsageMetadata
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llmctl.core.dialect import Dialect
-from llmctl.core.errors import IncompleteError, UnavailableError
-from llmctl.core.events import (
+from llmctl.core.chat import (
     Finish,
     MessageMetadata,
     ResponseStart,
@@ -22,14 +23,21 @@ from llmctl.core.events import (
     ThinkingDelta,
     ToolCallDelta,
     Unreadable,
+    Usage,
     UsageReport,
 )
-from llmctl.core.http import ServerEvent
-from llmctl.core.stored_json import dumps
-from llmctl.wire.errors import classify_error, not_json_error, sanitize_message, top_level_error
-from llmctl.wire.gemini.messages import CALL_ID, SIGNATURE, thinking_metadata
-from llmctl.wire.gemini.usage import count_searches, parse_usage
-from llmctl.wire.json_body import format_excerpt, parse_object
+from llmctl.core.errors import IncompleteError, UnavailableError
+from llmctl.core.http import Dialect, ServerEvent
+from llmctl.core.stored_values import dumps
+from llmctl.wire.gemini.request import CALL_ID, SIGNATURE, parse_version, thinking_metadata
+from llmctl.wire.responses import (
+    classify_error,
+    format_excerpt,
+    not_json_error,
+    parse_count,
+    parse_object,
+    top_level_error,
+)
 
 #: Fields beside the content that belong to the message.
 _METADATA_FIELDS = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
@@ -234,6 +242,8 @@ def explain_failure(word: str | None, message: str | None, *, is_empty: bool) ->
     )
     if reason is None:
         return None
+    from llmctl.wire.errors import sanitize_message  # rare
+
     text = f"the provider gave no usable answer ({word})" + (f": {message}" if message else "")
     return IncompleteError(sanitize_message(text), reason=reason, status_code=200)
 
@@ -304,3 +314,57 @@ def _parse_chunks(body: bytes) -> list[dict[str, Any]]:
     if not all(isinstance(chunk, dict) for chunk in chunks):
         raise not_json_error(200, body)
     return chunks
+
+
+_COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
+#: Modalities with their own prices -> the prefix of our unit names.
+_DETAILS = (
+    ("promptTokensDetails", "input"),
+    ("toolUsePromptTokensDetails", "input"),
+    ("candidatesTokensDetails", "output"),
+    ("cacheTokensDetails", "cached"),
+)
+_PRICED = {"AUDIO": "audio", "IMAGE": "image"}
+
+
+def parse_usage(data: Mapping[str, Any], searches: int = 0) -> Usage | None:
+    """Return the counts as llmctl defines them: input including cached tokens, output including thinking.
+
+    None if there are no counts: Vertex AI sends chunks whose usage only says how it is billed. ``searches`` are
+    billed in addition to the tokens.
+    """
+    if not any(name in data for name in _COUNTS):
+        return None
+    thinking = parse_count(data, "thoughtsTokenCount")
+    input_tokens = parse_count(data, "promptTokenCount") + parse_count(data, "toolUsePromptTokenCount")
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=parse_count(data, "candidatesTokenCount") + thinking,
+        cached_tokens=min(parse_count(data, "cachedContentTokenCount"), input_tokens),
+        thinking_tokens=thinking,
+        details=_parse_details(data) | ({"web_searches": searches} if searches else {}),
+    )
+
+
+def count_searches(grounding: dict[str, Any], model: str) -> int:
+    """Return the number of billed searches: every one since Gemini 3, before it at most one per prompt.
+
+    https://ai.google.dev/gemini-api/docs/google-search
+    """
+    queries = grounding.get("webSearchQueries")
+    count = sum(map(bool, queries)) if isinstance(queries, list) else 0
+    return count if parse_version(model) >= (3, 0) else min(count, 1)
+
+
+def _parse_details(data: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for field, ours in _DETAILS:
+        rows = data.get(field)
+        if not isinstance(rows, list):
+            continue
+        for row in rows:
+            kind = _PRICED.get(str(row.get("modality"))) if isinstance(row, dict) else None
+            if kind and (count := parse_count(row, "tokenCount")):
+                unit = f"{ours}_{kind}_tokens"
+                found[unit] = found.get(unit, 0) + count
+    return found

@@ -13,14 +13,10 @@ from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.messages import File
-from llmctl.wire.errors import top_level_error
-from llmctl.wire.gemini.events import FINISH_REASONS
-from llmctl.wire.gemini.messages import encode_file
-from llmctl.wire.gemini.request import build_model_url, split_options
-from llmctl.wire.gemini.usage import parse_usage
-from llmctl.wire.http_requests import build_post
-from llmctl.wire.json_body import filter_objects, parse_body
-from llmctl.wire.usage_numbers import get_object
+from llmctl.wire.gemini.events import FINISH_REASONS, parse_usage
+from llmctl.wire.gemini.request import build_model_url, encode_file, split_options
+from llmctl.wire.requests import build_post
+from llmctl.wire.responses import filter_objects, get_object, parse_body, top_level_error
 
 _IMAGE_CONFIG = {"aspect_ratio": "aspectRatio", "aspectRatio": "aspectRatio"} | dict.fromkeys(
     ("size", "image_size", "imageSize"), "imageSize"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.errors import top_level_error
-from llmctl.wire.http_requests import build_get, build_url
-from llmctl.wire.json_body import filter_objects, parse_body
+from llmctl.wire.requests import build_get, build_url
+from llmctl.wire.responses import filter_objects, parse_body, top_level_error
 
 #: Models per page: enough for all of them.
 _PAGE = 1000

@@ -3,25 +3,23 @@
 Source: https://docs.ollama.com/api/chat
 """
 
-from llmctl.wire import Embeddings, Wire, lazy_function
-from llmctl.wire.ollama.errors import parse_error
+from llmctl.core.registry import LazyFunction
+from llmctl.wire import Embeddings, Wire
 from llmctl.wire.ollama.events import parse_response, parse_stream
-from llmctl.wire.ollama.messages import accepts
-from llmctl.wire.ollama.models import build_models_request, parse_models
-from llmctl.wire.ollama.request import build_request
+from llmctl.wire.ollama.request import accepts, build_request
 
 WIRE = Wire(
     name="ollama",
     build_request=build_request,
     parse_response=parse_response,
     parse_stream=parse_stream,
-    parse_error=parse_error,
-    build_models_request=build_models_request,
-    parse_models=parse_models,
+    parse_error=LazyFunction("llmctl.wire.ollama.errors:parse_error"),
+    build_models_request=LazyFunction("llmctl.wire.ollama.models:build_models_request"),
+    parse_models=LazyFunction("llmctl.wire.ollama.models:parse_models"),
     framing="ndjson",
     accepts=accepts,
     embeddings=Embeddings(
-        lazy_function("ollama.embeddings", "build_embed_request"),
-        lazy_function("ollama.embeddings", "parse_embed_response"),
+        LazyFunction("llmctl.wire.ollama.embeddings:build_embed_request"),
+        LazyFunction("llmctl.wire.ollama.embeddings:parse_embed_response"),
     ),
 )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from llmctl.core.chat import Usage
 from llmctl.core.embeddings import EmbedRequest, EmbedResponse
-from llmctl.core.events import Usage
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.embedding_response import build_embed_response, parse_vector
-from llmctl.wire.http_requests import build_post
-from llmctl.wire.json_body import parse_body
 from llmctl.wire.ollama.errors import parse_embedded_error
 from llmctl.wire.ollama.request import build_api_url, split_options
-from llmctl.wire.usage_numbers import parse_count
+from llmctl.wire.requests import build_post
+from llmctl.wire.responses import build_embed_response, parse_body, parse_count, parse_vector
 
 
 def build_embed_request(endpoint: Endpoint, request: EmbedRequest) -> HttpRequest:

@@ -5,12 +5,10 @@ https://docs.ollama.com/api/streaming
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from llmctl.core.dialect import Dialect
-from llmctl.core.errors import UnavailableError
-from llmctl.core.events import (
+from llmctl.core.chat import (
     Finish,
     ResponseStart,
     StreamEvent,
@@ -21,12 +19,17 @@ from llmctl.core.events import (
     Usage,
     UsageReport,
 )
-from llmctl.core.http import ServerEvent
-from llmctl.core.stored_json import dumps
-from llmctl.wire.json_body import format_excerpt, parse_body, parse_object
-from llmctl.wire.ollama.errors import parse_embedded_error
-from llmctl.wire.ollama.messages import ORIGIN
-from llmctl.wire.usage_numbers import parse_count
+from llmctl.core.errors import LlmctlError, UnavailableError
+from llmctl.core.http import Dialect, ServerEvent
+from llmctl.core.registry import LazyFunction
+from llmctl.core.stored_values import dumps
+from llmctl.wire.ollama.request import ORIGIN
+from llmctl.wire.responses import format_excerpt, parse_body, parse_count, parse_object
+
+# Errors are rare: their module is imported for the first one.
+parse_embedded_error: Callable[[Mapping[str, Any]], LlmctlError] = LazyFunction(
+    "llmctl.wire.ollama.errors:parse_embedded_error"
+)
 
 _FINISH_REASONS = {"stop": "stop", "length": "length"}
 _ORIGIN_METADATA = {"wire": ORIGIN}

@@ -6,10 +6,10 @@ from typing import Any
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.wire.http_requests import build_get
-from llmctl.wire.json_body import filter_objects, parse_body
 from llmctl.wire.ollama.errors import parse_embedded_error
 from llmctl.wire.ollama.request import build_api_url
+from llmctl.wire.requests import build_get
+from llmctl.wire.responses import filter_objects, parse_body
 
 
 def build_models_request(endpoint: Endpoint) -> HttpRequest:

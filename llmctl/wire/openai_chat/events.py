@@ -1,4 +1,5 @@
-"""Convert messages and deltas to events, for streams and whole responses.
+"""Convert messages and deltas to events, for streams and whole responses, with thinking and usage from all fields that
+hosts use.
 
 ``<think>`` tags stay in the text: no host says whether they are markup or part of the answer.
 """
@@ -9,24 +10,31 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llmctl.core.dialect import Dialect
-from llmctl.core.errors import LlmctlError, UnavailableError
-from llmctl.core.events import (
+from llmctl.core.chat import (
     Finish,
     MessageMetadata,
     ResponseStart,
     StreamEvent,
     TextDelta,
+    ThinkingDelta,
     ToolCallDelta,
     Unreadable,
+    Usage,
     UsageReport,
 )
-from llmctl.core.http import ServerEvent
-from llmctl.core.stored_json import dumps
-from llmctl.wire.errors import classify_error, top_level_error
-from llmctl.wire.json_body import format_excerpt, parse_body, parse_object
-from llmctl.wire.openai_chat.thinking import ThinkingParts, find_thought_signature
-from llmctl.wire.openai_chat.usage import parse_usage
+from llmctl.core.errors import LlmctlError, UnavailableError
+from llmctl.core.http import Dialect, ServerEvent
+from llmctl.core.stored_values import dumps
+from llmctl.wire.responses import (
+    classify_error,
+    format_excerpt,
+    get_object,
+    parse_body,
+    parse_cost,
+    parse_count,
+    parse_object,
+    top_level_error,
+)
 
 _FINISH_REASONS = {
     "stop": "stop",
@@ -369,3 +377,120 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     if not reader.has_content and reader.finish_reason is None and not answer.get("choices"):
         raise UnavailableError("the response has no choices", reason="no_answer", status_code=200)
     yield reader.finish()
+
+
+_TEXT_FIELDS = ("text", "summary", "signature")
+
+
+class ThinkingParts:
+    """Assigns each piece of thinking to a part.
+
+    Plain text forms one part until other content arrives. Each of OpenRouter's ``reasoning_details`` is a part, with
+    pieces merged by index; fields other than text and signature become the part's metadata.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._plain: int | None = None
+        self._details: dict[str, tuple[int, dict[str, Any]]] = {}
+
+    def end_part(self) -> None:
+        """End the current part: plain thinking that follows starts a new one."""
+        self._plain = None
+
+    def read(self, message: dict[str, Any]) -> list[ThinkingDelta]:
+        """Return the pieces of one delta. Text that is also in the details is not read twice."""
+        events: list[ThinkingDelta] = []
+        details = message.get("reasoning_details")
+        if details and isinstance(details, list):
+            events = [self._read_detail(detail) for detail in details if isinstance(detail, dict)]
+            if any(event.text for event in events):
+                return events
+        text = message.get("reasoning_content") or message.get("reasoning")
+        if text and isinstance(text, str):
+            events.append(ThinkingDelta(text, index=self._plain_index()))
+        return events
+
+    def read_content_part(self, part: dict[str, Any]) -> list[ThinkingDelta]:
+        """Return the pieces of Mistral's content part ``{"type": "thinking", "thinking": [{"type": "text", …}]}``."""
+        inner = part.get("thinking")
+        pieces = [inner] if isinstance(inner, str) else inner if isinstance(inner, list) else []
+        texts = (piece if isinstance(piece, str) else _get_text(piece) for piece in pieces)
+        return [ThinkingDelta(text, index=self._plain_index()) for text in texts if text]
+
+    def read_signature(self, signature: str, extra: Any) -> ThinkingDelta:
+        """Return Gemini's signature of a whole message as a part without text."""
+        self._next += 1
+        return ThinkingDelta("", signature, self._next - 1, {"extra_content": extra})
+
+    def _plain_index(self) -> int:
+        if self._plain is None:
+            self._plain = self._next
+            self._next += 1
+        return self._plain
+
+    def _read_detail(self, detail: dict[str, Any]) -> ThinkingDelta:
+        kind = detail.get("type")
+        own = detail.get("id") if kind == "reasoning.encrypted" else None
+        key = repr((detail.get("index"), kind, own))
+        if key not in self._details:
+            self._details[key] = (self._next, {})
+            self._next += 1
+        index, known = self._details[key]
+        metadata = {name: value for name, value in detail.items() if name not in _TEXT_FIELDS}
+        changed = metadata if metadata != known else {}
+        known.update(changed)
+        text = _get_text(detail) or _get_text(detail, "summary")
+        return ThinkingDelta(text, _get_text(detail, "signature") or None, index, changed)
+
+
+def find_thought_signature(holder: dict[str, Any]) -> str | None:
+    """Return the signature in ``extra_content.google`` of a message of Gemini's OpenAI API."""
+    extra = holder.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    return signature if isinstance(signature, str) and signature else None
+
+
+def _get_text(holder: Any, name: str = "text") -> str:
+    text = holder.get(name) if isinstance(holder, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def parse_usage(data: Mapping[str, Any], dialect: Dialect) -> Usage | None:
+    """Return the counts as llmctl defines them: input including cached tokens, output including thinking.
+
+    None if there are no counts. Cached tokens never exceed the input (Azure's Grok reports more).
+    """
+    if not any(data.get(name) is not None for name in _COUNTS):
+        return None
+    sent, done = get_object(data, "prompt_tokens_details"), get_object(data, "completion_tokens_details")
+    input_tokens, output_tokens = parse_count(data, "prompt_tokens"), parse_count(data, "completion_tokens")
+    thinking = parse_count(done, "reasoning_tokens") or parse_count(data, "reasoning_tokens")
+    surplus = parse_count(data, "total_tokens") - input_tokens - output_tokens
+    if surplus > 0 and dialect.thinking_on_top:
+        output_tokens, thinking = output_tokens + surplus, max(thinking, surplus)
+    elif surplus > 0 and surplus == parse_count(sent, "audio_tokens"):
+        input_tokens += surplus  # Mistral does not count audio input in the prompt.
+    elif dialect.thinking_on_top and not parse_count(data, "total_tokens"):
+        output_tokens += thinking
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_tokens=min(_count_cached_tokens(data, sent), input_tokens),
+        cache_write_tokens=parse_count(sent, "cache_write_tokens"),
+        thinking_tokens=min(thinking, output_tokens),
+        cost=parse_cost(data),
+    )
+
+
+def _count_cached_tokens(data: Mapping[str, Any], details: Mapping[str, Any]) -> int:
+    return (
+        parse_count(details, "cached_tokens")
+        or parse_count(data, "num_cached_tokens")
+        or parse_count(data, "prompt_cache_hit_tokens")
+        or parse_count(data, "cached_tokens")
+    )

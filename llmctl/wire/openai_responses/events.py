@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from llmctl.core.dialect import Dialect
-from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
-from llmctl.core.events import (
+from llmctl.core.chat import (
     Finish,
     MessageMetadata,
     ResponseStart,
@@ -19,19 +17,28 @@ from llmctl.core.events import (
     ThinkingDelta,
     ToolCallDelta,
     Unreadable,
+    Usage,
     UsageReport,
 )
-from llmctl.core.http import ServerEvent
-from llmctl.wire.errors import classify_error, top_level_error
-from llmctl.wire.json_body import format_excerpt, parse_body, parse_object
-from llmctl.wire.openai_responses.messages import (
+from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
+from llmctl.core.http import Dialect, ServerEvent
+from llmctl.wire.openai_responses.request import (
     ITEMS,
     PHASE,
     list_text_pieces,
     placeholder_metadata,
     reasoning_metadata,
 )
-from llmctl.wire.openai_responses.usage import parse_usage
+from llmctl.wire.responses import (
+    classify_error,
+    format_excerpt,
+    get_object,
+    parse_body,
+    parse_cost,
+    parse_count,
+    parse_object,
+    top_level_error,
+)
 
 _FINISH_REASONS = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "content_filter"}
 _SEPARATOR = "\n\n"
@@ -320,3 +327,28 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     reader = ResponsesEventReader()
     yield from reader.whole(answer)
     yield reader.finish()
+
+
+def parse_usage(data: dict[str, Any], output: Any = ()) -> Usage:
+    """Return the counts: input includes cached tokens, output includes thinking.
+
+    Searches are billed separately; they are counted from the items of the ``output``.
+    """
+    sent, done = get_object(data, "input_tokens_details"), get_object(data, "output_tokens_details")
+    input_tokens, output_tokens = parse_count(data, "input_tokens"), parse_count(data, "output_tokens")
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_tokens=min(parse_count(sent, "cached_tokens"), input_tokens),
+        cache_write_tokens=parse_count(sent, "cache_write_tokens"),
+        thinking_tokens=min(parse_count(done, "reasoning_tokens"), output_tokens),
+        cost=parse_cost(data),
+        details={"web_searches": searches} if (searches := _count_searches(output)) else {},
+    )
+
+
+def _count_searches(output: Any) -> int:
+    """Return the number of web searches; opening a page or finding text in it does not count."""
+    items = output if isinstance(output, list) else []
+    found = [item for item in items if isinstance(item, dict) and item.get("type") == "web_search_call"]
+    return sum(get_object(item, "action").get("type", "search") == "search" for item in found)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.common import COLUMNS
-from llmctl.cli.console.output import emit_list, list_output
+from llmctl.cli.commands.agent import COLUMNS
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.engine.agents import files as agent_files
 from llmctl.store.records import agents
 
@@ -38,6 +39,6 @@ def apply(
         row = agent_files.apply_definition(
             database, agent_files.read_definition(path, app.env), app.env, source=path, force=True
         )
-        app.note(f'applied "{name}" to agent "{row.name}"')
+        app.console.note(f'applied "{name}" to agent "{row.name}"')
         records.append(agents.get_record(database, row.id))
-    emit_list(app, records, COLUMNS)
+    emit_list(app.console, records, COLUMNS)

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.common import AgentArgument, agent_record, attach_tools
-from llmctl.cli.console.output import emit_change, record_output
+from llmctl.cli.commands.agent import AgentArgument, agent_record, attach_tools
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
 from llmctl.engine.agents import files as agent_files
 from llmctl.store.records import agents
 
@@ -36,4 +37,4 @@ def attach(
         attach_tools(database, agent_id, [f"{name}:{permission}" if permission else name for name in tool])
         agent_files.update_fingerprint(database, agent_id)
     row = agent_record(database, agent_id)
-    emit_change(app, row, f'tools of agent "{row["name"]}": {", ".join(row["tools"])}')
+    emit_change(app.console, row, f'tools of agent "{row["name"]}": {", ".join(row["tools"])}')

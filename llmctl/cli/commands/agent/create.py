@@ -8,7 +8,7 @@ import typer
 
 from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.common import (
+from llmctl.cli.commands.agent import (
     AgentArgs,
     InstructionsOption,
     SubagentOption,
@@ -17,7 +17,8 @@ from llmctl.cli.commands.agent.common import (
     apply_args,
     store_agent,
 )
-from llmctl.cli.console.output import emit_change, record_output
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
 from llmctl.core.errors import UsageError
 from llmctl.engine.agents import files as agent_files
 from llmctl.engine.agents.definition import Definition
@@ -58,4 +59,4 @@ def create(
         name, description, connection, model, instructions, tool or [], agent or [], option or [], thinking
     )
     row = store_agent(app, database, apply_args(database, Definition(name=name), args))
-    emit_change(app, row, f'created agent "{row["name"]}"')
+    emit_change(app.console, row, f'created agent "{row["name"]}"')

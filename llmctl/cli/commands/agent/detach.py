@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.common import AgentArgument, agent_record
-from llmctl.cli.console.output import emit_change, record_output
+from llmctl.cli.commands.agent import AgentArgument, agent_record
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
 from llmctl.core.errors import NotFoundError
 from llmctl.engine.agents import agents
 from llmctl.engine.agents import files as agent_files
@@ -37,7 +38,7 @@ def detach(
         _detach(database, agent, tool)
         agent_files.update_fingerprint(database, agent.id)
     row = agent_record(database, agent.id)
-    emit_change(app, row, f'tools of agent "{row["name"]}": {", ".join(row["tools"]) or "none"}')
+    emit_change(app.console, row, f'tools of agent "{row["name"]}": {", ".join(row["tools"]) or "none"}')
 
 
 def _detach(database: Database, agent: AgentRow, names: list[str]) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.common import (
+from llmctl.cli.commands.agent import (
     AgentArgs,
     AgentArgument,
     InstructionsOption,
@@ -18,7 +18,8 @@ from llmctl.cli.commands.agent.common import (
     apply_args,
     store_agent,
 )
-from llmctl.cli.console.output import emit_change, record_output
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
 from llmctl.core.errors import UsageError
 from llmctl.engine.agents import agents
 from llmctl.engine.agents import files as agent_files
@@ -57,4 +58,4 @@ def edit(
         name, description, connection, model, instructions, tool or [], agent or [], option or [], thinking
     )
     record = store_agent(app, database, apply_args(database, agents.definition_from_row(database, row), args), row)
-    emit_change(app, record, f'updated agent "{record["name"]}"')
+    emit_change(app.console, record, f'updated agent "{record["name"]}"')

@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.common import COLUMNS
-from llmctl.cli.console.output import emit_list, list_output
+from llmctl.cli.commands.agent import COLUMNS
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.store.records import agents
 
 
@@ -18,4 +19,4 @@ def list_(ctx: typer.Context) -> None:
       llmctl agent list --json
     """
     app: App = ctx.obj
-    emit_list(app, agents.list_(app.hub()), COLUMNS)
+    emit_list(app.console, agents.list_(app.hub()), COLUMNS)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.common import AgentArgument, agent_record
+from llmctl.cli.commands.agent import AgentArgument, agent_record
 from llmctl.cli.console.prompts import confirm
 from llmctl.store.records import agents
 
@@ -24,7 +24,8 @@ def remove(
     """
     app: App = ctx.obj
     database = app.hub("write")
-    row = agent_record(database, ref)
-    confirm(app, f'remove agent "{row["name"]}" ({row["sessions"]} sessions keep their history)', yes=yes)
-    agents.delete(database, row["id"])
-    app.note(f'removed agent "{row["name"]}"')
+    agent = agents.get(database, ref)
+    sessions = agent_record(database, agent.id)["sessions"]
+    confirm(app.console, f'remove agent "{agent.name}" ({sessions} sessions keep their history)', yes=yes)
+    agents.delete(database, agent.id)
+    app.console.note(f'removed agent "{agent.name}"')

@@ -6,16 +6,14 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.console.output import answer_output
-from llmctl.cli.global_flags import HelpPanel
-from llmctl.cli.turn.flags import with_turn_flags
+from llmctl.cli.commands.chat import InteractiveOption, NoLogOption, PromptArgument
+from llmctl.cli.console.console import answer_output
+from llmctl.core.options import TurnOptions
 
 AgentArgument = Annotated[str, typer.Argument(metavar="REF|FILE", help="Agent by name, or its file.")]
-PromptArgument = Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...", help="The prompt.")]
 SessionOption = Annotated[
-    str | None, typer.Option(metavar="REF", help="Continue this session.", rich_help_panel=HelpPanel.CONVERSATION)
+    str | None, typer.Option(metavar="REF", help="Continue this session.", rich_help_panel="Conversation")
 ]
 ContinueSessionOption = Annotated[
     bool,
@@ -23,14 +21,12 @@ ContinueSessionOption = Annotated[
         "--continue",
         "-c",
         help="Continue the agent's most recent session.",
-        rich_help_panel=HelpPanel.CONVERSATION,
+        rich_help_panel="Conversation",
     ),
 ]
 SessionNameOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="Continue the session NAME, or start it.", rich_help_panel=HelpPanel.CONVERSATION
-    ),
+    typer.Option(metavar="NAME", help="Continue the session NAME, or start it.", rich_help_panel="Conversation"),
 ]
 InstructionParamOption = Annotated[
     list[str] | None,
@@ -39,18 +35,18 @@ InstructionParamOption = Annotated[
         "-p",
         metavar="K=V",
         help="Parameter of the instructions, for this turn only. Repeatable.",
-        rich_help_panel=HelpPanel.INPUT,
+        rich_help_panel="Input",
     ),
 ]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Allow a session of another agent.", rich_help_panel=HelpPanel.CONVERSATION)
+    bool, typer.Option("--force", help="Allow a session of another agent.", rich_help_panel="Conversation")
 ]
 
 
 @answer_output
-@with_turn_flags
 def run(
     ctx: typer.Context,
+    flags: TurnOptions,
     agent: AgentArgument,
     prompt: PromptArgument = None,
     session: SessionOption = None,
@@ -58,8 +54,8 @@ def run(
     name: SessionNameOption = None,
     param: InstructionParamOption = None,
     force: ForceOption = False,
-    interactive: common_options.InteractiveOption = False,
-    no_log: common_options.NoLogOption = False,
+    interactive: InteractiveOption = False,
+    no_log: NoLogOption = False,
 ) -> None:
     """Talk to an agent, in a new or an existing session.
 
@@ -70,8 +66,11 @@ def run(
       llmctl agent run helper "what time is it?"
       llmctl agent run support --metadata user=ann -c "and the refund?"
     """
+    from llmctl.cli.turn.chat import ChatCommand
+    from llmctl.cli.turn.input import ChatArgs
+
     app: App = ctx.obj
-    app.run_chat(
+    args = ChatArgs(
         words=tuple(prompt or ()),
         agent=agent,
         params=tuple(param or ()),
@@ -82,3 +81,4 @@ def run(
         interactive=interactive,
         no_log=no_log,
     )
+    ChatCommand(app, args, flags).run()

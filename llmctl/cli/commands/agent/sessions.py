@@ -8,8 +8,9 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.session.common import COLUMNS
-from llmctl.cli.console.output import emit_list, list_output
+from llmctl.cli.commands.agent.session import COLUMNS
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.store.records import agents
 
 
@@ -27,4 +28,4 @@ def sessions(
     app: App = ctx.obj
     database = app.hub()
     rows = agents.list_sessions(database, agents.get(database, ref).id if ref else None)
-    emit_list(app, rows[: listing_args.parse_limit(limit)], COLUMNS)
+    emit_list(app.console, rows[: listing_args.parse_limit(limit)], COLUMNS)

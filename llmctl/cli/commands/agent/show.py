@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.agent.common import COLUMNS, AgentArgument, agent_record
-from llmctl.cli.console.output import emit_record, record_output
+from llmctl.cli.commands.agent import COLUMNS, AgentArgument, agent_record
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_record
 
 
 @record_output
@@ -17,4 +18,4 @@ def show(ctx: typer.Context, ref: AgentArgument) -> None:
       llmctl agent show helper
     """
     app: App = ctx.obj
-    emit_record(app, agent_record(app.hub(), ref), COLUMNS)
+    emit_record(app.console, agent_record(app.hub(), ref), COLUMNS)

@@ -6,11 +6,11 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.commands.chats.common import ChatFields, chat_columns, emit_chat
-from llmctl.cli.console.output import record_output
+from llmctl.cli.commands.chats import ChatFields, chat_columns, emit_chat
+from llmctl.cli.console.console import record_output
 from llmctl.core.errors import UsageError
 from llmctl.engine import recovery
-from llmctl.store.records import chats, threads
+from llmctl.store.records import chats
 
 
 @record_output
@@ -44,7 +44,7 @@ def edit(
     if not changes and system is None:
         raise UsageError("nothing to change", hint="see: llmctl chats edit --help")
     with database.transaction(durable=True):
-        thread = threads.find_for_chat(database, chat.id)
+        thread = chats.find_thread(database, chat.id)
         if system is not None and thread is not None:  # the prompt is a message: no turn may be running
             recovery.unlock_thread(database, thread.id)
         chats.update(database, chat, changes, system=system)

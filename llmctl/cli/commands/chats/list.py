@@ -10,12 +10,13 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.core.errors import UsageError
 from llmctl.store import refs
-from llmctl.store.database import Database, Row
+from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records import chats
-from llmctl.store.serialize import Serializer
 
 _COLUMNS = [
     OutputColumn("id", "id"),
@@ -76,7 +77,7 @@ def list_(
     serializer = Serializer(database, "chats")
     rows = (serializer.to_record(row) for row in chats.list_(database, wanted, listing_args.parse_limit(limit)))
     columns = listing_args.add_custom_columns(database, "chats", _COLUMNS)
-    emit_list(app, _note_unknown_fields(app, database, wanted, rows), columns)
+    emit_list(app.console, _note_unknown_fields(app, database, wanted, rows), columns)
 
 
 def _find_id(database: Database, table: str, ref: str | None, kind: str) -> str | None:
@@ -102,4 +103,4 @@ def _note_unknown_fields(app: App, database: Database, filter: chats.ChatFilter,
     if is_empty:
         for name, _ in filter.where:
             if not chats.has_field(database, name):
-                app.note(f'no chat has a field "{name}"')
+                app.console.note(f'no chat has a field "{name}"')

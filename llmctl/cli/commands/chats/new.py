@@ -8,8 +8,8 @@ import typer
 
 from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.commands.chats.common import ChatFields, chat_columns, emit_chat
-from llmctl.cli.console.output import record_output
+from llmctl.cli.commands.chats import ChatFields, chat_columns, emit_chat
+from llmctl.cli.console.console import record_output
 from llmctl.store.records import chats
 
 

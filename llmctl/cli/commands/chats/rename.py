@@ -8,8 +8,8 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.commands.chats.common import emit_chat
-from llmctl.cli.console.output import record_output
+from llmctl.cli.commands.chats import emit_chat
+from llmctl.cli.console.console import record_output
 from llmctl.store.records import chats
 
 

@@ -9,13 +9,16 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_change, emit_json, emit_list, record_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change, emit_json, emit_list
 from llmctl.cli.listing_args import sanitize
 from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.exported_conversation import ExportedMessage
 from llmctl.engine.inspect.transcript import conversation
 from llmctl.formats import conversations
 from llmctl.store.database import Database
-from llmctl.store.records import snapshots
+from llmctl.store.records import chats
 
 _COLUMNS = [
     OutputColumn("id", "id"),
@@ -59,38 +62,39 @@ def render(
     thread_id = listing_args.get_thread(database, listing_args.get_chat(database, ref)).id
     if save:
         row = _save_snapshot(database, thread_id, reason)
-        emit_change(app, row, f"saved {len(row['messages'])} messages as snapshot {row['id'][:8]}")
+        emit_change(app.console, row, f"saved {len(row['messages'])} messages as snapshot {row['id'][:8]}")
     elif list_snapshots:
-        rows = snapshots.list_for_thread(database, thread_id)
-        emit_list(app, [row | {"message_count": len(row["messages"])} for row in rows], _COLUMNS)
+        rows = chats.list_snapshots(database, thread_id)
+        emit_list(app.console, [row | {"message_count": len(row["messages"])} for row in rows], _COLUMNS)
     elif snapshot is not None:
-        _write_snapshot(app, snapshots.get(database, snapshot, thread_id)["messages"])
+        _write_snapshot(app, chats.get_snapshot(database, snapshot, thread_id)["messages"])
     elif diff is not None:
         _write_diff(app, database, thread_id, diff.split(","))
     else:
-        _write_thread(app, database, thread_id, "json" if app.format.is_json else format)
+        _write_thread(app, database, thread_id, "json" if app.console.format.is_json else format)
 
 
 def _write_thread(app: App, database: Database, thread_id: str, format: str) -> None:
     """Write every message of a thread, in order, in the named format."""
     render_messages = conversations.RENDERINGS.load(format)
-    for piece in render_messages(sanitize(app, conversation(database, thread_id, steps=True))):
-        app.io.write(piece)
+    records = sanitize(app.console, conversation(database, thread_id, steps=True))
+    for piece in render_messages(map(ExportedMessage.from_record, records)):
+        app.console.io.write(piece)
 
 
 def _save_snapshot(database: Database, thread_id: str, reason: str | None) -> dict[str, Any]:
-    messages = conversation(database, thread_id, steps=True)
+    messages = _read_messages(database, thread_id)
     if not messages:
         raise NotFoundError("cannot save a snapshot: the chat has no messages yet")
     plain = conversations.to_snapshot(messages)
-    return snapshots.add(database, thread_id, plain, upto_seq=messages[-1]["seq"], reason=reason)
+    return chats.add_snapshot(database, thread_id, plain, upto_seq=messages[-1].seq, reason=reason)
 
 
 def _write_snapshot(app: App, messages: Sequence[Mapping[str, str]]) -> None:
-    if app.format.is_json:
-        emit_json(app, messages)
+    if app.console.format.is_json:
+        emit_json(app.console, messages)
         return
-    app.io.write("\n".join(sanitize(app, _to_lines(messages))) + "\n")
+    app.console.io.write("\n".join(sanitize(app.console, _to_lines(messages))) + "\n")
 
 
 def _write_diff(app: App, database: Database, thread_id: str, ids: Sequence[str]) -> None:
@@ -99,12 +103,16 @@ def _write_diff(app: App, database: Database, thread_id: str, ids: Sequence[str]
 
     if len(ids) > 2:
         raise UsageError(f'--diff must be one or two snapshots, got "{",".join(ids)}"')
-    sides = [(id[:8], snapshots.get(database, id, thread_id)["messages"]) for id in ids]
+    sides = [(id[:8], chats.get_snapshot(database, id, thread_id)["messages"]) for id in ids]
     if len(sides) == 1:
-        sides.append(("now", conversations.to_snapshot(conversation(database, thread_id, steps=True))))
+        sides.append(("now", conversations.to_snapshot(_read_messages(database, thread_id))))
     (old, before), (new, after) = sides
     for line in unified_diff(_to_lines(before), _to_lines(after), old, new, lineterm=""):
-        app.io.write(f"{sanitize(app, line)}\n")
+        app.console.io.write(f"{sanitize(app.console, line)}\n")
+
+
+def _read_messages(database: Database, thread_id: str) -> list[ExportedMessage]:
+    return list(map(ExportedMessage.from_record, conversation(database, thread_id, steps=True)))
 
 
 def _to_lines(messages: Sequence[Mapping[str, str]]) -> list[str]:

@@ -8,7 +8,9 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.store import search as index
 
 _COLUMNS = [
@@ -58,4 +60,6 @@ def search(
     )
     rows = index.search(database, " ".join(query), wanted, listing_args.parse_limit(limit), raw=fts)
     on, off = index.HIGHLIGHT_MARKS
-    emit_list(app, (row | {"snippet": row["snippet"].replace(on, "").replace(off, "")} for row in rows), _COLUMNS)
+    emit_list(
+        app.console, (row | {"snippet": row["snippet"].replace(on, "").replace(off, "")} for row in rows), _COLUMNS
+    )

@@ -9,12 +9,14 @@ import typer
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
 from llmctl.cli.commands.shared.messages import write_messages
-from llmctl.cli.console.output import OutputColumn, emit_record, record_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_record
 from llmctl.cli.listing_args import colorize_stdout, sanitize
 from llmctl.engine.inspect.transcript import conversation
-from llmctl.store.records import chats, threads
+from llmctl.store.database import Serializer
+from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow
-from llmctl.store.serialize import Serializer
 from llmctl.store.stats import query
 
 
@@ -38,16 +40,18 @@ def show(
     database = app.hub()
     chat = listing_args.get_chat(database, ref)
     summary = chats.get_summary(database, chat.id)
-    thread = threads.find_for_chat(database, chat.id)
+    thread = chats.find_thread(database, chat.id)
     messages = conversation(database, thread.id, steps=everything or raw) if thread else []
-    if app.format.is_json or app.format.columns:
+    if app.console.format.is_json or app.console.format.columns:
         record = Serializer(database, "chats").to_record(summary)
         document = record | {"messages": messages, "stats": query.chat_stats(database, chat.id)}
-        emit_record(app, document, [OutputColumn(name, "json") for name in document])
+        emit_record(app.console, document, [OutputColumn(name, "json") for name in document])
         return
-    if app.io.stdout_tty and not raw:
-        app.io.write(
-            colorize_stdout(app, sanitize(app, _title(chat, summary["agent"] or summary["connection"])), "bold")
+    if app.console.io.stdout_tty and not raw:
+        app.console.io.write(
+            colorize_stdout(
+                app.console, sanitize(app.console, _title(chat, summary["agent"] or summary["connection"])), "bold"
+            )
             + "\n\n"
         )
     write_messages(app, messages, raw=raw, results=not everything)

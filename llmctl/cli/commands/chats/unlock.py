@@ -26,4 +26,4 @@ def unlock(
     database = app.hub("write")
     chat = listing_args.get_chat(database, ref)
     freed = jobs_unlock.unlock_thread(database, listing_args.get_thread(database, chat).id, force=force)
-    app.note(f'chat "{listing_args.display_name(chat)}" {listing_args.UNLOCK_RESULTS[freed]}')
+    app.console.note(f'chat "{listing_args.display_name(chat)}" {listing_args.UNLOCK_RESULTS[freed]}')

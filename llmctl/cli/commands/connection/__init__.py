@@ -1,1 +1,214 @@
-"""``llmctl connection``: named ways to reach a model."""
+"""What the commands of connections share: columns, arguments, and the keys that the flags name. Never a key itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from llmctl.cli.app import App
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.core import environment
+from llmctl.core.errors import ConfigError, LlmctlError, UsageError
+from llmctl.core.options import parse_json, parse_pairs
+from llmctl.core.stored_values import loads
+from llmctl.core.text_files import read_text_file
+from llmctl.store.database import Database, Row
+from llmctl.store.records import connections
+from llmctl.store.records.types import ConnectionRow
+
+if TYPE_CHECKING:
+    from llmctl.engine.connections.edit import ConnectionSpec
+    from llmctl.engine.connections.target import Target
+
+COLUMNS = [
+    OutputColumn("id", "id", is_default=False),
+    OutputColumn("name"),
+    OutputColumn("provider"),
+    OutputColumn("model_id", header="model"),
+    OutputColumn("type"),
+    OutputColumn("key"),
+    OutputColumn("is_default", "bool", header="default"),
+    OutputColumn("description", is_default=False),
+    OutputColumn("base_url", is_default=False),
+    OutputColumn("data", "json", is_default=False),
+    OutputColumn("created_at", "time", is_default=False),
+    OutputColumn("updated_at", "time", is_default=False),
+]
+
+ConnectionArgument = Annotated[str, typer.Argument(metavar="REF", help="Connection: name, id, or id prefix.")]
+OptionalConnectionArgument = Annotated[
+    str | None, typer.Argument(metavar="[REF]", help="Connection; by default the default connection.")
+]
+ProviderOption = Annotated[str | None, typer.Option(metavar="PROVIDER", help="Provider, such as openai; or any name.")]
+ModelIdOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="The provider's model id.")]
+TypeOption = Annotated[
+    Literal["chat", "embedding", "image", "audio", "moderation"] | None, typer.Option(help="What the model does.")
+]
+BaseUrlOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="Base URL of a compatible host, such as https://host/v1.")
+]
+WireOption = Annotated[str | None, typer.Option(metavar="WIRE", help="Protocol, if not the provider's usual one.")]
+KeyEnvOption = Annotated[str | None, typer.Option(metavar="VAR", help="Take the key from this environment variable.")]
+KeyCommandOption = Annotated[str | None, typer.Option(metavar="CMD", help="Take the key from this command's output.")]
+KeyFileOption = Annotated[str | None, typer.Option(metavar="PATH", help="Take the key from this file.")]
+KeyKeyringOption = Annotated[str | None, typer.Option(metavar="NAME", help="Take the key from the desktop keyring.")]
+KeyStdinOption = Annotated[bool, typer.Option(help="Read the key from standard input and keep it in a private file.")]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="K=V", help="Header of every request; V may be env:VAR. Repeatable."),
+]
+ModelOptionsOption = Annotated[
+    list[str] | None, typer.Option("--option", "-o", metavar="K=V", help="Model option; K:=JSON. Repeatable.")
+]
+DataOption = Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="More connection data, as an object.")]
+DescriptionOption = Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for.")]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFlags:
+    """The flags that say where the key is; at most one of them."""
+
+    env: str | None = None
+    command: str | None = None
+    file: str | None = None
+    keyring: str | None = None
+    stdin: bool = False
+    none: bool = False
+
+    def reference(self) -> str | None:
+        """Return the key's reference, an empty text for no key; None where no flag was given."""
+        from llmctl.engine.connections import keys
+
+        values = {"env": self.env, "command": self.command, "file": self.file, "keyring": self.keyring}
+        references = [f"{kind}:{value}" for kind, value in values.items() if value is not None]
+        if len(references) + self.stdin + self.none > 1:
+            raise UsageError("a connection has one key", hint="use one of the --key-... options")
+        if references and not keys.is_reference(references[0]):
+            raise UsageError(f"--key-{references[0].partition(':')[0]} must not be empty")
+        return "" if self.none else references[0] if references else None
+
+
+def parse_spec_fields(
+    headers: Iterable[str] | None, options: Iterable[str] | None, data: str | None
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return headers, options and data as the flags give them; ``K=`` is None, which removes the header."""
+    parsed_headers = parse_pairs(headers or (), "--header")
+    return (
+        {name: value or None for name, value in parsed_headers.items()},
+        parse_pairs(options or (), "--option", decode=True),
+        _parse_data(data),
+    )
+
+
+def resolve_target(app: App, ref: str | None) -> Target:
+    """Return the target of a connection, or of the default one."""
+    from llmctl.engine.connections import target
+
+    database = app.hub()
+    if ref is not None:
+        return target.for_connection(database, ref, app.env)
+    return target.resolve(database, None, app.env)
+
+
+def connection_record(app: App, row: Row) -> dict[str, Any]:
+    """Return a connection as commands print it: with its key's reference, its base URL, whether it is the default."""
+    return {
+        **row,
+        "key": row["data"].get("key"),
+        "base_url": row["data"].get("base_url"),
+        "is_default": row["name"] == connections.default_name(app.hub()),
+    }
+
+
+def with_key(app: App, spec: ConnectionSpec, flags: KeyFlags, old: ConnectionRow | None = None) -> ConnectionSpec:
+    """Return the spec with the key's reference; a key that is read or typed is stored in a file first."""
+    reference = flags.reference()
+    name = spec.name or (old.name if old else "")
+    if reference is not None:
+        if reference.startswith("file:"):
+            path = os.path.expanduser(reference.removeprefix("file:"))
+            reference = f"file:{os.path.abspath(path)}"
+        return replace(spec, key=reference)
+    if flags.stdin:
+        from llmctl.cli.console.console import read_text
+
+        return replace(spec, key=_store_key(app, name, read_text(app.console.io, app.console.note)))
+    if old is None:
+        typed = _ask_key(app, spec)
+        return replace(spec, key=_store_key(app, name, typed) if typed else _find_environment_key(app, spec))
+    return spec
+
+
+def find_key(app: App, connection: ConnectionRow) -> dict[str, Any]:
+    """Return where a connection's key comes from, whether it is there, and what is wrong with it."""
+    from llmctl.engine.connections import target
+
+    try:
+        resolved = target.for_connection(app.hub(), connection.id, app.env)
+        endpoint = target.resolve_endpoint(resolved, app.env, home=app.home, on_terminal=app.console.io.stderr_tty)
+    except LlmctlError as error:
+        return {"key_found": False, "key_source": loads(connection.data, {}).get("key"), "key_note": error.message}
+    needs_none = resolved.key is None and not endpoint.secrets
+    return {"key_found": None if needs_none else True, "key_source": resolved.key, "key_note": None}
+
+
+def key_folder(app: App) -> str:
+    """Return the folder of keys that llmctl keeps: beside other data, or beside the hub where there is no home."""
+    folder = environment.data_folder(app.env) or os.path.dirname(os.path.abspath(app.hub_path))
+    return os.path.join(folder, "keys")
+
+
+def _parse_data(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    value = parse_json(read_text_file(text[1:]) if text.startswith("@") else text, "--data")
+    if not isinstance(value, dict):
+        raise UsageError("--data must be a JSON object", hint='such as {"query": {"api-version": "2025-01-01"}}')
+    return value
+
+
+def _store_key(app: App, name: str, value: str) -> str:
+    from llmctl.engine.connections import keys
+
+    try:
+        path = keys.store_key_file(key_folder(app), name, value.strip())
+    except ConfigError as error:
+        raise UsageError(error.message, hint=error.hint) from None
+    app.console.note(f'stored the key in "{path}" (mode 0600)')
+    return f"file:{path}"
+
+
+def _ask_key(app: App, spec: ConnectionSpec) -> str | None:
+    """Ask for the key without echo, if one is needed and not known yet."""
+    from llmctl.engine.connections import keys
+    from llmctl.engine.connections.edit import find_provider
+
+    provider = find_provider(spec)
+    base_url = spec.base_url or provider.base_url
+    needs_none = provider.auth == "none" or provider.local or spec.headers or spec.data.get("key")
+    if needs_none or keys.pick_key(provider, base_url, None, app.env):
+        return None
+    from llmctl.cli.console.prompts import ask_secret
+
+    return ask_secret(app.console, f"Key of {provider.name} (empty for none): ")
+
+
+def _find_environment_key(app: App, spec: ConnectionSpec) -> str | None:
+    """Return the reference of the provider's own variable, if this connection may use its key."""
+    from llmctl.engine.connections import keys
+    from llmctl.engine.connections.edit import find_provider
+
+    if spec.data.get("key"):
+        return None
+    provider = find_provider(spec)
+    return keys.pick_key(provider, spec.base_url or provider.base_url, None, app.env)
+
+
+def require_free_name(database: Database, name: str) -> None:
+    """Raise UsageError if a connection of that name exists: before a key is asked for."""
+    if connections.find_by_name(database, name):
+        raise UsageError(f'connection "{name}" already exists', hint=f"llmctl connection edit {name}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection.common import (
+from llmctl.cli.commands.connection import (
     BaseUrlOption,
     DataOption,
     DescriptionOption,
@@ -30,7 +30,8 @@ from llmctl.cli.commands.connection.common import (
     require_free_name,
     with_key,
 )
-from llmctl.cli.console.output import emit_change, record_output
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
 from llmctl.core.errors import ConfigError
 from llmctl.store import opening
 from llmctl.store.database import Database
@@ -81,7 +82,7 @@ def add(
     if default:
         settings.update(database, "default_connection", connection.name)
     record = connection_record(app, connections.get_record(database, connection.id))
-    emit_change(app, record, f'added connection "{name}"' + (" as the default" if default else ""))
+    emit_change(app.console, record, f'added connection "{name}"' + (" as the default" if default else ""))
     _note_missing(app, connection)
 
 
@@ -101,9 +102,11 @@ def _note_missing(app: App, row: ConnectionRow) -> None:
     try:
         target.for_connection(app.hub(), row.id, app.env)
     except ConfigError as error:  # without a base URL the key does not matter yet
-        app.note(f"{error.message}; {error.hint}")
+        app.console.note(f"{error.message}; {error.hint}")
         key = {"key_found": None, "key_note": None}
     if not key["key_found"] and key["key_note"]:
-        app.note(f"{key['key_note']}; to set one: llmctl connection edit {name} --key-stdin")
+        app.console.note(f"{key['key_note']}; to set one: llmctl connection edit {name} --key-stdin")
     if row.model_id is None:
-        app.note(f"no model yet: llmctl connection models {name}, then llmctl connection edit {name} --model ID")
+        app.console.note(
+            f"no model yet: llmctl connection models {name}, then llmctl connection edit {name} --model ID"
+        )

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection.common import connection_record
-from llmctl.cli.console.output import emit_record, record_output
+from llmctl.cli.commands.connection import connection_record
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_record
 from llmctl.core.errors import NotFoundError
 from llmctl.store.records import connections, settings
 
@@ -29,13 +30,13 @@ def default(
     if ref is not None:
         connection = connections.get(database, ref)
         settings.update(database, "default_connection", connection.name)
-        app.note(f'the default connection is now "{connection.name}"')
+        app.console.note(f'the default connection is now "{connection.name}"')
     name = connections.default_name(database)
     if name is None:
         from llmctl.engine.connections.target import SETUP_HINT
 
         raise NotFoundError("no default connection", hint=SETUP_HINT)
-    if app.format.is_json:
-        emit_record(app, connection_record(app, connections.get_record(database, name)))
-    elif ref is None or app.quiet or not app.io.stdout_tty:
-        app.io.write(f"{name}\n")
+    if app.console.format.is_json:
+        emit_record(app.console, connection_record(app, connections.get_record(database, name)))
+    elif ref is None or app.console.quiet or not app.console.io.stdout_tty:
+        app.console.io.write(f"{name}\n")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection.common import (
+from llmctl.cli.commands.connection import (
     BaseUrlOption,
     ConnectionArgument,
     DataOption,
@@ -28,7 +28,8 @@ from llmctl.cli.commands.connection.common import (
     parse_spec_fields,
     with_key,
 )
-from llmctl.cli.console.output import emit_change, record_output
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
 from llmctl.store.records import connections, settings
 
 
@@ -74,4 +75,4 @@ def edit(
     if old.name != new.name and settings.get(database, "default_connection") == old.name:
         settings.update(database, "default_connection", new.name)
     record = connection_record(app, connections.get_record(database, new.id))
-    emit_change(app, record, f'updated connection "{new.name}"')
+    emit_change(app.console, record, f'updated connection "{new.name}"')

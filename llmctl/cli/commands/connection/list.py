@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection.common import COLUMNS, connection_record
-from llmctl.cli.console.output import emit_list, list_output
+from llmctl.cli.commands.connection import COLUMNS, connection_record
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.store.records import connections
 
 
@@ -19,4 +20,4 @@ def list_(ctx: typer.Context) -> None:
       llmctl connection list --json
     """
     app: App = ctx.obj
-    emit_list(app, [connection_record(app, row) for row in connections.list_(app.hub())], COLUMNS)
+    emit_list(app.console, [connection_record(app, row) for row in connections.list_(app.hub())], COLUMNS)

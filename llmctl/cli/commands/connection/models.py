@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection.common import OptionalConnectionArgument, resolve_target
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.commands.connection import OptionalConnectionArgument, resolve_target
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 
 _COLUMNS = [
     OutputColumn("id"),
@@ -28,8 +30,12 @@ def models(ctx: typer.Context, ref: OptionalConnectionArgument = None) -> None:
     Examples:
       llmctl connection models ollama
     """
-    from llmctl.engine.connections import test as connections_test
+    from llmctl.engine import connection_test
 
     app: App = ctx.obj
     database = app.hub("write")
-    emit_list(app, connections_test.list_models(database, resolve_target(app, ref), app.runtime_env()).models, _COLUMNS)
+    emit_list(
+        app.console,
+        connection_test.list_models(database, resolve_target(app, ref), app.runtime_env()).models,
+        _COLUMNS,
+    )

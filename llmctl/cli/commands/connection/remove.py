@@ -7,8 +7,9 @@ import os
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection.common import ConnectionArgument, connection_record, key_folder
-from llmctl.cli.console.output import emit_change, record_output
+from llmctl.cli.commands.connection import ConnectionArgument, connection_record, key_folder
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
 from llmctl.store.records import connections, settings
 
 
@@ -28,9 +29,9 @@ def remove(ctx: typer.Context, ref: ConnectionArgument) -> None:
     connections.delete(database, connection.id)
     if settings.get(database, "default_connection") in (connection.name, connection.id):
         settings.update(database, "default_connection", None)
-        app.note("it was the default connection")
+        app.console.note("it was the default connection")
     _delete_key_file(app, document["key"] or "")
-    emit_change(app, document, f'removed connection "{connection.name}"')
+    emit_change(app.console, document, f'removed connection "{connection.name}"')
 
 
 def _delete_key_file(app: App, reference: str) -> None:
@@ -40,6 +41,6 @@ def _delete_key_file(app: App, reference: str) -> None:
     if reference.startswith("file:") and os.path.dirname(path) == key_folder(app) and reference not in others:
         try:
             os.unlink(path)
-            app.note(f'deleted its key file "{path}"')
+            app.console.note(f'deleted its key file "{path}"')
         except OSError:
             return

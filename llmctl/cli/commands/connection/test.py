@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection.common import OptionalConnectionArgument, resolve_target
-from llmctl.cli.console.output import emit_record, record_output
+from llmctl.cli.commands.connection import OptionalConnectionArgument, resolve_target
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_record
 
 
 @record_output
@@ -19,12 +20,12 @@ def test(ctx: typer.Context, ref: OptionalConnectionArgument = None) -> None:  #
     Examples:
       llmctl connection test openai
     """
-    from llmctl.engine.connections import test as connections_test
+    from llmctl.engine import connection_test
 
     app: App = ctx.obj
     database = app.hub("write")
     target = resolve_target(app, ref)
-    models = connections_test.check_connection(database, target, app.runtime_env())
+    models = connection_test.check_connection(database, target, app.runtime_env())
     name = target.connection or target.provider.name
     row = {
         "connection": name,
@@ -36,6 +37,6 @@ def test(ctx: typer.Context, ref: OptionalConnectionArgument = None) -> None:  #
         "duration_ms": models.duration_ms,
         "models": len(models.models),
     }
-    emit_record(app, row)
+    emit_record(app.console, row)
     next_step = "" if target.model else f"; to choose a model: llmctl connection edit {name} --model ID"
-    app.note(f'connection "{name}" works{next_step}')
+    app.console.note(f'connection "{name}" works{next_step}')

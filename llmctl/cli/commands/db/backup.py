@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.db.common import emit_result
-from llmctl.cli.console.output import answer_output
+from llmctl.cli.commands.db import emit_result
+from llmctl.cli.console.console import answer_output
 from llmctl.cli.console.progress import Progress
 from llmctl.core.humanize import format_size
 from llmctl.store.maintenance import backup as maintenance_backup
@@ -28,6 +28,6 @@ def backup(
       llmctl db backup ~/hub-$(date +%F).db
     """
     app: App = ctx.obj
-    with Progress(app, "copying") as progress:
+    with Progress(app.console, "copying") as progress:
         size = maintenance_backup.back_up(app.hub(), file, force=force, progress=progress)
     emit_result(app, {"path": file, "bytes": size}, file, f'copied the hub to "{file}", {format_size(size)}')

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import StorageError
 
@@ -27,20 +29,20 @@ def check(
     Examples:
       llmctl db check && echo sound
     """
-    from llmctl.engine.maintenance import health
+    from llmctl.engine.maintenance import doctor
 
     app: App = ctx.obj
     database = app.hub()
     findings = []
-    with Progress(app, "checking") as progress:
-        for finding in health.check(database, quick=quick):
+    with Progress(app.console, "checking") as progress:
+        for finding in doctor.check_integrity(database, quick=quick):
             progress.update(finding.name)
             findings.append(finding)
     problems = [finding for finding in findings if finding.problem]
-    shown = findings if app.format.is_json else problems
-    emit_list(app, ({"name": f.name, "problem": f.problem, "hint": f.hint} for f in shown), _COLUMNS)
+    listed = findings if app.console.format.is_json else problems
+    emit_list(app.console, ({"name": f.name, "problem": f.problem, "hint": f.hint} for f in listed), _COLUMNS)
     if problems:
         number = len(problems)
         text = f'{number} problem{"" if number == 1 else "s"} found in the hub "{database.path}"'
         raise StorageError(text, reason="unsound")
-    app.note(f"the hub is sound: {len(findings)} checks passed")
+    app.console.note(f"the hub is sound: {len(findings)} checks passed")

@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.store import opening
@@ -56,7 +58,7 @@ def migrate(
         }
         for migration in applied
     ]
-    emit_list(app, rows, _COLUMNS)
+    emit_list(app.console, rows, _COLUMNS)
 
 
 def _list_pending(app: App) -> Sequence[Migration]:
@@ -67,7 +69,7 @@ def _list_pending(app: App) -> Sequence[Migration]:
 
 def _verify(app: App) -> Sequence[Migration]:
     """Migrate a copy and check it; the hub itself is only read."""
-    from llmctl.engine.maintenance import health
+    from llmctl.engine.maintenance import doctor
 
     database = app.hub()
     _require_unchanged(database)
@@ -75,7 +77,7 @@ def _verify(app: App) -> Sequence[Migration]:
     try:
         with closing(opening.open_hub(trial, "write", upgrade=False)) as copy:
             result = migrations.upgrade(copy, back_up=False)
-            for finding in health.check(copy):
+            for finding in doctor.check_integrity(copy):
                 if finding.problem and finding.name in ("integrity", "references", "schema"):
                     raise StorageError(f"the upgraded copy is not sound: {finding.problem}", reason="unsound")
     finally:
@@ -89,10 +91,10 @@ def _verify(app: App) -> Sequence[Migration]:
 def _migrate(app: App) -> Sequence[Migration]:
     with closing(opening.open_hub(app.hub_path, "write", upgrade=False)) as database:
         _require_unchanged(database)
-        with Progress(app, "copying the hub") as progress:
+        with Progress(app.console, "copying the hub") as progress:
             result = migrations.upgrade(database, progress=progress)
     if result.backup:
-        app.note(f'the hub before the upgrade is kept in "{result.backup}"')
+        app.console.note(f'the hub before the upgrade is kept in "{result.backup}"')
     _note_result(app, result.migrations, "applied")
     return result.migrations
 
@@ -110,4 +112,4 @@ def _require_unchanged(database: Database) -> None:
 
 def _note_result(app: App, applied: Sequence[Migration], what: str) -> None:
     number = len(applied)
-    app.note(f"{number} migration{'' if number == 1 else 's'} {what}" if number else "the hub is up to date")
+    app.console.note(f"{number} migration{'' if number == 1 else 's'} {what}" if number else "the hub is up to date")

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
-from llmctl.core import paths
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
+from llmctl.core import environment
 from llmctl.core.errors import LlmctlError
-from llmctl.store import write_spool
 from llmctl.store.maintenance import backup
-from llmctl.store.opening import MEMORY
+from llmctl.store.opening import MEMORY, spool_paths
 
 _COLUMNS = [
     OutputColumn("place"),
@@ -40,11 +41,11 @@ def path(
     app: App = ctx.obj
     hub = _absolute(app.hub_path)
     if everything:
-        emit_list(app, _list_paths(app, hub), _COLUMNS)
-    elif app.format.kind != "auto":
-        emit_list(app, [_describe("hub", hub)], _COLUMNS)
+        emit_list(app.console, _list_paths(app, hub), _COLUMNS)
+    elif app.console.format.kind != "auto":
+        emit_list(app.console, [_describe("hub", hub)], _COLUMNS)
     else:
-        app.io.write(f"{hub}\n")
+        app.console.io.write(f"{hub}\n")
 
 
 def _list_paths(app: App, hub: str) -> Iterator[dict[str, Any]]:
@@ -56,22 +57,22 @@ def _list_paths(app: App, hub: str) -> Iterator[dict[str, Any]]:
     yield _describe("shared memory", f"{hub}-shm")
     for copy in backup.list_backups(hub):
         yield _describe("copy of the hub", copy)
-    for spool in write_spool.spool_paths(hub, paths.state_folder(app.env)):
+    for spool in spool_paths(hub, environment.state_folder(app.env)):
         yield _describe("spool", spool)
-    data = paths.data_folder(app.env) or os.path.dirname(hub)
+    data = environment.data_folder(app.env) or os.path.dirname(hub)
     yield _describe("keys", os.path.join(data, "keys"))
     for file in _list_prisma_files(app):
         yield _describe("prisma", file)
-    config = paths.config_folder(app.env)
+    config = environment.config_folder(app.env)
     if config:
         yield _describe("prompt files", os.path.join(config, "prompts"))
 
 
 def _list_prisma_files(app: App) -> list[str]:
-    from llmctl.engine.maintenance import prisma_file
+    from llmctl.engine.maintenance import init
 
     try:
-        return prisma_file.list_files(app.hub())
+        return init.list_prisma_files(app.hub())
     except LlmctlError:  # no hub, or one that cannot be read
         return []
 

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.cli.console.progress import Progress
 from llmctl.cli.console.prompts import confirm
 from llmctl.core import time_ranges
@@ -54,10 +56,10 @@ def prune(
     database = app.hub("read" if dry_run else "write")
     counts = [_count(database, name, before) for name in kinds]
     if not dry_run and any(count.rows for count in counts):
-        confirm(app, _question(counts, before), yes=yes)
+        confirm(app.console, _question(counts, before), yes=yes)
         _prune(app, database, counts, before, vacuum=vacuum)
     _note_result(app, counts, dry_run=dry_run, vacuum=vacuum)
-    emit_list(app, [count._asdict() for count in counts], _COLUMNS)
+    emit_list(app.console, [count._asdict() for count in counts], _COLUMNS)
 
 
 def _parse_kinds(text: str) -> list[str]:
@@ -75,7 +77,7 @@ def _count(database: Database, kind: str, before: str) -> PruneCount:
 
 
 def _prune(app: App, database: Database, counts: Sequence[PruneCount], before: str, *, vacuum: bool) -> None:
-    with Progress(app, "pruning") as progress:
+    with Progress(app.console, "pruning") as progress:
         for count in counts:
             _prune_kind(database, count, before, progress)
         empty_wal(database.connection)
@@ -85,7 +87,7 @@ def _prune(app: App, database: Database, counts: Sequence[PruneCount], before: s
         try:
             integrity.vacuum(database)
         except LockedError as error:
-            app.note(error.message)
+            app.console.note(error.message)
 
 
 def _prune_kind(database: Database, count: PruneCount, before: str, progress: Progress) -> None:
@@ -102,14 +104,16 @@ def _prune_kind(database: Database, count: PruneCount, before: str, progress: Pr
 
 def _question(counts: Sequence[PruneCount], before: str) -> str:
     parts = [f"{c.rows} {c.kind}" + (f" ({format_size(c.bytes)})" if c.bytes else "") for c in counts if c.rows]
-    return f"delete everything older than {before[:10]}: {', '.join(parts)}; usage numbers are kept"
+    return f"delete {', '.join(parts)} from before {before[:10]}"
 
 
 def _note_result(app: App, counts: Sequence[PruneCount], *, dry_run: bool, vacuum: bool) -> None:
     freed = sum(count.bytes for count in counts)
     if not any(count.rows for count in counts):
-        app.note("nothing is that old")
+        app.console.note("nothing is that old")
     elif dry_run:
-        app.note(f"would remove {format_size(freed)} of text")
+        app.console.note(f"would remove {format_size(freed)} of text")
     else:
-        app.note(f"removed {format_size(freed)} of text" + ("" if vacuum else "; to shrink the file: llmctl db vacuum"))
+        app.console.note(
+            f"removed {format_size(freed)} of text" + ("" if vacuum else "; to shrink the file: llmctl db vacuum")
+        )

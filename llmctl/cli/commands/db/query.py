@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
-from llmctl.cli import argument_parsers, listing_args
+from llmctl.cli import listing_args
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, Row, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn, Row
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.core.errors import UsageError
+from llmctl.core.options import parse_pairs
 from llmctl.store import readonly_sql
 
 #: Rows that a terminal shows without --limit; a pipe gets all.
@@ -36,19 +39,17 @@ def query(
       llmctl db query "SELECT * FROM v_messages WHERE chat = :chat" -p chat=fix-42 --json
     """
     app: App = ctx.obj
-    result = readonly_sql.run_query(
-        app.hub(), _read_sql(app, sql), argument_parsers.parse_pairs(param or (), "--param")
-    )
+    result = readonly_sql.run_query(app.hub(), _read_sql(app, sql), parse_pairs(param or (), "--param"))
     maximum = _max_rows(app, limit)
     rows = result.rows if maximum is None else _truncate(app, result.rows, maximum)
-    emit_list(app, rows, [OutputColumn(name) for name in result.columns])
+    emit_list(app.console, rows, [OutputColumn(name) for name in result.columns])
 
 
 def _read_sql(app: App, sql: str) -> str:
     if sql == "-":
-        from llmctl.cli.stdin import read_text
+        from llmctl.cli.console.console import read_text
 
-        sql = read_text(app.io, app.note)
+        sql = read_text(app.console.io, app.console.note)
     if not sql.strip():
         raise UsageError("the SQL is empty", hint="see: llmctl help sql")
     return sql
@@ -56,13 +57,13 @@ def _read_sql(app: App, sql: str) -> str:
 
 def _max_rows(app: App, limit: int | None) -> int | None:
     if limit is None:
-        return _TERMINAL_LIMIT if app.io.stdout_tty else None
+        return _TERMINAL_LIMIT if app.console.io.stdout_tty else None
     return listing_args.parse_limit(limit)
 
 
 def _truncate(app: App, rows: Iterable[Row], maximum: int) -> Iterator[Row]:
     for number, row in enumerate(rows):
         if number == maximum:
-            app.note(f"only the first {maximum} rows; --limit 0 shows all")
+            app.console.note(f"only the first {maximum} rows; --limit 0 shows all")
             return
         yield row

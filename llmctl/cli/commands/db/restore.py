@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.db.common import emit_result
-from llmctl.cli.console.output import answer_output
+from llmctl.cli.commands.db import emit_result
+from llmctl.cli.console.console import answer_output
 from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import ConfigError, StorageError, UsageError
 from llmctl.store import opening
@@ -36,9 +36,9 @@ def restore(
         raise UsageError("cannot restore an in-memory hub", hint="name a file with --db")
     if not force:
         _require_idle(path)
-    with Progress(app, "copying") as progress:
+    with Progress(app.console, "copying") as progress:
         old = backup.restore(path, file, progress=progress)
-    app.note(f'the old hub is kept in "{old}"' if old else f'there was no hub at "{path}"')
+    app.console.note(f'the old hub is kept in "{old}"' if old else f'there was no hub at "{path}"')
     emit_result(app, {"path": path, "kept": old}, path, f'restored "{path}" from "{file}"')
 
 

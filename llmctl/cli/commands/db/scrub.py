@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output, read_text
+from llmctl.cli.console.output import emit_list
 from llmctl.cli.console.progress import Progress
-from llmctl.cli.stdin import read_text
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.store.maintenance import backup
 from llmctl.store.maintenance import scrub as maintenance_scrub
@@ -44,23 +45,25 @@ def scrub(
     database = app.hub("write")
     if not dry_run:
         require_idle(database, "scrub the hub")
-    with Progress(app, "scrubbing") as progress:
+    with Progress(app.console, "scrubbing") as progress:
         result = maintenance_scrub.scrub(database, secret, dry_run=dry_run, progress=progress.update)
     path = database.path
     app.close()
-    app.note(f"{'would replace' if dry_run else 'replaced'} {result.values} value{'' if result.values == 1 else 's'}")
+    app.console.note(
+        f"{'would replace' if dry_run else 'replaced'} {result.values} value{'' if result.values == 1 else 's'}"
+    )
     if not dry_run:
         _check_files(app, path, secret)
-    emit_list(app, [{"place": place, "values": count} for place, count in result.places.items()], _COLUMNS)
+    emit_list(app.console, [{"place": place, "values": count} for place, count in result.places.items()], _COLUMNS)
 
 
 def _read_secret(app: App) -> str:
-    if app.io.stdin_tty:
+    if app.console.io.stdin_tty:
         from llmctl.cli.console.prompts import ask_secret
 
-        text = ask_secret(app, "Secret: ")
+        text = ask_secret(app.console, "Secret: ")
     else:
-        text = read_text(app.io, app.note)
+        text = read_text(app.console.io, app.console.note)
     secret = (text or "").rstrip("\r\n")
     if not secret:
         raise UsageError("no secret on standard input", hint="llmctl db scrub - < leaked-key.txt")
@@ -73,7 +76,7 @@ def _check_files(app: App, path: str, secret: str) -> None:
     files = maintenance_scrub.find_files_containing(path, secret)
     for file in files:
         if file in copies:
-            app.note(f'the copy "{file}" still contains it: delete it, or scrub it with --db')
+            app.console.note(f'the copy "{file}" still contains it: delete it, or scrub it with --db')
     own = [file for file in files if file not in copies]
     if own:
         raise StorageError(

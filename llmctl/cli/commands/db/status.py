@@ -7,7 +7,9 @@ from typing import Any
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_record, record_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_record
 from llmctl.store.maintenance import integrity
 
 
@@ -22,4 +24,4 @@ def status(ctx: typer.Context) -> None:
     document = integrity.hub_status(app.hub())
     kinds: Any = {name: "number" for name, value in document.items() if isinstance(value, int)}
     kinds |= {"tables": "json", "fields": "json"}
-    emit_record(app, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
+    emit_record(app.console, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])

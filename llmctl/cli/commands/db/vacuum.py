@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.db.common import emit_result
-from llmctl.cli.console.output import answer_output
+from llmctl.cli.commands.db import emit_result
+from llmctl.cli.console.console import answer_output
 from llmctl.core.humanize import format_size
 from llmctl.store.maintenance import integrity
 

@@ -1,1 +1,103 @@
-"""``llmctl report``: a page that shows where the tokens, the money and the time went."""
+"""``llmctl report``: the flags, and the page in a file or on stdout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmctl.cli import common_options
+from llmctl.cli.app import App
+from llmctl.cli.atomic_write import require_writable_path, write_file
+from llmctl.cli.commands.shared.time_range import PeriodOption, TimeZoneOption, UntilOption
+from llmctl.core.errors import UsageError
+from llmctl.core.humanize import format_size
+
+if TYPE_CHECKING:
+    from llmctl.engine.inspect.report_data import ReportOptions
+    from llmctl.store.database import Database
+
+
+def report(
+    ctx: typer.Context,
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="Write to FILE (mode 0600).")] = None,
+    since: common_options.SinceOption = None,
+    until: UntilOption = None,
+    period: PeriodOption = None,
+    tz: TimeZoneOption = None,
+    chat: Annotated[
+        list[str] | None, typer.Option(metavar="REF", help="Include this chat instead of the newest. Repeatable.")
+    ] = None,
+    no_chats: Annotated[bool, typer.Option("--no-chats", help="Numbers only: no conversations, no texts.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it to browsers on this machine, always fresh.")] = False,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="Port for --serve; 0 picks a free one.")] = None,
+) -> None:
+    """Write an HTML dashboard of cost, tokens, latency, errors, tools and chats.
+
+    One file that needs no network and no script. It includes the 50 newest conversations of the range and those of the
+    most expensive and slowest requests, so that links lead to them; what looks like a key is masked, long texts are
+    cut. Colours follow the reader's system, or the setting "theme". The numbers are those of llmctl stats.
+
+    --serve writes no file: it prints a URL on the first line of stdout and serves fresh pages until Ctrl-C. Only this
+    machine can reach them, and only with the secret in the URL.
+
+    Examples:
+      llmctl report --output report.html
+      llmctl report --in last-month --no-chats > usage.html
+    """
+    from llmctl.cli.commands.report.view import ReportArgs, report_options
+
+    app: App = ctx.obj
+    args = ReportArgs(since, until, period, tz, tuple(chat or ()), no_chats)
+    if serve:
+        _require_servable(output, port)
+        report_options(app.hub(), args)  # reject bad flags before serving
+        from llmctl.cli.commands.report import server  # http.server: 30 ms
+
+        server.run(app, args, port or 0)
+        return
+    _require_destination(app, output, port)
+    database = app.hub()
+    _write(app, database, report_options(database, args), output)
+
+
+def _require_servable(output: str | None, port: int | None) -> None:
+    if output is not None:
+        raise UsageError("--output and --serve cannot be combined")
+    if port is not None and not 0 <= port <= 65535:
+        raise UsageError(f'--port must be 0 to 65535, got "{port}"', hint="--port 0 picks a free one")
+
+
+def _require_destination(app: App, output: str | None, port: int | None) -> None:
+    if port is not None:
+        raise UsageError("--port requires --serve")
+    if output is None and app.console.io.stdout_tty:
+        raise UsageError("cannot show HTML on a terminal", hint="llmctl report --output report.html or --serve")
+    if output is not None:
+        require_writable_path(output)
+
+
+def _write(app: App, database: Database, options: ReportOptions, output: str | None) -> None:
+    if output is None:
+        for piece in _render(database, options):
+            app.console.io.write(piece)
+        return
+    write_file(output, _render(database, options), private=True)
+    app.console.note(f'wrote "{output}", {format_size(os.path.getsize(output))}')
+
+
+def _render(database: Database, options: ReportOptions) -> Iterator[str]:
+    from llmctl.cli.commands.report.view import report_view
+    from llmctl.core import clock
+    from llmctl.engine.inspect import report_data
+    from llmctl.engine.inspect.report_data import SizeLimit
+    from llmctl.formats.report import page
+    from llmctl.store.stats.report_queries import read_snapshot
+
+    with read_snapshot(database):
+        data = report_data.collect_report(database, options, clock.now())
+        ids = [chat.id for chat in data.chats]
+        view = report_view(database)._replace(threads=frozenset(ids))
+        yield from page.render_report(data, view, report_data.load_conversations(database, ids, SizeLimit()))

@@ -24,8 +24,8 @@ from llmctl.cli.commands.report.view import ReportArgs, report_options, report_v
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, NotFoundError, UnavailableError, UsageError
 from llmctl.core.signals import block_signals
-from llmctl.engine.inspect import report_data, report_transcripts
-from llmctl.engine.inspect.report_transcripts import SizeLimit
+from llmctl.engine.inspect import report_data
+from llmctl.engine.inspect.report_data import SizeLimit
 from llmctl.formats.report import page
 from llmctl.formats.report.page import ReportView
 from llmctl.store.database import Database
@@ -66,9 +66,9 @@ def run(app: App, args: ReportArgs, port: int) -> None:
     with _listen(port) as server:
         server.pages = ReportPages(app.hub_path, args, f"/{token}/")
         server.on_error = partial(_note_error, app)
-        app.io.write(f"http://{_HOST}:{server.server_port}/{token}/\n")
-        app.io.flush()
-        app.note(f"serving on {_HOST} until Ctrl-C; the URL contains a secret")
+        app.console.io.write(f"http://{_HOST}:{server.server_port}/{token}/\n")
+        app.console.io.flush()
+        app.console.note(f"serving on {_HOST} until Ctrl-C; the URL contains a secret")
         server.serve_forever(poll_interval=0.2)
 
 
@@ -118,7 +118,7 @@ class ReportPages:
         yield from page.render_report(data, view._replace(threads=frozenset() if args.no_chats else None))
 
     def _render_chat(self, database: Database, chat_id: str) -> Iterator[str]:
-        for conversation in report_transcripts.load_conversations(database, [chat_id], _CHAT_SIZE_LIMIT):
+        for conversation in report_data.load_conversations(database, [chat_id], _CHAT_SIZE_LIMIT):
             yield from page.render_thread(conversation, self._view(database, {}), f"{self.root}#chats")
 
     def _with_range(self, query: Mapping[str, str]) -> ReportArgs:
@@ -209,9 +209,9 @@ def _note_error(app: App, error: BaseException | None) -> None:
     """Note a page that failed; a browser that closed the connection is no failure."""
     if error is None or isinstance(error, (ConnectionError, TimeoutError)):
         return
-    app.note(f"cannot serve a page: {errors.internal_error(error).message}")
+    app.console.note(f"cannot serve a page: {errors.internal_error(error).message}")
     if app.debug:
-        app.io.write_stderr(errors.format_traceback(error))
+        app.console.io.write_stderr(errors.format_traceback(error))
 
 
 def _listen(port: int) -> ReportServer:

@@ -18,20 +18,20 @@ def delete_chats(app: App, refs: Sequence[str], *, with_usage: bool, yes: bool) 
     """Delete chats after one question for all of them; print their ids and report what still holds the text."""
     database = app.hub("write")
     selected = list({chat.id: chat for chat in (get_chat(database, ref) for ref in refs)}.values())
-    confirm(app, _question(database, selected, with_usage), yes=yes)
-    with Progress(app, "deleting") as progress:
+    confirm(app.console, _question(database, selected, with_usage), yes=yes)
+    with Progress(app.console, "deleting") as progress:
         ids = [chat.id for chat in selected]
         report = maintenance_delete.delete_chats(database, ids, with_usage=with_usage, progress=progress.update)
     for chat in selected:
-        if app.quiet or not app.io.stdout_tty:
-            app.io.write(f"{chat.id}\n")
-        app.note(f'deleted chat "{display_name(chat)}"')
+        if app.console.quiet or not app.console.io.stdout_tty:
+            app.console.io.write(f"{chat.id}\n")
+        app.console.note(f'deleted chat "{display_name(chat)}"')
     for fork in report.forks:
-        app.note(f"fork {fork[:8]} keeps the messages it copied")
+        app.console.note(f"fork {fork[:8]} keeps the messages it copied")
     if report.in_log:
-        app.note("another process is reading the hub: deleted text leaves the write-ahead log when it ends")
+        app.console.note("another process is reading the hub: deleted text leaves the write-ahead log when it ends")
     if report.in_gaps:
-        app.note("unused parts of the file may still hold some of the text; to rewrite it: llmctl db vacuum")
+        app.console.note("unused parts of the file may still hold some of the text; to rewrite it: llmctl db vacuum")
 
 
 def _question(database: Database, selected: Sequence[ChatRow], with_usage: bool) -> str:

@@ -7,15 +7,16 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import emit_change, record_output
-from llmctl.cli.tool_flags import with_tool_flags
+from llmctl.cli.commands.tool.spec import ToolFlags, parse_tool_spec
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
 from llmctl.store.records import tools
 
 
 @record_output
-@with_tool_flags
 def add(
     ctx: typer.Context,
+    flags: ToolFlags,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name, as models call it.")] = None,
     type: Annotated[
         str | None, typer.Option(metavar="TYPE", help="command, python, http, mcp, nextJsScript or builtin.")
@@ -38,12 +39,11 @@ def add(
       llmctl tool add docs --builtin read_file --folder ./docs
       llmctl tool add fs --mcp 'npx -y @modelcontextprotocol/server-filesystem .'
     """
-    from llmctl.cli.commands.tool.spec import parse_tool_spec
     from llmctl.engine.tools.define import new_tool_columns
 
     app: App = ctx.obj
-    spec = parse_tool_spec(app, name, type, server=mcp, builtin=builtin)
+    spec = parse_tool_spec(flags, name, type, server=mcp, builtin=builtin)
     columns = new_tool_columns(spec, app.runtime_env(), app.hub_path)
     database = app.hub("create")
     for added in tools.add(database, *columns):
-        emit_change(app, tools.get_record(database, added.id), f'added tool "{added.name}"')
+        emit_change(app.console, tools.get_record(database, added.id), f'added tool "{added.name}"')

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.commands.tool.decide import CallsArgument, ContinueTurnOption, DetachOption, decide_calls
-from llmctl.cli.console.output import answer_output
+from llmctl.cli.console.console import answer_output
 from llmctl.store.database import Database
 from llmctl.store.records.types import InvocationRow
 

@@ -29,7 +29,7 @@ def decide_calls(
     detach: bool,
 ) -> None:
     """Decide on each call; then continue their chats, or print the calls as they are now."""
-    from llmctl.cli.turn.flags import continue_turn
+    from llmctl.cli.turn.chat import continue_turn
     from llmctl.engine.tools import approvals
 
     if detach and not continues:
@@ -39,13 +39,13 @@ def decide_calls(
     chats = dict.fromkeys(approvals.root_chat_of_call(database, row) for row in rows)
     for row in rows:
         decide(database, row)
-        app.note(f"{verb} {row.name} {row.id[:8]}")
+        app.console.note(f"{verb} {row.name} {row.id[:8]}")
     if continues:
         for chat_id in chats:
             continue_turn(app, chat_id, detach=detach)
         return
-    if app.format.is_json:
+    if app.console.format.is_json:
         for row in rows:
-            emit_record(app, invocations.get_record(database, row.id))
+            emit_record(app.console, invocations.get_record(database, row.id))
     for chat_id in chats:
-        app.note(f"continue with: llmctl chat --chat {chat_id[:8]}")
+        app.console.note(f"continue with: llmctl chat --chat {chat_id[:8]}")

@@ -9,18 +9,19 @@ import typer
 
 from llmctl.cli import listing_args
 from llmctl.cli.app import App
-from llmctl.cli.argument_parsers import parse_pairs
-from llmctl.cli.commands.tool.common import ToolArgument, read_json_object
-from llmctl.cli.console.output import emit_change, record_output
-from llmctl.cli.tool_flags import with_tool_flags
+from llmctl.cli.commands.tool import ToolArgument, read_json_object
+from llmctl.cli.commands.tool.spec import ToolFlags, parse_tool_spec
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_change
+from llmctl.core.options import parse_pairs
 from llmctl.store.database import Database
-from llmctl.store.records import permission_rules, tools
+from llmctl.store.records import tools
 
 
 @record_output
-@with_tool_flags
 def edit(
     ctx: typer.Context,
+    flags: ToolFlags,
     ref: ToolArgument,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="New name.")] = None,
     allow: Annotated[
@@ -42,29 +43,28 @@ def edit(
       llmctl tool edit read_file --allow 'path=docs/*'
       llmctl tool edit run_command --deny '*'
     """
-    from llmctl.cli.commands.tool.spec import parse_tool_spec
     from llmctl.engine.tools.define import changed_tool_columns
     from llmctl.engine.tools.toolset import get_tool
 
     app: App = ctx.obj
     database = app.hub("create")
     stored = tools.get(database, str(get_tool(database, ref).id))  # a built-in tool is stored first
-    changes = changed_tool_columns(parse_tool_spec(app, name), stored)
+    changes = changed_tool_columns(parse_tool_spec(flags, name), stored)
     if changes:
         tools.update(database, stored.id, changes)
     if forget:
-        permission_rules.delete_for_tool(database, stored.id)
+        tools.delete_rules(database, stored.id)
     chat_id = listing_args.find_chat_id(database, chat)
     _add_rules(database, stored.id, "allow", allow or (), chat_id)
     _add_rules(database, stored.id, "deny", deny or (), chat_id)
     record = tools.get_record(database, stored.id)
-    emit_change(app, record, f'updated tool "{record["name"]}"')
+    emit_change(app.console, record, f'updated tool "{record["name"]}"')
 
 
 def _add_rules(database: Database, tool_id: str, effect: str, texts: Iterable[str], chat_id: str | None) -> None:
     for text in texts:
         rule = _parse_rule(text, f"--{effect}")
-        permission_rules.add(database, tool_id, effect, arguments=rule, chat_id=chat_id)
+        tools.add_rule(database, tool_id, effect, arguments=rule, chat_id=chat_id)
 
 
 def _parse_rule(text: str, flag: str) -> dict[str, Any]:

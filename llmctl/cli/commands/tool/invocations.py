@@ -8,7 +8,9 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, emit_record, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list, emit_record
 from llmctl.store.database import Database, Row
 from llmctl.store.records import invocations as invocation_rows
 from llmctl.store.records import jobs, tools
@@ -52,13 +54,13 @@ def invocations(
     if ref is not None:
         document = _get_with_log(database, ref)
         kinds = {column.name: column.kind for column in _COLUMNS}
-        emit_record(app, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
+        emit_record(app.console, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
         return
     listing_args.require_choice(status, invocation_rows.STATUSES, "status")
     stored = tools.find(database, tool) if tool else None
     chat_id, number = listing_args.find_chat_id(database, chat), listing_args.parse_limit(limit)
     rows = invocation_rows.list_(database, status, stored.id if stored else tool, chat_id, number)
-    emit_list(app, rows, listing_args.add_custom_columns(database, "tool_invocations", _COLUMNS))
+    emit_list(app.console, rows, listing_args.add_custom_columns(database, "tool_invocations", _COLUMNS))
 
 
 def _get_with_log(database: Database, ref: str) -> Row:

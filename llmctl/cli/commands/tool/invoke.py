@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.argument_parsers import parse_pairs
-from llmctl.cli.commands.tool.common import ToolArgument, read_json
-from llmctl.cli.console.output import answer_output, emit_json
+from llmctl.cli.commands.tool import ToolArgument, read_json
+from llmctl.cli.console.console import answer_output
+from llmctl.cli.console.output import emit_json
 from llmctl.cli.console.terminal import safe_text
 from llmctl.core.errors import UsageError
-from llmctl.core.stored_json import dumps
+from llmctl.core.options import parse_pairs
+from llmctl.core.stored_values import dumps
 from llmctl.store.records import invocations
 
 
@@ -34,8 +35,8 @@ def invoke(
       llmctl tool invoke time --arg zone=Europe/Rome
       echo '{"path": "."}' | llmctl tool invoke list_files --args -
     """
-    from llmctl.engine.jobs.heartbeat import tracked_job
-    from llmctl.engine.tools.invoke import invoke_tool
+    from llmctl.engine.jobs.lease import tracked_job
+    from llmctl.engine.tools.execute import invoke_tool
     from llmctl.engine.tools.toolset import get_tool
 
     app: App = ctx.obj
@@ -46,11 +47,11 @@ def invoke(
     tool = get_tool(database, ref)
     with tracked_job(database, tool.name, "invocation") as job_id:
         row, error = invoke_tool(database, job_id, tool, dumps(arguments), app.runtime_env(), timeout_s=timeout)
-    if app.format.is_json:
-        emit_json(app, invocations.get_record(database, row.id))
+    if app.console.format.is_json:
+        emit_json(app.console, invocations.get_record(database, row.id))
     elif error is None:
         text = str(row.result or "")
-        app.io.write((safe_text(text) if app.io.stdout_tty else text) + ("\n" if text else ""))
+        app.console.io.write((safe_text(text) if app.console.io.stdout_tty else text) + ("\n" if text else ""))
     if error is not None:
         raise error
 
@@ -60,9 +61,9 @@ def _parse_arguments(app: App, args: str | None, pairs: Sequence[str]) -> Any:
     if args is None:
         return parse_pairs(pairs, "--arg")
     if args == "-":
-        from llmctl.cli.stdin import read_text
+        from llmctl.cli.console.console import read_text
 
-        args = read_text(app.io, app.note)
+        args = read_text(app.console.io, app.console.note)
     arguments = read_json(args, "--args")
     if pairs and not isinstance(arguments, dict):
         raise UsageError("--args must be a JSON object if --arg is given")

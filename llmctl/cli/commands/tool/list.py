@@ -6,8 +6,9 @@ import typer
 
 from llmctl.cli import listing_args
 from llmctl.cli.app import App
-from llmctl.cli.commands.tool.common import COLUMNS
-from llmctl.cli.console.output import emit_list, list_output
+from llmctl.cli.commands.tool import COLUMNS
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 from llmctl.store.records import tools
 
 
@@ -24,6 +25,6 @@ def list_(ctx: typer.Context) -> None:
 
     app: App = ctx.obj
     database = app.hub()
-    emit_list(app, tools.list_(database), listing_args.add_custom_columns(database, tools.TABLE, COLUMNS))
-    if app.io.stdout_tty and (names := toolset.list_unused_builtins(database)):
-        app.note(f"built in, ready to use: {', '.join(names)}")
+    emit_list(app.console, tools.list_(database), listing_args.add_custom_columns(database, tools.TABLE, COLUMNS))
+    if app.console.io.stdout_tty and (names := toolset.list_unused_builtins(database)):
+        app.console.note(f"built in, ready to use: {', '.join(names)}")

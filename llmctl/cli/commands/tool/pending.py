@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.console.output import OutputColumn, emit_list, list_output
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import list_output
+from llmctl.cli.console.output import emit_list
 
 _COLUMNS = [
     OutputColumn("id", "id"),
@@ -28,4 +30,4 @@ def pending(ctx: typer.Context) -> None:
     from llmctl.engine.tools.approvals import list_pending
 
     app: App = ctx.obj
-    emit_list(app, list_pending(app.hub()), _COLUMNS)
+    emit_list(app.console, list_pending(app.hub()), _COLUMNS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.tool.common import ToolArgument
+from llmctl.cli.commands.tool import ToolArgument
 from llmctl.store.records import tools
 
 
@@ -19,4 +19,4 @@ def remove(ctx: typer.Context, ref: ToolArgument) -> None:
     database = app.hub("write")
     row = tools.get(database, ref)
     tools.delete(database, row.id)
-    app.note(f'removed tool "{row.name}"')
+    app.console.note(f'removed tool "{row.name}"')

@@ -5,9 +5,10 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.tool.common import COLUMNS, ToolArgument
-from llmctl.cli.console.output import emit_record, record_output
-from llmctl.store.records import permission_rules, tools
+from llmctl.cli.commands.tool import COLUMNS, ToolArgument
+from llmctl.cli.console.console import record_output
+from llmctl.cli.console.output import emit_record
+from llmctl.store.records import tools
 
 _COLUMNS = [column._replace(is_default=True) for column in COLUMNS]
 
@@ -22,4 +23,4 @@ def show(ctx: typer.Context, ref: ToolArgument) -> None:
     app: App = ctx.obj
     database = app.hub()
     tool = tools.get_record(database, ref)
-    emit_record(app, tool | {"rules": permission_rules.list_for_tool(database, tool["id"])}, _COLUMNS)
+    emit_record(app.console, tool | {"rules": tools.list_rules(database, tool["id"])}, _COLUMNS)

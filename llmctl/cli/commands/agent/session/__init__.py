@@ -1,1 +1,0 @@
-"""``llmctl agent session``: what ties an agent to a chat; it outlives the agent's code."""

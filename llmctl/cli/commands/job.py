@@ -1,0 +1,324 @@
+"""Commands on jobs: run a program and record it; list, follow, wait for, cancel and retry jobs."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from llmctl.cli import common_options, listing_args
+from llmctl.cli.app import App
+from llmctl.cli.background import stdin_fd
+from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.console import answer_output, list_output, record_output
+from llmctl.cli.console.output import emit_list, emit_record
+from llmctl.cli.console.terminal import safe_text
+from llmctl.core.errors import LlmctlError, NotFoundError, UsageError
+from llmctl.core.options import TurnOptions
+from llmctl.core.stored_values import loads
+from llmctl.engine import recovery
+from llmctl.engine.jobs import command, lease
+from llmctl.engine.jobs import command as jobs_command
+from llmctl.engine.jobs.command import CommandJob, OutputCallbacks, SkippedJob
+from llmctl.engine.recovery import recover_job
+from llmctl.store.database import Database, Row
+from llmctl.store.records import jobs
+from llmctl.store.records import jobs as records_jobs
+from llmctl.store.records.types import JobRow
+
+COLUMNS = [
+    OutputColumn("id", "id"),
+    OutputColumn("name"),
+    OutputColumn("type"),
+    OutputColumn("status", "status"),
+    OutputColumn("started_at", "time", header="started"),
+    OutputColumn("finished_at", "time", header="finished"),
+    OutputColumn("error"),
+    OutputColumn("exit_code", "number", is_default=False),
+    OutputColumn("attempts", "number", is_default=False),
+    OutputColumn("payload", "json", is_default=False),
+    OutputColumn("result", "json", is_default=False),
+    OutputColumn("text_log_id", "id", is_default=False),
+    OutputColumn("parent_id", "id", is_default=False),
+    OutputColumn("host", is_default=False),
+    OutputColumn("pid", is_default=False),
+    OutputColumn("boot_id", is_default=False),
+    OutputColumn("process_started_at", is_default=False),
+    OutputColumn("lease_expires_at", "time", is_default=False),
+    OutputColumn("references", "json", is_default=False),
+    OutputColumn("created_at", "time", is_default=False),
+    OutputColumn("updated_at", "time", is_default=False),
+]
+
+JobArgument = Annotated[str, typer.Argument(metavar="REF", help="Job: id, or id prefix.")]
+
+
+def run_in_foreground(app: App, job: CommandJob) -> int:
+    """Run a command as a job and return its exit code; 0 where it is skipped."""
+    database = app.hub("create")
+    job_id = jobs_command.create_job(database, job)
+    if isinstance(job_id, SkippedJob):
+        app.console.note(f"skipped: {job_id.reason}")
+        return 0
+    return jobs_command.run_job(database, job_id, job, app.env, output_callbacks(app), stdin_fd(app))
+
+
+def output_callbacks(app: App) -> OutputCallbacks:
+    """Return what passes a command's output on to our own streams."""
+
+    def write_stdout(data: bytes) -> None:
+        app.console.io.write_bytes(data)
+        app.console.io.flush()
+
+    return OutputCallbacks(write_stdout, app.console.io.write_stderr_bytes)
+
+
+def run(
+    ctx: typer.Context,
+    command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", help="Command to run.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the job. [the program's name]")] = None,
+    once_per: Annotated[
+        str | None,
+        typer.Option(metavar="PERIOD", help="Skip if it succeeded in this hour, day, week, month or year."),
+    ] = None,
+    skip_if_running: Annotated[
+        bool, typer.Option("--skip-if-running", help="Skip while a job of that name is running.")
+    ] = False,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Time limit.")] = None,
+    shell: Annotated[bool, typer.Option("--shell", help="COMMAND is a line for /bin/sh.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background; print the job id.")] = False,
+    claimed: Annotated[str | None, typer.Option("--as", hidden=True)] = None,
+) -> None:
+    """Run a command as a job, with its log and exit code kept in the hub.
+
+    Its output goes to stdout and stderr as usual, and into the job's log. Exits with its exit code; a skipped run is 0
+    with the reason on stderr, one stopped by --timeout 6. Signals are passed on to the command.
+
+    Examples:
+      llmctl job run --name backup --once-per day --skip-if-running -- rsync -a src/ dst/
+      llmctl job run --shell --timeout 60 -- 'make test | tail -n 20'
+    """
+    from llmctl.cli.background import parse_command, start_job
+
+    app: App = ctx.obj
+    if claimed is not None:
+        raise typer.Exit(_run_claimed(app, claimed))
+    job = parse_command(
+        app, command or (), name, shell=shell, timeout=timeout, once_per=once_per, skip_if_running=skip_if_running
+    )
+    if detach:
+        start_job(app, job)
+    else:
+        raise typer.Exit(run_in_foreground(app, job))
+
+
+def _run_claimed(app: App, job_id: str) -> int:
+    """Run a job that another process created and left to this one."""
+    from llmctl.cli.background import stdin_fd
+    from llmctl.engine.jobs.command import claim_job, run_job
+
+    database = app.hub("write")
+    job = claim_job(database, job_id)
+    return run_job(database, job_id, job, app.env, output_callbacks(app), stdin_fd(app))
+
+
+_COLUMNS_BY_NAME = [
+    OutputColumn("name"),
+    OutputColumn("last_status", "status"),
+    OutputColumn("last_at", "time", header="last run"),
+    OutputColumn("last_success_at", "time", header="last success"),
+    OutputColumn("runs", "number"),
+    OutputColumn("failed", "number"),
+    OutputColumn("last_exit_code", "number", is_default=False),
+    OutputColumn("last_error"),
+]
+
+
+@list_output
+def list_(
+    ctx: typer.Context,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="pending, running, completed, failed or cancelled.")
+    ] = None,
+    type: Annotated[str | None, typer.Option(metavar="TYPE", help="Only jobs of this type, such as turn.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Only jobs of this name.")] = None,
+    by_name: Annotated[
+        bool, typer.Option("--by-name", help="One row per name: last run, last success, failures.")
+    ] = False,
+    limit: common_options.LimitOption = listing_args.DEFAULT_LIMIT,
+) -> None:
+    """List jobs, newest first.
+
+    Examples:
+      llmctl job list --status running
+      llmctl job list --by-name
+    """
+    app: App = ctx.obj
+    database = app.hub()
+    if by_name:
+        emit_list(app.console, jobs.summarize_by_name(database, name), _COLUMNS_BY_NAME)
+        return
+    wanted = listing_args.require_choice(status, jobs.STATUSES, "status")
+    rows = jobs.list_(database, wanted, type, name, listing_args.parse_limit(limit))
+    emit_list(app.console, rows, listing_args.add_custom_columns(database, "jobs", COLUMNS))
+
+
+@record_output
+def show(ctx: typer.Context, ref: JobArgument) -> None:
+    """Show a job.
+
+    "alive" tells whether its process still runs; "holds" names the threads it has locked.
+
+    Examples:
+      llmctl job show 4a15aa97
+    """
+    app: App = ctx.obj
+    database = app.hub()
+    job = jobs.get(database, ref)
+    document = jobs.get_record(database, job.id) | {"alive": lease.is_job_alive(job)}
+    kinds = {column.name: column.kind for column in COLUMNS} | {"holds": "json", "alive": "bool"}
+    emit_record(app.console, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
+
+
+_POLL_INTERVAL_S = 0.2
+
+
+def log(
+    ctx: typer.Context,
+    ref: JobArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the job ends.")] = False,
+) -> None:
+    """Print the log of a job.
+
+    Examples:
+      llmctl job log 4a15aa97 --follow
+    """
+    app: App = ctx.obj
+    database = app.hub()
+    job_id = jobs.get(database, ref).id
+    printed: dict[str, int] = {}
+    while True:
+        job = jobs.get(database, job_id)
+        is_over = not lease.is_alive(job)
+        if job.text_log_id is None and (is_over or not follow):
+            reason = f"it {job.status} with: {job.error}" if job.error else None
+            raise NotFoundError(f"job {job_id[:8]} has no log", hint=reason)
+        if job.text_log_id is not None:
+            _write_new(app, database, job.text_log_id, printed)
+        if is_over or not follow:
+            return
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _write_new(app: App, database: Database, log_id: str, printed: dict[str, int]) -> None:
+    """Write what was added since the last call; ``printed`` counts the characters of each piece written so far."""
+    pieces: list[Row] = jobs.list_log_pieces(
+        database, log_id, after=max(0, len(printed) - 1)
+    )  # the last may have grown
+    for piece in pieces:
+        text = piece["text"][printed.get(piece["id"], 0) :]
+        printed[piece["id"]] = len(piece["text"])
+        app.console.io.write(safe_text(text) if app.console.io.stdout_tty else text)
+    app.console.io.flush()
+
+
+@record_output
+def wait(
+    ctx: typer.Context,
+    ref: JobArgument,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Time limit (exit 8).")] = None,
+) -> None:
+    """Wait for a job to end and exit with its exit code.
+
+    Examples:
+      llmctl job wait "$(llmctl job run --detach -- make)"
+      llmctl job wait 4a15aa97 --timeout 60
+    """
+    app: App = ctx.obj
+    database = app.hub("write")
+    job = command.wait_for_job(database, jobs.get(database, ref).id, recover_job, timeout_s=timeout)
+    document = jobs.get_record(database, job.id)
+    emit_record(app.console, document, [OutputColumn(name, "json" if name == "holds" else "text") for name in document])
+    raise typer.Exit(_exit_code(job))
+
+
+def _exit_code(job: JobRow) -> int:
+    """Return the exit code of a job that ended, or 1 for one that failed without any."""
+    if job.exit_code is not None:
+        return int(job.exit_code)
+    return 0 if job.status == "completed" else LlmctlError.exit_code
+
+
+_RESULTS = {"cancelled": "was cancelled before it started", "ended": "has ended", "recovered": "was already dead"}
+
+
+def cancel(ctx: typer.Context, ref: JobArgument) -> None:
+    """Cancel a job; what it has done so far is kept.
+
+    Its process is asked to end, and killed if it does not.
+
+    Examples:
+      llmctl job cancel 4a15aa97
+    """
+    app: App = ctx.obj
+    database = app.hub("write")
+    job = jobs.get(database, ref)
+    result = command.cancel_job(database, job, recover_job)
+    app.console.note(f"job {job.id[:8]} {_RESULTS[result]}")
+
+
+@answer_output
+def retry(ctx: typer.Context, flags: TurnOptions, ref: JobArgument) -> None:
+    """Run a finished command again, or continue the chat of an interrupted turn.
+
+    A command gets a new job, whose parent is the old one.
+
+    Examples:
+      llmctl job retry 4a15aa97
+    """
+    app: App = ctx.obj
+    job = jobs.get(app.hub("write"), ref)
+    if job.status in ("pending", "running"):
+        raise UsageError(f"job {job.id[:8]} has not ended", hint=f"llmctl job cancel {job.id[:8]}")
+    if job.type == "command":
+        raise typer.Exit(_run_again(app, job))
+    _continue_chat(app, job, flags)
+
+
+def _run_again(app: App, job: JobRow) -> int:
+    from llmctl.engine.jobs.command import CommandJob, job_from_row
+
+    old = job_from_row(job)
+    return run_in_foreground(
+        app,
+        CommandJob(old.command, old.name, old.folder, old.timeout_s, parent_id=job.id, attempt=old.attempt + 1),
+    )
+
+
+def _continue_chat(app: App, job: JobRow, flags: TurnOptions) -> None:
+    from llmctl.cli.turn.chat import ChatCommand
+    from llmctl.cli.turn.input import ChatArgs
+    from llmctl.engine.tools import approvals
+
+    database = app.hub()
+    chat_id = loads(job.payload, {}).get("chat_id")
+    if job.type != "turn" or not chat_id:
+        raise UsageError(f'cannot retry a job of type "{job.type}"')
+    ChatCommand(app, ChatArgs(chat=approvals.root_chat_of_chat(database, chat_id)), flags).run()
+
+
+@list_output
+def recover(ctx: typer.Context) -> None:
+    """Recover the jobs of processes that died.
+
+    Their messages keep what was received, their threads are unlocked. Jobs that are still running are left alone.
+
+    Examples:
+      llmctl job recover
+    """
+    app: App = ctx.obj
+    database = app.hub("write")
+    jobs = recovery.recover_dead_jobs(database)
+    app.console.note(f"recovered {len(jobs)} job{'' if len(jobs) == 1 else 's'}")
+    emit_list(app.console, [records_jobs.get_record(database, job.id) for job in jobs], COLUMNS)

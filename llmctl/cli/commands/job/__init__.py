@@ -1,1 +1,0 @@
-"""``llmctl job``: run and manage background jobs."""

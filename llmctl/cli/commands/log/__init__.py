@@ -1,1 +1,0 @@
-"""``llmctl log``: append-only text logs of jobs, tools and users."""

@@ -1,1 +1,0 @@
-"""``llmctl message``: single messages of threads."""

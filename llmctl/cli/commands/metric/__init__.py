@@ -1,1 +1,0 @@
-"""``llmctl metric``: the user's own numbers over time, and usage for monitoring systems."""

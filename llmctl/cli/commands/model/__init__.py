@@ -1,1 +1,0 @@
-"""``llmctl model``: models, their prices, and aliases for them."""

@@ -1,1 +1,0 @@
-"""``llmctl ref``: references from one record to another."""

@@ -1,1 +1,0 @@
-"""``llmctl request``: every request sent to a provider, row by row."""

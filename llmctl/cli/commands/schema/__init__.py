@@ -1,1 +1,0 @@
-"""``llmctl schema``: the hub's tables, as SQL and for other tools."""

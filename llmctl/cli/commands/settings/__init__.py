@@ -1,1 +1,0 @@
-"""``llmctl settings``: defaults of the hub that flags and the environment override."""

@@ -1,1 +1,0 @@
-"""``llmctl thread``: the threads behind chats."""

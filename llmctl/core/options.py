@@ -1,0 +1,408 @@
+"""The options of a turn, each declared once.
+
+A field of :class:`TurnOptions` is a flag of ``chat``, ``run`` and ``agent run``, a key of prompt and agent files, a
+keyword of the Python API and a setting of the hub, as its ``doors`` say. Flags, files, keywords, settings, validation
+and help derive from this table: to add an option, add a field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, Self
+
+from llmctl.core.errors import UsageError
+
+Kind = Literal["text", "integer", "number", "switch", "tristate", "list", "pairs", "words", "effort", "schema"]
+
+#: The groups of ``chat --help``, in order.
+GROUPS = ("Input", "Model", "Output", "Tools", "Conversation", "Limits", "Storage")
+
+EFFORTS = ("none", "low", "medium", "high")
+#: Kinds of rows that ``--no-persist`` drops when the turn is finished.
+ROW_KINDS = ("tool-calls", "requests", "network", "streams")
+#: About 30 years: more than anybody waits, less than the system's clocks overflow at.
+MAX_SECONDS = 1_000_000_000
+
+_UNSET: dict[str, Any] = {"switch": False, "list": (), "pairs": {}, "words": frozenset()}
+#: What a value must be, where no bounds and no choices say it.
+_NOUNS = {
+    "text": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "switch": "true or false",
+    "tristate": "true or false",
+    "list": "a list of strings",
+    "pairs": "a table",
+    "words": "a list of strings",
+    "schema": "a string or a table",
+}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+class Option(NamedTuple):
+    """One option: its names, where it may be set, and which values it takes."""
+
+    name: str
+    kind: Kind
+    help: str
+    group: str | None = None
+    metavar: str | None = None
+    #: Spellings on the command line, the long one first; none: it is no flag.
+    flags: tuple[str, ...] = ()
+    #: Where it may be set: "flag", "file" (prompt and agent files), "python", "setting".
+    doors: frozenset[str] = frozenset()
+    #: The keyword of the Python API where that has another name.
+    keyword: str | None = None
+    #: Used when nothing sets the option.
+    default: Any = None
+    minimum: float | None = None
+    #: Values must be greater than this.
+    above: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    #: Whether the values of flags follow those of a file instead of replacing them (a list).
+    appends: bool = False
+    #: Whether a text may be empty.
+    allows_empty: bool = False
+    #: Whether values of ``K=V`` are decoded where they are JSON: numbers, true, lists.
+    decodes: bool = False
+
+    @property
+    def unset(self) -> Any:
+        """The value without any setting: the default, or the empty value of the kind."""
+        return _UNSET.get(self.kind) if self.default is None else self.default
+
+    @property
+    def requirement(self) -> str:
+        """What a value must be, as errors state it."""
+        if self.kind == "effort":
+            return f"{', '.join(self.choices)} or a number of tokens"
+        if self.choices:
+            return f"{'one or more' if self.kind in ('words', 'list') else 'one'} of {', '.join(self.choices)}"
+        if self.above is not None:
+            return f"greater than {self.above:,}"
+        return _NOUNS[self.kind] if self.minimum is None else f"{self.minimum:,} or more"
+
+
+def option(
+    help: str,
+    *,
+    group: str | None = None,
+    kind: Kind = "text",
+    flag: str | None = None,
+    short: str | None = None,
+    doors: str = "flag file python",
+    **more: Any,
+) -> Any:
+    """Declare an option as the default of a class attribute; ``flag`` is its long flag where that is not its name."""
+    spellings = tuple(filter(None, (flag, short)))
+    return Option("", kind, help, group, flags=spellings, doors=frozenset(doors.split()), **more)
+
+
+def parse_text(option: Option, text: str, label: str) -> Any:
+    """Return the value that a text means, from a flag or a setting.
+
+    ``label`` names the option in errors: ``--retries`` or ``retries``. Raises UsageError.
+    """
+    match option.kind:
+        case "switch" | "tristate":
+            return check_value(option, _BOOLEANS.get(text.lower(), text), label)
+        case "effort":
+            return check_value(option, int(text) if text.isdecimal() else text, label)
+        case "words" | "list":
+            items = [word.strip() for word in text.split(",") if word.strip()]
+            return check_value(option, [] if items == ["none"] else items, label)
+        case "pairs":
+            return parse_pairs([text], label, decode=option.decodes)
+        case "integer" | "number":
+            return check_value(option, _parse_number(option, text, label), label)
+    return check_value(option, text, label)
+
+
+def _parse_number(option: Option, text: str, label: str) -> float:
+    try:
+        return int(text) if option.kind == "integer" or text.isdecimal() else float(text)
+    except ValueError:
+        raise _value_error(label, _NOUNS[option.kind], text) from None
+
+
+def check_value(option: Option, value: Any, label: str) -> Any:
+    """Return a value given in a file or by a program, in the option's own type; raise UsageError for any other."""
+    if not _has_kind(option, value):
+        is_closed = option.choices and option.kind not in ("words", "list")
+        raise _value_error(label, option.requirement if is_closed else _NOUNS[option.kind], value)
+    if option.kind == "text" and value == "" and not option.allows_empty:
+        raise UsageError(f"{label} must not be empty", hint="check that the variable it comes from is set")
+    for item in value if option.kind in ("words", "list") else (value,):
+        if option.choices and isinstance(item, str) and item not in option.choices:
+            raise _value_error(label, option.requirement, item)
+    if option.kind in ("integer", "number", "effort") and not isinstance(value, str):
+        _check_bounds(option, value, label)
+    if option.kind == "list":
+        return tuple(value)
+    return frozenset(value) if option.kind == "words" else value
+
+
+def _has_kind(option: Option, value: Any) -> bool:
+    match option.kind:
+        case "switch" | "tristate":
+            return isinstance(value, bool)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "effort":
+            return isinstance(value, str | int) and not isinstance(value, bool)
+        case "list" | "words":
+            is_series = isinstance(value, list | tuple | set | frozenset)
+            return is_series and all(isinstance(item, str) for item in value)
+        case "pairs":
+            return isinstance(value, Mapping)
+        case "schema":
+            return isinstance(value, str | Mapping)
+    return isinstance(value, str)
+
+
+def _check_bounds(option: Option, value: float, label: str) -> None:
+    if value != value or (option.above is not None and value <= option.above):
+        raise _value_error(label, option.requirement, value)
+    if option.minimum is not None and value < option.minimum:
+        raise _value_error(label, option.requirement, value)
+    if option.maximum is not None and value > option.maximum:
+        raise _value_error(label, f"at most {option.maximum:,}", value)
+    if value == float("inf"):
+        raise _value_error(label, "a finite number", value)
+
+
+def _value_error(label: str, requirement: str, value: Any) -> UsageError:
+    from llmctl.core.redaction import mask_keys
+
+    shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return UsageError(f'{label} must be {requirement}, got "{mask_keys(shown)}"')
+
+
+def parse_pairs(items: Iterable[str], label: str, *, decode: bool = False) -> dict[str, Any]:
+    """Parse ``K=V`` and ``K:=JSON``; with ``decode`` V is decoded if it is JSON (a number, true, a list)."""
+    values: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip(":"):
+            raise _value_error(label, "K=V", item)
+        if key.endswith(":"):
+            values[key[:-1]] = parse_json(value, f"{label} {key}=")
+        else:
+            values[key] = _parse_json_or_text(value) if decode else value
+    return values
+
+
+def parse_json(text: str, source: str) -> Any:
+    """Parse JSON; raises UsageError that names its ``source``."""
+    try:
+        return _load_json(text)
+    except ValueError as error:
+        raise UsageError(f'"{source}" is not valid JSON: {error}') from error
+
+
+def _parse_json_or_text(value: str) -> Any:
+    try:
+        return _load_json(value)
+    except ValueError:
+        return value
+
+
+def _load_json(text: str) -> Any:
+    """Parse standard JSON, which has no NaN or Infinity. Raises ValueError."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+    return value
+
+
+class OptionSet:
+    """Values of options, immutable. An option that was not given reads as its default."""
+
+    OPTIONS: Mapping[str, Option] = {}
+
+    def __init_subclass__(cls) -> None:
+        declared = {}
+        for name, entry in [item for item in vars(cls).items() if isinstance(item[1], Option)]:
+            spellings = entry.flags
+            if "flag" in entry.doors and not (spellings and spellings[0].startswith("--")):
+                spellings = (f"--{name.replace('_', '-')}", *spellings)
+            declared[name] = entry._replace(name=name, flags=spellings)
+            setattr(cls, name, declared[name].unset)
+        cls.OPTIONS = declared
+
+    def __init__(self, **values: Any) -> None:
+        if unknown := values.keys() - self.OPTIONS.keys():
+            raise TypeError(f"{type(self).__name__} has no option {', '.join(sorted(unknown))}")
+        self.__dict__.update((name, value) for name, value in values.items() if value is not None)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"cannot set {name!r}: options are immutable, use replace()")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OptionSet) and type(other) is type(self) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # values may be tables
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options that were given, by name."""
+        return dict(vars(self))
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with these values; None takes a value away."""
+        return type(self)(**{**vars(self), **changes})
+
+    def only(self, names: Iterable[str]) -> Self:
+        """Return a copy with these options only."""
+        return type(self)(**{name: value for name, value in vars(self).items() if name in names})
+
+    def over(self, lower: Self) -> Self:
+        """Return the options of both. Those of ``self`` win; tables, sets and appending lists are joined."""
+        merged = {**vars(lower), **vars(self)}
+        for name in vars(lower).keys() & vars(self).keys():
+            entry, below, above = self.OPTIONS[name], getattr(lower, name), getattr(self, name)
+            if entry.kind == "pairs":
+                merged[name] = {**below, **above}
+            elif entry.kind == "words":
+                merged[name] = below | above
+            elif entry.appends:
+                merged[name] = (*below, *above)
+        return type(self)(**merged)
+
+
+class TurnOptions(OptionSet):
+    """How a turn is run."""
+
+    # Input
+    attach: tuple[str, ...] = option(
+        "File or URL to attach; - attaches stdin.",
+        group="Input", kind="list", metavar="PATH|URL|-", short="-a", keyword="files", appends=True,
+    )  # fmt: skip
+    stdin: bool | None = option(
+        "Read stdin, or never read it. [automatic]",
+        group="Input", kind="tristate", flag="--stdin/--no-stdin", doors="flag",
+    )  # fmt: skip
+
+    # Model
+    model: str | None = option(
+        "Model to use: MODEL, CONNECTION:MODEL, a connection or an alias.",
+        group="Model", metavar="REF", short="-m",
+    )  # fmt: skip
+    connection: str | None = option("Connection to use.", group="Model", metavar="NAME")
+    options: Mapping[str, Any] = option(
+        "Model option, such as temperature=0.2.",
+        group="Model", kind="pairs", metavar="K=V", flag="--option", short="-o", decodes=True,
+    )  # fmt: skip
+    thinking: str | int | None = option(
+        "Thinking effort: none, low, medium, high or a number of tokens.",
+        group="Model", kind="effort", metavar="EFFORT", choices=EFFORTS, minimum=0,
+    )  # fmt: skip
+    fallback: tuple[str, ...] = option(
+        "Model to try if this one is unavailable or out of credit.",
+        group="Model", kind="list", metavar="REF",
+    )  # fmt: skip
+
+    # Output
+    schema: Any = option(
+        "Require JSON of this schema, such as 'name, age int'.",
+        group="Output", kind="schema", metavar="FILE|JSON|DSL",
+    )  # fmt: skip
+    fix: int = option(
+        "Ask the model up to N times to correct invalid JSON.",
+        group="Output", kind="integer", metavar="N", minimum=0, default=0,
+    )  # fmt: skip
+    extract: bool = option(
+        "Print only the first fenced code block.",
+        group="Output", kind="switch", short="-x", doors="flag file",
+    )  # fmt: skip
+    show_thinking: bool = option("Print the model's thinking to stderr.", group="Output", kind="switch", doors="flag")
+    no_stream: bool = option("Request the whole answer at once.", group="Output", kind="switch", keyword="stream")
+    output: str | None = option(
+        "Write the answer to FILE when it is complete.", group="Output", metavar="FILE", doors="flag"
+    )
+    usage: bool = option(
+        "Print tokens, cost and time to stderr.", group="Output", kind="switch", short="-u", doors="flag"
+    )
+    dry_run: bool = option(
+        "Print the request without the API key; send nothing.", group="Output", kind="switch", doors="flag"
+    )
+    detach: bool = option("Run in the background; print the job id.", group="Output", kind="switch", doors="flag")
+
+    # Tools
+    tools: tuple[str, ...] = option(
+        "Tool to offer: automatic, user-permitted or denied.",
+        group="Tools", kind="list", metavar="NAME[:PERMISSION]", flag="--tool", short="-T", appends=True,
+    )  # fmt: skip
+    approve: tuple[str, ...] = option(
+        "Run this tool without asking, in this command.",
+        group="Tools", kind="list", metavar="NAME", doors="flag python", appends=True,
+    )  # fmt: skip
+
+    # Conversation
+    history: int | None = option(
+        "Send only the last N turns.", group="Conversation", kind="integer", metavar="N", minimum=0
+    )
+
+    # Limits
+    max_steps: int = option(
+        "Maximum number of model calls in a turn.",
+        group="Limits", kind="integer", metavar="N", minimum=1, default=20, doors="flag file python setting",
+    )  # fmt: skip
+    max_cost: float | None = option(
+        "Refuse any request that could push the total above USD.",
+        group="Limits", kind="number", metavar="USD", minimum=0,
+    )  # fmt: skip
+    timeout: float | None = option(
+        "Time limit, including all retries.",
+        group="Limits", kind="number", metavar="SECONDS", above=0, maximum=MAX_SECONDS,
+        doors="flag file python setting",
+    )  # fmt: skip
+    retries: int = option(
+        "Retries after a failed attempt.",
+        group="Limits", kind="integer", metavar="N", minimum=0, default=2, doors="flag file python setting",
+    )  # fmt: skip
+    wait: float = option(
+        "How long to wait for another process to release the chat.",
+        group="Limits", kind="number", metavar="SECONDS", minimum=0, maximum=MAX_SECONDS, default=0,
+        doors="flag python",
+    )  # fmt: skip
+
+    # Storage
+    metadata: Mapping[str, Any] = option(
+        "Attach metadata to the chat, or fill that custom column.",
+        group="Storage", kind="pairs", metavar="K=V|K:=JSON",
+    )  # fmt: skip
+    fields: Mapping[str, Any] = option(
+        "Fill a custom column of the chat.",
+        group="Storage", kind="pairs", metavar="K=V", flag="--field", doors="flag",
+    )  # fmt: skip
+    references: Mapping[str, Any] = option(
+        "Link the chat to another record.",
+        group="Storage", kind="pairs", metavar="K=ID", flag="--reference", doors="flag python",
+    )  # fmt: skip
+    tag: str | None = option("Tag the requests.", group="Storage", metavar="TEXT")
+    no_persist: frozenset[str] = option(
+        "Delete afterwards: tool-calls, requests, network, streams.",
+        group="Storage", kind="words", metavar="KINDS", choices=ROW_KINDS, doors="flag",
+    )  # fmt: skip
+    rollback: bool = option(
+        "Discard an incomplete answer instead of keeping its text.",
+        group="Storage", kind="switch", doors="flag python setting",
+    )  # fmt: skip
+
+
+#: By name, in the order of the help.
+TURN_OPTIONS: Mapping[str, Option] = TurnOptions.OPTIONS
+
+
+def options_for(door: str) -> tuple[Option, ...]:
+    """Return the options that may be set there: "flag", "file", "python" or "setting"."""
+    return tuple(entry for entry in TURN_OPTIONS.values() if door in entry.doors)

@@ -1,0 +1,240 @@
+"""Redact keys from texts, headers and URLs before they are stored, shown or exported; linear in the text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from llmctl.core.stored_values import dumps, loads
+
+REDACTED = "[redacted]"
+
+# Each shape is (literal prefix, pattern of the rest). Searching for the prefix first keeps texts without keys cheap;
+# patterns are compiled when their prefix is found, not at start-up. Every pattern is linear: look-aheads are bounded
+# and quantifiers never nest. A digit is required if prose, CSS classes or identifiers share the prefix
+# ("sk-folding-cube", "hf_hub_download").
+_DIGIT = r"(?=[\w-]{0,48}[0-9])"
+_SHAPES = (
+    ("sk-", _DIGIT + r"[\w-]{12,}"),
+    ("csk-", _DIGIT + r"[\w-]{12,}"),
+    ("gsk_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("xai-", _DIGIT + r"[\w-]{12,}"),
+    ("pplx-", _DIGIT + r"[\w-]{12,}"),
+    ("nvapi-", _DIGIT + r"[\w-]{12,}"),
+    ("hf_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("fw_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("r8_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("tgp_v1_", _DIGIT + r"[\w-]{12,}"),
+    ("sk_live_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("ghp_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("gho_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("ghs_", _DIGIT + r"[A-Za-z0-9]{12,}"),
+    ("github_pat_", _DIGIT + r"\w{12,}"),
+    ("glpat-", _DIGIT + r"[\w-]{12,}"),
+    ("xoxb-", _DIGIT + r"[\w-]{12,}"),
+    ("xoxp-", _DIGIT + r"[\w-]{12,}"),
+    ("AIza", _DIGIT + r"[\w-]{24,}"),
+    ("ya29.", _DIGIT + r"[\w-]{12,}"),
+    ("AKIA", r"[A-Z0-9]{16}\b"),
+    ("eyJ", r"[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
+)
+#: The shapes by a character that they contain: faster to find than a prefix, and missing from most texts.
+_SHAPES_BY_MARK = tuple(
+    (mark, tuple(shape for shape in _SHAPES if next((m for m in "-_" if m in shape[0]), shape[0][0]) == mark))
+    for mark in "-_Aye"
+)
+# Sixteen characters, or fewer with a digit: "bearer authentication" is prose.
+_BEARER = r"([Bb]earer\s{1,4})(?:[\w.~+/=-]{16,}|(?=[\w.~+/=-]{0,48}[0-9])[\w.~+/=-]{6,})"
+
+
+def mask_keys(text: str) -> str:
+    """Replace everything that looks like a provider key, or follows ``Bearer``, with ``[redacted]``."""
+    present = [shape for mark, shapes in _SHAPES_BY_MARK if mark in text for shape in shapes if shape[0] in text]
+    for prefix, rest in present:
+        # Not inside a word that merely ends with the prefix ("task-", "disk-").
+        text = re.sub(f"{re.escape(prefix)}(?<![A-Za-z0-9]{re.escape(prefix)}){rest}", REDACTED, text)
+    if "earer" in text:
+        text = re.sub(_BEARER, rf"\1{REDACTED}", text)
+    return text
+
+
+#: Shorter values are not real secrets and would match ordinary text.
+SHORTEST_SECRET = 6
+
+_SECRET_HEADERS = {
+    "authorization", "proxy-authorization", "cookie", "set-cookie", "api-key", "apikey", "x-auth-key",
+    "ocp-apim-subscription-key", "x-amz-security-token", "x-amz-content-sha256", "authentication",
+}  # fmt: skip
+_SECRET_HEADER_SUFFIXES = (
+    "-api-key", "-apikey", "-token", "-secret", "-password", "-signature", "-credential", "-access-key",
+    "-authorization", "-auth",
+)  # fmt: skip
+_PARAMETERS = (
+    "key|api[_-]?key|apikey|token|access[_-]?token|auth[_-]?token|refresh[_-]?token|id[_-]?token|client[_-]?secret"
+    "|secret|password|passwd|pwd|sig|signature|credential|subscription-key|x-amz-signature|x-amz-credential"
+    "|x-amz-security-token|x-goog-signature|x-goog-credential|awsaccesskeyid"
+)
+# Strings, compiled when a URL is found: not every start-up needs them.
+_PARAMETER = rf"(?i)([?&](?:{_PARAMETERS})=)[^&#\s\"'<>\\]+"
+_USERINFO = r"(://)[^/\s@?#\"'<>]{1,512}@"
+
+
+def redact_headers(headers: Mapping[str, str], secrets: Iterable[str] = ()) -> dict[str, str]:
+    """Return the headers without secrets; headers that exist to carry one lose their whole value."""
+    usable = _usable_secrets(secrets)
+    return {
+        name: REDACTED if _is_secret_header(name.lower()) else _redact(value, usable) for name, value in headers.items()
+    }
+
+
+def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the text without the known secrets (also URL-encoded, JSON-escaped or in base64), anything that looks
+    like a key, and the user, password and key parameters of URLs.
+    """
+    return _redact(text, _usable_secrets(secrets))
+
+
+def redact_url(url: str, secrets: Iterable[str] = ()) -> str:
+    """Return the URL without user, password, key parameters and known secrets."""
+    return _redact(url, _usable_secrets(secrets))
+
+
+def _redact(text: str, secrets: tuple[str, ...]) -> str:
+    for spelling in _list_spellings(secrets):
+        text = text.replace(spelling, REDACTED)
+    text = mask_keys(text)
+    if "://" in text:
+        text = re.sub(_USERINFO, rf"\1{REDACTED}@", text)
+    if "=" in text and ("?" in text or "&" in text):
+        text = re.sub(_PARAMETER, rf"\1{REDACTED}", text)
+    return text
+
+
+def _is_secret_header(name: str) -> bool:
+    return name in _SECRET_HEADERS or name.endswith(_SECRET_HEADER_SUFFIXES)
+
+
+def _usable_secrets(secrets: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}))
+
+
+@lru_cache(maxsize=16)
+def _list_spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return every spelling of the secrets, longest first, so that none is only partly redacted."""
+    found = {spelling for secret in secrets for spelling in _spell(secret)}
+    return tuple(sorted(found, key=lambda spelling: (-len(spelling), spelling)))
+
+
+def _spell(secret: str) -> Iterable[str]:
+    from urllib.parse import quote, quote_plus  # only with a key
+
+    yield secret
+    yield quote(secret, safe="")
+    yield quote(secret)
+    yield quote_plus(secret)
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    for piece in _base64_pieces(secret.encode("utf-8", "replace")):
+        yield piece
+        yield piece.replace("+", "-").replace("/", "_")
+
+
+def _base64_pieces(secret: bytes) -> Iterable[str]:
+    """Yield the secret as it appears inside a longer base64 text (``user:secret``), for each of the three alignments.
+
+    Characters that depend on neighbouring bytes are omitted.
+    """
+    from base64 import b64encode  # only with a key
+
+    for before in range(3):
+        encoded = b64encode(b"\0" * before + secret).decode("ascii").rstrip("=")
+        whole = (before + len(secret)) * 8 // 6
+        piece = encoded[-(-before * 8 // 6) : whole]
+        if len(piece) >= SHORTEST_SECRET:
+            yield piece
+
+
+#: Nothing shorter can be a key, or an address or number worth hiding.
+_MIN_KEY_LENGTH, _MIN_PERSONAL_LENGTH = 13, 5
+
+#: Folders, scripts and names repeat: results of this many short texts are cached.
+_MAX_CACHED_LENGTH, _MAX_CACHED_TEXTS = 100, 5_000
+_STRUCTURAL_COLUMNS = frozenset(
+    [
+        "id",
+        "status",
+        "role",
+        "type",
+        "origin",
+        "content_hash",
+        "body_hash",
+        "version_hash",
+        "finish_reason",
+        "provider",
+        "model",
+        "response_model",
+        "media_type",
+        "method",
+        "effect",
+        "permission",
+    ]
+)
+
+
+def is_free_text(column: str) -> bool:
+    """Return whether a column holds free text rather than an id, a time or one of our own values."""
+    return column not in _STRUCTURAL_COLUMNS and not column.endswith(("_id", "_at"))
+
+
+class Masker:
+    """Masks texts and counts those it changed."""
+
+    def __init__(self, *, personal: bool = False) -> None:
+        self.personal = personal
+        #: Shorter texts are returned unchanged.
+        self.min_length = _MIN_PERSONAL_LENGTH if personal else _MIN_KEY_LENGTH
+        self.changed_count = 0
+        self._unchanged: set[str] = set()
+
+    def mask_text(self, text: str) -> str:
+        """Return a text with everything that looks like a key masked (and personal data, if enabled)."""
+        if len(text) < self.min_length:
+            return text
+        if text in self._unchanged:
+            return text
+        masked = mask_keys(text)
+        if self.personal:
+            from llmctl.core.pii_patterns import mask_personal  # only on request
+
+            masked = mask_personal(masked)
+        if masked is not text and masked != text:
+            self.changed_count += 1
+        elif len(text) < _MAX_CACHED_LENGTH and len(self._unchanged) < _MAX_CACHED_TEXTS:
+            self._unchanged.add(text)
+        return masked
+
+    def mask_json(self, text: str) -> str:
+        """Return a JSON text with its strings masked; numbers and structure are unchanged."""
+        if not self.personal:
+            return self.mask_text(text)
+        try:
+            value = loads(text)
+        except (ValueError, RecursionError):
+            return self.mask_text(text)
+        masked = self.mask_value(value)
+        return text if masked == value else dumps(masked)
+
+    def mask_value(self, value: Any) -> Any:
+        """Return a JSON value with every string in it masked."""
+        match value:
+            case str():
+                return self.mask_text(value)
+            case list():
+                return [self.mask_value(item) for item in value]
+            case dict():
+                return {key: self.mask_value(item) for key, item in value.items()}
+            case _:
+                return value

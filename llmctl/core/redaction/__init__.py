@@ -1,1 +1,0 @@
-"""Find and mask secrets and personal data in text. Pure: no I/O."""

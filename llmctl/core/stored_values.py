@@ -1,0 +1,98 @@
+"""Values as the hub stores them: ids, JSON, and custom columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from llmctl.core import clock
+from llmctl.core.errors import UsageError
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def dumps(value: Any) -> str:
+    """Return compact JSON, without escaping non-ASCII characters."""
+    return _ENCODER.encode(value)
+
+
+def loads(text: str | None, default: Any = None) -> Any:
+    """Parse a stored column; NULL and the text ``null`` both give the default."""
+    if text is None:
+        return default
+    value = json.loads(text)
+    return default if value is None else value
+
+
+def new_id() -> str:
+    """Return a random version 4 UUID in lower case, as the seeds and Prisma's ``uuid()`` create them."""
+    return str(uuid4())
+
+
+def to_column_value(name: str, value: Any, declared_type: str) -> Any:
+    """Return the value as a column of that type stores it; raise UsageError if it does not fit."""
+    try:
+        match declared_type.upper():
+            case "INTEGER":
+                return int(value)
+            case "REAL":
+                return float(value)
+            case "BOOLEAN":
+                return {"true": 1, "1": 1, "yes": 1, "false": 0, "0": 0, "no": 0}[str(value).lower()]
+            case "JSONB":
+                return _encode_container(value)
+            case "DATETIME":
+                return clock.format(clock.parse(str(value)))
+            case _:
+                return value if isinstance(value, str) else json.dumps(value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f'field "{name}" must be {declared_type.lower()}, got "{value}"') from error
+
+
+def _encode_container(value: Any) -> str:
+    """Return an object or array as JSON text; SQLite would store ``"7"`` as a number."""
+    container = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(container, dict | list):
+        raise ValueError("neither object nor array")
+    return dumps(container)
+
+
+def assign_fields(
+    metadata: Mapping[str, Any], fields: Mapping[str, Any], columns: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the metadata, and the values of custom columns: the fields, and metadata named like a column.
+
+    ``columns`` maps the custom columns of chats to their types. Raises UsageError for a field that is none of them.
+    """
+    for key in fields:
+        if key not in columns:
+            hint = f"available: {', '.join(columns)}" if columns else f"add it: llmctl init --field chats.{key}:text"
+            raise UsageError(f'no custom field "{key}" on chats', hint=hint)
+    values = {**fields, **{key: value for key, value in metadata.items() if key in columns}}
+    rest = {key: value for key, value in metadata.items() if key not in columns}
+    return rest, {key: to_column_value(key, value, columns[key]) for key, value in values.items()}
+
+
+def parse_json_or_text(text: Any) -> Any:
+    """Return the value of a JSON text, or the text itself if it is not JSON."""
+    if text == "{}":
+        return {}  # the most frequent value: 5 times as fast
+    if not isinstance(text, str):
+        return text
+    try:
+        return loads(text)
+    except ValueError:
+        return text
+
+
+def decode_arguments(text: str | None) -> Any:
+    """Return the arguments of a tool call; some models encode them twice. Text that is not JSON stays text."""
+    value: Any = text
+    while isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value

@@ -1,1 +1,0 @@
-"""Other programs' SQLite databases, read as conversations."""
