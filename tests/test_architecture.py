@@ -25,7 +25,7 @@ ROOMS = {
 }
 #: The packages and modules of the engine, from the bottom up: each may import those of the groups before its own.
 ENGINE = (
-    {"runtime", "redaction"},
+    {"runtime"},
     {"connections", "models", "output_log"},
     {"billing", "chats", "jobs", "tools"},
     {"turn", "recovery"},

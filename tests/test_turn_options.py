@@ -11,12 +11,11 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from llmctl import Hub
-from llmctl.api.agent import WORDS, Agent
+from llmctl.api.agent import Agent, _definition_keys
 from llmctl.api.ask_options import AskOptions, to_turn_options
 from llmctl.cli.command_tree import build_command
 from llmctl.core.errors import UsageError
-from llmctl.core.options import TURN_OPTIONS, Option, options_for
-from llmctl.core.settings import SETTINGS
+from llmctl.core.options import SETTINGS, TURN_OPTIONS, Option, options_for
 from llmctl.engine.agents.definition import KEYS, parse_definition
 from tests.harness import RunInProcess
 
@@ -194,7 +193,7 @@ def test_keywords_of_the_python_api_are_those_of_the_table() -> None:
 
 def test_attributes_of_agent_classes_are_those_of_the_table() -> None:
     hints = {name for name, hint in get_type_hints(Agent).items() if get_args(hint)}
-    assert hints - {"name", "instructions", "tools"} == set(WORDS)
+    assert hints - {"name", "instructions", "tools"} == set(_definition_keys())
 
 
 def test_keys_of_files_and_settings_are_those_of_the_table() -> None:

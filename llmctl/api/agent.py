@@ -7,7 +7,6 @@ from functools import update_wrapper
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from llmctl.api.middleware import Middleware
-from llmctl.core.options import options_for
 from llmctl.core.tools import Halt
 
 __all__ = ["Agent", "FunctionTool", "Halt", "tool"]
@@ -75,17 +74,6 @@ def tool(function: Callable[..., Any] | None = None, /, **more: Any) -> Any:
     return FunctionTool(function, **more) if function else lambda function: FunctionTool(function, **more)
 
 
-#: Attributes that define an agent besides its name, instructions and tools: those of files that are keywords, too.
-WORDS = (
-    *("description", "agents"),
-    *(
-        entry.name
-        for entry in options_for("file")
-        if "python" in entry.doors and not entry.keyword and entry.name not in ("tools", "metadata")
-    ),
-)
-
-
 class Agent(Middleware):
     """Base class of agents: derive from it and set its attributes. Sessions live in the hub and survive the process.
 
@@ -131,7 +119,7 @@ class Agent(Middleware):
     @classmethod
     def words(cls) -> dict[str, Any]:
         """Return the definition, including inherited attributes, in the form of an agent file."""
-        values = {word: getattr(cls, word) for word in WORDS}
+        values = {word: getattr(cls, word) for word in _definition_keys()}
         values["description"] = values["description"] or _first_line(cls.__dict__.get("__doc__"))
         values = {word: list(value) if isinstance(value, tuple) else value for word, value in values.items()}
         return {"name": cls.agent_name(), **{w: value for w, value in values.items() if value not in (None, [], {})}}
@@ -155,3 +143,14 @@ class Agent(Middleware):
 
 def _first_line(text: str | None) -> str | None:
     return text.strip().partition("\n")[0] if text and text.strip() else None
+
+
+def _definition_keys() -> tuple[str, ...]:
+    """Return the attributes that define an agent besides its name, instructions and tools.
+
+    They are the options that are keys of files and keywords of the API alike.
+    """
+    from llmctl.core.options import options_for  # programs that only define tools do not need it
+
+    options = [entry.name for entry in options_for("file") if "python" in entry.doors and not entry.keyword]
+    return ("description", "agents", *(name for name in options if name not in ("tools", "metadata")))

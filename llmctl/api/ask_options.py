@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 from llmctl.api.agent import FunctionTool
 from llmctl.api.middleware import HOOKS, Middleware
 from llmctl.core import schema_dsl
+from llmctl.core.chat import File
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.messages import File
 from llmctl.core.options import TurnOptions, check_value, options_for
 from llmctl.core.stored_values import loads
 from llmctl.engine.billing.cost import CommandBudget, cost_limits

@@ -22,9 +22,9 @@ from llmctl.api.runtime import Runtime
 from llmctl.core import environment, time_ranges
 from llmctl.core.clock import now
 from llmctl.core.errors import ConfigError, UsageError
+from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id, to_column_value
 from llmctl.engine.connections import discovery
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn.options import UserInput
 from llmctl.engine.turn.records import chat_row

@@ -18,19 +18,17 @@ ChatArgument = Annotated[str, typer.Argument(metavar="REF", help="Chat: id, id p
 ChatNameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the chat.")]
 DescriptionOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Description.")]
 SystemOption = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")]
-ModelOption = Annotated[str | None, typer.Option("--model", "-m", metavar="REF", help="Model, connection or alias.")]
-ConnectionOption = Annotated[str | None, typer.Option(metavar="NAME", help="Connection to use.")]
 ModelOptionsOption = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", metavar="K=V", help="Model option: temperature=0.2. Repeatable."),
 ]
-MetadataOption = Annotated[
-    list[str] | None, typer.Option(metavar="K=V|K:=JSON", help="Attach metadata to the chat. Repeatable.")
-]
-FieldOption = Annotated[list[str] | None, typer.Option(metavar="K=V", help="Fill a custom column. Repeatable.")]
 ReferenceOption = Annotated[list[str] | None, typer.Option(metavar="K=ID", help="Link to another record. Repeatable.")]
 
 #: Flags of commands that send requests outside of a chat.
 RequestFlags = Annotated[
     TurnOptions, ("model", "connection", "options", "tag", "max_cost", "timeout", "retries", "usage", "stdin")
 ]
+#: Flags of commands that create or edit chats and agents.
+ChatFlags = Annotated[TurnOptions, ("model", "connection", "options", "metadata", "fields", "references")]
+AgentFlags = Annotated[TurnOptions, ("model", "connection", "options", "thinking", "tools")]
+SessionFlags = Annotated[TurnOptions, ("metadata", "fields")]

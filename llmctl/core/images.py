@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmctl.core.chat import Usage
-from llmctl.core.messages import File
+from llmctl.core.chat import File, Usage
 
 
 @dataclass(frozen=True, slots=True)

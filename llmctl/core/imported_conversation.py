@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from llmctl.core.messages import Part, Role
+from llmctl.core.chat import Part, Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from typing import Any
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError
 from llmctl.core.http import HttpRequest
+from llmctl.core.redaction import Redaction
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.stored_values import new_id
 from llmctl.engine.connections.target import Target, resolve_endpoint
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn import records
 from llmctl.engine.turn.model_call import send

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from llmctl.core.errors import ConfigError
 from llmctl.core.http import Endpoint
+from llmctl.core.redaction import Redaction
 from llmctl.engine.chats import attachments
 from llmctl.engine.connections.target import ResolvedEndpoint, resolve_endpoint
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.turn import history
 from llmctl.engine.turn.options import TurnPlan, build_chat_request, require_chat_model
 from llmctl.store.database import Database

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from llmctl.core.chat import File
 from llmctl.core.errors import UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
-from llmctl.core.messages import File
 from llmctl.engine.billing import cost as billing_cost
 from llmctl.engine.billing.cost import CostEstimate
 from llmctl.engine.chats import attachments

@@ -6,8 +6,8 @@ import time
 from codecs import getincrementaldecoder
 
 from llmctl.core import clock
+from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
-from llmctl.engine.redaction import Redaction
 from llmctl.store.database import Insert, Update, Write
 
 #: How long output is collected before it is written.

@@ -7,10 +7,9 @@ from typing import Any, Literal
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import LockedError
-from llmctl.core.redaction import REDACTED
+from llmctl.core.redaction import REDACTED, Redaction
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.jobs import lease
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.tools.records import TOOL_DIED_ERROR
 from llmctl.engine.turn import decode, records
 from llmctl.engine.turn.records import usage_columns

@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse, Usage
+from llmctl.core.chat import ChatResponse, Message, Usage
 from llmctl.core.errors import LlmctlError, StorageError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.messages import Message
 from llmctl.core.options import TurnOptions
+from llmctl.core.redaction import Redaction
 from llmctl.core.signals import defer_signals
 from llmctl.core.stored_values import new_id
 from llmctl.engine.billing import cost as billing_cost
@@ -24,7 +24,6 @@ from llmctl.engine.billing.cost import CostEstimate, CostLimits, Reservation
 from llmctl.engine.connections.target import Target, TargetKind, resolve_endpoint
 from llmctl.engine.jobs.lease import Heartbeat
 from llmctl.engine.models.rates import Price
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import CallerInfo, RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import records
 from llmctl.engine.turn.model_call import RequestSender, StreamedResponse

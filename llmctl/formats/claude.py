@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmctl.core import clock
+from llmctl.core.chat import File, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkippedItems
-from llmctl.core.messages import File, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.stored_values import dumps
 from llmctl.formats.imports import Format
 from llmctl.formats.message_tree import iter_branches

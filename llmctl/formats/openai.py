@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
+from llmctl.core.chat import File, Part, Text, ToolCall, ToolResult
 from llmctl.core.exported_conversation import ExportedMessage, ExportedToolCall
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkippedItems
-from llmctl.core.messages import File, Part, Text, ToolCall, ToolResult
 from llmctl.core.stored_values import dumps
 from llmctl.formats.exports import Conversation, sendable_messages, tool_results
 from llmctl.formats.imports import Format

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
+from llmctl.core.chat import File, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, ImportedUsage, SkippedItems
-from llmctl.core.messages import File, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.store.adopt import convert
 from llmctl.store.adopt.convert import parse_time
 from llmctl.store.database import Database

@@ -11,9 +11,9 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
+from llmctl.core.chat import File, Message, Text
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.messages import File, Message, Text
 from llmctl.core.registry import LazyFunction
 from llmctl.core.stored_values import dumps
 

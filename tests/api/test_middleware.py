@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from llmctl import Hub, Middleware
-from llmctl.core.chat import ChatRequest
-from llmctl.core.messages import Message
+from llmctl.core.chat import ChatRequest, Message
 from llmctl.engine.runtime import ToolEvent
 from tests.api.support_agent import SupportAgent, calling, lookup_order
 from tests.fakes.openai_server import FakeServer

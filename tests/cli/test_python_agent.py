@@ -120,12 +120,12 @@ def test_session_crosses_from_the_command_line_to_a_program(
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("x = 1", "no class that derives from Agent"),
+        ("x = 1", "it has no subclass of Agent"),
         ("class", "SyntaxError"),
         ("import acme_nowhere", "No module named 'acme_nowhere'"),
         (SUPPORT.replace('"You help {{ user }}."', "staticmethod(lambda metadata: 'x')"), "are a function"),
         (SUPPORT.replace('"time:ask"', "lambda x: x"), "has no name in the file"),
-        (SUPPORT.replace("options =", "max_steps = 'many'\n    options ="), '"max_steps" must be an integer'),
+        (SUPPORT.replace("options =", "max_steps = 'many'\n    options ="), "max_steps must be a whole number"),
         (SUPPORT.replace("SupportAgent", "Other"), "it has the classes Base, Other"),
     ],
     ids=["no agent", "no Python", "no module", "function", "lambda", "wrong kind", "other class"],

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.settings import SETTINGS
+from llmctl.core.options import SETTINGS
 from tests.harness import Llmctl
 
 

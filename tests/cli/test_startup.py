@@ -118,13 +118,11 @@ FOR_OTHERS |= {f"llmctl.{name}" for name in ("tools", "formats.templates", "cli.
 FOR_OTHERS |= {
     f"llmctl.engine.{name}"
     for name in (
-        "agents.agents",
-        "tools.loop",
-        "tools.execute",
-        "billing.price_lookup",
-        "models.catalog",
+        *("agents", "tools", "models.catalog", "models.price_source", "billing.price_lookup", "billing.reprice"),
+        *("recovery", "output_log", "chats.attachments", "turn.output_schema"),
     )
 }
+FOR_OTHERS |= {f"llmctl.store.{name}" for name in ("write_spool", "records.agents", "records.invocations")}
 FOR_OTHERS |= {
     f"llmctl.wire.{name}"
     for name in ("anthropic", "gemini", "errors", "openai_models", "openai_embeddings", "openai_images")

@@ -170,6 +170,7 @@ def test_schema_comes_from_a_file_json_or_the_short_form(llmctl: Llmctl, tmp_pat
 def test_bad_schema_is_refused_before_any_call(
     llmctl: Llmctl, env: dict[str, str], flags: tuple[str, ...], code: int, said: str
 ) -> None:
+    llmctl("init", "--no-detect", "--no-prisma", check=True)
     done = llmctl("chat", "-m", "echo", *flags, "hi")
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr

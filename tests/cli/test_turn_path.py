@@ -49,14 +49,14 @@ def trace_command(env: Mapping[str, str], *argv: str) -> dict[str, list[str]]:
 
 
 def test_a_turn_runs_through_few_files(env: dict[str, str], llmctl: Llmctl) -> None:
-    assert llmctl("chat", "-m", "echo", "hi").returncode == 0
+    assert llmctl("chat", "-m", "echo", "hi", cwd=ROOT).returncode == 0
     traced = trace_command(env, "chat", "-c", "--no-stdin", "again")
     assert "engine/turn/turn.py" in traced["files"]
     assert len(traced["files"]) <= MAX_FILES_RUN, traced["files"]
 
 
 def test_a_turn_loads_few_modules(env: dict[str, str], llmctl: Llmctl) -> None:
-    assert llmctl("chat", "-m", "echo", "hi").returncode == 0
+    assert llmctl("chat", "-m", "echo", "hi", cwd=ROOT).returncode == 0
     traced = trace_command(env, "chat", "-c", "--no-stdin", "again")
     assert "llmctl.engine.turn.turn" in traced["modules"]
     assert len(traced["modules"]) <= MAX_MODULES_LOADED, traced["modules"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.messages import File
+from llmctl.core.chat import File
 from llmctl.engine.models import rates
 from tests.wire import recordings
 

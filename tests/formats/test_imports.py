@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from llmctl.core.chat import File, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
-from llmctl.core.messages import File, Text, Thinking, ToolCall, ToolResult
 from llmctl.formats.imports import IMPORTS
 from llmctl.formats.message_tree import iter_branches
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from llmctl.core.errors import UnavailableError
-from llmctl.providers.echo import help_text, respond
-from llmctl.providers.echo.chat import KINDS, OPTIONS
+from llmctl.providers.echo import KINDS, OPTIONS, help_text, respond
 
 PROMPT = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "one two  three\n"}]
 

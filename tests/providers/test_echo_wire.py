@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, collect_response
+from llmctl.core.chat import ChatRequest, Message, collect_response
 from llmctl.core.errors import (
     BudgetError,
     ConfigError,
@@ -16,7 +16,6 @@ from llmctl.core.errors import (
     UnavailableError,
 )
 from llmctl.core.http import Endpoint, ServerEvent
-from llmctl.core.messages import Message
 from llmctl.providers.echo import PROVIDER, respond
 from llmctl.wire import WIRES
 

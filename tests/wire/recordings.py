@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, ResponseBuilder
+from llmctl.core.chat import ChatRequest, ChatResponse, Message, ResponseBuilder
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import Dialect, Endpoint
-from llmctl.core.messages import Message
 from llmctl.transport import client
 from llmctl.transport.sse import parse_ndjson, parse_sse
 from llmctl.wire import Wire

@@ -8,10 +8,21 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
+from llmctl.core.chat import (
+    ChatRequest,
+    File,
+    Message,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    collect_response,
+    parts_from_json,
+    parts_to_json,
+)
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest, ServerEvent
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, from_json, to_json
 from llmctl.wire import WIRES
 from llmctl.wire.anthropic.request import parse_model_name, reduce_schema
 
@@ -202,7 +213,7 @@ def test_thinking_is_given_back_as_it_came() -> None:
         "assistant",
         (Thinking("so", "sig1", MARK), Thinking("", "sig2", MARK), Thinking("", None, MARK | {"redacted": "xx"}), CALL),
     )
-    stored = Message("assistant", from_json(json.loads(json.dumps(to_json(answer.parts)))))
+    stored = Message("assistant", parts_from_json(json.loads(json.dumps(parts_to_json(answer.parts)))))
     found = turns(HELLO, stored, Message("tool", (ToolResult("toolu_1", "weather", "rain"),)))
     assert found[1][1][:3] == [
         {"type": "thinking", "thinking": "so", "signature": "sig1"},

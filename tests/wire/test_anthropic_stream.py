@@ -13,15 +13,17 @@ from llmctl.core.chat import (
     ChatResponse,
     Finish,
     StreamEvent,
+    Text,
     TextDelta,
+    Thinking,
     ThinkingDelta,
+    ToolCall,
     Unreadable,
     Usage,
     collect_response,
 )
 from llmctl.core.errors import BudgetError, ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.http import Dialect, Endpoint, ServerEvent
-from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("anthropic")

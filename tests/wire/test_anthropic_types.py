@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from typing_extensions import NoExtraItems, is_typeddict
 
-from llmctl.core.chat import ChatRequest, ToolSpec
+from llmctl.core.chat import ChatRequest, File, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from llmctl.core.http import Endpoint
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
 from llmctl.wire import WIRES
 
 types = pytest.importorskip("anthropic.types.message_create_params", reason="the anthropic package is not installed")

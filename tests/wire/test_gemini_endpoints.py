@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import Usage
+from llmctl.core.chat import File, Usage
 from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint
 from llmctl.core.images import ImageRequest
-from llmctl.core.messages import File
 from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ToolSpec
+from llmctl.core.chat import ChatRequest, File, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
 from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 

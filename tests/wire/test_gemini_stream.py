@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, Finish, ResponseBuilder, Usage, collect_response
+from llmctl.core.chat import ChatResponse, Finish, ResponseBuilder, Text, Thinking, ToolCall, Usage, collect_response
 from llmctl.core.errors import IncompleteError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
-from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("gemini")

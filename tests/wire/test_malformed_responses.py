@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, collect_response
+from llmctl.core.chat import ChatRequest, Message, ToolResult, collect_response, parts_from_json, parts_to_json
 from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import Dialect, Endpoint, ServerEvent
-from llmctl.core.messages import Message, ToolResult, from_json, to_json
 from llmctl.wire import WIRES
 
 ODD: list[Any] = [None, "x", "", -1, 10**30, 1.5, True, [], [None], [1], {}, {"type": {}}, "\ud83d"]
@@ -208,7 +207,9 @@ def with_odd_values(document: Any) -> Iterator[Any]:
 
 def kept(message: Message) -> Message:
     """Return a message as it comes out of the hub."""
-    return Message("assistant", from_json(json.loads(json.dumps(to_json(message.parts)))), dict(message.metadata))
+    return Message(
+        "assistant", parts_from_json(json.loads(json.dumps(parts_to_json(message.parts)))), dict(message.metadata)
+    )
 
 
 @pytest.mark.parametrize("name", CHATS)

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatResponse, StreamEvent, Usage, collect_response
+from llmctl.core.chat import ChatResponse, StreamEvent, Text, Thinking, ToolCall, Usage, collect_response
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
-from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.transport.sse import parse_ndjson
 from llmctl.wire import WIRES
 

@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
+from llmctl.core.chat import (
+    ChatRequest,
+    File,
+    Message,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    collect_response,
+    parts_from_json,
+    parts_to_json,
+)
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest, ServerEvent
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, from_json, to_json
 from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 
@@ -259,7 +270,7 @@ def test_thinking_details_come_back_as_they_came() -> None:
     parts = collect_response(
         WIRE.parse_stream([ServerEvent(json.dumps({"choices": [choice]}))], Dialect())
     ).message.parts
-    kept = from_json(json.loads(json.dumps(to_json(parts))))
+    kept = parts_from_json(json.loads(json.dumps(parts_to_json(parts))))
     (message,) = sent(Message("assistant", kept), thinking_replay_field="reasoning_details")
     assert message["reasoning_details"] == details
 

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmctl.core.chat import ChatResponse, Usage, UsageReport, collect_response
+from llmctl.core.chat import ChatResponse, Text, Thinking, ToolCall, Usage, UsageReport, collect_response
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Dialect, Endpoint
-from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("openai-chat")

@@ -17,7 +17,10 @@ from llmctl.core.chat import (
     Finish,
     ResponseBuilder,
     ResponseStart,
+    Text,
     TextDelta,
+    Thinking,
+    ToolCall,
     Unreadable,
     Usage,
     UsageReport,
@@ -25,7 +28,6 @@ from llmctl.core.chat import (
 )
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
-from llmctl.core.messages import Text, Thinking, ToolCall
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("openai-chat")

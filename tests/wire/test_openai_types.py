@@ -11,11 +11,20 @@ from typing import Any
 import pytest
 from typing_extensions import NoExtraItems, is_typeddict
 
-from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
+from llmctl.core.chat import (
+    ChatRequest,
+    File,
+    Message,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    collect_response,
+)
 from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
 from llmctl.core.images import ImageRequest
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
 from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatResponse, Usage, collect_response
+from llmctl.core.chat import ChatResponse, Thinking, Usage, collect_response
 from llmctl.core.errors import (
     BudgetError,
     ConfigError,
@@ -22,7 +22,6 @@ from llmctl.core.errors import (
     UnavailableError,
 )
 from llmctl.core.http import Dialect
-from llmctl.core.messages import Thinking
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
 from llmctl.transport.sse import parse_sse

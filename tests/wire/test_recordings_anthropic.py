@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, Usage
+from llmctl.core.chat import ChatRequest, ChatResponse, Message, Text, Thinking, ToolResult, Usage
 from llmctl.core.errors import LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint
-from llmctl.core.messages import Message, Text, Thinking, ToolResult
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
 from llmctl.wire.anthropic import WIRE

@@ -12,11 +12,19 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, Usage, collect_response
+from llmctl.core.chat import (
+    ChatRequest,
+    ChatResponse,
+    Message,
+    ToolResult,
+    Usage,
+    collect_response,
+    parts_from_json,
+    parts_to_json,
+)
 from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError
 from llmctl.core.http import Endpoint
-from llmctl.core.messages import Message, ToolResult, from_json, to_json
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
 from llmctl.transport.sse import parse_sse
@@ -216,7 +224,7 @@ def read(exchange: Exchange) -> ChatResponse:
         WIRE.parse_stream(parse_sse([body]), DIALECT) if is_stream(exchange) else WIRE.parse_response(body, DIALECT)
     )
     response = collect_response(events)
-    stored = from_json(json.loads(json.dumps(to_json(response.message.parts))))
+    stored = parts_from_json(json.loads(json.dumps(parts_to_json(response.message.parts))))
     return replace(response, message=replace(response.message, parts=stored))
 
 

@@ -12,10 +12,20 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ChatResponse, Usage, collect_response
+from llmctl.core.chat import (
+    ChatRequest,
+    ChatResponse,
+    Message,
+    Part,
+    Thinking,
+    ToolResult,
+    Usage,
+    collect_response,
+    parts_from_json,
+    parts_to_json,
+)
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, RejectedError, UnavailableError
 from llmctl.core.http import Dialect, Endpoint
-from llmctl.core.messages import Message, Part, Thinking, ToolResult, from_json, to_json
 from llmctl.transport.sse import parse_sse
 from llmctl.wire.openai_responses import WIRE
 from tests.wire import recordings
@@ -217,7 +227,7 @@ def test_recorded_steps_are_given_back_as_the_provider_took_them(group: str) -> 
         message = read(exchange).message
         # As it comes out of the hub.
         message = Message(
-            "assistant", from_json(to_json(message.parts)), json.loads(json.dumps(dict(message.metadata)))
+            "assistant", parts_from_json(parts_to_json(message.parts)), json.loads(json.dumps(dict(message.metadata)))
         )
         results = [ToolResult(call.id, call.name, "done") for call in message.tool_calls]
         history += [

@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.chat import ChatRequest, ToolSpec, collect_response
+from llmctl.core.chat import (
+    ChatRequest,
+    File,
+    Message,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    collect_response,
+    parts_from_json,
+    parts_to_json,
+)
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, from_json, to_json
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("openai-responses")
@@ -41,7 +52,9 @@ def answered(*output: dict[str, Any]) -> Message:
         WIRE.parse_response(json.dumps({"status": "completed", "output": output}).encode(), Dialect())
     )
     message = response.message
-    return Message("assistant", from_json(to_json(message.parts)), json.loads(json.dumps(dict(message.metadata))))
+    return Message(
+        "assistant", parts_from_json(parts_to_json(message.parts)), json.loads(json.dumps(dict(message.metadata)))
+    )
 
 
 def reasoning(*summary: str, id: str = "rs_1", encrypted: str | None = "gAAA", **more: Any) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from llmctl.core.chat import (
     ResponseBuilder,
     ResponseStart,
     StreamEvent,
+    Text,
     TextDelta,
+    Thinking,
     Usage,
     collect_response,
 )
 from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
-from llmctl.core.messages import Text, Thinking
 from llmctl.wire import WIRES
 
 WIRE = WIRES.load("openai-responses")

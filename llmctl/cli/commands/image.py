@@ -19,8 +19,8 @@ from llmctl.core.errors import UsageError
 from llmctl.core.options import TurnOptions
 
 if TYPE_CHECKING:
+    from llmctl.core.chat import File
     from llmctl.core.images import ImageResponse
-    from llmctl.core.messages import File
     from llmctl.engine.single_request import SingleRequestPlan, UsageSummary
 
 

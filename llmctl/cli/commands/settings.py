@@ -11,7 +11,7 @@ from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn, format_plain
 from llmctl.cli.console.console import list_output, record_output
 from llmctl.cli.console.output import emit_list, emit_record
-from llmctl.core.settings import SETTINGS, Setting, get_setting, parse
+from llmctl.core.options import SETTINGS, Setting, get_setting, parse
 from llmctl.store.records import settings as stored_settings
 
 COLUMNS = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmctl.cli.app import App
 from llmctl.cli.console import console as stdin
+from llmctl.core.chat import File, Message, Part, Text, ToolCall, ToolResult
 from llmctl.core.errors import UsageError
-from llmctl.core.messages import File, Message, Part, Text, ToolCall, ToolResult
 from llmctl.core.options import TurnOptions
 from llmctl.core.stored_values import dumps
 from llmctl.engine.turn.options import UserInput

@@ -10,9 +10,8 @@ from signal import SIGPIPE
 from typing import Any
 
 from llmctl.cli.console.console import Console
-from llmctl.core.chat import TextDelta, ThinkingDelta
+from llmctl.core.chat import Message, TextDelta, ThinkingDelta, ToolResult, find_fenced_block
 from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, PendingError, StorageError
-from llmctl.core.messages import Message, ToolResult, find_fenced_block
 from llmctl.core.options import TurnOptions
 from llmctl.core.signals import Signalled
 from llmctl.core.stored_values import decode_arguments, dumps

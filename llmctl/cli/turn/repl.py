@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from llmctl.cli.app import App
+from llmctl.core.chat import Message
 from llmctl.core.errors import LlmctlError, StorageError, UsageError
-from llmctl.core.messages import Message
 from llmctl.core.signals import Signalled, handle_signal
 from llmctl.engine.chats import fork
 from llmctl.engine.connections import target

@@ -21,9 +21,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatRequest, ChatResponse, Usage
+from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Usage
 from llmctl.core.errors import BudgetError, StorageError
-from llmctl.core.messages import File, Message
 from llmctl.core.stored_values import loads
 from llmctl.engine.connections.target import Target
 from llmctl.providers import PROVIDERS, Provider, host_matches, parse_host

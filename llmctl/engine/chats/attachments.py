@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from urllib.parse import unquote, urljoin, urlsplit
 
+from llmctl.core.chat import SOURCE_URL_KEY, File, Message, Part, Text
 from llmctl.core.errors import LlmctlError, NotFoundError, RejectedError, UnavailableError, UsageError
 from llmctl.core.http import Dialect, HttpRequest
-from llmctl.core.messages import SOURCE_URL_KEY, File, Message, Part, Text
 from llmctl.engine.connections.target import Target
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.wire import WIRES, Wire

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmctl.core import clock
+from llmctl.core.chat import ToolResult
 from llmctl.core.errors import UsageError
-from llmctl.core.messages import ToolResult
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.runtime import CallerInfo
 from llmctl.store.database import Database, Insert, Row, Update, Write

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from llmctl.core.chat import ChatRequest, ToolSpec
+from llmctl.core.chat import ChatRequest, Message, ToolSpec
 from llmctl.core.errors import NotFoundError, PendingError
 from llmctl.core.http import Endpoint
-from llmctl.core.messages import Message
 from llmctl.core.options import TurnOptions
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.billing.cost import cost_limits

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from llmctl.core.chat import ChatResponse
+from llmctl.core.chat import ChatResponse, parts_to_json
 from llmctl.core.errors import LlmctlError
-from llmctl.core.messages import to_json
 from llmctl.core.stored_values import loads, parse_json_or_text
 from llmctl.engine.turn import decode
 from llmctl.store.database import Database, Row
@@ -51,7 +50,7 @@ def reparsed_record(found: ReparsedAnswer) -> dict[str, Any]:
     response = found.response
     usage = response.usage
     return {
-        "parts": to_json(response.message.parts),
+        "parts": parts_to_json(response.message.parts),
         "content": response.message.text,
         "thinking": response.message.thinking or None,
         "finish_reason": response.finish_reason,

@@ -21,13 +21,12 @@ from llmctl.core.errors import (
     UnavailableError,
     UsageError,
 )
-from llmctl.core.redaction import mask_keys
+from llmctl.core.redaction import Redaction, mask_keys
 from llmctl.core.signals import Signalled, defer_signals
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.jobs import lease
 from llmctl.engine.jobs.lease import Heartbeat
 from llmctl.engine.output_log import FLUSH_INTERVAL_S, OutputLog
-from llmctl.engine.redaction import Redaction
 from llmctl.store.database import Database, Insert, Update
 from llmctl.store.records import jobs
 from llmctl.store.records.types import JobRow

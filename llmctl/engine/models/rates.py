@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, time
 from typing import Any, NamedTuple, TypeGuard
 
-from llmctl.core.chat import ChatResponse, Usage
-from llmctl.core.messages import File
+from llmctl.core.chat import ChatResponse, File, Usage
 from llmctl.core.stored_values import loads
 from llmctl.store.records.types import PriceRow
 

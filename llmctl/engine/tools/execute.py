@@ -12,11 +12,11 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import DeniedError, InvalidOutputError, LlmctlError, RejectedError, UnavailableError
+from llmctl.core.redaction import Redaction
 from llmctl.core.signals import block_signals, defer_signals
 from llmctl.core.stored_values import decode_arguments, dumps, new_id
 from llmctl.core.tools import Ran, Tool
 from llmctl.engine.output_log import FLUSH_INTERVAL_S, OutputLog
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import RuntimeEnv, ToolGrant, Toolset
 from llmctl.engine.tools import authorize, records
 from llmctl.engine.tools.authorize import PendingToolCall

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from llmctl.core.chat import Message
 from llmctl.core.errors import StorageError
-from llmctl.core.messages import Message
 from llmctl.engine.runtime import ApprovalNeeded, ToolEvent, TurnEvent
 from llmctl.engine.tools import authorize, records
 from llmctl.engine.tools.authorize import Authorizer, PendingToolCall

@@ -7,8 +7,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
+from llmctl.core.chat import Message, ToolCall, ToolResult
 from llmctl.core.errors import LlmctlError, PendingError
-from llmctl.core.messages import Message, ToolCall, ToolResult
 from llmctl.core.stored_values import decode_arguments, dumps, loads, new_id
 from llmctl.core.tools import Tool, printable_name
 from llmctl.engine.runtime import ApprovalNeeded, ToolEvent, Toolset

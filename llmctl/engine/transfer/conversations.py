@@ -8,8 +8,8 @@ from hashlib import sha256
 from typing import Any
 
 from llmctl.core import clock
+from llmctl.core.chat import File, Message, Text, Thinking, ToolCall, ToolResult, parts_to_json
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult, to_json
 from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ImportRow
 
@@ -219,7 +219,7 @@ def _text(entry: ImportedMessage) -> str:
 
 def _content_raw(entry: ImportedMessage) -> str | None:
     """Return the parts as JSON if the text alone does not represent them."""
-    parts = to_json(entry.parts)
+    parts = parts_to_json(entry.parts)
     plain = all(part["type"] == "text" for part in parts)
     return None if plain and len(parts) <= 1 else dumps(_to_plain_dicts(parts))
 

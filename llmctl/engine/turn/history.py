@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from llmctl.core.chat import Message, Part, ToolCall, ToolResult
 from llmctl.core.errors import RejectedError
-from llmctl.core.messages import Message, Part, ToolCall, ToolResult
 from llmctl.store.database import Database
 from llmctl.store.records import chats
 from llmctl.store.records.chats import to_message

@@ -18,10 +18,10 @@ from llmctl.core.chat import ChatRequest, StreamEvent, TextDelta, ThinkingDelta,
 from llmctl.core.errors import IncompleteError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.options import TurnOptions
+from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
 from llmctl.engine.billing.cost import CostTracker
 from llmctl.engine.connections.target import Target
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import decode, records
 from llmctl.engine.turn.options import TurnPlan

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from llmctl.core.chat import ChatRequest, ChatResponse
+from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Text
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.messages import File, Message, Text
 from llmctl.core.options import TurnOptions, options_for, parse_json
 from llmctl.core.stored_values import assign_fields
 from llmctl.engine.billing.cost import CostLimits

@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmctl.core.chat import ChatResponse
+from llmctl.core.chat import ChatResponse, Message, Text, find_fenced_block
 from llmctl.core.errors import InvalidOutputError
-from llmctl.core.messages import Message, Text, find_fenced_block
 from llmctl.core.options import TurnOptions
 from llmctl.engine.turn.history import CORRECTION_KEY
 from llmctl.engine.turn.state import TurnResult

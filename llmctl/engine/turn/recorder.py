@@ -15,10 +15,10 @@ from llmctl.core.chat import ChatResponse, ResponseBuilder
 from llmctl.core.errors import BudgetError, LlmctlError, PendingError, StorageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.options import TurnOptions
+from llmctl.core.redaction import Redaction
 from llmctl.core.signals import defer_signals
 from llmctl.core.stored_values import new_id
 from llmctl.engine.billing.cost import Reservation
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn import records
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds

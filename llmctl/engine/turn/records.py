@@ -8,16 +8,14 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse, Usage
+from llmctl.core.chat import SOURCE_URL_KEY, ChatResponse, File, Message, Text, Thinking, Usage, parts_to_json
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import HttpRequest
-from llmctl.core.messages import SOURCE_URL_KEY, File, Message, Text, Thinking, to_json
 from llmctl.core.options import TurnOptions
-from llmctl.core.redaction import REDACTED
+from llmctl.core.redaction import REDACTED, Redaction
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.connections.target import Target
 from llmctl.engine.jobs import lease
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import CallerInfo
 from llmctl.engine.turn import history
 from llmctl.engine.turn.options import TurnPlan
@@ -505,7 +503,7 @@ def _raw_parts(message: Message) -> str | None:
     """Return the parts as JSON, or None where the text alone is all there is."""
     parts = [part for part in message.parts if not isinstance(part, File)]
     is_plain = len(parts) <= 1 and all(isinstance(part, Text) and not part.metadata for part in parts)
-    return None if is_plain else dumps(to_json(parts))
+    return None if is_plain else dumps(parts_to_json(parts))
 
 
 def _raw_output(state: CallState, redact: Redaction) -> str:

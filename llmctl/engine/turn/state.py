@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatRequest, ChatResponse, ResponseBuilder, Usage
+from llmctl.core.chat import ChatRequest, ChatResponse, Message, ResponseBuilder, Usage
 from llmctl.core.errors import LlmctlError
-from llmctl.core.messages import Message
 from llmctl.engine.billing.cost import Reservation
 from llmctl.engine.runtime import ToolEvent
 from llmctl.engine.turn.history import HistoryEntry

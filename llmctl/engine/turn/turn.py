@@ -16,14 +16,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse, TextDelta
+from llmctl.core.chat import ChatResponse, File, Message, TextDelta, ToolCall
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError, UnavailableError
-from llmctl.core.messages import File, Message, ToolCall
+from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
 from llmctl.engine.billing.cost import CostTracker
 from llmctl.engine.connections.target import ResolvedEndpoint, Target, resolve, resolve_endpoint
 from llmctl.engine.jobs.lease import Heartbeat
-from llmctl.engine.redaction import Redaction
 from llmctl.engine.runtime import Notice, StepStarted, ToolEvent, TurnEvent
 from llmctl.engine.turn import history
 from llmctl.engine.turn.begin import begin_turn, release_failed_begin

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple, cast, get_args
 
 from llmctl.core import clock
+from llmctl.core.chat import File, Message, Part, Role, Text, Thinking, ToolCall, parts_from_json
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.messages import File, Message, Part, Role, Text, Thinking, ToolCall, from_json
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.store import refs
 from llmctl.store.database import Database, Insert, Row, Serializer, Update, quote
@@ -500,7 +500,7 @@ def to_message(row: MessageRow, files: Iterable[AttachedFile] = (), provider: st
     With ``provider``, an answer of another provider loses the data that only that one can read.
     """
     raw = loads(row.content_raw) if row.content_raw and row.origin != "orm" else None
-    parts: tuple[Part, ...] = from_json(raw) if isinstance(raw, list) else _text_parts(row.content)
+    parts: tuple[Part, ...] = parts_from_json(raw) if isinstance(raw, list) else _text_parts(row.content)
     if provider and row.provider and row.provider.lower() != provider.lower():
         parts = tuple(map(_strip_provider_data, parts))
     role: Role = cast(Role, row.role) if row.role in get_args(Role) else "user"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.settings import SETTINGS, Setting
+from llmctl.core.options import SETTINGS, Setting
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.store.database import Database, Insert, Row, Update
 

@@ -9,10 +9,10 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmctl.core.chat import File
 from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
-from llmctl.core.messages import File
 from llmctl.wire.gemini.events import FINISH_REASONS, parse_usage
 from llmctl.wire.gemini.request import build_model_url, encode_file, split_options
 from llmctl.wire.requests import build_post

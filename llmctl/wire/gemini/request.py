@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from llmctl.core.chat import ChatRequest, ToolSpec
+from llmctl.core.chat import ChatRequest, File, Message, Part, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
-from llmctl.core.messages import File, Message, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.wire.requests import (
     EVENT_STREAM,
     append_schema_instruction,

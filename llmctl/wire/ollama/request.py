@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llmctl.core.chat import ChatRequest, ToolSpec
+from llmctl.core.chat import ChatRequest, File, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
 from llmctl.wire.requests import (
     build_post,
     build_url,

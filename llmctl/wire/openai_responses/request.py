@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llmctl.core.chat import ChatRequest, ToolSpec
+from llmctl.core.chat import ChatRequest, File, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
-from llmctl.core.messages import File, Message, Text, Thinking, ToolCall, ToolResult
 from llmctl.wire.requests import (
     EVENT_STREAM,
     JSON,

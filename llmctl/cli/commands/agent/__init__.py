@@ -10,7 +10,7 @@ import typer
 
 from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
-from llmctl.core.options import TURN_OPTIONS, parse_pairs, parse_text
+from llmctl.core.options import TurnOptions
 from llmctl.core.text_files import read_text_file
 from llmctl.engine.agents.definition import Definition
 from llmctl.store.database import Database, Row
@@ -40,11 +40,7 @@ AgentArgument = Annotated[str, typer.Argument(metavar="REF", help="Agent: name, 
 InstructionsOption = Annotated[
     str | None, typer.Option(metavar="TEXT|@FILE", help="Its instructions; may be a Jinja template over the metadata.")
 ]
-ToolOption = Annotated[
-    list[str] | None, typer.Option("--tool", "-T", metavar="NAME[:PERMISSION]", help="Tool it may use. Repeatable.")
-]
 SubagentOption = Annotated[list[str] | None, typer.Option("--agent", metavar="NAME", help="Subagent. Repeatable.")]
-ThinkingOption = Annotated[str | None, typer.Option(metavar="EFFORT", help="none, low, medium, high or TOKENS.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +49,19 @@ class AgentArgs:
 
     name: str | None
     description: str | None
-    connection: str | None
-    model: str | None
     instructions: str | None
-    tools: list[str]
     agents: list[str]
-    options: list[str]
-    thinking: str | None
+    turn: TurnOptions
 
 
 def apply_args(database: Database, definition: Definition, args: AgentArgs) -> Definition:
     """Return a definition with the changes that the flags make."""
     old = definition.turn
-    new_options = parse_pairs(args.options, "--option", decode=True)
-    options = {name: value for name, value in {**old.options, **new_options}.items() if value is not None}
-    turn = old.replace(options=options, tools=_merge_tools(old.tools, args.tools))
-    if args.connection or args.model:
-        turn = turn.replace(connection=args.connection, model=args.model)
-    if args.thinking is not None:
-        turn = turn.replace(thinking=parse_text(TURN_OPTIONS["thinking"], args.thinking, "--thinking"))
+    new = args.turn
+    options = {name: value for name, value in {**old.options, **new.options}.items() if value is not None}
+    turn = new.over(old).replace(options=options, tools=_merge_tools(old.tools, new.tools))
+    if new.connection or new.model:
+        turn = turn.replace(connection=new.connection, model=new.model)
     subagents = (agent_rows.get(database, ref).name for ref in args.agents)
     return replace(
         definition,

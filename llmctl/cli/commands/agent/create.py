@@ -12,8 +12,6 @@ from llmctl.cli.commands.agent import (
     AgentArgs,
     InstructionsOption,
     SubagentOption,
-    ThinkingOption,
-    ToolOption,
     apply_args,
     store_agent,
 )
@@ -28,14 +26,10 @@ from llmctl.store.records import agents
 @record_output
 def create(
     ctx: typer.Context,
+    flags: common_options.AgentFlags,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the agent.")],
-    connection: common_options.ConnectionOption = None,
-    model: common_options.ModelOption = None,
     instructions: InstructionsOption = None,
-    tool: ToolOption = None,
     agent: SubagentOption = None,
-    option: common_options.ModelOptionsOption = None,
-    thinking: ThinkingOption = None,
     description: common_options.DescriptionOption = None,
 ) -> None:
     """Create an agent.
@@ -48,15 +42,13 @@ def create(
       llmctl agent create support -m echo --instructions "You help {{ user }}."
     """
     app: App = ctx.obj
-    if not connection and not model:
+    if not flags.connection and not flags.model:
         raise UsageError("an agent needs a connection", hint="pass --connection NAME or --model REF")
     if agent_files.is_file_ref(name):
         raise UsageError(f'agent name must not be a file name, got "{name}"', hint=f"llmctl agent apply {name}")
     database = app.hub("create")
     if agents.find_by_name(database, name):
         raise UsageError(f'agent "{name}" already exists', hint=f"llmctl agent edit {name}")
-    args = AgentArgs(
-        name, description, connection, model, instructions, tool or [], agent or [], option or [], thinking
-    )
+    args = AgentArgs(name, description, instructions, agent or [], flags)
     row = store_agent(app, database, apply_args(database, Definition(name=name), args))
     emit_change(app.console, row, f'created agent "{row["name"]}"')

@@ -13,8 +13,6 @@ from llmctl.cli.commands.agent import (
     AgentArgument,
     InstructionsOption,
     SubagentOption,
-    ThinkingOption,
-    ToolOption,
     apply_args,
     store_agent,
 )
@@ -29,15 +27,11 @@ from llmctl.store.records import agents as agent_rows
 @record_output
 def edit(
     ctx: typer.Context,
+    flags: common_options.AgentFlags,
     ref: AgentArgument,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="New name.")] = None,
-    connection: common_options.ConnectionOption = None,
-    model: common_options.ModelOption = None,
     instructions: InstructionsOption = None,
-    tool: ToolOption = None,
     agent: SubagentOption = None,
-    option: common_options.ModelOptionsOption = None,
-    thinking: ThinkingOption = None,
     description: common_options.DescriptionOption = None,
 ) -> None:
     """Edit an agent; its sessions use the new definition.
@@ -54,8 +48,6 @@ def edit(
         raise UsageError(
             f'agent "{row.name}" is defined in "{row.source_file}"', hint="edit that file; each turn reads it"
         )
-    args = AgentArgs(
-        name, description, connection, model, instructions, tool or [], agent or [], option or [], thinking
-    )
+    args = AgentArgs(name, description, instructions, agent or [], flags)
     record = store_agent(app, database, apply_args(database, agents.definition_from_row(database, row), args), row)
     emit_change(app.console, record, f'updated agent "{record["name"]}"')

@@ -18,7 +18,6 @@ from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import answer_output, record_output
 from llmctl.cli.console.output import emit_change, emit_json, emit_record
 from llmctl.cli.listing_args import sanitize
-from llmctl.core.options import TurnOptions, parse_pairs
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.agents import agents
 from llmctl.engine.agents import files as agent_files
@@ -51,10 +50,9 @@ SessionArgument = Annotated[str, typer.Argument(metavar="SESSION", help="Session
 @record_output
 def new(
     ctx: typer.Context,
+    flags: common_options.SessionFlags,
     ref: Annotated[str, typer.Argument(metavar="REF|FILE", help="Agent by name, or its file.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of its chat.")] = None,
-    metadata: common_options.MetadataOption = None,
-    field: common_options.FieldOption = None,
 ) -> None:
     """Create a session of an agent, with metadata for its instructions.
 
@@ -65,11 +63,11 @@ def new(
     database = app.hub("create")
     row = _find_agent(app, database, ref)
     target = agents.resolve_target(database, agents.definition_from_row(database, row), app.env)
-    options = assign_custom_fields(database, TurnOptions(fields=parse_pairs(field or (), "--field")))
+    options = assign_custom_fields(database, flags.replace(metadata=None))
     chat = {"name": name, "source_id": row.id, "model": target.model, "provider": target.provider.nodellm_id}
     if name:
         chats.require_free_name(database, name)
-    session_metadata = parse_pairs(metadata or (), "--metadata")
+    session_metadata = dict(flags.metadata)
     stored = dumps(session_metadata) if session_metadata else None
     session_id = agent_rows.add_session(database, {**chat, **options.fields}, row.name, stored)
     session = agent_rows.get_session_record(database, session_id)

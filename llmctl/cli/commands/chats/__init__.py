@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from llmctl.cli.app import App
 from llmctl.cli.console.output import emit_change
-from llmctl.core.options import TurnOptions, parse_pairs
+from llmctl.core.options import TurnOptions
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.connections import target
 from llmctl.engine.turn.options import assign_custom_fields
@@ -17,32 +16,19 @@ from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow
 
 
-@dataclass(frozen=True, slots=True)
-class ChatFields:
-    """The flags of ``chats new`` and ``chats edit``; what is None or empty stays as it is."""
-
-    name: str | None
-    description: str | None
-    model: str | None
-    connection: str | None
-    options: list[str]
-    metadata: list[str]
-    fields: list[str]
-    references: list[str]
-
-
-def chat_columns(app: App, database: Database, args: ChatFields, chat: ChatRow | None = None) -> dict[str, Any]:
-    """Return the columns to write; ``chat`` is the row as it is now."""
-    assigned = assign_custom_fields(
-        database,
-        TurnOptions(
-            metadata=parse_pairs(args.metadata, "--metadata"),
-            fields=parse_pairs(args.fields, "--field"),
-            references=parse_pairs(args.references, "--reference"),
-        ),
-    )
-    options = parse_pairs(args.options, "--option", decode=True)
-    new_target = _resolve_target(app, database, args) if args.model or args.connection else None
+def chat_columns(
+    app: App,
+    database: Database,
+    flags: TurnOptions,
+    chat: ChatRow | None = None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+) -> dict[str, Any]:
+    """Return the columns to write; what is not given stays as it is. ``chat`` is the row as it is now."""
+    assigned = assign_custom_fields(database, flags)
+    options = flags.options
+    new_target = _resolve_target(app, database, flags) if flags.model or flags.connection else None
     settings = loads(chat.settings, {}) if chat else {}
     if options:
         settings["options"] = _merge(settings.get("options"), options)
@@ -51,8 +37,8 @@ def chat_columns(app: App, database: Database, args: ChatFields, chat: ChatRow |
     is_changed = bool(options or new_target)
     changes: dict[str, Any] = {
         **assigned.fields,
-        "name": args.name,
-        "description": args.description,
+        "name": name,
+        "description": description,
         "metadata": dumps(_merge(loads(chat.metadata) if chat else None, assigned.metadata))
         if assigned.metadata
         else None,
@@ -71,10 +57,10 @@ def emit_chat(app: App, database: Database, chat_id: str, text: str) -> None:
     )
 
 
-def _resolve_target(app: App, database: Database, args: ChatFields) -> target.Target:
-    if args.connection:
-        return target.with_model(target.for_connection(database, args.connection, app.env), args.model)
-    return target.resolve(database, args.model, app.env)
+def _resolve_target(app: App, database: Database, flags: TurnOptions) -> target.Target:
+    if flags.connection:
+        return target.with_model(target.for_connection(database, flags.connection, app.env), flags.model)
+    return target.resolve(database, flags.model, app.env)
 
 
 def _target_columns(chat_target: target.Target) -> dict[str, Any]:

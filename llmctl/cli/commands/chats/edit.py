@@ -6,7 +6,7 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.commands.chats import ChatFields, chat_columns, emit_chat
+from llmctl.cli.commands.chats import chat_columns, emit_chat
 from llmctl.cli.console.console import record_output
 from llmctl.core.errors import UsageError
 from llmctl.engine import recovery
@@ -16,16 +16,11 @@ from llmctl.store.records import chats
 @record_output
 def edit(
     ctx: typer.Context,
+    flags: common_options.ChatFlags,
     ref: common_options.ChatArgument,
     name: common_options.ChatNameOption = None,
     description: common_options.DescriptionOption = None,
     system: common_options.SystemOption = None,
-    model: common_options.ModelOption = None,
-    connection: common_options.ConnectionOption = None,
-    option: common_options.ModelOptionsOption = None,
-    metadata: common_options.MetadataOption = None,
-    field: common_options.FieldOption = None,
-    reference: common_options.ReferenceOption = None,
 ) -> None:
     """Edit a conversation: name, model, options, description, metadata.
 
@@ -39,8 +34,7 @@ def edit(
     app: App = ctx.obj
     database = app.hub("write")
     chat = listing_args.get_chat(database, ref)
-    args = ChatFields(name, description, model, connection, option or [], metadata or [], field or [], reference or [])
-    changes = chat_columns(app, database, args, chat)
+    changes = chat_columns(app, database, flags, chat, name=name, description=description)
     if not changes and system is None:
         raise UsageError("nothing to change", hint="see: llmctl chats edit --help")
     with database.transaction(durable=True):

@@ -8,7 +8,7 @@ import typer
 
 from llmctl.cli import common_options
 from llmctl.cli.app import App
-from llmctl.cli.commands.chats import ChatFields, chat_columns, emit_chat
+from llmctl.cli.commands.chats import chat_columns, emit_chat
 from llmctl.cli.console.console import record_output
 from llmctl.store.records import chats
 
@@ -16,15 +16,10 @@ from llmctl.store.records import chats
 @record_output
 def new(
     ctx: typer.Context,
+    flags: common_options.ChatFlags,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the chat.")] = None,
     description: common_options.DescriptionOption = None,
     system: common_options.SystemOption = None,
-    model: common_options.ModelOption = None,
-    connection: common_options.ConnectionOption = None,
-    option: common_options.ModelOptionsOption = None,
-    metadata: common_options.MetadataOption = None,
-    field: common_options.FieldOption = None,
-    reference: common_options.ReferenceOption = None,
 ) -> None:
     """Create a conversation without calling a model.
 
@@ -33,6 +28,5 @@ def new(
     """
     app: App = ctx.obj
     database = app.hub("create")
-    args = ChatFields(name, description, model, connection, option or [], metadata or [], field or [], reference or [])
-    chat_id = chats.add(database, chat_columns(app, database, args), system=system)
+    chat_id = chats.add(database, chat_columns(app, database, flags, name=name, description=description), system=system)
     emit_chat(app, database, chat_id, 'created chat "{name}"')
