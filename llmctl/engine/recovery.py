@@ -77,16 +77,18 @@ def unlock_thread(database: Database, thread_id: str, *, force: bool = False) ->
             return "free"
         is_alive = lease.is_alive(job)
         if is_alive and not force:
-            raise thread_in_use_error(job)
+            raise thread_in_use_error(
+                job, hint="wait until it ends, or take the lock from a hanging process with --force"
+            )
         recover_job(database, job)
         return "forced" if is_alive else "recovered"
 
 
-def thread_in_use_error(job: JobRow) -> LockedError:
+def thread_in_use_error(job: JobRow, *, hint: str) -> LockedError:
     """Return the error for a thread that a live job has locked."""
     return LockedError(
         f"the conversation is in use by process {job.pid} on {str(job.host).partition('/')[0]}",
-        hint="wait for it, or take the lock from a hanging process: llmctl chats unlock --force",
+        hint=hint,
     )
 
 

@@ -284,7 +284,9 @@ def _parse_target(url: str) -> tuple[str, str]:
 
 
 def _bad_url_error() -> UsageError:
-    return UsageError("the base URL must start with http:// or https://")
+    return UsageError(
+        "the base URL must start with http:// or https://", hint="such as: --base-url http://localhost:8000/v1"
+    )
 
 
 def _timeout_error(message: str) -> UnavailableError:

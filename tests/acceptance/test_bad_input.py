@@ -53,7 +53,7 @@ WRONG = [
     Wrong("--connection fak hi", 3, 'no connection "fak"', "did you mean fake?"),
     Wrong("--chat nope hi", 3, 'no chat "nope"', "llmctl chats list"),
     Wrong("--chat abcd hi", 3, 'no chat "abcd"'),
-    Wrong("--chat last hi", 3, "there is no chat yet", 'begin one with: llmctl chat "..."'),
+    Wrong("--chat last hi", 3, "no chats yet", 'start one with: llmctl chat "..."'),
     Wrong("-m mistral:small hi", 4, 'no key for "mistral"', "MISTRAL_API_KEY"),
     Wrong("--field user_id=1 hi", 2, 'no custom field "user_id" on chats', "llmctl init --field"),
     Wrong("--retries x hi", 2, '--retries must be a whole number, got "x"'),

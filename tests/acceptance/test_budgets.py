@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from llmctl.core import clock
+from llmctl.core.humanize import format_dollars
 from llmctl.core.stored_values import new_id
 from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer, json_reply, stream
@@ -47,7 +48,7 @@ def ledger(hub: HubFile) -> list[tuple[Any, ...]]:
 def test_answer_is_priced_with_the_row_it_was_priced_by(llmctl: Llmctl, hub: HubFile) -> None:
     done = llmctl("chat", "hi there", "--json", "-u")
     assert done.json["cost"] == pytest.approx(7 * IN + 3 * OUT)
-    assert f"${done.json['cost']:.4f}" in done.stderr
+    assert format_dollars(done.json["cost"]) in done.stderr
     found = hub.one("SELECT r.cost, p.source, p.model FROM requests r JOIN model_prices p ON p.id = r.price_id")
     assert found == {"cost": done.json["cost"], "source": "user", "model": "fake-1"}
     assert llmctl("stats", "--json").json["unpriced_requests"] == 0

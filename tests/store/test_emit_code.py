@@ -96,5 +96,5 @@ def test_typeorm_has_relations_both_ways_and_leaves_out_what_has_no_key(odd: Any
 def test_dialect_is_refused_where_there_is_none(llmctl: Llmctl) -> None:
     done = llmctl("schema", "emit", "typescript", "--dialect", "mysql")
     assert done.returncode == 2
-    assert 'option "--dialect" is not for typescript' in done.stderr
+    assert "--dialect is for sql, drizzle, typeorm, not typescript" in done.stderr
     assert llmctl("schema", "emit", "typeorm", "--dialect", "mysql").stdout.startswith("import { Check, Column,")

@@ -152,7 +152,7 @@ def _unlock_thread(database: Database, thread_id: str, redact: Redaction) -> Non
     from llmctl.engine import recovery  # only where another turn did not release the thread
 
     if lease.is_alive(job):
-        raise recovery.thread_in_use_error(job)
+        raise recovery.thread_in_use_error(job, hint="wait for it with --wait 60")
     recovery.recover_job(database, job, redact)
 
 
