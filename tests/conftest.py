@@ -16,13 +16,13 @@ from tests.fakes.hub_builder import RENAMED, HubBuilder
 from tests.fakes.openai_server import FakeServer
 from tests.harness import Llmctl, RunInProcess, build_env, run_in_process
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job: what tests start would ignore it too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job: child processes would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """The environment of a user who has nothing yet."""
+    """The environment of a new user, without keys or a hub."""
     home = tmp_path / "home"
     home.mkdir()
     inherited = {name: os.environ[name] for name in ("PYTEST_CURRENT_TEST",) if name in os.environ}  # means: offline
@@ -50,7 +50,7 @@ def hub(env: dict[str, str]) -> Iterator[HubBuilder]:
 
 @pytest.fixture(params=[{}, RENAMED], ids=["plain", "renamed"])
 def any_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubBuilder]:
-    """A hub under its usual table names, and one where every table has another."""
+    """A hub with its default table names, and one in which every table is renamed."""
     path = str(tmp_path / "any.db")
     create(path, request.param)
     with closing(open_hub(path, "write")) as database:

@@ -38,7 +38,7 @@ _MAX_REQUEST_BYTES = 1 << 20
 
 
 def serve(path: str) -> None:
-    """Fork a process for each request, until the socket's folder is gone or stdin ends."""
+    """Fork a process for each request, until the socket's folder is deleted or stdin ends."""
     for name in _PRELOADED:
         __import__(name)
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:

@@ -1,7 +1,7 @@
-"""The one way to run llmctl in tests: in this process, as a forked process, or as a fresh one; with one result type.
+"""Run llmctl in tests: in this process, as a forked process or as a new one; with one result type.
 
 llmctl("chat", "hi")            a real process, forked from a server that has the modules loaded (fork_server.py)
-llmctl.start("chat", "hi")      a fresh process that runs beside the test: for crashes, signals and timing of events
+llmctl.start("chat", "hi")      a new process, in parallel with the test: for crashes, signals and the timing of events
 llmctl.shell("llmctl … | …")    a bash script in which llmctl is a command
 run_in_process("chat", "hi")    typer's CliRunner: ten times as fast, where no signal, terminal or real stdin matters
 run_python(code)                a fresh Python, for what happens at start-up
@@ -40,7 +40,7 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run ended; names as in ``subprocess``: ``returncode`` is negative for a death by signal."""
+    """How a run ended; names as in ``subprocess``: ``returncode`` is negative if a signal ended it."""
 
     returncode: int
     stdout: str
@@ -61,7 +61,7 @@ class Result:
         return json.loads(self.stderr.splitlines()[-1])["error"]
 
 
-#: What the fixture ``llmctl_in_process`` is.
+#: Type of the fixture ``llmctl_in_process``.
 RunInProcess = Callable[..., Result]
 
 
@@ -84,20 +84,20 @@ def parse_json(result: Result) -> Any:
 
 
 def build_env(home: str, **variables: str) -> dict[str, str]:
-    """Return the environment of a user who has nothing yet; further variables are added."""
+    """Return the environment of a new user, without keys or a hub; further variables are added."""
     inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return {**inherited, "HOME": home, "PYTHONPATH": ROOT, "NO_COLOR": "1", **variables}
 
 
 class Llmctl:
-    """llmctl with an environment and a working directory of its own."""
+    """llmctl with its own environment and working directory."""
 
     def __init__(self, env: dict[str, str], cwd: str) -> None:
         self.env = env  # not copied: a fixture may add to it after this was made
         self.cwd = cwd
 
     def with_env(self, **env: str | None) -> Llmctl:
-        """Return the same with other variables; None takes one away."""
+        """Return a copy with other variables; None removes one."""
         merged = {**self.env, **env}
         return Llmctl({name: value for name, value in merged.items() if value is not None}, self.cwd)
 
@@ -137,7 +137,7 @@ class Llmctl:
 
 
 class RunningProcess:
-    """A process that is still running; ``output`` is what it has written to stdout as far as it was read."""
+    """A process that is still running; ``output`` is what has been read from its stdout so far."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -161,7 +161,7 @@ class RunningProcess:
         self.process.stdin.write(data)
 
     def wait_for_output(self, text: str) -> str:
-        """Wait until stdout has shown the text."""
+        """Wait until the text is on stdout."""
         assert self.process.stdout is not None
         deadline = time.monotonic() + TIMEOUT_S
         while text.encode() not in self.output:
@@ -177,7 +177,7 @@ class RunningProcess:
         return self.wait()
 
     def wait(self) -> Result:
-        """Wait for the end; stdout is everything that was shown."""
+        """Wait for the end; stdout is everything that was printed."""
         out, err = self.process.communicate(timeout=TIMEOUT_S)
         return Result(self.process.returncode, (self.output + (out or b"")).decode(), (err or b"").decode())
 
@@ -261,7 +261,7 @@ def query_dicts(hub: Mapping[str, str] | str | os.PathLike[str], sql: str, *para
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    """Wait for a condition that no event announces."""
+    """Wait for a condition by polling, if there is no event to wait for."""
     deadline = time.monotonic() + TIMEOUT_S
     while not is_true():
         assert time.monotonic() < deadline, "never became true"

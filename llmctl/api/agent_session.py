@@ -1,4 +1,4 @@
-"""An agent session: behaviour comes from the class, history from the hub."""
+"""An agent session: behavior comes from the class, history from the hub."""
 
 from __future__ import annotations
 
@@ -134,13 +134,13 @@ class AgentSession(Chat):
             self._runtime.runtime_env,
             own=lambda: agents.resolve_target(database, definition, self._runtime.env),
         )
-        plan = replace(plan, agent=context)
+        plan = plan._replace(agent=context)
         requested = [*definition.turn.tools, *own, *how.get("tools", ())]
         plan = ask_options.add_tools(database, plan, requested, self._defaults.confirm, hooks)
         subagent_context = SubagentContext.from_plan(database, plan)
         subagent_grants = subagents.subagent_grants(database, definition.agents, subagent_context)
         tools = plan.tools.with_grants(subagent_grants)._replace(agent_id=self._row.id, agent_name=self._row.name)
-        return replace(plan, tools=tools)
+        return plan._replace(tools=tools)
 
 
 def _sync_agent(database: Database, agent: type[Agent] | str, env: Mapping[str, str]) -> AgentRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from llmctl.api.agent import FunctionTool
@@ -169,7 +169,7 @@ def add_tools(
         on_start=hooks.notify_tool_start,
         on_end=hooks.notify_tool_end,
     )
-    return replace(plan, tools=granted.with_grants(chat_tools).with_grants(requested), hooks=hooks)
+    return plan._replace(tools=granted.with_grants(chat_tools).with_grants(requested), hooks=hooks)
 
 
 def parse_tool(database: Database, tool: Any) -> ToolGrant:

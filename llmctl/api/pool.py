@@ -91,5 +91,7 @@ class ConnectionPool:
         if self._is_closed or not self._idle:
             raise StorageError("the hub is closed", reason="closed")
         if get_ident() != self._thread:
-            raise UsageError("an in-memory hub belongs to the thread that created it", hint="use a file")
+            raise UsageError(
+                "an in-memory hub can only be used by the thread that created it", hint="store the hub in a file"
+            )
         return self._idle[0]

@@ -47,7 +47,7 @@ def start_job(app: App, job: CommandJob) -> None:
     """Start a job in a process of its own and print the job's id."""
     database = app.hub("create")
     if database.path == ":memory:":
-        raise UsageError("--detach needs a hub in a file")
+        raise UsageError("--detach requires a hub in a file")
     job_id = jobs_command.detach_job(database, SELF_COMMAND, job, _job_env(app, job), stdin_fd(app))
     if isinstance(job_id, SkippedJob):
         app.console.note(f"skipped: {job_id.reason}")
@@ -70,7 +70,7 @@ def stdin_fd(app: App) -> int | None:
 
 
 def _job_env(app: App, job: CommandJob) -> Mapping[str, str]:
-    """Return the environment of a job; llmctl itself is told which script started this process."""
+    """Return the environment of a job; it names the script that started this process."""
     script = app.caller_info().script if job.command[: len(SELF_COMMAND)] == SELF_COMMAND else None
     return {**app.env, SCRIPT_VARIABLE: script} if script else app.env
 

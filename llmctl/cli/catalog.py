@@ -118,7 +118,7 @@ CATALOG: dict[str, CatalogEntry] = {
             "invocations": "List tool invocations, newest first, or show one",
             "pending": "List the calls that await approval, oldest first",
             "approve": "Approve a pending call: this tool with these arguments, nothing else",
-            "deny": "Deny a pending call; the model is told and continues without it",
+            "deny": "Deny a pending call; the model is informed and continues without it",
         },
     ),
     "init": CatalogEntry(SETUP, "Create or upgrade the hub and discover connections"),

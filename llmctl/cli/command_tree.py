@@ -248,7 +248,7 @@ def _set_db(ctx: Any, option: Any, value: str | None) -> None:
     if value is None:
         return
     if not value or value.startswith("-"):
-        raise UsageError('option "--db" needs a path', hint="write a name that starts with - as ./-name")
+        raise UsageError('option "--db" requires a path', hint="write a name that starts with - as ./-name")
     ctx.obj.db = value
 
 
@@ -290,5 +290,5 @@ def _set_columns(ctx: Any, option: Any, value: str | None) -> None:
         return
     names = tuple(name.strip() for name in value.split(",") if name.strip())
     if not names:
-        raise UsageError('option "--columns" needs names', hint="for example: --columns id,name")
+        raise UsageError('option "--columns" requires column names', hint="for example: --columns id,name")
     ctx.obj.console.format.columns = names

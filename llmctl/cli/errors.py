@@ -52,7 +52,7 @@ def from_parser_error(error: Any) -> UsageError:
         similar = ", ".join(error.possibilities or ())
         return UsageError(f'no option "{option}"', hint=f"did you mean {similar}?" if similar else hint)
     if error_name == "BadOptionUsage":
-        problem = "takes no value" if "not take" in error.message else "needs a value"
+        problem = "takes no value" if "not take" in error.message else "requires a value"
         return UsageError(f'option "{option}" {problem}', hint=hint)
     if error_name == "MissingParameter" and error.param is not None:
         kind = error.param_type or error.param.param_type_name
@@ -109,7 +109,7 @@ def _storage_error(error: Any) -> StorageError:
     for code, (message, hint) in _STORAGE_ERRORS.items():
         if name == code or name.startswith(f"{code}_"):
             return StorageError(message, hint=hint, reason=name.lower())
-    return StorageError(f"cannot use the hub: {error}", hint="run llmctl doctor", reason=name.lower())
+    return StorageError(f"cannot use the hub: {error}", hint="run: llmctl doctor", reason=name.lower())
 
 
 def _parameter_name(parameter: Any) -> str:

@@ -29,7 +29,7 @@ UNLOCK_RESULTS = {
 def parse_limit(value: int) -> int | None:
     """Return the number of rows ``--limit`` allows; None for 0, which means all."""
     if value < 0:
-        raise UsageError(f'--limit must be 0 or more, got "{value}"', hint="0 lists all")
+        raise UsageError(f'--limit must be 0 or more, got "{value}"', hint="use --limit 0 to list all")
     return value or None
 
 

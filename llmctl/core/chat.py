@@ -4,72 +4,65 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 Role = Literal["system", "user", "assistant", "tool"]
-Metadata = Mapping[str, Any]
 
 #: Metadata key of a :class:`File`: the URL that it was fetched from.
 SOURCE_URL_KEY = "source"
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     text: str
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Thinking:
+class Thinking(NamedTuple):
     """Reasoning of a model; ``signature`` proves it to the provider that produced it."""
 
     text: str
     signature: str | None = None
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(NamedTuple):
     """A tool call that the model requests. ``arguments`` is the JSON text as received, valid or not."""
 
     id: str
     name: str
     arguments: str
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(NamedTuple):
     """The result of a tool call; ``content`` is text for the model."""
 
     call_id: str
     name: str
     content: str
     is_error: bool = False
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """An attachment: bytes, or a URL that the provider fetches itself."""
 
     media_type: str
     data: bytes | None = None
     url: str | None = None
     name: str | None = None
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
 
 
 Part = Text | Thinking | ToolCall | ToolResult | File
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     role: Role
     parts: tuple[Part, ...]
-    #: Data beside the parts that a provider may expect back (citations, reasoning details).
-    metadata: Metadata = field(default_factory=dict)
+    #: Data besides the parts that a provider may expect back (citations, reasoning details).
+    metadata: Mapping[str, Any] = {}
 
     @classmethod
     def from_text(cls, role: Role, text: str) -> Message:
@@ -109,7 +102,7 @@ def parts_to_json(parts: Iterable[Part]) -> list[dict[str, Any]]:
     Files are omitted: their bytes are stored in ``attachments``.
     """
     return [
-        {"type": _NAMES[type(part)]} | {name: value for name in part.__slots__ if (value := getattr(part, name))}
+        {"type": _NAMES[type(part)]} | {name: value for name, value in part._asdict().items() if value}
         for part in parts
         if not isinstance(part, File)
     ]
@@ -122,8 +115,8 @@ def parts_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
 
 def _parse_part(item: Mapping[str, Any]) -> Part:
     kind = _TYPES[item["type"]]
-    defaults = {name: "" for name in kind.__slots__ if name not in ("metadata", "signature", "is_error")}
-    part: Part = kind(**defaults | {name: item[name] for name in kind.__slots__ if name in item})
+    defaults = {name: "" for name in kind._fields if name not in ("metadata", "signature", "is_error")}
+    part: Part = kind(**defaults | {name: item[name] for name in kind._fields if name in item})
     return part
 
 
@@ -137,8 +130,7 @@ def find_fenced_block(text: str) -> str | None:
     return match["block"] if match else None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
+class ToolSpec(NamedTuple):
     """A tool as the model sees it; ``parameters`` is a JSON Schema."""
 
     name: str
@@ -164,8 +156,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one request. ``input_tokens`` counts cached ones too, ``output_tokens`` counts thinking."""
 
     input_tokens: int = 0
@@ -178,77 +169,69 @@ class Usage:
     #: Units with their own prices. Included in the counts above: ``cache_write_1h_tokens``,
     #: ``input_audio_tokens``, ``output_audio_tokens``, ``cached_audio_tokens``, ``input_image_tokens``,
     #: ``output_image_tokens``, ``cached_image_tokens``; in addition: ``web_searches``, ``images``, ``audio_seconds``.
-    details: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, float] = {}
 
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseStart:
+class ResponseStart(NamedTuple):
     """The model that answers, and the response id. May be repeated; later values replace earlier ones."""
 
     model: str | None = None
     response_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(NamedTuple):
     """A piece of the answer. Consecutive pieces without an index form a part, as do pieces of the same ``index``.
 
     An index marks text that a provider expects back as a separate part, with its ``metadata``.
     """
 
     text: str
-    index: int | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    index: int | None = None  # type: ignore[assignment]  # not tuple.index
+    metadata: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ThinkingDelta:
+class ThinkingDelta(NamedTuple):
     """A piece of thinking. Pieces of one ``index`` form a part; a signature may arrive without text."""
 
     text: str = ""
     signature: str | None = None
-    index: int = 0
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    index: int = 0  # type: ignore[assignment]  # not tuple.index
+    metadata: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallDelta:
+class ToolCallDelta(NamedTuple):
     """A piece of a tool call: ``id`` and ``name`` once, ``arguments`` (JSON text) in any number of pieces."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # not tuple.index
     id: str | None = None
     name: str | None = None
     arguments: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class MessageMetadata:
+class MessageMetadata(NamedTuple):
     """Data of the message that belongs to no part: citations, search results, reasoning details."""
 
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
+class UsageReport(NamedTuple):
     """The tokens so far. Cumulative: the last report counts."""
 
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """An event that could not be decoded. Reading continues, but the answer counts as incomplete."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """The answer is complete: the terminal event arrived. Without it the stream was cut.
 
     ``reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``incomplete`` (the provider
@@ -264,8 +247,7 @@ StreamEvent = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ChatResponse:
+class ChatResponse(NamedTuple):
     """A response. ``finish_reason`` is None if the terminal event never arrived."""
 
     message: Message
@@ -410,7 +392,7 @@ def _event_text(event: TextEvent) -> str:
 
 
 def _with_text(event: TextEvent, text: str) -> TextEvent:
-    return replace(event, arguments=text) if isinstance(event, ToolCallDelta) else replace(event, text=text)
+    return event._replace(arguments=text) if isinstance(event, ToolCallDelta) else event._replace(text=text)
 
 
 def _text_only(event: TextEvent, text: str) -> TextEvent:

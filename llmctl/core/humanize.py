@@ -8,7 +8,7 @@ from math import floor, log10
 
 from llmctl.core import clock
 
-#: Stands for a value that is not known.
+#: Shown for an unknown value.
 NO_VALUE = "–"
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

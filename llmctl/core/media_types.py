@@ -65,7 +65,7 @@ _TEXT = {
     **{"xml": "application/xml", "svg": "image/svg+xml", "yaml": "application/yaml", "yml": "application/yaml"},
     **{"toml": "application/toml", "sql": "application/sql", "js": "text/javascript", "py": "text/x-python"},
 }
-#: Text types that do not start with ``text/``, beside those of known extensions.
+#: Text types that do not start with ``text/``, besides those of known extensions.
 _TEXT_TYPES = {*_TEXT.values(), "application/javascript", "application/x-sh", "application/x-yaml"}
 _ZIP_BASED = {ending: kind for ending, kind in _BINARY.items() if kind.startswith("application/") and ending != "pdf"}
 

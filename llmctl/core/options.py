@@ -22,7 +22,7 @@ GROUPS = ("Input", "Model", "Output", "Tools", "Conversation", "Limits", "Storag
 EFFORTS = ("none", "low", "medium", "high")
 #: Kinds of rows that ``--no-persist`` drops when the turn is finished.
 ROW_KINDS = ("tool-calls", "requests", "network", "streams")
-#: About 30 years: more than anybody waits, less than the system's clocks overflow at.
+#: About 30 years: longer than anyone waits, shorter than what the system's clocks overflow at.
 MAX_SECONDS = 1_000_000_000
 
 _UNSET: dict[str, Any] = {"switch": False, "list": (), "pairs": {}, "words": frozenset()}
@@ -313,7 +313,7 @@ class TurnOptions(OptionSet):
 
     # Output
     schema: Any = option(
-        "Require JSON of this schema, such as 'name, age int'.",
+        "Require JSON that matches this schema, such as 'name, age int'.",
         group="Output", kind="schema", metavar="FILE|JSON|DSL",
     )  # fmt: skip
     fix: int = option(
@@ -378,11 +378,11 @@ class TurnOptions(OptionSet):
 
     # Storage
     metadata: Mapping[str, Any] = option(
-        "Attach metadata to the chat, or fill that custom column.",
+        "Add metadata to the chat, or set a custom column of that name.",
         group="Storage", kind="pairs", metavar="K=V|K:=JSON",
     )  # fmt: skip
     fields: Mapping[str, Any] = option(
-        "Fill a custom column of the chat.",
+        "Set a custom column of the chat.",
         group="Storage", kind="pairs", metavar="K=V", flag="--field", doors="flag",
     )  # fmt: skip
     references: Mapping[str, Any] = option(
@@ -454,7 +454,7 @@ _ALL = (
     _setting("budget.month", "maximum cost of all requests of a month (UTC), in US dollars", "number", minimum=0),
     _setting(
         "audit.context",
-        "what to record of where a request came from; none for nothing",
+        "what to record about the caller of a request; none for nothing",
         "list",
         default=_AUDIT_WORDS,
         choices=_AUDIT_WORDS,
@@ -465,7 +465,7 @@ _ALL = (
     ),
     _setting("permission.expiry", "days until always and never decisions expire", "number", default=30, minimum=0),
     _setting(
-        "theme", "colours of user interfaces", default="system", choices=("system", "light", "dark"), is_column=True
+        "theme", "colors of user interfaces", default="system", choices=("system", "light", "dark"), is_column=True
     ),
     _setting("sidebar_open", "whether user interfaces show the sidebar", "switch", default=True, is_column=True),
     _setting("last_page", "last page shown in a user interface", default="", allows_empty=True, is_column=True),

@@ -40,7 +40,7 @@ def load(group: str, name: str, wanted: type) -> Any:
     except Exception as error:  # foreign code may raise anything when imported
         raise _plugin_error(package, group, name, f"{type(error).__name__}: {error}") from error
     if not isinstance(plugin, wanted):
-        raise _plugin_error(package, group, name, f"it must be a {wanted.__name__}, got {type(plugin).__name__}")
+        raise _plugin_error(package, group, name, f"it must be of type {wanted.__name__}, got {type(plugin).__name__}")
     return plugin
 
 

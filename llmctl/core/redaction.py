@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, AnyStr
 
@@ -250,17 +249,13 @@ _MIN_WORD_LENGTH = 12
 _MIN_PREFIX_LENGTH = 8
 
 
-@dataclass(frozen=True, slots=True)
 class Redaction:
     """The secrets of a turn, and how each kind of text is masked."""
 
-    secrets: tuple[str, ...] = ()
-    #: Those that are masked in what a server says, too; longest first.
-    _maskable: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        maskable = sorted(filter(_is_maskable, self.secrets), key=len, reverse=True)
-        object.__setattr__(self, "_maskable", tuple(maskable))
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self.secrets = tuple(secrets)
+        #: Those that are masked in what a server says, too; longest first.
+        self._maskable = tuple(sorted(filter(_is_maskable, self.secrets), key=len, reverse=True))
 
     def text(self, text: str) -> str:
         """Return the text without the turn's own secrets."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llmctl.core.errors import ConfigError
 from llmctl.core.http import Endpoint
@@ -62,6 +62,6 @@ def _resolve_endpoint(plan: TurnPlan) -> ResolvedEndpoint:
     try:
         return resolve_endpoint(plan.target, plan.runtime.env, home=plan.runtime.home)
     except ConfigError:
-        target = replace(plan.target, key=None)
+        target = plan.target._replace(key=None)
         endpoint = Endpoint(target.base_url, dict(target.provider.headers), target.query, target.provider.dialect)
         return ResolvedEndpoint(endpoint, ())

@@ -53,7 +53,7 @@ def make_images(
 def _stored_body(images: Images, runner: SingleRequestRunner, request: ImageRequest, http: HttpRequest) -> str:
     """Return the body without the content of files."""
     if request.files:
-        files = tuple(replace(file, data=b"") if file.data else file for file in request.files)
+        files = tuple(file._replace(data=b"") if file.data else file for file in request.files)
         http = images.build_request(runner.endpoint, replace(request, files=files))
     return http.body.decode("utf-8", "replace")
 
@@ -65,7 +65,7 @@ def _with_content(image: File, plan: SingleRequestPlan) -> File:
     is_own_host = parse_host(image.url) == parse_host(plan.target.base_url)
     runtime = plan.runtime._replace(private_fetch=True) if is_own_host else plan.runtime
     fetched = attachments.fetch_url(image.url, runtime)
-    return replace(image, data=fetched.data, media_type=fetched.media_type)
+    return image._replace(data=fetched.data, media_type=fetched.media_type)
 
 
 def _estimate_cost(price: Price, plan: SingleRequestPlan, request: ImageRequest) -> CostEstimate | None:

@@ -153,7 +153,7 @@ def _read_first_line(path: str) -> str | None:
         return None
 
 
-# --- what a turn reports, beside the events of the model's stream
+# --- what a turn reports, besides the events of the model's stream
 
 
 class StepStarted(NamedTuple):

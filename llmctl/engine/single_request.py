@@ -33,7 +33,7 @@ from llmctl.store.database import Database, Insert
 
 
 class HasUsage(Protocol):
-    """What every answer reports beside its content."""
+    """What every answer reports besides its content."""
 
     @property
     def usage(self) -> Usage | None: ...

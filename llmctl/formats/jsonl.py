@@ -81,7 +81,9 @@ class _LineTemplate:
 
     def __init__(self, layout: TableLayout, empty: Sequence[bool]) -> None:
         columns = [
-            (name, kind) for name, kind, gone in zip(layout.columns, layout.kinds, empty, strict=True) if not gone
+            (name, kind)
+            for name, kind, is_empty in zip(layout.columns, layout.kinds, empty, strict=True)
+            if not is_empty
         ]
         fields = ",".join(f"{dumps(_exported_name(name)).replace('%', '%%')}:%s" for name, _ in columns)
         self.template = f'{{"table":{dumps(layout.table)},"row":{{{fields}}}}}\n'

@@ -84,11 +84,11 @@ def _syntax_error(error: TemplateSyntaxError, source: str) -> LlmctlError:
 def _missing_value_error(message: str, source: str) -> LlmctlError:
     if found := _NAME.search(message):
         name = found[1]
-        hint = f"pass it with: -p {name}=VALUE"
-        return UsageError(f'"{source}" needs a value for "{name}"', hint=hint, reason="missing_parameter")
+        hint = f"pass it: -p {name}=VALUE"
+        return UsageError(f'"{source}" requires a value for "{name}"', hint=hint, reason="missing_parameter")
     if found := _ELEMENT.search(message):
         number = int(found[1]) + 1
         return UsageError(
-            f'"{source}" needs argument {number}', hint="pass it after the file", reason="missing_parameter"
+            f'"{source}" requires argument {number}', hint="pass it after the file", reason="missing_parameter"
         )
     return UsageError(f'cannot render "{source}": {message}', reason="template")

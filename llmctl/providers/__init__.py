@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from llmctl.core.errors import ConfigError
@@ -14,8 +14,7 @@ from llmctl.core.http import Dialect
 from llmctl.core.registry import Registry
 
 
-@dataclass(frozen=True, slots=True)
-class ModelWire:
+class ModelWire(NamedTuple):
     """Models that use another wire than their provider's default."""
 
     #: Shell pattern of model ids.
@@ -26,7 +25,7 @@ class ModelWire:
     only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Provider:
     """One provider, as data only: wires read ``dialect``, the engine reads the rest."""
 

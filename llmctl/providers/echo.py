@@ -10,8 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Dialect
@@ -33,8 +32,7 @@ PROVIDER = Provider(
 _PAGE = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>Please sign in</h1></body></html>\n"
 
 
-@dataclass(frozen=True, slots=True)
-class EchoResponse:
+class EchoResponse(NamedTuple):
     """An HTTP response. Header names are lower case; iterating ``chunks`` may raise UnavailableError."""
 
     status: int
@@ -72,7 +70,7 @@ def help_text() -> str:
             f"Kinds of failure: {', '.join(KINDS)}.",
             "Words of thinking and tool calls count like those of the answer. max_tokens works; other model options",
             "are accepted but ignored; unknown names are rejected with status 400.",
-            "`embed` returns vectors of 16 numbers (or `dimensions`), `image` images of one colour (`size`, `n`).",
+            "`embed` returns vectors of 16 numbers (or `dimensions`), `image` images of one color (`size`, `n`).",
         )
     )
 
@@ -115,8 +113,7 @@ def _is_chat(messages: Any) -> bool:
     return isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
 
 
-@dataclass(frozen=True, slots=True)
-class EchoError:
+class EchoError(NamedTuple):
     """An HTTP error. ``code`` is the provider's error code, or the status if it has none."""
 
     status: int
@@ -134,7 +131,7 @@ _REFUSED = "invalid_request_error"
 
 KINDS: dict[str, EchoError] = {
     "auth": EchoError(401, _REFUSED, "invalid_api_key", "incorrect API key provided"),
-    "content_filter": EchoError(400, _REFUSED, "content_filter", "the prompt was caught by the content filter"),
+    "content_filter": EchoError(400, _REFUSED, "content_filter", "the content filter rejected the prompt"),
     "context_length": EchoError(
         400, _REFUSED, "context_length_exceeded", "the prompt is longer than the context of the model"
     ),
@@ -182,8 +179,7 @@ class InvalidOption(Exception):
         self.name = name
 
 
-@dataclass(frozen=True, slots=True)
-class EchoOptions:
+class EchoOptions(NamedTuple):
     """The options of one answer. None means not set."""
 
     reply: str | None = None
@@ -313,8 +309,7 @@ _STEP = re.compile(r"\n\s*\n")
 Delta = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class EchoReply:
+class EchoReply(NamedTuple):
     """One answer. Each delta is one word; joined, they form the text."""
 
     id: str

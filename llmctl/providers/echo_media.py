@@ -54,10 +54,10 @@ def _encode_images(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make_png(words: str, width: int, height: int) -> bytes:
-    """Return an image of one colour: https://www.w3.org/TR/png-3/."""
-    colour = bytes(_hash_bytes(words, 3))
+    """Return an image of one color: https://www.w3.org/TR/png-3/."""
+    color = bytes(_hash_bytes(words, 3))
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    rows = (b"\0" + colour * width) * height
+    rows = (b"\0" + color * width) * height
     return (
         b"\x89PNG\r\n\x1a\n"
         + _png_chunk(b"IHDR", head)

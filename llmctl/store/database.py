@@ -10,9 +10,8 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from llmctl.core.errors import LlmctlError, StorageError
 from llmctl.core.signals import defer_signals
@@ -33,17 +32,15 @@ Mode = Literal["read", "write", "create"]
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(NamedTuple):
     """A new row."""
 
     table: str
     row: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """Changes to the row of an id; a missing row (deleted meanwhile) is not an error.
+class Update(NamedTuple):
+    """Changes to the row of an id; a missing row (deleted in the meantime) is not an error.
 
     With ``where``, applied only if these columns have these values.
     """
@@ -51,11 +48,10 @@ class Update:
     table: str
     id: str
     changes: Mapping[str, Any]
-    where: Mapping[str, Any] = field(default_factory=dict)
+    where: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """Remove the rows whose columns all equal ``where``."""
 
     table: str
@@ -318,7 +314,7 @@ _TRANSLATIONS = (
     (
         "malformed",
         'the hub "{path}" is damaged',
-        "restore a backup with: llmctl db restore FILE; or try: sqlite3 {path} .recover",
+        "restore a backup: llmctl db restore FILE; or try: sqlite3 {path} .recover",
         "corrupt",
     ),
     (

@@ -236,8 +236,8 @@ class _LlmLogs:
 
 def _from_last_prompt(chain: list[tuple[str, list[dict[str, Any]]]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Return the end of a chain from the last user message on."""
-    asked = max((place for place, (role, _) in enumerate(chain) if role == "user"), default=0)
-    return chain[asked:]
+    start = max((place for place, (role, _) in enumerate(chain) if role == "user"), default=0)
+    return chain[start:]
 
 
 def _convert_part(one: Mapping[str, Any]) -> Iterator[Part]:
@@ -292,7 +292,7 @@ def detect_kind(path: str) -> str:
             return NODE_LLM
     raise UsageError(
         f'"{path}" is a database of an unknown program',
-        hint="supported are hubs of llmctl, logs of llm, and databases of @node-llm/orm",
+        hint="supported: hubs of llmctl, logs of llm, databases of @node-llm/orm",
     )
 
 

@@ -55,7 +55,7 @@ def open_hub(path: str, mode: Mode = "read", *, upgrade: bool = True, prepare: P
 
 
 def missing_hub_error(path: str) -> ConfigError:
-    return ConfigError(f'no hub at "{path}"', hint="create one with: llmctl init", reason="no_hub")
+    return ConfigError(f'no hub at "{path}"', hint="create one: llmctl init", reason="no_hub")
 
 
 def create(path: str, names: Mapping[str, str] | None = None, prepare: Prepare | None = None) -> bool:
@@ -207,7 +207,7 @@ def _open_connection(path: str, mode: Mode) -> sqlite3.Connection:
 
 
 def _is_readable_without_wal(path: str, error: sqlite3.OperationalError) -> bool:
-    """Return whether a hub without its side files can be read as immutable: nobody is writing it.
+    """Return whether a hub without its side files can be read as immutable: no process is writing it.
 
     This is for read-only or full file systems. A non-empty WAL holds the newest rows: ignoring it would return
     stale data.
@@ -243,7 +243,7 @@ def _check_version(connection: sqlite3.Connection, path: str, *, upgrade: bool) 
             raise translate_error(sqlite3.DatabaseError("file is not a database"), path)
         raise StorageError(
             f'"{path}" is a database, but not a hub',
-            hint="add llmctl's tables to it with: llmctl init --adopt",
+            hint="add llmctl's tables to it: llmctl init --adopt",
             reason="not_a_hub",
         )
     if version > ddl.VERSION:
@@ -262,7 +262,7 @@ def _check_version(connection: sqlite3.Connection, path: str, *, upgrade: bool) 
 
 
 def spool_paths(hub_path: str, fallback_folder: str | None) -> list[str]:
-    """Return the paths of a hub's spool: beside it, and a fallback if the hub's disk is full or read-only."""
+    """Return the paths of a hub's spool: next to it, and a fallback if the hub's disk is full or read-only."""
     path = os.path.realpath(hub_path)  # resolve links: one spool per hub
     paths = [f"{path}.spool"]
     if fallback_folder:

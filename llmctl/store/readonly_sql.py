@@ -91,11 +91,11 @@ def _usage_error(error: sqlite3.DatabaseError | sqlite3.Warning, path: str) -> E
     if any(word in text for word in ("not authorized", "authorization denied", "prohibited", "readonly")):
         return UsageError("only read statements are allowed", hint="see: llmctl help sql", reason="read_only")
     if "one statement at a time" in text:
-        return UsageError("only one statement at a time", hint="run them one by one")
+        return UsageError("only one SQL statement is allowed", hint="run them one by one")
     missing = re.search(r"binding parameter :?(\w+)|Binding (\d+) has no name", text)
     if missing:
         name = missing[1] or "NAME"
-        return UsageError(f'no value for ":{missing[1] or missing[2]}"', hint=f"pass it with: -p {name}=VALUE")
+        return UsageError(f'no value for ":{missing[1] or missing[2]}"', hint=f"pass it: -p {name}=VALUE")
     if isinstance(error, sqlite3.DatabaseError):
         known = translate_error(error, path)
         if known is not error:

@@ -41,7 +41,7 @@ _CONDITIONS = {
     "chat_id": "m.thread_id IN (SELECT id FROM {message_threads} WHERE chat_id = :chat_id)",
 }
 _TERMS = re.compile(r'"([^"]*\w[^"]*)"|(\S+)')
-#: Sentence punctuation, which nobody searches for.
+#: Sentence punctuation, which is never searched for.
 _PUNCTUATION = ".,;:!?…"
 #: Thai to Khmer, kana, Han, Hangul: written without spaces, so the index does not split them into words.
 _UNSPACED = re.compile(
@@ -77,7 +77,7 @@ def search(database: Database, text: str, filters: SearchFilter, limit: int | No
             raise
         raise UsageError(
             f'invalid full-text query "{text}": {error}',
-            hint="see https://sqlite.org/fts5.html#full_text_query_syntax, or leave out --fts",
+            hint="see https://sqlite.org/fts5.html#full_text_query_syntax, or omit --fts",
         ) from error
 
 

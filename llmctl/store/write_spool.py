@@ -1,4 +1,4 @@
-"""Spool writes that failed into a file beside the hub; the next run replays them.
+"""Spool writes that failed into a file next to the hub; the next run replays them.
 
 One JSON array per line: ``["insert", table, row]``, ``["update", table, id, changes, where]``,
 ``["delete", table, where]``; bytes as ``{"base64": ...}``. Appends are locked and atomic, so that many processes
@@ -79,7 +79,7 @@ def _is_same_file(place: str, descriptor: int) -> bool:
 
 
 def _replay_file(database: Database, place: str) -> int:
-    # Nothing to do if the file is gone or belongs to another user.
+    # Nothing to do if the file no longer exists or belongs to another user.
     with suppress(OSError), open(place, "r+", encoding="utf-8", errors="replace") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not _is_same_file(place, file.fileno()):  # another process replayed it

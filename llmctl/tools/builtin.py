@@ -69,7 +69,7 @@ def _run_command(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     if not any(_rule_allows(rule, words) for rule in tool.data.get("commands") or ()):
         raise DeniedError(
             f'this tool may not run "{words[0]}"',
-            hint=f"allow it with: llmctl tool edit {tool.name} --command '{words[0]}'",
+            hint=f"allow it: llmctl tool edit {tool.name} --command '{words[0]}'",
             reason="confined",
         )
     return subprocess_tool.program_output(subprocess_tool.run_program(words, context), context)

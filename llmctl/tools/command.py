@@ -30,9 +30,9 @@ def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(f'cannot parse the command "{command}": {str(error).lower()}') from None
     if not command or not (isinstance(command, str) or _is_word_list(command)):
-        raise UsageError("a tool of type command needs a command", hint="--command 'PROGRAM ARGUMENT {slot}'")
+        raise UsageError("a tool of type command requires a command", hint="pass --command 'PROGRAM ARGUMENT {slot}'")
     if data.get("shell") and not isinstance(command, str):
-        raise UsageError("a command for the shell must be one string")
+        raise UsageError('a command with "shell" must be one string')
     if data.get("arguments", "stdin") not in _ARGUMENT_MODES:
         raise UsageError(f'"arguments" must be stdin, flags or none, got "{data["arguments"]}"')
     if not isinstance(command, str) and templates.list_slots(command[0]):

@@ -23,11 +23,11 @@ def require_allowed_host(url: str, allowed: Iterable[str], reaches: Callable[[st
     if not name or not any(fnmatchcase(name, rule.lower()) for rule in allowed):
         raise DeniedError(
             f'the tool may not reach the host "{host}"',
-            hint=f"allow it with: llmctl tool edit {tool} --host {host or 'HOST'}",
+            hint=f"allow it: llmctl tool edit {tool} --host {host or 'HOST'}",
             reason="confined",
         )
     if not reaches(host):
-        raise UnavailableError(f'offline: "{host}" is not on this machine', reason="offline")
+        raise UnavailableError(f'cannot reach "{host}": llmctl is offline', reason="offline")
 
 
 def _parse_host(url: str) -> str:
@@ -45,7 +45,7 @@ def _parse_host(url: str) -> str:
 
 
 def _invalid_url_error(url: str) -> InvalidOutputError:
-    return InvalidOutputError(f'"{url[:200]}" is not an http URL')
+    return InvalidOutputError(f'"{url[:200]}" is not an HTTP URL')
 
 
 def to_tool_output(response: HttpResult, context: Context) -> Ran:

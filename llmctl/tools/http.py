@@ -21,7 +21,7 @@ def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data to store, with the method and the hosts it may reach: by default that of the URL."""
     url = data.get("url")
     if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        raise UsageError("a tool of type http needs a URL", hint="--url 'https://api.example.com/v1/{city}'")
+        raise UsageError("a tool of type http requires a URL", hint="pass --url 'https://api.example.com/v1/{city}'")
     method = str(data.get("method") or ("POST" if "body" in data else "GET")).upper()
     if method not in _METHODS:
         raise UsageError(f'"method" must be one of {", ".join(_METHODS)}, got "{method}"')
@@ -30,7 +30,9 @@ def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
     if "{" not in host:
         hosts = hosts or [urlsplit(url).hostname or ""]
     elif not hosts:
-        raise UsageError("the host of the URL is an argument", hint="list the hosts it may be: --host '*.example.com'")
+        raise UsageError(
+            "the host of the URL must not be an argument", hint="name the allowed hosts: --host '*.example.com'"
+        )
     return {**data, "method": method, "hosts": hosts}
 
 

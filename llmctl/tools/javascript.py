@@ -16,7 +16,7 @@ _WORKER = os.path.join(os.path.dirname(_workers), "call_javascript.mjs")
 
 def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
     if not data.get("file"):
-        raise UsageError("a tool of type nextJsScript needs a JavaScript file", hint="--file weather.mjs")
+        raise UsageError("a tool of type nextJsScript requires a JavaScript file", hint="pass --file weather.mjs")
     if not os.path.isfile(data["file"]):
         raise NotFoundError(f'no file "{data["file"]}"')
     return dict(data)

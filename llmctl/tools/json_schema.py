@@ -12,7 +12,7 @@ import jsonschema_rs
 
 from llmctl.core.errors import UsageError
 
-#: More than anybody reads, or a model needs to correct itself.
+#: More than a person reads, or a model needs to correct itself.
 _MAX_ERRORS = 10
 _MAX_ERROR_CHARS = 300
 
@@ -29,7 +29,7 @@ def find_errors(schema: Mapping[str, Any] | bool, value: Any) -> list[str]:
 def validate_schema(schema: Any) -> None:
     """Raise UsageError if a value is not a JSON Schema."""
     if not isinstance(schema, dict | bool):
-        raise UsageError("a JSON Schema must be an object", hint='such as {"type": "object", "properties": {}}')
+        raise UsageError("a JSON Schema must be an object", hint='for example: {"type": "object", "properties": {}}')
     _build_validator(schema)
 
 

@@ -28,7 +28,7 @@ try:
     from mcp.client.streamable_http import streamable_http_client
     from mcp.shared._httpx_utils import create_mcp_http_client
 except ImportError:
-    raise ConfigError("MCP needs its SDK", hint="pip install 'llmctl[mcp]'", reason="no_mcp") from None
+    raise ConfigError('the "mcp" package is not installed', hint="pip install 'llmctl[mcp]'", reason="no_mcp") from None
 
 # Without a handler, output of a server that is not JSON-RPC would end up on stderr, with a traceback.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
@@ -49,7 +49,7 @@ def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(f'cannot parse the command "{server}": {str(error).lower()}') from None
     if not server or not isinstance(server, str | list):
-        raise UsageError("a tool of type mcp needs a server", hint="--mcp 'npx -y PACKAGE' or --mcp URL")
+        raise UsageError("a tool of type mcp requires a server", hint="pass --mcp 'npx -y PACKAGE' or --mcp URL")
     return {**data, "server": server}
 
 
@@ -105,7 +105,7 @@ class McpConnection:
         return self._request(partial(self._client.call_tool, name, arguments, timeout_s), timeout_s)
 
     def close(self) -> None:
-        """Stop the server. It is fine if it is gone already."""
+        """Stop the server. It may have ended already."""
         try:
             self._stack.close()
         except (MCPError, OSError, RuntimeError, ExceptionGroup, anyio.ClosedResourceError):
@@ -125,7 +125,7 @@ class McpConnection:
                 f"no result within {subprocess_tool.format_timeout(timeout_s or 0)}", reason="timeout"
             )
         if isinstance(error, FileNotFoundError):
-            return ConfigError(f'no program "{error.filename}"', hint="is it installed and on PATH?")
+            return ConfigError(f'no program "{error.filename}"', hint="check that it is installed and on PATH")
         self._stderr.seek(0)
         stderr = " ".join(self._stderr.read().split())[-_MAX_STDERR_CHARS:]
         message = str(error) or type(error).__name__
@@ -150,7 +150,7 @@ def _build_transport(data: Mapping[str, Any], context: Context, stderr: TextIO) 
         return stdio_client(command, errlog=stderr)
     host = urlsplit(server).hostname or ""
     if not context.reaches(host):
-        raise UnavailableError(f'offline: "{host}" is not on this machine', reason="offline")
+        raise UnavailableError(f'cannot reach "{host}": llmctl is offline', reason="offline")
     return _open_http(server, {name: context.secret(value) for name, value in (data.get("headers") or {}).items()})
 
 

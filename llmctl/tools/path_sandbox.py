@@ -75,7 +75,7 @@ class PathSandbox:
             raise DeniedError(f'"{requested}" is a private file of llmctl', reason="confined")
 
     def _require_allowed_descriptor(self, descriptor: int, requested: str) -> None:
-        """Check the opened file again: a folder on the way may have been replaced by a link meanwhile."""
+        """Check the opened file again: a folder on the way may have been replaced by a link in the meantime."""
         with suppress(OSError):
             self._require_allowed(os.readlink(f"/proc/self/fd/{descriptor}"), requested)
 

@@ -1,7 +1,7 @@
 """Run other programs: the only file that starts processes.
 
 A program gets its own session, so that it and all its children can be killed together. It has no controlling terminal,
-and does not share our stdin unless asked to.
+and does not share our stdin unless requested.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def kill_all() -> None:
 
 
 def _defer_signals() -> AbstractContextManager[None]:
-    """Defer signals until the program is registered, or nobody would kill it. Only the main thread gets signals."""
+    """Defer signals until the program is registered, or nothing would kill it. Only the main thread gets signals."""
     is_main = threading.current_thread() is threading.main_thread()
     return defer_signals() if is_main else nullcontext()
 
@@ -183,7 +183,7 @@ def _start_error(argv: list[str], cwd: str | None, error: OSError | ValueError) 
     if cwd is not None and not os.path.isdir(cwd):
         return NotFoundError(f'cannot run "{argv[0]}": no folder "{cwd}"')
     if isinstance(error, FileNotFoundError):
-        return NotFoundError(f'no program "{argv[0]}"', hint="is it installed and on PATH?")
+        return NotFoundError(f'no program "{argv[0]}"', hint="check that it is installed and on PATH")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return ConfigError(f'cannot run "{argv[0]}": {(reason or "unknown reason").lower()}')
 

@@ -20,7 +20,9 @@ _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
 
 def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
     if bool(data.get("file")) == bool(data.get("module")):
-        raise UsageError("a tool of type python needs a file or a module", hint="--file tools.py or --module my.tools")
+        raise UsageError(
+            "a tool of type python requires a file or a module", hint="pass --file tools.py or --module my.tools"
+        )
     return dict(data)
 
 

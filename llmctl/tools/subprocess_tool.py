@@ -83,7 +83,7 @@ def _require_within_limits(completed: process.CompletedProgram, context: Context
     if completed.timed_out:
         raise UnavailableError(f"no result within {format_timeout(context.timeout_s)}", reason="timeout")
     if completed.exceeded_output:
-        raise RejectedError(f"killed: it printed more than {_RUNAWAY_BYTES // 1_000_000} MB", reason="output")
+        raise RejectedError(f"killed: printed more than {_RUNAWAY_BYTES // 1_000_000} MB", reason="output")
     return completed
 
 

@@ -232,7 +232,7 @@ def _get_client(secure: bool, trust_env: bool) -> httpx.Client:
         )
     except (ImportError, ValueError):  # a SOCKS proxy, or one that httpx does not know
         raise ConfigError(
-            "cannot use the proxy of the environment",
+            "cannot use the proxy from the environment",
             hint="check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or add the host to NO_PROXY",
         ) from None
     except OSError:
@@ -285,7 +285,7 @@ def _parse_target(url: str) -> tuple[str, str]:
 
 def _bad_url_error() -> UsageError:
     return UsageError(
-        "the base URL must start with http:// or https://", hint="such as: --base-url http://localhost:8000/v1"
+        "the base URL must start with http:// or https://", hint="for example: --base-url http://localhost:8000/v1"
     )
 
 

@@ -37,7 +37,7 @@ class Images(NamedTuple):
     parse_response: Callable[[bytes], ImageResponse]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Wire:
     """One protocol. All functions are pure: values in, values out.
 

@@ -6,7 +6,6 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -80,7 +79,7 @@ def append_schema_instruction(messages: tuple[Message, ...], schema: Mapping[str
     instruction = Text(_INSTRUCTION + dumps(schema))
     if messages and messages[0].role == "system":
         first = messages[0]
-        return (replace(first, parts=(*first.parts, Text("\n\n"), instruction)), *messages[1:])
+        return (first._replace(parts=(*first.parts, Text("\n\n"), instruction)), *messages[1:])
     return (Message("system", (instruction,)), *messages)
 
 
@@ -166,7 +165,7 @@ def require_data(file: File) -> bytes:
     if file.data is None:
         raise UsageError(
             f'this connection does not accept {file.media_type} by URL: "{file.url}"',
-            hint="download it and attach the file",
+            hint="download the file and attach it",
             reason="attachment",
         )
     return file.data

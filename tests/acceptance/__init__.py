@@ -1,1 +1,1 @@
-"""llmctl as a whole, with real processes: crashes, crowds, bad input, secrets, full disks."""
+"""The whole of llmctl, with real processes: crashes, concurrency, bad input, secrets, full disks."""

@@ -15,7 +15,7 @@ from tests.harness import Llmctl, build_env
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A hub that was just made."""
+    """A new hub."""
     path = str(tmp_path_factory.mktemp("template") / "hub.db")
     opening.create(path)
     return path
@@ -23,7 +23,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path) -> str:
-    """A home folder with nothing in it."""
+    """An empty home folder."""
     folder = tmp_path / "home"
     folder.mkdir()
     return str(folder)

@@ -1,4 +1,4 @@
-"""A hub read from outside, with SQLite alone."""
+"""Read a hub with plain SQLite, without llmctl."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class HubFile:
         }
 
     def raw(self) -> str:
-        """What the newest stream has brought so far: in chunks while it runs, joined afterwards."""
+        """Return the bytes of the newest stream so far: in chunks while it runs, joined afterwards."""
         stream = self.rows("SELECT * FROM response_streams ORDER BY rowid DESC LIMIT 1")[0]
         if stream["raw_output"] is not None:
             return str(stream["raw_output"])
@@ -65,7 +65,7 @@ class HubFile:
         return not self.rows("SELECT 1 FROM message_threads WHERE locking_job_id IS NOT NULL")
 
     def assert_sound(self) -> None:
-        """Assert that the file and what it says about itself are whole."""
+        """Assert that the file and its totals are intact."""
         assert self.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
         assert self.rows("PRAGMA foreign_key_check") == []
         # Compares the search index with the messages; raises where they differ.
@@ -82,13 +82,13 @@ class HubFile:
             )
 
     def list_side_files(self) -> list[str]:
-        """Names of the files that stand beside the hub and begin with its name."""
+        """Return the names of the files next to the hub that start with its name."""
         folder, name = os.path.split(self.path)
         return sorted(found for found in os.listdir(folder) if found.startswith(name) and found != name)
 
 
 def parse_text(raw: str) -> str:
-    """Return the text that the events of a raw stream say."""
+    """Return the text in the events of a raw stream."""
     pieces = []
     for line in raw.splitlines():
         data: Mapping[str, Any] = {}

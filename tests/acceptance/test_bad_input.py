@@ -1,4 +1,4 @@
-"""What nobody should have typed, and places where no hub can be: one clear line, a hint, a code, nothing damaged."""
+"""Invalid input and impossible hub paths: one error line, a hint, an exit code, nothing damaged."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.fakes.openai_server import FakeServer, delta, document, event, refusa
 from tests.harness import TIMEOUT_S, Llmctl, Result, build_env
 
 
-def assert_told(done: Result, code: int, message: str, hint: str | None = None) -> None:
-    """One line that says what is wrong, at most one that says what to do; nothing on stdout."""
+def assert_error_lines(done: Result, code: int, message: str, hint: str | None = None) -> None:
+    """Assert one error line, at most one hint line and nothing on stdout."""
     lines = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (code, ""), done
     assert lines[0] == f"llmctl: {message}", done.stderr
@@ -53,7 +53,7 @@ WRONG = [
     Wrong("--connection fak hi", 3, 'no connection "fak"', "did you mean fake?"),
     Wrong("--chat nope hi", 3, 'no chat "nope"', "llmctl chats list"),
     Wrong("--chat abcd hi", 3, 'no chat "abcd"'),
-    Wrong("--chat last hi", 3, "no chats yet", 'start one with: llmctl chat "..."'),
+    Wrong("--chat last hi", 3, "no chats yet", 'start one: llmctl chat "..."'),
     Wrong("-m mistral:small hi", 4, 'no key for "mistral"', "MISTRAL_API_KEY"),
     Wrong("--field user_id=1 hi", 2, 'no custom field "user_id" on chats', "llmctl init --field"),
     Wrong("--retries x hi", 2, '--retries must be a whole number, got "x"'),
@@ -98,9 +98,9 @@ WRONG = [
     Wrong("--output . hi", 2, 'cannot write ".": it is a folder'),
     Wrong("--nope hi", 2, 'no option "--nope"'),
     Wrong("--retrie 3 hi", 2, 'no option "--retrie"', "did you mean --retries?"),
-    Wrong("--retries", 2, 'option "--retries" needs a value'),
+    Wrong("--retries", 2, 'option "--retries" requires a value'),
     Wrong("--usage=3 hi", 2, 'option "--usage" takes no value'),
-    Wrong("--db", 2, 'option "--db" needs a value'),
+    Wrong("--db", 2, 'option "--db" requires a value'),
     Wrong("", 2, "no prompt", "pipe it in"),
     Wrong("list all", 2, '"chat list all" is ambiguous: a prompt or a command', "llmctl chat -- list all"),
 ]
@@ -114,8 +114,8 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def told(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Result]]:
-    """What all the wrong words come to; some at a time, since each is a process."""
+def results(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Result]]:
+    """Results of all invalid command lines; a few at a time, since each is a process."""
     home = tmp_path_factory.mktemp("wrong")
     hub = HubFile(str(shutil.copy2(template, home / "hub.db")))
     for name, data in FILES.items():
@@ -135,13 +135,13 @@ def told(template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.words or "nothing")
 def test_invalid_command_lines_are_refused_before_anything_is_sent_or_written(
-    told: dict[str, Result], wrong: Any
+    results: dict[str, Result], wrong: Any
 ) -> None:
-    assert_told(told[wrong.words], wrong.code, wrong.message, wrong.hint)
+    assert_error_lines(results[wrong.words], wrong.code, wrong.message, wrong.hint)
 
 
 def at_once(llmctl: Llmctl, *lines: tuple[str | bytes, ...]) -> list[Result]:
-    """Run several command lines, some at a time."""
+    """Run several command lines, a few at a time."""
     with ThreadPoolExecutor(4) as pool:
         return list(pool.map(lambda words: llmctl(*words), lines))
 
@@ -149,28 +149,28 @@ def at_once(llmctl: Llmctl, *lines: tuple[str | bytes, ...]) -> list[Result]:
 def test_empty_flag_value_is_refused(llmctl: Llmctl, server: FakeServer) -> None:
     flags = ["--chat", "--name", "--model", "--connection", "--output"]
     for flag, done in zip(flags, at_once(llmctl, *(("chat", flag, "", "hi") for flag in flags)), strict=True):
-        assert_told(done, 2, f"{flag} must not be empty", "check that the variable it comes from is set")
+        assert_error_lines(done, 2, f"{flag} must not be empty", "check that the variable it comes from is set")
     assert server.requests == []
 
 
 def test_argument_that_is_no_text_is_an_error(llmctl: Llmctl, server: FakeServer) -> None:
     flags = ["--name", "--chat", "-m", "-s", "--tag", "--metadata", "-o"]
     for done in at_once(llmctl, *(("chat", flag, b"k=\xff", "hi") for flag in flags)):
-        assert_told(done, 2, "an argument is not valid UTF-8", "only file names may contain such bytes")
+        assert_error_lines(done, 2, "an argument is not valid UTF-8", "only file names may contain such bytes")
     assert server.requests == []
 
 
 def test_model_that_the_host_does_not_know(llmctl: Llmctl, server: FakeServer) -> None:
     server.answer(refusal(404, "The model `nope` does not exist", code="model_not_found"))
     done = llmctl("chat", "-m", "fake:nope", "hi")
-    assert_told(done, 3, "The model `nope` does not exist", "llmctl connection models")
+    assert_error_lines(done, 3, "The model `nope` does not exist", "llmctl connection models")
 
 
 def test_unknown_provider_of_a_connection(llmctl: Llmctl, hub: HubFile) -> None:
     with closing(sqlite3.connect(hub.path)) as connection:
         connection.execute("UPDATE model_connections SET provider = 'nope', data = '{}' WHERE name = 'fake'")
         connection.commit()
-    assert_told(llmctl("chat", "hi"), 3, 'no provider "nope"', "--base-url")
+    assert_error_lines(llmctl("chat", "hi"), 3, 'no provider "nope"', "--base-url")
 
 
 def test_unknown_wire_of_a_connection_leaves_no_lock(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
@@ -204,10 +204,10 @@ def test_server_that_is_not_there(llmctl: Llmctl, hub: HubFile) -> None:
         port = listener.getsockname()[1]
     hub.connect("gone", f"http://127.0.0.1:{port}/v1", key="env:FAKE_KEY")
     done = llmctl("chat", "-m", "gone", "--retries", "0", "hi")
-    assert_told(done, 6, f"127.0.0.1:{port} refused the connection", "check that the server is running")
+    assert_error_lines(done, 6, f"127.0.0.1:{port} refused the connection", "check that the server is running")
 
 
-# --- answers that are strange ---------------------------------------------------------------------------------------
+# --- unusual answers -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def written(data: bytes) -> Callable[[str], None]:
 
 @dataclass(frozen=True)
 class NoHub:
-    """What stands where the hub should be (made from a good hub)."""
+    """A file in place of the hub (made from a valid hub)."""
 
     name: str
     make: Callable[[str], None]
@@ -341,7 +341,7 @@ def test_what_is_no_hub_is_told_and_stays_as_it_is(
     no_hub.make(hub.path)
     before = fingerprint(hub.path)
     for done in at_once(llmctl, ("chat", "hi"), ("chat", "-c"), ("stats",)):
-        assert_told(done, no_hub.code, no_hub.message.format(hub.path), no_hub.hint)
+        assert_error_lines(done, no_hub.code, no_hub.message.format(hub.path), no_hub.hint)
     assert fingerprint(hub.path) == before
     assert server.requests == []
     assert [name for name in hub.list_side_files() if not name.endswith(("-wal", "-shm"))] == []
@@ -354,7 +354,7 @@ def fingerprint(path: str) -> tuple[int, int, str]:
 
 def test_missing_hub_is_made_by_chat_and_missed_by_readers(llmctl_without_hub: Llmctl, home: str) -> None:
     path = f"{home}/no/such/folder/hub.db"
-    assert_told(llmctl_without_hub("stats", "--db", path), 4, f'no hub at "{path}"', "llmctl init")
+    assert_error_lines(llmctl_without_hub("stats", "--db", path), 4, f'no hub at "{path}"', "llmctl init")
     assert os.listdir(home) == []
     assert llmctl_without_hub("chat", "--db", path, "-m", "echo", "hi").stdout == "hi\n"
     assert os.path.getsize(path)
@@ -365,9 +365,9 @@ def test_folder_that_cannot_be_made(llmctl_without_hub: Llmctl, home: str) -> No
     with open(path, "w") as file:
         file.write("x")
     done = llmctl_without_hub("chat", "--db", f"{path}/hub.db", "-m", "echo", "hi")
-    assert_told(done, 13, f'cannot open the hub "{path}/hub.db": Not a directory')
+    assert_error_lines(done, 13, f'cannot open the hub "{path}/hub.db": Not a directory')
     done = llmctl_without_hub("chat", "--db", "/proc/nowhere/hub.db", "-m", "echo", "hi")
-    assert_told(done, 13, 'cannot create the folder "/proc/nowhere": No such file or directory', "--db")
+    assert_error_lines(done, 13, 'cannot create the folder "/proc/nowhere": No such file or directory', "--db")
 
 
 def test_empty_file_becomes_the_hub_and_keeps_its_mode(llmctl_without_hub: Llmctl, home: str) -> None:
@@ -391,20 +391,20 @@ def test_empty_file_becomes_the_hub_and_keeps_its_mode(llmctl_without_hub: Llmct
 )
 def test_no_home(llmctl_without_hub: Llmctl, env: dict[str, Any], message: str) -> None:
     for done in at_once(llmctl_without_hub.with_env(**env), ("chat", "-m", "echo", "hi"), ("stats",)):
-        assert_told(done, 4, message, "set LLMCTL_DB")
+        assert_error_lines(done, 4, message, "set LLMCTL_DB")
     assert not os.path.exists("/nonexistent")
 
 
-# --- what may not be written ----------------------------------------------------------------------------------------
+# --- missing permissions --------------------------------------------------------------------------------------------
 
 
 def as_nobody(llmctl: Llmctl, *words: str) -> Result:
-    """Run as somebody whom permissions hold, which they do not for root with its capabilities."""
+    """Run without the capabilities by which root bypasses file permissions."""
     return llmctl(*words, preexec_fn=without_privileges) if os.getuid() == 0 else llmctl(*words)
 
 
 def without_privileges() -> None:
-    """Drop what lets root pass by permissions: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_FOWNER."""
+    """Drop root's capabilities to bypass file permissions: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_FOWNER."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     for capability in (1, 2, 3):
         if prctl(24, capability, 0, 0, 0):
@@ -413,7 +413,7 @@ def without_privileges() -> None:
 
 @pytest.fixture
 def held(llmctl: Llmctl) -> Llmctl:
-    """llmctl, where permissions can be made to hold for it."""
+    """llmctl, subject to file permissions even for root."""
     try:
         as_nobody(llmctl, "--version")
     except subprocess.SubprocessError:
@@ -426,7 +426,7 @@ def test_read_only_hub_can_be_read_and_is_not_talked_to(held: Llmctl, hub: HubFi
     os.chmod(hub.path, 0o400)
     before = digest(hub.path)
     done = as_nobody(held, "chat", "hi")
-    assert_told(done, 13, f'the hub "{hub.path}" is read-only', "or use --db")
+    assert_error_lines(done, 13, f'the hub "{hub.path}" is read-only', "or use --db")
     assert as_nobody(held, "stats", "--json").json["requests"] == 1
     assert len(server.requests) == 1
     assert digest(hub.path) == before
@@ -473,7 +473,7 @@ def test_home_that_may_not_be_written(held: Llmctl, home: str) -> None:
     os.chmod(home, 0o500)
     try:
         done = as_nobody(held.with_env(LLMCTL_DB=None), "chat", "-m", "echo", "hi")
-        assert_told(done, 13, f'cannot create the folder "{home}/.local": Permission denied', "--db")
+        assert_error_lines(done, 13, f'cannot create the folder "{home}/.local": Permission denied', "--db")
     finally:
         os.chmod(home, 0o700)
 
@@ -481,7 +481,7 @@ def test_home_that_may_not_be_written(held: Llmctl, home: str) -> None:
 def test_unreadable_hub(held: Llmctl, hub: HubFile) -> None:
     os.chmod(hub.path, 0o000)
     done = as_nobody(held, "chat", "hi")
-    assert_told(done, 13, f'cannot open the hub "{hub.path}"')
+    assert_error_lines(done, 13, f'cannot open the hub "{hub.path}"')
 
 
 def test_spool_of_another_user_is_ignored(held: Llmctl, hub: HubFile) -> None:
@@ -548,7 +548,7 @@ def test_output_to_a_pipe_is_written_and_the_pipe_stays(llmctl: Llmctl, tmp_path
 def test_blocked_answer_names_its_ids(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(stream("no block here"))
     done = llmctl("chat", "-x", "hi")
-    assert_told(done, 11, "the answer has no fenced code block")
+    assert_error_lines(done, 11, "the answer has no fenced code block")
     assert hub.messages[-1]["status"] == "completed"
 
 

@@ -1,4 +1,4 @@
-"""Caps that hold: over steps, processes, deaths; and what a request that was not sent leaves behind."""
+"""Cost limits across steps, processes and crashes; and the rows of a request that was not sent."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_request_over_the_cost_limit_is_not_sent_and_can_be_continued(
     assert hub.messages_by_role == [("user", "completed", "hi")]
     assert hub.is_free()
     assert llmctl("chat", "-c", "--max-cost", "0.2", "-o", "max_tokens=16").returncode == 0
-    assert [said[2] for said in hub.messages_by_role] == ["hi", "echo: hi"]
+    assert [row[2] for row in hub.messages_by_role] == ["hi", "echo: hi"]
 
 
 def test_refusal_names_the_answer_that_would_fit(llmctl: Llmctl) -> None:

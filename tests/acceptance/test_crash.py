@@ -1,4 +1,4 @@
-"""What is left when a turn ends badly: what was shown is in the hub, and the conversation goes on."""
+"""After a failed turn everything that was shown is in the hub, and the conversation can continue."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def held(words: int = 3) -> Reply:
     return stream(TEXT, hold=words)
 
 
-def speak_until(llmctl: Llmctl, server: FakeServer, shown: str = "three", *words: str) -> Any:
-    """Begin a turn whose answer has come as far as ``three``."""
+def start_turn(llmctl: Llmctl, server: FakeServer, shown: str = "three", *words: str) -> Any:
+    """Start a turn and wait until its answer has reached ``three``."""
     server.answer(held())
     running = llmctl.start("chat", *words, "count")
     running.wait_for_output(shown)
     return running
 
 
-def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: HubFile, partial: str | None) -> None:
+def assert_can_continue(llmctl: Llmctl, server: FakeServer, hub: HubFile, partial: str | None) -> None:
     """Continue without a prompt, then with one; the server sees the documented history and nothing empty."""
     server.release()
     seen = len(server.requests)
@@ -46,9 +46,9 @@ def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: HubFile, partial: st
     assert (more.returncode, more.stdout) == (0, "echo: and on\n"), more
     history = [("user", "count"), ("assistant", "echo: count"), ("user", "and on")]
     assert server.requests[seen + 1].messages == history
-    # The partial answer has left the chat, not the thread.
-    kept = [row for row in hub.messages if row["role"] == "assistant" and row["chat_id"] is None]
-    assert [row["content"] for row in kept] == ([partial] if partial else [])
+    # The partial answer is no longer in the chat, but still in the thread.
+    partials = [row for row in hub.messages if row["role"] == "assistant" and row["chat_id"] is None]
+    assert [row["content"] for row in partials] == ([partial] if partial else [])
     assert hub.is_free()
     hub.assert_sound()
 
@@ -57,7 +57,7 @@ def assert_goes_on(llmctl: Llmctl, server: FakeServer, hub: HubFile, partial: st
 
 
 def test_killed_turn_has_in_the_hub_what_was_shown(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
-    done = speak_until(llmctl, server).kill()
+    done = start_turn(llmctl, server).kill()
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
     assert parse_text(hub.raw()).startswith(done.stdout)
     assert hub.messages_by_role == [("user", "completed", "count"), ("assistant", "pending", None)]
@@ -65,7 +65,7 @@ def test_killed_turn_has_in_the_hub_what_was_shown(llmctl: Llmctl, server: FakeS
 
 
 def test_killed_turn_is_put_in_order_by_the_next(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
-    done = speak_until(llmctl, server).kill()
+    done = start_turn(llmctl, server).kill()
     server.release()
     after = llmctl("chat", "-c", "go on")
     assert (after.returncode, after.stdout) == (0, "echo: go on\n")
@@ -88,8 +88,8 @@ def test_killed_turn_is_put_in_order_by_the_next(llmctl: Llmctl, server: FakeSer
 
 
 def test_killed_turn_is_answered_again_without_a_prompt(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
-    partial = speak_until(llmctl, server).kill().stdout
-    assert_goes_on(llmctl, server, hub, partial)
+    partial = start_turn(llmctl, server).kill().stdout
+    assert_can_continue(llmctl, server, hub, partial)
 
 
 def test_killed_before_the_first_byte_leaves_the_prompt(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
@@ -98,15 +98,15 @@ def test_killed_before_the_first_byte_leaves_the_prompt(llmctl: Llmctl, server: 
     server.wait_for(1)
     assert running.kill().stdout == ""
     assert hub.messages_by_role == [("user", "completed", "count"), ("assistant", "pending", None)]
-    assert_goes_on(llmctl, server, hub, None)
+    assert_can_continue(llmctl, server, hub, None)
     assert hub.states()["requests"] == ["interrupted", "completed", "completed"]
 
 
 def test_killed_turn_with_rollback_keeps_the_stream_and_no_message(
     llmctl: Llmctl, server: FakeServer, hub: HubFile
 ) -> None:
-    speak_until(llmctl, server, "three", "--rollback").kill()
-    assert_goes_on(llmctl, server, hub, None)
+    start_turn(llmctl, server, "three", "--rollback").kill()
+    assert_can_continue(llmctl, server, hub, None)
     assert "three" in hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]["raw_output"]
 
 
@@ -115,7 +115,7 @@ def test_killed_turn_with_rollback_keeps_the_stream_and_no_message(
 
 @pytest.mark.parametrize("signum", SIGNALS, ids=lambda signum: signum.name)
 def test_signal_keeps_what_was_shown_and_kills(llmctl: Llmctl, server: FakeServer, hub: HubFile, signum: Any) -> None:
-    done = speak_until(llmctl, server).kill(signum)
+    done = start_turn(llmctl, server).kill(signum)
     assert done.returncode == -signum
     assert done.stderr == ""
     assert hub.messages_by_role == [
@@ -131,7 +131,7 @@ def test_signal_keeps_what_was_shown_and_kills(llmctl: Llmctl, server: FakeServe
     }
     assert parse_text(hub.raw()).startswith(done.stdout)
     assert hub.is_free()
-    assert_goes_on(llmctl, server, hub, "one two three")
+    assert_can_continue(llmctl, server, hub, "one two three")
 
 
 def test_signal_before_the_first_word_leaves_no_empty_message(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
@@ -142,22 +142,22 @@ def test_signal_before_the_first_word_leaves_no_empty_message(llmctl: Llmctl, se
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
     assert hub.messages_by_role == [("user", "completed", "count")]
     assert hub.states()["requests"] == ["interrupted"]
-    assert_goes_on(llmctl, server, hub, None)
+    assert_can_continue(llmctl, server, hub, None)
 
 
 def test_signals_that_come_together_end_the_process(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
-    running = speak_until(llmctl, server)
+    running = start_turn(llmctl, server)
     for signum in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
         running.process.send_signal(signum)
     done = running.wait()
     assert done.returncode in (-signal.SIGTERM, -signal.SIGINT)
     assert done.stderr == ""
-    assert_goes_on(llmctl, server, hub, "one two three")
+    assert_can_continue(llmctl, server, hub, "one two three")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux's /proc")
 def test_signal_is_not_lost_to_a_thread_that_only_waits(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
-    running = speak_until(llmctl, server, "three", "--timeout", "60")
+    running = start_turn(llmctl, server, "three", "--timeout", "60")
     others = [tid for tid in os.listdir(f"/proc/{running.pid}/task") if tid != str(running.pid)]
     assert len(others) == 2  # the heartbeat and the deadline
     for tid in others:
@@ -197,7 +197,7 @@ def test_nohup_outlives_its_terminal(llmctl: Llmctl, server: FakeServer, hub: Hu
     assert (process.returncode, out) == (0, f"{TEXT}\n".encode())
 
 
-# --- the reader leaves ----------------------------------------------------------------------------------------------
+# --- closed pipe ----------------------------------------------------------------------------------------------------
 
 
 def test_reader_that_leaves_is_a_death_by_sigpipe_and_the_text_is_kept(
@@ -210,7 +210,7 @@ def test_reader_that_leaves_is_a_death_by_sigpipe_and_the_text_is_kept(
     assert hub.messages[-1]["content"].startswith(done.stdout)
     assert hub.states()["requests"] == ["interrupted"]
     assert hub.is_free()
-    assert_goes_on(llmctl, server, hub, hub.messages[-1]["content"])
+    assert_can_continue(llmctl, server, hub, hub.messages[-1]["content"])
 
 
 # --- the answer breaks ----------------------------------------------------------------------------------------------
@@ -218,14 +218,14 @@ def test_reader_that_leaves_is_a_death_by_sigpipe_and_the_text_is_kept(
 
 @dataclass(frozen=True)
 class Broken:
-    """A way for an answer to go wrong, and what it must come to."""
+    """A broken answer and the expected outcome."""
 
     name: str
     reply: Reply
     code: int
     reason: str | None
     out: str
-    #: Of the message (None: it is gone), of request and stream.
+    #: Status of the message (None: deleted), of the request and of the stream.
     message: str | None
     request: str
 
@@ -325,7 +325,7 @@ def test_rollback_removes_a_broken_answer_and_keeps_the_stream(
     assert llmctl("chat", "count", "--rollback").returncode == 12
     assert hub.messages_by_role == [("user", "completed", "count")]
     assert parse_text(hub.raw()) == THREE
-    assert_goes_on(llmctl, server, hub, None)
+    assert_can_continue(llmctl, server, hub, None)
 
 
 def test_attempt_that_delivered_nothing_is_tried_again_and_each_is_a_row(
@@ -334,7 +334,7 @@ def test_attempt_that_delivered_nothing_is_tried_again_and_each_is_a_row(
     server.answer(page(), Reply(200, {}, (RESET,)))
     done = llmctl("chat", "count")
     assert (done.returncode, done.stdout) == (0, "echo: count\n")
-    calls = hub.rows("SELECT attempt, status, error IS NOT NULL AS told FROM network_calls ORDER BY rowid")
+    calls = hub.rows("SELECT attempt, status, error IS NOT NULL AS has_error FROM network_calls ORDER BY rowid")
     assert [tuple(call.values()) for call in calls] == [(1, "error", 1), (2, "error", 1), (3, "success", 0)]
     assert hub.states()["requests"] == ["completed"]
     assert hub.value("SELECT content FROM messages WHERE role = 'assistant'") == "echo: count"
@@ -351,15 +351,15 @@ def test_attempt_that_delivered_something_is_not_tried_again(llmctl: Llmctl, ser
 MOMENTS = 16
 
 
-def deaths(home: str, template: str, signum: int, parts: range) -> None:
-    """End a turn at moments spread over its whole life, and look at the hub after each."""
+def kill_at_many_moments(home: str, template: str, signum: int, parts: range) -> None:
+    """Kill a turn at moments spread over its whole duration, and check the hub after each."""
     hub = HubFile(f"{home}/{signum}-{parts.start}.db")
     shutil.copy2(template, hub.path)
     llmctl = Llmctl(build_env(home, LLMCTL_DB=hub.path), home)
     turn = ("chat", "-m", "echo", "-o", "delay=0.005", "--name", "x", "a few words that come one by one")
-    begun = time.monotonic()
+    started = time.monotonic()
     assert llmctl(*turn).returncode == 0
-    whole = time.monotonic() - begun
+    whole = time.monotonic() - started
     for part in parts:
         running = llmctl.start(*turn)
         time.sleep(whole * 1.1 * part / parts.stop)
@@ -388,13 +388,16 @@ def assert_sound(hub: HubFile, done: Result, signum: int) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=lambda signum: signum.name)
 def test_death_at_any_moment_leaves_a_sound_hub(home: str, template: str, signum: Any) -> None:
     with ThreadPoolExecutor(2) as pool:
-        for ended in [pool.submit(deaths, home, template, signum, range(1 + half, MOMENTS + half)) for half in (0, 1)]:
+        for ended in [
+            pool.submit(kill_at_many_moments, home, template, signum, range(1 + half, MOMENTS + half))
+            for half in (0, 1)
+        ]:
             ended.result()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs Linux's /proc")
 def test_signal_while_another_program_holds_the_hub_is_handled_at_once(llmctl: Llmctl, hub: HubFile) -> None:
-    """SQLite waits for a lock without letting Python look at signals: the wait must come in pieces."""
+    """SQLite waits for a lock without letting Python handle signals: the wait must be split."""
     with closing(sqlite3.connect(hub.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         running = llmctl.start("chat", "-m", "echo", "hello")
@@ -408,7 +411,7 @@ def test_signal_while_another_program_holds_the_hub_is_handled_at_once(llmctl: L
 
 
 def is_waiting_for_the_hub(pid: int) -> bool:
-    """Whether the process has opened the hub and does nothing any more."""
+    """Return whether the process has opened the hub and is idle."""
     with suppress(OSError):
         opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
         if any(path.endswith("-shm") for path in opened):
@@ -419,7 +422,7 @@ def is_waiting_for_the_hub(pid: int) -> bool:
 
 
 def spent(pid: int) -> list[str]:
-    """Return the processor time of a process, in ticks of 10 ms."""
+    """Return the CPU time of a process, in ticks of 10 ms."""
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[11:13]
 
@@ -435,7 +438,7 @@ def test_stream_that_stalls_ends_with_the_timeout_and_keeps_its_text(
     assert (done.returncode, done.stdout) == (12, "one two\n")
     assert hub.messages_by_role[1] == ("assistant", "incomplete", "one two")
     assert hub.value("SELECT error_reason FROM requests") == "timeout"
-    assert_goes_on(llmctl, server, hub, "one two")
+    assert_can_continue(llmctl, server, hub, "one two")
 
 
 def test_server_that_says_nothing_is_unavailable(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
@@ -443,15 +446,15 @@ def test_server_that_says_nothing_is_unavailable(llmctl: Llmctl, server: FakeSer
     done = llmctl("chat", "--timeout", "1", "count")
     assert (done.returncode, done.stdout) == (6, "")
     assert hub.messages_by_role == [("user", "completed", "count")]
-    assert_goes_on(llmctl, server, hub, None)
+    assert_can_continue(llmctl, server, hub, None)
 
 
 def test_refusal_says_how_long_to_wait_and_is_obeyed(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
     server.answer(refusal(429, "slow down", {"retry-after": "1"}))
-    begun = time.monotonic()
+    started = time.monotonic()
     done = llmctl("chat", "count")
     assert (done.returncode, done.stdout) == (0, "echo: count\n")
-    assert time.monotonic() - begun >= 1
+    assert time.monotonic() - started >= 1
     assert done.stderr.startswith("llmctl: slow down; retrying in 1"), done.stderr
     server.answer(refusal(429, "come back tomorrow", {"retry-after": "86400"}))
     assert llmctl("chat", "count").returncode == 6

@@ -1,4 +1,4 @@
-"""``--json`` and ``--jsonl`` as the contract has them: when a turn goes well, fails, breaks off or is interrupted."""
+"""``--json`` and ``--jsonl`` as documented: when a turn succeeds, fails, is cut off or is interrupted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def assert_outcome(found: dict[str, Any]) -> None:
 
 
 def assert_error(done: Result, code: str, **fields: Any) -> dict[str, Any]:
-    """The error is one line on stderr, and nothing else is there."""
+    """The error is one line on stderr, and the only output."""
     assert done.stderr.count("\n") == 1, done.stderr
     found: dict[str, Any] = done.error
     assert list(found) == ERROR

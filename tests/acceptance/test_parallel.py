@@ -1,4 +1,4 @@
-"""Crowds: many processes on one hub, one chat, one name; and holders that died."""
+"""Concurrency: many processes on one hub, one chat, one name; and locks of dead processes."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def crowd(llmctl: Llmctl, count: int, at_once: int, words: str) -> list[int]:
 
 
 def assert_alternates(hub: HubFile) -> None:
-    """Every thread is question, answer, question, answer, and the answer fits."""
+    """Assert that every thread alternates between questions and their answers."""
     threads: dict[str, list[tuple[str, str]]] = {}
     for row in hub.messages:
         assert row["status"] == "completed"
         threads.setdefault(row["thread_id"], []).append((row["role"], row["content"]))
-    for said in threads.values():
-        assert [role for role, _ in said] == ["user", "assistant"] * (len(said) // 2)
-        assert [content for _, content in said[::2]] == [content for _, content in said[1::2]]
+    for messages in threads.values():
+        assert [role for role, _ in messages] == ["user", "assistant"] * (len(messages) // 2)
+        assert [content for _, content in messages[::2]] == [content for _, content in messages[1::2]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("begun", ["missing", "empty"])
+@pytest.mark.parametrize("hub_state", ["missing", "empty"])
 def test_200_processes_on_a_hub_that_is_not_there_yet_all_succeed(
-    llmctl_without_hub: Llmctl, home: str, begun: str
+    llmctl_without_hub: Llmctl, home: str, hub_state: str
 ) -> None:
-    count = 200 if begun == "missing" else 24
-    hub = HubFile(f"{home}/data/hub.db" if begun == "missing" else f"{home}/hub.db")
-    if begun == "empty":
+    count = 200 if hub_state == "missing" else 24
+    hub = HubFile(f"{home}/data/hub.db" if hub_state == "missing" else f"{home}/hub.db")
+    if hub_state == "empty":
         open(hub.path, "w").close()
         os.chmod(hub.path, 0o640)
     crowd(llmctl_without_hub.with_env(LLMCTL_DB=hub.path), count, 32, "chat -m echo hello {}")
@@ -56,7 +56,7 @@ def test_200_processes_on_a_hub_that_is_not_there_yet_all_succeed(
     assert hub.is_free()
     hub.assert_sound()
     assert hub.list_side_files() == []
-    assert os.stat(hub.path).st_mode & 0o777 == (0o600 if begun == "missing" else 0o640)
+    assert os.stat(hub.path).st_mode & 0o777 == (0o600 if hub_state == "missing" else 0o640)
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_process_that_waits_can_be_interrupted(llmctl: Llmctl, server: FakeServe
 def opened(pid: int) -> list[str]:
     found = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # closed in the meantime
             found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
     return found
 
@@ -158,7 +158,7 @@ def test_stopped_holder_is_alive(llmctl: Llmctl, server: FakeServer, hub: HubFil
 
 
 def test_reused_pid_is_not_taken_for_the_holder(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
-    """The job names this test's process, which lives, but began at another time."""
+    """The job names this test's process, which is alive, but has another start time."""
     server.answer(stream("one two", hold=1))
     holder = llmctl.start("chat", "--name", "x", "count")
     holder.wait_for_output("one")

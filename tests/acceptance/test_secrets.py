@@ -1,4 +1,4 @@
-"""A key is used and never kept: not in the hub, its log, a spool, an error, a preview or the screen."""
+"""A key is used and never stored: not in the hub, its log, a spool, an error, a preview or the screen."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.fakes.openai_server import (
 )
 from tests.harness import Llmctl, Result
 
-#: Keys of a provider's shape, and of none.
+#: Keys in the format of a provider, and in no known format.
 KEYS = ["sk-proj-Canary0123456789abcdefXYZ", "zq9Kx7.plain+canary/5511=="]
 
 
 @pytest.fixture
 def key(request: pytest.FixtureRequest) -> str:
-    """The key that nobody would know for one by its shape, unless a test asks for both."""
+    """The key that cannot be recognized by its format; a test may ask for both."""
     return str(getattr(request, "param", KEYS[1]))
 
 
@@ -51,14 +51,14 @@ def keyed(llmctl: Llmctl, key: str) -> Llmctl:
 
 @pytest.fixture
 def keeper(hub: HubFile) -> Iterator[None]:
-    """Keeps the write-ahead log from being folded in, so that it can be looked at."""
+    """Keep the write-ahead log from being checkpointed, so that it can be inspected."""
     with closing(sqlite3.connect(hub.path)) as connection:
         connection.execute("SELECT count(*) FROM chats").fetchone()
         yield
 
 
 def assert_nowhere(key: str, home: str, *runs: Result) -> None:
-    """Look for the key, however it is spelled, in every file and in all that was printed."""
+    """Search for the key, in any encoding, in every file and in all output."""
     spellings = {key, quote(key, safe=""), b64encode(key.encode()).decode(), b64encode(f"user:{key}".encode()).decode()}
     for run in runs:
         for spelling in spellings:
@@ -76,20 +76,20 @@ def halves(text: str) -> list[bytes]:
     return [delta(text[place : place + 5]) for place in range(0, len(text), 5)]
 
 
-def telling(key: str) -> dict[str, Reply]:
-    """Replies that hold the key in every way a server may send it back."""
-    said = f"your key is {key}, isn't it?"
-    split = stream("", insert={0: b"".join(halves(said))})
-    one = delta(said)
+def leaking_replies(key: str) -> dict[str, Reply]:
+    """Return replies that contain the key in every way a server may send it back."""
+    answer = f"your key is {key}, isn't it?"
+    split = stream("", insert={0: b"".join(halves(answer))})
+    one = delta(answer)
     torn = Reply(
         200, {"content-type": "text/event-stream"}, (one[:90], HOLD, one[90:], *stream("").steps), chunked=True
     )
     error = {"error": {"message": f"bad key {key}", "type": "invalid_request_error", "code": "invalid_api_key"}}
     return {
-        "in the answer": stream(said),
+        "in the answer": stream(answer),
         "in one event": stream("", insert={0: one}),
         "over several events": split,
-        "in a document": document(said),
+        "in a document": document(answer),
         "in pieces of an event": torn,
         "in an error": refusal(401, f"incorrect key {key} provided"),
         "in an error that is text": Reply(
@@ -103,7 +103,7 @@ def telling(key: str) -> dict[str, Reply]:
         ),
         "in a tool call": stream("", insert={0: event(tool_call(key))}),
         "over a tool call's pieces": stream("", insert={0: b"".join(tool_call_pieces(key))}),
-        "in thinking": stream("", insert={0: event(choice({"reasoning_content": said}))}),
+        "in thinking": stream("", insert={0: event(choice({"reasoning_content": answer}))}),
         "in a redirect": redirect(f"http://127.0.0.2:9/v1?key={quote(key, safe='')}"),
         "in a model's name": json_reply(404, {"error": {"message": f"model {key} not found", "code": key}}),
     }
@@ -130,12 +130,12 @@ FORMS: dict[str, list[tuple[str, ...]]] = {KEYS[0]: [("--jsonl", "--debug")], KE
 
 
 @of_both_shapes
-@pytest.mark.parametrize("place", list(telling("")))
+@pytest.mark.parametrize("place", list(leaking_replies("")))
 def test_key_that_a_server_sends_back_is_struck_out(
     keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, place: Any, keeper: None
 ) -> None:
     server.release()
-    server.answer(*[telling(key)[place]] * 2)
+    server.answer(*[leaking_replies(key)[place]] * 2)
     words = ("chat", "--retries", "0", "--show-thinking", "--max-steps", "1")
     with ThreadPoolExecutor(2) as pool:
         runs = list(pool.map(lambda form: keyed(*words, *form, "hi"), FORMS[key]))
@@ -151,7 +151,7 @@ def test_key_that_a_server_sends_back_is_struck_out(
 def test_key_sent_back_to_a_turn_that_is_killed_is_struck_out(
     keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, place: str, keeper: None
 ) -> None:
-    reply = telling(key)[place]
+    reply = leaking_replies(key)[place]
     steps = reply.steps[:-3] if HOLD in reply.steps else (*reply.steps[:-3], HOLD)
     server.answer(Reply(200, reply.headers, steps, chunked=True))
     running = keyed.start("chat", "hi")

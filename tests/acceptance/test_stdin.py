@@ -1,4 +1,4 @@
-"""What ``chat`` makes of standard input, seen from the server: loops, files, sockets, binaries and silence."""
+"""How ``chat`` uses standard input, as the server sees it: loops, files, sockets, binaries and silence."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_bad_utf8_is_sent_with_replacements_and_a_note(llmctl: Llmctl, server: F
 
 
 def test_silent_pipe_is_noted_after_three_seconds_and_waited_for(llmctl: Llmctl, server: FakeServer) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     with subprocess.Popen(
         [*LLMCTL, "chat", "hi"],
         env=llmctl.env,
@@ -104,7 +104,7 @@ def test_silent_pipe_is_noted_after_three_seconds_and_waited_for(llmctl: Llmctl,
         stderr=subprocess.PIPE,
     ) as process:
         note = process.stderr.readline().decode()
-        assert time.monotonic() - begun >= 3
+        assert time.monotonic() - started >= 3
         assert all(way in note for way in ("--no-stdin", "</dev/null", "ssh -n"))
         assert server.requests == []
         _, err = process.communicate(b"late\n", timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What stands on the disk: a write-ahead log cut anywhere, commits that survive a power cut, a disk that is full."""
+"""The hub on disk: a truncated write-ahead log, commits that survive a power failure, a full disk."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_wal_cut_at_any_byte_opens_whole_and_has_every_finished_message(
     llmctl: Llmctl, server: FakeServer, hub: HubFile, tmp_path: Path
 ) -> None:
     assert llmctl("chat", "--name", "x", "turn 0").returncode == 0
-    with closing(sqlite3.connect(hub.path)) as keeper:  # keeps the log from being folded in when a process ends
+    with closing(sqlite3.connect(hub.path)) as keeper:  # keeps the log from being checkpointed when a process ends
         keeper.execute("SELECT count(*) FROM chats").fetchone()
         assert llmctl("chat", "--name", "x", "turn 1").returncode == 0
         finished = os.path.getsize(f"{hub.path}-wal")
@@ -72,31 +72,31 @@ def test_wal_cut_at_any_byte_opens_whole_and_has_every_finished_message(
 
 
 def cut_hub(path: str, log: bytes) -> int:
-    """Open a hub with that log, assert that it is whole and return the number of its finished messages."""
+    """Open a hub with that log, assert that it is intact and return the number of its finished messages."""
     with open(f"{path}-wal", "wb") as file:
         file.write(log)
-    # A reader does not fold the log in when it leaves: the hub stays as it is for the next cut.
+    # A reader does not checkpoint the log when it closes: the hub stays unchanged for the next cut.
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as connection:
         rows = connection.execute("SELECT content FROM messages WHERE status = 'completed' ORDER BY seq").fetchall()
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     os.unlink(f"{path}-shm")
-    said = ["turn 0", "echo: turn 0", "turn 1", "echo: turn 1", "turn 2"]
-    assert [content for (content,) in rows] == said[: len(rows)]
+    expected = ["turn 0", "echo: turn 0", "turn 1", "echo: turn 1", "turn 2"]
+    assert [content for (content,) in rows] == expected[: len(rows)]
     return len(rows)
 
 
 @contextmanager
 def scratch(tmp_path: Path) -> Iterator[str]:
-    """A folder in memory where there is one: thousands of copies are made."""
+    """A folder in memory if available: thousands of copies are made."""
     with TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path) as folder:
         yield folder
 
 
-# --- a power cut ----------------------------------------------------------------------------------------------------
+# --- power failure --------------------------------------------------------------------------------------------------
 
 
-def traced(llmctl: Llmctl, folder: Path, *words: str) -> list[str]:
+def run_traced(llmctl: Llmctl, folder: Path, *words: str) -> list[str]:
     """Run under strace; return in order: ``sync`` (of the log), ``connect``, ``show`` (on stdout)."""
     trace = folder / "trace.txt"
     command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,connect,write", "-o", str(trace), *LLMCTL, *words]
@@ -120,28 +120,28 @@ def traced(llmctl: Llmctl, folder: Path, *words: str) -> list[str]:
 def test_prompt_and_finish_are_on_the_disk_and_pieces_do_not_wait_for_it(
     llmctl: Llmctl, hub: HubFile, server: FakeServer, tmp_path: Path
 ) -> None:
-    found = traced(llmctl, tmp_path, "chat", "--name", "x", "count")
+    found = run_traced(llmctl, tmp_path, "chat", "--name", "x", "count")
     assert found.count("connect") == 1
     sent = found.index("connect")
     assert found[:sent].count("sync") >= 2  # the prompt; placeholder and request; a new log's header
-    told = len(found) - 1 - found[::-1].index("show")
-    assert found[sent:told].count("sync") == 2  # the finish, and the thread let go, before the line end that says so
+    last_output = len(found) - 1 - found[::-1].index("show")
+    assert found[sent:last_output].count("sync") == 2  # the finish and the unlock, before the line end is printed
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 def test_pieces_that_come_one_by_one_are_not_synced_each(llmctl: Llmctl, hub: HubFile, tmp_path: Path) -> None:
     words = ("chat", "-m", "echo", "-o", "delay=0.005", "--name", "x")
-    few = traced(llmctl, tmp_path, *words, "one")
-    many = traced(llmctl, tmp_path, *words, " ".join(["word"] * 30))
+    few = run_traced(llmctl, tmp_path, *words, "one")
+    many = run_traced(llmctl, tmp_path, *words, " ".join(["word"] * 30))
     assert many.count("show") >= 30
     assert many.count("sync") == few.count("sync")
 
 
-# --- a disk that is full --------------------------------------------------------------------------------------------
+# --- a full disk ----------------------------------------------------------------------------------------------------
 
 
 class SmallDisk:
-    """A file system of its own with little space."""
+    """A separate file system with little space."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -190,7 +190,7 @@ def test_full_disk_before_the_call_sends_nothing(
     assert (done.returncode, done.stdout) == (13, "")
     assert done.stderr.startswith(f'llmctl: the disk is full: "{hub.path}"\nhint: '), done.stderr
     assert server.requests == []
-    assert llmctl("stats", "--json").returncode == 0  # reading goes on
+    assert llmctl("stats", "--json").returncode == 0  # reading still works
     assert digest(hub.path) == before
     disk.free()
     assert llmctl("chat", "hello").returncode == 0
@@ -206,7 +206,7 @@ def test_no_hub_on_a_full_disk_leaves_nothing_behind(disk: SmallDisk, llmctl: Ll
 
 
 def assert_kept_and_taken_in(hub: HubFile, llmctl: Llmctl, done: Result, text: str) -> None:
-    """The answer was shown; the next run puts into the hub what it lacks, once."""
+    """The answer was shown; the next run adds the missing rows to the hub, once."""
     assert (done.returncode, done.stdout) == (13, f"{text}\n")
     assert done.stderr.startswith("llmctl: cannot store the answer: ")
     assert "hint: the missing rows are in " in done.stderr
@@ -294,7 +294,7 @@ def test_extracted_answer_that_could_not_be_stored_is_shown(hub: HubFile, llmctl
 
 
 def spooled(llmctl: Llmctl, hub: HubFile, server: FakeServer, text: str = "one two three") -> Result:
-    """Run a turn whose answer the hub does not take, from its second word on."""
+    """Run a turn whose answer cannot be written to the hub from its second word on."""
     server.answer(stream(text, hold=2))
     running = llmctl.start("chat", "hello")
     running.wait_for_output("two")
@@ -307,7 +307,7 @@ def spooled(llmctl: Llmctl, hub: HubFile, server: FakeServer, text: str = "one t
 def test_spool_of_a_turn_that_somebody_else_recovered_does_no_harm(
     hub: HubFile, llmctl: Llmctl, server: FakeServer
 ) -> None:
-    os.mkdir(f"{hub.path}.spool")  # so that it goes to the state folder, which another user does not know
+    os.mkdir(f"{hub.path}.spool")  # so that the state folder is used, which is unknown to another user
     assert spooled(llmctl, hub, server).returncode == 13
     assert llmctl.with_env(XDG_STATE_HOME=f"{llmctl.cwd}/other")("chat", "-c", "go on").returncode == 0
     done = llmctl("chat", "-c", "and on")
@@ -365,4 +365,4 @@ def test_answer_that_cannot_be_stored_is_shown_and_reported_lost(
     done = spooled(llmctl.with_env(HOME=None), hub, server)
     assert (done.returncode, done.stdout) == (13, "one two three\n")
     assert "nowhere" not in done.stderr
-    assert "they could not be saved elsewhere" in done.stderr
+    assert "the missing rows could not be saved anywhere" in done.stderr

@@ -1,4 +1,4 @@
-"""Tools across processes, deaths and crowds: what ran ran once, what did not says so."""
+"""Tools across processes, crashes and concurrency: each call runs at most once, and its row says whether."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def log_of(hub: HubFile, name: str) -> str:
 
 @pytest.fixture
 def slow(llmctl: Llmctl) -> Iterator[Path]:
-    """A tool that says that it began, and then takes long; the file that it leaves its mark in."""
+    """A tool that reports its start and then runs for a long time; and the file it writes to."""
     add(llmctl, "slow", "echo $$ >> slow.pids; echo begun; sleep 6000; echo ended")
     pids = Path(llmctl.cwd) / "slow.pids"
     yield pids
@@ -66,14 +66,14 @@ def test_a_turn_across_four_processes(llmctl: Llmctl, hub: HubFile, slow: Path) 
     assert (Path(llmctl.cwd) / "quick.ran").read_text() == "x\n"
     assert len(slow.read_text().split()) == 1
     assert log_of(hub, "slow") == "begun\n"
-    (told,) = (row["content_raw"] for row in hub.messages if row["role"] == "tool" and "slow" in row["content_raw"])
-    assert "whether it had an effect is not known" in told
+    (result,) = (row["content_raw"] for row in hub.messages if row["role"] == "tool" and "slow" in row["content_raw"])
+    assert "whether it had an effect is not known" in result
     assert hub.is_free()
     hub.assert_sound()
 
 
 def test_a_run_of_agents_across_four_processes(llmctl: Llmctl, hub: HubFile, slow: Path) -> None:
-    """The agent that is asked has the tools; the one that asks waits for it through all of them."""
+    """The sub-agent has the tools; its caller waits for all of them."""
     add(llmctl, "quick", "echo x >> quick.ran; echo quick")
     llmctl("agent", "create", "worker", "-m", "echo", "--tool", "quick", "--tool", "slow", *calls("quick", "slow"))
     asking = 'worker {"prompt": "do it"}'
@@ -255,7 +255,7 @@ def test_ids_that_a_provider_uses_again_keep_their_results(llmctl: Llmctl, hub: 
 
 
 def test_pending_calls_are_run_in_order_by_the_next_turn(llmctl: Llmctl, hub: HubFile) -> None:
-    """A later call that ended first is told after the earlier one that waited."""
+    """A later call that ended first is reported after the earlier one that waited."""
     add(llmctl, "first", "echo first")
     add(llmctl, "second", "echo second")
     llmctl("chat", "-m", "echo", "-T", "first", "-T", "second:auto", *calls("first", "second"), "hello")
@@ -266,7 +266,7 @@ def test_pending_calls_are_run_in_order_by_the_next_turn(llmctl: Llmctl, hub: Hu
 
 
 def test_cron_never_hangs_at_a_permission(llmctl: Llmctl, hub: HubFile) -> None:
-    """Without a terminal of its own, whatever stdin is."""
+    """Run without a controlling terminal, whatever stdin is."""
     for text in (None, "y\ny\n"):
         done = llmctl("chat", "-m", "echo", "-T", "time", *calls("time"), "hello", input=text, start_new_session=True)
         assert done.returncode == 8

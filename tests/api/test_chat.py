@@ -160,6 +160,6 @@ def test_empty_prompt_is_refused_before_anything_is_stored(hub: Hub) -> None:
     for prompt in ("", "  "):
         with pytest.raises(errors.UsageError, match="empty"):
             chat.ask(prompt)
-    with pytest.raises(errors.UsageError, match="nothing is unfinished"):
+    with pytest.raises(errors.UsageError, match="no unfinished turn"):
         chat.ask()
     assert chat.messages() == hub.query("SELECT * FROM jobs") == []

@@ -79,7 +79,7 @@ def test_hub_in_memory_belongs_to_its_thread() -> None:
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-        assert "belongs to the thread" in str(found[0])
+        assert "can only be used by the thread" in str(found[0])
         assert chat.ask("x").content == "x"
 
 

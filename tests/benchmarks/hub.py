@@ -4,7 +4,7 @@
 
 The same numbers give the same hub (ids too). Chats, messages and requests are exactly as many as asked for. A request
 belongs to an assistant message; the rest are failures, embeddings and calls that keep no text, which belong to no chat.
-HTTP attempts, streams and jobs stand beside the newest requests only (``--audited``), as `db prune` leaves a hub.
+HTTP attempts, streams and jobs exist for the newest requests only (``--audited``), as `db prune` leaves a hub.
 
 Rows go in with every trigger at work, so that the roll-ups are what the program itself would have made of them;
 only the search index's triggers rest meanwhile, and it is rebuilt at the end.

@@ -33,7 +33,7 @@ _SEARCH = 100
 #: Bytes that ``llm`` 0.36 takes for a turn of so much text.
 _PEER = 3_156
 
-#: Name, command, how many milliseconds more than on an empty hub are allowed (None: told only).
+#: Name, command, how many milliseconds more than on an empty hub are allowed (None: only reported).
 Case = tuple[str, Sequence[str], float | None]
 _TURNS = 200
 _TEXT = 693
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def cases(hub: str) -> list[Case]:
-    """Return what is measured beside an empty hub."""
+    """Return the measurements on an empty hub for comparison."""
     with sqlite3.connect(hub) as connection:
         (chat,) = connection.execute("SELECT id FROM chats ORDER BY rowid LIMIT 1 OFFSET 999").fetchone()
     year = ("stats", "--json", "--since", "365d", "--group-by")

@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Server:
-    """Serves one stream of ``tokens`` events to whoever asks; ``with Server(20_000) as server``."""
+    """Serves one stream of ``tokens`` events to any client; ``with Server(20_000) as server``."""
 
     body = json.dumps({"model": "bench", "messages": [{"role": "user", "content": "hi"}], "stream": True})
 

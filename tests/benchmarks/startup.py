@@ -1,4 +1,4 @@
-"""Start-up: llmctl beside bare Python, curl and, where it is installed, llm.
+"""Start-up: llmctl compared with bare Python, curl and, where it is installed, llm.
 
     python -m tests.benchmarks.startup [--rounds 21] [--llm PATH]
 

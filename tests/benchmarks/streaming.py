@@ -1,4 +1,4 @@
-"""Streaming: tokens a second from the socket to stdout and into the hub, beside llm where it is installed.
+"""Streaming: tokens a second from the socket to stdout and into the hub, compared with llm where it is installed.
 
     python -m tests.benchmarks.streaming [--tokens 20000] [--rounds 7] [--llm PATH]
 
@@ -51,7 +51,7 @@ def cases_for(name: str, folder: Path, server: Server, llm: str | None) -> list[
 
 
 def report(cases: dict[str, Case], tokens: int) -> int:
-    """Print the rates; return 1 where llm is there and not beaten as wanted."""
+    """Print the rates; return 1 if llm is installed and the target against it is missed."""
     rates = {}
     for program in ("llmctl", "curl", "llm"):
         if f"{program} one" in cases:

@@ -84,5 +84,5 @@ def clean_env(folder: Path) -> dict[str, str]:
 
 
 def script(name: str) -> str:
-    """Return the installed command of that name beside this Python."""
+    """Return the installed command of that name next to this Python."""
     return str(Path(sys.executable).with_name(name))

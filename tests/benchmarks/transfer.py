@@ -3,7 +3,8 @@
     python -m tests.benchmarks.hub /tmp/large.db
     python -m tests.benchmarks.transfer /tmp/large.db [--folder /tmp]
 
-Each run is a process of its own, over the command line. The last one shows that the round trip is the same to the byte.
+Each run is a process of its own, over the command line. The last one checks that the round trip
+is byte-for-byte identical.
 On a machine that does other things too, messages a second of CPU are what it would do alone.
 """
 
@@ -51,7 +52,7 @@ def measure(hub: str, folder: Path, formats: list[str]) -> int:
     run("import again", messages, other, "import", str(first))
     run("export again", messages, other, "export", "--all", "--output", str(folder / "again"))
     same = digest(first) == digest(folder / "again")
-    print("the same to the byte" if same else "DIFFERENT", digest(first)[:16])
+    print("byte-for-byte identical" if same else "DIFFERENT", digest(first)[:16])
     return 0 if same else 1
 
 

@@ -1,4 +1,4 @@
-"""Who is asked, by whom, in the benchmarks' year: models, habits, tools."""
+"""Models, usage patterns and tools of the benchmarks' year."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Model(NamedTuple):
-    """A model somebody uses for a part of the year, with its price in dollars for a million tokens."""
+    """A model in use for a part of the year, with its price in dollars for a million tokens."""
 
     connection: str
     provider: str

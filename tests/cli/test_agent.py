@@ -57,7 +57,7 @@ def test_value_for_one_turn_is_not_kept(llmctl: Llmctl, helper: str) -> None:
 def test_missing_metadata_is_named_and_nothing_is_sent(llmctl: Llmctl, helper: str) -> None:
     done = llmctl("agent", "run", helper, "hello")
     assert done.returncode == 2
-    assert '"agent helper" needs a value for "user"' in done.stderr
+    assert '"agent helper" requires a value for "user"' in done.stderr
     assert "--metadata user=VALUE" in done.stderr
     assert query_dicts(llmctl.env, "SELECT * FROM v_requests") == []
 
@@ -153,7 +153,7 @@ def test_file_counts_and_narrows_but_never_grants(llmctl: Llmctl, tmp_path: Path
     refused = llmctl("agent", "run", "clock", "-c", "and now?")
     assert (refused.returncode, "cannot grant" in refused.stderr) == (2, True)
     file.unlink()
-    assert "no file" in llmctl("agent", "run", "clock", "-c", "still there?").stderr
+    assert "no longer exists" in llmctl("agent", "run", "clock", "-c", "still there?").stderr
 
 
 def test_file_does_not_replace_an_agent_made_by_command(llmctl: Llmctl, helper: str, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_missing_agent_file_is_reported_once(llmctl: Llmctl, tmp_path: Path) -> 
     file.write_text('connection = "echo"\n')
     llmctl("agent", "apply", str(file), check=True)
     file.unlink()
-    assert llmctl("agent", "run", "a", "hi").stderr.count("no file") == 1
+    assert llmctl("agent", "run", "a", "hi").stderr.count("no longer exists") == 1
 
 
 def test_agent_is_not_called_like_a_file(llmctl: Llmctl) -> None:

@@ -219,7 +219,7 @@ def test_edit_changes_what_later_turns_use(llmctl: Llmctl) -> None:
         (["--metadata", "x:={"], 2, "not valid JSON"),
         (["--field", "nope=1"], 2, 'no custom field "nope"'),
         (["--connection", "nope"], 3, 'no connection "nope"'),
-        (["--name", ""], 2, "cannot be empty"),
+        (["--name", ""], 2, "must not be empty"),
     ],
 )
 def test_edit_refuses_contradictory_flags(

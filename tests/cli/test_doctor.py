@@ -19,7 +19,7 @@ KEYS = {"OPENAI_API_KEY": "sk-proj-0123456789abcdefghij"}
 
 @pytest.fixture
 def well(llmctl: Llmctl, env: dict[str, str]) -> str:
-    """A hub with a connection whose key is there."""
+    """A hub with a connection whose key can be read."""
     env |= KEYS
     llmctl("init", check=True)
     return env["LLMCTL_DB"]

@@ -243,7 +243,7 @@ def test_connection_of_the_type_answers_unnamed_with_its_options(llmctl: Llmctl,
 
 def test_host_without_embeddings_says_so(llmctl: Llmctl, env: dict[str, str]) -> None:
     env["ANTHROPIC_API_KEY"] = "sk-ant-api03-abcdefghijklmnop1234"
-    for reference, says in (("anthropic", "no embeddings"), (None, "name one")):
+    for reference, says in (("anthropic", "no embeddings"), (None, "choose a model")):
         done = llmctl("embed", "x", *(("-m", reference) if reference else ()), env=env)
         assert done.returncode == 2
         assert says in done.stderr

@@ -79,16 +79,16 @@ def test_sqlite_error_is_a_storage_error_in_clear_words(tmp_path: Path) -> None:
     [
         (["fail"], "missing argument KIND"),
         (["rows", "--count", "x"], 'invalid value for "--count": "x" is not a valid int'),
-        (["rows", "--count"], 'option "--count" needs a value'),
+        (["rows", "--count"], 'option "--count" requires a value'),
         (["rows", "--cuont=1"], 'no option "--cuont"'),
         (["rows", "more"], 'unexpected argument "more"'),
         (["rows", "--json=1"], 'option "--json" takes no value'),
         (["rows", "--tsv", "--csv"], "--tsv and --csv cannot be combined"),
         (["rows", "--columns", "nmae"], 'no column "nmae"'),
-        (["rows", "--columns", ","], 'option "--columns" needs names'),
-        (["--db"], 'option "--db" needs a value'),
-        (["--db="], 'option "--db" needs a path'),
-        (["--db", "--quiet", "rows"], 'option "--db" needs a path'),
+        (["rows", "--columns", ","], 'option "--columns" requires column names'),
+        (["--db"], 'option "--db" requires a value'),
+        (["--db="], 'option "--db" requires a path'),
+        (["--db", "--quiet", "rows"], 'option "--db" requires a path'),
     ],
 )
 def test_bad_usage_is_one_clear_line_and_a_hint(arguments: list[str], message: str) -> None:

@@ -145,7 +145,7 @@ def test_chat_continues_on_every_other_provider(
 
 
 def _holds_everything(request: Request, earlier: list[str], wire: str, turn: int) -> None:
-    """What was said, called and shown is there, the newest system prompt alone, and no other host's signature."""
+    """The request has all messages and attachments, only the newest system prompt, no signature of another host."""
     sent = request.body.decode()
     expected = [f"question {number}" for number in range(turn + 1)]
     expected += [f"{words} {other}" for other in earlier for words in ("looking at", "done by")]

@@ -156,7 +156,7 @@ def test_columns_at_the_end_go_before_the_name_is_cut() -> None:
     assert chosen.splitlines()[0].endswith("IS DEFAULT")
 
 
-def test_colour_only_where_it_is_wanted() -> None:
+def test_color_is_used_only_on_request() -> None:
     assert "\x1b[33m" in on_terminal("rows")
     assert "\x1b" not in on_terminal("rows", NO_COLOR="1")
     assert "\x1b" not in on_terminal("rows", TERM="dumb")

@@ -174,7 +174,7 @@ def test_file_with_a_first_line_is_a_program(env: Mapping[str, str], tmp_path: P
         ('prompt = "x"\nattach = ["../secret"]', (), 2, "outside its folder"),
         ('prompt = "x"\nattach = ["/etc/passwd"]', (), 2, "outside its folder"),
         ('prompt = "{{ language }}"', (), 2, "-p language=VALUE"),
-        ('prompt = "{{ args[1] }}"', ("one",), 2, "needs argument 2"),
+        ('prompt = "{{ args[1] }}"', ("one",), 2, "requires argument 2"),
         ('prompt = "{{ x"', (), 2, "template error in"),
         ('prompt = "{{ 1 / 0 }}"', (), 2, "division by zero"),
         ('prompt = "{{ x.y }}"', ("-p", "x:={}"), 2, "no attribute"),

@@ -40,7 +40,7 @@ def test_no_prompt_without_a_terminal() -> None:
     done = run_command([*SAMPLE_CLI, "ponder"], input="y\n")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        'llmctl: refusing to delete chat "x" without confirmation\nhint: no terminal to ask on; pass --yes\n'
+        'llmctl: refusing to delete chat "x" without confirmation\nhint: pass --yes to run without a terminal\n'
     )
     done = run_command([*SAMPLE_CLI, "ponder", "--yes"])
     assert (done.returncode, done.stdout) == (0, "secret None\n")

@@ -373,7 +373,7 @@ def test_serve_refuses_foreign_hosts_and_origins(served: Served) -> None:
         "another port": served.ask(Host="127.0.0.1:1"),
         "no secret": served.ask("/"),
         "a wrong secret": served.ask(path[:-3] + "xx/"),
-        "beside it": served.ask(f"{path}../hub.db"),
+        "next to it": served.ask(f"{path}../hub.db"),
         "another site": served.ask(**{"Sec-Fetch-Site": "cross-site"}),
         "a post": served.ask(method="POST"),
         "a delete": served.ask(method="DELETE"),
@@ -382,7 +382,7 @@ def test_serve_refuses_foreign_hosts_and_origins(served: Served) -> None:
     }
     codes = {name: answer[0] for name, answer in refused.items()}
     assert codes == {
-        "another name": 421, "another port": 421, "no secret": 404, "a wrong secret": 404, "beside it": 404,
+        "another name": 421, "another port": 421, "no secret": 404, "a wrong secret": 404, "next to it": 404,
         "another site": 403, "a post": 501, "a delete": 501, "no such chat": 404, "no such period": 400,
     }  # fmt: skip
     assert not [name for name, answer in refused.items() if "fix" in answer[2]]

@@ -21,7 +21,7 @@ def hub_path(llmctl: Llmctl, env: dict[str, str]) -> str:
     return env["LLMCTL_DB"]
 
 
-def kept(hub_path: str) -> Any:
+def read_settings(hub_path: str) -> Any:
     with closing(sqlite3.connect(hub_path)) as connection:
         row = connection.execute("SELECT settings, theme, sidebar_open, last_page, bootstrapped FROM user_settings")
         return row.fetchone()
@@ -50,18 +50,18 @@ def test_every_setting_is_listed_with_its_value_and_help(llmctl: Llmctl) -> None
 )
 def test_setting_is_kept_with_its_type(llmctl: Llmctl, hub_path: str, name: str, text: str, value: Any) -> None:
     assert llmctl("settings", "set", name, text).returncode == 0
-    assert json.loads(kept(hub_path)[0]) == {name: value}
+    assert json.loads(read_settings(hub_path)[0]) == {name: value}
     assert json.loads(llmctl("settings", "get", name, "--json").stdout)["value"] == value
     assert llmctl("settings", "unset", name).returncode == 0
-    assert json.loads(kept(hub_path)[0]) == {}
+    assert json.loads(read_settings(hub_path)[0]) == {}
 
 
 def test_settings_of_the_seed_are_columns(llmctl: Llmctl, hub_path: str) -> None:
     for name, text in (("theme", "dark"), ("sidebar_open", "no"), ("last-page", "chats"), ("bootstrapped", "false")):
         llmctl("settings", "set", name, text, check=True)
-    assert kept(hub_path) == ("{}", "dark", 0, "chats", 0)
+    assert read_settings(hub_path) == ("{}", "dark", 0, "chats", 0)
     llmctl("settings", "unset", "theme", check=True)
-    assert kept(hub_path)[1] == "system"
+    assert read_settings(hub_path)[1] == "system"
 
 
 def test_get_prints_the_value_alone_as_it_would_be_set(llmctl: Llmctl) -> None:
@@ -87,12 +87,12 @@ def test_unknown_setting_names_near_ones(llmctl: Llmctl, command: tuple[str, ...
     ],
 )
 def test_value_of_the_wrong_type_is_refused(llmctl: Llmctl, hub_path: str, name: Any, text: Any) -> None:
-    before = kept(hub_path)
+    before = read_settings(hub_path)
     done = llmctl("settings", "set", name, "--", text)
     assert done.returncode == 2
     assert f"{name} must be " in done.stderr
     assert f', got "{text.rpartition(",")[2]}"' in done.stderr
-    assert kept(hub_path) == before
+    assert read_settings(hub_path) == before
 
 
 def test_default_connection_must_exist(llmctl: Llmctl) -> None:
@@ -116,4 +116,4 @@ def test_settings_set_at_once_are_all_kept(llmctl: Llmctl, hub_path: str) -> Non
     }
     processes = [llmctl.start("settings", "set", *pair) for pair in wanted.items()]
     assert [process.wait().returncode for process in processes] == [0] * len(wanted)
-    assert set(json.loads(kept(hub_path)[0])) == set(wanted)
+    assert set(json.loads(read_settings(hub_path)[0])) == set(wanted)

@@ -172,7 +172,7 @@ def test_server_that_does_not_start_is_reported(llmctl: Llmctl) -> None:
         (["x", "--command", "ls", "--arguments", "mail"], 2, '"arguments" must be stdin, flags or none, got "mail"'),
         (["x", "--type", "nope"], 2, 'no type of tool "nope"'),
         (["x", "--type", "function"], 2, "a function cannot be stored in the hub"),
-        (["x", "--url", "https://{host}/x"], 2, "the host of the URL is an argument"),
+        (["x", "--url", "https://{host}/x"], 2, "the host of the URL must not be an argument"),
         (["x", "--builtin", "nope"], 2, 'no built-in tool "nope"'),
         (["x", "--builtin", "time", "--host", "a.b"], 2, "takes no hosts"),
         (["x", "--file", "no.mjs"], 3, "no file"),
@@ -426,7 +426,7 @@ def test_what_waits_too_long_is_denied(llmctl: Llmctl, env: Mapping[str, str]) -
     llmctl("settings", "set", "pending.expiry", "0", check=True)
     assert llmctl("tool", "pending").stdout == ""
     assert llmctl("chat", "--chat", "x").stdout == "hi\n"
-    assert runs(env, "status", "result") == [("denied", "This action is not permitted. Nobody decided in time.")]
+    assert runs(env, "status", "result") == [("denied", "This action is not permitted. There was no decision in time.")]
 
 
 def test_pending_call_is_cancelled_by_a_new_prompt(llmctl: Llmctl, env: Mapping[str, str]) -> None:
@@ -540,7 +540,7 @@ def test_hub_and_keys_cannot_be_read_by_tools(llmctl: Llmctl, env: Mapping[str, 
 def test_what_belongs_to_llmctl_elsewhere_is_not_read_either(
     llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path
 ) -> None:
-    """Keys stand in the data folder wherever the hub is; copies of the hub beside it."""
+    """Keys are in the data folder wherever the hub is; copies of the hub are next to it."""
     data, state = tmp_path / "data", tmp_path / "state"
     places = [data / "llmctl/keys/openai", state / "llmctl/x.spool", Path(f"{env['LLMCTL_DB']}.1.bak")]
     for place in places:
@@ -631,7 +631,7 @@ def test_output_without_end_is_ended(llmctl: Llmctl, env: Mapping[str, str]) -> 
     llmctl("tool", "add", "much", "--command", "sh -c 'yes | head -c 300000'", "--output-limit", "1000", check=True)
     done = ask(llmctl, "flood\nmuch", "-T", "flood:auto", "-T", "much:auto", "--json")
     first, second = json.loads(done.stdout)["tool_calls"]
-    assert "killed: it printed more than 16 MB" in first["result"]
+    assert "killed: printed more than 16 MB" in first["result"]
     assert second["result"].endswith("\n[cut after 1000 bytes]")
     assert len(second["result"]) < 1100
     assert max(query(env, "SELECT sum(length(text)) FROM text_logs GROUP BY coalesce(series_id, id)"))[0] < 1_100_000

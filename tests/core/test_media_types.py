@@ -1,4 +1,4 @@
-"""Types of files, told by what is in them."""
+"""File types, detected from content."""
 
 from __future__ import annotations
 

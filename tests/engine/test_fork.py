@@ -25,7 +25,7 @@ def forked(hub: HubBuilder, chat: Any, **more: Any) -> Any:
     return chats.get_summary(hub.database, fork.id)
 
 
-def said(hub: HubBuilder, chat: Any) -> list[tuple[Any, ...]]:
+def list_messages(hub: HubBuilder, chat: Any) -> list[tuple[Any, ...]]:
     found = messages.conversation(hub.database, chat["thread_id"], steps=True)
     return [(row["seq"], row["role"], row["content"]) for row in found]
 
@@ -34,9 +34,9 @@ def test_a_fork_is_a_new_chat_that_names_its_parent(any_hub: HubBuilder) -> None
     custom_names.add_fields(any_hub.database, [custom_names.parse_field("chats.user_id:text")])
     chat = any_hub.chat("fix", user_id="u_1", metadata='{"k":1}', settings='{"options":{"temperature":0}}')
     any_hub.turn(chat, "one", "two")
-    before = said(any_hub, chat)
+    before = list_messages(any_hub, chat)
     fork = forked(any_hub, chat, name="other", caller=CallerInfo(terminal=True, folder="/srv"))
-    assert said(any_hub, fork) == before == said(any_hub, chat)
+    assert list_messages(any_hub, fork) == before == list_messages(any_hub, chat)
     thread = any_hub.database.one("SELECT * FROM {message_threads} WHERE id = ?", (fork["thread_id"],))
     assert (thread["parent_id"], thread["parent_seq"]) == (chat["thread_id"], 2)
     assert loads(fork["refs"])["forked_from"] == chat["id"]
@@ -59,13 +59,13 @@ def test_a_fork_ends_where_it_was_asked_to(any_hub: HubBuilder) -> None:
     any_hub.turn(chat, "one", "two")
     any_hub.turn(chat, "three", "four")
     fork = forked(any_hub, chat, upto_seq=3)
-    assert [content for _, _, content in said(any_hub, fork)] == ["one", "two", "three"]
+    assert [content for _, _, content in list_messages(any_hub, fork)] == ["one", "two", "three"]
     assert [entry.message.text for entry in history.load_history(any_hub.database, fork["thread_id"])] == [
         "one",
         "two",
         "three",
     ]
-    assert said(any_hub, forked(any_hub, chat, upto_seq=0)) == []
+    assert list_messages(any_hub, forked(any_hub, chat, upto_seq=0)) == []
 
 
 def test_requests_are_not_copied_and_what_was_paid_stays_paid_once(any_hub: HubBuilder) -> None:
@@ -95,7 +95,7 @@ def test_a_fork_does_not_part_a_call_from_its_result(any_hub: HubBuilder) -> Non
     assert any_hub.database.value("SELECT count(*) FROM {chats}") == 1
     for seq in (1, 3, 4):
         forked(any_hub, chat, upto_seq=seq)
-    assert len(said(any_hub, forked(any_hub, chat))) == 4
+    assert len(list_messages(any_hub, forked(any_hub, chat))) == 4
 
 
 def test_calls_of_a_fork_have_their_results(any_hub: HubBuilder) -> None:
@@ -110,7 +110,7 @@ def test_what_is_still_being_written_stays_behind(any_hub: HubBuilder) -> None:
     chat = any_hub.chat()
     any_hub.message(chat, "user", "go")
     any_hub.running(chat, [event("Hel")])
-    assert said(any_hub, forked(any_hub, chat)) == [(1, "user", "go")]
+    assert list_messages(any_hub, forked(any_hub, chat)) == [(1, "user", "go")]
 
 
 def test_the_system_prompt_is_that_of_the_place(any_hub: HubBuilder) -> None:
@@ -138,10 +138,13 @@ def test_going_back_leaves_the_old_chat_whole_and_takes_its_name_along(any_hub: 
     any_hub.turn(chat, "three", "four")
     fork, prompt = rewind_chat(any_hub.database, chats.get(any_hub.database, chat["id"]), CallerInfo())
     assert (fork.name, prompt) == ("fix", "three")
-    assert [text for _, _, text in said(any_hub, chats.get_summary(any_hub.database, fork.id))] == ["one", "two"]
-    assert [text for _, _, text in said(any_hub, chat)] == ["one", "two", "three", "four"]
+    assert [text for _, _, text in list_messages(any_hub, chats.get_summary(any_hub.database, fork.id))] == [
+        "one",
+        "two",
+    ]
+    assert [text for _, _, text in list_messages(any_hub, chat)] == ["one", "two", "three", "four"]
     again, _ = rewind_chat(any_hub.database, fork, CallerInfo())
-    assert said(any_hub, chats.get_summary(any_hub.database, again.id)) == []
+    assert list_messages(any_hub, chats.get_summary(any_hub.database, again.id)) == []
     assert [chats.get(any_hub.database, id).name for id in (chat["id"], fork.id)] == ["fix~1", "fix~2"]
     with pytest.raises(UsageError, match="nothing to rewind"):
         rewind_chat(any_hub.database, again, CallerInfo())
@@ -159,7 +162,7 @@ def test_messages_of_another_program_are_forked_too(any_hub: HubBuilder) -> None
     any_hub.insert("messages", chat_id="c1", role="user", content="hi", content_raw='[{"kind":"theirs"}]')
     any_hub.insert("messages", chat_id="c1", role="assistant", content="ho")
     fork = forked(any_hub, {"id": "c1"})
-    assert said(any_hub, fork) == [(1, "user", "hi"), (2, "assistant", "ho")]
+    assert list_messages(any_hub, fork) == [(1, "user", "hi"), (2, "assistant", "ho")]
     assert [entry.message.text for entry in history.load_history(any_hub.database, fork["thread_id"])] == ["hi", "ho"]
 
 

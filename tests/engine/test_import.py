@@ -110,7 +110,7 @@ def test_a_large_array_is_read_piece_by_piece(hub: Database) -> None:
 
 def test_an_array_on_one_line_is_never_in_memory_whole(hub: Database) -> None:
     class Endless(io.RawIOBase):
-        """Gives as much as is asked for, and remembers how much that was at once."""
+        """A stream that records how much is read at once."""
 
         most = 0
         text = io.BytesIO(

@@ -1,4 +1,4 @@
-"""What is exported, imported into an empty hub and exported again is the same to the byte."""
+"""What is exported, imported into an empty hub and exported again is byte-for-byte identical."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_size_is_bounded(port: int) -> None:
 
 
 def test_redirects_without_end_are_given_up(port: int) -> None:
-    with pytest.raises(UnavailableError, match="redirects too often"):
+    with pytest.raises(UnavailableError, match="redirects too many times"):
         fetch_url(f"http://127.0.0.1:{port}/to//to//to//to//to//to//to//to//to//to/x", OPEN)
 
 

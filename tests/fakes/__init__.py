@@ -1,1 +1,1 @@
-"""Stand-ins for what is outside llmctl: servers on this machine that do what real ones only do on a bad day."""
+"""Fakes of systems outside llmctl, such as servers that fail in ways real ones rarely do."""

@@ -28,7 +28,7 @@ def start(**usage: Any) -> bytes:
 
 
 def block(index: int, content: dict[str, Any], *deltas: dict[str, Any]) -> list[Step]:
-    """Return the events of a block: its beginning, its pieces, its end."""
+    """Return the events of a block: start, deltas and stop."""
     pieces = [frame("content_block_delta", index=index, delta=delta) for delta in deltas]
     return [
         frame("content_block_start", index=index, content_block=content),
@@ -41,8 +41,8 @@ def text(index: int, *pieces: str) -> list[Step]:
     return block(index, {"type": "text", "text": ""}, *({"type": "text_delta", "text": piece} for piece in pieces))
 
 
-def thinking(index: int, said: str, signature: str) -> list[Step]:
-    pieces = [{"type": "thinking_delta", "thinking": said}, {"type": "signature_delta", "signature": signature}]
+def thinking(index: int, words: str, signature: str) -> list[Step]:
+    pieces = [{"type": "thinking_delta", "thinking": words}, {"type": "signature_delta", "signature": signature}]
     return block(index, {"type": "thinking", "thinking": "", "signature": ""}, *pieces)
 
 
@@ -62,11 +62,11 @@ def failure(kind: str, message: str) -> bytes:
 
 
 def stream(*steps: Iterable[Step]) -> Reply:
-    """Return a streamed answer of these blocks, from its first event on."""
+    """Return a streamed answer with these blocks."""
     every = [start(), frame("ping"), *(step for some in steps for step in some)]
     return Reply(200, {"content-type": "text/event-stream", "request-id": "req_1"}, tuple(every), chunked=True)
 
 
 def refusal(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Reply:
-    """Return an error as the API words it."""
+    """Return an error in the format of the API."""
     return json_reply(status, {"type": "error", "error": {"type": kind, "message": message}}, headers)

@@ -12,7 +12,7 @@ USAGE = {"promptTokenCount": 100, "cachedContentTokenCount": 40, "totalTokenCoun
 
 
 def chunk(*parts: dict[str, Any], reason: str | None = None, **usage: int) -> bytes:
-    """Return the event of these parts, with the line ends that Google sends."""
+    """Return the event of these parts, with the line endings that Google sends."""
     candidate: dict[str, Any] = {"content": {"parts": list(parts), "role": "model"}, "index": 0}
     if reason:
         candidate["finishReason"] = reason
@@ -24,21 +24,21 @@ def frame(document: Any) -> bytes:
     return b"data: " + json.dumps(document).encode() + b"\r\n\r\n"
 
 
-def text(said: str, signature: str | None = None) -> dict[str, Any]:
-    return {"text": said} | ({"thoughtSignature": signature} if signature else {})
+def text(words: str, signature: str | None = None) -> dict[str, Any]:
+    return {"text": words} | ({"thoughtSignature": signature} if signature else {})
 
 
-def thought(said: str) -> dict[str, Any]:
-    return {"text": said, "thought": True}
+def thought(words: str) -> dict[str, Any]:
+    return {"text": words, "thought": True}
 
 
 def call(name: str, args: dict[str, Any], signature: str | None = None, **more: Any) -> dict[str, Any]:
-    said = {"functionCall": {"name": name, "args": args, **more}}
-    return said | ({"thoughtSignature": signature} if signature else {})
+    part = {"functionCall": {"name": name, "args": args, **more}}
+    return part | ({"thoughtSignature": signature} if signature else {})
 
 
 def failure(status: int, word: str, message: str, *details: dict[str, Any]) -> dict[str, Any]:
-    """Return an error as Google words it."""
+    """Return an error in the format of Google."""
     return {"error": {"code": status, "message": message, "status": word, "details": list(details)}}
 
 

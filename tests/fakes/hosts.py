@@ -1,4 +1,4 @@
-"""The same answer in the words of each wire, for the loopback server of :mod:`tests.fakes.openai_server`."""
+"""The same answer in the format of each wire, for the loopback server of :mod:`tests.fakes.openai_server`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SSE = {"content-type": "text/event-stream"}
 
 @dataclass(frozen=True, slots=True)
 class ProviderHost:
-    """One wire, and what a host that speaks it says. ``calls`` takes name and arguments of one tool call."""
+    """One wire and the answers of its host. ``calls`` takes name and arguments of one tool call."""
 
     wire: str
     provider: str
@@ -31,7 +31,7 @@ class ProviderHost:
     broken: Callable[[str], Step]
     broken_whole: Callable[[str], Reply]
     models: Callable[[str], Reply]
-    #: Streams of the wire end with the last event of ``streamed``; the number of events that say the end.
+    #: Streams of the wire end with the last event of ``streamed``; the number of events that mark the end.
     end_events: int = 1
 
 
@@ -42,9 +42,9 @@ def _chat_calls(name: str, arguments: dict[str, Any]) -> Reply:
         "type": "function",
         "function": {"name": name, "arguments": json.dumps(arguments)},
     }
-    said = {"id": "cmpl-1", "model": "fake-1", "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+    chunk = {"id": "cmpl-1", "model": "fake-1", "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
     ended = {"id": "cmpl-1", "model": "fake-1", "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
-    return Reply(200, _SSE, (event(said), event(ended), event("[DONE]")), chunked=True)
+    return Reply(200, _SSE, (event(chunk), event(ended), event("[DONE]")), chunked=True)
 
 
 def _responses_whole(text: str) -> Reply:
@@ -68,8 +68,8 @@ def _responses_broken(message: str) -> Step:
 
 def _anthropic_whole(text: str) -> Reply:
     content = [{"type": "text", "text": text}]
-    said = {"id": "msg_1", "type": "message", "role": "assistant", "model": anthropic.MODEL, "content": content}
-    return json_reply(200, said | {"stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 5}})
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": anthropic.MODEL, "content": content}
+    return json_reply(200, message | {"stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 5}})
 
 
 def _gemini_whole(text: str) -> Reply:

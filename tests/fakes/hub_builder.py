@@ -1,4 +1,4 @@
-"""Builds chats and turns in a hub row by row, as the recorder leaves them."""
+"""Build chats and turns in a hub row by row, as the recorder writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmctl.store.schema import ddl
 
 START = "2026-10-05T12:00:00.000+00:00"
 
-#: Every table under another name, one that has to be quoted.
+#: Another name for every table, which must be quoted.
 RENAMED = {name: f'the "{name}"' for name in ddl.TABLES}
 
 
@@ -37,7 +37,7 @@ class HubBuilder:
         return self.insert("model_connections", name=name, provider=row.pop("provider", "openai"), **row)
 
     def chat(self, name: str | None = None, **row: Any) -> dict[str, str]:
-        """Begin a chat; return its id and that of its thread."""
+        """Create a chat; return its id and that of its thread."""
         at = self.tick()
         row = {"last_turn_at": at, "model": "gpt-5", "origin": "llmctl", **row}
         chat_id = self.insert("chats", name=name, **row)
@@ -53,7 +53,7 @@ class HubBuilder:
         return self.insert("messages", thread_id=chat["thread_id"], seq=seq, role=role, content=content, at=at, **row)
 
     def turn(self, chat: dict[str, str], prompt: str, answer: str, **request: Any) -> dict[str, str]:
-        """Ask and answer; return the ids of all rows. Further columns are those of the request."""
+        """Add a prompt and its answer; return the ids of all rows. Further columns are those of the request."""
         at = request.pop("at", None)
         if at:
             self.now = at
@@ -160,13 +160,13 @@ class HubBuilder:
 
 
 def event(text: str, model: str = "gpt-5", finish: str | None = None) -> bytes:
-    """One server-sent event of OpenAI's."""
+    """Return one server-sent event of OpenAI."""
     choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
     return f"data: {dumps({'id': 'chatcmpl-1', 'model': model, 'choices': [choice]})}\n\n".encode()
 
 
 def to_sse(answer: str, model: str, input_tokens: int | None, output_tokens: int | None) -> str:
-    """A whole stream of OpenAI's that says ``answer``."""
+    """Return a complete stream of OpenAI with the text ``answer``."""
     pieces = [event(word, model) for word in answer.split(" ")] + [event("", model, "stop")]
     usage = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens}
     pieces.append(f"data: {dumps({'id': 'chatcmpl-1', 'model': model, 'choices': [], 'usage': usage})}\n\n".encode())

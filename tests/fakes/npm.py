@@ -1,4 +1,4 @@
-"""Packages from npm for tests that ask another program's opinion; kept in a cache folder, never in the project."""
+"""npm packages for tests against other programs; installed in a cache folder, never in the project."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def packages(*wanted: str) -> Path:
 
 
 def skip(why: str) -> None:
-    """Skip a test so that it is noticed: what is not tried is not known."""
+    """Skip a test visibly: its subject is untested."""
     warnings.warn(f"NOT TESTED, {why}", stacklevel=3)
     pytest.skip(f"NOT TESTED: {why}")
 
@@ -56,5 +56,5 @@ def _put_in_place(draft: Path, place: Path) -> None:
     try:
         os.rename(draft, place)
     except OSError:
-        if not place.is_dir():  # another process was not quicker
+        if not place.is_dir():  # unless another process was faster
             raise

@@ -1,4 +1,4 @@
-"""Answers of OpenAI's embeddings and images, for the fake server of its chats; and of its Responses."""
+"""Answers of OpenAI's embeddings, images and Responses APIs, for the fake server of its Chat Completions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 
 
 def vectors(request: Request) -> Reply:
-    """Answer each text with its place and length, last one first."""
+    """Answer each text with its position and length, in reverse order."""
     texts = request.json["input"]
     data = [{"index": place, "embedding": [place, float(len(text))]} for place, text in enumerate(texts)]
     usage = {"prompt_tokens": 3 * len(texts), "total_tokens": 3 * len(texts)}
@@ -19,7 +19,7 @@ def vectors(request: Request) -> Reply:
 
 
 def pictures(*data: bytes, **more: Any) -> Reply:
-    """Answer with these pictures."""
+    """Answer with these images."""
     usage = {
         "input_tokens": 9,
         "input_tokens_details": {"image_tokens": 0, "text_tokens": 9},
@@ -31,7 +31,7 @@ def pictures(*data: bytes, **more: Any) -> Reply:
 
 
 def picture_at(url: str) -> Reply:
-    """Answer with the address of a picture."""
+    """Answer with the URL of an image."""
     return json_reply(200, {"created": 1, "data": [{"url": url, "revised_prompt": "a tall lighthouse"}]})
 
 

@@ -1,4 +1,4 @@
-"""A loopback server that speaks OpenAI's Chat Completions as it is told to: slowly, badly, or not at all.
+"""A scripted loopback server for OpenAI's Chat Completions: slow, malformed or missing answers.
 
 Standard library only, one thread per connection, raw sockets: what goes wrong on the wire must really go wrong.
 A test queues replies; each request takes the next one, and the usual one when there is none.
@@ -20,8 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Steps of a body beside bytes: wait for ``release()``; close the connection; reset it; say nothing more; end the
-#: body in order, whatever it lacks.
+#: Steps of a body besides bytes: wait for ``release()``; close the connection; reset it; say nothing more; end the
+#: body properly, even if it is incomplete.
 HOLD, CUT, RESET, STALL, END = "hold", "cut", "reset", "stall", "end"
 Step = bytes | str
 
@@ -58,12 +58,12 @@ class Reply:
     chunked: bool = False
 
 
-#: Makes a reply of the request it answers.
+#: Builds the reply to a request.
 Answer = Reply | Callable[[Request], Reply]
 
 
 class FakeServer:
-    """Listens on a port of its own. ``requests`` holds what came, in order."""
+    """Listens on its own port. ``requests`` holds the received requests, in order."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -80,15 +80,15 @@ class FakeServer:
         self._answers += answers
 
     def release(self) -> None:
-        """Let every reply go on that holds, or will."""
+        """Release every reply that is held, now or later."""
         self._released.set()
 
     def hold(self) -> None:
-        """Let replies hold again."""
+        """Hold replies again."""
         self._released.clear()
 
     def wait_for(self, count: int, timeout: float = 300) -> list[Request]:
-        """Return the requests as soon as there are so many."""
+        """Wait for that many requests and return them."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.requests) >= count, timeout), self.requests
             return list(self.requests)
@@ -215,12 +215,12 @@ def json_reply(status: int, value: Any, headers: Mapping[str, str] | None = None
 
 
 def refusal(status: int, message: str = "no", headers: Mapping[str, str] | None = None, **more: Any) -> Reply:
-    """Return an error as OpenAI words it."""
+    """Return an error in the format of OpenAI."""
     return json_reply(status, {"error": {"message": message, **more}}, headers)
 
 
 def page(status: int = 200) -> Reply:
-    """Return a page, as captive portals and gateways send it."""
+    """Return an HTML page, such as captive portals and gateways send."""
     body = b"<!doctype html><html><head><title>Sign in</title></head><body>Please sign in</body></html>\n"
     return Reply(status, {"content-type": "text/html"}, (body,), length=len(body))
 
@@ -235,7 +235,7 @@ def echo_headers(request: Request) -> Reply:
 
 
 def _usual(request: Request) -> Reply:
-    """Repeat the last message, streamed if that was asked for."""
+    """Repeat the last message, streamed if the request says so."""
     if request.method == "GET":
         return json_reply(200, {"data": [{"id": "fake-1"}]})
     last = request.messages[-1][1]

@@ -56,7 +56,7 @@ _UNIQUE = 'CREATE UNIQUE INDEX "LlmToolCall_messageId_toolCallId_key" ON "LlmToo
 
 
 def to_table_name(version: Any, name: str) -> Any:
-    """Return what a version calls a model: ``Message`` or ``LlmMessage``."""
+    """Return the name of a model in a version: ``Message`` or ``LlmMessage``."""
     return _PREFIX[version] + name
 
 

@@ -1,4 +1,4 @@
-"""A server on loopback that sends exactly the bytes a test wants and records what it is sent."""
+"""A server on loopback that sends exactly the bytes a test wants and records what it receives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Script = Callable[["Connection"], None]
 
 
 class Connection:
-    """One connection, seen from the server."""
+    """One connection, on the side of the server."""
 
     def __init__(self, connection: socket.socket, heard: list[bytes]) -> None:
         self._connection = connection

@@ -108,7 +108,7 @@ def read(name: str, item: Any) -> tuple[list[Any], ...]:
     ]
 
 
-def said(history: Any) -> list[tuple[Any, ...]]:
+def list_entry_texts(history: Any) -> list[tuple[Any, ...]]:
     return [
         (entry.role, "".join(part.text for part in entry.parts if isinstance(part, Text))) for entry in history.entries
     ]
@@ -128,8 +128,8 @@ def test_other_documents_fit_no_format(item: Any) -> None:
 
 def test_chatgpt_gives_the_current_branch_and_the_others_as_forks() -> None:
     (main, fork), _ = read("chatgpt", CHATGPT)
-    assert said(main) == [("user", "what is a tree?"), ("assistant", "a graph")]
-    assert said(fork) == [("user", "what is a tree?"), ("assistant", "a plant")]
+    assert list_entry_texts(main) == [("user", "what is a tree?"), ("assistant", "a graph")]
+    assert list_entry_texts(fork) == [("user", "what is a tree?"), ("assistant", "a plant")]
     assert (main.name, main.id, main.created_at) == (
         "Trees",
         CHATGPT["conversation_id"],
@@ -193,8 +193,8 @@ def test_claude_branches_where_messages_name_their_parents() -> None:
         {"uuid": "a2", "sender": "assistant", "text": "a2", "parent_message_uuid": "q"},
     ]
     (main, fork), _ = read("claude", CLAUDE | {"chat_messages": messages})
-    assert said(main) == [("user", "q"), ("assistant", "a2")]
-    assert said(fork) == [("user", "q"), ("assistant", "a1")]
+    assert list_entry_texts(main) == [("user", "q"), ("assistant", "a2")]
+    assert list_entry_texts(fork) == [("user", "q"), ("assistant", "a1")]
 
 
 def test_openai_messages_keep_calls_results_and_pictures() -> None:

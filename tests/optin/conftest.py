@@ -1,4 +1,4 @@
-"""Tests against other programs, as they are: only when asked for (``LLMCTL_OPTIN=1``), for they download much."""
+"""Tests against other programs, which are downloaded: only with ``LLMCTL_OPTIN=1``."""
 
 from __future__ import annotations
 

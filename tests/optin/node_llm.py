@@ -20,7 +20,7 @@ PACKAGES = (
     *("prisma@7.10.0", "@prisma/client@7.10.0", "@prisma/adapter-libsql@7.10.0"),
     *("@node-llm/orm@0.8.0", "@node-llm/core@1.17.1", "esbuild@0.25.12", f"@prisma/schema-engine-wasm@{ENGINE}"),
 )
-#: What the ORM is told of the hub's own model names; it knows those of the other dress by itself.
+#: Options that give the ORM the hub's own model names; it knows those of the other style.
 TABLES = {
     "hub": {
         "chat": "chat",
@@ -42,7 +42,7 @@ class Project:
         self.dress = dress
         folder.mkdir(parents=True)
         (folder / "node_modules").symlink_to(npm.packages(*PACKAGES) / "node_modules")
-        # Beside the project instead of in the packages that other tests share.
+        # Next to the project instead of in the packages that other tests share.
         own = schema.replace('"prisma-client-js"\n', '"prisma-client-js"\n  output   = "./client"\n')
         (folder / "schema.prisma").write_text(own)
         (folder / "prisma.config.ts").write_text(config)

@@ -1,4 +1,4 @@
-"""A database of the real ORM, adopted: the ORM goes on with it through the emitted schema, and so does llmctl."""
+"""A database of the real ORM, adopted: the ORM and llmctl both continue to use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second opinion on the whole path: aimock, a fake of five APIs that nobody here wrote, asked over every wire.
+"""aimock, a third-party fake of five APIs, over every wire.
 
 Where it does what the API it copies does not, the test says so instead of following it.
 """
@@ -36,24 +36,25 @@ WEATHER = {"name": "weather", "arguments": {"city": "Oslo"}}
 TWO = [WEATHER, {"name": "weather", "arguments": {"city": "Røros"}}]
 
 
-def said(words: str, response: dict[str, Any], **match: Any) -> dict[str, Any]:
+def build_fixture(words: str, response: dict[str, Any], **match: Any) -> dict[str, Any]:
     return {"match": {"userMessage": words, **match}, "response": response}
 
 
 def refused(words: str, status: int, **more: Any) -> dict[str, Any]:
-    return said(words, {"error": {"message": "No way", **more.pop("error", {})}, "status": status, **more})
+    return build_fixture(words, {"error": {"message": "No way", **more.pop("error", {})}, "status": status, **more})
 
 
 FIXTURES = [
-    said("greet", {"content": "Hello from the other sïde.", "usage": USAGE}),
-    said("think", {"content": "Forty-two.", "reasoning": "Six times seven.", "reasoningSignature": "c2ln"}),
-    said("again", {"content": "Still forty-two."}),
-    said("weather", {"content": "Let me look.", "toolCalls": TWO}, hasToolResult=False),
-    said("weather", {"content": "It snows."}, hasToolResult=True),
-    said("person", {"content": '{"name":"Ada","age":36}'}),
-    said("nobody", {"content": '{"name":"Ada"}'}),
-    said("long", {"content": "As far as it", "finishReason": "length"}),
-    said("cut", {"content": "one two three four five six seven eight nine ten eleven"}) | {"truncateAfterChunks": 5},
+    build_fixture("greet", {"content": "Hello from the other sïde.", "usage": USAGE}),
+    build_fixture("think", {"content": "Forty-two.", "reasoning": "Six times seven.", "reasoningSignature": "c2ln"}),
+    build_fixture("again", {"content": "Still forty-two."}),
+    build_fixture("weather", {"content": "Let me look.", "toolCalls": TWO}, hasToolResult=False),
+    build_fixture("weather", {"content": "It snows."}, hasToolResult=True),
+    build_fixture("person", {"content": '{"name":"Ada","age":36}'}),
+    build_fixture("nobody", {"content": '{"name":"Ada"}'}),
+    build_fixture("long", {"content": "As far as it", "finishReason": "length"}),
+    build_fixture("cut", {"content": "one two three four five six seven eight nine ten eleven"})
+    | {"truncateAfterChunks": 5},
     refused("too often", 429, error={"type": "rate_limit_error"}, retryAfter=1),
     refused("broken", 500, error={"type": "server_error"}),
     refused("stranger", 401, error={"type": "authentication_error"}),
@@ -147,7 +148,7 @@ def test_calls_run_and_the_answer_follows(
     reasons = [reason for (reason,) in query(env, "SELECT finish_reason FROM requests ORDER BY step")]
     # aimock ends such answers of Gemini with FUNCTION_CALL, which Google has no such reason: it says STOP.
     assert reasons == ["other" if wire == "gemini" else "tool_calls", "stop"]
-    if wire != "ollama":  # aimock says nothing there beside a call
+    if wire != "ollama":  # aimock sends no text with a call there
         assert ("Let me look.",) in query(env, "SELECT content FROM messages")
 
 

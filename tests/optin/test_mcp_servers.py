@@ -1,4 +1,4 @@
-"""MCP servers that nobody here wrote, from npm, called through a chat."""
+"""Third-party MCP servers from npm, called through a chat."""
 
 from __future__ import annotations
 

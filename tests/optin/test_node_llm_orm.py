@@ -21,7 +21,7 @@ MODEL = "gpt-4o-mini"
 
 
 def calls_a_tool(request: Request) -> Reply:
-    """Answer with a call of the tool, and once its result is there, with words."""
+    """Answer with a tool call, and with text once its result is in the request."""
     if request.messages[-1][0] == "tool":
         message: dict[str, Any] = {"role": "assistant", "content": "It is sunny."}
     else:
@@ -45,7 +45,7 @@ def talk(llmctl: Llmctl, env: dict[str, str], server: FakeServer) -> Callable[..
 
 @pytest.fixture
 def project(talk: Callable[..., Any], env: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
-    """Make the ORM's side of a hub, in the dress that is asked for."""
+    """Create the ORM's side of a hub, with the given naming style."""
 
     def made(dress: str = "hub") -> Any:
         schema = talk("schema", "emit", "prisma", *(["--nodellm"] if dress == "nodellm" else []))
@@ -194,7 +194,7 @@ def test_failed_turn_of_the_orm_is_no_obstacle(
 def test_answer_that_the_orm_left_alone_is_never_sent(
     talk: Callable[..., Any], server: FakeServer, project: Callable[..., Any], rows: Callable[..., Any]
 ) -> None:
-    """Whoever stops reading the ORM's stream leaves an empty row behind for good."""
+    """A stream of the ORM that is not read to its end leaves an empty row."""
     talk("chat", "make the hub")
     created, _ = project().run(server.url, ["create", {}], ["stream", "$0", "one two three", 1])
     chat = created["id"]

@@ -67,8 +67,8 @@ def look(folder: Path, address: str, width: int = 1440, scheme: str = "light", m
     return json.loads(done.stdout)
 
 
-def brightness(colour: str) -> int:
-    return sum(int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(","))
+def brightness(color: str) -> int:
+    return sum(int(part) for part in color.removeprefix("rgb(").rstrip(")").split(","))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -82,7 +82,7 @@ def test_report_is_readable(folder: Path, report: str, width: int, scheme: str) 
     assert (brightness(seen["paper"]) > 600) == (scheme == "light")
     assert seen["contrasts"][0][0] >= 4.5, seen["contrasts"]
     assert seen["load_ms"] < 1000
-    assert (seen["first_focus"], seen["skipped_to"]) == ("Skip to the numbers", "#main")
+    assert (seen["first_focus"], seen["skipped_to"]) == ("Skip to content", "#main")
     assert (seen["tab"], seen["panels"], seen["table"]) == ("tab-tokens", [False, True], True)
     assert seen["focus_ring"] == "solid"
     assert (seen["threads"], seen["report_behind_thread"], seen["back"], seen["landmarks"]) == (1, 0, True, 1)

@@ -1,4 +1,4 @@
-"""The echo provider: what it says, and what it does when it is told to go wrong."""
+"""The echo provider: its answers and its simulated failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The echo provider as its own wire reads it: each trouble is the error that users shall learn to handle."""
+"""The echo provider as its own wire reads it: each simulated failure is the error that a real provider causes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def answer(*, stream: bool = True, **options: Any) -> Any:
     return respond(json.loads(WIRE.build_request(endpoint, chat).body))
 
 
-def said(**options: Any) -> Any:
+def read_response(**options: Any) -> Any:
     frames = (ServerEvent(chunk[6:-2].decode()) for chunk in answer(**options).chunks)
     return collect_response(WIRE.parse_stream(frames, PROVIDER.dialect))
 
@@ -39,7 +39,7 @@ def refused(**options: Any) -> Any:
 
 
 def test_answer_is_whole_and_counted() -> None:
-    response = said(thinking="so so", tool='add {"a": 1}', reply="yes")
+    response = read_response(thinking="so so", tool='add {"a": 1}', reply="yes")
     assert response.message.text == "yes"
     assert response.message.thinking == "so so"
     assert [(call.name, call.arguments) for call in response.message.tool_calls] == [("add", '{"a": 1}')]
@@ -49,17 +49,17 @@ def test_answer_is_whole_and_counted() -> None:
 
 def test_document_says_the_same_as_the_stream() -> None:
     body = b"".join(answer(stream=False, thinking="so so").chunks)
-    assert collect_response(WIRE.parse_response(body, PROVIDER.dialect)) == said(thinking="so so")
+    assert collect_response(WIRE.parse_response(body, PROVIDER.dialect)) == read_response(thinking="so so")
 
 
 def test_stream_without_its_end_has_no_finish_reason() -> None:
-    response = said(end=2)
+    response = read_response(end=2)
     assert response.message.text == "one two"
     assert response.finish_reason is None
 
 
 def test_unreadable_event_is_noticed_and_passed() -> None:
-    response = said(garbage=1)
+    response = read_response(garbage=1)
     assert len(response.unreadable) == 1
     assert response.message.text == "one two three"
 
@@ -85,7 +85,7 @@ def test_failure_has_its_class_before_and_inside_the_stream(fail: str | int, kin
     assert type(error) is kind
     assert error.reason == reason
     with pytest.raises(kind) as caught:
-        said(fail=fail, error=1)
+        read_response(fail=fail, error=1)
     assert caught.value.reason == reason
 
 

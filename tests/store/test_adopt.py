@@ -321,7 +321,7 @@ def test_database_with_a_version_of_its_own_is_refused(path: str) -> None:
 
 def test_name_that_is_taken_by_something_else_stops_it(path: str) -> None:
     run(path, "CREATE TABLE t (x)", "CREATE INDEX chats_name ON t (x)")
-    with pytest.raises(StorageError, match='the index "chats_name" has a name that the hub needs'):
+    with pytest.raises(StorageError, match='the index "chats_name" has a name that is reserved by the hub'):
         adopt(path, {})
     with pytest.raises(UsageError, match="another table has that name"):
         adopt(path, {"jobs": "t"})

@@ -97,7 +97,7 @@ def test_names_are_unique_and_never_empty(any_hub: HubBuilder) -> None:
     other = chats.get(any_hub.database, any_hub.chat()["id"])
     with pytest.raises(UsageError, match='chat "fix" already exists'):
         chats.update(any_hub.database, other, {"name": "fix"})
-    with pytest.raises(UsageError, match="cannot be empty"):
+    with pytest.raises(UsageError, match="must not be empty"):
         chats.add(any_hub.database, {"name": " "})
     chats.update(any_hub.database, chats.get(any_hub.database, chat["id"]), {"name": "fix"})
 

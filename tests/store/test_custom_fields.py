@@ -32,7 +32,7 @@ def say(database: Database, text: str, chat_id: str = "c1") -> None:
     database.commit(Insert("messages", {"id": new_id(), "chat_id": chat_id, "role": "user", "content": text}))
 
 
-def found(database: Database, word: Any) -> list[Any]:
+def search_snippets(database: Database, word: Any) -> list[Any]:
     return [
         row["m"]
         for row in database.rows(
@@ -53,7 +53,7 @@ def test_table_gets_any_name_on_a_hub_in_use(hub: Database, name: Any) -> None:
     custom_names.rename_tables(hub, {"chats": name, "messages": name + "2"})
     say(hub, "after the flood")
     assert hub.names == {"chats": name, "messages": name + "2"}
-    assert found(hub, "flood") == ["before the <flood>", "after the <flood>"]
+    assert search_snippets(hub, "flood") == ["before the <flood>", "after the <flood>"]
     assert [row["messages"] for row in hub.query("SELECT * FROM v_chats")] == [2]
     assert hub.query("SELECT seq FROM {messages} ORDER BY seq") == [{"seq": 1}, {"seq": 2}]
     assert code(hub) == before
@@ -69,7 +69,7 @@ def test_table_gets_any_name_on_a_new_hub(tmp_path: Path, name: Any) -> None:
     assert create(path, {"messages": name + "2"})
     with closing(open_hub(path, "write")) as database:
         say(database, "hello")
-        assert found(database, "hello") == ["<hello>"]
+        assert search_snippets(database, "hello") == ["<hello>"]
         count = database.connection.execute(f"SELECT count(*) FROM {quote(name + '2')}").fetchone()
         assert count == (1,)
 
@@ -84,7 +84,7 @@ def test_every_table_may_be_renamed_and_named_back(hub: Database) -> None:
     assert hub.names == {}
     after = hub.query("SELECT name, sql FROM sqlite_master ORDER BY name")
     assert [row["name"] for row in after] == [row["name"] for row in before]
-    assert found(hub, "again") == ["<again>"]
+    assert search_snippets(hub, "again") == ["<again>"]
 
 
 def test_tables_may_exchange_their_names(hub: Database) -> None:

@@ -17,7 +17,7 @@ from tests.fakes.hub_builder import HubBuilder
 UUID = "3f2a9c1e-1111-4222-8333-444455556666"
 
 
-def said(hub: HubBuilder, *texts: str, **more: Any) -> Any:
+def add_messages(hub: HubBuilder, *texts: str, **more: Any) -> Any:
     chat = hub.chat(**more)
     for text in texts:
         hub.message(chat, "user", text)
@@ -70,7 +70,7 @@ def hits(hub: HubBuilder, text: str, limit: int = 50, raw: bool = False, **wante
     ],
 )
 def test_search_terms_match_literally(any_hub: HubBuilder, query: Any, text: str, decoy: str) -> None:
-    said(any_hub, text, decoy)
+    add_messages(any_hub, text, decoy)
     assert hits(any_hub, query) == [text]
 
 
@@ -88,14 +88,14 @@ def test_nothing_to_search_for_is_a_usage_error(any_hub: HubBuilder, query: str)
 
 
 def test_only_the_last_word_may_go_on(any_hub: HubBuilder) -> None:
-    said(any_hub, "wizards met here")
+    add_messages(any_hub, "wizards met here")
     assert hits(any_hub, "met wiz") == ["wizards met here"]
     assert hits(any_hub, "wiz met") == []
     assert hits(any_hub, '"wiz"') == []
 
 
 def test_the_raw_language_is_there_when_asked_for(any_hub: HubBuilder) -> None:
-    said(any_hub, "monads in haskell", "monads in scala")
+    add_messages(any_hub, "monads in haskell", "monads in scala")
     assert hits(any_hub, "monad* NOT haskell", raw=True) == ["monads in scala"]
 
 
@@ -107,7 +107,7 @@ def test_a_wrong_raw_query_is_a_usage_error_that_says_why(any_hub: HubBuilder, q
 
 
 def test_filters_all_have_to_hold(any_hub: HubBuilder) -> None:
-    a = said(any_hub, "apple one", model="gpt-5")
+    a = add_messages(any_hub, "apple one", model="gpt-5")
     b = any_hub.chat("second", model="sonnet")
     any_hub.message(b, "user", "apple two")
     later = any_hub.tick(60)
@@ -123,14 +123,14 @@ def test_filters_all_have_to_hold(any_hub: HubBuilder) -> None:
 
 
 def test_filters_hold_for_signs_too(any_hub: HubBuilder) -> None:
-    a = said(any_hub, "one ->", "two ->")
-    said(any_hub, "three ->")
+    a = add_messages(any_hub, "one ->", "two ->")
+    add_messages(any_hub, "three ->")
     assert hits(any_hub, "->", chat_id=a["id"]) == ["two ->", "one ->"]
     assert hits(any_hub, "->", limit=1) == ["three ->"]
 
 
 def test_a_hit_names_chat_thread_place_and_role(any_hub: HubBuilder) -> None:
-    chat = said(any_hub, "an apple", name="fruit")
+    chat = add_messages(any_hub, "an apple", name="fruit")
     (row,) = search.search(any_hub.database, "apple", SearchFilter(), 5)
     found = {name: row[name] for name in ("chat", "chat_id", "thread_id", "seq", "role", "snippet")}
     assert found == {
@@ -151,7 +151,7 @@ def test_a_step_in_between_is_found_and_names_its_chat(any_hub: HubBuilder) -> N
 
 
 def test_a_snippet_is_the_part_around_the_hit(any_hub: HubBuilder) -> None:
-    said(any_hub, "x " * 300 + "needle" + " y" * 300, "a " * 300 + "->" + " b" * 300)
+    add_messages(any_hub, "x " * 300 + "needle" + " y" * 300, "a " * 300 + "->" + " b" * 300)
     for query, marked in (("needle", "\x02needle\x03"), ("->", "\x02->\x03")):
         (row,) = search.search(any_hub.database, query, SearchFilter(), 5)
         assert marked in row["snippet"]
@@ -161,14 +161,14 @@ def test_a_snippet_is_the_part_around_the_hit(any_hub: HubBuilder) -> None:
 
 
 def test_the_best_come_first_and_of_very_many_the_newest(any_hub: HubBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
-    said(any_hub, "apple apple apple", "apple and many other things " + "filler " * 40)
+    add_messages(any_hub, "apple apple apple", "apple and many other things " + "filler " * 40)
     assert hits(any_hub, "apple")[0] == "apple apple apple"
     monkeypatch.setattr(search, "RANKED_HITS", 1)
     assert hits(any_hub, "apple")[-1] == "apple apple apple"
 
 
 def test_deleted_messages_are_not_found(any_hub: HubBuilder) -> None:
-    chat = said(any_hub, "an apple")
+    chat = add_messages(any_hub, "an apple")
     any_hub.database.execute("DELETE FROM {chats} WHERE id = ?", (chat["id"],))
     assert hits(any_hub, "apple") == []
 

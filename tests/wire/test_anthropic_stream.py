@@ -49,7 +49,7 @@ def block(index: int, content: dict[str, Any], *deltas: dict[str, Any]) -> list[
     return [{"type": "content_block_start", "index": index, "content_block": content}, *pieces, end]
 
 
-def said(text: str) -> dict[str, Any]:
+def build_text_delta(text: str) -> dict[str, Any]:
     return {"type": "text_delta", "text": text}
 
 
@@ -61,7 +61,7 @@ def ended(reason: str, **usage: Any) -> list[dict[str, Any]]:
     return [{"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": usage}, STOP]
 
 
-HELLO = block(0, {"type": "text", "text": ""}, said("Hel"), said("lo"))
+HELLO = block(0, {"type": "text", "text": ""}, build_text_delta("Hel"), build_text_delta("lo"))
 
 
 def events(*frames: dict[str, Any] | str) -> list[StreamEvent]:
@@ -106,7 +106,7 @@ def test_thinking_keeps_its_signature_and_its_place() -> None:
             0, thinking, {"type": "thinking_delta", "thinking": "hm"}, {"type": "signature_delta", "signature": "s1"}
         ),
         *block(1, {"type": "redacted_thinking", "data": "xx"}),
-        *block(2, {"type": "text", "text": ""}, said("so")),
+        *block(2, {"type": "text", "text": ""}, build_text_delta("so")),
         *block(3, thinking, {"type": "signature_delta", "signature": "s2"}),
         *block(4, {"type": "tool_use", "id": "t", "name": "n", "input": {}}, part(""), part('{"a"'), part(":1}")),
         *ended("tool_use"),
@@ -158,7 +158,7 @@ def test_citations_are_kept_with_the_message() -> None:
         0,
         {"type": "text", "text": "", "citations": []},
         {"type": "citations_delta", "citation": one},
-        said("x"),
+        build_text_delta("x"),
         {"type": "citations_delta", "citation": two},
     )
     found = read(START, *cited, *ended("end_turn"))
@@ -175,7 +175,9 @@ def test_work_of_the_providers_own_tools_is_kept_whole() -> None:
     found = read(
         START,
         *HELLO,
-        *block(4, {"type": "text", "text": ""}, {"type": "citations_delta", "citation": citation}, said("!")),
+        *block(
+            4, {"type": "text", "text": ""}, {"type": "citations_delta", "citation": citation}, build_text_delta("!")
+        ),
         *block(1, search, part('{"query":'), part('"x"}')),
         *block(2, result),
         *block(3, {"type": "compaction", "content": None}, {"type": "compaction_delta", "content": "summary"}),

@@ -37,7 +37,7 @@ def whole(document: Any) -> ChatResponse:
 
 
 def broken_off(*documents: Any, stream: bool = True) -> tuple[ChatResponse, LlmctlError]:
-    """Return what came, and the error that ended it."""
+    """Return the events received, and the error that ended them."""
     total = ResponseBuilder()
     body = json.dumps(documents[0]).encode()
     events = WIRE.parse_stream(map(event, documents), Dialect()) if stream else WIRE.parse_response(body, Dialect())
@@ -219,7 +219,7 @@ def test_connection_that_breaks_before_the_end_is_an_error() -> None:
         list(WIRE.parse_stream(breaking(), Dialect()))
 
 
-# ---------------------------------------------------------------- usage and what stands beside
+# ---------------------------------------------------------------- usage and other metadata
 
 
 def test_usage_counts_thoughts_and_what_tools_read() -> None:

@@ -205,7 +205,7 @@ def with_odd_values(document: Any) -> Iterator[Any]:
             yield changed
 
 
-def kept(message: Message) -> Message:
+def round_trip(message: Message) -> Message:
     """Return a message as it comes out of the hub."""
     return Message(
         "assistant", parts_from_json(json.loads(json.dumps(parts_to_json(message.parts)))), dict(message.metadata)
@@ -222,7 +222,7 @@ def test_odd_answer_can_be_read_and_sent_on(name: str) -> None:
             )
         except LlmctlError:
             continue
-        answer = kept(response.message)
+        answer = round_trip(response.message)
         results = tuple(ToolResult(call.id, call.name, "ok") for call in answer.tool_calls)
         asked = ChatRequest("m", (Message.from_text("user", "hi"), answer, Message("tool", results)))
         for other in CHATS:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,11 +166,11 @@ def shortest_stream(provider: str) -> dict[str, Any]:
 
 
 def differences(exchange: dict[str, Any], response: ChatResponse) -> dict[str, tuple[Any, Any]]:
-    """Return what came and what was expected, where they differ."""
+    """Return what was received and what was expected, where they differ."""
     thinking = [part for part in response.message.parts if isinstance(part, Thinking)]
     usage, wanted_usage = response.usage, expected_usage(exchange)
     if usage and wanted_usage and usage.cost is not None and wanted_usage.cost == pytest.approx(usage.cost):
-        wanted_usage = replace(wanted_usage, cost=usage.cost)
+        wanted_usage = wanted_usage._replace(cost=usage.cost)
     pairs = {
         "text": (response.message.text, expected_text(exchange)),
         "thinking": (response.message.thinking, expected_thinking(exchange)),

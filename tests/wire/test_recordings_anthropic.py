@@ -105,7 +105,7 @@ def expected_usage(exchange: Exchange) -> Usage:
 
 
 def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[Any, Any]]:
-    """Return what came and what was expected, where they differ."""
+    """Return what was received and what was expected, where they differ."""
     parts = response.message.parts
     thinking = [part for part in parts if isinstance(part, Thinking)]
     metadata = response.message.metadata

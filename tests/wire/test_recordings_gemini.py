@@ -6,7 +6,6 @@ What is expected is read from the recorded body as a whole, in another and simpl
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -111,7 +110,7 @@ def expected_reason(exchange: Exchange) -> tuple[str, str]:
 
 
 def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[Any, Any]]:
-    """Return what came and what was expected, where they differ."""
+    """Return what was received and what was expected, where they differ."""
     message = response.message
     came = parts(exchange)
     texts = [part for part in came if "text" in part]
@@ -225,7 +224,7 @@ def read(exchange: Exchange) -> ChatResponse:
     )
     response = collect_response(events)
     stored = parts_from_json(json.loads(json.dumps(parts_to_json(response.message.parts))))
-    return replace(response, message=replace(response.message, parts=stored))
+    return response._replace(message=response.message._replace(parts=stored))
 
 
 def sent(messages: list[Message], model: str) -> list[dict[str, Any]]:

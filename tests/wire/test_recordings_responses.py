@@ -7,7 +7,6 @@ events before it.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,7 +99,7 @@ def list_annotations(exchange: Exchange) -> list[Any]:
 
 
 def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[Any, Any]]:
-    """Return what came and what was expected, where they differ."""
+    """Return what was received and what was expected, where they differ."""
     message = response.message
     thinking = [part for part in message.parts if isinstance(part, Thinking)]
     calls = output(exchange, "function_call")
@@ -188,7 +187,7 @@ def test_recorded_stream_cut_anywhere_is_incomplete(server: str) -> None:
 
 
 def unsigned(part: Part) -> Part:
-    return replace(part, signature=None) if isinstance(part, Thinking) else part
+    return part._replace(signature=None) if isinstance(part, Thinking) else part
 
 
 def test_stream_and_finished_response_say_the_same() -> None:

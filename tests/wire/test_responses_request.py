@@ -62,7 +62,7 @@ def reasoning(*summary: str, id: str = "rs_1", encrypted: str | None = "gAAA", *
     return {"id": id, "type": "reasoning", "summary": pieces, "encrypted_content": encrypted, **more}
 
 
-def said(text: str, **more: Any) -> dict[str, Any]:
+def build_text_item(text: str, **more: Any) -> dict[str, Any]:
     content = [{"type": "output_text", "text": text, "annotations": []}]
     return {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content, **more}
 
@@ -177,7 +177,7 @@ def test_options_add_to_what_we_send_by_ourselves() -> None:
     assert found["reasoning"] == {"effort": "low", "summary": "auto", "x": 1}
 
 
-# ---------------------------------------------------------------- what was said before
+# ---------------------------------------------------------------- history
 
 
 def test_call_and_result_are_items_of_their_own() -> None:
@@ -192,7 +192,7 @@ def test_call_and_result_are_items_of_their_own() -> None:
 
 def test_reasoning_goes_back_unchanged_right_before_what_followed_it() -> None:
     first, second = reasoning("look it up", status="completed"), reasoning(id="rs_2", encrypted="gBBB")
-    sent = items(HELLO, answered(first, said("one moment"), second, called()), RESULT)
+    sent = items(HELLO, answered(first, build_text_item("one moment"), second, called()), RESULT)
     assert sent[1:5] == [first, {"role": "assistant", "content": "one moment"}, second, sent[4]]
     assert sent[4]["type"] == "function_call"
 
@@ -208,17 +208,17 @@ def test_reasoning_goes_back_unchanged_right_before_what_followed_it() -> None:
     ],
 )
 def test_reasoning_of_any_shape_survives_the_hub(item: dict[str, Any]) -> None:
-    sent = items(HELLO, answered(item, said("x")), HELLO)[1]
+    sent = items(HELLO, answered(item, build_text_item("x")), HELLO)[1]
     assert sent == {name: value for name, value in item.items() if value is not None}
 
 
 def test_reasoning_that_cannot_be_given_back_is_left_out() -> None:
     # Nothing is stored: a summary alone would be looked for under its id, and not found.
-    assert [item.get("type") for item in items(HELLO, answered(reasoning("s", encrypted=None), said("x")))] == [
-        None
-    ] * 2
+    assert [
+        item.get("type") for item in items(HELLO, answered(reasoning("s", encrypted=None), build_text_item("x")))
+    ] == [None] * 2
     # A call without a result is not sent, and what led to it would stand alone.
-    message = answered(reasoning(), said("x"), reasoning(id="rs_2"), called())
+    message = answered(reasoning(), build_text_item("x"), reasoning(id="rs_2"), called())
     message = Message("assistant", tuple(part for part in message.parts if not isinstance(part, ToolCall)))
     assert [item.get("id") for item in items(HELLO, message, HELLO)] == [None, "rs_1", None, None]
 
@@ -243,13 +243,15 @@ def test_items_of_the_provider_go_back_in_their_places() -> None:
         "status": "completed",
         "action": {"type": "search", "query": "q"},
     }
-    message = answered(reasoning(), search, reasoning(id="rs_2", encrypted="gBBB"), said("found"))
+    message = answered(reasoning(), search, reasoning(id="rs_2", encrypted="gBBB"), build_text_item("found"))
     assert message.metadata["items"] == [search]
     assert [item.get("id") for item in items(HELLO, message, HELLO)] == [None, "rs_1", "ws_1", "rs_2", None, None]
 
 
 def test_phases_of_texts_go_back() -> None:
-    message = answered(said("I look", phase="commentary"), called(), said("rain", phase="final_answer"))
+    message = answered(
+        build_text_item("I look", phase="commentary"), called(), build_text_item("rain", phase="final_answer")
+    )
     sent = [item for item in items(HELLO, message, RESULT) if item.get("role") == "assistant"]
     assert [(item["content"], item["phase"]) for item in sent] == [("I look", "commentary"), ("rain", "final_answer")]
 

@@ -13,7 +13,7 @@ from llmctl.core.errors import NotFoundError
 
 def completion(
     ctx: typer.Context,
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.")],
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Shell.")],
 ) -> None:
     """Print the completion script of a shell.
 

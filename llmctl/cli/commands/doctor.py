@@ -75,7 +75,7 @@ def _check_path(app: App) -> CheckResult:
     folders = app.env.get("PATH", "").split(os.pathsep)
     if any(os.access(os.path.join(folder, "llmctl"), os.X_OK) for folder in folders if folder):
         return CheckResult("path", "ok")
-    return CheckResult("path", "note", "llmctl is not on PATH", "add the folder that pip or pipx printed to PATH")
+    return CheckResult("path", "note", "llmctl is not on PATH", "add its folder to PATH, as printed by pip or pipx")
 
 
 def _check_completions(app: App) -> CheckResult:

@@ -43,7 +43,7 @@ def embed(
         list[str] | None, typer.Option("--file", "-a", metavar="FILE|-", help="File with a text. Repeatable.")
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Treat each line of files and stdin as a text.")] = False,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="At most N texts per request.")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Maximum number of texts per request.")] = None,
     output: Annotated[str | None, typer.Option(metavar="FILE", help="Write to FILE.")] = None,
     no_log: Annotated[bool, typer.Option("--no-log", "-n", help="Do not store any text, only usage.")] = False,
 ) -> None:

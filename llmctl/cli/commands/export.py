@@ -31,7 +31,7 @@ def export(
 ) -> None:
     """Export conversations or the whole hub.
 
-    jsonl keeps everything: an export, imported into an empty hub and exported again, is the same to the byte. The
+    jsonl keeps everything: an export, imported into an empty hub and exported again, is byte-for-byte identical. The
     other formats are for reading (markdown, html), counting (csv) and training (openai, sharegpt). What looks like a
     key is masked; keys of connections are references only. --mask-personal masks e-mail addresses, phone numbers with
     a country or area code, IBANs and card numbers (their checksums are verified), and leaves out attached files and

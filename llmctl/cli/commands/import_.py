@@ -73,7 +73,7 @@ def _open_source(app: App, file: str, format: str | None) -> ImportSource:
     if file == "-":
         return transfer_import_.from_stream(app.console.io.stdin.buffer, format)
     if os.path.isdir(file):
-        raise NotFoundError(f'cannot read "{file}": it is a folder', hint="pass the file in it")
+        raise NotFoundError(f'cannot read "{file}": it is a folder', hint="pass a file in it")
     return transfer_import_.from_file(file, format)
 
 

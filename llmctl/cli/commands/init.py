@@ -52,7 +52,7 @@ def init(
 
     Safe to run again at any time: what exists is kept, what is missing is created. Connections are added for providers'
     keys in the environment and for local servers (Ollama, LM Studio, llama.cpp, vLLM) that answer within 0.3 s.
-    schema.prisma is written beside the hub; one that you changed is left alone.
+    schema.prisma is written next to the hub; one that you changed is left alone.
 
     Examples:
       llmctl init
@@ -90,8 +90,8 @@ def _parse_tables(items: Iterable[str]) -> dict[str, str]:
         logical, equals, physical = item.partition("=")
         if not equals:
             raise UsageError(
-                f'--table must be LOGICAL=PHYSICAL, got "{item}"', hint="such as --table chats=assistant_chats"
+                f'--table must be LOGICAL=PHYSICAL, got "{item}"', hint="for example: --table chats=assistant_chats"
             )
         if tables.setdefault(logical, physical) != physical:
-            raise UsageError(f'table "{logical}" is given two names')
+            raise UsageError(f'table "{logical}" has two names')
     return tables

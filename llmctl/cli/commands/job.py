@@ -83,7 +83,7 @@ def run(
         typer.Option(metavar="PERIOD", help="Skip if it succeeded in this hour, day, week, month or year."),
     ] = None,
     skip_if_running: Annotated[
-        bool, typer.Option("--skip-if-running", help="Skip while a job of that name is running.")
+        bool, typer.Option("--skip-if-running", help="Skip if a job of that name is running.")
     ] = False,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Time limit.")] = None,
     shell: Annotated[bool, typer.Option("--shell", help="COMMAND is a line for /bin/sh.")] = False,
@@ -93,7 +93,7 @@ def run(
     """Run a command as a job, with its log and exit code kept in the hub.
 
     Its output goes to stdout and stderr as usual, and into the job's log. Exits with its exit code; a skipped run is 0
-    with the reason on stderr, one stopped by --timeout 6. Signals are passed on to the command.
+    with the reason on stderr, one stopped by --timeout 6. Signals are forwarded to the command.
 
     Examples:
       llmctl job run --name backup --once-per day --skip-if-running -- rsync -a src/ dst/
@@ -168,7 +168,7 @@ def list_(
 def show(ctx: typer.Context, ref: JobArgument) -> None:
     """Show a job.
 
-    "alive" tells whether its process still runs; "holds" names the threads it has locked.
+    "alive" is true if its process still runs; "holds" names the threads it has locked.
 
     Examples:
       llmctl job show 4a15aa97
@@ -256,7 +256,7 @@ _RESULTS = {"cancelled": "was cancelled before it started", "ended": "has ended"
 def cancel(ctx: typer.Context, ref: JobArgument) -> None:
     """Cancel a job; what it has done so far is kept.
 
-    Its process is asked to end, and killed if it does not.
+    Terminates its process, and kills it if it does not exit.
 
     Examples:
       llmctl job cancel 4a15aa97

@@ -54,7 +54,7 @@ def add(
 ) -> None:
     """Write a new log, or append to one.
 
-    Standard input is stored as it arrives, and llmctl log tail -f shows it meanwhile. The log's id is printed first.
+    Standard input is stored as it arrives, and llmctl log tail -f follows it. The log's id is printed first.
 
     Examples:
       make 2>&1 | llmctl log add --reference ticket=42

@@ -116,7 +116,7 @@ class MessageArgs(NamedTuple):
 @record_output
 def add(
     ctx: typer.Context,
-    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT...]", help="Its text; - is stdin.")] = None,
+    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT...]", help="Text; - is stdin.")] = None,
     chat: Annotated[str, typer.Option(metavar="REF", help="Chat to add it to.")] = "last",
     role: Annotated[str, typer.Option(metavar="ROLE", help="system, user or assistant.")] = "user",
     model: Annotated[

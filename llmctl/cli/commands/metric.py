@@ -148,9 +148,9 @@ def _parse_bucket(text: str | None) -> str | int | None:
 def _split(text: str) -> list[str]:
     words = [word.strip() for word in text.split(",")]
     if not all(words):
-        raise UsageError(f'"{text}" has an empty item')
+        raise UsageError(f'"{text}" contains an empty item')
     if len(set(words)) < len(words):
-        raise UsageError(f'"{text}" has the same item twice')
+        raise UsageError(f'"{text}" contains a duplicate item')
     return words
 
 

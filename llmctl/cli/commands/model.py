@@ -142,7 +142,7 @@ def price(
 ) -> None:
     """Show a model's price history, or set a price.
 
-    Your own price takes precedence over the price list from its date on; rates that are not given stay as they were.
+    Your own price takes precedence over the price list from its date on; omitted rates stay unchanged.
     Token rates (input, output, cached, cache_write, cache_write_1h, thinking, input_audio, …) are per million, others
     (request, image, web_search, audio_second) per unit. To apply it to past requests: llmctl model reprice --all
 
@@ -173,7 +173,7 @@ def _set_price(app: App, model: str, rates: Sequence[str], since: str | None) ->
 
     new_rates = parse_pairs(rates, "--set", decode=True)
     if not new_rates:
-        raise UsageError("--from requires --set", hint="such as --set input=3 --set output=15")
+        raise UsageError("--from requires --set", hint="for example: --set input=3 --set output=15")
     database = app.hub("create")
     ref = price_lookup.resolve_model(database, model, app.env, allow_unknown=True)
     start = time_ranges.parse_time(since) if since else clock.now()
@@ -187,12 +187,12 @@ def _set_price(app: App, model: str, rates: Sequence[str], since: str | None) ->
 def reprice(
     ctx: typer.Context,
     since: common_options.SinceOption = None,
-    all: Annotated[bool, typer.Option("--all", help="Include requests that have a cost already.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="Include requests that already have a cost.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
 ) -> None:
     """Recalculate the cost of unpriced requests.
 
-    At the prices of their time. A cost that the provider reported is never changed.
+    Uses the prices in effect when each request was made. A cost that the provider reported is never changed.
 
     Examples:
       llmctl model reprice --dry-run
@@ -272,7 +272,8 @@ def _remove(app: App, ref: str) -> Row:
     others = [other["name"] for other in models.list_aliases(database) if other["target"] == row["name"]]
     if others:
         raise UsageError(
-            f'alias "{others[0]}" refers to "{row["name"]}"', hint=f"first: llmctl model alias remove {others[0]}"
+            f'alias "{others[0]}" refers to "{row["name"]}"',
+            hint=f"remove it first: llmctl model alias remove {others[0]}",
         )
     models.delete_alias(database, row["id"])
     return row

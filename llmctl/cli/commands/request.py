@@ -119,7 +119,7 @@ def show(
 ) -> None:
     """Show a request, its HTTP attempts and its stream.
 
-    --reparse also tells whether the result differs from what the hub has.
+    --reparse also reports whether the result differs from what the hub has.
 
     Examples:
       llmctl request show 3f2a9c1e --http
@@ -190,7 +190,7 @@ _REDACTED = "[redacted]"
 def curl(ctx: typer.Context, ref: RequestArgument) -> None:
     """Print a request as a curl command, without the API key.
 
-    The body is rebuilt from the messages in the hub; a note on stderr tells if it differs from what was sent. The key
+    The body is rebuilt from the messages in the hub; a note on stderr warns if it differs from what was sent. The key
     is a shell variable, such as $OPENAI_API_KEY.
 
     Examples:

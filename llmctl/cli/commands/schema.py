@@ -112,9 +112,9 @@ def emit(
 ) -> None:
     """Print the schema for another tool: Prisma, SQL, Drizzle, TypeORM, TypeScript, JSON Schema.
 
-    Of the hub, with its own table names and fields; without a hub, of a new one. Prisma 7 needs its config beside the
-    schema: it says where the hub is and which tables are not Prisma's. TypeScript and JSON Schema describe the records
-    that --json and export print.
+    Uses the hub's own table names and fields; without a hub, those of a new one. Prisma 7 also requires a config file
+    next to the schema, which names the hub and the tables that are not Prisma's. TypeScript and JSON Schema describe
+    the records that --json and export print.
 
     Examples:
       llmctl schema emit prisma --output schema.prisma
@@ -190,6 +190,6 @@ def check(ctx: typer.Context) -> None:
         is_old = database.version < ddl.VERSION
         raise StorageError(
             f'the hub "{database.path}" differs from the schema in {number} place{"" if number == 1 else "s"}',
-            hint="llmctl db migrate" if is_old else "to see the schema: llmctl --db :memory: schema show",
+            hint="llmctl db migrate" if is_old else "show the schema: llmctl --db :memory: schema show",
             reason="drift",
         )

@@ -77,7 +77,7 @@ def stats(
 ) -> None:
     """Show tokens, cost, latency and errors, for one chat or in total.
 
-    Percentiles of one chat are exact, others within 5 %. Days are UTC, unless --tz. A cost is empty where no price is
+    Percentiles of one chat are exact, others within 5%. Days are UTC, unless --tz. A cost is empty where no price is
     known. Deleted chats stay counted.
 
     Examples:

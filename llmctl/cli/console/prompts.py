@@ -1,4 +1,4 @@
-"""Ask the user on the terminal, even if stdin is redirected. Without a terminal nothing is asked and nothing hangs."""
+"""Ask the user on the terminal, even if stdin is redirected. Without a terminal they return None at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def confirm(console: Console, question: str, *, yes: bool) -> None:
         return
     answer = ask(console, f"{question[:1].upper()}{question[1:]}? [y/N] ")
     if answer is None:
-        raise UsageError(f"refusing to {question} without confirmation", hint="no terminal to ask on; pass --yes")
+        raise UsageError(f"refusing to {question} without confirmation", hint="pass --yes to run without a terminal")
     if answer.strip().lower() not in ("y", "yes"):
         raise DeniedError("nothing was changed")
 

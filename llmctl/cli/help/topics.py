@@ -27,7 +27,7 @@ EXIT_CODE_HELP = {
 }
 
 _EXIT_CODES_END = """
-Interrupted by a signal, llmctl dies by that signal: the shell sees 129 (SIGHUP), 130 (Ctrl-C),
+Interrupted by a signal, llmctl is terminated by that signal: the shell sees 129 (SIGHUP), 130 (Ctrl-C),
 141 (closed pipe) or 143 (SIGTERM). The hub has everything that was shown.
 
 Retry on 6 and 9; 8 needs a decision, the others a change. With --json or --jsonl an error is one line

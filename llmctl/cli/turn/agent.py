@@ -149,6 +149,6 @@ def _find_named_session(database: Database, name: str, row: AgentRow, *, force: 
         return None
     session = rows.find_chat_session(database, chat.id)
     if session is None:
-        raise UsageError(f'chat "{name}" belongs to a model, not to an agent', hint="choose another name")
+        raise UsageError(f'chat "{name}" is not an agent session', hint="choose another name")
     agents.require_owner(session, row, force=force)
     return session

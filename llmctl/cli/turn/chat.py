@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +143,7 @@ class ChatCommand:
             cost_limits=cost_limits(settings, self._budget),
             agent=agent.party if agent else None,
         )
-        return replace(
-            plan,
+        return plan._replace(
             tools=agent.build_toolset(self._app, database, plan)
             if agent
             else self._build_toolset(database, options, chat_settings.get("tools") or {}),

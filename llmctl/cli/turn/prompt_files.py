@@ -66,8 +66,8 @@ class PromptFile:
             if param.default is None and name not in self._params:
                 description = f" ({param.description})" if param.description else ""
                 raise UsageError(
-                    f'"{self.definition.source}" needs a value for "{name}"{description}',
-                    hint=f"pass it with: -p {name}=VALUE",
+                    f'"{self.definition.source}" requires a value for "{name}"{description}',
+                    hint=f"pass it: -p {name}=VALUE",
                     reason="missing_parameter",
                 )
 

@@ -112,7 +112,7 @@ class ReplSession:
     def _run_command(self, line: str) -> bool:
         name, _, rest = line[1:].partition(" ")
         if name not in self._commands:
-            raise UsageError(f'no command "/{name}"', hint="/help lists commands; start with // to send a slash")
+            raise UsageError(f'no command "/{name}"', hint="type /help to list commands, or // to send a slash")
         return self._commands[name][1](rest.strip())
 
     def _show_help(self, _: str) -> bool:

@@ -34,7 +34,7 @@ _SETTING_KEYS = (
     *(entry.name for entry in options_for("file") if entry.name not in ("attach", "connection", "options", "tools")),
     "agents",
 )
-#: Options of a definition that its agent applies by itself, or stores with a session.
+#: Options of a definition that its agent applies itself, or stores with a session.
 _AGENT_OPTIONS = ("model", "connection", "tools", "metadata")
 
 

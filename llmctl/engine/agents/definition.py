@@ -107,7 +107,7 @@ def _find_key(name: str, source: str) -> Option:
 
 
 def _validate_tool(tool: str, source: str) -> None:
-    """Refuse automatic permission: a file may come from somebody else, so it may only narrow permissions."""
+    """Refuse automatic permission: a file may come from another person, so it may only narrow permissions."""
     name, _, permission = tool.partition(":")
     if permission in ("automatic", "auto"):
         raise UsageError(f'"{source}" cannot grant "{tool}"', hint=f"grant it yourself: -T {tool}", reason="permission")

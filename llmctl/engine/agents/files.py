@@ -51,9 +51,7 @@ def read_definition(path: str, env: Env) -> Definition:
 def _read_toml(path: str) -> Definition:
     definition = agents_definition.parse_definition(read_text_file(path), path)
     if definition.prompt is not None:
-        raise UsageError(
-            f'"{path}" is a prompt file: an agent cannot have "prompt"', hint=f"run it with: llmctl run {path}"
-        )
+        raise UsageError(f'"{path}" is a prompt file: an agent cannot have "prompt"', hint=f"run it: llmctl run {path}")
     for key, is_set, flag in (
         ("attach", definition.turn.attach, "--attach"),
         ("no_log", definition.no_log, "--no-log"),
@@ -76,7 +74,7 @@ def apply_definition(
         if existing is not None and not _is_from_source(existing, source) and not force:
             raise UsageError(
                 f'agent "{definition.name}" already exists and is not defined in "{source}"',
-                hint=f"replace it with: llmctl agent apply {source}",
+                hint=f"replace it: llmctl agent apply {source}",
             )
         connection_id, model = agents.resolve_connection(database, definition, env)
         values = agents.definition_columns(agents.with_model(definition, model), connection_id) | {
@@ -112,7 +110,7 @@ def upsert_class(
         else:
             raise UsageError(
                 f'agent "{definition.name}" already exists and is not a Python class',
-                hint=f'give the class another name, such as: name = "{definition.name}-2"',
+                hint=f'rename the class, for example: name = "{definition.name}-2"',
             )
     return apply_definition(database, definition, env, source=source)
 
@@ -120,12 +118,12 @@ def upsert_class(
 def refresh_from_file(
     database: Database, row: AgentRow, env: Env, note: NoteCallback, *, writable: bool = True
 ) -> AgentRow:
-    """Update an agent from its file and return its row; unchanged if it has no file, or the file is gone."""
+    """Update an agent from its file and return its row; unchanged if it has no file, or the file no longer exists."""
     path = row.source_file
     if not path or not writable or path.startswith(agents.CLASS_PREFIX):
         return row
     if not source_exists(path):
-        note(f'no file "{path}" any more; using the definition of agent "{row.name}" in the hub')
+        note(f'"{path}" no longer exists; using the definition of agent "{row.name}" in the hub')
         return row
     definition = read_definition(path, env)
     if definition.name != row.name:
@@ -164,7 +162,7 @@ def _upsert_tool(database: Database, tool: OwnTool) -> None:
     if existing.type != "python" or loads(existing.data, {}).get("file") != file:
         raise UsageError(
             f'tool "{tool.name}" already exists and is not defined in "{file}"',
-            hint=f'give the one in the file another name, such as: @tool(name="{tool.name}_2")',
+            hint=f'rename the one in the file, for example: @tool(name="{tool.name}_2")',
         )
     old = (existing.description, loads(existing.schema), loads(existing.data))
     if old != (tool.description, tool.schema, tool.data):

@@ -105,7 +105,7 @@ def agent_toolset(
 def _build_tool(database: Database, name: str, parent: SubagentContext) -> Tool:
     row = rows.find(database, name)
     if row is None:
-        raise NotFoundError(f'no agent "{name}", which is a sub-agent here', hint="list agents with: llmctl agent list")
+        raise NotFoundError(f'no agent "{name}"', hint="list agents: llmctl agent list")
     # No time limit of its own: that of the calling turn applies.
     data = {"function": _build_function(row.id, parent), "takes_context": True, "timeout": math.inf}
     return Tool(row.name, "function", row.description or f"Ask the agent {row.name}.", _SCHEMA, data)

@@ -13,7 +13,6 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from math import isfinite
@@ -79,7 +78,7 @@ def calculate_cost(
     context: PriceContext | None = None,
     looks_up: bool = True,
 ) -> Cost:
-    """Calculate the cost of a usage. ``candidates``: who answered, then who was asked; the first with a price counts.
+    """Calculate the cost of a usage. The first of ``candidates`` with a price counts.
 
     Never fails: if the hub cannot be read, the cost is unknown. ``looks_up=False`` uses stored prices only.
     """
@@ -106,7 +105,7 @@ def cost_for_target(
     options: Mapping[str, Any],
     started_at: str,
 ) -> Cost:
-    """Calculate the cost of a request to ``target``, answered by ``model`` and begun at ``started_at``."""
+    """Calculate the cost of a request to ``target``, answered by ``model`` and started at ``started_at``."""
     return calculate_cost(
         database,
         price_key(target),
@@ -296,8 +295,7 @@ class CostEstimate(NamedTuple):
         return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """The cost reserved for one request."""
 
     limits: CostLimits
@@ -355,7 +353,7 @@ class Reservation:
         )
 
     def _shorter_answer_hint(self, left: float) -> str:
-        """Suggest a limit for the answer that would fit; llmctl never shortens it by itself."""
+        """Suggest a limit for the answer that would fit; llmctl never shortens it on its own."""
         estimate = self.estimate
         output_cost = estimate.cost - estimate.input_cost
         per_token = output_cost / estimate.output_tokens if estimate.output_tokens else 0.0
@@ -423,7 +421,7 @@ class CostTracker:
     ) -> SettledCost:
         """Return the cost of a finished request and settle its reservation.
 
-        ``may_be_billed`` tells whether a request without usage may cost something: it was sent and not refused.
+        ``may_be_billed``: whether a request without usage may cost something: it was sent and not refused.
         """
 
         options = self._request.options if self._request else {}

@@ -66,7 +66,7 @@ def _build_updates(priced: list[tuple[RequestRow, Cost]], report: RepriceReport)
             changes = cost.to_columns() | {"reserved_cost": None, "updated_at": clock.now()}
             yield Update("requests", row.id, changes)
         elif cost.amount is None and before is not None:
-            report.after += before  # the price is gone: the cost from then stays
+            report.after += before  # the price no longer exists: the cost stays
 
 
 def _calculate_cost(database: Database, row: RequestRow) -> Cost:

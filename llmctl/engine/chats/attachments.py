@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -73,7 +73,7 @@ def drop_unsupported_files_for(
         return Text(f'[the file "{_display_name(part)}" ({part.media_type}) cannot be shown to you]')
 
     supported = tuple(
-        replace(message, parts=tuple(map(replace_unsupported, message.parts)))
+        message._replace(parts=tuple(map(replace_unsupported, message.parts)))
         if any(isinstance(part, File) for part in message.parts)
         else message
         for message in messages
@@ -85,9 +85,9 @@ def _prepare_file(file: File, target: Target, runtime: RuntimeEnv | None) -> Fil
     from llmctl.core.media_types import UNKNOWN  # most turns have no files
 
     if file.data is None and not _is_supported(file, target):
-        file = _fetch_file(file, runtime) if runtime else replace(file, url=None, data=b"")
+        file = _fetch_file(file, runtime) if runtime else file._replace(url=None, data=b"")
         if not runtime and file.media_type == UNKNOWN:  # only the content would tell
-            return replace(file, media_type="text/plain")
+            return file._replace(media_type="text/plain")
     if not _is_supported(file, target):
         raise RejectedError(
             f'{target.model or target.provider.name} does not accept {file.media_type}: "{_display_name(file)}"',
@@ -124,9 +124,7 @@ def _attachment_from_url(url: str) -> File:
     if not is_valid:
         raise UsageError(f'"{url}" is not an HTTP URL')
     if parts.username is not None:
-        raise UsageError(
-            f'the URL of "{parts.hostname}" contains a user name', hint="download the file and attach that"
-        )
+        raise UsageError(f'the URL of "{parts.hostname}" contains a user name', hint="download the file and attach it")
     from llmctl.core.media_types import guess_from_name  # most turns have no files
 
     return File(guess_from_name(parts.path), url=url, name=os.path.basename(unquote(parts.path)) or None)
@@ -161,7 +159,7 @@ def fetch_url(url: str, runtime: RuntimeEnv, *, max_bytes: int = MAX_BYTES, time
         if isinstance(fetched, FetchedUrl):
             return fetched
         url = fetched
-    raise UnavailableError(f'"{url}" redirects too often', reason="redirect")
+    raise UnavailableError(f'"{url}" redirects too many times', reason="redirect")
 
 
 def _fetch_once(url: str, runtime: RuntimeEnv, max_bytes: int, deadline: float) -> FetchedUrl | str:
@@ -170,7 +168,7 @@ def _fetch_once(url: str, runtime: RuntimeEnv, max_bytes: int, deadline: float) 
 
     host, port = _parse_http_url(url)
     if runtime.offline and not client.is_loopback(host):
-        raise UnavailableError(f'offline: "{host}" is not this machine', reason="offline")
+        raise UnavailableError(f'cannot reach "{host}": llmctl is offline', reason="offline")
     address = ssrf.resolve_addresses(host, port, private_allowed=runtime.private_fetch)[0]
     timeouts = client.Timeouts(first_byte=30.0, idle=30.0, total=max(0.001, deadline - monotonic()))
     request = HttpRequest("GET", url, {"accept": "*/*"})
@@ -196,9 +194,7 @@ def _parse_http_url(url: str) -> tuple[str, int]:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f'"{url}" is not an HTTP URL')
     if parts.username is not None:
-        raise UsageError(
-            f'the URL of "{parts.hostname}" contains a user name', hint="download the file and attach that"
-        )
+        raise UsageError(f'the URL of "{parts.hostname}" contains a user name', hint="download the file and attach it")
     return parts.hostname, port
 
 

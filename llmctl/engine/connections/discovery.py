@@ -31,7 +31,7 @@ _NOT_CHAT = re.compile(r"embed|rerank|minilm|colbert|\b(bge|gte|e5|clip|tts)\b|w
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredConnection:
-    """A connection that can be added. ``model`` is None if unknown; ``reason`` tells the user how it was found."""
+    """A connection that can be added. ``model`` is None if unknown; ``reason`` is how it was found."""
 
     name: str
     provider: str
@@ -44,8 +44,8 @@ class DiscoveredConnection:
 def discover(env: Env, *, timeout_s: float = 0.3, ports: Mapping[str, int] | None = None) -> list[DiscoveredConnection]:
     """Return connections for the keys in the environment, then for the servers on this machine.
 
-    All servers are asked in parallel; those that have not answered after ``timeout_s`` are left out. ``ports``
-    replaces the usual ports (provider -> port; only these are asked).
+    All servers are queried in parallel; those that have not answered after ``timeout_s`` are left out. ``ports``
+    replaces the usual ports (provider -> port; only these are queried).
     """
     from llmctl.transport import client  # noqa: F401  imported before the clock starts
 

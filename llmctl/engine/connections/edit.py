@@ -115,10 +115,10 @@ def _validate_data(data: Mapping[str, Any], provider: Provider) -> None:
 def _validate_types(data: Mapping[str, Any]) -> None:
     for name in ("headers", "options", "query"):
         if not isinstance(data.get(name) or {}, dict):
-            raise UsageError(f'"{name}" of a connection must be an object', hint='such as {"NAME": VALUE}')
+            raise UsageError(f'connection key "{name}" must be a JSON object', hint='for example: {"NAME": VALUE}')
     for name in ("base_url", "wire", "key"):
         if not isinstance(data.get(name) or "", str):
-            raise UsageError(f'"{name}" of a connection must be a string')
+            raise UsageError(f'connection key "{name}" must be a string')
 
 
 def _validate_url(url: str, provider: Provider) -> None:

@@ -151,7 +151,7 @@ def _missing_key_error(reference: str, on_terminal: bool) -> ConfigError:
     message = f'the key "{reference}" is empty'
     if kind == "env":
         message = f'no key: environment variable "{name.strip()}" is not set'
-    hint = "store a key with: llmctl connection edit NAME --key-stdin"
+    hint = "store a key: llmctl connection edit NAME --key-stdin"
     if not on_terminal:
         hint += " (cron and services do not see your shell's variables)"
     elif kind == "env":
@@ -220,7 +220,7 @@ def _key_file_name(name: str) -> str:
     """Return a unique file name for any connection name."""
     quoted = quote(name, safe=" @+=,")
     if not quoted:
-        raise ConfigError("the key file needs a name")
+        raise ConfigError("the key file must have a name")
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
 
 

@@ -11,7 +11,7 @@ try:
     import keyring.errors
 except ImportError:
     raise ConfigError(
-        'reading keys from the keyring needs the "keyring" package',
+        'the "keyring" package is not installed',
         hint="pip install 'llmctl[keyring]', or store the key with --key-stdin",
         reason="no_key",
     ) from None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from llmctl.core.errors import ConfigError, NotFoundError, UsageError
@@ -30,8 +30,7 @@ SETUP_HINT = (
 _VARIABLE_PREFIXES: dict[TargetKind, str] = {"embedding": "NODELLM_EMBEDDING_"}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A model and everything needed to call it. The key stays a reference until a request is sent."""
 
     provider: Provider
@@ -46,15 +45,14 @@ class Target:
     #: Type of the connection; ``chat`` if another model was named.
     type: str = "chat"
     key: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
     #: Options of the connection, and of the alias that named it; a chat stores the latter.
-    options: Mapping[str, Any] = field(default_factory=dict)
-    alias_options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
+    alias_options: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedEndpoint:
+class ResolvedEndpoint(NamedTuple):
     """An endpoint with its key, and the secret values that must never be stored or shown."""
 
     endpoint: Endpoint
@@ -88,7 +86,7 @@ def for_chat(database: Database, chat: ChatRow, env: Env) -> Target | None:
         if row is None:
             raise ConfigError(
                 "the connection of this chat was removed",
-                hint=f"choose another with -m, or for good: llmctl chats edit {chat.id[:8]} --connection NAME",
+                hint=f"choose another with -m, or permanently: llmctl chats edit {chat.id[:8]} --connection NAME",
                 reason="no_connection",
             )
         return with_model(from_row(row, env), chat.model)
@@ -101,7 +99,7 @@ def with_model(target: Target, model: str | None) -> Target:
     if not model:
         return target
     wire = target.connection_wire or select_wire(target.provider, model, target.base_url)
-    return replace(target, model=model, wire=wire, type=target.type if model == target.model else "chat")
+    return target._replace(model=model, wire=wire, type=target.type if model == target.model else "chat")
 
 
 def resolve_endpoint(target: Target, env: Env, *, home: str, on_terminal: bool = False) -> ResolvedEndpoint:
@@ -144,7 +142,7 @@ def _from_alias(database: Database, name: str, env: Env, visited: tuple[str, ...
     if name in visited:
         raise ConfigError(f'alias "{name}" refers to itself: {" -> ".join((*visited, name))}')
     target = _from_reference(database, alias.target, env, (*visited, name))
-    return replace(target, alias_options={**target.alias_options, **loads(alias.options, {})})
+    return target._replace(alias_options={**target.alias_options, **loads(alias.options, {})})
 
 
 def _from_model_id(database: Database, model: str, env: Env) -> Target:
@@ -230,7 +228,7 @@ def _find_provider(name: str, base_url: str | None) -> Provider:
     if name.lower() in PROVIDERS:
         return PROVIDERS.load(name.lower())
     if not base_url:
-        raise NotFoundError(f'no provider "{name}"', hint="give the connection a --base-url", reason="unknown_provider")
+        raise NotFoundError(f'no provider "{name}"', hint="pass --base-url URL", reason="unknown_provider")
     return replace(PROVIDERS.load("compatible"), name=name)
 
 
@@ -243,8 +241,8 @@ def _resolve_base_url(provider: Provider, configured: str | None, env: Env) -> t
             return *split_base_url(env[name], provider.root_path), True
     if not provider.base_url:
         raise ConfigError(
-            f'provider "{provider.name}" needs a base URL',
-            hint="set it with: llmctl connection edit NAME --base-url URL"
+            f'provider "{provider.name}" has no base URL',
+            hint="set it: llmctl connection edit NAME --base-url URL"
             + (f", or {provider.base_env[0]}" if provider.base_env else "")
             + (f"; such as {provider.base_example}" if provider.base_example else ""),
         )
@@ -383,7 +381,7 @@ def _with_model_for(database: Database, kind: TargetKind, found: Target, referen
     if row is not None and row.type == kind:
         return found if row.model_id or is_named else _with_default_model(found, kind)
     lends = reference and found.model and _default_model(found.provider, kind) is None
-    return replace(found if is_named or lends else _with_default_model(found, kind), options={})
+    return (found if is_named or lends else _with_default_model(found, kind))._replace(options={})
 
 
 def _with_default_model(found: Target, kind: TargetKind) -> Target:
@@ -402,6 +400,6 @@ def _no_model_error(found: Target, kind: TargetKind) -> UsageError:
     able = [known for known in PROVIDERS.names() if _default_model(PROVIDERS.load(known), kind)]
     return UsageError(
         f'"{name}" has no default {kind} model',
-        hint=f"name one: -m {name}:MODEL; providers with a default: {', '.join(able)}",
+        hint=f"choose a model: -m {name}:MODEL; providers with a default: {', '.join(able)}",
         reason="no_model",
     )

@@ -104,7 +104,7 @@ def _pick_target(database: Database, request: RequestRow, model: str | None, run
         found = _connection_target(database, request, runtime)
     else:
         found = target.resolve(database, f"{request.provider}:{request.model}", runtime.env)
-    return replace(found, options={})
+    return found._replace(options={})
 
 
 def _connection_target(database: Database, request: RequestRow, runtime: RuntimeEnv) -> target.Target:
@@ -141,7 +141,7 @@ def rebuild_request(database: Database, request: RequestRow) -> RebuiltRequest:
 
 
 def rebuild_chat_request(database: Database, request: RequestRow) -> ChatRequest:
-    """Return the chat request with the messages that were sent; raise NotFoundError if they are gone."""
+    """Return the chat request with the messages that were sent; raise NotFoundError if they no longer exist."""
     parameters = loads(request.parameters, {})
     if parameters.get("messages_changed"):
         raise NotFoundError("the messages of the request are not in the hub", hint="a before_request hook changed them")
@@ -218,7 +218,7 @@ def _sent_messages(database: Database, request: RequestRow, seqs: list[list[int]
     rows = chats.list_thread_messages(database, thread_id, upto_seq=max(seqs_sent)) if seqs_sent else []
     known = {row.seq: row for row in rows}
     if not seqs_sent or any(seq not in known for seq in seqs_sent):
-        raise NotFoundError("the messages of the request are not in the hub", hint="they were deleted, or not stored")
+        raise NotFoundError("the messages of the request are not in the hub", hint="they were deleted or never stored")
     loaded = history.load_history(database, thread_id, upto_seq=max(seqs_sent), provider=request.provider)
     sent = {entry.seq: entry.message for entry in loaded}
     files = chats.attachments_by_message(database, thread_id)

@@ -52,7 +52,7 @@ class ReportOptions:
     """What to report. ``since`` and ``until`` are stored times; ``zone`` None is UTC.
 
     ``chats`` are ids of chats to list; None lists the ``newest`` ones. Without ``names`` the report contains no text
-    that somebody wrote: no chats, no error messages.
+    written by people or models: no chats, no error messages.
     """
 
     hub: str

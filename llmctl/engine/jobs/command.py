@@ -353,4 +353,4 @@ def _terminate(job: JobRow) -> None:
 
 
 def _describe_activity(job: JobRow) -> str:
-    return "is still running" if job.status == "running" else "has not begun yet"
+    return "is still running" if job.status == "running" else "has not started yet"

@@ -44,7 +44,7 @@ def diagnose(path: str, runtime: RuntimeEnv, *, network: bool = False) -> Iterat
     """Yield the result of each check. The network is not used unless ``network`` is set."""
     yield _check_sqlite()
     if not os.path.exists(path):
-        yield CheckResult("hub", "problem", f'no hub at "{path}"', "create one with: llmctl init", "config")
+        yield CheckResult("hub", "problem", f'no hub at "{path}"', "create one: llmctl init", "config")
         return
     try:
         database = opening.open_hub(path)
@@ -126,8 +126,8 @@ def _check_spool(path: str, runtime: RuntimeEnv) -> Iterator[CheckResult]:
             yield CheckResult(
                 "spool",
                 "note",
-                f'"{spool_path}" holds writes that an earlier run could not make',
-                "the next command that writes replays them, such as: llmctl job recover",
+                f'"{spool_path}" contains writes that an earlier run could not complete',
+                "replay them: llmctl job recover",
             )
 
 
@@ -140,7 +140,7 @@ def _check_connections(database: Database, runtime: RuntimeEnv, network: bool) -
             "connections",
             "problem",
             "the default connection was removed",
-            "choose another with: llmctl connection default NAME",
+            "choose another: llmctl connection default NAME",
             "config",
         )
     for connection in remote:
@@ -198,7 +198,7 @@ def _check_jobs(database: Database) -> Finding:
     if not dead:
         return Finding("jobs")
     names = ", ".join(f"{job.id[:8]} ({job.name})" for job in dead[:5])
-    return Finding("jobs", f"the process of these jobs is dead: {names}", "recover them with: llmctl job recover")
+    return Finding("jobs", f"the process of these jobs is dead: {names}", "recover them: llmctl job recover")
 
 
 def _check_schema(database: Database) -> Finding:

@@ -73,7 +73,7 @@ def init_hub(
 ) -> InitReport:
     """Create the hub at ``path`` or bring it up to date. Idempotent: what is done already is not done again."""
     if path == opening.MEMORY:
-        raise UsageError("cannot initialise an in-memory hub", hint="name a file with --db")
+        raise UsageError("cannot initialize an in-memory hub", hint="name a file with --db")
     report = InitReport(os.path.abspath(path))
     _create_or_adopt(path, options, report, note, progress)
     database = opening.open_hub(path, "write", upgrade=False)
@@ -96,7 +96,7 @@ def require_idle(database: Database, action: str) -> None:
     if alive is not None:
         host = str(alive.host).partition("/")[0]
         raise LockedError(
-            f'cannot {action} while "{alive.name}" runs (process {alive.pid} on {host})',
+            f'cannot {action} while "{alive.name}" is running (process {alive.pid} on {host})',
             hint=f"wait for it: llmctl job show {alive.id[:8]}",
             reason="busy",
         )
@@ -191,7 +191,7 @@ def _report_prisma_files(database: Database, options: InitOptions, report: InitR
             note(f'{"wrote" if file.state == "made" else "updated"} "{file.path}"')
 
 
-# --- ``schema.prisma`` beside the hub: kept up to date, never written over what somebody else wrote
+# --- ``schema.prisma`` next to the hub: kept up to date, but never if another program or person changed it
 
 
 @dataclass(frozen=True, slots=True)

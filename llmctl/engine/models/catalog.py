@@ -108,7 +108,7 @@ def _find_capabilities(provider: str, priced: PricedModel) -> ModelCapabilities 
 
 
 def _guess_type(model: str) -> str | None:
-    """Return the type of a model if its name tells it."""
+    """Return the type of a model if its name shows it."""
     words = {"embed": "embedding", "moderation": "moderation", "image": "image", "whisper": "audio", "tts": "audio"}
     return next((type for word, type in words.items() if word in model.lower()), None)
 

@@ -59,7 +59,7 @@ class RateOverride(NamedTuple):
     ends: str | None = None
 
     def applies(self, context: PriceContext, moment: datetime) -> bool:
-        """Whether a request with these options, begun at that moment, is billed at these rates."""
+        """Whether a request with these options, started at that moment, is billed at these rates."""
         if self.since is not None and moment.date().isoformat() < self.since:
             return False
         if self.begins is not None and self.ends is not None:
@@ -77,7 +77,7 @@ class Price(NamedTuple):
     max_output_tokens: int | None = None
 
     def rates_at(self, context: PriceContext, moment: datetime) -> Rates:
-        """Return the rates for a request begun at that (UTC) moment."""
+        """Return the rates for a request started at that (UTC) moment."""
         rates = dict(self.rates)
         for override in self.overrides:
             if override.applies(context, moment):

@@ -27,9 +27,9 @@ def approve(database: Database, row: InvocationRow, *, reason: str | None = None
     tool = _get_tool(database, row)
     decision = _build_decision("allow", reason) | {"fingerprint": records.fingerprint_call(tool, row.arguments)}
     if row.created_at < authorize.pending_cutoff(database):
-        expired = {"effect": "deny", "by": "expiry", "at": clock.now(), "because": "Nobody decided in time."}
+        expired = {"effect": "deny", "by": "expiry", "at": clock.now(), "because": "There was no decision in time."}
         invocations.decide(database, row.id, expired, denied=True)
-        raise DeniedError(f'"{row.id[:8]}" has expired', hint="see: llmctl settings get pending.expiry")
+        raise DeniedError(f'tool call "{row.id[:8]}" expired', hint="see: llmctl settings get pending.expiry")
     _record_decision(database, row, decision, denied=False)
     if always and tool.id:
         _remember_decision(database, row, tool.id, "allow")
@@ -80,7 +80,7 @@ def _record_decision(database: Database, row: InvocationRow, decision: dict[str,
     current = invocations.get(database, row.id)
     if current.status == "pending":
         raise UsageError(
-            f'"{row.id[:8]}" is already approved',
+            f'tool call "{row.id[:8]}" is already approved',
             hint=f"continue with: llmctl chat --chat {root_chat_of_call(database, row)[:8]}",
         )
     raise UsageError(f'"{row.id[:8]}" is not pending: it is {current.status}')

@@ -115,7 +115,7 @@ class Authorizer:
         if decision.get("fingerprint") == records.fingerprint_call(call.tool, call.row.arguments):
             return Decision(decision["effect"], decision["by"], decision.get("because"))
         if call.row.created_at < pending_cutoff(self._database):
-            return Decision("deny", "expiry", "Nobody decided in time.")
+            return Decision("deny", "expiry", "There was no decision in time.")
         return None
 
     def _decide(self, grant: ToolGrant, call: PendingToolCall) -> Decision:

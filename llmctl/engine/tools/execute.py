@@ -175,7 +175,7 @@ class ToolExecutor:
                 self._start_run(call, remaining_s)
 
     def _claim(self, batch: list[PendingToolCall]) -> None:
-        """Claim calls before they run; one that was decided elsewhere meanwhile gets that outcome."""
+        """Claim calls before they run; one that was decided elsewhere in the meantime gets that outcome."""
         with self._database.transaction():
             for call in batch:
                 tool_id = call.tool.id if call.tool else None
@@ -342,7 +342,7 @@ def _abort_write(run: ActiveRun) -> Write:
     return Update("tool_invocations", run.id, changes, {"status": "running"})
 
 
-# --- one call of the user: the same rows, checks and limits, but nobody to ask for approval
+# --- one call of the user: the same rows, checks and limits, but no approval
 
 
 def invoke_tool(

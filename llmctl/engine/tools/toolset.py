@@ -19,9 +19,9 @@ def parse_grant(text: str) -> tuple[str, Permission]:
     """Parse ``NAME[:PERMISSION]``; the default is ``user-permitted``."""
     name, colon, word = text.partition(":")
     if colon and word not in PERMISSIONS:
-        raise UsageError(f'permission must be auto, ask or deny, got "{word}"', hint=f"-T {name or 'NAME'}:ask")
+        raise UsageError(f'permission must be auto, ask or deny, got "{word}"', hint=f"use -T {name or 'NAME'}:ask")
     if not name:
-        raise UsageError(f'"{text}" has no tool name', hint="list tools with: llmctl tool list")
+        raise UsageError(f'"{text}" has no tool name', hint="list tools: llmctl tool list")
     return name, PERMISSIONS[word] if colon else "user-permitted"
 
 
@@ -48,7 +48,7 @@ def build_toolset(
 ) -> Toolset:
     """Return the tools of a turn: the requested ones (``NAME:PERMISSION``), then the stored ones of its chat or agent.
 
-    ``note`` is told of stored tools that were deleted. Raises NotFoundError for a requested tool that does not exist.
+    ``note`` reports stored tools that were deleted. Raises NotFoundError for a requested tool that does not exist.
     """
     requested_grants = resolve_grants(database, dict(map(parse_grant, requested)), writable=writable)
     names = {grant.tool.name for grant in requested_grants}

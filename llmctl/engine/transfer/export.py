@@ -42,7 +42,7 @@ class ExportOptions:
 def select_rows(database: Database, options: ExportOptions) -> ExportSelection:
     """Return what to export; raise UsageError for no or conflicting options, NotFoundError for an unknown chat."""
     if options.chats and options.everything:
-        raise UsageError("cannot combine --chat and --all")
+        raise UsageError("--chat and --all cannot be combined")
     if options.chats:
         ids = [chats.get_or_last(database, ref).id for ref in options.chats]
         return read.select_chats(list(dict.fromkeys(ids)), options.since)

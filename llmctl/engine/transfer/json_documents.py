@@ -105,7 +105,7 @@ def _iter_documents(first_line: bytes, stream: IO[bytes]) -> Iterator[tuple[int,
 
 
 def _is_single_line(line: str) -> bool:
-    """Return whether a document ends on its line, valid or not; one that goes on ends with an opening or separator."""
+    """Return whether a document ends on its line, valid or not; otherwise its line ends with a bracket or separator."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):

@@ -23,7 +23,7 @@ from llmctl.store.records.types import ChatRow, SessionRow, ThreadRow
 #: Seconds between two looks at a lock that another job holds.
 _POLL_INTERVAL_S = 0.05
 
-#: ``answer``: the user (or a tool) spoke last; ``again``: the last answer broke off; ``calls``: tools wait.
+#: ``answer``: the last message is of a user or a tool; ``again``: the last answer was cut off; ``calls``: tools wait.
 Unfinished = Literal["answer", "again", "calls"]
 
 
@@ -99,7 +99,7 @@ def _begin(database: Database, plan: TurnPlan, redact: Redaction, job_id: str) -
 def _begin_unlogged(database: Database, plan: TurnPlan, job_id: str) -> TurnIds:
     """Begin a turn without text: it reads the chat's thread, if there is one, and locks nothing.
 
-    Its job has no payload, but it is there, so that a request of a dead process is finished too.
+    Its job has no payload, but exists so that a request of a dead process is finished too.
     """
     chat = plan.chat
     thread = chats.find_thread(database, chat.id) if chat else None
@@ -110,7 +110,7 @@ def _begin_unlogged(database: Database, plan: TurnPlan, job_id: str) -> TurnIds:
 
 
 def _reload_chat(database: Database, plan: TurnPlan) -> ChatRow | None:
-    """Read the chat again: meanwhile another process may have changed it, or created one of that name."""
+    """Read the chat again: another process may have changed it in the meantime, or created one of that name."""
     if plan.chat is None:
         name = plan.name
         existing = chats.find_by_name(database, name) if name else None
@@ -145,7 +145,7 @@ def _allocate_ids(
 
 
 def _unlock_thread(database: Database, thread_id: str, redact: Redaction) -> None:
-    """Make sure that nobody holds the thread; recover what a dead holder left."""
+    """Make sure that no process holds the thread; recover what a dead holder left."""
     job = chats.find_locking_job(database, thread_id)
     if job is None or job.status != "running":
         return
@@ -181,7 +181,7 @@ def _input_writes(database: Database, ids: TurnIds, user_input: UserInput, chat:
 
 def _resume_writes(database: Database, ids: TurnIds) -> list[Write]:
     if find_unfinished(database, ids.thread_id) is None:
-        raise UsageError("nothing is unfinished in this chat", hint="send a prompt: llmctl chat -c PROMPT")
+        raise UsageError("this chat has no unfinished turn", hint="send a prompt: llmctl chat -c PROMPT")
     return _detach_partial_answer(database, ids.thread_id, clock.now())
 
 

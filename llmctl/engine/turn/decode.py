@@ -19,10 +19,10 @@ _BLANK = b" \t\r\n\xef\xbb\xbf"
 def decode_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
     """Yield the events of an answer with a success status, as they come.
 
-    The first byte tells a stream from one document: some hosts answer a request for a stream with one document, and
-    captive portals answer anything with a page. Where streams are lines (NDJSON), one document is a line too. Raises
-    UnavailableError for a page and for an empty answer. A character that the host sent in two halves (surrogates) is
-    joined.
+    The first byte distinguishes a stream from one document: some hosts answer a request for a stream with one
+    document, and captive portals answer anything with a page. Where streams are lines (NDJSON), one document is a line
+    too. Raises UnavailableError for a page and for an empty answer. A character that the host sent in two halves
+    (surrogates) is joined.
     """
     return buffer_incomplete_tail(_parse_events(chunks, wire, dialect), _split_surrogate, lambda half: "\ufffd")
 

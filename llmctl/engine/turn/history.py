@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from llmctl.core.chat import Message, Part, ToolCall, ToolResult
 from llmctl.core.errors import RejectedError
@@ -16,8 +16,7 @@ from llmctl.store.records.types import MessageRow
 CORRECTION_KEY = "correction"
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(NamedTuple):
     """A message and its place in the thread."""
 
     seq: int
@@ -51,7 +50,7 @@ def last_turns(entries: Sequence[HistoryEntry], turns: int) -> tuple[list[Histor
 
 
 def is_correction(message: Message) -> bool:
-    """Return whether a message tells the model the errors of its answer."""
+    """Return whether a message reports the errors of an answer to the model."""
     return message.role == "user" and CORRECTION_KEY in message.metadata
 
 
@@ -136,7 +135,7 @@ def _keep_calls(entry: HistoryEntry, calls: set[str]) -> HistoryEntry:
             return part.id in calls
         return not isinstance(part, ToolResult) or part.call_id in calls
 
-    return replace(entry, message=replace(entry.message, parts=tuple(filter(keeps, entry.message.parts))))
+    return entry._replace(message=entry.message._replace(parts=tuple(filter(keeps, entry.message.parts))))
 
 
 def require_prompt(entries: Sequence[HistoryEntry]) -> None:

@@ -31,7 +31,7 @@ from llmctl.wire import WIRES
 
 T = TypeVar("T")
 
-#: Nobody reads more of a refusal than this.
+#: Longer error responses are cut to this length.
 _MAX_ERROR_BYTES = 1_000_000
 
 #: Options that limit the answer: reaching one of these is what the user chose.
@@ -193,7 +193,7 @@ class RequestSender:
     def _record_attempt(
         self, http: HttpRequest, number: int, body_columns: Callable[[], Mapping[str, Any]]
     ) -> Iterator[Attempt]:
-        """Record an attempt: its row is begun before the socket opens, finished however it ends."""
+        """Record an attempt: its row is inserted before the socket opens and updated however it ends."""
         attempt = self.recorder.begin_attempt(http, number, body_columns)
         try:
             yield attempt
@@ -278,7 +278,7 @@ def check_complete(state: CallState, *options: Mapping[str, Any]) -> None:
             raise UnavailableError(f"cannot read the answer: {response.unreadable[0]}", reason="not_json")
         raise UnavailableError("the answer was cut before its first event", reason="empty")
     if response.finish_reason is None:
-        raise IncompleteError("the answer broke off: the stream ended without its end marker", reason="cut")
+        raise IncompleteError("the answer was interrupted: the stream ended without its end marker", reason="cut")
     if response.unreadable:
         raise IncompleteError(
             f"the answer contains an event that cannot be read: {response.unreadable[0]}", reason="unreadable"
@@ -299,7 +299,9 @@ def explain_disconnect(state: CallState, error: LlmctlError, disconnect: LlmctlE
     """Return what a lost connection means for the answer; an error that the provider sent stays what it is."""
     if error is not disconnect or not state.event_count or (error.reason == "timeout" and not state.delivered):
         return error
-    return IncompleteError(f"the answer broke off: {error.message}", hint=error.hint, reason=error.reason or "cut")
+    return IncompleteError(
+        f"the answer was interrupted: {error.message}", hint=error.hint, reason=error.reason or "cut"
+    )
 
 
 def send(

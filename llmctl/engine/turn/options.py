@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Text
@@ -94,8 +93,7 @@ def notify(observers: Iterable[Observer], value: object) -> None:
             logging.getLogger("llmctl").exception("a hook failed; the turn continues")
 
 
-@dataclass(frozen=True, slots=True)
-class TurnPlan:
+class TurnPlan(NamedTuple):
     """Everything a turn is made of. ``chat`` is None for a new one."""
 
     chat: ChatRow | None
@@ -109,13 +107,13 @@ class TurnPlan:
     log: bool = True
     #: Name of a new chat.
     name: str | None = None
-    cost_limits: CostLimits = field(default_factory=CostLimits)
-    tools: Toolset = field(default_factory=Toolset)
+    cost_limits: CostLimits = CostLimits()
+    tools: Toolset = Toolset()
     #: The agent of the chat, if it has one.
     agent: AgentContext | None = None
     #: The job that this turn's job is a part of.
     parent_job_id: str | None = None
-    hooks: Hooks = field(default_factory=Hooks)
+    hooks: Hooks = Hooks()
 
 
 def resolve_options(

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Protocol
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse, ResponseBuilder
+from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import BudgetError, LlmctlError, PendingError, StorageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.options import TurnOptions
@@ -43,7 +42,7 @@ class RecorderPlan(Protocol):
 class Recorder:
     """The rows of one turn, or of a command's single requests. Every public method commits before it returns.
 
-    ``on_commit`` is called after each commit of what came in one read of the socket.
+    ``on_commit`` is called after each commit of the data of one read of the socket.
     """
 
     def __init__(
@@ -106,7 +105,7 @@ class Recorder:
             self._write(Update("network_calls", attempt.id, records.attempt_end_columns(attempt, error, self._redact)))
 
     def persist_stream(self, received: Iterable[bytes], attempt: Attempt) -> Iterator[bytes]:
-        """Record each chunk and yield it; what came in one read of the socket shares a commit.
+        """Record each chunk and yield it; the data of one read of the socket shares a commit.
 
         :meth:`flush` runs before more is waited for: it commits, and then lets what was made of it be shown.
         """
@@ -136,18 +135,7 @@ class Recorder:
         assert self.state
         if self.state.chunks:
             self._write(Delete("stream_chunks", {"stream_id": self.state.stream_id}))
-        self.state = replace(
-            self.state,
-            fold=ResponseBuilder(),
-            chunks=[],
-            timeline=[],
-            size_bytes=0,
-            committed_chunks=0,
-            uncommitted_bytes=0,
-            held_back=b"",
-            redactions=0,
-            event_count=0,
-        )
+        self.state.discard_received()
 
     def finish(
         self,
@@ -233,7 +221,7 @@ class Recorder:
         if not end.keeps_message:
             return Delete("messages", {"id": state.message_id})
         columns = records.answer_columns(end, self._ids.chat_id, self._redact)
-        # No longer pending where another job took over the thread meanwhile: what it made of the message stays.
+        # No longer pending if another job took over the thread in the meantime: its changes to the message stay.
         return Update("messages", state.message_id, {**columns, **end.totals, **now}, where={"status": "pending"})
 
     def _tool_call_deletes(self, exit_code: int | None) -> list[Write]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -191,7 +190,7 @@ def correction_writes(correction: Message, answer_id: str | None, ids: TurnIds) 
         [] if answer_id is None else [Update("messages", answer_id, {"chat_id": None, "updated_at": clock.now()})]
     )
     return detached + [
-        replace(write, row={**write.row, "chat_id": None})
+        write._replace(row={**write.row, "chat_id": None})
         if isinstance(write, Insert) and write.table == "messages"
         else write
         for write in message_writes(ids, correction)
@@ -364,8 +363,8 @@ def has_file_content(message: Message) -> bool:
 
 def without_file_content(message: Message) -> Message:
     """Leave out the content of files: it is stored in ``attachments``."""
-    parts = tuple(replace(part, data=b"") if isinstance(part, File) and part.data else part for part in message.parts)
-    return replace(message, parts=parts)
+    parts = tuple(part._replace(data=b"") if isinstance(part, File) and part.data else part for part in message.parts)
+    return message._replace(parts=parts)
 
 
 # --- A call ends: answer, usage, stream, attempt.
@@ -507,7 +506,7 @@ def _raw_parts(message: Message) -> str | None:
 
 
 def _raw_output(state: CallState, redact: Redaction) -> str:
-    """Return the answer as it came; not if it held a secret in pieces: joined, the secret would be whole."""
+    """Return the answer as received; not if it contained a secret in pieces: joined, the secret would be complete."""
     raw = b"".join(state.chunks).decode("utf-8", "replace")
     return redact.text(raw) if redact.count(raw) >= state.redactions else REDACTED
 

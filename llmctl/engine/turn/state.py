@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from llmctl.core import clock
@@ -15,15 +14,15 @@ from llmctl.engine.runtime import ToolEvent
 from llmctl.engine.turn.history import HistoryEntry
 
 
-@dataclass(slots=True)
 class TurnIds:
     """The rows a turn stands on. ``seq`` and ``last_time`` are those of its last message so far."""
 
-    chat_id: str
-    thread_id: str
-    job_id: str
-    seq: int
-    last_time: str
+    def __init__(self, chat_id: str, thread_id: str, job_id: str, seq: int, last_time: str) -> None:
+        self.chat_id = chat_id
+        self.thread_id = thread_id
+        self.job_id = job_id
+        self.seq = seq
+        self.last_time = last_time
 
     def advance(self) -> tuple[int, str]:
         """Return place and time of the next message: times strictly increase within a chat."""
@@ -43,33 +42,40 @@ class StepRequest(NamedTuple):
     is_changed: bool = False
 
 
-@dataclass(slots=True)
 class CallState:
     """One call to a model while it runs."""
 
-    message_id: str
-    request_id: str
-    stream_id: str
-    seq: int
-    started: float = field(default_factory=time.monotonic)
-    fold: ResponseBuilder = field(default_factory=ResponseBuilder)
-    chunks: list[bytes] = field(default_factory=list)
-    #: ``[offset in bytes, milliseconds since the start]`` of each commit.
-    timeline: list[list[int]] = field(default_factory=list)
-    size_bytes: int = 0
-    #: How many chunks are in the hub, and how many bytes are not.
-    committed_chunks: int = 0
-    uncommitted_bytes: int = 0
-    #: Bytes that may be the beginning of a secret, and how many secrets the answer held.
-    held_back: bytes = b""
-    redactions: int = 0
-    time_to_first_token_ms: int | None = None
-    status_code: int | None = None
-    #: Events read so far, and whether one of them was shown.
-    event_count: int = 0
-    delivered: bool = False
-    #: The cost reserved for it, where a limit is set.
-    reservation: Reservation | None = None
+    def __init__(
+        self, message_id: str, request_id: str, stream_id: str, seq: int, *, reservation: Reservation | None = None
+    ) -> None:
+        self.message_id = message_id
+        self.request_id = request_id
+        self.stream_id = stream_id
+        self.seq = seq
+        #: The cost reserved for it, where a limit is set.
+        self.reservation = reservation
+        self.started = time.monotonic()
+        self.time_to_first_token_ms: int | None = None
+        self.status_code: int | None = None
+        #: Whether an event was shown.
+        self.delivered = False
+        self.discard_received()
+
+    def discard_received(self) -> None:
+        """Start with nothing received: a failed attempt leaves nothing to the next one."""
+        self.fold = ResponseBuilder()
+        self.chunks: list[bytes] = []
+        #: ``[offset in bytes, milliseconds since the start]`` of each commit.
+        self.timeline: list[list[int]] = []
+        self.size_bytes = 0
+        #: How many chunks are in the hub, and how many bytes are not.
+        self.committed_chunks = 0
+        self.uncommitted_bytes = 0
+        #: Bytes that may be the beginning of a secret, and how many secrets the answer held.
+        self.held_back = b""
+        self.redactions = 0
+        #: Events read so far.
+        self.event_count = 0
 
     def may_be_billed(self, error: LlmctlError | None) -> bool:
         """Return whether a call without usage may cost something: it was sent, and was not refused."""
@@ -81,22 +87,21 @@ class CallState:
         self.redactions += count
 
 
-@dataclass(slots=True)
 class Attempt:
     """One HTTP attempt while it runs."""
 
-    id: str
-    number: int = 1
-    started: float = field(default_factory=time.monotonic)
-    status_code: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    time_to_first_byte_ms: int | None = None
-    #: What is stored of the answer: the body of a refusal.
-    body: bytes | None = None
+    def __init__(self, id: str, number: int = 1) -> None:
+        self.id = id
+        self.number = number
+        self.started = time.monotonic()
+        self.status_code: int | None = None
+        self.headers: Mapping[str, str] = {}
+        self.time_to_first_byte_ms: int | None = None
+        #: What is stored of the answer: the body of a refusal.
+        self.body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnd:
+class CallEnd(NamedTuple):
     """How a call to a model ended."""
 
     #: Status of the request.
@@ -107,7 +112,7 @@ class CallEnd:
     totals: Mapping[str, Any]
     error: LlmctlError | None
     #: What it cost, as columns of the request.
-    cost_columns: Mapping[str, Any] = field(default_factory=dict)
+    cost_columns: Mapping[str, Any] = {}
 
 
 _TOKENS = (
@@ -116,32 +121,32 @@ _TOKENS = (
 )
 
 
-@dataclass(slots=True)
 class TurnResult:
     """Totals of a turn and the ids of its last step: the object of ``chat --json``."""
 
-    chat_id: str | None = None
-    thread_id: str | None = None
-    session_id: str | None = None
-    message_id: str | None = None
-    request_id: str | None = None
-    status: str = "pending"
-    response: ChatResponse | None = None
-    provider: str = ""
-    model: str = ""
-    connection: str | None = None
-    tool_events: list[ToolEvent] = field(default_factory=list)
-    usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_TOKENS, 0))
-    cost: float | None = None
-    duration_ms: int = 0
-    time_to_first_token_ms: int | None = None
-    steps: int = 0
-    #: Whether a provider reported any usage.
-    usage_known: bool = False
-    #: The value of an answer that matches its schema.
-    data: Any = None
-    #: What the turn added to the conversation, in order.
-    new_messages: list[Message] = field(default_factory=list)
+    def __init__(self, provider: str = "", model: str = "", connection: str | None = None) -> None:
+        self.chat_id: str | None = None
+        self.thread_id: str | None = None
+        self.session_id: str | None = None
+        self.message_id: str | None = None
+        self.request_id: str | None = None
+        self.status = "pending"
+        self.response: ChatResponse | None = None
+        self.provider = provider
+        self.model = model
+        self.connection = connection
+        self.tool_events: list[ToolEvent] = []
+        self.usage = dict.fromkeys(_TOKENS, 0)
+        self.cost: float | None = None
+        self.duration_ms = 0
+        self.time_to_first_token_ms: int | None = None
+        self.steps = 0
+        #: Whether a provider reported any usage.
+        self.usage_known = False
+        #: The value of an answer that matches its schema.
+        self.data: Any = None
+        #: What the turn added to the conversation, in order.
+        self.new_messages: list[Message] = []
 
     def add_response(self, response: ChatResponse, cost: float | None) -> None:
         """Count a step and its cost in US dollars; None where that is unknown."""

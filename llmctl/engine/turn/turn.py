@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -68,7 +67,7 @@ class Turn:
             from llmctl.engine.chats import attachments
 
             files = attachments.prepare_files(plan.input.files, plan.target, plan.runtime)
-            plan = self._plan = replace(plan, input=plan.input._replace(files=files))
+            plan = self._plan = plan._replace(input=plan.input._replace(files=files))
         # The key first: without it nothing is worth storing.
         resolved = resolve_endpoint(
             plan.target, plan.runtime.env, home=plan.runtime.home, on_terminal=plan.runtime.on_terminal
@@ -76,7 +75,7 @@ class Turn:
         job_id = new_id()
         try:
             self._begin(resolved, job_id)
-        except BaseException as error:  # from here to the end of this method nobody else would unlock the thread
+        except BaseException as error:  # from here to the end of this method nothing else would unlock the thread
             release_failed_begin(self._database, job_id, error)
             if isinstance(error, LlmctlError) and plan.chat and plan.log:
                 error.chat_id = plan.chat.id
@@ -91,7 +90,7 @@ class Turn:
             from llmctl.engine.tools import toolset
 
             tools = toolset.with_called_tools(self._database, self._ids.thread_id, plan.tools)
-            plan = self._plan = replace(plan, tools=tools)
+            plan = self._plan = plan._replace(tools=tools)
         self._recorder = Recorder(self._database, self._ids, plan, redact, self._on_commit)
         self._cost_tracker = CostTracker(self._database, plan.target, plan.cost_limits)
         self._sender = RequestSender(self._recorder, plan, resolved.endpoint, redact)
@@ -130,7 +129,7 @@ class Turn:
         )
 
     def flush(self) -> None:
-        """Commit what came so far: for a consumer that shows each event as it gets it, without ``on_commit``."""
+        """Commit what was received: for a consumer that shows each event as it gets it, without ``on_commit``."""
         self._recorder.flush()
 
     def __exit__(
@@ -310,7 +309,7 @@ class Turn:
         }
 
     def _finish_early(self, error: BaseException | None) -> None:
-        """Finish a turn that was stopped or failed, with what came and why it ended."""
+        """Finish a turn that was stopped or failed, with what was received and why it ended."""
         known = error if isinstance(error, LlmctlError) else None
         # A plain LlmctlError is the consumer's: stdout cannot be written.
         stopped = known is None or known.code == LlmctlError.code
@@ -338,7 +337,7 @@ class Turn:
             f"cannot store the answer: {problem.message}",
             hint=f"the missing rows are in {spool}; the next run adds them to the hub"
             if spool
-            else "they could not be saved elsewhere: what was shown is all there is",
+            else "the missing rows could not be saved anywhere; copy the answer from the terminal",
             reason=problem.reason,
         )
         error.chat_id, error.request_id = self.result.chat_id, self.result.request_id
@@ -405,5 +404,5 @@ def attempt_turn(
 def _fallback_plan(database: Database, plan: TurnPlan, target: Target, result: TurnResult) -> TurnPlan:
     """Return the plan with another model; input that is in the hub already is not added again."""
     if result.chat_id is None:
-        return replace(plan, target=target)
-    return replace(plan, target=target, input=UserInput(), chat=chats.get_or_last(database, result.chat_id))
+        return plan._replace(target=target)
+    return plan._replace(target=target, input=UserInput(), chat=chats.get_or_last(database, result.chat_id))

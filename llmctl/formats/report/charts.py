@@ -36,8 +36,8 @@ _WIDE, _NARROW = 12, 4
 #: Upper bounds of the histogram bins, in milliseconds.
 _HISTOGRAM_EDGES_MS = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000)
 _LEVELS = 4
-#: This many models get their own_colours colour; the others share one.
-_COLOURED = 6
+#: This many models get their own color; the others share one.
+_COLORED_MODELS = 6
 _OTHERS = "others"
 
 
@@ -79,10 +79,10 @@ class Scale:
 
 
 class Series(NamedTuple):
-    """The values of one kind, one per slot of the axis. ``colour`` names a class of the style sheet."""
+    """The values of one kind, one per slot of the axis. ``color`` names a class of the style sheet."""
 
     name: str
-    colour: str
+    color: str
     values: Sequence[float | None]
 
     @property
@@ -92,7 +92,7 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BarSegment:
-    colour: str
+    color: str
     y: float
     height: float
 
@@ -113,7 +113,7 @@ class Bar:
 class ChartLine:
     """A line as SVG points in a box of 1000 by :data:`PLOT_HEIGHT`, and its dots."""
 
-    colour: str
+    color: str
     points: Sequence[str]
     dots: Sequence[tuple[float, float]]
 
@@ -160,14 +160,14 @@ class Trend(NamedTuple):
     chart: Chart
 
 
-def assign_colours(models: Sequence[UsageGroup]) -> dict[str, str]:
-    """Return a colour for each of the most expensive models."""
+def assign_colors(models: Sequence[UsageGroup]) -> dict[str, str]:
+    """Return a color for each of the most expensive models."""
     model_names = [group.name or "" for group in models]
-    own_colours = _COLOURED if len(model_names) > _COLOURED + 1 else len(model_names)
-    return {name: f"c{index}" for index, name in enumerate(model_names[:own_colours])}
+    count = _COLORED_MODELS if len(model_names) > _COLORED_MODELS + 1 else len(model_names)
+    return {name: f"c{index}" for index, name in enumerate(model_names[:count])}
 
 
-def trend_charts(report: ReportData, colours: Mapping[str, str]) -> list[Trend]:
+def trend_charts(report: ReportData, colors: Mapping[str, str]) -> list[Trend]:
     """Return the charts of cost by model, tokens by kind, and requests by model."""
     names = _bucket_names(report)
     step = report.range.unit
@@ -175,10 +175,10 @@ def trend_charts(report: ReportData, colours: Mapping[str, str]) -> list[Trend]:
         Trend("tokens", "Tokens", stacked_chart("Tokens", f"by kind, a bar for each {step}", names,
               _token_series(report), format_compact, True)),
         Trend("requests", "Requests", stacked_chart("Requests", f"by model, a bar for each {step}", names,
-              _series_by_model(report, colours, lambda f: f["requests"]), format_count, True)),
+              _series_by_model(report, colors, lambda f: f["requests"]), format_count, True)),
     ]  # fmt: skip
     if report.total["cost"]:
-        series = _series_by_model(report, colours, lambda f: f["cost"] or 0)
+        series = _series_by_model(report, colors, lambda f: f["cost"] or 0)
         chart = stacked_chart(
             "Cost", f"US dollars by model, a bar for each {step}", names, series, format_dollars, False
         )
@@ -249,7 +249,7 @@ def stacked_chart(
         )
         for index, name in enumerate(names)
     ]
-    legend = [(one.name, one.colour, format_value(one.sum)) for one in series]
+    legend = [(one.name, one.color, format_value(one.sum)) for one in series]
     rows = [
         [format_bucket(name), *(format_value(one.values[index]) for one in series), format_value(sums[index])]
         for index, name in enumerate(names)
@@ -267,7 +267,7 @@ def line_chart(
         _build_bar(index, len(names), _bar_tooltip(name, series, index, format_value, None), [])
         for index, name in enumerate(names)
     ]
-    legend = [(one.name, one.colour, "") for one in series]
+    legend = [(one.name, one.color, "") for one in series]
     rows = [
         [format_bucket(name), *(format_value(one.values[index]) for one in series)] for index, name in enumerate(names)
     ]
@@ -278,7 +278,7 @@ def line_chart(
     )
 
 
-def histogram_chart(title: str, about: str, counts: Mapping[int, int], colour: str) -> Chart:
+def histogram_chart(title: str, about: str, counts: Mapping[int, int], color: str) -> Chart:
     """Return the distribution of requests over growing duration bins."""
     bins = [0] * (len(_HISTOGRAM_EDGES_MS) + 1)
     for ms, count in counts.items():
@@ -292,7 +292,7 @@ def histogram_chart(title: str, about: str, counts: Mapping[int, int], colour: s
             index,
             len(bins),
             f"{name}\n{pluralize(count, 'request')}, {format_percent(count, whole)}",
-            _stack_segments([Series("", colour, bins)], index, scale),
+            _stack_segments([Series("", color, bins)], index, scale),
             max_percent=100,
         )
         for index, (name, count) in enumerate(zip(names, bins, strict=True))
@@ -354,7 +354,7 @@ def _stack_segments(series: Sequence[Series], index: int, scale: Scale) -> list[
         if value := one.values[index]:
             height = scale.height(value)
             top = round(top - height, 2)
-            parts.append(BarSegment(one.colour, top, height))
+            parts.append(BarSegment(one.color, top, height))
     return parts
 
 
@@ -369,7 +369,7 @@ def _build_line(one: Series, scale: Scale) -> ChartLine:
         x, y = slot_center(index, count), scale.y(value)
         runs[-1].append(f"{x * 10:.2f},{y}")
         dots.append((x, y))
-    return ChartLine(one.colour, [" ".join(run) for run in runs if len(run) > 1], dots if count <= 92 else [])
+    return ChartLine(one.color, [" ".join(run) for run in runs if len(run) > 1], dots if count <= 92 else [])
 
 
 def _bar_tooltip(
@@ -415,11 +415,11 @@ def _bucket_names(report: ReportData) -> list[str]:
     return [group.name or "" for group in report.time_series]
 
 
-def _series_by_model(report: ReportData, colours: Mapping[str, str], value: Callable[[Figures], float]) -> list[Series]:
+def _series_by_model(report: ReportData, colors: Mapping[str, str], value: Callable[[Figures], float]) -> list[Series]:
     found: list[Series] = []
-    for name, colour in colours.items():
-        found.append(Series(name, colour, [_model_value(report, at, name, value) for at in _bucket_names(report)]))
-    others = [group.name or "" for group in report.models if (group.name or "") not in colours]
+    for name, color in colors.items():
+        found.append(Series(name, color, [_model_value(report, at, name, value) for at in _bucket_names(report)]))
+    others = [group.name or "" for group in report.models if (group.name or "") not in colors]
     if others:
         values = [sum(_model_value(report, at, name, value) for name in others) for at in _bucket_names(report)]
         found.append(Series(f"{len(others)} {_OTHERS}", "rest", values))

@@ -83,7 +83,7 @@ def _frame_values(view: ReportView) -> dict[str, Any]:
 
 def _report_values(report: ReportData, view: ReportView) -> dict[str, Any]:
     zone = report.range.zone
-    colours = charts.assign_colours(report.models)
+    colors = charts.assign_colors(report.models)
     return _frame_values(view) | {
         "title": f"llmctl report, {tables.format_range(report)}",
         "hub": report.hub,
@@ -95,16 +95,16 @@ def _report_values(report: ReportData, view: ReportView) -> dict[str, Any]:
         "until": format_day(report.range.until, zone),
         "is_empty": not report.total["requests"] and not report.chats and not report.tools,
         "cards": tables.build_cards(report),
-        "trends": charts.trend_charts(report, colours),
+        "trends": charts.trend_charts(report, colors),
         "calendar": charts.build_calendar(report.daily),
         "latency": charts.latency_charts(report),
         "failures": charts.failure_chart(report),
-        "models": tables.breakdown_table("model-table", "Models", report.models, full=True, colours=colours),
+        "models": tables.breakdown_table("model-table", "Models", report.models, full=True, colors=colors),
         "breakdowns": _breakdowns(report),
         "statuses": tables.status_table(report),
         "reasons": tables.failure_table(report),
         "requests": [
-            tables.request_table("dearest", "Most expensive requests", report.most_expensive, view.link, zone),
+            tables.request_table("most_expensive", "Most expensive requests", report.most_expensive, view.link, zone),
             tables.request_table("slowest", "Slowest requests", report.slowest, view.link, zone),
         ],
         "tools": tables.tool_table(report.tools),

@@ -51,7 +51,7 @@ _CACHE: Sequence[_Measure] = (
 
 
 class TableCell(NamedTuple):
-    """A cell: text, a bar in percent, a link, the colour of a dot, a tooltip, a CSS class."""
+    """A cell: text, a bar in percent, a link, the color of a dot, a tooltip, a CSS class."""
 
     text: str
     bar: float | None = None
@@ -91,7 +91,7 @@ def breakdown_table(
     *,
     nameless: str = "none",
     full: bool = False,
-    colours: Mapping[str, str] | None = None,
+    colors: Mapping[str, str] | None = None,
 ) -> ReportTable:
     """Return groups with a bar for their cost, or for their tokens if there is no cost."""
     measures = [*_MEASURES, *((*_KINDS, *_CACHE, *_LATENCY) if full else ())]
@@ -101,7 +101,7 @@ def breakdown_table(
             TableCell(
                 group.name or nameless,
                 bar,
-                dot=(colours or {}).get(group.name or ""),
+                dot=(colors or {}).get(group.name or ""),
                 tone="" if group.name else "faint",
             ),
             *(TableCell(format_value(group.figures)) for _, format_value in measures),

@@ -64,7 +64,7 @@ def adopt(
     """Convert a database to a hub; return None if it is one already.
 
     ``given_names`` are names of existing tables (``chats=AssistantChat``) or of tables to create. A backup is made
-    beside the database first; everything else is one transaction.
+    next to the database first; everything else is one transaction.
     """
     custom_names.check_names(given_names)
     with storage_errors(path), closing(_open(path)) as connection:
@@ -95,7 +95,7 @@ class _Adoption:
         self._columns = {name: plan_columns(connection, source) for name, source in self.sources.items()}
 
     def reject_conflicts(self) -> None:
-        """Raise StorageError for user objects that use renamed columns, or have a name that the hub needs."""
+        """Raise StorageError for user objects that use renamed columns, or have a name reserved by the hub."""
         objects.require_unbroken(self.connection)
         renamed = {
             theirs for source in self.sources.values() for ours, theirs in source.columns.items() if ours != theirs
@@ -112,7 +112,7 @@ class _Adoption:
         for thing in objects.list_objects(self.connection):
             if thing.name in ours and thing.table not in aside:
                 raise StorageError(
-                    f'the {thing.kind} "{thing.name}" has a name that the hub needs',
+                    f'the {thing.kind} "{thing.name}" has a name that is reserved by the hub',
                     hint="nothing was changed; rename it first",
                     reason="name_taken",
                 )
@@ -240,8 +240,8 @@ def _reject_other_version(connection: sqlite3.Connection, path: str) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version:
         raise StorageError(
-            f'"{path}" has user_version {version}, a number that a hub needs for itself',
-            hint="create a separate hub with: llmctl init --db hub.db",
+            f'"{path}" uses user_version {version}, which a hub needs',
+            hint="create a separate hub: llmctl init --db hub.db",
             reason="user_version",
         )
     if _has_table(connection, "hub_meta"):

@@ -28,7 +28,7 @@ _AFFINITY: tuple[tuple[str, Kind], ...] = (
 #: Maximum length of a name; SQLite has no limit.
 _LONGEST_NAME = {"postgresql": 63, "mysql": 64}
 
-#: MySQL: characters of all texts in a key of 3072 bytes, with room for numbers and times beside them.
+#: MySQL: characters of all texts in a key of 3072 bytes, with room for numbers and times next to them.
 _KEY_CHARACTERS = (3072 - 32) // 4
 #: Its usual VARCHAR, by Prisma's choice.
 VARCHAR = 191

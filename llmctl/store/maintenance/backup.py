@@ -44,7 +44,7 @@ def back_up(database: Database, target: str, *, force: bool = False, progress: P
 
 
 def back_up_beside(path: str, why: str, *, progress: Progress | None = None) -> str:
-    """Copy a database into a new file beside it, named by time and reason; return the path.
+    """Copy a database into a new file next to it, named by time and reason; return the path.
 
     It uses its own connection: the caller may hold the write lock.
     """
@@ -59,7 +59,7 @@ def back_up_beside(path: str, why: str, *, progress: Progress | None = None) -> 
 
 
 def list_backups(path: str) -> list[str]:
-    """Return the backups that llmctl made beside a hub."""
+    """Return the backups that llmctl made next to a hub."""
     folder, name = os.path.split(os.path.abspath(path))
     with contextlib.suppress(OSError):
         result = [entry for entry in os.listdir(folder) if entry.startswith(f"{name}.") and entry.endswith(".bak")]
@@ -109,7 +109,7 @@ def check_hub(connection: sqlite3.Connection, path: str) -> None:
 
 
 def copy_for_trial(database: Database, place: str) -> str:
-    """Copy an open hub into a new file beside ``place`` for a trial run; the caller removes it."""
+    """Copy an open hub into a new file next to ``place`` for a trial run; the caller removes it."""
     target = f"{place}.{os.getpid()}-{new_id()[:8]}.trial"
     back_up(database, target)
     return target
@@ -149,14 +149,14 @@ def _sqlite_progress(progress: Progress | None) -> Callable[[int, int, int], Non
 
 @contextlib.contextmanager
 def _draft_file(target: str) -> Iterator[str]:
-    """Yield an empty file with mode 0600 beside ``target``; it is removed afterwards unless it was published."""
+    """Yield an empty file with mode 0600 next to ``target``; it is removed afterwards unless it was published."""
     draft = f"{target}.{os.getpid()}-{new_id()[:8]}.new"
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         yield draft
     except OSError as error:
         raise StorageError(
-            f'cannot write "{target}": {(error.strerror or str(error)).lower()}', hint="choose another place"
+            f'cannot write "{target}": {(error.strerror or str(error)).lower()}', hint="choose another path"
         ) from error
     finally:
         for leftover in (draft, f"{draft}-wal", f"{draft}-shm", f"{draft}-journal"):

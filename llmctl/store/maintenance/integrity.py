@@ -131,7 +131,7 @@ def _check_integrity(database: Database, quick: bool) -> Finding:
     rows = [row[0] for row in database.connection.execute(f"PRAGMA {pragma}(20)")]
     if rows == ["ok"]:
         return Finding("integrity")
-    return Finding("integrity", "; ".join(rows), "restore a copy with: llmctl db restore FILE")
+    return Finding("integrity", "; ".join(rows), "restore a copy: llmctl db restore FILE")
 
 
 def _check_references(database: Database) -> Finding:
@@ -153,14 +153,14 @@ def _check_attachments(database: Database) -> Finding:
     if not unused.rows:
         return Finding("attachments")
     problem = f"{pluralize(unused.rows, 'unused attachment')}, {format_size(unused.bytes)}"
-    return Finding("attachments", problem, "delete them with: llmctl db prune --kind attachments --older-than 0d")
+    return Finding("attachments", problem, "delete them: llmctl db prune --kind attachments --older-than 0d")
 
 
 def _check_stuck(database: Database) -> Finding:
     counts = [(database.value(sql), what) for what, sql in _STUCK]
     result = [f"{count} {what}" for count, what in counts if count]
     problem = f"unfinished, with no job working on them: {', '.join(result)}" if result else None
-    return Finding("stuck", problem, "recover them with: llmctl job recover" if result else None)
+    return Finding("stuck", problem, "recover them: llmctl job recover" if result else None)
 
 
 def _check_search(database: Database) -> Finding:
@@ -170,7 +170,7 @@ def _check_search(database: Database) -> Finding:
     except sqlite3.DatabaseError as error:
         if "readonly" in str(error):
             return Finding("search")
-        return Finding("search", "the search index does not match the messages", "rebuild it with: llmctl db vacuum")
+        return Finding("search", "the search index does not match the messages", "rebuild it: llmctl db vacuum")
     return Finding("search")
 
 

@@ -215,5 +215,5 @@ def _require_free_name(database: Database, name: str, agent_id: str) -> None:
     if database.value("SELECT 1 FROM {agents} WHERE name = ? AND id <> ?", (name, agent_id)):
         raise UsageError(
             f'agent "{name}" already exists',
-            hint=f"change it with: llmctl agent edit {name}; or choose another name",
+            hint=f"change it: llmctl agent edit {name}; or choose another name",
         )

@@ -7,7 +7,6 @@ was shown at a point in time (the seed's RenderedConversationThread).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, cast, get_args
 
 from llmctl.core import clock
@@ -192,10 +191,10 @@ def require_free_name(database: Database, name: str | None, own_id: str | None =
     if name is None:
         return
     if not name.strip():
-        raise UsageError("a chat's name cannot be empty")
+        raise UsageError("the name of a chat must not be empty")
     other = database.value("SELECT id FROM {chats} WHERE name = ?", (name,))
     if other is not None and other != own_id:
-        raise UsageError(f'chat "{name}" already exists', hint=f"show it with: llmctl chats show {other[:8]}")
+        raise UsageError(f'chat "{name}" already exists', hint=f"show it: llmctl chats show {other[:8]}")
 
 
 def _append_system_message(database: Database, chat: ChatRow, system: str) -> None:
@@ -473,7 +472,7 @@ def get_or_last(database: Database, ref: str) -> ChatRow:
         return get(database, ref)
     chat = find_last(database)
     if chat is None:
-        raise NotFoundError("no chats yet", hint='start one with: llmctl chat "..."')
+        raise NotFoundError("no chats yet", hint='start one: llmctl chat "..."')
     return chat
 
 
@@ -510,8 +509,8 @@ def to_message(row: MessageRow, files: Iterable[AttachedFile] = (), provider: st
 def _strip_provider_data(part: Part) -> Part:
     """Drop metadata and signature: a host refuses what another one encrypted or signed."""
     if isinstance(part, Thinking):
-        return replace(part, signature=None, metadata={})
-    return replace(part, metadata={}) if isinstance(part, Text | ToolCall) and part.metadata else part
+        return part._replace(signature=None, metadata={})
+    return part._replace(metadata={}) if isinstance(part, Text | ToolCall) and part.metadata else part
 
 
 def _text_parts(content: str | None) -> tuple[Part, ...]:
@@ -524,7 +523,7 @@ def _message_file(file: AttachedFile) -> File:
 
 def _newest_chat_hint(chat: ChatRow | None) -> str:
     if chat is None:
-        return 'start one with: llmctl chat "..."'
+        return 'start one: llmctl chat "..."'
     name = chat.name or chat.id[:8]
     place = "a terminal" if chat.last_turn_terminal else _format_folder(chat.last_turn_folder)
     return f"the newest one is from {place}: llmctl chat --chat {name}"

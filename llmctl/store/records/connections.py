@@ -149,5 +149,5 @@ def _require_free_name(database: Database, name: str, id: str) -> None:
     if database.value("SELECT 1 FROM {model_connections} WHERE name = ? AND id <> ?", (name, id)):
         raise UsageError(
             f'connection "{name}" already exists',
-            hint=f"change it with: llmctl connection edit {name}; or choose another name",
+            hint=f"change it: llmctl connection edit {name}; or choose another name",
         )

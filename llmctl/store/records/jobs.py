@@ -65,7 +65,7 @@ def list_running_children(
 
 
 def find_pending_command(database: Database, job_id: str) -> JobRow | None:
-    """Return the row of a command job that nobody has started, or None."""
+    """Return the row of a command job that has not been started, or None."""
     return JobRow.find_row(
         database.one("SELECT * FROM {jobs} WHERE id = ? AND status = 'pending' AND type = 'command'", (job_id,))
     )

@@ -124,7 +124,7 @@ def get_at(database: Database, thread_id: str, point: str) -> MessageRow:
             raise NotFoundError(f'no message number "{point}"', hint=f"the last message is number {last or 0}")
     message = get(database, point)
     if message.thread_id != thread_id:
-        raise NotFoundError(f'the message "{point}" belongs to another conversation')
+        raise NotFoundError(f'message "{point}" belongs to another chat')
     return message
 
 

@@ -54,7 +54,7 @@ def get(database: Database, ref: str) -> Row:
     row = refs.get(database, "text_logs", ref, kind="log")
     if row["series_id"] is not None:
         raise UsageError(
-            f'"{ref}" is a continuation of a log', hint=f"show the log with: llmctl log show {row['series_id'][:8]}"
+            f'"{ref}" is a continuation of a log', hint=f"show the log: llmctl log show {row['series_id'][:8]}"
         )
     return row
 

@@ -100,7 +100,7 @@ def _require_free_name(database: Database, name: str, id: str) -> None:
     if database.value("SELECT 1 FROM {tools} WHERE name = ? AND id <> ?", (name, id)):
         raise UsageError(
             f'tool "{name}" already exists',
-            hint=f"change it with: llmctl tool edit {name}; or choose another name",
+            hint=f"change it: llmctl tool edit {name}; or choose another name",
         )
 
 

@@ -40,7 +40,7 @@ def check_names(wanted: Mapping[str, str]) -> None:
         if logical not in ddl.TABLES:
             raise UsageError(f'no table "{logical}"', hint=f"choose one of: {', '.join(sorted(ddl.TABLES))}")
         if not physical.strip() or not physical.isprintable():
-            raise UsageError(f'table "{logical}" cannot be called "{physical}"', hint="choose a printable name")
+            raise UsageError(f'table "{logical}" cannot be called "{physical}"', hint="use printable characters only")
         if physical.lower().startswith(("sqlite_", "llmctl_probe")):
             raise UsageError(f'table "{logical}" cannot be called "{physical}": the name is reserved by SQLite')
 

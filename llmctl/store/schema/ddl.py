@@ -37,7 +37,7 @@ _QUOTED = re.compile(r'"([a-z_]+)"')
 
 
 def schema_folder() -> str:
-    """Return the folder of the schema files: in the installed package, or beside it in a checkout."""
+    """Return the folder of the schema files: in the installed package, or next to it in a checkout."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     installed = os.path.join(package, "_schema")
     return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), "schema")

@@ -19,7 +19,7 @@ from llmctl.store.database import Database, quote, storage_errors
 from llmctl.store.maintenance import backup as maintenance_backup
 from llmctl.store.schema import custom_names, ddl, objects
 
-#: A larger hub is upgraded at the first write without a backup: nobody expects a copy of 10 GB.
+#: A larger hub is upgraded at the first write without a backup: a copy of 10 GB would be a surprise.
 SMALL_BYTES = 256 * 1024 * 1024
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -84,7 +84,7 @@ def upgrade_at_first_write(database: Database, schema: TargetSchema | None = Non
         if step.rewrites:
             raise StorageError(
                 f'the hub "{database.path}" has an earlier schema and its tables must be rewritten',
-                hint="preview with: llmctl db migrate --plan; then run: llmctl db migrate",
+                hint="preview it: llmctl db migrate --plan; then run: llmctl db migrate",
                 reason="needs_migration",
             )
     small = os.path.getsize(database.path) <= SMALL_BYTES
@@ -136,7 +136,7 @@ def changed_migrations(database: Database, schema: TargetSchema | None = None) -
 
 
 def _apply_migration(database: Database, step: Migration, schema: TargetSchema, copy: Callable[[], None]) -> bool:
-    """Apply one migration; return False if another process has applied it meanwhile."""
+    """Apply one migration; return False if another process has applied it in the meantime."""
     connection = database.connection
     with database.transaction(durable=True):
         if schema_version(database) >= step.version:

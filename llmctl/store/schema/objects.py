@@ -81,8 +81,8 @@ def drop_code(connection: sqlite3.Connection) -> None:
             if thing.kind == kind:
                 connection.execute(f"DROP {kind} {quote(thing.name)}")
     present = {thing.name for thing in list_objects(connection)}
-    gone = [thing.sql for thing in before if thing.name not in present]
-    set_meta(connection, "set_aside", [*_set_aside_sql(connection), *gone] or None)
+    missing = [thing.sql for thing in before if thing.name not in present]
+    set_meta(connection, "set_aside", [*_set_aside_sql(connection), *missing] or None)
 
 
 def create_code(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
@@ -173,6 +173,6 @@ def _object_from_error(connection: sqlite3.Connection, text: str) -> tuple[Schem
         if thing.kind in ("view", "trigger") and text.startswith(f"error in {thing.kind} {thing.name}")
     ]
     if not candidates:
-        raise StorageError(f"the tables cannot be altered: {text}")
+        raise StorageError(f"cannot alter the tables: {text}")
     thing = max(candidates, key=lambda thing: len(thing.name))
     return thing, text.removeprefix(f"error in {thing.kind} {thing.name}").lstrip(": ")

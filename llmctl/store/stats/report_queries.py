@@ -55,7 +55,7 @@ FROM {{requests}} r WHERE r.status <> 'pending'{range} GROUP BY 1
 
 @contextmanager
 def read_snapshot(database: Database) -> Iterator[None]:
-    """Let the block read a snapshot of the hub, whatever others write meanwhile."""
+    """Let the block read a snapshot of the hub, whatever others write in the meantime."""
     database.connection.execute("BEGIN")
     try:
         yield

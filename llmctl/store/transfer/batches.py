@@ -3,7 +3,7 @@
 FTS5 flushes its index after every statement of a trigger, and the roll-ups read and write their histograms for
 every request: row by row this takes far longer than the rows themselves. It would also be wrong: a request comes
 before its attempts, which determine the retries. And every trigger costs, even one with nothing to do: without it a
-message is inserted nearly twice as fast. The triggers are dropped and recreated inside the transaction, so nobody
+message is inserted nearly twice as fast. The triggers are dropped and recreated inside the transaction, so no process
 ever sees a hub without them, and no crash leaves one.
 """
 
@@ -288,7 +288,7 @@ class _DryRunRollback(Exception):
 def merge_records(
     database: Database, records: Iterable[ImportRow], on_record: OnRecord, *, dry_run: bool = False
 ) -> int:
-    """Merge records into a hub; return the number of references dropped because their rows never came.
+    """Merge records into a hub; return the number of references dropped because their rows were missing.
 
     A transaction ends only between two conversations, and does not wait for the source unless a conversation is larger
     than the buffer. An exception of ``records`` ends the import: committed rows stay; before IncompleteError all

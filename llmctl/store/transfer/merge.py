@@ -69,7 +69,7 @@ class Merger:
         return outcome
 
     def finish(self) -> int:
-        """Set references to rows that came later; return the number of those dropped."""
+        """Set references to rows that were imported later; return the number of those dropped."""
         return self.foreign_keys.resolve_deferred()
 
     def _write(self, table: str, statements: _Statements, row: Mapping[str, Any]) -> MergeResult:
@@ -330,7 +330,7 @@ class ForeignKeyResolver:
         return None
 
     def resolve_deferred(self) -> int:
-        """Set references whose row came later; return the number of those that stay NULL."""
+        """Set references whose row was imported later; return the number of those that stay NULL."""
         lost = self._lost_count
         for waiting in self._deferred:
             if not self._exists(waiting.key.table, waiting.target):

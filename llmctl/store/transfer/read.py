@@ -36,7 +36,7 @@ class HubReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Let the block read a snapshot of the hub, whatever others write meanwhile."""
+        """Let the block read a snapshot of the hub, whatever others write in the meantime."""
         if self._database.connection.in_transaction:
             yield
             return

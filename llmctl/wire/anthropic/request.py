@@ -106,7 +106,7 @@ def _is_object_schema(schema: Mapping[str, Any]) -> bool:
 
 
 def _raise_limit(body: dict[str, Any], request: ChatRequest, model: ClaudeModel) -> dict[str, Any]:
-    """Raise the limit so that the answer fits beside the thinking; a budget must be below the limit."""
+    """Raise the limit so that the answer fits in addition to the thinking; a budget must be below the limit."""
     thinking = body.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
     if budget is None and request.thinking is not None:
@@ -260,7 +260,7 @@ def _append_blocks(turns: list[dict[str, Any]], role: str, blocks: list[Block]) 
 
 
 def _encode_user(message: Message, ids: ToolIdMap) -> list[Block]:
-    """Return the blocks of a user or tool message; files beside a result become part of the last result."""
+    """Return the blocks of a user or tool message; files next to a result become part of the last result."""
     results = [_encode_result(part, ids) for part in message.parts if isinstance(part, ToolResult)]
     others = [block for part in message.parts if (block := _encode_user_part(part))]
     if not results:

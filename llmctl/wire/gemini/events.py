@@ -39,7 +39,7 @@ from llmctl.wire.responses import (
     top_level_error,
 )
 
-#: Fields beside the content that belong to the message.
+#: Fields next to the content that belong to the message.
 _METADATA_FIELDS = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
 
 

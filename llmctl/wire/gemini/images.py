@@ -49,10 +49,10 @@ def parse_image_response(body: bytes) -> ImageResponse:
 def _build_gemini_body(request: ImageRequest) -> dict[str, Any]:
     options = dict(request.options)
     image = {theirs: options.pop(name) for name, theirs in _IMAGE_CONFIG.items() if name in options}
-    inside, beside = split_options(options)
+    inside, outside = split_options(options)
     config = {"responseModalities": ["TEXT", "IMAGE"]} | ({"imageConfig": image} if image else {}) | inside
     parts = [{"text": request.prompt}, *map(encode_file, request.files)]
-    return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config} | beside
+    return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config} | outside
 
 
 def _build_imagen_body(request: ImageRequest) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _decode_image(media_type: Any, encoded: Any) -> File:
     try:
         return File(kind, data=binascii.a2b_base64(encoded))
     except (ValueError, TypeError):
-        raise UnavailableError("the image cannot be decoded", reason="no_answer", status_code=200) from None
+        raise UnavailableError("cannot decode the image", reason="no_answer", status_code=200) from None
 
 
 def _no_image_error(answer: Mapping[str, Any]) -> LlmctlError:

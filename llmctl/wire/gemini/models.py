@@ -22,7 +22,7 @@ _TYPES = (("generateContent", "chat"), ("embedContent", "embedding"), ("predict"
 
 
 def build_models_request(endpoint: Endpoint) -> HttpRequest:
-    """Return the request for the list. Vertex AI lists publishers beside projects, not below them."""
+    """Return the request for the list. Vertex AI lists publishers next to projects, not below them."""
     base, project, _ = endpoint.base_url.partition("/projects/")
     query = {} if project else {"pageSize": str(_PAGE)}
     path = endpoint.dialect.model_path.removesuffix("/{model}")

@@ -53,19 +53,19 @@ def build_model_url(endpoint: Endpoint, model: str, operation: str, **query: str
 
 
 def _build_body(request: ChatRequest) -> dict[str, Any]:
-    chosen, beside = split_options(request.options)
+    chosen, outside = split_options(request.options)
     messages = request.messages
     if request.schema is not None and not _supports_schema(request):
         messages = append_schema_instruction(messages, request.schema)
     config = _build_generation_config(request, chosen)
     system = encode_system(messages)
-    tools = _encode_tools(request.tools, beside.pop("tools", None))
+    tools = _encode_tools(request.tools, outside.pop("tools", None))
     return (
         {"contents": encode_contents(messages, request.model)}
         | ({"systemInstruction": system} if system else {})
         | ({"tools": tools} if tools else {})
         | ({"generationConfig": config} if config else {})
-        | beside
+        | outside
     )
 
 
@@ -118,7 +118,7 @@ _RESERVED_OPTIONS = {"contents", "model", "stream"}
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields of ``generationConfig`` and the top-level fields; unknown names are passed through."""
     inside: dict[str, Any] = {}
-    beside: dict[str, Any] = {}
+    outside: dict[str, Any] = {}
     for name, value in options.items():
         theirs = _ALIASES.get(name) or _to_camel_case(name)
         if theirs == "generationConfig" and isinstance(value, Mapping):
@@ -126,8 +126,8 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         elif theirs in _GENERATION:
             inside[theirs] = [value] if theirs == "stopSequences" and isinstance(value, str) else value
         elif name not in _RESERVED_OPTIONS:
-            beside[name] = value
-    return inside, beside
+            outside[name] = value
+    return inside, outside
 
 
 def _to_camel_case(name: str) -> str:

@@ -29,6 +29,6 @@ def _refine_error(error: LlmctlError) -> LlmctlError:
     if error.reason == "model_not_found" and (found := re.search(_NOT_HERE, error.message)):
         error.hint = f"ollama pull {found[1]}"
     if error.reason == "context_length" or re.search(_TOO_LONG, error.message):
-        hint = "enlarge the context with -o num_ctx=N, or send less: --history N drops the oldest turns"
+        hint = "increase the context with -o num_ctx=N, or send less: --history N drops the oldest turns"
         return RejectedError(error.message, hint=hint, reason="context_length", status_code=error.status_code)
     return error

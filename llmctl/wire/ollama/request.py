@@ -23,7 +23,7 @@ from llmctl.wire.requests import (
 )
 
 _RESERVED_OPTIONS = ("model", "messages", "stream")
-#: Options beside ``options``, which holds those of the model.
+#: Options next to ``options``, which holds those of the model.
 _TOP_LEVEL_OPTIONS = (
     "keep_alive",
     "format",

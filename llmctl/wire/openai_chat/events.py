@@ -48,7 +48,7 @@ _FINISH_REASONS = {
 _FAILED = "the provider ended the response with an error"
 #: Lists in a message that grow from chunk to chunk.
 _MESSAGE_LISTS = ("annotations", "executed_tools", "images")
-#: Lists beside the choices; each chunk has the whole list.
+#: Lists next to the choices; each chunk has the whole list.
 _ANSWER_LISTS = ("citations", "search_results")
 
 

@@ -38,7 +38,7 @@ COLUMNS = [
 
 AgentArgument = Annotated[str, typer.Argument(metavar="REF", help="Agent: name, id, or id prefix.")]
 InstructionsOption = Annotated[
-    str | None, typer.Option(metavar="TEXT|@FILE", help="Its instructions; may be a Jinja template over the metadata.")
+    str | None, typer.Option(metavar="TEXT|@FILE", help="Instructions; may be a Jinja template over the metadata.")
 ]
 SubagentOption = Annotated[list[str] | None, typer.Option("--agent", metavar="NAME", help="Subagent. Repeatable.")]
 

@@ -43,7 +43,7 @@ def create(
     """
     app: App = ctx.obj
     if not flags.connection and not flags.model:
-        raise UsageError("an agent needs a connection", hint="pass --connection NAME or --model REF")
+        raise UsageError("an agent requires a connection", hint="pass --connection NAME or --model REF")
     if agent_files.is_file_ref(name):
         raise UsageError(f'agent name must not be a file name, got "{name}"', hint=f"llmctl agent apply {name}")
     database = app.hub("create")

@@ -154,7 +154,7 @@ def _to_lines(definition: Mapping[str, Any]) -> list[str]:
 def delete(
     ctx: typer.Context,
     session: SessionArgument,
-    with_usage: Annotated[bool, typer.Option("--with-usage", help="Delete its usage and cost, too.")] = False,
+    with_usage: Annotated[bool, typer.Option("--with-usage", help="Also delete its usage and cost.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Delete a session, its chat and every copy of the text.

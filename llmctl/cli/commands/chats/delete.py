@@ -12,7 +12,7 @@ from llmctl.cli.commands.shared.delete_chats import delete_chats
 def delete(
     ctx: typer.Context,
     refs: Annotated[list[str], typer.Argument(metavar="REF...", help="Chats to delete.")],
-    with_usage: Annotated[bool, typer.Option("--with-usage", help="Delete their usage and cost, too.")] = False,
+    with_usage: Annotated[bool, typer.Option("--with-usage", help="Also delete their usage and cost.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Delete conversations and every copy of their text.

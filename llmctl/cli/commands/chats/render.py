@@ -39,7 +39,7 @@ def render(
     ref: common_options.ChatArgument,
     format: Annotated[str, typer.Option(metavar="FORMAT", help="text, markdown or json.")] = "text",
     save: Annotated[bool, typer.Option("--save", help="Save it as a snapshot.")] = False,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why it is saved.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason for the snapshot.")] = None,
     list_snapshots: Annotated[bool, typer.Option("--list", help="List the snapshots.")] = False,
     snapshot: Annotated[str | None, typer.Option(metavar="ID", help="Print this snapshot.")] = None,
     diff: Annotated[

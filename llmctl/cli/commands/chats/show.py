@@ -29,7 +29,7 @@ def show(
 ) -> None:
     """Show a conversation.
 
-    An answer that is still being written is shown as far as it has come. --json prints the chat with its messages,
+    An answer that is still being written is shown as received so far. --json prints the chat with its messages,
     their tool calls and attachments, and its statistics.
 
     Examples:

@@ -46,7 +46,7 @@ OptionalConnectionArgument = Annotated[
 ProviderOption = Annotated[str | None, typer.Option(metavar="PROVIDER", help="Provider, such as openai; or any name.")]
 ModelIdOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="The provider's model id.")]
 TypeOption = Annotated[
-    Literal["chat", "embedding", "image", "audio", "moderation"] | None, typer.Option(help="What the model does.")
+    Literal["chat", "embedding", "image", "audio", "moderation"] | None, typer.Option(help="Type of the model.")
 ]
 BaseUrlOption = Annotated[
     str | None, typer.Option(metavar="URL", help="Base URL of a compatible host, such as https://host/v1.")
@@ -64,8 +64,10 @@ HeaderOption = Annotated[
 ModelOptionsOption = Annotated[
     list[str] | None, typer.Option("--option", "-o", metavar="K=V", help="Model option; K:=JSON. Repeatable.")
 ]
-DataOption = Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="More connection data, as an object.")]
-DescriptionOption = Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for.")]
+DataOption = Annotated[
+    str | None, typer.Option(metavar="JSON|@FILE", help="Additional connection data, as a JSON object.")
+]
+DescriptionOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Description.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class KeyFlags:
         values = {"env": self.env, "command": self.command, "file": self.file, "keyring": self.keyring}
         references = [f"{kind}:{value}" for kind, value in values.items() if value is not None]
         if len(references) + self.stdin + self.none > 1:
-            raise UsageError("a connection has one key", hint="use one of the --key-... options")
+            raise UsageError("the --key-... options cannot be combined", hint="pass one of them")
         if references and not keys.is_reference(references[0]):
             raise UsageError(f"--key-{references[0].partition(':')[0]} must not be empty")
         return "" if self.none else references[0] if references else None
@@ -144,7 +146,7 @@ def with_key(app: App, spec: ConnectionSpec, flags: KeyFlags, old: ConnectionRow
 
 
 def find_key(app: App, connection: ConnectionRow) -> dict[str, Any]:
-    """Return where a connection's key comes from, whether it is there, and what is wrong with it."""
+    """Return where a connection's key comes from, whether it can be read, and what is wrong with it."""
     from llmctl.engine.connections import target
 
     try:
@@ -157,7 +159,7 @@ def find_key(app: App, connection: ConnectionRow) -> dict[str, Any]:
 
 
 def key_folder(app: App) -> str:
-    """Return the folder of keys that llmctl keeps: beside other data, or beside the hub where there is no home."""
+    """Return the folder of stored keys: with llmctl's other data, or next to the hub if there is no home folder."""
     folder = environment.data_folder(app.env) or os.path.dirname(os.path.abspath(app.hub_path))
     return os.path.join(folder, "keys")
 
@@ -167,7 +169,7 @@ def _parse_data(text: str | None) -> dict[str, Any]:
         return {}
     value = parse_json(read_text_file(text[1:]) if text.startswith("@") else text, "--data")
     if not isinstance(value, dict):
-        raise UsageError("--data must be a JSON object", hint='such as {"query": {"api-version": "2025-01-01"}}')
+        raise UsageError("--data must be a JSON object", hint='for example: {"query": {"api-version": "2025-01-01"}}')
     return value
 
 
@@ -209,6 +211,6 @@ def _find_environment_key(app: App, spec: ConnectionSpec) -> str | None:
 
 
 def require_free_name(database: Database, name: str) -> None:
-    """Raise UsageError if a connection of that name exists: before a key is asked for."""
+    """Raise UsageError if a connection of that name exists: before prompting for a key."""
     if connections.find_by_name(database, name):
         raise UsageError(f'connection "{name}" already exists', hint=f"llmctl connection edit {name}")

@@ -62,7 +62,7 @@ def add(
     """Add a connection.
 
     The hub stores where the key is, never the key. Without a --key-... option the provider's own variable is used; if
-    that is not set, a terminal asks for the key without echo.
+    that is not set, a terminal prompts for the key without echo.
 
     Examples:
       llmctl connection add openai --key-stdin < key.txt

@@ -56,7 +56,7 @@ def edit(
 ) -> None:
     """Edit a connection.
 
-    What is not given stays as it is. K= removes a header, K:=null an option.
+    Omitted options stay unchanged. K= removes a header, K:=null an option.
 
     Examples:
       llmctl connection edit openai --model gpt-5.6-luna

@@ -25,7 +25,7 @@ _COLUMNS = [
 def models(ctx: typer.Context, ref: OptionalConnectionArgument = None) -> None:
     """List the models a connection offers.
 
-    The host itself is asked, now.
+    The list comes from the host itself, not from the built-in catalog.
 
     Examples:
       llmctl connection models ollama

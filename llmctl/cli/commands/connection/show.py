@@ -16,7 +16,7 @@ from llmctl.store.records import connections
 def show(ctx: typer.Context, ref: ConnectionArgument) -> None:
     """Show a connection.
 
-    Prints where its key comes from and whether it is there; never the key itself.
+    Prints where its key comes from and whether it can be read; never the key itself.
 
     Examples:
       llmctl connection show openai

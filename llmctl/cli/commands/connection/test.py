@@ -14,8 +14,8 @@ from llmctl.cli.console.output import emit_record
 def test(ctx: typer.Context, ref: OptionalConnectionArgument = None) -> None:  # noqa: PT028 - a command, no test
     """Test whether a connection works.
 
-    Sends one request for the list of models, which costs nothing. Exit codes tell a bad key (4), an unknown model
-    (3), no credit (7) and no network (6) apart.
+    Sends one request for the list of models, which costs nothing. Exit codes distinguish a bad key (4), an unknown
+    model (3), no credit (7) and no network (6).
 
     Examples:
       llmctl connection test openai

@@ -45,4 +45,4 @@ def check(
         number = len(problems)
         text = f'{number} problem{"" if number == 1 else "s"} found in the hub "{database.path}"'
         raise StorageError(text, reason="unsound")
-    app.console.note(f"the hub is sound: {len(findings)} checks passed")
+    app.console.note(f"no problems found: {len(findings)} checks passed")

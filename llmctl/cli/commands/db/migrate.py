@@ -37,7 +37,7 @@ def migrate(
 ) -> None:
     """Upgrade the hub to the current schema.
 
-    The hub is first copied to a file beside it. Migrations that only add tables and columns are applied automatically
+    The hub is first copied to a file next to it. Migrations that only add tables and columns are applied automatically
     by the first write; those that rewrite tables wait for this command.
 
     Examples:
@@ -79,7 +79,7 @@ def _verify(app: App) -> Sequence[Migration]:
             result = migrations.upgrade(copy, back_up=False)
             for finding in doctor.check_integrity(copy):
                 if finding.problem and finding.name in ("integrity", "references", "schema"):
-                    raise StorageError(f"the upgraded copy is not sound: {finding.problem}", reason="unsound")
+                    raise StorageError(f"the upgraded copy is damaged: {finding.problem}", reason="unsound")
     finally:
         for suffix in ("", "-wal", "-shm"):
             with suppress(OSError):
@@ -104,7 +104,7 @@ def _require_unchanged(database: Database) -> None:
     changed = migrations.changed_migrations(database)
     if changed:
         raise StorageError(
-            f"changed since it was applied: {', '.join(changed)}",
+            f"migrations changed since they were applied: {', '.join(changed)}",
             hint="reinstall llmctl: its schema files were modified",
             reason="tampered",
         )

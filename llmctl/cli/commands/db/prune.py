@@ -43,7 +43,7 @@ def prune(
     """Remove old text from the hub; usage numbers are kept.
 
     streams: responses byte by byte (messages keep their text). http: bodies and headers of attempts. logs, renders,
-    metrics, jobs: those rows. attachments: files that no message has any more. chats: whole conversations without a
+    metrics, jobs: those rows. attachments: files that no message uses any more. chats: whole conversations without a
     message since then, as llmctl chats delete does.
 
     Examples:

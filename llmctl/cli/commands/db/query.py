@@ -27,7 +27,7 @@ def query(
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", metavar="K=V", help="Value of :K; K:=JSON for a number.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N rows; 0 for all.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Maximum number of rows; 0 for all.")] = None,
 ) -> None:
     """Run read-only SQL.
 

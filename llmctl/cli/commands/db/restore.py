@@ -24,7 +24,7 @@ def restore(
 ) -> None:
     """Restore the hub from a backup.
 
-    The old hub is kept beside it. Other processes may keep reading meanwhile.
+    The old hub is kept next to it. Other processes can keep reading in the meantime.
 
     Examples:
       llmctl db restore ~/hub-2026-01-02.db

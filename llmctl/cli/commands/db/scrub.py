@@ -27,7 +27,7 @@ def scrub(
     """Remove a secret from everywhere in the hub.
 
     From every table, from pieces of streams, from the search index and from unused pages of the file. It is read from
-    standard input, so that it is in no shell history. That it happened is logged.
+    standard input, which keeps it out of the shell history. The removal is logged.
 
     Examples:
       llmctl db scrub - < leaked-key.txt
@@ -80,7 +80,7 @@ def _check_files(app: App, path: str, secret: str) -> None:
     own = [file for file in files if file not in copies]
     if own:
         raise StorageError(
-            f"the secret can still be read in {', '.join(own)}",
+            f"the secret is still present in {', '.join(own)}",
             hint="it may be in the name or text of a table, view or index of yours; or another process was reading",
             reason="left",
         )

@@ -38,7 +38,7 @@ def report(
 
     One file that needs no network and no script. It includes the 50 newest conversations of the range and those of the
     most expensive and slowest requests, so that links lead to them; what looks like a key is masked, long texts are
-    cut. Colours follow the reader's system, or the setting "theme". The numbers are those of llmctl stats.
+    cut. Colors follow the reader's system, or the setting "theme". The numbers are those of llmctl stats.
 
     --serve writes no file: it prints a URL on the first line of stdout and serves fresh pages until Ctrl-C. Only this
     machine can reach them, and only with the secret in the URL.
@@ -67,7 +67,7 @@ def _require_servable(output: str | None, port: int | None) -> None:
     if output is not None:
         raise UsageError("--output and --serve cannot be combined")
     if port is not None and not 0 <= port <= 65535:
-        raise UsageError(f'--port must be 0 to 65535, got "{port}"', hint="--port 0 picks a free one")
+        raise UsageError(f'--port must be 0 to 65535, got "{port}"', hint="use --port 0 to pick a free port")
 
 
 def _require_destination(app: App, output: str | None, port: int | None) -> None:

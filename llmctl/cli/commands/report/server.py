@@ -1,6 +1,6 @@
 """``report --serve``: the report on loopback, rendered for each request. The only file that opens http.server.
 
-Whoever reaches a port on loopback is not yet its user: other users of the machine can, and so can web pages, by a name
+A port on loopback is not private: other users of the machine can reach it, and so can web pages, by a name
 that resolves to 127.0.0.1. Hence the secret in the path and the check of the Host header.
 """
 
@@ -219,5 +219,7 @@ def _listen(port: int) -> ReportServer:
         return ReportServer((_HOST, port), ReportHandler)
     except OSError as error:
         raise UnavailableError(
-            f"cannot listen on port {port}: {error.strerror or error}", hint="--port 0 picks a free one", reason="port"
+            f"cannot listen on port {port}: {error.strerror or error}",
+            hint="use --port 0 to pick a free port",
+            reason="port",
         ) from error

@@ -29,7 +29,7 @@ def delete_chats(app: App, refs: Sequence[str], *, with_usage: bool, yes: bool) 
     for fork in report.forks:
         app.console.note(f"fork {fork[:8]} keeps the messages it copied")
     if report.in_log:
-        app.console.note("another process is reading the hub: deleted text leaves the write-ahead log when it ends")
+        app.console.note("another process is reading the hub: deleted text stays in the write-ahead log until it ends")
     if report.in_gaps:
         app.console.note("unused parts of the file may still hold some of the text; to rewrite it: llmctl db vacuum")
 

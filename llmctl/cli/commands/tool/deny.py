@@ -16,14 +16,14 @@ from llmctl.store.records.types import InvocationRow
 def deny(
     ctx: typer.Context,
     refs: CallsArgument,
-    because: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason, which the model is told.")] = None,
+    because: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason, passed to the model.")] = None,
     continue_: ContinueTurnOption = False,
     detach: DetachOption = False,
     never: Annotated[
         bool, typer.Option("--never", help="Deny such calls from now on, in this chat or by this agent.")
     ] = False,
 ) -> None:
-    """Deny a pending call; the model is told and continues without it.
+    """Deny a pending call; the model is informed and continues without it.
 
     Examples:
       llmctl tool deny 3f2a9c1e --because "not on a Friday"

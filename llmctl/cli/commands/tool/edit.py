@@ -35,7 +35,7 @@ def edit(
 ) -> None:
     """Edit a tool or its permission rules.
 
-    What is not given stays as it is; --data '{"timeout": null}' removes a key. A change revokes approvals given
+    Omitted options stay unchanged; --data '{"timeout": null}' removes a key. A change revokes approvals given
     before it. Rules that are not limited to a chat apply to people, too: a denied tool cannot be invoked.
 
     Examples:

@@ -22,7 +22,7 @@ _COLUMNS = [
     OutputColumn("arguments", "json"),
     OutputColumn("error"),
     OutputColumn("duration", "duration"),
-    OutputColumn("created_at", "time", header="asked"),
+    OutputColumn("created_at", "time", header="requested"),
     *(
         OutputColumn(name, is_default=False)
         for name in ("chat", "agent", "chat_id", "result", "message_id", "tool_call_id")

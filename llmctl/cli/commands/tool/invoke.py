@@ -22,7 +22,7 @@ from llmctl.store.records import invocations
 def invoke(
     ctx: typer.Context,
     ref: ToolArgument,
-    args: Annotated[str | None, typer.Option(metavar="JSON|@FILE|-", help="The arguments, as an object.")] = None,
+    args: Annotated[str | None, typer.Option(metavar="JSON|@FILE|-", help="Arguments, as a JSON object.")] = None,
     arg: Annotated[list[str] | None, typer.Option(metavar="K=V|K:=JSON", help="One argument. Repeatable.")] = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Time limit.")] = None,
 ) -> None:
