@@ -108,7 +108,7 @@ def _redact(text: str, secrets: tuple[str, ...]) -> str:
     for spelling in _list_spellings(secrets):
         text = text.replace(spelling, REDACTED)
     text = mask_keys(text)
-    if "://" in text:
+    if "@" in text and "://" in text:
         text = re.sub(_USERINFO, rf"\1{REDACTED}@", text)
     if "=" in text and ("?" in text or "&" in text):
         text = re.sub(_PARAMETER, rf"\1{REDACTED}", text)

@@ -304,7 +304,7 @@ OPTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
 EMPTY_PROMPT_REPLY = "The prompt is empty: there is nothing to repeat."
 
 _WORD = re.compile(r"\s*\S+(?:\s+\Z)?")
-_STEP = re.compile(r"\n\s*\n")
+_STEP = r"\n\s*\n"
 
 Delta = dict[str, Any]
 
@@ -373,9 +373,11 @@ def _build_deltas(text: str, options: EchoOptions, calls: Sequence[Delta]) -> li
 
 def _build_calls(messages: Sequence[Mapping[str, Any]], options: EchoOptions) -> list[Delta]:
     """Return the calls of this step, none after the last one. Ids are numbered across steps."""
+    if not options.tool:
+        return []
     last_user = max((place for place, message in enumerate(messages) if message.get("role") == "user"), default=0)
     step = sum(bool(message.get("tool_calls")) for message in messages[last_user:])
-    steps = _STEP.split(options.tool.strip())
+    steps = re.split(_STEP, options.tool.strip())
     if step >= len(steps):
         return []
     earlier = sum(len(message.get("tool_calls") or ()) for message in messages)

@@ -33,7 +33,8 @@ ROLLUP_TABLES = {"hour": "usage_hourly", "day": "usage_daily", "month": "usage_m
 #: Tables that only triggers write.
 DERIVED_TABLES = (*ROLLUP_TABLES.values(), "activity_daily")
 
-_QUOTED = re.compile(r'"([a-z_]+)"')
+# A string: compiled when a hub is created, not at start-up.
+_QUOTED = r'"([a-z_]+)"'
 
 
 def schema_folder() -> str:
@@ -51,7 +52,7 @@ def schema_files(root: str | None = None) -> list[str]:
 
 def rename_tables(sql: str, names: Mapping[str, str]) -> str:
     """Return SQL of ``schema/`` with the quoted table names replaced by a hub's names."""
-    return _QUOTED.sub(lambda match: quote(names.get(match[1], match[1])), sql)
+    return re.sub(_QUOTED, lambda match: quote(names.get(match[1], match[1])), sql)
 
 
 def load_statements(names: Mapping[str, str] | None = None, root: str | None = None) -> list[str]:
