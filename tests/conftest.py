@@ -10,11 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from llmctl.store.opening import create, open_hub
 from tests.fakes.hub_builder import RENAMED, HubBuilder
 from tests.fakes.openai_server import FakeServer
 from tests.harness import Llmctl, RunInProcess, build_env, run_in_process
+
+# A loaded machine is slow, not wrong.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job: child processes would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)

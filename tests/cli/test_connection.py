@@ -183,7 +183,7 @@ def test_header_may_be_a_reference(llmctl: Llmctl, env: dict[str, str]) -> None:
         (["--header", "X=a\nb"], "does not allow"),
         (["--data", "{"], "not valid JSON"),
         (["--data", "[1]"], "JSON object"),
-        (["--data", '{"headers": 1}'], "must be an object"),
+        (["--data", '{"headers": 1}'], "must be a JSON object"),
         (["--data", '{"key": "no reference"}'], "reference"),
     ],
 )
