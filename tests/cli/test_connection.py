@@ -373,3 +373,10 @@ def test_key_is_asked_for_unseen_on_a_terminal(llmctl: Llmctl, env: dict[str, st
     assert KEY not in screen
     assert Path(env["HOME"], ".local/share/llmctl/keys/openai").read_text().strip() == KEY
     assert shown(llmctl, "openai")["key_found"] is True
+
+
+def test_echo_stays_offline_when_its_connection_is_removed(llmctl: Llmctl) -> None:
+    assert llmctl("connection", "add", "openai", "--key-env", "NO_SUCH_KEY", "--default").returncode == 0
+    assert llmctl("connection", "remove", "echo").returncode == 0
+    done = llmctl("chat", "-m", "echo", "hi")
+    assert (done.returncode, done.stdout) == (0, "hi\n")

@@ -130,6 +130,8 @@ def _from_reference(database: Database, reference: str, env: Env, visited: tuple
             return with_model(from_row(row, env), model)
         if head in PROVIDERS:
             return with_model(for_provider(head, env), model)
+    if reference == "echo":  # offline, even after its connection was removed: never another host's model
+        return for_provider("echo", env)
     return _from_alias(database, reference, env, visited) or _from_model_id(database, reference, env)
 
 
