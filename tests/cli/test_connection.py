@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 from contextlib import closing
@@ -26,6 +27,12 @@ def reply(document: Any, status: int = 200, **headers: Any) -> Any:
 
 def shown(llmctl: Llmctl, name: str, **more: Any) -> Any:
     return json.loads(llmctl("connection", "show", name, "--json", check=True, **more).stdout)
+
+
+def key_path(llmctl: Llmctl, name: str) -> str:
+    """Return the key file of a connection."""
+    path: str = shown(llmctl, name)["data"]["key"]
+    return path.removeprefix("file:")
 
 
 def no_secret(env: dict[str, str], *secrets: Any) -> None:
@@ -52,7 +59,8 @@ def test_key_from_stdin_goes_into_a_file_that_only_the_owner_reads(llmctl: Llmct
     assert done.returncode == 0
     found = shown(llmctl, "openai")
     path = found["data"]["key"].removeprefix("file:")
-    assert path == f"{env['HOME']}/.local/share/llmctl/keys/openai"
+    assert path.startswith(f"{env['HOME']}/.local/share/llmctl/keys/")
+    assert os.path.basename(path) == found["id"]
     assert Path(path).read_text() == KEY + "\n"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
@@ -64,7 +72,10 @@ def test_key_from_stdin_goes_into_a_file_that_only_the_owner_reads(llmctl: Llmct
 def test_key_file_goes_beside_the_hub_where_there_is_no_home(llmctl: Llmctl, env: dict[str, str]) -> None:
     homeless = {name: value for name, value in env.items() if name != "HOME"}
     llmctl("connection", "add", "openai", "--key-stdin", input=KEY, env=homeless, check=True)
-    assert (Path(env["LLMCTL_DB"]).parent / "keys" / "openai").exists()
+    [(data,)] = query(env, "SELECT data FROM model_connections WHERE name = 'openai'")
+    path = json.loads(data)["key"].removeprefix("file:")
+    assert path.startswith(f"{Path(env['LLMCTL_DB']).parent}/keys/")
+    assert os.path.exists(path)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +217,7 @@ def test_name_that_is_taken_is_refused_before_a_key_is_stored(llmctl: Llmctl, en
     done = llmctl("connection", "add", "groq", "--key-stdin", input=KEY)
     assert done.returncode == 2
     assert "connection edit groq" in done.stderr
-    assert not os.path.exists(f"{env['HOME']}/.local/share/llmctl/keys/groq")
+    assert not os.path.exists(f"{env['HOME']}/.local/share/llmctl/keys")
 
 
 def test_key_of_one_provider_is_not_for_anothers_host(llmctl: Llmctl) -> None:
@@ -267,7 +278,7 @@ def test_remove_keeps_chats_and_ledger_and_takes_its_key_along(llmctl: Llmctl, e
         llmctl("connection", "add", "work", "--base-url", server.url, "-m", "m", "--key-stdin", input=KEY, check=True)
         llmctl("connection", "default", "work", check=True)
         llmctl("chat", "hello", check=True)
-    key = f"{env['HOME']}/.local/share/llmctl/keys/work"
+    key = key_path(llmctl, "work")
     assert os.path.exists(key)
     llmctl("connection", "remove", "work", check=True)
     assert not os.path.exists(key)
@@ -276,6 +287,83 @@ def test_remove_keeps_chats_and_ledger_and_takes_its_key_along(llmctl: Llmctl, e
     assert llmctl("connection", "remove", "work").returncode == 3
     assert llmctl("settings", "get", "default_connection").stdout == "\n"
     assert llmctl("chat", "again").returncode == 4
+
+
+def add_with_key(llmctl: Llmctl, name: str, key: str) -> str:
+    """Add a connection and return its key file."""
+    url = ("--base-url", "http://localhost:9/v1", "--model", "m")
+    llmctl("connection", "add", name, *url, "--key-stdin", input=key, check=True)
+    return key_path(llmctl, name)
+
+
+def test_two_hubs_do_not_share_a_key_file(llmctl: Llmctl, tmp_path: Path) -> None:
+    one, two = (llmctl.with_env(LLMCTL_DB=str(tmp_path / name)) for name in ("one.db", "two.db"))
+    first, second = add_with_key(one, "shared", "sk-one"), add_with_key(two, "shared", "sk-two")
+    assert (Path(first).read_text(), Path(second).read_text()) == ("sk-one\n", "sk-two\n")
+    two("connection", "remove", "shared", check=True)
+    assert (os.path.exists(first), os.path.exists(second)) == (True, False)
+
+
+def test_name_used_again_after_a_rename_gets_its_own_key_file(llmctl: Llmctl) -> None:
+    first = add_with_key(llmctl, "work", "sk-first")
+    llmctl("connection", "edit", "work", "--name", "old", check=True)
+    second = add_with_key(llmctl, "work", "sk-second")
+    assert key_path(llmctl, "old") == first
+    assert (Path(first).read_text(), Path(second).read_text()) == ("sk-first\n", "sk-second\n")
+    llmctl("connection", "remove", "work", check=True)
+    assert (os.path.exists(first), os.path.exists(second)) == (True, False)
+
+
+def test_copy_of_a_hub_neither_changes_nor_deletes_the_keys_of_the_original(llmctl: Llmctl, tmp_path: Path) -> None:
+    path = add_with_key(llmctl, "work", "sk-first")
+    shutil.copy(llmctl.env["LLMCTL_DB"], tmp_path / "copy.db")
+    copy = llmctl.with_env(LLMCTL_DB=str(tmp_path / "copy.db"))
+    assert key_path(copy, "work") == path
+    copy("connection", "edit", "work", "--key-stdin", input="sk-second", check=True)
+    assert Path(key_path(copy, "work")).read_text() == "sk-second\n"
+    assert Path(path).read_text() == "sk-first\n"
+    copy("connection", "edit", "work", "--key-file", path, check=True)
+    done = copy("connection", "remove", "work", check=True)
+    assert Path(path).read_text() == "sk-first\n"
+    assert f'kept its key file "{path}"' in done.stderr
+
+
+def test_key_file_of_two_connections_changes_and_goes_with_neither(llmctl: Llmctl) -> None:
+    path = add_with_key(llmctl, "work", "sk-first")
+    header = f"X-Key=file:{path}"
+    llmctl("connection", "add", "other", "--base-url", "http://localhost:9/v1", "--header", header, check=True)
+    llmctl("connection", "edit", "work", "--key-stdin", input="sk-second", check=True)
+    assert Path(path).read_text() == "sk-first\n"
+    assert Path(second := key_path(llmctl, "work")).read_text() == "sk-second\n"
+    llmctl("connection", "edit", "work", "--key-env", "K", check=True)
+    assert (os.path.exists(path), os.path.exists(second)) == (True, False)
+
+
+def test_key_file_is_deleted_when_the_key_comes_from_elsewhere(llmctl: Llmctl) -> None:
+    path = add_with_key(llmctl, "work", "sk-first")
+    llmctl("connection", "edit", "work", "--key-stdin", input="sk-second", check=True)
+    assert (key_path(llmctl, "work"), Path(path).read_text()) == (path, "sk-second\n")
+    llmctl("connection", "edit", "work", "--key-env", "K", check=True)
+    assert not os.path.exists(path)
+
+
+def test_key_file_of_an_older_version_is_used_and_left_alone(llmctl: Llmctl, env: dict[str, str]) -> None:
+    old = Path(env["HOME"], ".local/share/llmctl/keys/work")
+    old.parent.mkdir(parents=True)
+    old.write_text("sk-old\n")
+    llmctl("connection", "add", "work", "--base-url", "http://localhost:9/v1", "--key-file", str(old), check=True)
+    assert shown(llmctl, "work")["key_found"] is True
+    llmctl("connection", "edit", "work", "--key-stdin", input="sk-new", check=True)
+    llmctl("connection", "edit", "work", "--key-file", str(old), check=True)
+    llmctl("connection", "remove", "work", check=True)
+    assert old.read_text() == "sk-old\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_key_from_stdin_is_kept_without_a_byte_order_mark(llmctl: Llmctl, encoding: str) -> None:
+    url = ("--base-url", "http://localhost:9/v1")
+    llmctl("connection", "add", "work", *url, "--key-stdin", input="sk-first\r\n".encode(encoding), check=True)
+    assert Path(key_path(llmctl, "work")).read_bytes() == b"sk-first\n"
 
 
 def test_remove_leaves_a_key_file_of_the_users_alone(llmctl: Llmctl, tmp_path: Path) -> None:
@@ -371,7 +459,7 @@ def test_key_is_asked_for_unseen_on_a_terminal(llmctl: Llmctl, env: dict[str, st
     assert code == 0
     assert "Key of openai" in screen.partition("|")[0]
     assert KEY not in screen
-    assert Path(env["HOME"], ".local/share/llmctl/keys/openai").read_text().strip() == KEY
+    assert Path(key_path(llmctl, "openai")).read_text().strip() == KEY
     assert shown(llmctl, "openai")["key_found"] is True
 
 

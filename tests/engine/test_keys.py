@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import sys
@@ -119,6 +120,33 @@ def test_file_key_is_the_first_line(tmp_path: Path) -> None:
     assert (key.value, key.note) == ("sk-4", None)
 
 
+#: A key as editors and shells write it.
+AS_WRITTEN = {
+    "Notepad": "sk-abc123456".encode("utf-8-sig"),
+    "Notepad, two lines": "sk-abc123456\r\nsecond".encode("utf-8-sig"),
+    "PowerShell": "sk-abc123456\r\n".encode("utf-16"),
+    "UTF-16 big endian": codecs.BOM_UTF16_BE + "sk-abc123456\n".encode("utf-16-be"),
+    "UTF-16 without mark": "sk-abc123456\r\n".encode("utf-16-le"),
+    "UTF-16 big endian without mark": "sk-abc123456".encode("utf-16-be"),
+    "CRLF": b"sk-abc123456\r\n",
+    "CR": b"sk-abc123456\rsecond",
+    "blank line first": b"\n\n  sk-abc123456 \n",
+    "no-break space": "sk-abc123456\xa0\n".encode(),
+}
+
+
+@pytest.mark.parametrize("content", AS_WRITTEN.values(), ids=AS_WRITTEN)
+def test_key_is_read_without_what_editors_put_around_it(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    assert find(f"file:{file}").value == "sk-abc123456"
+    assert find(f"command:cat {file}").value == "sk-abc123456"
+
+
+def test_env_key_is_read_without_a_byte_order_mark() -> None:
+    assert find("env:MY_KEY", {"MY_KEY": "\ufeffsk-abc123456\r\n"}).value == "sk-abc123456"
+
+
 def test_file_key_in_the_home_folder(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("sk-5")
     assert find("file:~/key", home=str(tmp_path)).value == "sk-5"
@@ -184,22 +212,24 @@ def test_key_that_no_header_can_carry_is_refused_and_not_shown(value: str) -> No
 
 
 def test_store_key_file_is_private_and_readable_again(tmp_path: Path) -> None:
+    path = str(tmp_path / "data" / "keys" / "hub" / "work")
     before = os.umask(0)
     try:
-        path = store_key_file(str(tmp_path / "data" / "keys"), "work", "sk-7")
+        store_key_file(path, "sk-7")
     finally:
         os.umask(before)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(tmp_path / "data" / "keys").st_mode) == 0o700
     assert find(f"file:{path}").value == "sk-7"
-    assert os.listdir(tmp_path / "data" / "keys") == ["work"]
+    assert os.listdir(os.path.dirname(path)) == ["work"]
 
 
 def test_store_key_file_closes_an_open_folder_and_replaces_the_file(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "work").write_text("old")
     (tmp_path / "work").chmod(0o644)
-    store_key_file(str(tmp_path), "work", "new")
+    store_key_file(str(tmp_path / "work"), "new")
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "work").stat().st_mode) == 0o600
     assert (tmp_path / "work").read_text() == "new\n"
@@ -208,38 +238,33 @@ def test_store_key_file_closes_an_open_folder_and_replaces_the_file(tmp_path: Pa
 @pytest.mark.parametrize("value", ["", "  ", "a\nb", "a\rb", "a\0b", "é"])
 def test_store_key_file_refuses_what_is_no_key(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError):
-        store_key_file(str(tmp_path / "keys"), "work", value)
+        store_key_file(str(tmp_path / "keys" / "hub" / "work"), value)
     assert not (tmp_path / "keys").exists()
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", ".hidden", "ä b", "x%2Fb"])
-def test_store_key_file_stays_in_its_folder_for_any_name(tmp_path: Path, name: str) -> None:
-    path = store_key_file(str(tmp_path / "keys"), name, "sk-8")
-    assert os.path.dirname(path) == str(tmp_path / "keys")
-    assert find(f"file:{path}").value == "sk-8"
-
-
-def test_store_key_file_names_do_not_clash(tmp_path: Path) -> None:
-    names = ["a/b", "a%2Fb", "a%252Fb", ".a", "%2Ea"]
-    assert len({store_key_file(str(tmp_path), name, "k") for name in names}) == len(names)
+def test_key_file_path_is_one_for_each_hub_and_connection(tmp_path: Path) -> None:
+    hubs = [str(tmp_path / name) for name in ("a.db", "b.db")]
+    paths = [keys.key_file_path("/keys", hub, id) for hub in hubs for id in ("1", "2")]
+    assert len(set(paths)) == 4
+    (tmp_path / "link.db").symlink_to(hubs[0])
+    assert keys.key_file_path("/keys", str(tmp_path / "link.db"), "1") == paths[0]
 
 
 def test_store_key_file_says_what_hinders_it_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     with pytest.raises(StorageError, match="cannot write the key file"):
-        store_key_file(str(tmp_path), "work", "sk-9")
+        store_key_file(str(tmp_path / "work"), "sk-9")
     assert os.listdir(tmp_path) == ["work"]
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
-        store_key_file(str(tmp_path / "file"), "work", "sk-9")
+        store_key_file(str(tmp_path / "file" / "work"), "sk-9")
 
 
 def test_store_key_file_is_never_seen_half_written(tmp_path: Path) -> None:
+    path = str(tmp_path / "k")
     values = {"a" * 5000, "b" * 5000}
-    threads = [
-        Thread(target=lambda v=value: [store_key_file(str(tmp_path), "k", v) for _ in range(20)]) for value in values
-    ]
-    store_key_file(str(tmp_path), "k", "a" * 5000)
+    threads = [Thread(target=lambda v=value: [store_key_file(path, v) for _ in range(20)]) for value in values]
+    store_key_file(path, "a" * 5000)
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

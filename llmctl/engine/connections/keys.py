@@ -5,12 +5,14 @@ A reference is ``env:VARIABLE``, ``command:SHELL COMMAND``, ``file:PATH`` or ``k
 
 from __future__ import annotations
 
+import codecs
+import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from llmctl.core.errors import ConfigError, StorageError
 from llmctl.core.registry import Registry
@@ -67,10 +69,11 @@ def resolve(reference: str, *, env: Env, home: str, on_terminal: bool = False) -
             hint="use env:VARIABLE, command:COMMAND, file:PATH or keyring:NAME",
         )
     kind, _, name = reference.partition(":")
-    value, note = _READERS.load(kind)(name, env, home)
-    if not value.strip():
+    text, note = _READERS.load(kind)(name, env, home)
+    value = strip_key(text)
+    if not value:
         raise _missing_key_error(reference, on_terminal)
-    return Key(validate_key(value.strip(), f'the key of "{reference}"'), reference, note)
+    return Key(validate_key(value, f'the key of "{reference}"'), reference, note)
 
 
 def read_env(name: str, env: Env, home: str) -> tuple[str, str | None]:
@@ -177,26 +180,59 @@ def read_file(path: str, env: Mapping[str, str], home: str) -> tuple[str, str | 
     try:
         with open(full, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            line = file.readline(_MAX_KEY_BYTES).decode()
+            text = decode_key(file.read(_MAX_KEY_BYTES))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f'cannot read the key file "{full}": {_explain_read_error(error)}', reason="no_key") from None
     shared = stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH)
     note = f'other users can read the key file "{full}": chmod 600 "{full}"' if shared else None
-    return line.strip(), note
+    return _first_line(text), note
 
 
-def store_key_file(folder: str, name: str, value: str) -> str:
-    """Write a key atomically to a file with mode 0600; return the path.
+def decode_key(data: bytes) -> str:
+    """Return the text of a key as an editor or a shell stored it: UTF-8, or UTF-16 as PowerShell writes it.
 
-    ``folder`` is created if missing and gets mode 0700. Raises ConfigError for an invalid key, StorageError if the
-    file cannot be written.
+    A byte order mark is not part of it. Raises UnicodeDecodeError for anything else.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    # A key is ASCII: each character of UTF-16 has one NUL.
+    by_nul = {(False, True): "utf-16-le", (True, False): "utf-16-be"}
+    halves = (data[0:1] == b"\0", data[1:2] == b"\0")
+    return data.decode(by_nul.get(halves, "utf-8-sig"))
+
+
+def strip_key(text: str) -> str:
+    """Return a key without what editors, shells and the clipboard put around it."""
+    return text.strip("\ufeff\u200b\xa0 \t\r\n\v\f")
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in map(strip_key, re.split("[\r\n]", text)) if line), "")
+
+
+def key_file_path(folder: str, hub_path: str, connection_id: str) -> str:
+    """Return the file in which llmctl keeps a connection's key.
+
+    Its name is that of the hub's path and the connection: no other hub, not even a copy of this one, writes to it or
+    deletes it. A reference in a copied or moved hub still leads to it.
+    """
+    hub = hashlib.sha256(os.fsencode(os.path.realpath(hub_path))).hexdigest()[:16]
+    return os.path.join(folder, hub, connection_id)
+
+
+def store_key_file(path: str, value: str) -> None:
+    """Write a key atomically to a file with mode 0600.
+
+    Its folder and the one above are created if missing and get mode 0700. Raises ConfigError for an invalid key,
+    StorageError if the file cannot be written.
     """
     key = validate_key(value)
-    path = os.path.join(folder, _key_file_name(name))
+    folder = os.path.dirname(path)
     temporary = f"{path}.{new_id()}"
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        os.chmod(folder, 0o700)
+        for private in (os.path.dirname(folder), folder):
+            os.makedirs(private, mode=0o700, exist_ok=True)
+            os.chmod(private, 0o700)
         _write_private_file(temporary, f"{key}\n".encode())
         os.replace(temporary, path)
     except OSError as error:
@@ -204,7 +240,6 @@ def store_key_file(folder: str, name: str, value: str) -> str:
     finally:
         with suppress(OSError):
             os.unlink(temporary)
-    return path
 
 
 def _write_private_file(path: str, data: bytes) -> None:
@@ -214,14 +249,6 @@ def _write_private_file(path: str, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _key_file_name(name: str) -> str:
-    """Return a unique file name for any connection name."""
-    quoted = quote(name, safe=" @+=,")
-    if not quoted:
-        raise ConfigError("the key file must have a name")
-    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
 
 
 def _explain_read_error(error: Exception) -> str:
@@ -246,5 +273,7 @@ def read_command(command: str, env: Mapping[str, str], home: str) -> tuple[str, 
             f'the key command "{command}" failed with status {done.exit_status}' + (f": {stderr}" if stderr else ""),
             reason="no_key",
         )
-    line, _, _ = done.stdout.partition(b"\n")
-    return line.decode(errors="replace").strip(), None
+    try:
+        return _first_line(decode_key(done.stdout)), None
+    except UnicodeDecodeError:
+        return done.stdout.decode(errors="replace"), None  # refused later, as no key has such characters

@@ -14,7 +14,7 @@ from llmctl.cli.console.columns import OutputColumn
 from llmctl.core import environment
 from llmctl.core.errors import ConfigError, LlmctlError, UsageError
 from llmctl.core.options import parse_json, parse_pairs
-from llmctl.core.stored_values import loads
+from llmctl.core.stored_values import loads, new_id
 from llmctl.core.text_files import read_text_file
 from llmctl.store.database import Database, Row
 from llmctl.store.records import connections
@@ -126,23 +126,43 @@ def connection_record(app: App, row: Row) -> dict[str, Any]:
     }
 
 
-def with_key(app: App, spec: ConnectionSpec, flags: KeyFlags, old: ConnectionRow | None = None) -> ConnectionSpec:
-    """Return the spec with the key's reference; a key that is read or typed is stored in a file first."""
+def with_key(
+    app: App, spec: ConnectionSpec, flags: KeyFlags, id: str, old: ConnectionRow | None = None
+) -> ConnectionSpec:
+    """Return the spec with the key's reference; a key that is read or typed is stored in a file first.
+
+    ``id`` is that of the connection, which may not exist yet.
+    """
     reference = flags.reference()
-    name = spec.name or (old.name if old else "")
     if reference is not None:
         if reference.startswith("file:"):
             path = os.path.expanduser(reference.removeprefix("file:"))
             reference = f"file:{os.path.abspath(path)}"
         return replace(spec, key=reference)
     if flags.stdin:
-        from llmctl.cli.console.console import read_text
-
-        return replace(spec, key=_store_key(app, name, read_text(app.console.io, app.console.note)))
+        return replace(spec, key=_store_key(app, id, _read_key(app)))
     if old is None:
         typed = _ask_key(app, spec)
-        return replace(spec, key=_store_key(app, name, typed) if typed else _find_environment_key(app, spec))
+        return replace(spec, key=_store_key(app, id, typed) if typed else _find_environment_key(app, spec))
     return spec
+
+
+def delete_unused_key_file(app: App, id: str, reference: str | None) -> None:
+    """Delete the file behind a reference that a connection no longer has, if llmctl made it for this one alone."""
+    from llmctl.engine.connections import keys
+
+    path = (reference or "").removeprefix("file:")
+    if reference in (None, "", path):
+        return
+    own = keys.key_file_path(key_folder(app), app.hub_path, id)
+    if path.startswith(own) and reference not in _key_references(app):
+        try:
+            os.unlink(path)
+            app.console.note(f'deleted its key file "{path}"')
+        except OSError:
+            return
+    elif path.startswith(os.path.join(key_folder(app), "")) and os.path.exists(path):
+        app.console.note(f'kept its key file "{path}": another connection or hub may use it')
 
 
 def find_key(app: App, connection: ConnectionRow) -> dict[str, Any]:
@@ -173,15 +193,35 @@ def _parse_data(text: str | None) -> dict[str, Any]:
     return value
 
 
-def _store_key(app: App, name: str, value: str) -> str:
+def _read_key(app: App) -> str:
+    """Return the key on stdin."""
+    from llmctl.cli.console.console import read_bytes
     from llmctl.engine.connections import keys
 
     try:
-        path = keys.store_key_file(key_folder(app), name, value.strip())
+        return keys.decode_key(read_bytes(app.console.io, app.console.note))
+    except UnicodeDecodeError:
+        raise UsageError("the key is not text", hint="check what is piped in") from None
+
+
+def _store_key(app: App, id: str, value: str) -> str:
+    from llmctl.engine.connections import keys
+
+    path = keys.key_file_path(key_folder(app), app.hub_path, id)
+    if f"file:{path}" in _key_references(app, but=id):
+        path = f"{path}-{new_id()}"
+    try:
+        keys.store_key_file(path, keys.strip_key(value))
     except ConfigError as error:
         raise UsageError(error.message, hint=error.hint) from None
     app.console.note(f'stored the key in "{path}" (mode 0600)')
     return f"file:{path}"
+
+
+def _key_references(app: App, but: str | None = None) -> set[str | None]:
+    """Return the key references of the hub's connections, headers included, except those of one."""
+    others = [row["data"] for row in connections.list_(app.hub()) if row["id"] != but]
+    return {value for data in others for value in (data.get("key"), *(data.get("headers") or {}).values())}
 
 
 def _ask_key(app: App, spec: ConnectionSpec) -> str | None:

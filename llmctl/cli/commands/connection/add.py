@@ -33,6 +33,7 @@ from llmctl.cli.commands.connection import (
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_change
 from llmctl.core.errors import ConfigError
+from llmctl.core.stored_values import new_id
 from llmctl.store import opening
 from llmctl.store.database import Database
 from llmctl.store.records import connections, settings
@@ -77,8 +78,9 @@ def add(
     build_columns(spec, app.env)  # validate before anything is read or written
     database = _open_hub(app)
     require_free_name(database, name)
-    spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin))
-    connection = connections.add(database, build_columns(spec, app.env))
+    id = new_id()
+    spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin), id)
+    connection = connections.add(database, {"id": id, **build_columns(spec, app.env)})
     if default:
         settings.update(database, "default_connection", connection.name)
     record = connection_record(app, connections.get_record(database, connection.id))

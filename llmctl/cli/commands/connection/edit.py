@@ -25,11 +25,13 @@ from llmctl.cli.commands.connection import (
     TypeOption,
     WireOption,
     connection_record,
+    delete_unused_key_file,
     parse_spec_fields,
     with_key,
 )
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_change
+from llmctl.core.stored_values import loads
 from llmctl.store.records import connections, settings
 
 
@@ -70,9 +72,11 @@ def edit(
     fields = parse_spec_fields(header, option, data)
     spec = ConnectionSpec(name, provider, model, type, base_url, wire, None, *fields, description)
     build_columns(spec, app.env, old)  # validate before a key is read
-    spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin, no_key), old)
+    spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin, no_key), old.id, old)
     new = connections.update(database, old.id, build_columns(spec, app.env, old))
     if old.name != new.name and settings.get(database, "default_connection") == old.name:
         settings.update(database, "default_connection", new.name)
+    if (old_key := loads(old.data, {}).get("key")) != loads(new.data, {}).get("key"):
+        delete_unused_key_file(app, old.id, old_key)
     record = connection_record(app, connections.get_record(database, new.id))
     emit_change(app.console, record, f'updated connection "{new.name}"')

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection import ConnectionArgument, connection_record, key_folder
+from llmctl.cli.commands.connection import ConnectionArgument, connection_record, delete_unused_key_file
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_change
 from llmctl.store.records import connections, settings
@@ -30,17 +28,5 @@ def remove(ctx: typer.Context, ref: ConnectionArgument) -> None:
     if settings.get(database, "default_connection") in (connection.name, connection.id):
         settings.update(database, "default_connection", None)
         app.console.note("it was the default connection")
-    _delete_key_file(app, document["key"] or "")
+    delete_unused_key_file(app, connection.id, document["key"])
     emit_change(app.console, document, f'removed connection "{connection.name}"')
-
-
-def _delete_key_file(app: App, reference: str) -> None:
-    """Delete the key file of a removed connection, if llmctl made it and no other connection uses it."""
-    others = [other["data"].get("key") for other in connections.list_(app.hub())]
-    path = reference.removeprefix("file:")
-    if reference.startswith("file:") and os.path.dirname(path) == key_folder(app) and reference not in others:
-        try:
-            os.unlink(path)
-            app.console.note(f'deleted its key file "{path}"')
-        except OSError:
-            return
