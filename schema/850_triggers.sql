@@ -306,6 +306,7 @@ BEGIN
     tool_duration = tool_duration + excluded.tool_duration;
 END;
 
+-- A call without a name shares its row with the messages of the day.
 CREATE TRIGGER tool_invocations_activity_update AFTER UPDATE OF name, status, duration, created_at ON "tool_invocations"
 BEGIN
   INSERT INTO "activity_daily" (day, tool, tool_calls, failed_tool_calls, tool_duration) VALUES (
@@ -315,7 +316,7 @@ BEGIN
     failed_tool_calls = failed_tool_calls + excluded.failed_tool_calls,
     tool_duration = tool_duration + excluded.tool_duration;
   DELETE FROM "activity_daily"
-  WHERE day = substr(OLD.created_at, 1, 10) || 'T00:00:00.000+00:00' AND tool = OLD.name AND tool_calls = 0;
+  WHERE day = substr(OLD.created_at, 1, 10) || 'T00:00:00.000+00:00' AND tool = OLD.name AND tool_calls = 0 AND messages = 0;
   INSERT INTO "activity_daily" (day, tool, tool_calls, failed_tool_calls, tool_duration) VALUES (
     substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.name, 1, NEW.status = 'failed', coalesce(NEW.duration, 0)
   ) ON CONFLICT (day, tool) DO UPDATE SET

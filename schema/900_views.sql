@@ -159,7 +159,15 @@ CREATE VIEW v_jobs AS
 SELECT id, name, type, status, error, exit_code, attempts, host, pid, started_at, finished_at, created_at
 FROM "jobs";
 
--- Model connections.
+-- Model connections. SQLite before 3.41 allows json_each in the views of an untrusted schema, but not json_extract.
 CREATE VIEW v_connections AS
-SELECT id, name, description, provider, model_id AS model, type, json_extract(data, '$.base_url') AS base_url, created_at
+SELECT
+  id,
+  name,
+  description,
+  provider,
+  model_id AS model,
+  type,
+  (SELECT value FROM json_each(data) WHERE key = 'base_url') AS base_url,
+  created_at
 FROM "model_connections";

@@ -30,6 +30,8 @@ _READ_PRAGMAS = frozenset(
 _READ_PRAGMAS_WITH_ARGUMENT = frozenset(
     ("table_info", "table_xinfo", "index_list", "index_info", "index_xinfo", "foreign_key_list", "table_list")
 )
+#: Earlier versions of SQLite take their own JSON functions for unsafe in the views of an untrusted schema.
+_TRUSTED_SCHEMA_OFF_SINCE = (3, 41)
 #: Steps of SQLite's virtual machine between two checks for a pending signal.
 _STEPS_PER_SIGNAL_CHECK = 100_000
 
@@ -47,7 +49,8 @@ def run_query(database: Database, sql: str, parameters: Mapping[str, Any]) -> Qu
     connection = database.connection
     connection.set_authorizer(None)
     connection.execute("PRAGMA query_only=1")
-    connection.execute("PRAGMA trusted_schema=0")
+    if sqlite3.sqlite_version_info >= _TRUSTED_SCHEMA_OFF_SINCE:
+        connection.execute("PRAGMA trusted_schema=0")
     connection.set_authorizer(_authorize)
     connection.set_progress_handler(is_pending, _STEPS_PER_SIGNAL_CHECK)
     with _translate_errors(database.path), defer_signals():

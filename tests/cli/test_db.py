@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from llmctl.store.schema import ddl
-from tests.harness import Llmctl, wait_until
+from tests.harness import Llmctl, RunInProcess, query, wait_until
 
 # With spaces, so that echo streams it in three pieces.
 SECRET = "correct horsey battery"
@@ -285,6 +285,28 @@ def test_query_that_is_no_reading_is_a_usage_error_and_changes_nothing(
 def test_query_may_look_at_the_catalogue_and_into_json(llmctl: Llmctl, hub_path: str) -> None:
     for sql in ("PRAGMA table_info(chats)", "SELECT name FROM sqlite_master", "SELECT * FROM json_each('[1]')"):
         assert llmctl("db", "query", sql).stdout
+
+
+def test_query_reads_every_view(llmctl_in_process: RunInProcess, hub_path: str) -> None:
+    """Those of the hub, listed by itself, and one of the user's with a JSON function."""
+    execute(hub_path, "CREATE VIEW mine AS SELECT json_extract(refs, '$.x') AS x, metadata ->> 'a' AS a FROM chats")
+    views = [row[0] for row in query(hub_path, "SELECT name FROM sqlite_master WHERE type = 'view'")]
+    assert len([name for name in views if name.startswith("v_")]) >= 9
+    for name in views:
+        assert llmctl_in_process("db", "query", f"SELECT * FROM {name}", "--json").returncode == 0, name
+
+
+def test_views_can_be_read_with_trusted_schema_off(llmctl: Llmctl, hub_path: str) -> None:
+    data = json.dumps({"base_url": "http://localhost:1/v1", "options": {"base_url": "no"}})
+    execute(hub_path, f"UPDATE model_connections SET data = '{data}'")
+    views = [row[0] for row in query(hub_path, "SELECT name FROM sqlite_master WHERE type = 'view'")]
+    with closing(sqlite3.connect(hub_path)) as connection:
+        connection.execute("SELECT 1 FROM chats")  # loads the schema, whose CHECKs old versions take for unsafe, too
+        connection.execute("PRAGMA trusted_schema=0")
+        for name in views:
+            connection.execute(f"SELECT * FROM {name}").fetchall()
+        found = connection.execute("SELECT base_url FROM v_connections").fetchall()
+    assert found == [("http://localhost:1/v1",)]
 
 
 def test_query_that_takes_forever_ends_with_ctrl_c(llmctl: Llmctl, hub_path: str) -> None:

@@ -141,3 +141,35 @@ def test_times_of_another_form_are_refused(connection: sqlite3.Connection, chat:
 def test_json_that_is_none_is_refused(connection: sqlite3.Connection, value: str | bytes) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         connection.execute("INSERT INTO chats (id, metadata) VALUES ('x', ?)", (value,))
+
+
+def call_tool(connection: sqlite3.Connection, message_id: str, name: str) -> None:
+    connection.execute(
+        "INSERT INTO tool_invocations (id, message_id, tool_call_id, name, arguments, status, created_at)"
+        " VALUES ('i', ?, 'c1', ?, '{}', 'running', ?)",
+        (message_id, name, TIME),
+    )
+
+
+def activity(connection: sqlite3.Connection) -> list[Any]:
+    columns = "tool, messages, tool_calls, failed_tool_calls"
+    return [tuple(row) for row in connection.execute(f"SELECT {columns} FROM activity_daily ORDER BY day, tool")]
+
+
+@pytest.mark.parametrize("change", ["status = 'failed'", "name = 'ls'", "created_at = '2026-01-03T00:00:00.000+00:00'"])
+def test_a_tool_call_without_a_name_leaves_the_count_of_messages(
+    connection: sqlite3.Connection, chat: str, change: str
+) -> None:
+    for _ in range(6):
+        message = say(connection, chat, created_at=TIME)
+    call_tool(connection, message["id"], "")
+    connection.execute(f"UPDATE tool_invocations SET {change} WHERE id = 'i'")
+    assert [messages for tool, messages, *_ in activity(connection) if not tool and messages] == [6]
+    assert sum(calls for _, _, calls, _ in activity(connection)) == 1
+
+
+def test_the_row_of_a_renamed_tool_is_deleted_with_its_last_call(connection: sqlite3.Connection, chat: str) -> None:
+    message = say(connection, chat, created_at=TIME)
+    call_tool(connection, message["id"], "cat")
+    connection.execute("UPDATE tool_invocations SET name = 'ls'")
+    assert [(tool, calls) for tool, _, calls, _ in activity(connection)] == [("", 0), ("ls", 1)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from llmctl.store.database import quote
 
 #: Version of the schema in these files; a hub stores its own in ``PRAGMA user_version``.
-VERSION = 2
+VERSION = 3
 #: "llmc": marks a file as a hub, for ``file(1)`` too.
 APPLICATION_ID = 0x6C6C6D63
 

@@ -1,4 +1,4 @@
-"""A hub that schema 1 made, as it lies about on people's disks: the first write brings it to the present."""
+"""Hubs that earlier schemas made, as they are on people's disks: the first write brings them to the present."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ from llmctl.store.stats import group_by, query
 from llmctl.store.stats.group_by import Scope
 from tests.store.test_migrations import fresh, shape_of
 
-OLD = (Path(__file__).parent / "fixtures" / "hub_1.sql").read_text()
+FIXTURES = Path(__file__).parent / "fixtures"
+EARLIER = range(1, ddl.VERSION)
 SOURCES = ("jobs", "chats", "message_threads", "messages", "tool_invocations", "requests", "network_calls")
+
+
+def make_earlier(path: str, version: int) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((FIXTURES / f"hub_{version}.sql").read_text())
+    return path
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    path = str(tmp_path / "hub.db")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(OLD)
-    return path
+    """A hub of schema 1."""
+    return make_earlier(str(tmp_path / "hub.db"), 1)
 
 
 @pytest.fixture
@@ -37,9 +42,10 @@ def hub(path: str) -> Iterator[Database]:
         yield database
 
 
-def test_reading_leaves_an_old_hub_as_it_is(path: str) -> None:
-    with closing(open_hub(path)) as hub:
-        assert hub.value("PRAGMA user_version") == 1
+@pytest.mark.parametrize("version", EARLIER)
+def test_reading_leaves_an_old_hub_as_it_is(tmp_path: Path, version: int) -> None:
+    with closing(open_hub(make_earlier(str(tmp_path / "hub.db"), version))) as hub:
+        assert hub.value("PRAGMA user_version") == version
 
 
 def test_an_old_hub_can_be_read_before_it_is_upgraded(path: str) -> None:
@@ -61,11 +67,18 @@ def test_an_old_hub_can_be_read_before_it_is_upgraded(path: str) -> None:
     assert before == looked()
 
 
-def test_an_old_hub_has_the_shape_of_a_fresh_one_after_the_first_write(hub: Database) -> None:
-    assert hub.value("PRAGMA user_version") == ddl.VERSION
-    with closing(fresh(ddl.schema_folder()).connection) as connection:
-        new = type(hub)(connection, ":memory:")
+@pytest.mark.parametrize("version", EARLIER)
+def test_an_old_hub_has_the_schema_of_a_fresh_one_after_the_first_write(tmp_path: Path, version: int) -> None:
+    with (
+        closing(open_hub(make_earlier(str(tmp_path / "hub.db"), version), "write")) as hub,
+        closing(fresh(ddl.schema_folder()).connection) as connection,
+    ):
+        new = Database(connection, ":memory:")
+        assert hub.value("PRAGMA user_version") == ddl.VERSION
         assert shape_of(hub) == shape_of(new)
+        code = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name"
+        assert hub.query(code) == new.query(code)
+        assert hub.query("PRAGMA foreign_key_check") == []
 
 
 def test_sums_of_an_upgraded_hub_are_those_of_one_that_counted_from_the_start(hub: Database, tmp_path: Path) -> None:

@@ -1,0 +1,3 @@
+-- additive
+-- No table changes: the triggers and views are created anew, as after every migration. A tool call without a name no
+-- longer deletes the count of the day's messages, and v_connections can be read with trusted_schema off.
