@@ -1,6 +1,7 @@
 """Tools of type ``command``: an argv with ``{slots}`` for arguments, or with the arguments on stdin or as flags.
 
-No shell is involved unless the tool asks for one; then every argument is quoted.
+No shell is involved unless the tool asks for one; it gets the arguments in variables. A command that would execute an
+argument is refused, also at run time: it may come from an older version.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llmctl.core.errors import InvalidOutputError, UsageError
 from llmctl.core.tools import Ran, Tool
-from llmctl.tools import Context, ToolType, subprocess_tool, templates
+from llmctl.tools import Context, ToolType, shell_command, subprocess_tool, templates
 
 #: Values that may begin with "-" without being a flag. Not everything Python calls a number: ``-inf`` is three flags.
 _NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
@@ -35,29 +37,50 @@ def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError('a command with "shell" must be one string')
     if data.get("arguments", "stdin") not in _ARGUMENT_MODES:
         raise UsageError(f'"arguments" must be stdin, flags or none, got "{data["arguments"]}"')
-    if not isinstance(command, str) and templates.list_slots(command[0]):
-        raise UsageError("the program name cannot contain an argument", hint="see the built-in tool run_command")
+    shell_command.parse(command, data.get("arguments", "stdin"))
     return {**data, "command": command}
 
 
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     passing = tool.data.get("arguments", "stdin")
-    argv = _build_argv(tool.data["command"], arguments, passing == "flags")
     stdin = subprocess_tool.encode_arguments(arguments) if passing == "stdin" else b""
+    command, variables = _build_command(tool.data["command"], arguments, passing)
+    context = replace(context, env={**context.env, **variables})
     return _parse_halt(
-        tool, subprocess_tool.program_output(subprocess_tool.run_program(argv, context, stdin=stdin), context)
+        tool, subprocess_tool.program_output(subprocess_tool.run_program(command, context, stdin=stdin), context)
     )
 
 
-def _build_argv(command: str | list[str], arguments: Mapping[str, Any], flags: bool) -> str | list[str]:
-    """Return the argv, or the command line for the shell."""
-    used = {
-        name for word in ([command] if isinstance(command, str) else command) for name in templates.list_slots(word)
-    }
-    more = _build_flags(arguments, used) if flags else []
-    if isinstance(command, str):
-        return " ".join([templates.fill(command, arguments, shlex.quote), *map(shlex.quote, more)])
-    return _fill_words(command, arguments) + more
+def _build_command(
+    command: str | list[str], arguments: Mapping[str, Any], passing: str
+) -> tuple[str | list[str], dict[str, str]]:
+    """Return the argv and no variables, or a script for the shell and the variables with its arguments."""
+    parsed = shell_command.parse(command, passing)
+    words = [command] if isinstance(command, str) else command
+    used = {name for word in words for name in templates.list_slots(word)}
+    more = _build_flags(arguments, used) if passing == "flags" else []
+    if parsed.script is None:
+        return _fill_words(words, arguments) + more, {}
+    values = [templates.argument_text(arguments, slot.name) for slot in parsed.slots]
+    for simple_command in parsed.commands:
+        _refuse_flags(simple_command, values)
+    names = [f"{shell_command.VARIABLE_PREFIX}{number}" for number in range(len(values) + len(more))]
+    script = " ".join([parsed.script, *(f'"${name}"' for name in names[len(values) :])])
+    return script, dict(zip(names, (*values, *more), strict=True))
+
+
+def _refuse_flags(words: Sequence[shell_command.Word], values: Sequence[str]) -> None:
+    """Raise InvalidOutputError for an argument that would become a flag of a program."""
+    for word in words:
+        if word == ("--",):
+            return
+        if shell_command.leads_with_slot(word):
+            _refuse_flag("".join(piece if isinstance(piece, str) else values[piece.number] for piece in word))
+
+
+def _refuse_flag(text: str) -> None:
+    if text.startswith("-") and not _NUMBER.fullmatch(text):
+        raise InvalidOutputError(f'an argument must not begin with "-", got "{text[:80]}"')
 
 
 def _fill_words(template: list[str], arguments: Mapping[str, Any]) -> list[str]:
@@ -65,8 +88,8 @@ def _fill_words(template: list[str], arguments: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for word in template:
         filled = templates.fill(word, arguments)
-        if word.startswith("{") and filled.startswith("-") and "--" not in words and not _NUMBER.fullmatch(filled):
-            raise InvalidOutputError(f'an argument must not begin with "-", got "{filled[:80]}"')
+        if word.startswith("{") and "--" not in words:
+            _refuse_flag(filled)
         words.append(filled)
     return words
 

@@ -9,12 +9,13 @@ from typing import Any
 from llmctl.core.errors import InvalidOutputError
 from llmctl.core.stored_values import dumps
 
-_SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}|\{\{|\}\}")
+#: A slot, or an escaped brace.
+SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}|\{\{|\}\}")
 
 
 def list_slots(template: str) -> list[str]:
     """Return the names of the slots in a template."""
-    return [match[1] for match in _SLOT.finditer(template) if match[1]]
+    return [match[1] for match in SLOT.finditer(template) if match[1]]
 
 
 def fill(template: str, arguments: Mapping[str, Any], quote: Callable[[str], str] = str) -> str:
@@ -23,7 +24,7 @@ def fill(template: str, arguments: Mapping[str, Any], quote: Callable[[str], str
     def value(match: re.Match[str]) -> str:
         return quote(argument_text(arguments, match[1])) if match[1] else match[0][0]
 
-    return _SLOT.sub(value, template)
+    return SLOT.sub(value, template)
 
 
 def argument_text(arguments: Mapping[str, Any], name: str) -> str:

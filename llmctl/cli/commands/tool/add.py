@@ -29,9 +29,11 @@ def add(
     """Add a tool.
 
     Its type follows from its flags. Commands are not read by a shell, and an argument never becomes a flag or several
-    words. A program gets PATH, HOME and similar variables, never a key that is not named with --env. Built-in tools
-    need not be added: time, read_file, list_files, fetch_url, run_command; the last two reach what --host and
-    --command name.
+    words. With --shell it is one word, too: a {slot} stands outside quotes, as in 'echo "Hello, "{name}'. Commands
+    that would execute an argument are refused, such as eval {x} and sh -c {x}.
+
+    A program gets PATH, HOME and similar variables, never a key that is not named with --env. Built-in tools need not
+    be added: time, read_file, list_files, fetch_url, run_command; the last two reach what --host and --command name.
 
     Examples:
       llmctl tool add count --command 'wc -w {file}' --description "Count the words of a file"

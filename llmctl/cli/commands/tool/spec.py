@@ -17,7 +17,7 @@ class ToolFlags(OptionSet):
     description: str | None = option("Description of the tool for models.", metavar="TEXT", allows_empty=True)
     schema: str | None = option("JSON Schema of the arguments.", metavar="FILE|JSON")
     command: str | None = option("Command to run, with {slots} for arguments.", metavar="CMD")
-    shell: bool = option("Run the command in a shell; arguments are quoted.", kind="switch")
+    shell: bool = option("Run the command in a shell; {slots} stand outside quotes.", kind="switch")
     arguments: str | None = option("How to pass arguments: stdin (as JSON), flags or none. [stdin]", metavar="MODE")
     file: str | None = option("Python or JavaScript file.", metavar="FILE")
     module: str | None = option("Python module.", metavar="MODULE")
