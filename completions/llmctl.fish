@@ -585,7 +585,7 @@ complete -c llmctl -n '__llmctl_at export' -l since -r -x -d 'Only from this tim
 complete -c llmctl -n '__llmctl_at export' -s f -l format -r -x -d 'jsonl, markdown, html, csv, openai or sharegpt.'
 complete -c llmctl -n '__llmctl_at export' -l output -r -F -d 'Write to FILE (mode 0600).'
 complete -c llmctl -n '__llmctl_at export' -l mask-personal -d 'Also mask e-mail addresses, phone, card and bank numbers.'
-complete -c llmctl -n '__llmctl_at import' -s f -l format -r -x -d 'jsonl, hub, llm, node-llm, chatgpt, claude or openai; detected by default.'
+complete -c llmctl -n '__llmctl_at import' -s f -l format -r -x -d 'jsonl, hub, llm, node-llm, chatgpt, claude, openai or sharegpt; detected by default.'
 complete -c llmctl -n '__llmctl_at import' -l dry-run -d 'Only report what would be imported.'
 complete -c llmctl -n '__llmctl_at import' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at import' -l jsonl -d 'Output one JSON object per line.'

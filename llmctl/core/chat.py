@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 Role = Literal["system", "user", "assistant", "tool"]
 
+#: Metadata key of a message that an imported source hides: it is kept in the thread, but neither shown nor sent.
+HIDDEN_KEY = "hidden"
 #: Metadata key of a :class:`File`: the URL that it was fetched from.
 SOURCE_URL_KEY = "source"
 

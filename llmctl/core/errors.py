@@ -122,6 +122,13 @@ class StorageError(LlmctlError):
     exit_code = 13
 
 
+class PartialError(LlmctlError):
+    """Some of many items succeeded, others failed."""
+
+    code = "partial"
+    exit_code = 14
+
+
 #: Every exit code with its name, for help, README and tests.
 EXIT_CODES: dict[int, str] = {0: "ok"} | {
     kind.exit_code: kind.code
@@ -139,5 +146,6 @@ EXIT_CODES: dict[int, str] = {0: "ok"} | {
         InvalidOutputError,
         IncompleteError,
         StorageError,
+        PartialError,
     )
 }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from llmctl.core.chat import Part, Role
+from llmctl.core.chat import File, Part, Role
+
+#: Metadata key of a :class:`File` without bytes: the id or name under which the source mentions it.
+FILE_REFERENCE_KEY = "import_reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class ImportedMessage:
     usage: ImportedUsage | None = None
     complete: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: The source does not show the message: it is kept in the thread, but neither shown nor sent.
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +59,41 @@ class ImportedConversation:
     #: The id of the conversation that this one was forked from, and how many messages they share.
     parent_id: str | None = None
     shared: int = 0
+    #: Options of the model, which later turns take over.
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SkippedItems(NamedTuple):
-    """Items that a reader skips: how many, of what kind and why."""
+    """Items that a reader skips: how many, and of what kind in the plural; ``singular`` if it is not regular."""
 
     number: int
     what: str
+    singular: str | None = None
+
+
+class SkipCounter:
+    """Counts what a reader skips of one document."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, singular: str, plural: str, number: int = 1) -> None:
+        self._counts[singular, plural] += number
+
+    def add_block(self, kind: object) -> None:
+        """Count a part of a message that is not taken."""
+        self.add(f'block of type "{kind}"', f'blocks of type "{kind}"')
+
+    def add_message(self) -> None:
+        """Count a message that cannot be read."""
+        self.add("message that cannot be read", "messages that cannot be read")
+
+    def items(self) -> Iterator[SkippedItems]:
+        """Yield what was counted."""
+        for (singular, plural), number in self._counts.items():
+            yield SkippedItems(number, plural, singular)
+
+
+def refer_to_file(reference: str, media_type: str | None = None, name: str | None = None) -> File:
+    """Return a file that the source mentions; the archive around the source may have its bytes."""
+    return File(media_type or "application/octet-stream", name=name, metadata={FILE_REFERENCE_KEY: reference})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from llmctl.core.chat import HIDDEN_KEY
 from llmctl.core.exported_conversation import ExportedConversation, ExportedMessage, ExportedToolResult
 from llmctl.core.registry import Registry
 
@@ -36,8 +37,13 @@ class Conversation(NamedTuple):
             model=self.chat["model"],
             created_at=self.chat["created_at"],
             title=self.title,
-            messages=list(map(ExportedMessage.from_record, self.messages)),
+            messages=[ExportedMessage.from_record(one) for one in self.messages if not _is_hidden(one)],
         )
+
+
+def _is_hidden(message: Mapping[str, Any]) -> bool:
+    metadata = message.get("metadata")
+    return isinstance(metadata, Mapping) and bool(metadata.get(HIDDEN_KEY))
 
 
 Export = Callable[[Iterable[Conversation]], Iterator[str]]

@@ -25,8 +25,8 @@ IMPORTS: Registry[Format] = Registry(
     {
         "chatgpt": "chatgpt:FORMAT",
         "claude": "claude:FORMAT",
-        "openai": "openai:FORMAT",
-        "sharegpt": "sharegpt:FORMAT",
+        "openai": "openai_import:FORMAT",
+        "sharegpt": "sharegpt_import:FORMAT",
     },
     group="llmctl.imports",
     wanted=Format,

@@ -109,9 +109,14 @@ def parse_header(line: str) -> TransferHeader:
             f'unsupported export version "{first["version"]}"; this llmctl reads up to {VERSION}', hint="upgrade llmctl"
         )
     fields = first.get("fields") or {}
-    if not all(isinstance(columns, dict) for columns in fields.values()):
+    if not isinstance(fields, dict) or not all(map(_is_column_types, fields.values())):
         raise UsageError("the first line of the export has invalid fields")
-    return TransferHeader(int(first.get("schema") or 0), fields)
+    schema = first.get("schema")
+    return TransferHeader(schema if isinstance(schema, int) else 0, fields)
+
+
+def _is_column_types(columns: Any) -> bool:
+    return isinstance(columns, dict) and all(isinstance(declared, str) for declared in columns.values())
 
 
 def parse_records(lines: Iterable[bytes], first: int = 2) -> Iterator[ImportRow | MalformedLine]:
@@ -124,7 +129,10 @@ def parse_records(lines: Iterable[bytes], first: int = 2) -> Iterator[ImportRow 
             continue
         try:
             document = json.loads(line.decode())
-            yield ImportRow(document["table"], _decode_row(document["row"]), number)
+            table = document["table"]
+            if not isinstance(table, str):
+                raise TypeError
+            yield ImportRow(table, _decode_row(document["row"]), number)
         except UnicodeDecodeError as error:
             if not line.endswith(b"\n"):
                 raise IncompleteError(f"the export ends in the middle of line {number}", hint=_RETRY_HINT) from error

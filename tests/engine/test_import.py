@@ -148,12 +148,12 @@ def test_broken_document_is_skipped_alone(hub: Database) -> None:
     assert [problem["line"] for problem in report.problems] == [2, 3, 4]
 
 
-def test_a_conversation_that_breaks_in_a_branch_stays_out_whole(hub: Database) -> None:
+def test_a_message_that_breaks_in_a_branch_costs_itself_only(hub: Database) -> None:
     item = json.loads(json.dumps(CHATGPT))
     item["mapping"]["a1"]["message"]["author"] = "somebody"
     report = import_text(hub, json.dumps([item, CHATGPT | {"conversation_id": "other", "title": "Whole"}]))
-    assert {row["name"] for row in hub.query("SELECT name FROM {chats}")} == {"Whole", "Whole-2"}
-    assert report.problem_count == 1
+    assert {row["name"] for row in hub.query("SELECT name FROM {chats}")} == {"Trees", "Whole", "Whole-2"}
+    assert report.left_out == {"messages that cannot be read": 1}
 
 
 def test_one_document_may_have_many_lines(hub: Database) -> None:

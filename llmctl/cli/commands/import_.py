@@ -12,7 +12,8 @@ from llmctl.cli.app import App
 from llmctl.cli.console.console import answer_output
 from llmctl.cli.console.output import emit_json
 from llmctl.cli.console.progress import Progress
-from llmctl.core.errors import ConfigError, NotFoundError
+from llmctl.core.errors import ConfigError, NotFoundError, PartialError
+from llmctl.core.humanize import pluralize
 
 if TYPE_CHECKING:
     from llmctl.engine.transfer.import_ import ImportReport, ImportSource
@@ -32,7 +33,7 @@ def import_(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="jsonl, hub, llm, node-llm, chatgpt, claude or openai; detected by default.",
+            help="jsonl, hub, llm, node-llm, chatgpt, claude, openai or sharegpt; detected by default.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be imported.")] = False,
@@ -40,10 +41,11 @@ def import_(
     """Import conversations from another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI.
 
     Reads the output of llmctl export, another hub (a SQLite file), llm's logs.db, the export of ChatGPT and of Claude
-    (conversations.json, or the .zip around it), a SQLite database of @node-llm/orm, and JSON Lines of
-    {"messages": [...]}. What was imported before is not duplicated, but updated if the file has something newer. A
-    line that cannot be read is skipped; a file of no known format is refused as a whole. Each conversation is imported
-    whole or not at all; a truncated export is reported (exit 12).
+    (conversations.json, or the .zip around it, with the pictures in it), a SQLite database of @node-llm/orm, JSON
+    Lines of {"messages": [...]}, and ShareGPT. What was imported before is not duplicated, but updated if the file has
+    something newer. Text that ChatGPT hides is kept in the thread, but neither shown nor sent; custom instructions
+    become the system prompt. What cannot be read costs itself only, and is counted: exit 14, or 3 if nothing could be
+    imported. A file of no known format is refused as a whole; a truncated export is reported (exit 12).
 
     Examples:
       llmctl import hub.jsonl --dry-run
@@ -65,6 +67,7 @@ def import_(
     _write_report(app, report, file)
     if report.truncation:
         raise report.truncation
+    _require_success(report, file)
 
 
 def _open_source(app: App, file: str, format: str | None) -> ImportSource:
@@ -91,6 +94,15 @@ def _open_hub(app: App, dry_run: bool) -> Database:
         return open_hub(MEMORY, "create")
 
 
+def _require_success(report: ImportReport, file: str) -> None:
+    """Raise the error of an import that took nothing, or not everything."""
+    if report.took_nothing:
+        raise NotFoundError(f'nothing in "{file}" could be imported', hint="the lines above say why")
+    if report.failure_count:
+        count = pluralize(report.failure_count, "problem")
+        raise PartialError(f'"{file}" was imported with {count}', hint="they are listed above, and by --json")
+
+
 def _write_report(app: App, report: ImportReport, file: str) -> None:
     document = report.to_record()
     if app.console.format.is_json:
@@ -102,15 +114,15 @@ def _write_report(app: App, report: ImportReport, file: str) -> None:
         app.console.note(
             f"and {report.problem_count - _MAX_NOTED_PROBLEMS:,} more problems; --json lists the first of them"
         )
-    for what, count in document["left_out"].items():
-        app.console.note(what if what.endswith("use it") else f"left out: {count:,} {what}")
+    for line in report.list_left_out():
+        app.console.note(line)
     verb = "would import" if report.dry_run else "imported"
     app.console.note(f'{verb} from "{file}" ({report.format}): {_summarize(document)}')
 
 
 def _summarize(document: Mapping[str, Any]) -> str:
-    parts = [f"{document['conversations']:,} conversations, {document['messages']:,} messages"]
+    parts = [pluralize(document["conversations"], "conversation"), pluralize(document["messages"], "message")]
     for result in ("updated", "unchanged", "skipped"):
         if count := sum(document[result].values()):
-            parts.append(f"{count:,} rows {result}")
+            parts.append(f"{pluralize(count, 'row')} {result}")
     return ", ".join(parts)

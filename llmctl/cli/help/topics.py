@@ -24,6 +24,7 @@ EXIT_CODE_HELP = {
     11: "the answer or the arguments of a tool do not match the schema",
     12: "the stream was interrupted; the partial answer is kept",
     13: "the hub is unreadable, read-only, newer than the program, or its disk is full",
+    14: "some of many items succeeded, others failed, such as lines of an import",
 }
 
 _EXIT_CODES_END = """

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.chat import File, Message, Text, Thinking, ToolCall, ToolResult, parts_to_json
+from llmctl.core.chat import HIDDEN_KEY, File, Message, Text, Thinking, ToolCall, ToolResult, parts_to_json
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage
 from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ImportRow
@@ -46,7 +46,7 @@ class _ConversationRows:
         }
 
     def chat_row(self) -> dict[str, Any]:
-        system = next((_text(entry) for entry in self.entries if entry.role == "system"), None)
+        system = next((_text(entry) for entry in self.entries if entry.role == "system" and not entry.hidden), None)
         source = {"imported_from": self.history.source, "imported_id": self.history.id}
         return {
             "id": self.id,
@@ -55,6 +55,7 @@ class _ConversationRows:
             "model": self.history.model,
             "instructions": system,
             "metadata": dumps({**self.history.metadata, **source}),
+            "settings": dumps({"options": dict(self.history.options)} if self.history.options else {}),
             "last_turn_at": self._times[-1] if self._times else self.created_at,
             **self._import_columns(self.created_at, self.updated_at),
         }
@@ -92,7 +93,7 @@ class _ConversationRows:
                 "input_tokens": usage.input_tokens if usage else None,
                 "output_tokens": usage.output_tokens if usage else None,
                 "thinking_tokens": usage.thinking_tokens if usage else None,
-                "metadata": dumps(dict(entry.metadata)) if entry.metadata else None,
+                "metadata": _message_metadata(entry),
                 **self._import_columns(at),
             },
         )
@@ -132,9 +133,11 @@ class _ConversationRows:
     def _is_visible(self, index: int) -> bool:
         """Return whether the message is shown in the chat: not intermediate steps, nor tool results."""
         entry = self.entries[index]
+        if entry.hidden:
+            return False
         if entry.role != "assistant":
             return entry.role != "tool"
-        after = self.entries[index + 1].role if index + 1 < len(self.entries) else "user"
+        after = next((later.role for later in self.entries[index + 1 :] if not later.hidden), "user")
         return after not in ("assistant", "tool")
 
     def _find_result(self, call: ToolCall, index: int) -> ToolResult | None:
@@ -215,6 +218,11 @@ def _ascending_times(times: Sequence[str | None], first: str) -> list[str]:
 
 def _text(entry: ImportedMessage) -> str:
     return "\n".join(part.text for part in entry.parts if isinstance(part, Text))
+
+
+def _message_metadata(entry: ImportedMessage) -> str | None:
+    metadata = {**entry.metadata, **({HIDDEN_KEY: True} if entry.hidden else {})}
+    return dumps(metadata) if metadata else None
 
 
 def _content_raw(entry: ImportedMessage) -> str | None:

@@ -48,14 +48,39 @@ class ImportReport:
     rows: dict[str, Counter[str]] = field(default_factory=lambda: {fate: Counter() for fate in _FATES})
     problems: list[dict[str, Any]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    #: Plural of what is left out -> its singular, where they differ by more than an s.
+    singulars: dict[str, str] = field(default_factory=dict)
     problem_count: int = 0
+    #: Problems without those that every import into a hub in use has.
+    failure_count: int = 0
     #: The error if the source ended prematurely.
     truncation: IncompleteError | None = None
 
-    def add_problem(self, why: str, line: int | None = None) -> None:
+    def add_problem(self, why: str, line: int | None = None, *, expected: bool = False) -> None:
         self.problem_count += 1
+        self.failure_count += not expected
         if len(self.problems) < _MAX_PROBLEMS:
             self.problems.append({"line": line or None, "why": why})
+
+    def add_skipped(self, items: SkippedItems) -> None:
+        self.left_out[items.what] += items.number
+        if items.singular:
+            self.singulars[items.what] = items.singular
+
+    def list_left_out(self) -> list[str]:
+        """Return what is left out as people read it: ``1 file, which ...``."""
+        return [
+            what if what.endswith("use it") else f"left out: {count:,} {self._name(what, count)}"
+            for what, count in sorted(self.left_out.items())
+        ]
+
+    def _name(self, what: str, count: int) -> str:
+        return self.singulars.get(what, what) if count == 1 else what
+
+    @property
+    def took_nothing(self) -> bool:
+        """Whether no row of the source is in the hub."""
+        return not any(self.rows[fate] for fate in _FATES if fate != "skipped")
 
     def to_record(self) -> dict[str, Any]:
         """Return the report as JSON."""
@@ -96,7 +121,7 @@ def import_source(
     def on_record(record: ImportRow, outcome: MergeResult) -> None:
         report.rows[outcome.status][record.table] += 1
         if outcome.reason:
-            report.add_problem(outcome.reason, record.line)
+            report.add_problem(outcome.reason, record.line, expected=record.table == "user_settings")
         if outcome.status in ("imported", "updated") and record.table in _RUNS_COMMANDS:
             _warn_runs_command(report, record)
         if record.table == "messages" and (count := report.rows["imported"]["messages"]) % _PROGRESS_EVERY == 0:
@@ -106,7 +131,9 @@ def import_source(
         records = _read_records(database, source, report, dry_run)
         lost = _merge(database, records, on_record, report)
     if lost:
-        report.left_out["references to rows that do not exist"] += lost
+        report.add_skipped(
+            SkippedItems(lost, "references to rows that do not exist", "reference to a row that does not exist")
+        )
     return report
 
 
@@ -131,10 +158,12 @@ def _read_records(database: Database, source: ImportSource, report: ImportReport
                 yield item
             case TransferHeader():
                 _add_fields(database, item, report, dry_run)
+            case ImportedConversation() if not any(entry.parts for entry in item.entries):
+                report.add_skipped(SkippedItems(1, "empty conversations", "empty conversation"))
             case ImportedConversation():
                 yield from conversations.build_records(item, source.time)
-            case SkippedItems(number, what):
-                report.left_out[what] += number
+            case SkippedItems():
+                report.add_skipped(item)
             case MalformedLine(line, why):
                 report.add_problem(why, line)
 
@@ -289,14 +318,14 @@ def _read_llm_logs(path: str) -> Iterator[Item]:
 
 
 def _from_archive(stream: IO[bytes], path: str, format: str | None, time: str) -> ImportSource:
-    from llmctl.engine.transfer import json_documents
+    from llmctl.engine.transfer import archive
 
-    names, read = json_documents.open_archive(stream, path, format)
+    names, read = archive.open_archive(stream, path, format)
     return ImportSource(names, read, time=time, path=path)
 
 
 def _from_text(stream: IO[bytes], name: str, format: str | None, time: str, path: str | None) -> ImportSource:
-    from llmctl.engine.transfer import json_documents  # ijson takes 20 ms
+    from llmctl.engine.transfer import archive, json_documents  # ijson takes 20 ms
 
     first = b"" if json_documents.starts_with_array(stream) else stream.readline()
     while first.isspace():
@@ -313,7 +342,8 @@ def _from_text(stream: IO[bytes], name: str, format: str | None, time: str, path
     if format == LOSSLESS:
         raise UsageError(f'"{name}" is not an export of llmctl')
     detected, read_documents = json_documents.open_documents(first, stream, name, format)
-    return ImportSource(detected, read_documents, time=time, path=path)
+    finder = archive.FileFinder(None)
+    return ImportSource(detected, lambda: archive.resolve_files(read_documents(), finder), time=time, path=path)
 
 
 def read_orm_database(path: str) -> Iterator[ImportRow | TransferHeader]:

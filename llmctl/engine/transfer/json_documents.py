@@ -1,4 +1,4 @@
-"""Read conversations from JSON: one document per line, an array, or a single document; plain or in a zip archive.
+"""Read conversations from JSON: one document per line, an array, or a single document.
 
 The only file that imports ijson, which reads arrays larger than memory.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, islice
 from typing import IO, Any
 
 import ijson
 
 from llmctl.core.errors import UsageError
+from llmctl.core.humanize import format_size
 from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
 from llmctl.core.transfer_records import MalformedLine
 from llmctl.formats.imports import IMPORTS, Format
@@ -23,50 +25,55 @@ from llmctl.formats.imports import IMPORTS, Format
 ConversationItem = ImportedConversation | SkippedItems | MalformedLine
 Read = Callable[[], Iterator[ConversationItem]]
 
+#: Errors of a stream that is a damaged member of an archive.
+_READ_ERRORS = (ijson.JSONError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
+#: How many documents are tried to find out the format.
+_MAX_DETECTION = 20
+
 #: How many bytes of a text decide what it is, and what may precede its first character.
 _HEAD_BYTES, _BLANK = 64, b"\xef\xbb\xbf \t\r\n"
-_FORMATS_HINT = 'known formats: llmctl\'s jsonl, exports of ChatGPT and Claude, lines of {"messages": [...]}'
-
-
-def open_archive(stream: IO[bytes], path: str, format: str | None) -> tuple[str, Read]:
-    """Return the format of the conversations in a zip archive, and a function that reads them."""
-    try:
-        archive = zipfile.ZipFile(stream)
-    except zipfile.BadZipFile as error:
-        raise UsageError(f'cannot read the archive "{path}": {error}') from error
-    members = sorted(name for name in archive.namelist() if _is_conversations_file(name))
-    if not members:
-        raise UsageError(f'no conversations.json in the archive "{path}"', hint=_FORMATS_HINT)
-    opened = [open_documents(b"", archive.open(name), f"{path}/{name}", format) for name in members]
-    return opened[0][0], lambda: chain.from_iterable(read() for _, read in opened)
+#: What may be read of one document or line: a larger one would not fit into memory.
+_MAX_DOCUMENT_BYTES = 64 << 20
+_BLOCK_BYTES = 1 << 16
+#: What the parser gets at once: it scans a long text again from its beginning with each piece.
+_PARSER_BYTES = 1 << 20
+#: More brackets opened than closed in one document: its nesting would not fit into memory.
+_MAX_OPEN_BRACKETS = 200_000
+_TOO_LARGE = f"larger than {format_size(_MAX_DOCUMENT_BYTES)}"
+FORMATS_HINT = 'known formats: llmctl\'s jsonl, exports of ChatGPT and Claude, ShareGPT, lines of {"messages": [...]}'
 
 
 def open_documents(first_line: bytes, stream: IO[bytes], name: str, format: str | None) -> tuple[str, Read]:
     """Return the format of JSON documents, and a function that reads them; ``first_line`` was read already."""
     documents = _iter_documents(first_line, stream)
-    try:
-        number, document = next(documents)
-    except StopIteration:
-        raise UsageError(f'"{name}" is empty') from None
-    if isinstance(document, MalformedLine) and format is None:
-        raise UsageError(f'unknown format of "{name}"', hint=_FORMATS_HINT)
-    detected = format or _detect_format(document)
+    first = list(islice(documents, 1))
+    if not first:
+        raise UsageError(f'"{name}" is empty')
+    while format is None and _detect_format(first[-1][1]) is None and len(first) < _MAX_DETECTION:
+        following = next(documents, None)
+        if following is None:
+            break
+        first.append(following)
+    detected = format or _detect_format(first[-1][1])
     if detected is None:
-        raise UsageError(f'"{name}" contains JSON of an unknown format', hint=_FORMATS_HINT)
+        raise _unknown_format_error(name, first[0][1])
     if detected not in IMPORTS:
         raise UsageError(f'"{name}" is not in the format "{detected}"')
     reader = IMPORTS.load(detected)
-    return detected, lambda: _read_conversations(chain([(number, document)], documents), reader)
+    return detected, lambda: _read_conversations(chain(first, documents), reader)
+
+
+def _unknown_format_error(name: str, first: Any) -> UsageError:
+    if isinstance(first, MalformedLine) and first.reason == _TOO_LARGE:
+        return UsageError(f'cannot read "{name}": a conversation is {_TOO_LARGE}')
+    if isinstance(first, MalformedLine):
+        return UsageError(f'unknown format of "{name}"', hint=FORMATS_HINT)
+    return UsageError(f'"{name}" contains JSON of an unknown format', hint=FORMATS_HINT)
 
 
 def starts_with_array(stream: Any) -> bool:
     """Return whether a JSON array comes next; it may be one line that is larger than memory."""
     return bool(stream.peek(_HEAD_BYTES)[:_HEAD_BYTES].lstrip(_BLANK).startswith(b"["))
-
-
-def _is_conversations_file(name: str) -> bool:
-    file = name.rpartition("/")[2]
-    return file.startswith("conversations") and file.endswith(".json")
 
 
 def _detect_format(document: Any) -> str | None:
@@ -114,26 +121,53 @@ def _is_single_line(line: str) -> bool:
 
 
 def _iter_lines(first_line: bytes, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(chain([first_line], stream), 1):
-        if line.isspace():
+    for number, line in enumerate(chain([first_line], _read_lines(stream)), 1):
+        if line is None:
+            yield number, MalformedLine(number, _TOO_LARGE)
+        elif not line.isspace():
+            yield number, _parse_line(number, line)
+
+
+def _parse_line(number: int, line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return MalformedLine(number, "not valid UTF-8")
+    except (ValueError, RecursionError) as error:
+        return MalformedLine(number, f"invalid JSON: {error}")
+
+
+def _read_lines(stream: IO[bytes]) -> Iterator[bytes | None]:
+    """Yield each line; None for one that is too large."""
+    while line := stream.readline(_MAX_DOCUMENT_BYTES):
+        if len(line) < _MAX_DOCUMENT_BYTES or line.endswith(b"\n"):
+            yield line
             continue
-        try:
-            yield number, json.loads(line.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            yield number, MalformedLine(number, "not valid UTF-8")
-        except (ValueError, RecursionError) as error:
-            yield number, MalformedLine(number, f"invalid JSON: {error}")
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(_BLOCK_BYTES)
+        yield None
 
 
 def _iter_items(first_line: bytes, stream: IO[bytes], prefix: str) -> Iterator[Any]:
     """Yield the items of an array (prefix ``item``) or whole documents (``""``), one in memory at a time."""
     number = 0
+    source = _Utf8Stream(first_line, stream)
     try:
-        for item in ijson.items(_Utf8Stream(first_line, stream), prefix, multiple_values=not prefix):
+        for item in ijson.items(source, prefix, multiple_values=not prefix, buf_size=_PARSER_BYTES):
             number += 1
-            yield _convert_decimals(item)
-    except (ijson.JSONError, RecursionError) as error:
+            source.start_document()
+            yield _convert_item(number, item)
+    except _DocumentTooLargeError:
+        yield MalformedLine(number + 1, _TOO_LARGE)
+    except (ValueError, RecursionError, *_READ_ERRORS) as error:
         yield MalformedLine(number + 1, f"invalid JSON: {str(error).partition(chr(10))[0]}")
+
+
+def _convert_item(number: int, item: Any) -> Any:
+    try:
+        return _convert_decimals(item)
+    except RecursionError:
+        return MalformedLine(number, "nested too deep")
 
 
 def _convert_decimals(value: Any) -> Any:
@@ -149,6 +183,10 @@ def _convert_decimals(value: Any) -> Any:
             return value
 
 
+class _DocumentTooLargeError(Exception):
+    """A document is larger than what may be in memory."""
+
+
 class _Utf8Stream:
     """A stream without a byte order mark, invalid bytes replaced: ijson refuses both."""
 
@@ -156,12 +194,29 @@ class _Utf8Stream:
         self._decoder = getincrementaldecoder("utf-8-sig")("replace")
         self._first_line = first_line
         self._stream = stream
+        self._document_bytes = self._open_brackets = 0
+
+    def start_document(self) -> None:
+        """Count the bytes and brackets of the next document."""
+        self._document_bytes = self._open_brackets = 0
 
     def read(self, size: int = -1) -> bytes:
         if size == 0:  # ijson asks what kind of stream this is
             return b""
-        while data := self._first_line or self._stream.read(size):
+        while data := self._first_line or self._read_pieces(size):
             self._first_line = b""
+            self._document_bytes += len(data)
+            self._open_brackets += sum(map(data.count, (b"[", b"{"))) - sum(map(data.count, (b"]", b"}")))
+            if self._document_bytes > _MAX_DOCUMENT_BYTES or self._open_brackets > _MAX_OPEN_BRACKETS:
+                raise _DocumentTooLargeError
             if text := self._decoder.decode(data):
                 return text.encode()
         return self._decoder.decode(b"", final=True).encode()
+
+    def _read_pieces(self, size: int) -> bytes:
+        """Return up to ``size`` bytes, read in small pieces: a pipe's buffer would grow with the size of a read."""
+        pieces = []
+        while size > 0 and (piece := self._stream.read(min(size, _BLOCK_BYTES))):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)

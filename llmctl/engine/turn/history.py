@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from llmctl.core.chat import Message, Part, ToolCall, ToolResult
+from llmctl.core.chat import HIDDEN_KEY, Message, Part, ToolCall, ToolResult
 from llmctl.core.errors import RejectedError
+from llmctl.core.stored_values import loads
 from llmctl.store.database import Database
 from llmctl.store.records import chats
 from llmctl.store.records.chats import to_message
@@ -31,7 +32,7 @@ def load_history(
     Only the last system message is sent, and first. A partial answer counts while it is part of the chat. With
     ``provider``, answers of other providers lose the data that only those can read.
     """
-    rows = chats.list_thread_messages(database, thread_id, upto_seq=upto_seq)
+    rows = [row for row in chats.list_thread_messages(database, thread_id, upto_seq=upto_seq) if not _is_hidden(row)]
     files = chats.attachments_by_message(database, thread_id)
     system = [row for row in [row for row in rows if row.role == "system"][-1:] if row.content]
     others = [row for row in rows if row.role != "system" and _is_in_history(row)]
@@ -72,6 +73,10 @@ def to_ranges(seqs: Iterable[int]) -> list[list[int]]:
         else:
             ranges.append([seq, seq])
     return ranges
+
+
+def _is_hidden(row: MessageRow) -> bool:
+    return row.metadata is not None and HIDDEN_KEY in row.metadata and bool(loads(row.metadata, {}).get(HIDDEN_KEY))
 
 
 def _is_in_history(row: MessageRow) -> bool:

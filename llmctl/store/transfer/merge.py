@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from llmctl.core.transfer_records import ImportRow, MergeResult
 from llmctl.store.database import Database, Row, quote, replace_row_surrogates
 from llmctl.store.schema import ddl
+from llmctl.store.transfer.column_types import ColumnTypes
 from llmctl.store.transfer.read import DERIVED, TableLayouts
 
 #: Python's errors for values that SQLite cannot store.
@@ -50,6 +51,9 @@ class Merger:
         statements = self._statements_for(record.table)
         if statements is None:
             return MergeResult("skipped", f'no table "{record.table}"')
+        problem = statements.types.find_problem(record.row)
+        if problem is not None:
+            return MergeResult("skipped", f"{record.table}: {problem}")
         refusal = reject(self, record.table, record.row)
         if refusal is not None:
             return refusal
@@ -122,6 +126,7 @@ class _Statements:
         self.columns = layout.columns
         self.known = frozenset(layout.columns)
         info = {row["name"]: row for row in database.rows(f"PRAGMA table_info({{{table}}})")}
+        self.types = ColumnTypes(info.values())
         marks = [_placeholder(info[name], place) for place, name in enumerate(self.columns, 1)]
         name = quote(database.names.get(table, table))
         listed = ", ".join(map(quote, self.columns))

@@ -1,0 +1,81 @@
+"""Read ShareGPT: ``{"conversations": [{"from": "human", "value": ...}, ...]}``, under the names that data sets use.
+
+https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md#sharegpt-format
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from typing import Any
+
+from llmctl.core.chat import Part, Text, ToolCall, ToolResult
+from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkipCounter, SkippedItems
+from llmctl.core.stored_values import dumps
+from llmctl.formats.call_pairing import OpenCalls
+from llmctl.formats.imports import Format
+
+SOURCE = "sharegpt"
+_CALL = "function_call"
+_ROLES = {
+    **dict.fromkeys(("human", "user", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "chatgpt", "bing", "bard", "bot", "model", "claude", "gemini"), "assistant"),
+    **dict.fromkeys(("observation", "tool", "function_response"), "tool"),
+    **{"system": "system", _CALL: "assistant"},
+}
+_SPEAKER, _VALUE = ("from", "role"), ("value", "content", "text")
+
+
+def is_conversation(item: Any) -> bool:
+    """Return whether a document is a conversation of this format."""
+    turns = item.get("conversations") if isinstance(item, dict) else None
+    return isinstance(turns, list) and any(_speaker(turn) in _ROLES for turn in turns)
+
+
+def read_conversation(item: Mapping[str, Any]) -> Iterator[ImportedConversation | SkippedItems]:
+    """Yield the conversation; its id is derived from the turns."""
+    skipped, calls = SkipCounter(), OpenCalls()
+    turns = item["conversations"]
+    digest = sha256(dumps(turns).encode("utf-8", "surrogatepass")).hexdigest()
+    entries = []
+    if isinstance(item.get("system"), str) and item["system"]:
+        entries.append(ImportedMessage("system", (Text(item["system"]),), f"{digest}#system"))
+    for index, turn in enumerate(turns):
+        role = _ROLES.get(_speaker(turn))
+        if role is None:
+            skipped.add_message()
+        elif part := _read_turn(turn, index, calls, skipped):
+            entries.append(ImportedMessage(role, (part,), f"{digest}#{index}"))  # type: ignore[arg-type]
+    yield ImportedConversation(SOURCE, digest, entries)
+    yield from skipped.items()
+
+
+def _speaker(turn: Any) -> str:
+    """Return who speaks in lower case; empty if it is unknown."""
+    found = next((turn[name] for name in _SPEAKER if name in turn), None) if isinstance(turn, dict) else None
+    return found.lower() if isinstance(found, str) else ""
+
+
+def _read_turn(turn: Mapping[str, Any], index: int, calls: OpenCalls, skipped: SkipCounter) -> Part | None:
+    found = next((turn[name] for name in _VALUE if turn.get(name) is not None), None)
+    value = found if isinstance(found, str) else dumps(found) if found is not None else ""
+    if _speaker(turn) == _CALL:
+        return _read_call(value, index, calls, skipped)
+    if _ROLES[_speaker(turn)] == "tool":
+        return ToolResult(calls.answer(None), "", value)
+    return Text(value) if value else None
+
+
+def _read_call(value: str, index: int, calls: OpenCalls, skipped: SkipCounter) -> ToolCall | None:
+    try:
+        call = json.loads(value)
+        arguments = call.get("arguments") or {}
+        id = calls.add(None, call["name"], f"call_{index}")
+        return ToolCall(id, call["name"], arguments if isinstance(arguments, str) else dumps(arguments))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        skipped.add_block(_CALL)
+        return None
+
+
+FORMAT = Format(is_conversation, read_conversation)
