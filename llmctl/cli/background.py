@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from llmctl.cli.app import App
 from llmctl.core.errors import UsageError
+from llmctl.core.options import check_seconds
 from llmctl.core.registry import unknown_name_error
 from llmctl.engine.jobs import command as jobs_command
 from llmctl.engine.jobs.command import CommandJob, SkippedJob
@@ -32,8 +33,7 @@ def parse_command(
     """Return the job of a command; with ``shell`` its words are one line for /bin/sh."""
     if once_per is not None and once_per not in jobs_command.PERIODS:
         raise unknown_name_error("period", once_per, jobs_command.PERIODS)
-    if timeout is not None and not timeout > 0:
-        raise UsageError(f'--timeout must be greater than 0, got "{timeout:g}"')
+    timeout = check_seconds(timeout, "--timeout")
     if not words:
         raise UsageError("no command to run", hint="llmctl job run -- make test")
     command = ("/bin/sh", "-c", " ".join(words)) if shell else tuple(words)

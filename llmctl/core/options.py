@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, Self
 
 from llmctl.core.errors import UsageError
@@ -140,9 +141,25 @@ def check_value(option: Option, value: Any, label: str) -> Any:
             raise _value_error(label, option.requirement, item)
     if option.kind in ("integer", "number", "effort") and not isinstance(value, str):
         _check_bounds(option, value, label)
+    if option.kind in ("pairs", "schema"):
+        _require_json(value, label)
     if option.kind == "list":
         return tuple(value)
     return frozenset(value) if option.kind == "words" else value
+
+
+def check_seconds(value: float | None, label: str) -> float | None:
+    """Return a time limit of a command; raise UsageError for one that no turn could have either."""
+    return None if value is None else check_value(TURN_OPTIONS["timeout"], value, label)
+
+
+def _require_json(value: Any, label: str) -> None:
+    """Raise UsageError for numbers that JSON does not have; what else JSON lacks fails where it is stored."""
+    with suppress(TypeError, RecursionError):
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError as error:
+            raise UsageError(f"{label} must hold finite numbers only") from error
 
 
 def _has_kind(option: Option, value: Any) -> bool:
@@ -215,11 +232,18 @@ def _parse_json_or_text(value: str) -> Any:
 def _load_json(text: str) -> Any:
     """Parse standard JSON, which has no NaN or Infinity. Raises ValueError."""
     try:
-        value = json.loads(text)
-        json.dumps(value, allow_nan=False)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("too deeply nested") from None
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError("a number is out of range") from None
     return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 class OptionSet:

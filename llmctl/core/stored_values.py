@@ -4,18 +4,60 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 from uuid import uuid4
 
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+#: JSON nested deeper is cut: SQLite's own functions and other readers stop at about 1,000 levels.
+MAX_JSON_DEPTH = 200
+#: Longer whole numbers are no numbers to readers that use doubles.
+_MAX_INTEGER_BITS = 1023
 
 
 def dumps(value: Any) -> str:
-    """Return compact JSON, without escaping non-ASCII characters."""
-    return _ENCODER.encode(value)
+    """Return compact JSON, without escaping non-ASCII characters.
+
+    It is valid for every reader: numbers that JSON does not have (NaN, infinity) become null.
+    """
+    try:
+        return _ENCODER.encode(value)
+    except (ValueError, RecursionError):
+        return _ENCODER.encode(to_storable(value))
+
+
+def to_storable(value: Any, depth: int = 0) -> Any:
+    """Return a value that a stranger sent as JSON and UTF-8 can hold it.
+
+    Lone surrogates become U+FFFD; NaN, infinity, endless integers and what is nested too deeply become None.
+    """
+    match value:
+        case str():
+            return replace_surrogates(value)
+        case float():
+            return value if isfinite(value) else None
+        case int():
+            return value if value.bit_length() <= _MAX_INTEGER_BITS else None
+        case Mapping() if depth < MAX_JSON_DEPTH:
+            return {to_storable(key): to_storable(item, depth + 1) for key, item in value.items()}
+        case list() | tuple() if depth < MAX_JSON_DEPTH:
+            return [to_storable(item, depth + 1) for item in value]
+        case Mapping() | list() | tuple():
+            return None
+    return value
+
+
+def replace_surrogates(text: str) -> str:
+    """Return the text with lone surrogates, which no encoding has, replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def loads(text: str | None, default: Any = None) -> Any:
@@ -88,11 +130,28 @@ def parse_json_or_text(text: Any) -> Any:
 
 
 def decode_arguments(text: str | None) -> Any:
-    """Return the arguments of a tool call; some models encode them twice. Text that is not JSON stays text."""
+    """Return the arguments of a tool call; some models encode them twice.
+
+    Text that is not JSON stays text, and so does one with numbers that JSON does not have.
+    """
     value: Any = text
     while isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = _STRICT_DECODER.decode(value)
         except (ValueError, RecursionError):
             return value
-    return value
+    return value if text is None or "\\u" not in text else to_storable(value)
+
+
+def _parse_finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} is out of range")
+    return number
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_STRICT_DECODER = json.JSONDecoder(parse_float=_parse_finite, parse_constant=_refuse_constant)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
-from llmctl.core.errors import LockedError
+from llmctl.core.errors import LockedError, StorageError
 from llmctl.core.redaction import REDACTED, Redaction
-from llmctl.core.stored_values import dumps, loads
+from llmctl.core.stored_values import dumps, loads, parse_json_or_text
 from llmctl.engine.jobs import lease
 from llmctl.engine.tools.records import TOOL_DIED_ERROR
 from llmctl.engine.turn import decode, records
 from llmctl.engine.turn.records import usage_columns
 from llmctl.engine.turn.state import CallEnd
-from llmctl.store.database import Database, Delete, Row, Update, Write, replace_surrogates
+from llmctl.store.database import (
+    WRITE_ERRORS,
+    Database,
+    Delete,
+    Row,
+    Update,
+    Write,
+    to_storable_write,
+    write_error,
+)
 from llmctl.store.records import chats, invocations, jobs, requests
 from llmctl.store.records.types import JobRow, RequestRow
 
@@ -25,6 +34,17 @@ _DIED_ERROR = "the process died before the answer was complete"
 UnlockResult = Literal["free", "recovered", "forced"]
 
 
+class Recovered(NamedTuple):
+    """What a recovery did."""
+
+    #: The rows of the recovered jobs, from before.
+    jobs: list[JobRow]
+    #: Ids of the jobs that could not be recovered, and why.
+    failed: dict[str, StorageError]
+    #: Number of requests and messages that were pending although their job had ended.
+    abandoned: int
+
+
 def recover_job(database: Database, job: JobRow, redact: Redaction = _NO_SECRETS) -> int:
     """Finish everything that the dead process of ``job`` left pending; return the number of its requests.
 
@@ -33,10 +53,9 @@ def recover_job(database: Database, job: JobRow, redact: Redaction = _NO_SECRETS
     """
     with database.transaction(durable=True):
         now = clock.now()
-        payload = loads(job.payload, {})
         pending = requests.list_pending(database, job.id)
         for request in pending:
-            database.commit(*_request_writes(database, request, payload, redact, now))
+            _recover_request(database, request, _parse_payload(job), redact, now)
         database.commit(*_job_writes(database, job, now))
         children = [child for child in jobs.list_running_children(database, job.id) if not lease.is_job_alive(child)]
         return len(pending) + sum(recover_job(database, child, redact) for child in children)
@@ -50,20 +69,61 @@ def recover_children(database: Database, job_id: str) -> None:
         recover_children(database, child.id)
 
 
-def recover_dead_jobs(database: Database) -> list[JobRow]:
-    """Recover every running job whose process is dead; return their rows from before."""
+def recover_dead_jobs(database: Database) -> Recovered:
+    """Recover every running job whose process is dead, and what no job works on; go on past one that fails."""
     dead = [job for job in jobs.list_running(database) if not lease.is_job_alive(job)]
-    for job in dead:
-        recover_job(database, job)
-    return dead
+    failed = _recover_each(database, dead)
+    with database.transaction(durable=True):
+        abandoned = _recover_abandoned(database)
+    return Recovered([job for job in dead if job.id not in failed], failed, abandoned)
 
 
 def recover_dead_reservations(database: Database) -> bool:
     """Recover the jobs of dead processes that have a cost reserved; return whether there were any."""
     dead = [job for job in requests.list_reserving_jobs(database) if not lease.is_alive(job)]
+    return len(_recover_each(database, dead)) < len(dead)
+
+
+def _recover_each(database: Database, dead: list[JobRow]) -> dict[str, StorageError]:
+    """Recover jobs; return the ids of those that could not be, with the reason. A full disk ends it."""
+    failed: dict[str, StorageError] = {}
     for job in dead:
-        recover_job(database, job)
-    return bool(dead)
+        try:
+            recover_job(database, job)
+        except WRITE_ERRORS as error:
+            failed[job.id] = write_error(database.path, error)
+        except StorageError as error:
+            if error.reason != "corrupt":
+                raise
+            failed[job.id] = error
+    return failed
+
+
+def _recover_abandoned(database: Database) -> int:
+    """Finish what is pending although its job has ended; return how many requests and messages that were."""
+    now = clock.now()
+    abandoned = requests.list_abandoned(database)
+    for request in abandoned:
+        job = jobs.find(database, request.job_id)
+        payload = _parse_payload(job) if job else {}
+        _recover_request(database, request, {"chat_id": request.chat_id, **payload}, _NO_SECRETS, now)
+    messages = chats.list_abandoned_messages(database)
+    died = {"status": "error", "error": _DIED_ERROR, "updated_at": now}
+    unlocked = {"locking_job_id": None, "updated_at": now}
+    database.commit(
+        *(_abandoned_message_write(row, now) for row in messages),
+        *(Update("network_calls", id, died) for id in requests.abandoned_attempt_ids(database)),
+        *(_invocation_write(row, now) for row in invocations.list_abandoned(database)),
+        *(Update("message_threads", id, unlocked) for id in chats.list_abandoned_locks(database)),
+    )
+    return len(abandoned) + len(messages)
+
+
+def _abandoned_message_write(row: Row, now: str) -> Write:
+    """Return the write that ends a placeholder; one of another program stays, since that may still write to it."""
+    if row["origin"] == "orm":
+        return Update("messages", row["id"], {"status": "interrupted", "updated_at": now})
+    return Delete("messages", {"id": row["id"]})
 
 
 def unlock_thread(database: Database, thread_id: str, *, force: bool = False) -> UnlockResult:
@@ -92,6 +152,36 @@ def thread_in_use_error(job: JobRow, *, hint: str) -> LockedError:
     )
 
 
+def _parse_payload(job: JobRow) -> dict[str, Any]:
+    payload = parse_json_or_text(job.payload)
+    return payload if isinstance(payload, dict) else {}
+
+
+def _recover_request(
+    database: Database, request: RequestRow, payload: dict[str, Any], redact: Redaction, now: str
+) -> None:
+    """Finish a request with what it received; where that cannot be stored, without it: the bytes stay."""
+    try:
+        with database.savepoint():
+            writes = _request_writes(database, request, payload, redact, now)
+            database.commit(*map(to_storable_write, writes))
+    except (*WRITE_ERRORS, ValueError, RecursionError) as error:
+        problem = f"{_DIED_ERROR}; what it received cannot be stored: {error}"
+        database.commit(*map(to_storable_write, _bare_request_writes(database, request, problem, now)))
+
+
+def _bare_request_writes(database: Database, request: RequestRow, problem: str, now: str) -> list[Write]:
+    """Return the writes that finish a request without its answer; the chunks of its stream stay as they are."""
+    stream = requests.find_request_stream(database, request.id)
+    ended = {"status": "interrupted", "updated_at": now}
+    failed = {"error_code": "incomplete", "error_reason": "died", "error": problem}
+    return [
+        *([Delete("messages", {"id": request.message_id})] if request.message_id else []),
+        Update("requests", request.id, ended | failed),
+        *([Update("response_streams", stream["id"], ended)] if stream else []),
+    ]
+
+
 def _request_writes(
     database: Database, request: RequestRow, payload: dict[str, Any], redact: Redaction, now: str
 ) -> list[Write]:
@@ -105,8 +195,7 @@ def _request_writes(
     if stream:
         results = records.result_messages(end, request.message_id, redact)
         writes += _stream_writes(database, stream, _redact_output(raw, response, redact), results, now)
-    columns = _request_columns(database, request, response, now)
-    writes.append(replace_surrogates(Update("requests", request.id, columns)))
+    writes.append(Update("requests", request.id, _request_columns(database, request, response, now)))
     return writes + records.deletions_for(request.id, payload.get("without", ()))
 
 
@@ -118,7 +207,7 @@ def _message_writes(
     if not end.keeps_message:
         return [Delete("messages", {"id": message_id})]
     changes = records.answer_columns(end, payload.get("chat_id"), redact) | {"error": _DIED_ERROR, "updated_at": now}
-    return [replace_surrogates(Update("messages", message_id, changes))]
+    return [Update("messages", message_id, changes)]
 
 
 def _redact_output(raw: bytes, response: ChatResponse, redact: Redaction) -> str:

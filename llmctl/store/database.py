@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from llmctl.core.errors import LlmctlError, StorageError
 from llmctl.core.signals import defer_signals
-from llmctl.core.stored_values import loads, parse_json_or_text
+from llmctl.core.stored_values import loads, parse_json_or_text, to_storable
 
 if TYPE_CHECKING:
     from llmctl.store.writer import TableWriter
@@ -59,6 +59,9 @@ class Delete(NamedTuple):
 
 
 Write = Insert | Update | Delete
+
+#: What a write may raise because of its values or of the hub's state: no bug of the caller.
+WRITE_ERRORS = (sqlite3.Error, UnicodeEncodeError, OverflowError)
 
 
 class Database:
@@ -152,6 +155,19 @@ class Database:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo the block alone where it fails, within a running transaction; the error passes."""
+        self.connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self.connection.in_transaction:  # SQLite itself rolls back all of it where the disk is full
+                self.connection.execute("ROLLBACK TO part")
+                self.connection.execute("RELEASE part")
+            raise
+        self.connection.execute("RELEASE part")
 
     def commit(self, *writes: Write, durable: bool = False) -> None:
         """Apply writes in one transaction, or in the running one."""
@@ -255,24 +271,25 @@ def _equals(columns: Iterable[str]) -> str:
     return " AND ".join(f"{quote(column)} = ?" for column in columns)
 
 
-def replace_surrogates(write: Write) -> Write:
-    """Return a write with lone surrogates, which no database accepts, replaced by U+FFFD."""
+def to_storable_write(write: Write) -> Write:
+    """Return a write whose values every database takes: see :func:`llmctl.core.stored_values.to_storable`."""
     match write:
         case Insert(table, row):
-            return Insert(table, replace_row_surrogates(row))
+            return Insert(table, to_storable_row(row))
         case Update(table, id, changes, where):
-            return Update(table, id, replace_row_surrogates(changes), where)
+            return Update(table, id, to_storable_row(changes), where)
     return write
 
 
-def replace_row_surrogates(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with its lone surrogates replaced."""
-    return {
-        name: value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        if isinstance(value, str)
-        else value
-        for name, value in values.items()
-    }
+def to_storable_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without lone surrogates and numbers that SQLite cannot hold."""
+    return {name: _to_storable_cell(value) for name, value in values.items()}
+
+
+def _to_storable_cell(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > 63:
+        return None
+    return to_storable(value)
 
 
 def empty_wal(connection: sqlite3.Connection) -> bool:
@@ -345,6 +362,15 @@ def storage_errors(path: str) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise translate_error(error, path) from error
+
+
+def write_error(path: str, error: Exception) -> StorageError:
+    """Return the StorageError for any of ``WRITE_ERRORS``, also for one that SQLite does not blame on the file."""
+    known = translate_error(error, path) if isinstance(error, sqlite3.DatabaseError) else error
+    if isinstance(known, StorageError):
+        return known
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return StorageError(f'cannot write to the hub "{path}": {error}', hint="run: llmctl db check", reason=name.lower())
 
 
 def translate_error(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sqlite3.DatabaseError:

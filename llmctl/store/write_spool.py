@@ -16,7 +16,17 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from llmctl.store.database import Database, Delete, Insert, Update, Write
+from llmctl.core.stored_values import dumps
+from llmctl.store.database import (
+    WRITE_ERRORS,
+    Database,
+    Delete,
+    Insert,
+    Update,
+    Write,
+    to_storable_write,
+    translate_error,
+)
 from llmctl.store.opening import MEMORY, spool_paths
 from llmctl.store.schema import ddl
 
@@ -26,12 +36,11 @@ def append(
 ) -> str:
     """Append writes to the spool; return its path. Raises OSError if no path is writable.
 
-    ``first`` is the spool file of earlier writes of the same turn, tried first to keep their order.
+    ``first`` is the spool file of earlier writes of the same turn: the only one for the others, to keep their order.
     """
-    lines = [json.dumps(_to_json(write), ensure_ascii=False) + "\n" for write in writes]
-    data = "".join(lines).encode("utf-8", "replace")
+    data = b"".join(map(_to_line, writes))
     problem: OSError | None = None
-    for place in sorted(spool_paths(hub_path, fallback_folder), key=lambda place: place != first):
+    for place in [first] if first else spool_paths(hub_path, fallback_folder):
         try:
             os.makedirs(os.path.dirname(os.path.abspath(place)), mode=0o700, exist_ok=True)
             return _append(place, data)
@@ -106,15 +115,22 @@ def _parse_line(line: str) -> Write | None:
 
 
 def _apply(database: Database, write: Write) -> bool:
-    """Apply a write unless the hub has moved on: row exists, message finished, chat deleted."""
-    database.execute("SAVEPOINT spooled")
+    """Apply a write unless the hub has moved on: row exists, message finished, chat deleted.
+
+    A write that no hub takes is left out, too: it must not keep the others waiting for ever.
+    """
     try:
-        database.apply(write)
-    except sqlite3.IntegrityError:
-        database.execute("ROLLBACK TO spooled")
+        with database.savepoint():
+            database.apply(to_storable_write(write))
+    except WRITE_ERRORS as error:
+        if isinstance(error, sqlite3.DatabaseError) and translate_error(error, database.path) is not error:
+            raise  # the file: all of it can wait
         return False
-    database.execute("RELEASE spooled")
     return True
+
+
+def _to_line(write: Write) -> bytes:
+    return f"{dumps(_to_json(to_storable_write(write)))}\n".encode()
 
 
 def _to_json(write: Write) -> list[Any]:

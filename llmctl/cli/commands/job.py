@@ -14,8 +14,8 @@ from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import answer_output, list_output, record_output
 from llmctl.cli.console.output import emit_list, emit_record
 from llmctl.cli.console.terminal import safe_text
-from llmctl.core.errors import LlmctlError, NotFoundError, UsageError
-from llmctl.core.options import TurnOptions
+from llmctl.core.errors import LlmctlError, NotFoundError, StorageError, UsageError
+from llmctl.core.options import TurnOptions, check_seconds
 from llmctl.core.stored_values import loads
 from llmctl.engine import recovery
 from llmctl.engine.jobs import command, lease
@@ -236,6 +236,7 @@ def wait(
       llmctl job wait 4a15aa97 --timeout 60
     """
     app: App = ctx.obj
+    timeout = check_seconds(timeout, "--timeout") if timeout else timeout
     database = app.hub("write")
     job = command.wait_for_job(database, jobs.get(database, ref).id, recover_job, timeout_s=timeout)
     document = jobs.get_record(database, job.id)
@@ -310,7 +311,7 @@ def _continue_chat(app: App, job: JobRow, flags: TurnOptions) -> None:
 
 @list_output
 def recover(ctx: typer.Context) -> None:
-    """Recover the jobs of processes that died.
+    """Recover the jobs of processes that died, and what was left unfinished without a job.
 
     Their messages keep what was received, their threads are unlocked. Jobs that are still running are left alone.
 
@@ -319,6 +320,12 @@ def recover(ctx: typer.Context) -> None:
     """
     app: App = ctx.obj
     database = app.hub("write")
-    jobs = recovery.recover_dead_jobs(database)
-    app.console.note(f"recovered {len(jobs)} job{'' if len(jobs) == 1 else 's'}")
-    emit_list(app.console, [records_jobs.get_record(database, job.id) for job in jobs], COLUMNS)
+    done = recovery.recover_dead_jobs(database)
+    app.console.note(f"recovered {len(done.jobs)} job{'' if len(done.jobs) == 1 else 's'}")
+    if done.abandoned:
+        app.console.note(f"finished {done.abandoned} row{'' if done.abandoned == 1 else 's'} that no job worked on")
+    emit_list(app.console, [records_jobs.get_record(database, job.id) for job in done.jobs], COLUMNS)
+    if done.failed:
+        id, error = next(iter(done.failed.items()))
+        more = f" and {len(done.failed) - 1} more" if len(done.failed) > 1 else ""
+        raise StorageError(f"cannot recover job {id[:8]}{more}: {error.message}", hint=error.hint, reason=error.reason)

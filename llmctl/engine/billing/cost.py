@@ -25,7 +25,7 @@ from llmctl.core.errors import BudgetError, StorageError
 from llmctl.core.stored_values import loads
 from llmctl.engine.connections.target import Target
 from llmctl.providers import PROVIDERS, Provider, host_matches, parse_host
-from llmctl.store.database import Database
+from llmctl.store.database import WRITE_ERRORS, Database
 from llmctl.store.records import requests
 from llmctl.store.records.types import PriceRow, RequestRow
 
@@ -134,7 +134,7 @@ def find_price(
     at, source = clock.format(moment), price_list_version()
     try:
         rows = models.prices_for_models(database, key.provider, names)
-    except StorageError:
+    except (StorageError, *WRITE_ERRORS):
         return None
     own = _find_valid_row([row for row in rows if row.source == models.USER_SOURCE], names, at)
     if own is not None or key.is_free:
@@ -176,7 +176,7 @@ def _look_up(database: Database, provider: str, model: str, source: str) -> list
     rows = catalog.price_rows(provider, model)
     try:
         return models.store_source_prices(database, provider, model, source, rows)
-    except StorageError:  # the hub is not writable: the price still applies
+    except (StorageError, *WRITE_ERRORS):  # the hub is not writable: the price still applies
         now = clock.now()
         named = {"id": "", "provider": provider, "model": model, "source": source, "created_at": now, "updated_at": now}
         unsaved = [PriceRow.from_row({**row, **named}) for row in rows]

@@ -6,14 +6,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from llmctl.core.chat import ChatResponse, ResponseBuilder, StreamEvent, buffer_incomplete_tail
+from llmctl.core.chat import (
+    ChatResponse,
+    ResponseBuilder,
+    StreamEvent,
+    TextDelta,
+    Usage,
+    UsageReport,
+    buffer_incomplete_tail,
+)
 from llmctl.core.errors import LlmctlError, UnavailableError
 from llmctl.core.http import Dialect
+from llmctl.core.stored_values import replace_surrogates, to_storable
 from llmctl.providers import PROVIDERS
 from llmctl.transport import sse
 from llmctl.wire import WIRES, Wire
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"
+
+_COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens")
+#: Sums of counts must fit SQLite's integers, too.
+_MAX_COUNT = 10**15
 
 
 def decode_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
@@ -22,9 +35,25 @@ def decode_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iter
     The first byte distinguishes a stream from one document: some hosts answer a request for a stream with one
     document, and captive portals answer anything with a page. Where streams are lines (NDJSON), one document is a line
     too. Raises UnavailableError for a page and for an empty answer. A character that the host sent in two halves
-    (surrogates) is joined.
+    (surrogates) is joined. Every value can be stored: as UTF-8, and as JSON that has only finite numbers.
     """
-    return buffer_incomplete_tail(_parse_events(chunks, wire, dialect), _split_surrogate, lambda half: "\ufffd")
+    events = buffer_incomplete_tail(_parse_events(chunks, wire, dialect), _split_surrogate, lambda half: "\ufffd")
+    return map(_to_storable_event, events)
+
+
+def _to_storable_event(event: StreamEvent) -> StreamEvent:
+    """Return an event whose names, ids and metadata can be stored; its text has been looked at already."""
+    if isinstance(event, TextDelta) and not event.metadata:
+        return event
+    if isinstance(event, UsageReport):
+        return UsageReport(_to_storable_usage(event.usage))
+    return type(event)(*map(to_storable, event))
+
+
+def _to_storable_usage(usage: Usage) -> Usage:
+    """Return a usage whose counts fit the columns of the ledger; an absurd one counts as not reported."""
+    counts = {name: value for name in _COUNTS if 0 <= (value := getattr(usage, name)) <= _MAX_COUNT}
+    return Usage(**counts, cost=to_storable(usage.cost), details=to_storable(usage.details))
 
 
 def _parse_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
@@ -57,12 +86,7 @@ def _split_surrogate(text: str) -> tuple[str, str]:
     if text.isascii():
         return text, ""
     end = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-    text = text[:-1] if end else text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text, end
+    return replace_surrogates(text[:-1] if end else text), end
 
 
 def _wire_and_dialect(format: Mapping[str, Any]) -> tuple[Wire, Dialect]:

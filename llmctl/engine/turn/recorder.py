@@ -6,7 +6,6 @@ Once something was sent, nothing here keeps the answer from being shown: what th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from llmctl.core import clock
@@ -21,7 +20,7 @@ from llmctl.engine.billing.cost import Reservation
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn import records
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds
-from llmctl.store.database import Database, Delete, Insert, Update, Write, replace_surrogates
+from llmctl.store.database import WRITE_ERRORS, Database, Delete, Insert, Update, Write, to_storable_write, write_error
 from llmctl.store.records import requests
 
 #: Bytes after which chunks are committed although nothing is waited for.
@@ -63,6 +62,8 @@ class Recorder:
         self._is_sent = False
         #: Where rows went that the hub did not take; None where no place took them.
         self.spooled_to: str | None = None
+        #: Whether rows are neither in the hub nor in the spool.
+        self.has_lost_rows = False
         #: Why the hub takes no more rows; from then on everything goes to the spool.
         self.storage_error: StorageError | None = None
         #: The call that runs.
@@ -71,11 +72,14 @@ class Recorder:
     def begin(self, state: CallState, writes: Sequence[Write]) -> None:
         """Commit the rows of a call that begins, in one transaction.
 
-        Raises BudgetError where its cost might exceed a limit: then nothing is written.
+        Raises BudgetError where its cost might exceed a limit, and StorageError where the hub takes no rows: what is
+        asked next would lack what the hub lacks. Then nothing is written.
         """
-        self.state = state
+        if self.storage_error:
+            raise self.storage_error
         if state.reservation is None:
-            self._write(*writes, durable=True)
+            self._commit_begin(writes)
+            self.state = state
             return
         try:
             self._write_reserved(state.reservation, writes)
@@ -201,9 +205,9 @@ class Recorder:
         seq = len(state.timeline)
         try:
             requests.append_chunk(self._database, state.stream_id, seq, elapsed_ms, redacted)
-        except StorageError as problem:
+        except (StorageError, *WRITE_ERRORS) as problem:
             row = {"stream_id": state.stream_id, "seq": seq, "elapsed": elapsed_ms, "data": redacted}
-            self._spool([Insert("stream_chunks", row)], problem)
+            self._repeat_or_spool([Insert("stream_chunks", row)], problem)
 
     def _end_writes(self, state: CallState, end: CallEnd) -> list[Write]:
         now = {"updated_at": clock.now()}
@@ -231,46 +235,82 @@ class Recorder:
         return [Delete("tool_invocations", {"job_id": self._ids.job_id})]
 
     def _write(self, *writes: Write, durable: bool = False) -> None:
-        stored = writes if self._is_logged else tuple(records.strip_text(writes))
+        stored = self._storable(writes)
         if self.storage_error:
             self._spool(stored, self.storage_error)
             return
         try:
-            self._commit(stored, durable)
-        except StorageError as problem:
+            self._database.commit(*stored, durable=durable)
+        except (StorageError, *WRITE_ERRORS) as problem:
+            if not self._is_sent:
+                raise  # of the user's own values, which are the user's to correct
+            self._repeat_or_spool(stored, problem, durable=durable)
+
+    def _commit_begin(self, writes: Sequence[Write]) -> None:
+        """Commit the rows of a call that begins; nothing goes to the spool, since nothing was sent."""
+        stored = self._storable(writes)
+        try:
+            self._database.commit(*stored, durable=True)
+        except (StorageError, *WRITE_ERRORS) as problem:
             if not self._is_sent:
                 raise
-            self._spool(stored, problem)
+            try:
+                self._repeat(stored, problem, durable=True)
+            except StorageError as error:
+                self.storage_error = error
+                raise
 
     def _write_reserved(self, reservation: Reservation, writes: Sequence[Write]) -> None:
         """Begin a request where it fits under the cost limits; not where the hub cannot tell."""
         is_reserved = False
         try:
-            if self.storage_error:
-                raise self.storage_error
             with self._database.transaction(durable=True):
                 reservation.reserve(self._database)
                 is_reserved = True
-                self._write(*map(replace_surrogates, writes))
-        except LlmctlError:
-            self.state = None
+                self._database.commit(*map(to_storable_write, self._storable(writes)))
+        except BaseException as error:
             if is_reserved:
                 reservation.cancel()
+            if isinstance(error, (StorageError, *WRITE_ERRORS)) and self._is_sent:
+                self.storage_error = write_error(self._database.path, error)
+                raise self.storage_error from error
             raise
 
-    def _commit(self, writes: Sequence[Write], durable: bool) -> None:
+    def _storable(self, writes: Sequence[Write]) -> Sequence[Write]:
+        """Return what is stored of rows: without text where nothing is logged."""
+        return writes if self._is_logged else tuple(records.strip_text(writes))
+
+    def _repeat_or_spool(self, writes: Sequence[Write], problem: Exception, *, durable: bool = False) -> None:
         try:
-            self._database.commit(*writes, durable=durable)
-        except UnicodeEncodeError:  # half a character in a server's JSON; the user's own is the user's to correct
-            if not self._is_sent:
-                raise
-            self._database.commit(*map(replace_surrogates, writes), durable=durable)
+            self._repeat(writes, problem, durable=durable)
+        except StorageError as error:
+            self._spool(writes, error)
+
+    def _repeat(self, writes: Sequence[Write], problem: Exception, *, durable: bool) -> None:
+        """Commit once more what failed: with values that any hub takes, and the schema as it is by now.
+
+        A failure that waiting or a free disk would cure is final. Raises StorageError.
+        """
+        if isinstance(problem, StorageError):
+            raise problem
+        self._database.clear_name_cache()
+        try:
+            self._database.commit(*map(to_storable_write, writes), durable=durable)
+        except StorageError:
+            raise
+        except WRITE_ERRORS as error:
+            raise write_error(self._database.path, error) from error
 
     def _spool(self, writes: Iterable[Write], problem: StorageError) -> None:
+        """Keep rows for the next run. Once some are lost, later ones would say what is not true: they are, too."""
         from llmctl.store import write_spool  # only where the hub takes no more rows
 
         self.storage_error = self.storage_error or problem
-        with suppress(OSError):
+        if self.has_lost_rows:
+            return
+        try:
             self.spooled_to = write_spool.append(
                 self._database.path, writes, self._runtime.spool_folder, first=self.spooled_to
             )
+        except OSError:
+            self.has_lost_rows = True

@@ -30,7 +30,7 @@ from llmctl.engine.turn.options import TurnPlan, UserInput, build_chat_request, 
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.records import correction_writes, message_writes
 from llmctl.engine.turn.state import StepRequest, TurnResult
-from llmctl.store.database import Database, Insert
+from llmctl.store.database import WRITE_ERRORS, Database, Insert, write_error
 from llmctl.store.records import chats
 from llmctl.store.records.types import InvocationRow
 
@@ -311,6 +311,8 @@ class Turn:
     def _finish_early(self, error: BaseException | None) -> None:
         """Finish a turn that was stopped or failed, with what was received and why it ended."""
         known = error if isinstance(error, LlmctlError) else None
+        if isinstance(error, WRITE_ERRORS):
+            known = write_error(self._database.path, error)
         # A plain LlmctlError is the consumer's: stdout cannot be written.
         stopped = known is None or known.code == LlmctlError.code
         status = "interrupted" if stopped else "incomplete" if isinstance(known, IncompleteError) else "failed"
@@ -335,9 +337,11 @@ class Turn:
         spool = self._recorder.spooled_to
         error = StorageError(
             f"cannot store the answer: {problem.message}",
-            hint=f"the missing rows are in {spool}; the next run adds them to the hub"
-            if spool
-            else "the missing rows could not be saved anywhere; copy the answer from the terminal",
+            hint="the missing rows could not be saved anywhere; copy the answer from the terminal"
+            if spool is None
+            else f"some of the missing rows are in {spool}, the last ones could not be saved; copy the answer"
+            if self._recorder.has_lost_rows
+            else f"the missing rows are in {spool}; the next run adds them to the hub",
             reason=problem.reason,
         )
         error.chat_id, error.request_id = self.result.chat_id, self.result.request_id

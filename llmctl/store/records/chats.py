@@ -368,6 +368,28 @@ def locked_thread_ids(database: Database, job_id: str) -> list[str]:
     return [row["id"] for row in database.query("SELECT id FROM {message_threads} WHERE locking_job_id = ?", (job_id,))]
 
 
+_ABANDONED_LOCKS = """
+SELECT t.id FROM {message_threads} t LEFT JOIN {jobs} j ON j.id = t.locking_job_id
+WHERE t.locking_job_id IS NOT NULL AND j.status IS NOT 'running'
+"""
+#: Placeholders of other programs have no job: they get ten minutes.
+_ABANDONED_MESSAGES = """
+SELECT m.id, m.origin FROM {messages} m LEFT JOIN {jobs} j ON j.id = m.job_id WHERE m.status = 'pending'
+AND CASE m.origin WHEN 'orm' THEN m.created_at < strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', '-10 minutes')
+ELSE j.status IS NOT 'running' END
+"""
+
+
+def list_abandoned_locks(database: Database) -> list[str]:
+    """Return the ids of the threads that a job holds which has ended."""
+    return [row["id"] for row in database.query(_ABANDONED_LOCKS)]
+
+
+def list_abandoned_messages(database: Database) -> list[Row]:
+    """Return ``id`` and ``origin`` of the messages that nobody will finish."""
+    return database.query(_ABANDONED_MESSAGES)
+
+
 def find_locking_job(database: Database, thread_id: str) -> JobRow | None:
     """Return the job that holds the thread's lock, dead or alive, or None."""
     return JobRow.find_row(

@@ -52,6 +52,12 @@ _INTERRUPTED = """
 SELECT i.id, i.status, s.id AS session_id FROM {tool_invocations} i LEFT JOIN {agent_sessions} s ON s.id = i.id
 WHERE i.job_id = ? AND (i.status = 'running' OR i.status = 'pending' AND i.message_id IS NULL)
 """
+_ABANDONED = """
+SELECT i.id, i.status, s.id AS session_id FROM {tool_invocations} i LEFT JOIN {agent_sessions} s ON s.id = i.id
+LEFT JOIN {jobs} j ON j.id = i.job_id
+WHERE i.origin = 'llmctl' AND j.status IS NOT 'running'
+AND (i.status = 'running' OR i.status = 'pending' AND i.message_id IS NULL)
+"""
 #: The session of a sub-agent has the id of the call.
 _SUBAGENT_CALL = """
 SELECT i.* FROM {agent_sessions} s JOIN {tool_invocations} i ON i.id = s.id
@@ -96,6 +102,11 @@ def list_interrupted(database: Database, job_id: str) -> list[Row]:
     ``session_id`` is that of the sub-agent which answers the call, if one does.
     """
     return database.query(_INTERRUPTED, (job_id,))
+
+
+def list_abandoned(database: Database) -> list[Row]:
+    """Return what :func:`list_interrupted` does of the calls whose job has ended."""
+    return database.query(_ABANDONED)
 
 
 def find_chat_id(database: Database, message_id: str | None) -> str | None:

@@ -99,6 +99,11 @@ def list_(
     return (shape.to_record(row) for row in database.rows(_LIST, values))
 
 
+def find(database: Database, job_id: str | None) -> JobRow | None:
+    """Return the row of a job's id, or None."""
+    return JobRow.find_row(database.one("SELECT * FROM {jobs} WHERE id = ?", (job_id,)))
+
+
 def get(database: Database, ref: str) -> JobRow:
     """Return the row of the job a REF refers to."""
     return JobRow.from_row(refs.get(database, "jobs", ref, kind="job"))

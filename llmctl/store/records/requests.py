@@ -76,6 +76,27 @@ def pending_attempt_ids(database: Database, job_id: str) -> list[str]:
     return [row["id"] for row in rows]
 
 
+#: Rows of llmctl's own whose job has ended, or is gone: nothing will finish them.
+_ABANDONED_REQUESTS = """
+SELECT r.* FROM {requests} r LEFT JOIN {jobs} j ON j.id = r.job_id
+WHERE r.status = 'pending' AND j.status IS NOT 'running' ORDER BY r.created_at
+"""
+_ABANDONED_ATTEMPTS = """
+SELECT n.id FROM {network_calls} n LEFT JOIN {jobs} j ON j.id = n.job_id
+WHERE n.status = 'pending' AND j.status IS NOT 'running'
+"""
+
+
+def list_abandoned(database: Database) -> list[RequestRow]:
+    """Return the rows of requests that have not ended although their job has."""
+    return list(map(RequestRow.from_row, database.rows(_ABANDONED_REQUESTS)))
+
+
+def abandoned_attempt_ids(database: Database) -> list[str]:
+    """Return the ids of HTTP attempts that have not ended although their job has."""
+    return [row["id"] for row in database.query(_ABANDONED_ATTEMPTS)]
+
+
 def find_endpoint(database: Database, request_id: str) -> str | None:
     """Return the URL of a request's first HTTP attempt, or None if it was never sent."""
     sql = "SELECT endpoint FROM {network_calls} WHERE request_id = ? ORDER BY attempt LIMIT 1"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from llmctl.core.transfer_records import ImportRow, MergeResult
-from llmctl.store.database import Database, Row, quote, replace_row_surrogates
+from llmctl.store.database import Database, Row, quote, to_storable_row
 from llmctl.store.schema import ddl
 from llmctl.store.transfer.column_types import ColumnTypes
 from llmctl.store.transfer.read import DERIVED, TableLayouts
@@ -62,7 +62,7 @@ class Merger:
             try:
                 outcome = self._write(record.table, statements, row)
             except UnicodeEncodeError:
-                outcome = self._write(record.table, statements, replace_row_surrogates(row))
+                outcome = self._write(record.table, statements, to_storable_row(row))
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, *_UNSTORABLE) as error:
             return MergeResult("skipped", f"{record.table}: {error}")
         if outcome.status == "updated":

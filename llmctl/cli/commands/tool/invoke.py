@@ -13,7 +13,7 @@ from llmctl.cli.console.console import answer_output
 from llmctl.cli.console.output import emit_json
 from llmctl.cli.console.terminal import safe_text
 from llmctl.core.errors import UsageError
-from llmctl.core.options import parse_pairs
+from llmctl.core.options import check_seconds, parse_pairs
 from llmctl.core.stored_values import dumps
 from llmctl.store.records import invocations
 
@@ -40,8 +40,7 @@ def invoke(
     from llmctl.engine.tools.toolset import get_tool
 
     app: App = ctx.obj
-    if timeout is not None and timeout <= 0:
-        raise UsageError(f'--timeout must be greater than 0, got "{timeout:g}"')
+    timeout = check_seconds(timeout, "--timeout")
     arguments = _parse_arguments(app, args, arg or ())
     database = app.hub("create")
     tool = get_tool(database, ref)
