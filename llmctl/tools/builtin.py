@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from llmctl.core.errors import DeniedError, InvalidOutputError, NotFoundError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.tools import Ran, Tool
-from llmctl.tools import Context, ToolType, subprocess_tool
+from llmctl.tools import Context, ToolType, argument_patterns, subprocess_tool
 from llmctl.tools.host_allowlist import require_allowed_host, to_tool_output
 from llmctl.tools.path_sandbox import PathSandbox
 
@@ -27,6 +26,8 @@ class BuiltinTool(NamedTuple):
     schema: Mapping[str, Any]
     #: Key of its data that lists what else it may reach.
     allowlist_key: str | None = None
+    #: Arguments that rules do not compare as plain text.
+    kinds: Mapping[str, argument_patterns.Kind] = {}
 
 
 def _get_time(tool: Tool, arguments: Arguments, context: Context) -> Ran:
@@ -66,20 +67,14 @@ def _run_command(tool: Tool, arguments: Arguments, context: Context) -> Ran:
         raise InvalidOutputError(f"cannot parse the command: {str(error).lower()}") from None
     if not words:
         raise InvalidOutputError("the command is empty")
-    if not any(_rule_allows(rule, words) for rule in tool.data.get("commands") or ()):
+    rules = tool.data.get("commands") or ()
+    if not any(argument_patterns.command_is_allowed(rule, words, context.folder) for rule in rules):
         raise DeniedError(
-            f'this tool may not run "{words[0]}"',
-            hint=f"allow it: llmctl tool edit {tool.name} --command '{words[0]}'",
+            f'this tool may not run "{shlex.join(words)}"',
+            hint=f"allow it: llmctl tool edit {tool.name} --command '{words[0]} *'",
             reason="confined",
         )
     return subprocess_tool.program_output(subprocess_tool.run_program(words, context), context)
-
-
-def _rule_allows(rule: str, words: list[str]) -> bool:
-    """Whether a rule allows a command: ``ls`` with any arguments, ``git log*`` as a pattern for the whole line."""
-    if not set(rule) & set(" *?["):
-        return words[0] == rule
-    return fnmatchcase(shlex.join(words), rule)
 
 
 def _open_sandbox(tool: Tool, context: Context) -> PathSandbox:
@@ -109,31 +104,41 @@ BUILTINS: Mapping[str, BuiltinTool] = {
         _read_file,
         "Read a text file.",
         _object_schema({"path": "Path of the file"}, ("path",)),
-        allowlist_key="folders",
+        "folders",
+        {"path": "path"},
     ),
     "list_files": BuiltinTool(
         _list_files,
         "List a folder; names of folders end in a slash.",
         _object_schema({"path": "Path of the folder; the working folder if absent"}),
-        allowlist_key="folders",
+        "folders",
+        {"path": "path"},
     ),
     "fetch_url": BuiltinTool(
         _fetch_url,
         "Fetch a URL and return its text.",
         _object_schema({"url": "An http or https URL"}, ("url",)),
         "hosts",
+        {"url": "url"},
     ),
     "run_command": BuiltinTool(
         _run_command,
         "Run a program with arguments, without a shell: no pipes, no redirection, no variables.",
         _object_schema({"command": "The command line, quoted as for a shell"}, ("command",)),
-        allowlist_key="commands",
+        "commands",
+        {"command": "command"},
     ),
 }
 
 
 def run(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     return BUILTINS[tool.data.get("builtin") or tool.name].run(tool, arguments, context)
+
+
+def argument_kind(tool: Tool, argument: str) -> argument_patterns.Kind:
+    """Return what an argument of a tool is, for the patterns of rules."""
+    builtin = BUILTINS.get(tool.data.get("builtin") or tool.name) if tool.type == "builtin" else None
+    return builtin.kinds.get(argument, "text") if builtin else "text"
 
 
 def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -163,11 +163,21 @@ Rules on arguments take precedence over the permission; a denying rule wins:
   llmctl tool edit deploy --deny '*'                  every call, also with tool invoke
   llmctl tool edit deploy --allow '{"properties": {"to": {"const": "test"}}, "required": ["to"]}' --chat REF
 
-Arguments are first validated against the tool's JSON Schema. Commands run without a shell; an argument cannot become
-a flag or a second word. Programs get PATH, HOME and similar variables, and API keys only with --env. read_file and
-list_files see only the folders of --folder (default: the working folder), never the hub or its keys; fetch_url
-reaches only the hosts of --host, and private addresses only if --host names them exactly; run_command runs only the
-commands of --command. --timeout and --output-limit limit a run; its output is in its log.
+In a pattern * stands for any text, / included, ? for one character and [ab] for one of several. Patterns are compared
+with what the call would touch: a path of read_file and list_files counts as the file it leads to (., .., links and
+absolute paths resolved, relative to the first folder of the tool, names compared as the file system does); a URL of
+fetch_url without user, default port and .., its host on its own; a command word by word. A rule that denies applies
+if any spelling matches, one that allows only if what would be touched matches.
+
+A rule of run_command's --command is a program (ls, with any arguments) or a pattern for each word: 'cat docs/*' allows
+one file in docs, 'git log *' any arguments of git log. In other words than *, a path must lead to where it matches.
+
+Arguments are first validated against the tool's JSON Schema. Commands run without a shell unless the tool asks for
+one; an argument cannot become a flag, a second word or code. Programs get PATH, HOME and similar variables, and API
+keys only with --env. read_file and list_files see only the folders of --folder (default: the working folder), never
+the hub or its keys; fetch_url reaches only the hosts of --host, and private addresses only if --host names them
+exactly; run_command runs only the commands of --command. --timeout and --output-limit limit a run; its output is in
+its log.
 
 Examples:
   llmctl chat -T time:auto -T read_file "what changed today?"

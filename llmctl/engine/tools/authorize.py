@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from llmctl.core import clock
@@ -161,7 +160,9 @@ def decide(
     """Decide by permission, stored rules and the names approved for this turn. A denial overrides any approval."""
     if grant.permission == "denied":
         return Decision("deny", "permission")
-    effects = {rule["effect"] for rule in rules if rule_matches(rule["arguments_rule"], arguments, rule["effect"])}
+    effects = {
+        rule["effect"] for rule in rules if rule_matches(rule["arguments_rule"], arguments, rule["effect"], grant.tool)
+    }
     if "deny" in effects:
         return Decision("deny", "rule")
     if grant.permission == "automatic":
@@ -173,7 +174,9 @@ def decide(
     return Decision("ask", "permission")
 
 
-def rule_matches(rule: Any, arguments: Mapping[str, Any], effect: str) -> bool:
+def rule_matches(
+    rule: Any, arguments: Mapping[str, Any], effect: Literal["allow", "deny"], tool: Tool | None = None
+) -> bool:
     """Whether a rule applies to these arguments.
 
     ``{}`` always applies; ``{"glob": {"path": "src/*"}}``: each named argument matches its pattern;
@@ -183,7 +186,7 @@ def rule_matches(rule: Any, arguments: Mapping[str, Any], effect: str) -> bool:
     if not isinstance(rule, dict) or set(rule) - {"glob", "schema"}:
         return effect == "deny"
     globs = rule.get("glob") or {}
-    if not all(_matches_pattern(arguments.get(name), pattern, effect) for name, pattern in globs.items()):
+    if globs and not _matches_patterns(globs, arguments, effect, tool):
         return False
     if "schema" not in rule:
         return True
@@ -195,12 +198,21 @@ def rule_matches(rule: Any, arguments: Mapping[str, Any], effect: str) -> bool:
         return effect == "deny"
 
 
-def _matches_pattern(value: Any, pattern: str, effect: str) -> bool:
-    """Match one argument. A pattern that allows never matches a path with ``..``, except literally."""
-    text = value if isinstance(value, str) else dumps(value)
-    if effect == "allow" and ".." in text.split("/") and text != pattern:
-        return False
-    return fnmatchcase(text, pattern)
+def _matches_patterns(
+    patterns: Mapping[str, str], arguments: Mapping[str, Any], effect: Literal["allow", "deny"], tool: Tool | None
+) -> bool:
+    """Whether all named arguments match their patterns."""
+    from llmctl.tools import argument_patterns, builtin
+
+    folders = argument_patterns.list_folders(tool) if tool else ()
+    for name, pattern in patterns.items():
+        value, kind = arguments.get(name), builtin.argument_kind(tool, name) if tool else "text"
+        if value is None and kind == "path":
+            value = "."
+        text = value if isinstance(value, str) else dumps(value)
+        if not argument_patterns.matches(pattern, text, effect, kind, folders):
+            return False
+    return True
 
 
 def parse_arguments(tool: Tool, text: str) -> tuple[dict[str, Any], list[str]]:
