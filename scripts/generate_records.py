@@ -45,58 +45,7 @@ Columns that a user added are not part of these types: listings read them from t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from operator import itemgetter
-from typing import Any, Self, dataclass_transform
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-class TypedRow(tuple[Any, ...]):
-    """Base of the row types: a tuple whose attributes are named by the annotations of the subclass.
-
-    ``NamedTuple`` does the same, but making eleven of them takes a turn several milliseconds of its start-up.
-    """
-
-    __slots__ = ()
-    _columns: tuple[str, ...] = ()
-    _defaults: Mapping[str, Any] = {}
-
-    def __init_subclass__(cls) -> None:
-        cls._columns = tuple(cls.__annotations__)
-        cls._defaults = {name: cls.__dict__[name] for name in cls._columns if name in cls.__dict__}
-        for place, name in enumerate(cls._columns):
-            setattr(cls, name, property(itemgetter(place)))
-
-    def __new__(cls, **columns: Any) -> Self:
-        return cls.from_row(columns)
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Return a row of the table as this type; columns that the type does not have are ignored.
-
-        A missing column has the default of ``schema/``, and raises KeyError if it has none.
-        """
-        try:
-            return tuple.__new__(cls, [row[name] for name in cls._columns])
-        except KeyError:
-            known = {**cls._defaults, **row}
-            return tuple.__new__(cls, [known[name] for name in cls._columns])
-
-    @classmethod
-    def find_row(cls, row: Mapping[str, Any] | None) -> Self | None:
-        """Return :meth:`from_row` of a row, or None for None."""
-        return None if row is None else cls.from_row(row)
-
-    def replace(self, **changes: Any) -> Self:
-        """Return the row with other values in some columns."""
-        return self.from_row({**self.to_dict(), **changes})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row as a mapping of its columns."""
-        return dict(zip(self._columns, self, strict=True))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+from llmctl.core.values import TypedRow
 '''
 
 
@@ -107,9 +56,7 @@ def render() -> str:
 
 
 def _class(name: str, table: Table) -> str:
-    return f'\n\nclass {name}(TypedRow):\n    """A row of ``{table.name}``."""\n\n    __slots__ = ()\n' + "".join(
-        _fields(table)
-    )
+    return f'\n\nclass {name}(TypedRow):\n    """A row of ``{table.name}``."""\n\n' + "".join(_fields(table))
 
 
 def _fields(table: Table) -> Iterator[str]:

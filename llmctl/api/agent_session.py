@@ -123,7 +123,7 @@ class AgentSession(Chat):
         user_input = ask_options.parse_prompt(prompt, how)
         if user_input.system is None:
             instructions = _render_instructions(self._agent, definition, {**context.metadata, **how.get("inputs", {})})
-            user_input = user_input._replace(
+            user_input = user_input.replace(
                 system="\n".join(filter(None, (instructions, *self._defaults.extra_instructions))) or None
             )
         plan = ask_options.build_plan(
@@ -134,13 +134,13 @@ class AgentSession(Chat):
             self._runtime.runtime_env,
             own=lambda: agents.resolve_target(database, definition, self._runtime.env),
         )
-        plan = plan._replace(agent=context)
+        plan = plan.replace(agent=context)
         requested = [*definition.turn.tools, *own, *how.get("tools", ())]
         plan = ask_options.add_tools(database, plan, requested, self._defaults.confirm, hooks)
         subagent_context = SubagentContext.from_plan(database, plan)
         subagent_grants = subagents.subagent_grants(database, definition.agents, subagent_context)
-        tools = plan.tools.with_grants(subagent_grants)._replace(agent_id=self._row.id, agent_name=self._row.name)
-        return plan._replace(tools=tools)
+        tools = plan.tools.with_grants(subagent_grants).replace(agent_id=self._row.id, agent_name=self._row.name)
+        return plan.replace(tools=tools)
 
 
 def _sync_agent(database: Database, agent: type[Agent] | str, env: Mapping[str, str]) -> AgentRow:

@@ -169,7 +169,7 @@ def add_tools(
         on_start=hooks.notify_tool_start,
         on_end=hooks.notify_tool_end,
     )
-    return plan._replace(tools=granted.with_grants(chat_tools).with_grants(requested), hooks=hooks)
+    return plan.replace(tools=granted.with_grants(chat_tools).with_grants(requested), hooks=hooks)
 
 
 def parse_tool(database: Database, tool: Any) -> ToolGrant:

@@ -137,7 +137,7 @@ class Hub:
             without = ask_options.parse_persistence(persistence)
             own_columns = _custom_columns(database, fields)
             plan = ask_options.add_tools(database, plan, own, None, ask_options.build_hooks(()))
-            plan = plan._replace(name=name, options=plan.options.replace(no_persist=without, fields=own_columns))
+            plan = plan.replace(name=name, options=plan.options.replace(no_persist=without, fields=own_columns))
             row = chat_row(new_id(), plan, Redaction(()), now())
             row = {column: value for column, value in row.items() if column not in _TURN_COLUMNS}
             chat_id = chats.add(database, row | {"description": description}, system=instructions)

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from keyword import iskeyword
-from typing import NamedTuple
+
+from llmctl.core.values import Value
 
 CORE = "Core commands"
 HISTORY = "History and usage"
@@ -25,7 +26,7 @@ PLUMBING = "Low-level commands"
 PANELS = (CORE, HISTORY, SETUP, MAINTENANCE, PLUMBING)
 
 
-class CatalogEntry(NamedTuple):
+class CatalogEntry(Value):
     """A command, or a group with its subcommands (name to help; ``session new`` is below ``session``)."""
 
     panel: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from llmctl.core.values import Value
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -15,12 +16,12 @@ HIDDEN_KEY = "hidden"
 SOURCE_URL_KEY = "source"
 
 
-class Text(NamedTuple):
+class Text(Value):
     text: str
     metadata: Mapping[str, Any] = {}
 
 
-class Thinking(NamedTuple):
+class Thinking(Value):
     """Reasoning of a model; ``signature`` proves it to the provider that produced it."""
 
     text: str
@@ -28,7 +29,7 @@ class Thinking(NamedTuple):
     metadata: Mapping[str, Any] = {}
 
 
-class ToolCall(NamedTuple):
+class ToolCall(Value):
     """A tool call that the model requests. ``arguments`` is the JSON text as received, valid or not."""
 
     id: str
@@ -37,7 +38,7 @@ class ToolCall(NamedTuple):
     metadata: Mapping[str, Any] = {}
 
 
-class ToolResult(NamedTuple):
+class ToolResult(Value):
     """The result of a tool call; ``content`` is text for the model."""
 
     call_id: str
@@ -47,7 +48,7 @@ class ToolResult(NamedTuple):
     metadata: Mapping[str, Any] = {}
 
 
-class File(NamedTuple):
+class File(Value):
     """An attachment: bytes, or a URL that the provider fetches itself."""
 
     media_type: str
@@ -60,7 +61,7 @@ class File(NamedTuple):
 Part = Text | Thinking | ToolCall | ToolResult | File
 
 
-class Message(NamedTuple):
+class Message(Value):
     role: Role
     parts: tuple[Part, ...]
     #: Data besides the parts that a provider may expect back (citations, reasoning details).
@@ -104,7 +105,7 @@ def parts_to_json(parts: Iterable[Part]) -> list[dict[str, Any]]:
     Files are omitted: their bytes are stored in ``attachments``.
     """
     return [
-        {"type": _NAMES[type(part)]} | {name: value for name, value in part._asdict().items() if value}
+        {"type": _NAMES[type(part)]} | {name: value for name, value in part.to_dict().items() if value}
         for part in parts
         if not isinstance(part, File)
     ]
@@ -132,7 +133,7 @@ def find_fenced_block(text: str) -> str | None:
     return match["block"] if match else None
 
 
-class ToolSpec(NamedTuple):
+class ToolSpec(Value):
     """A tool as the model sees it; ``parameters`` is a JSON Schema."""
 
     name: str
@@ -140,15 +141,14 @@ class ToolSpec(NamedTuple):
     parameters: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(Value):
     """A complete request in provider-neutral form."""
 
     model: str
     messages: tuple[Message, ...]
     stream: bool = True
     #: The user's model options (temperature, max_tokens, ...), under the names users type.
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
     tools: tuple[ToolSpec, ...] = ()
     #: ``none``, ``low``, ``medium``, ``high`` or a number of tokens; None: the provider's default.
     thinking: str | int | None = None
@@ -158,7 +158,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
 
 
-class Usage(NamedTuple):
+class Usage(Value):
     """Tokens of one request. ``input_tokens`` counts cached ones too, ``output_tokens`` counts thinking."""
 
     input_tokens: int = 0
@@ -178,62 +178,62 @@ class Usage(NamedTuple):
         return self.input_tokens + self.output_tokens
 
 
-class ResponseStart(NamedTuple):
+class ResponseStart(Value):
     """The model that answers, and the response id. May be repeated; later values replace earlier ones."""
 
     model: str | None = None
     response_id: str | None = None
 
 
-class TextDelta(NamedTuple):
+class TextDelta(Value):
     """A piece of the answer. Consecutive pieces without an index form a part, as do pieces of the same ``index``.
 
     An index marks text that a provider expects back as a separate part, with its ``metadata``.
     """
 
     text: str
-    index: int | None = None  # type: ignore[assignment]  # not tuple.index
+    index: int | None = None
     metadata: Mapping[str, Any] = {}
 
 
-class ThinkingDelta(NamedTuple):
+class ThinkingDelta(Value):
     """A piece of thinking. Pieces of one ``index`` form a part; a signature may arrive without text."""
 
     text: str = ""
     signature: str | None = None
-    index: int = 0  # type: ignore[assignment]  # not tuple.index
+    index: int = 0
     metadata: Mapping[str, Any] = {}
 
 
-class ToolCallDelta(NamedTuple):
+class ToolCallDelta(Value):
     """A piece of a tool call: ``id`` and ``name`` once, ``arguments`` (JSON text) in any number of pieces."""
 
-    index: int  # type: ignore[assignment]  # not tuple.index
+    index: int
     id: str | None = None
     name: str | None = None
     arguments: str = ""
     metadata: Mapping[str, Any] = {}
 
 
-class MessageMetadata(NamedTuple):
+class MessageMetadata(Value):
     """Data of the message that belongs to no part: citations, search results, reasoning details."""
 
     data: Mapping[str, Any]
 
 
-class UsageReport(NamedTuple):
+class UsageReport(Value):
     """The tokens so far. Cumulative: the last report counts."""
 
     usage: Usage
 
 
-class Unreadable(NamedTuple):
+class Unreadable(Value):
     """An event that could not be decoded. Reading continues, but the answer counts as incomplete."""
 
     detail: str
 
 
-class Finish(NamedTuple):
+class Finish(Value):
     """The answer is complete: the terminal event arrived. Without it the stream was cut.
 
     ``reason`` is one of ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``incomplete`` (the provider
@@ -249,7 +249,7 @@ StreamEvent = (
 )
 
 
-class ChatResponse(NamedTuple):
+class ChatResponse(Value):
     """A response. ``finish_reason`` is None if the terminal event never arrived."""
 
     message: Message
@@ -394,7 +394,7 @@ def _event_text(event: TextEvent) -> str:
 
 
 def _with_text(event: TextEvent, text: str) -> TextEvent:
-    return event._replace(arguments=text) if isinstance(event, ToolCallDelta) else event._replace(text=text)
+    return event.replace(arguments=text) if isinstance(event, ToolCallDelta) else event.replace(text=text)
 
 
 def _text_only(event: TextEvent, text: str) -> TextEvent:

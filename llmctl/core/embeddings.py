@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from llmctl.core.chat import Usage
+from llmctl.core.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedRequest:
+class EmbedRequest(Value):
     """The texts to embed, in the order in which the vectors are returned."""
 
     model: str
     texts: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedResponse:
+class EmbedResponse(Value):
     """One vector per text, in the same order."""
 
     vectors: tuple[tuple[float, ...], ...]

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, Self
 
 from llmctl.core.stored_values import dumps
+from llmctl.core.values import Value
 
 
 class ExportedToolCall(NamedTuple):
@@ -36,7 +37,7 @@ class ExportedFile(NamedTuple):
     size: int | None
 
 
-class ExportedToolResult(NamedTuple):
+class ExportedToolResult(Value):
     """A tool result in a message of role ``tool``; ``call_id`` is empty if the call is unknown."""
 
     call_id: str | None
@@ -86,7 +87,7 @@ class ExportedMessage(NamedTuple):
         ]
 
 
-class ExportedConversation(NamedTuple):
+class ExportedConversation(Value):
     """A chat and the messages of its thread."""
 
     id: str

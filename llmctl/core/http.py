@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from llmctl.core.values import Value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Dialect:
+class Dialect(Value):
     """How a host deviates from the original protocol. Wires look here, never at the provider's name.
 
     The defaults describe Chat Completions as most hosts implement it.
@@ -52,10 +52,10 @@ class Dialect:
     #: Path of the list of models below the base URL.
     models_path: str = "/models"
     #: Fields sent with every request.
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = {}
 
 
-class Endpoint(NamedTuple):
+class Endpoint(Value):
     """Where and how to reach a host. ``headers`` contain the key: never store or print them unredacted."""
 
     base_url: str
@@ -64,14 +64,14 @@ class Endpoint(NamedTuple):
     dialect: Dialect = Dialect()
 
 
-class HttpRequest(NamedTuple):
+class HttpRequest(Value):
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes = b""
 
 
-class ServerEvent(NamedTuple):
+class ServerEvent(Value):
     """One frame of a stream: a server-sent event, or a line of NDJSON (``event`` is None)."""
 
     data: str

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from llmctl.core.chat import File, Usage
+from llmctl.core.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
+class ImageRequest(Value):
     """An image request. ``files`` are input images, if the host accepts them."""
 
     model: str
     prompt: str
     files: tuple[File, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ImageResponse:
+class ImageResponse(Value):
     """The images: bytes, or a URL if the host returns only that."""
 
     images: tuple[File, ...]

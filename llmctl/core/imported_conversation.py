@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.chat import File, Part, Role
+from llmctl.core.values import Value
 
 #: Metadata key of a :class:`File` without bytes: the id or name under which the source mentions it.
 FILE_REFERENCE_KEY = "import_reference"
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedUsage:
+class ImportedUsage(Value):
     """Usage of one answer, as far as the source reports it. ``cost`` is in US dollars."""
 
     input_tokens: int | None = None
@@ -26,8 +25,7 @@ class ImportedUsage:
     response_model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedMessage:
+class ImportedMessage(Value):
     """A message. ``id`` is the source's own id; ``at`` a stored time; with ``usage`` a request row is created."""
 
     role: Role
@@ -38,13 +36,12 @@ class ImportedMessage:
     provider: str | None = None
     usage: ImportedUsage | None = None
     complete: bool = True
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
     #: The source does not show the message: it is kept in the thread, but neither shown nor sent.
     hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedConversation:
+class ImportedConversation(Value):
     """A conversation. ``source`` is the program; together with ``id`` it yields the same rows on every import."""
 
     source: str
@@ -55,15 +52,15 @@ class ImportedConversation:
     updated_at: str | None = None
     model: str | None = None
     provider: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
     #: The id of the conversation that this one was forked from, and how many messages they share.
     parent_id: str | None = None
     shared: int = 0
     #: Options of the model, which later turns take over.
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
 
 
-class SkippedItems(NamedTuple):
+class SkippedItems(Value):
     """Items that a reader skips: how many, and of what kind in the plural; ``singular`` if it is not regular."""
 
     number: int

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from llmctl.core.errors import UsageError
 from llmctl.core.registry import unknown_name_error
+from llmctl.core.values import Value
 
 Kind = Literal["text", "integer", "number", "switch", "tristate", "list", "pairs", "words", "effort", "schema"]
 
@@ -42,7 +43,7 @@ _NOUNS = {
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-class Option(NamedTuple):
+class Option(Value):
     """One option: its names, where it may be set, and which values it takes."""
 
     name: str
@@ -257,7 +258,7 @@ class OptionSet:
             spellings = entry.flags
             if "flag" in entry.doors and not (spellings and spellings[0].startswith("--")):
                 spellings = (f"--{name.replace('_', '-')}", *spellings)
-            declared[name] = entry._replace(name=name, flags=spellings)
+            declared[name] = entry.replace(name=name, flags=spellings)
             setattr(cls, name, declared[name].unset)
         cls.OPTIONS = declared
 
@@ -437,7 +438,7 @@ def options_for(door: str) -> tuple[Option, ...]:
 _TYPES = {"switch": "boolean", "integer": "whole number", "number": "number", "list": "list", "text": "text"}
 
 
-class Setting(NamedTuple):
+class Setting(Value):
     """One setting."""
 
     option: Option

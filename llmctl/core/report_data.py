@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from llmctl.core.values import Value
 
 #: The fields of ``stats --json``.
 Figures = Mapping[str, Any]
 Unit = Literal["hour", "day", "month"]
 
 
-class UsageGroup(NamedTuple):
+class UsageGroup(Value):
     """One group of usage figures; ``name`` is None for rows without one."""
 
     name: str | None
     figures: Figures
 
 
-class RequestSummary(NamedTuple):
+class RequestSummary(Value):
     """A request; ``chat`` is the name of its chat. ``cost`` is in US dollars."""
 
     id: str
@@ -35,7 +36,7 @@ class RequestSummary(NamedTuple):
     cost: float | None
 
 
-class FailureReason(NamedTuple):
+class FailureReason(Value):
     """Why requests to a provider failed: how many, when last, and the message of one."""
 
     reason: str
@@ -45,7 +46,7 @@ class FailureReason(NamedTuple):
     example: str | None
 
 
-class ChatSummary(NamedTuple):
+class ChatSummary(Value):
     """A chat with the totals of all its requests; ``preview`` is its beginning."""
 
     id: str
@@ -66,8 +67,7 @@ class ChatSummary(NamedTuple):
         return self.last_turn_at or self.created_at
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRange:
+class ReportRange(Value):
     """The time range of a report, as stored times; None is open. ``unit`` is the step of the charts."""
 
     since: str | None
@@ -78,8 +78,7 @@ class ReportRange:
     written_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReportData:
+class ReportData(Value):
     """All data of a report. Time groups ascend without gaps; others start with the most expensive or busiest."""
 
     hub: str
@@ -106,4 +105,4 @@ class ReportData:
     #: Why requests failed, and how many of the newest requests were examined; None for all.
     failure_reasons: Sequence[FailureReason]
     failure_sample_size: int | None
-    chats: Sequence[ChatSummary] = field(default=())
+    chats: Sequence[ChatSummary] = ()

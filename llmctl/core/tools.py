@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from llmctl.core.values import Value
 
 Permission = Literal["automatic", "user-permitted", "denied"]
 
@@ -40,7 +42,7 @@ class Halt(Exception):
         self.content = content
 
 
-class Tool(NamedTuple):
+class Tool(Value):
     """A tool that a model or a user may run. ``id`` is None if it is not in the hub."""
 
     name: str
@@ -54,7 +56,7 @@ class Tool(NamedTuple):
     id: str | None = None
 
 
-class Ran(NamedTuple):
+class Ran(Value):
     """The output of a run: text for the model, and an error if it failed."""
 
     content: str

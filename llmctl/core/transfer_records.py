@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+from llmctl.core.values import Value
 
 #: ``json`` columns may hold a document, ``boolean`` ones hold 0 or 1; everything else is a ``value``.
 Kind = Literal["value", "json", "boolean"]
@@ -14,8 +15,7 @@ FORMAT = "llmctl"
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class TableLayout:
+class TableLayout(Value):
     """The columns of a table, in the order they are written, and the kind of each."""
 
     table: str
@@ -23,12 +23,11 @@ class TableLayout:
     kinds: tuple[Kind, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TransferHeader:
+class TransferHeader(Value):
     """The first line of a file. ``fields``: table -> the user's custom columns -> declared type."""
 
     schema: int
-    fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fields: Mapping[str, Mapping[str, str]] = {}
 
 
 class ExportRow(NamedTuple):
@@ -38,7 +37,7 @@ class ExportRow(NamedTuple):
     values: Sequence[Any]
 
 
-class ImportRow(NamedTuple):
+class ImportRow(Value):
     """A row to import: our name of the table, the known columns, and the line it came from."""
 
     table: str
@@ -46,7 +45,7 @@ class ImportRow(NamedTuple):
     line: int = 0
 
 
-class MalformedLine(NamedTuple):
+class MalformedLine(Value):
     """A line that cannot be parsed, and why."""
 
     line: int
@@ -57,7 +56,7 @@ class MalformedLine(NamedTuple):
 MergeStatus = Literal["imported", "updated", "unchanged", "skipped"]
 
 
-class MergeResult(NamedTuple):
+class MergeResult(Value):
     """What happened to an imported row, and why."""
 
     status: MergeStatus

@@ -34,7 +34,7 @@ def preview_request(database: Database, plan: TurnPlan) -> RequestPreview:
     provider = plan.target.provider.name
     entries = history.load_history(database, thread.id, provider=provider) if thread else []
     files = attachments.prepare_files(plan.input.files, plan.target, None)
-    new_messages = plan.input._replace(files=files).to_messages()
+    new_messages = plan.input.replace(files=files).to_messages()
     system = [message for message in new_messages if message.role == "system"][-1:]
     if system:
         entries = [entry for entry in entries if entry.message.role != "system"]
@@ -62,6 +62,6 @@ def _resolve_endpoint(plan: TurnPlan) -> ResolvedEndpoint:
     try:
         return resolve_endpoint(plan.target, plan.runtime.env, home=plan.runtime.home)
     except ConfigError:
-        target = plan.target._replace(key=None)
+        target = plan.target.replace(key=None)
         endpoint = Endpoint(target.base_url, dict(target.provider.headers), target.query, target.provider.dialect)
         return ResolvedEndpoint(endpoint, ())

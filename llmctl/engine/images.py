@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,14 +46,14 @@ def make_images(
     body = _stored_body(images, runner, request, http)
     prepared = PreparedRequest(http, body, lambda price: _estimate_cost(price, plan, request))
     answer = runner.send(prepared, images.parse_response)
-    return replace(answer, images=tuple(_with_content(image, plan) for image in answer.images))
+    return answer.replace(images=tuple(_with_content(image, plan) for image in answer.images))
 
 
 def _stored_body(images: Images, runner: SingleRequestRunner, request: ImageRequest, http: HttpRequest) -> str:
     """Return the body without the content of files."""
     if request.files:
-        files = tuple(file._replace(data=b"") if file.data else file for file in request.files)
-        http = images.build_request(runner.endpoint, replace(request, files=files))
+        files = tuple(file.replace(data=b"") if file.data else file for file in request.files)
+        http = images.build_request(runner.endpoint, request.replace(files=files))
     return http.body.decode("utf-8", "replace")
 
 
@@ -63,9 +62,9 @@ def _with_content(image: File, plan: SingleRequestPlan) -> File:
         return image
     # A private address is fetched only from the target's own host, which may be a server of the user.
     is_own_host = parse_host(image.url) == parse_host(plan.target.base_url)
-    runtime = plan.runtime._replace(private_fetch=True) if is_own_host else plan.runtime
+    runtime = plan.runtime.replace(private_fetch=True) if is_own_host else plan.runtime
     fetched = attachments.fetch_url(image.url, runtime)
-    return image._replace(data=fetched.data, media_type=fetched.media_type)
+    return image.replace(data=fetched.data, media_type=fetched.media_type)
 
 
 def _estimate_cost(price: Price, plan: SingleRequestPlan, request: ImageRequest) -> CostEstimate | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatResponse
 from llmctl.core.errors import LockedError, StorageError
 from llmctl.core.redaction import REDACTED, Redaction
 from llmctl.core.stored_values import dumps, loads, parse_json_or_text
+from llmctl.core.values import Value
 from llmctl.engine.jobs import lease
 from llmctl.engine.tools.records import TOOL_DIED_ERROR
 from llmctl.engine.turn import decode, records
@@ -34,7 +35,7 @@ _DIED_ERROR = "the process died before the answer was complete"
 UnlockResult = Literal["free", "recovered", "forced"]
 
 
-class Recovered(NamedTuple):
+class Recovered(Value):
     """What a recovery did."""
 
     #: The rows of the recovered jobs, from before.

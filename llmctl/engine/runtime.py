@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from llmctl.core import environment
 from llmctl.core.chat import StreamEvent, ToolSpec
 from llmctl.core.environment import is_switch_on
 from llmctl.core.errors import LlmctlError
 from llmctl.core.tools import Permission, Tool
+from llmctl.core.values import Value
 
 #: Passes the name of the calling script to a background job.
 SCRIPT_VARIABLE = "LLMCTL_SCRIPT"
@@ -18,7 +19,7 @@ SCRIPT_VARIABLE = "LLMCTL_SCRIPT"
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox", "fish"))
 
 
-class CallerInfo(NamedTuple):
+class CallerInfo(Value):
     """Where a turn or a request was started."""
 
     terminal: bool = False
@@ -48,7 +49,7 @@ class CallerInfo(NamedTuple):
         """
         if allowed is None:
             return self
-        return self._replace(
+        return self.replace(
             ledger_folder="folder" in allowed,
             script=self.script if "script" in allowed else None,
             git_commit=self.git_commit if "git" in allowed else None,
@@ -56,7 +57,7 @@ class CallerInfo(NamedTuple):
         )
 
 
-class RuntimeEnv(NamedTuple):
+class RuntimeEnv(Value):
     """What the engine takes from the process."""
 
     env: Mapping[str, str] = {}
@@ -156,7 +157,7 @@ def _read_first_line(path: str) -> str | None:
 # --- what a turn reports, besides the events of the model's stream
 
 
-class StepStarted(NamedTuple):
+class StepStarted(Value):
     """A step has its rows; ids are None where nothing is logged."""
 
     chat_id: str | None
@@ -166,7 +167,7 @@ class StepStarted(NamedTuple):
     step: int
 
 
-class RetryScheduled(NamedTuple):
+class RetryScheduled(Value):
     """An attempt failed; another one follows."""
 
     seconds: float
@@ -174,7 +175,7 @@ class RetryScheduled(NamedTuple):
     error: LlmctlError
 
 
-class ToolEvent(NamedTuple):
+class ToolEvent(Value):
     """A tool call of the model, with its result once there is one. ``arguments`` is JSON text."""
 
     id: str
@@ -184,7 +185,7 @@ class ToolEvent(NamedTuple):
     status: str = "pending"
 
 
-class ApprovalNeeded(NamedTuple):
+class ApprovalNeeded(Value):
     """A tool call waits for a person's decision. ``arguments`` is JSON text."""
 
     invocation_id: str
@@ -192,7 +193,7 @@ class ApprovalNeeded(NamedTuple):
     arguments: str
 
 
-class Notice(NamedTuple):
+class Notice(Value):
     """Something the user should know that is not part of the answer."""
 
     text: str
@@ -204,7 +205,7 @@ TurnEvent = StreamEvent | StepStarted | RetryScheduled | ToolEvent | ApprovalNee
 # --- agents and tools
 
 
-class AgentContext(NamedTuple):
+class AgentContext(Value):
     """The agent of a turn, and its session."""
 
     id: str
@@ -228,7 +229,7 @@ _NO_ARGUMENTS = {"type": "object", "properties": {}}
 ApprovalReply = Literal["once", "always", "no", "never", "stop"]
 
 
-class ApprovalRequest(NamedTuple):
+class ApprovalRequest(Value):
     """A call that the user has to approve. ``arguments`` is the whole JSON text, ``agent`` a name."""
 
     name: str
@@ -237,14 +238,14 @@ class ApprovalRequest(NamedTuple):
     agent: str | None = None
 
 
-class ToolGrant(NamedTuple):
+class ToolGrant(Value):
     """A tool of a chat or an agent, and its permission."""
 
     tool: Tool
     permission: Permission = "user-permitted"
 
 
-class Toolset(NamedTuple):
+class Toolset(Value):
     """The tools of a turn. Hooks are called in the main thread, before and after each run."""
 
     grants: tuple[ToolGrant, ...] = ()
@@ -283,4 +284,4 @@ class Toolset(NamedTuple):
     def with_grants(self, grants: Iterable[ToolGrant]) -> Toolset:
         """Return a toolset with further grants; of two with the same name the later one wins."""
         by_name = {grant.tool.name: grant for grant in (*self.grants, *grants)}
-        return self._replace(grants=tuple(by_name.values()))
+        return self.replace(grants=tuple(by_name.values()))

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.chat import HIDDEN_KEY
 from llmctl.core.exported_conversation import ExportedConversation, ExportedMessage, ExportedToolResult
 from llmctl.core.registry import Registry
+from llmctl.core.values import Value
 
 LOSSLESS = "jsonl"
 
 
-class Conversation(NamedTuple):
+class Conversation(Value):
     """A chat and its complete thread as records, the messages with ``tool_calls`` and ``attachments``.
 
     Exporters of other packages get these; the ones here take what they need with :meth:`to_exported`.

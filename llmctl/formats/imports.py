@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
 from llmctl.core.registry import Registry
+from llmctl.core.values import Value
 
 
-class Format(NamedTuple):
+class Format(Value):
     """``fits`` returns whether a document is a conversation of this format; ``read`` yields it, and what is skipped.
 
     ``read`` raises ValueError, TypeError, KeyError or AttributeError for an invalid document.

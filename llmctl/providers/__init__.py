@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal, NamedTuple
+from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from llmctl.core.errors import ConfigError
 from llmctl.core.http import Dialect
 from llmctl.core.registry import Registry
+from llmctl.core.values import Value
 
 
-class ModelWire(NamedTuple):
+class ModelWire(Value):
     """Models that use another wire than their provider's default."""
 
     #: Shell pattern of model ids.
@@ -25,8 +25,7 @@ class ModelWire(NamedTuple):
     only: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Provider:
+class Provider(Value):
     """One provider, as data only: wires read ``dialect``, the engine reads the rest."""
 
     name: str
@@ -38,15 +37,15 @@ class Provider:
     #: How the key is sent: ``Authorization: Bearer``, the named header, or not at all.
     auth: Literal["bearer", "none"] | str = "bearer"
     #: The same by wire, for wires on which the provider expects the key elsewhere.
-    auth_by_wire: Mapping[str, str] = field(default_factory=dict)
+    auth_by_wire: Mapping[str, str] = {}
     #: Environment variables that may hold the key; the first one set wins.
     key_env: tuple[str, ...] = ()
     #: Environment variables that may hold another base URL; the first one set wins.
     base_env: tuple[str, ...] = ()
-    dialect: Dialect = field(default_factory=Dialect)
+    dialect: Dialect = Dialect()
     #: Headers sent with every request.
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
     #: Model of a connection from the environment without one.
     default_model: str | None = None
     #: The same for embeddings and images; None if the provider has none or there is no obvious choice.

@@ -10,11 +10,12 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Dialect
 from llmctl.core.stored_values import dumps
+from llmctl.core.values import Value
 from llmctl.providers import Provider
 
 PROVIDER = Provider(
@@ -32,7 +33,7 @@ PROVIDER = Provider(
 _PAGE = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>Please sign in</h1></body></html>\n"
 
 
-class EchoResponse(NamedTuple):
+class EchoResponse(Value):
     """An HTTP response. Header names are lower case; iterating ``chunks`` may raise UnavailableError."""
 
     status: int
@@ -113,7 +114,7 @@ def _is_chat(messages: Any) -> bool:
     return isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
 
 
-class EchoError(NamedTuple):
+class EchoError(Value):
     """An HTTP error. ``code`` is the provider's error code, or the status if it has none."""
 
     status: int
@@ -179,7 +180,7 @@ class InvalidOption(Exception):
         self.name = name
 
 
-class EchoOptions(NamedTuple):
+class EchoOptions(Value):
     """The options of one answer. None means not set."""
 
     reply: str | None = None
@@ -309,7 +310,7 @@ _STEP = r"\n\s*\n"
 Delta = dict[str, Any]
 
 
-class EchoReply(NamedTuple):
+class EchoReply(Value):
     """One answer. Each delta is one word; joined, they form the text."""
 
     id: str

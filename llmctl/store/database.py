@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmctl.core.errors import LlmctlError, StorageError
 from llmctl.core.signals import defer_signals
 from llmctl.core.stored_values import loads, parse_json_or_text, to_storable
+from llmctl.core.values import Value
 
 if TYPE_CHECKING:
     from llmctl.store.writer import TableWriter
@@ -32,14 +33,14 @@ Mode = Literal["read", "write", "create"]
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 
 
-class Insert(NamedTuple):
+class Insert(Value):
     """A new row."""
 
     table: str
     row: Mapping[str, Any]
 
 
-class Update(NamedTuple):
+class Update(Value):
     """Changes to the row of an id; a missing row (deleted in the meantime) is not an error.
 
     With ``where``, applied only if these columns have these values.
@@ -51,7 +52,7 @@ class Update(NamedTuple):
     where: Mapping[str, Any] = {}
 
 
-class Delete(NamedTuple):
+class Delete(Value):
     """Remove the rows whose columns all equal ``where``."""
 
     table: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from typing import NamedTuple
 
 from llmctl.core.errors import UsageError
+from llmctl.core.values import Value
 from llmctl.store.database import Database, Row
 
 #: More hits than this are not ranked, which would take too long: the newest come first then.
@@ -51,7 +51,7 @@ _UNSPACED = re.compile(
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
-class SearchFilter(NamedTuple):
+class SearchFilter(Value):
     """Conditions on messages; all that are set must hold."""
 
     role: str | None = None
@@ -127,7 +127,7 @@ def _snippet(text: str, literal: str) -> str:
     return ("…" if begin else "") + marked + ("…" if end < len(text) else "")
 
 
-class FtsQuery(NamedTuple):
+class FtsQuery(Value):
     """``match`` is an FTS5 query, or None if there is no indexed word; ``literals`` must occur in the text."""
 
     match: str | None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.errors import DeniedError, InvalidOutputError, NotFoundError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.tools import Ran, Tool
+from llmctl.core.values import Value
 from llmctl.tools import Context, ToolType, argument_patterns, subprocess_tool
 from llmctl.tools.host_allowlist import require_allowed_host, to_tool_output
 from llmctl.tools.path_sandbox import PathSandbox
@@ -18,7 +19,7 @@ from llmctl.tools.path_sandbox import PathSandbox
 Arguments = Mapping[str, Any]
 
 
-class BuiltinTool(NamedTuple):
+class BuiltinTool(Value):
     """A built-in tool: its function, its arguments, and the allowlist in its data."""
 
     run: Callable[[Tool, Arguments, Context], Ran]

@@ -10,16 +10,17 @@ import itertools
 import os
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from llmctl.core.errors import UsageError
+from llmctl.core.values import Value
 from llmctl.tools import templates
 
 #: Prefix of the variables that hold the arguments of a command for the shell.
 VARIABLE_PREFIX = "LLMCTL_ARGUMENT_"
 
 
-class Slot(NamedTuple):
+class Slot(Value):
     """A place for an argument; ``number`` counts the slots of a line from 0."""
 
     name: str
@@ -64,7 +65,7 @@ _CODE_OPTIONS |= {name: _words("-v") for name in ("test", "[", "printf")}
 _HINT = "pass it as a word of its own: sh -c 'grep -- \"$1\" notes.txt' sh {%s}"
 
 
-class ParsedCommand(NamedTuple):
+class ParsedCommand(Value):
     """A command: its simple commands, and for a shell its script with a variable for each slot."""
 
     commands: tuple[tuple[Word, ...], ...]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmctl.core.chat import ChatRequest, StreamEvent
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest, ServerEvent
 from llmctl.core.registry import Registry
+from llmctl.core.values import Value
 
 if TYPE_CHECKING:  # not needed by a chat
     from llmctl.core.embeddings import EmbedRequest, EmbedResponse
@@ -21,7 +21,7 @@ def accepts_nothing(media_type: str, by_url: bool, dialect: Dialect) -> bool:
     return False
 
 
-class Embeddings(NamedTuple):
+class Embeddings(Value):
     """How a protocol computes embeddings. Error responses go to the wire's ``parse_error``."""
 
     build_request: Callable[[Endpoint, EmbedRequest], HttpRequest]
@@ -30,15 +30,14 @@ class Embeddings(NamedTuple):
     most_texts: int = 2048
 
 
-class Images(NamedTuple):
+class Images(Value):
     """How a protocol generates images. Error responses go to the wire's ``parse_error``."""
 
     build_request: Callable[[Endpoint, ImageRequest], HttpRequest]
     parse_response: Callable[[bytes], ImageResponse]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Wire:
+class Wire(Value):
     """One protocol. All functions are pure: values in, values out.
 
     ``parse_response`` and ``parse_stream`` yield the same events; both raise the matching :class:`LlmctlError`

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from llmctl.wire.openai_chat import WIRE as _OPENAI_CHAT
 
-WIRE = replace(_OPENAI_CHAT, name="echo")
+WIRE = _OPENAI_CHAT.replace(name="echo")

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.errors import (
     BudgetError,
@@ -18,6 +18,7 @@ from llmctl.core.errors import (
     UnavailableError,
 )
 from llmctl.core.redaction import mask_keys
+from llmctl.core.values import Value
 
 _MAX_LENGTH = 500
 # Patterns are strings: compiled when an error occurs, not at start-up.
@@ -29,7 +30,7 @@ _MESSAGE_FIELDS = ("message", "msg", "detail", "details", "error_description")
 _CODE_FIELDS = ("code", "type", "status", "error_type", "reason")
 
 
-class ProviderError(NamedTuple):
+class ProviderError(Value):
     """An error as the host reports it. ``code`` is the reported status; 200 if an error in a 200 reports none."""
 
     status: int

@@ -79,7 +79,7 @@ def append_schema_instruction(messages: tuple[Message, ...], schema: Mapping[str
     instruction = Text(_INSTRUCTION + dumps(schema))
     if messages and messages[0].role == "system":
         first = messages[0]
-        return (first._replace(parts=(*first.parts, Text("\n\n"), instruction)), *messages[1:])
+        return (first.replace(parts=(*first.parts, Text("\n\n"), instruction)), *messages[1:])
     return (Message("system", (instruction,)), *messages)
 
 

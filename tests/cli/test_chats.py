@@ -235,7 +235,7 @@ def hold(hub: HubBuilder, name: str, **job: Any) -> None:
 
 
 def test_a_chat_in_use_is_not_touched(hub: HubBuilder, llmctl: Llmctl) -> None:
-    hold(hub, "fix", **lease.process_identity()._asdict(), lease_expires_at=lease.lease_expiry())
+    hold(hub, "fix", **lease.process_identity().to_dict(), lease_expires_at=lease.lease_expiry())
     for command in (["edit", "fix", "-s", "x"], ["delete", "fix", "--yes"], ["unlock", "fix"]):
         assert "in use by process" in require_failure(llmctl("chats", *command), 9)
     require_success(llmctl("chats", "rename", "fix", "fox"))

@@ -23,7 +23,7 @@ def running(hub: HubBuilder, name: str, chat: dict[str, str] | None = None, **wh
 
 
 def alive() -> dict[str, Any]:
-    return {**lease.process_identity()._asdict(), "lease_expires_at": lease.lease_expiry()}
+    return {**lease.process_identity().to_dict(), "lease_expires_at": lease.lease_expiry()}
 
 
 DEAD = {"host": "elsewhere", "pid": 1}

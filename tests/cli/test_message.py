@@ -66,6 +66,6 @@ def test_add_refuses_an_empty_message_and_a_thread_in_use(hub: HubBuilder, llmct
     assert llmctl("message", "add", "--chat", "fix").returncode == 2
     assert llmctl("message", "add", "--chat", "fix", "--role", "tool", "x").returncode == 2
     assert llmctl("message", "add", "--chat", "fix", "-m", "gpt-5", "x").returncode == 2
-    job = hub.insert("jobs", name="chat", type="turn", status="running", **lease.process_identity()._asdict())
+    job = hub.insert("jobs", name="chat", type="turn", status="running", **lease.process_identity().to_dict())
     hub.database.execute("UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?", (job, chat["thread_id"]))
     assert llmctl("message", "add", "--chat", "fix", "x").returncode == 9

@@ -43,7 +43,7 @@ def test_unlock_releases_dead_holders_and_respects_live_ones(hub: HubBuilder, ll
     sql = "UPDATE {message_threads} SET locking_job_id = ? WHERE id = ?"
     hub.database.execute(sql, (job_id, chat["thread_id"]))
     assert "is unlocked" in llmctl("thread", "unlock", chat["thread_id"]).stderr
-    alive = {**lease.process_identity()._asdict(), "lease_expires_at": lease.lease_expiry()}
+    alive = {**lease.process_identity().to_dict(), "lease_expires_at": lease.lease_expiry()}
     job_id = hub.insert("jobs", name="x", type="turn", status="running", **alive)
     hub.database.execute(sql, (job_id, chat["thread_id"]))
     assert llmctl("thread", "unlock", chat["thread_id"]).returncode == 9

@@ -188,7 +188,7 @@ def test_a_dead_holder_is_recovered_and_what_came_is_kept(any_hub: HubBuilder) -
 
 def test_a_live_holder_is_respected_unless_forced(any_hub: HubBuilder) -> None:
     chat = any_hub.chat()
-    hold(any_hub, chat, **lease.process_identity()._asdict(), lease_expires_at=lease.lease_expiry())
+    hold(any_hub, chat, **lease.process_identity().to_dict(), lease_expires_at=lease.lease_expiry())
     with pytest.raises(LockedError, match="in use by process"):
         recovery.unlock_thread(any_hub.database, chat["thread_id"])
     assert recovery.unlock_thread(any_hub.database, chat["thread_id"], force=True) == "forced"

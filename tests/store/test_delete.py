@@ -172,7 +172,7 @@ def test_a_log_that_a_fork_has_stays_until_the_fork_goes(any_hub: HubBuilder) ->
 def test_a_chat_that_a_live_job_holds_is_not_deleted(any_hub: HubBuilder) -> None:
     free, held = any_hub.chat(), any_hub.chat()
     job_id = any_hub.insert(
-        "jobs", name="chat", type="turn", status="running", **lease.process_identity()._asdict(),
+        "jobs", name="chat", type="turn", status="running", **lease.process_identity().to_dict(),
         lease_expires_at=lease.lease_expiry(),
     )  # fmt: skip
     any_hub.database.execute(

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from llmctl.core.values import TypedRow
 from llmctl.store.database import Database
 from llmctl.store.opening import MEMORY, open_hub
 from llmctl.store.records import types
-from llmctl.store.records.types import AgentRow, ChatRow, TypedRow
+from llmctl.store.records.types import AgentRow, ChatRow
 
 ROOT = Path(__file__).parent.parent.parent
 GENERATOR: dict[str, Any] = runpy.run_path(str(ROOT / "scripts" / "generate_records.py"))
@@ -58,7 +59,7 @@ def test_row_cannot_be_changed(hub: Database) -> None:
     with pytest.raises(AttributeError):
         chat.name = "other"  # type: ignore[misc]
     with pytest.raises(AttributeError):
-        chat.priority = 1  # type: ignore[attr-defined]
+        chat.priority = 1
 
 
 def test_missing_column_has_its_default(hub: Database) -> None:

@@ -333,7 +333,7 @@ def test_messages_of_an_agent_are_those_of_its_connection_too(any_hub: HubBuilde
     agent = any_hub.insert("agents", name="coder", chat_model_id=work)
     any_hub.turn(any_hub.chat(type="agent", source_id=agent), "a", "b", agent="coder")
     over = Scope(connection="work", connection_id=work)
-    for scope in (over, over._replace(agent="coder", agent_id=agent)):
+    for scope in (over, over.replace(agent="coder", agent_id=agent)):
         found = query.get_total(any_hub.database, scope)
         assert (found["messages"], found["requests"]) == (2, 1)
 

@@ -170,7 +170,7 @@ def differences(exchange: dict[str, Any], response: ChatResponse) -> dict[str, t
     thinking = [part for part in response.message.parts if isinstance(part, Thinking)]
     usage, wanted_usage = response.usage, expected_usage(exchange)
     if usage and wanted_usage and usage.cost is not None and wanted_usage.cost == pytest.approx(usage.cost):
-        wanted_usage = wanted_usage._replace(cost=usage.cost)
+        wanted_usage = wanted_usage.replace(cost=usage.cost)
     pairs = {
         "text": (response.message.text, expected_text(exchange)),
         "thinking": (response.message.thinking, expected_thinking(exchange)),

@@ -224,7 +224,7 @@ def read(exchange: Exchange) -> ChatResponse:
     )
     response = collect_response(events)
     stored = parts_from_json(json.loads(json.dumps(parts_to_json(response.message.parts))))
-    return response._replace(message=response.message._replace(parts=stored))
+    return response.replace(message=response.message.replace(parts=stored))
 
 
 def sent(messages: list[Message], model: str) -> list[dict[str, Any]]:

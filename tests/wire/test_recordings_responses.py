@@ -187,7 +187,7 @@ def test_recorded_stream_cut_anywhere_is_incomplete(server: str) -> None:
 
 
 def unsigned(part: Part) -> Part:
-    return part._replace(signature=None) if isinstance(part, Thinking) else part
+    return part.replace(signature=None) if isinstance(part, Thinking) else part
 
 
 def test_stream_and_finished_response_say_the_same() -> None:

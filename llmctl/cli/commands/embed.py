@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from llmctl.core.errors import UsageError
 from llmctl.core.options import TurnOptions
 from llmctl.core.stored_values import dumps
 from llmctl.core.text_files import read_text_file
+from llmctl.core.values import Value
 
 if TYPE_CHECKING:
     from llmctl.engine.single_request import SingleRequestPlan, UsageSummary
@@ -62,7 +63,7 @@ def embed(
     EmbedRun(app, EmbedArgs(tuple(texts or ()), tuple(file or ()), lines, batch, output, no_log), flags).run()
 
 
-class EmbedArgs(NamedTuple):
+class EmbedArgs(Value):
     """The flags of ``embed`` alone."""
 
     texts: tuple[str, ...] = ()

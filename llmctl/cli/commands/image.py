@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from binascii import b2a_base64
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from llmctl.cli.console.console import answer_output
 from llmctl.cli.console.output import emit_json
 from llmctl.core.errors import UsageError
 from llmctl.core.options import TurnOptions
+from llmctl.core.values import Value
 
 if TYPE_CHECKING:
     from llmctl.core.chat import File
@@ -49,7 +50,7 @@ def image(
     ImageRun(app, ImageArgs(tuple(prompt or ()), tuple(attach or ()), output, no_log), flags).run()
 
 
-class ImageArgs(NamedTuple):
+class ImageArgs(Value):
     """The flags of ``image`` alone."""
 
     words: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from llmctl.cli.console.console import list_output, read_prompt, record_output
 from llmctl.cli.console.output import emit_change, emit_list, emit_record
 from llmctl.core.errors import UsageError
 from llmctl.core.options import parse_pairs
+from llmctl.core.values import Value
 from llmctl.engine.inspect import transcript
 from llmctl.engine.recovery import unlock_thread
 from llmctl.store.database import Database, Row, Serializer
@@ -104,7 +105,7 @@ def show(
 _ROLES = ("system", "user", "assistant")
 
 
-class MessageArgs(NamedTuple):
+class MessageArgs(Value):
     """What to add: the columns that the flags set."""
 
     role: str

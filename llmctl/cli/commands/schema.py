@@ -184,7 +184,7 @@ def check(ctx: typer.Context) -> None:
     hub = introspect.describe_hub(database, comments=False)
     schema = introspect.describe_schema(database.names)
     differences = diff.compare(hub, schema, database.names, database.fields)
-    emit_list(app.console, [difference._asdict() for difference in differences], _COLUMNS)
+    emit_list(app.console, [difference.to_dict() for difference in differences], _COLUMNS)
     if differences:
         number = len(differences)
         is_old = database.version < ddl.VERSION

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.cli import catalog, command_tree
 from llmctl.cli.command_tree import global_options
 from llmctl.cli.help import text as help_text
+from llmctl.core.values import Value
 
 #: The kind of hub record, by the metavar of an option or argument.
 _HUB_KINDS = {
@@ -29,7 +30,7 @@ _REF_KINDS = {"chats": "chat"}
 _ID_KINDS = {"tool": "invocation"}
 
 
-class ValueSpec(NamedTuple):
+class ValueSpec(Value):
     """Values to complete: ``words`` of a closed set, records of the ``hub``, a ``file``; none of them for any value."""
 
     words: tuple[str, ...] = ()
@@ -40,7 +41,7 @@ class ValueSpec(NamedTuple):
         return bool(self.words or self.hub or self.file)
 
 
-class FlagSpec(NamedTuple):
+class FlagSpec(Value):
     """An option. ``values`` is None for a switch."""
 
     names: tuple[str, ...]
@@ -50,7 +51,7 @@ class FlagSpec(NamedTuple):
     repeats: bool
 
 
-class CommandSpec(NamedTuple):
+class CommandSpec(Value):
     """A runnable command."""
 
     path: tuple[str, ...]

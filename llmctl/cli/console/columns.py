@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from llmctl.core import stored_values
+from llmctl.core.values import Value
 
 Row = Mapping[str, Any]
 ColumnKind = Literal["text", "id", "time", "number", "cost", "duration", "bool", "json", "status"]
 
 
-class OutputColumn(NamedTuple):
+class OutputColumn(Value):
     """A column of a list: its key in the row, the kind of value, and whether it is shown without ``--columns``."""
 
     name: str

@@ -48,7 +48,7 @@ class TurnAgent:
         """Return the input with the rendered instructions, unless a flag sets the system prompt."""
         if user_input.system is not None:
             return user_input
-        return user_input._replace(
+        return user_input.replace(
             system=agents.render_instructions(self.definition, {**self.party.metadata, **self.params})
         )
 
@@ -62,10 +62,10 @@ class TurnAgent:
             approved=options.approve,
             note=app.console.note,
             writable=not options.dry_run,
-        )._replace(ask=ask)
+        ).replace(ask=ask)
         subagent_context = SubagentContext.from_plan(database, plan, depth=self.party.depth, ask=ask)
         grants = subagents.subagent_grants(database, self.definition.agents, subagent_context)
-        return own_toolset.with_grants(grants)._replace(agent_id=self.row.id, agent_name=self.row.name)
+        return own_toolset.with_grants(grants).replace(agent_id=self.row.id, agent_name=self.row.name)
 
 
 def select_agent(

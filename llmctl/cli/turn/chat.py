@@ -44,9 +44,7 @@ class ChatCommand:
         self._options = flags.over(self._prompt_file.defaults_for(flags)) if self._prompt_file else flags
         #: What ``--max-cost`` lets this command spend in all its turns.
         self._budget: CommandBudget | None = None
-        self._args = args._replace(
-            no_log=args.no_log or bool(self._prompt_file and self._prompt_file.definition.no_log)
-        )
+        self._args = args.replace(no_log=args.no_log or bool(self._prompt_file and self._prompt_file.definition.no_log))
         self._check_flags()
         self._caller = app.caller_info()
         self._result: TurnResult | None = None
@@ -143,7 +141,7 @@ class ChatCommand:
             cost_limits=cost_limits(settings, self._budget),
             agent=agent.party if agent else None,
         )
-        return plan._replace(
+        return plan.replace(
             tools=agent.build_toolset(self._app, database, plan)
             if agent
             else self._build_toolset(database, options, chat_settings.get("tools") or {}),
@@ -168,7 +166,7 @@ class ChatCommand:
             note=self._app.console.note,
             writable=not options.dry_run,
         )
-        return tools._replace(ask=build_approval_prompt(self._app.console))
+        return tools.replace(ask=build_approval_prompt(self._app.console))
 
     def _select_agent(self, database: Database, chat: ChatRow | None) -> TurnAgent | None:
         if self._args.agent is None and (chat is None or chat.type != "agent"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llmctl.cli.app import App
 from llmctl.cli.console import console as stdin
@@ -12,13 +12,14 @@ from llmctl.core.chat import File, Message, Part, Text, ToolCall, ToolResult
 from llmctl.core.errors import UsageError
 from llmctl.core.options import TurnOptions
 from llmctl.core.stored_values import dumps
+from llmctl.core.values import Value
 from llmctl.engine.turn.options import UserInput
 
 if TYPE_CHECKING:
     from llmctl.cli.turn.prompt_files import PromptFile
 
 
-class ChatArgs(NamedTuple):
+class ChatArgs(Value):
     """The arguments of ``chat``, ``run`` and ``agent run`` besides the shared turn flags."""
 
     words: tuple[str, ...] = ()

@@ -88,9 +88,9 @@ class ReplSession:
 
     def _run_turn(self, user_input: UserInput) -> None:
         if self._system is not None:
-            user_input = user_input._replace(system=self._system)
+            user_input = user_input.replace(system=self._system)
         try:
-            with_history = user_input._replace(messages=tuple(self._unsaved_messages))
+            with_history = user_input.replace(messages=tuple(self._unsaved_messages))
             result = self._chat_command.run_turn(with_history, self._chat)
             if result.chat_id is None:  # nothing is stored: keep the conversation here
                 self._unsaved_messages += [*user_input.to_messages(), *result.new_messages]

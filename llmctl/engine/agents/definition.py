@@ -5,11 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.options import TURN_OPTIONS, Kind, Option, TurnOptions, check_value, options_for
 from llmctl.core.registry import unknown_name_error
+from llmctl.core.values import Value
 
 #: Template variables besides the parameters.
 RESERVED_PARAMS = ("args", "stdin")
@@ -23,7 +24,7 @@ class TemplateParam:
     description: str | None = None
 
 
-class OwnTool(NamedTuple):
+class OwnTool(Value):
     """A tool that the Python file of an agent defines; ``data`` are its file and function."""
 
     name: str

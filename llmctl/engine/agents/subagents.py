@@ -181,7 +181,7 @@ def _build_plan(
         caller=parent.caller,
         runtime=parent.runtime,
         tools=agent_toolset(database, row.id, row.name, definition, child),
-        agent=agent if session else agent._replace(session_id=context.run_id),
+        agent=agent if session else agent.replace(session_id=context.run_id),
         parent_job_id=context.job_id,
     )
 

@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 from math import isfinite
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Usage
 from llmctl.core.errors import BudgetError, StorageError
 from llmctl.core.stored_values import loads
+from llmctl.core.values import Value
 from llmctl.engine.connections.target import Target
 from llmctl.providers import PROVIDERS, Provider, host_matches, parse_host
 from llmctl.store.database import WRITE_ERRORS, Database
@@ -38,14 +39,14 @@ _PACKAGE, _DISTRIBUTION = "genai_prices", "genai_prices-"
 _CONTEXT_OPTIONS = ("service_tier", "speed", "search_type")
 
 
-class PriceKey(NamedTuple):
+class PriceKey(Value):
     """Whose prices apply. ``is_free``: a local server, which costs nothing unless the user set a price."""
 
     provider: str
     is_free: bool = False
 
 
-class Cost(NamedTuple):
+class Cost(Value):
     """The cost of a request in US dollars, None if unknown, and the id of the price it was calculated from."""
 
     amount: float | None = None
@@ -272,7 +273,7 @@ class CommandBudget:
             self._spent += cost
 
 
-class CostLimits(NamedTuple):
+class CostLimits(Value):
     """The limits that apply to a request, in US dollars. Days and months are UTC."""
 
     command: CommandBudget | None = None
@@ -283,7 +284,7 @@ class CostLimits(NamedTuple):
         return self.command is not None or self.day is not None or self.month is not None
 
 
-class CostEstimate(NamedTuple):
+class CostEstimate(Value):
     """The most tokens that a request may use, their cost, and the part of the cost that is input."""
 
     input_tokens: int
@@ -295,7 +296,7 @@ class CostEstimate(NamedTuple):
         return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
 
 
-class Reservation(NamedTuple):
+class Reservation(Value):
     """The cost reserved for one request."""
 
     limits: CostLimits
@@ -361,7 +362,7 @@ class Reservation(NamedTuple):
         return f"limit the answer: -o max_tokens={tokens}; or " if tokens >= 16 else ""
 
 
-class SettledCost(NamedTuple):
+class SettledCost(Value):
     """The cost of a request; ``reserved_cost`` stays reserved if it ran under a limit and its cost is unknown."""
 
     cost: Cost

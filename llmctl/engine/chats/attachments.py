@@ -73,7 +73,7 @@ def drop_unsupported_files_for(
         return Text(f'[the file "{_display_name(part)}" ({part.media_type}) cannot be shown to you]')
 
     supported = tuple(
-        message._replace(parts=tuple(map(replace_unsupported, message.parts)))
+        message.replace(parts=tuple(map(replace_unsupported, message.parts)))
         if any(isinstance(part, File) for part in message.parts)
         else message
         for message in messages
@@ -85,9 +85,9 @@ def _prepare_file(file: File, target: Target, runtime: RuntimeEnv | None) -> Fil
     from llmctl.core.media_types import UNKNOWN  # most turns have no files
 
     if file.data is None and not _is_supported(file, target):
-        file = _fetch_file(file, runtime) if runtime else file._replace(url=None, data=b"")
+        file = _fetch_file(file, runtime) if runtime else file.replace(url=None, data=b"")
         if not runtime and file.media_type == UNKNOWN:  # only the content would tell
-            return file._replace(media_type="text/plain")
+            return file.replace(media_type="text/plain")
     if not _is_supported(file, target):
         raise RejectedError(
             f'{target.model or target.provider.name} does not accept {file.media_type}: "{_display_name(file)}"',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,7 +51,7 @@ def find_provider(spec: ConnectionSpec, old: ConnectionRow | None = None) -> Pro
     if name.lower() in PROVIDERS:
         return PROVIDERS.load(name.lower())
     if spec.base_url or (old and loads(old.data, {}).get("base_url")):
-        return replace(PROVIDERS.load("compatible"), name=name)
+        return PROVIDERS.load("compatible").replace(name=name)
     error = unknown_name_error("provider", name, PROVIDERS.names(), error=NotFoundError)
     error.hint = f"{error.hint}; for any other OpenAI-compatible host pass --base-url"
     raise error

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import quote
 
 from llmctl.core.errors import ConfigError, NotFoundError, UsageError
 from llmctl.core.http import Endpoint
 from llmctl.core.redaction import redact_url
 from llmctl.core.stored_values import loads
+from llmctl.core.values import Value
 from llmctl.providers import PROVIDERS, Provider, is_loopback, select_wire, split_base_url
 from llmctl.store.database import Database
 from llmctl.store.records import connections, settings
@@ -30,7 +30,7 @@ SETUP_HINT = (
 _VARIABLE_PREFIXES: dict[TargetKind, str] = {"embedding": "NODELLM_EMBEDDING_"}
 
 
-class Target(NamedTuple):
+class Target(Value):
     """A model and everything needed to call it. The key stays a reference until a request is sent."""
 
     provider: Provider
@@ -52,7 +52,7 @@ class Target(NamedTuple):
     alias_options: Mapping[str, Any] = {}
 
 
-class ResolvedEndpoint(NamedTuple):
+class ResolvedEndpoint(Value):
     """An endpoint with its key, and the secret values that must never be stored or shown."""
 
     endpoint: Endpoint
@@ -99,7 +99,7 @@ def with_model(target: Target, model: str | None) -> Target:
     if not model:
         return target
     wire = target.connection_wire or select_wire(target.provider, model, target.base_url)
-    return target._replace(model=model, wire=wire, type=target.type if model == target.model else "chat")
+    return target.replace(model=model, wire=wire, type=target.type if model == target.model else "chat")
 
 
 def resolve_endpoint(target: Target, env: Env, *, home: str, on_terminal: bool = False) -> ResolvedEndpoint:
@@ -144,7 +144,7 @@ def _from_alias(database: Database, name: str, env: Env, visited: tuple[str, ...
     if name in visited:
         raise ConfigError(f'alias "{name}" refers to itself: {" -> ".join((*visited, name))}')
     target = _from_reference(database, alias.target, env, (*visited, name))
-    return target._replace(alias_options={**target.alias_options, **loads(alias.options, {})})
+    return target.replace(alias_options={**target.alias_options, **loads(alias.options, {})})
 
 
 def _from_model_id(database: Database, model: str, env: Env) -> Target:
@@ -231,7 +231,7 @@ def _find_provider(name: str, base_url: str | None) -> Provider:
         return PROVIDERS.load(name.lower())
     if not base_url:
         raise NotFoundError(f'no provider "{name}"', hint="pass --base-url URL", reason="unknown_provider")
-    return replace(PROVIDERS.load("compatible"), name=name)
+    return PROVIDERS.load("compatible").replace(name=name)
 
 
 def _resolve_base_url(provider: Provider, configured: str | None, env: Env) -> tuple[str, dict[str, str], bool]:
@@ -383,7 +383,7 @@ def _with_model_for(database: Database, kind: TargetKind, found: Target, referen
     if row is not None and row.type == kind:
         return found if row.model_id or is_named else _with_default_model(found, kind)
     lends = reference and found.model and _default_model(found.provider, kind) is None
-    return (found if is_named or lends else _with_default_model(found, kind))._replace(options={})
+    return (found if is_named or lends else _with_default_model(found, kind)).replace(options={})
 
 
 def _with_default_model(found: Target, kind: TargetKind) -> Target:

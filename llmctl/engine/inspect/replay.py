@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -104,7 +104,7 @@ def _pick_target(database: Database, request: RequestRow, model: str | None, run
         found = _connection_target(database, request, runtime)
     else:
         found = target.resolve(database, f"{request.provider}:{request.model}", runtime.env)
-    return found._replace(options={})
+    return found.replace(options={})
 
 
 def _connection_target(database: Database, request: RequestRow, runtime: RuntimeEnv) -> target.Target:
@@ -187,11 +187,11 @@ def _rebuild_body(database: Database, request: RequestRow, attempt: Row) -> byte
     wire = WIRES.load(format.get("wire", provider.wire))
     endpoint = Endpoint(provider.base_url, dialect=provider.dialect)
     messages = attachments.drop_unsupported_files_for(chat_request.messages, wire, provider.dialect)[0]
-    whole = wire.build_request(endpoint, replace(chat_request, messages=messages)).body
+    whole = wire.build_request(endpoint, chat_request.replace(messages=messages)).body
     if not stored or sha256(whole).hexdigest() == attempt["body_hash"]:
         return whole
     rest = tuple(map(records.without_file_content, messages[attempt["omitted_messages"] or 0 :]))
-    return _merge_bodies(stored, wire.build_request(endpoint, replace(chat_request, messages=rest)).body, whole)
+    return _merge_bodies(stored, wire.build_request(endpoint, chat_request.replace(messages=rest)).body, whole)
 
 
 def _merge_bodies(stored: bytes, rest: bytes, whole: bytes) -> bytes:

@@ -7,7 +7,7 @@ are counted from the rows of ``requests``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -224,11 +224,10 @@ def _histogram(counts: Mapping[str, int]) -> dict[int, int]:
 
 
 def _remove_texts(found: ReportData) -> ReportData:
-    return replace(
-        found,
-        slowest=[request._replace(chat=None, chat_id=None) for request in found.slowest],
-        most_expensive=[request._replace(chat=None, chat_id=None) for request in found.most_expensive],
-        failure_reasons=[failure._replace(example=None) for failure in found.failure_reasons],
+    return found.replace(
+        slowest=[request.replace(chat=None, chat_id=None) for request in found.slowest],
+        most_expensive=[request.replace(chat=None, chat_id=None) for request in found.most_expensive],
+        failure_reasons=[failure.replace(example=None) for failure in found.failure_reasons],
     )
 
 
@@ -242,7 +241,7 @@ def _calendar_scope(scope: Scope, last_at: str | None) -> Scope:
     if last is None:
         return scope
     since = clock.add_seconds(last, -86400 * _CALENDAR_DAYS)[:10] + "T00:00:00.000+00:00"
-    return scope._replace(since=max(since, scope.since or ""))
+    return scope.replace(since=max(since, scope.since or ""))
 
 
 def _has_whole_hours(zone: tzinfo, scope: Scope, last_at: str | None) -> bool:

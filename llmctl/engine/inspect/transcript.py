@@ -55,7 +55,7 @@ def reparsed_record(found: ReparsedAnswer) -> dict[str, Any]:
         "thinking": response.message.thinking or None,
         "finish_reason": response.finish_reason,
         "model": response.model,
-        "usage": usage._asdict() if usage else None,
+        "usage": usage.to_dict() if usage else None,
         "unreadable": list(response.unreadable),
         "error": found.error.message if found.error else None,
         "differs": bool(found.differences),

@@ -257,7 +257,7 @@ def _job_row(database: Database, job_id: str, job: CommandJob, pending: bool) ->
 
 def _holder_columns(now: str) -> dict[str, Any]:
     times = {"started_at": now, "lease_expires_at": lease.lease_expiry(), "updated_at": now}
-    return {"status": "running", **times, **lease.process_identity()._asdict()}
+    return {"status": "running", **times, **lease.process_identity().to_dict()}
 
 
 def _error_text(error: BaseException) -> str:

@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Timer
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError
 from llmctl.core.signals import block_signals, defer_signals
 from llmctl.core.stored_values import loads, new_id
+from llmctl.core.values import Value
 from llmctl.store.database import Database, Insert, Update
 from llmctl.store.opening import MEMORY, open_hub
 from llmctl.store.records.types import JobRow
@@ -29,7 +30,7 @@ HEARTBEAT_INTERVAL_S = 20.0
 JOB_VARIABLE = "LLMCTL_JOB"
 
 
-class ProcessIdentity(NamedTuple):
+class ProcessIdentity(Value):
     """The identity of a process, as columns of ``jobs``."""
 
     host: str
@@ -172,7 +173,7 @@ def tracked_job(database: Database, name: str, type: str) -> Iterator[str]:
         "name": name,
         "type": type,
         "status": "running",
-        **process_identity()._asdict(),
+        **process_identity().to_dict(),
         "lease_expires_at": lease_expiry(),
         "started_at": now,
         "created_at": now,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from llmctl.core.errors import LockedError
+from llmctl.core.values import Value
 from llmctl.engine import recovery
 from llmctl.store.database import Database
 from llmctl.store.maintenance import delete, integrity
@@ -15,7 +15,7 @@ from llmctl.store.records import agents, chats
 MAX_VACUUM_BYTES = 1_000_000_000
 
 
-class DeletionReport(NamedTuple):
+class DeletionReport(Value):
     """Forks that still have copies of the text, and whether the log or unused pages may still hold it."""
 
     forks: tuple[str, ...]

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 from llmctl.core.chat import ChatResponse, File, Usage
 from llmctl.core.stored_values import loads
+from llmctl.core.values import Value
 from llmctl.store.records.types import PriceRow
 
 #: A rate by size of the whole input: ``(above so many tokens, rate)``, ascending. The highest tier reached applies to
@@ -49,7 +50,7 @@ _ALSO_COUNTED_AS_TOKENS = ("image", "audio_second")
 _NO_CONTEXT: PriceContext = {}
 
 
-class RateOverride(NamedTuple):
+class RateOverride(Value):
     """Rates that replace the usual ones: if the request has the options ``when``, or at hours of the day (UTC)."""
 
     rates: Rates
@@ -67,7 +68,7 @@ class RateOverride(NamedTuple):
         return all(context.get(name) == value for name, value in self.when.items())
 
 
-class Price(NamedTuple):
+class Price(Value):
     """The price of a model from a date on; ``id`` is its row of ``model_prices``, if it is stored."""
 
     id: str | None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.chat import Message, ToolCall, ToolResult
 from llmctl.core.errors import LlmctlError, PendingError
 from llmctl.core.stored_values import decode_arguments, dumps, loads, new_id
 from llmctl.core.tools import Tool, printable_name
+from llmctl.core.values import Value
 from llmctl.engine.runtime import ApprovalNeeded, ToolEvent, Toolset
 from llmctl.store.records.types import InvocationRow
 
@@ -18,7 +19,7 @@ from llmctl.store.records.types import InvocationRow
 TOOL_DIED_ERROR = "the process that ran it died before it was complete; whether it had an effect is not known"
 
 
-class ToolOutcome(NamedTuple):
+class ToolOutcome(Value):
     """How a call ended. ``text`` is the result for the model."""
 
     status: str

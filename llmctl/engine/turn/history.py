@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from llmctl.core.chat import HIDDEN_KEY, Message, Part, ToolCall, ToolResult
 from llmctl.core.errors import RejectedError
 from llmctl.core.stored_values import loads
+from llmctl.core.values import Value
 from llmctl.store.database import Database
 from llmctl.store.records import chats
 from llmctl.store.records.chats import to_message
@@ -17,7 +17,7 @@ from llmctl.store.records.types import MessageRow
 CORRECTION_KEY = "correction"
 
 
-class HistoryEntry(NamedTuple):
+class HistoryEntry(Value):
     """A message and its place in the thread."""
 
     seq: int
@@ -140,7 +140,7 @@ def _keep_calls(entry: HistoryEntry, calls: set[str]) -> HistoryEntry:
             return part.id in calls
         return not isinstance(part, ToolResult) or part.call_id in calls
 
-    return entry._replace(message=entry.message._replace(parts=tuple(filter(keeps, entry.message.parts))))
+    return entry.replace(message=entry.message.replace(parts=tuple(filter(keeps, entry.message.parts))))
 
 
 def require_prompt(entries: Sequence[HistoryEntry]) -> None:

@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -112,7 +111,7 @@ class ModelCall:
         if not omitted and not any(map(records.has_file_content, messages)):
             return self._http.body
         stored = tuple(map(records.without_file_content, messages))
-        return self._build_http(replace(request, messages=stored)).body
+        return self._build_http(request.replace(messages=stored)).body
 
     def _read_events(self, response: StreamedResponse, attempt: Attempt) -> Iterator[StreamEvent]:
         sender = self._sender

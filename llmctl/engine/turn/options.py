@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Text
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.options import TurnOptions, options_for, parse_json
 from llmctl.core.stored_values import assign_fields
+from llmctl.core.values import Value
 from llmctl.engine.billing.cost import CostLimits
 from llmctl.engine.connections import target as connection_target
 from llmctl.engine.connections.target import Env, Target
@@ -18,7 +19,7 @@ from llmctl.store.database import Database
 from llmctl.store.records.types import ChatRow
 
 
-class UserInput(NamedTuple):
+class UserInput(Value):
     """What the user says. Without prompt and messages the turn resumes what the rows say is unfinished."""
 
     prompt: str | None = None
@@ -49,7 +50,7 @@ class UserInput(NamedTuple):
 Observer = Callable[[Any], object]
 
 
-class Hooks(NamedTuple):
+class Hooks(Value):
     """Functions of the program around llmctl, each kind in calling order, called in the turn's thread.
 
     Only ``before_request`` can change a turn or make it fail.
@@ -93,7 +94,7 @@ def notify(observers: Iterable[Observer], value: object) -> None:
             logging.getLogger("llmctl").exception("a hook failed; the turn continues")
 
 
-class TurnPlan(NamedTuple):
+class TurnPlan(Value):
     """Everything a turn is made of. ``chat`` is None for a new one."""
 
     chat: ChatRow | None

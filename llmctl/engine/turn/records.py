@@ -151,7 +151,7 @@ def _running_job_row(job_id: str, name: str, type: str, now: str) -> Columns:
         "name": name,
         "type": type,
         "status": "running",
-        **lease.process_identity()._asdict(),
+        **lease.process_identity().to_dict(),
         "lease_expires_at": lease.lease_expiry(),
         "started_at": now,
         **timestamps(now),
@@ -190,7 +190,7 @@ def correction_writes(correction: Message, answer_id: str | None, ids: TurnIds) 
         [] if answer_id is None else [Update("messages", answer_id, {"chat_id": None, "updated_at": clock.now()})]
     )
     return detached + [
-        write._replace(row={**write.row, "chat_id": None})
+        write.replace(row={**write.row, "chat_id": None})
         if isinstance(write, Insert) and write.table == "messages"
         else write
         for write in message_writes(ids, correction)
@@ -363,8 +363,8 @@ def has_file_content(message: Message) -> bool:
 
 def without_file_content(message: Message) -> Message:
     """Leave out the content of files: it is stored in ``attachments``."""
-    parts = tuple(part._replace(data=b"") if isinstance(part, File) and part.data else part for part in message.parts)
-    return message._replace(parts=parts)
+    parts = tuple(part.replace(data=b"") if isinstance(part, File) and part.data else part for part in message.parts)
+    return message.replace(parts=parts)
 
 
 # --- A call ends: answer, usage, stream, attempt.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.chat import ChatRequest, ChatResponse, Message, ResponseBuilder, Usage
 from llmctl.core.errors import LlmctlError
+from llmctl.core.values import Value
 from llmctl.engine.billing.cost import Reservation
 from llmctl.engine.runtime import ToolEvent
 from llmctl.engine.turn.history import HistoryEntry
@@ -31,7 +32,7 @@ class TurnIds:
         return self.seq, self.last_time
 
 
-class StepRequest(NamedTuple):
+class StepRequest(Value):
     """What one step of a turn sends."""
 
     number: int
@@ -101,7 +102,7 @@ class Attempt:
         self.body: bytes | None = None
 
 
-class CallEnd(NamedTuple):
+class CallEnd(Value):
     """How a call to a model ended."""
 
     #: Status of the request.

@@ -67,7 +67,7 @@ class Turn:
             from llmctl.engine.chats import attachments
 
             files = attachments.prepare_files(plan.input.files, plan.target, plan.runtime)
-            plan = self._plan = plan._replace(input=plan.input._replace(files=files))
+            plan = self._plan = plan.replace(input=plan.input.replace(files=files))
         # The key first: without it nothing is worth storing.
         resolved = resolve_endpoint(
             plan.target, plan.runtime.env, home=plan.runtime.home, on_terminal=plan.runtime.on_terminal
@@ -90,7 +90,7 @@ class Turn:
             from llmctl.engine.tools import toolset
 
             tools = toolset.with_called_tools(self._database, self._ids.thread_id, plan.tools)
-            plan = self._plan = plan._replace(tools=tools)
+            plan = self._plan = plan.replace(tools=tools)
         self._recorder = Recorder(self._database, self._ids, plan, redact, self._on_commit)
         self._cost_tracker = CostTracker(self._database, plan.target, plan.cost_limits)
         self._sender = RequestSender(self._recorder, plan, resolved.endpoint, redact)
@@ -408,5 +408,5 @@ def attempt_turn(
 def _fallback_plan(database: Database, plan: TurnPlan, target: Target, result: TurnResult) -> TurnPlan:
     """Return the plan with another model; input that is in the hub already is not added again."""
     if result.chat_id is None:
-        return plan._replace(target=target)
-    return plan._replace(target=target, input=UserInput(), chat=chats.get_or_last(database, result.chat_id))
+        return plan.replace(target=target)
+    return plan.replace(target=target, input=UserInput(), chat=chats.get_or_last(database, result.chat_id))

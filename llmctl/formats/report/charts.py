@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import ceil, floor, log10
-from typing import NamedTuple
 
 from llmctl.core.humanize import (
     format_bucket,
@@ -20,6 +19,7 @@ from llmctl.core.humanize import (
     pluralize,
 )
 from llmctl.core.report_data import Figures, ReportData, UsageGroup
+from llmctl.core.values import Value
 
 ValueFormat = Callable[[float | None], str]
 #: Height of a plot in pixels, without its labels.
@@ -78,7 +78,7 @@ class Scale:
         return [AxisTick(self.y(value), _trim_zeros(format_value(value)) if value else "0") for value in values]
 
 
-class Series(NamedTuple):
+class Series(Value):
     """The values of one kind, one per slot of the axis. ``color`` names a class of the style sheet."""
 
     name: str
@@ -152,7 +152,7 @@ class Calendar:
     about: str
 
 
-class Trend(NamedTuple):
+class Trend(Value):
     """A chart and its tab."""
 
     id: str

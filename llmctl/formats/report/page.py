@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.exported_conversation import ExportedConversation
 from llmctl.core.humanize import format_day, format_time
 from llmctl.core.report_data import ReportData
+from llmctl.core.values import Value
 from llmctl.formats import html, templates
 from llmctl.formats.report import charts, tables
 
 
-class ReportView(NamedTuple):
+class ReportView(Value):
     """How the page is shown. ``threads`` are the ids of chats it can link to under ``thread_url``; None means all.
 
     ``periods`` are links to other ranges (label, URL, whether it is the current one); with them the page is live.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import NamedTuple
 
 from llmctl.core import clock
 from llmctl.core.humanize import (
@@ -21,6 +20,7 @@ from llmctl.core.humanize import (
     pluralize,
 )
 from llmctl.core.report_data import ChatSummary, Figures, ReportData, RequestSummary, UsageGroup
+from llmctl.core.values import Value
 
 #: From the id of a chat to the URL of its thread, if there is one.
 _Link = Callable[[str | None], str | None]
@@ -50,7 +50,7 @@ _CACHE: Sequence[_Measure] = (
 )
 
 
-class TableCell(NamedTuple):
+class TableCell(Value):
     """A cell: text, a bar in percent, a link, the color of a dot, a tooltip, a CSS class."""
 
     text: str
@@ -74,7 +74,7 @@ class ReportTable:
     empty: str = "Nothing in this range."
 
 
-class Card(NamedTuple):
+class Card(Value):
     """A summary figure: label, value, note, change from the previous period, tooltip."""
 
     label: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from llmctl.core.values import Value
 from llmctl.store.emit.dialects import Provider
 from llmctl.store.schema.introspect import Catalogue, ForeignKey, Table
 
@@ -164,7 +165,7 @@ def _lower_first(word: str) -> str:
 # --- models
 
 
-class Relation(NamedTuple):
+class Relation(Value):
     """A foreign key with its field in each of the two models; ``name`` is set if the two have several."""
 
     table: str
@@ -175,7 +176,7 @@ class Relation(NamedTuple):
     many: bool
 
 
-class ModelSchema(NamedTuple):
+class ModelSchema(Value):
     """Models by table, fields by table and column, and relations."""
 
     provider: Provider

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from llmctl.core.values import Value
 from llmctl.store.emit.dialects import VARCHAR, Kind, Provider, shorten_name, text_limits, value_kind
 from llmctl.store.emit.naming import ModelSchema, NamingStyle, Relation, build_models
 from llmctl.store.schema.introspect import Catalogue, Column, Index, Table
@@ -47,7 +48,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _STRING = re.compile(r"'((?:[^']|'')*)'", re.DOTALL)
 
 
-class _Field(NamedTuple):
+class _Field(Value):
     """A line of a model: name, type, attributes; and the comment above it."""
 
     name: str

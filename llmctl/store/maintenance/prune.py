@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from llmctl.core import clock
+from llmctl.core.values import Value
 from llmctl.store.database import Database
 
 #: Rows per transaction; other writers get their turn in between.
 BATCH = 500
 
 
-class _PruneKind(NamedTuple):
+class _PruneKind(Value):
     """``where`` matches old, finished rows, ``change`` prunes them, ``size`` is the bytes a row frees."""
 
     table: str
@@ -67,7 +67,7 @@ KINDS = {
 }
 
 
-class PruneCount(NamedTuple):
+class PruneCount(Value):
     """Rows and bytes of text of a kind that were or would be pruned."""
 
     kind: str

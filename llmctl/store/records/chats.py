@@ -7,12 +7,13 @@ was shown at a point in time (the seed's RenderedConversationThread).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, cast, get_args
 
 from llmctl.core import clock
 from llmctl.core.chat import File, Message, Part, Role, Text, Thinking, ToolCall, parts_from_json
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.stored_values import dumps, loads, new_id
+from llmctl.core.values import Value
 from llmctl.store import refs
 from llmctl.store.database import Database, Insert, Row, Serializer, Update, quote
 from llmctl.store.records.types import ChatRow, JobRow, MessageRow, ThreadRow
@@ -62,7 +63,7 @@ EXISTS (
 """
 
 
-class ChatFilter(NamedTuple):
+class ChatFilter(Value):
     """Conditions on chats; all that are set must hold. ``where``: pairs of custom field or metadata key, and value."""
 
     since: str | None = None
@@ -284,7 +285,7 @@ _LIST_LOCKED_THREADS = (
 _GET_THREAD = f"SELECT {_THREAD_COLUMNS} FROM {{message_threads}} t {_THREAD_JOINS} WHERE t.id = ?"
 
 
-class AttachedFile(NamedTuple):
+class AttachedFile(Value):
     """An attachment under the name and type it has in a message."""
 
     content: bytes | None
@@ -531,8 +532,8 @@ def to_message(row: MessageRow, files: Iterable[AttachedFile] = (), provider: st
 def _strip_provider_data(part: Part) -> Part:
     """Drop metadata and signature: a host refuses what another one encrypted or signed."""
     if isinstance(part, Thinking):
-        return part._replace(signature=None, metadata={})
-    return part._replace(metadata={}) if isinstance(part, Text | ToolCall) and part.metadata else part
+        return part.replace(signature=None, metadata={})
+    return part.replace(metadata={}) if isinstance(part, Text | ToolCall) and part.metadata else part
 
 
 def _text_parts(content: str | None) -> tuple[Part, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.stored_values import dumps, new_id
+from llmctl.core.values import Value
 from llmctl.store.database import Database, Insert, Row, Serializer
 
 #: Name -> expression over the values of a group, ranked from 1 (``place``) to ``number``. Percentiles are nearest rank.
@@ -45,7 +46,7 @@ GROUP BY name, dimensions ORDER BY name, dimensions
 """
 
 
-class MetricFilter(NamedTuple):
+class MetricFilter(Value):
     """Conditions on metrics; all that are set must hold. ``where`` has pairs of a dimension and its value."""
 
     name: str | None = None
@@ -54,7 +55,7 @@ class MetricFilter(NamedTuple):
     where: Sequence[tuple[str, str]] = ()
 
 
-class LatestMetric(NamedTuple):
+class LatestMetric(Value):
     """The newest value of a metric for a set of dimensions; ``dimensions`` are any JSON that the user stored."""
 
     name: str
@@ -63,7 +64,7 @@ class LatestMetric(NamedTuple):
     created_at: str
 
 
-class MetricQuery(NamedTuple):
+class MetricQuery(Value):
     """How to aggregate: ``bucket`` is one of :data:`BUCKETS` or a number of seconds, ``by`` are dimensions."""
 
     bucket: str | int | None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from llmctl.core.values import Value
 from llmctl.store import refs
 from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records.types import JobRow, RequestRow
@@ -28,7 +28,7 @@ _CONDITIONS = {
 _APPEND = "INSERT INTO {stream_chunks} (stream_id, seq, elapsed, data) VALUES (?, ?, ?, ?)"
 
 
-class RequestFilter(NamedTuple):
+class RequestFilter(Value):
     """Conditions on requests; all that are set must hold."""
 
     chat_id: str | None = None

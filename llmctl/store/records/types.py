@@ -6,64 +6,12 @@ Columns that a user added are not part of these types: listings read them from t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from operator import itemgetter
-from typing import Any, Self, dataclass_transform
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-class TypedRow(tuple[Any, ...]):
-    """Base of the row types: a tuple whose attributes are named by the annotations of the subclass.
-
-    ``NamedTuple`` does the same, but making eleven of them takes a turn several milliseconds of its start-up.
-    """
-
-    __slots__ = ()
-    _columns: tuple[str, ...] = ()
-    _defaults: Mapping[str, Any] = {}
-
-    def __init_subclass__(cls) -> None:
-        cls._columns = tuple(cls.__annotations__)
-        cls._defaults = {name: cls.__dict__[name] for name in cls._columns if name in cls.__dict__}
-        for place, name in enumerate(cls._columns):
-            setattr(cls, name, property(itemgetter(place)))
-
-    def __new__(cls, **columns: Any) -> Self:
-        return cls.from_row(columns)
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Return a row of the table as this type; columns that the type does not have are ignored.
-
-        A missing column has the default of ``schema/``, and raises KeyError if it has none.
-        """
-        try:
-            return tuple.__new__(cls, [row[name] for name in cls._columns])
-        except KeyError:
-            known = {**cls._defaults, **row}
-            return tuple.__new__(cls, [known[name] for name in cls._columns])
-
-    @classmethod
-    def find_row(cls, row: Mapping[str, Any] | None) -> Self | None:
-        """Return :meth:`from_row` of a row, or None for None."""
-        return None if row is None else cls.from_row(row)
-
-    def replace(self, **changes: Any) -> Self:
-        """Return the row with other values in some columns."""
-        return self.from_row({**self.to_dict(), **changes})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row as a mapping of its columns."""
-        return dict(zip(self._columns, self, strict=True))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+from llmctl.core.values import TypedRow
 
 
 class ChatRow(TypedRow):
     """A row of ``chats``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     name: str | None = None
@@ -86,7 +34,6 @@ class ChatRow(TypedRow):
 class ThreadRow(TypedRow):
     """A row of ``message_threads``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     chat_id: str | None = None
@@ -100,7 +47,6 @@ class ThreadRow(TypedRow):
 class MessageRow(TypedRow):
     """A row of ``messages``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     thread_id: str | None = None
@@ -132,7 +78,6 @@ class MessageRow(TypedRow):
 class RequestRow(TypedRow):
     """A row of ``requests``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     chat_id: str | None = None
@@ -181,7 +126,6 @@ class RequestRow(TypedRow):
 class AttemptRow(TypedRow):
     """A row of ``network_calls``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     request_id: str | None = None
@@ -208,7 +152,6 @@ class AttemptRow(TypedRow):
 class InvocationRow(TypedRow):
     """A row of ``tool_invocations``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     tool_id: str | None = None
@@ -240,7 +183,6 @@ class InvocationRow(TypedRow):
 class JobRow(TypedRow):
     """A row of ``jobs``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     name: str
@@ -267,7 +209,6 @@ class JobRow(TypedRow):
 class ConnectionRow(TypedRow):
     """A row of ``model_connections``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     name: str
@@ -283,7 +224,6 @@ class ConnectionRow(TypedRow):
 class AliasRow(TypedRow):
     """A row of ``model_aliases``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     name: str
@@ -297,7 +237,6 @@ class AliasRow(TypedRow):
 class PriceRow(TypedRow):
     """A row of ``model_prices``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     provider: str
@@ -317,7 +256,6 @@ class PriceRow(TypedRow):
 class ToolRow(TypedRow):
     """A row of ``tools``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     name: str
@@ -332,7 +270,6 @@ class ToolRow(TypedRow):
 class AgentRow(TypedRow):
     """A row of ``agents``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     name: str
@@ -350,7 +287,6 @@ class AgentRow(TypedRow):
 class SessionRow(TypedRow):
     """A row of ``agent_sessions``."""
 
-    __slots__ = ()
     id: str
     refs: str = "{}"
     agent_class: str

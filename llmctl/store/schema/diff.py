@@ -6,12 +6,13 @@ Other tables and views of the user are ignored; on llmctl's tables everything is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from llmctl.core.values import Value
 from llmctl.store.schema.introspect import Catalogue, Column, ForeignKey, Index, Statement, Table
 
 
-class Difference(NamedTuple):
+class Difference(Value):
     """Something missing, extra or changed in a hub."""
 
     kind: Literal["missing", "extra", "changed"]

@@ -13,8 +13,9 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from llmctl.core.values import Value
 from llmctl.store.database import quote, storage_errors
 from llmctl.store.schema import ddl
 
@@ -280,7 +281,7 @@ def _primary_key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
     return tuple(row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5])
 
 
-class ColumnText(NamedTuple):
+class ColumnText(Value):
     """Comment and allowed values of a column."""
 
     comment: str = ""

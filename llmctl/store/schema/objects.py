@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from llmctl.core.errors import StorageError
 from llmctl.core.stored_values import dumps, loads
+from llmctl.core.values import Value
 from llmctl.store.database import quote
 from llmctl.store.schema import ddl
 
@@ -22,7 +22,7 @@ _CODE = ("VIRTUAL TABLE", "TRIGGER", "VIEW")
 _UPSERT_META = "INSERT INTO hub_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
-class SchemaObject(NamedTuple):
+class SchemaObject(Value):
     """An object of SQLite's catalogue."""
 
     kind: str

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta, tzinfo
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
 from llmctl.core.registry import unknown_name_error
+from llmctl.core.values import Value
 from llmctl.store.database import Database, quote
 
 TIMES = ("hour", "day", "month")
@@ -46,7 +47,7 @@ _KEYS = (
 )
 
 
-class Grouping(NamedTuple):
+class Grouping(Value):
     """Group keys and one SQL expression per key, over requests, their roll-ups (longest unit first;
     only those that have all keys), messages, tool calls, and the roll-up of both. None: the keys do not apply.
     """
@@ -151,7 +152,7 @@ _UNIT_STARTS = {
 _MORE_THAN = {"month": timedelta(days=32), "day": timedelta(hours=25), "hour": timedelta(minutes=61)}
 
 
-class Scope(NamedTuple):
+class Scope(Value):
     """What to count; all conditions that are set must hold. ``since`` is inclusive, ``until`` exclusive.
 
     Agents and connections are identified by name in the ledger, which outlives them, and by id in chats.
@@ -181,10 +182,10 @@ class Scope(NamedTuple):
             yield from self.split(finer)
             return
         if since != self.since:
-            yield from self._replace(until=since).split(finer)
-        yield unit, self._replace(since=since, until=until)
+            yield from self.replace(until=since).split(finer)
+        yield unit, self.replace(since=since, until=until)
         if until != self.until:
-            yield from self._replace(since=until).split(finer)
+            yield from self.replace(since=until).split(finer)
 
 
 def _unit_start(time: str, unit: Unit) -> str:

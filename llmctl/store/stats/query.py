@@ -7,10 +7,11 @@ as history grows: whole months, then days and hours at the ends of a range, then
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError
+from llmctl.core.values import Value
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
 from llmctl.store.schema.ddl import ROLLUP_TABLES
@@ -109,7 +110,7 @@ def sum_groups(database: Database, scope: Scope, grouping: Grouping) -> Groups:
     return groups
 
 
-class _SumQuery(NamedTuple):
+class _SumQuery(Value):
     """A query over one table, with its sums and keys."""
 
     table: str
@@ -144,7 +145,7 @@ def _sum_queries(scope: Scope, grouping: Grouping, *, old: bool = False) -> Iter
             yield _ledger_query(part, grouping)
         else:
             source = _rollup_query(part, unit, grouping.rolled_up[unit])
-            yield source._replace(sums=source.sums | _MISSING_IN_SCHEMA_1) if old else source
+            yield source.replace(sums=source.sums | _MISSING_IN_SCHEMA_1) if old else source
 
 
 def _ledger_query(scope: Scope, grouping: Grouping) -> _SumQuery:

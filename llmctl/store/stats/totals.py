@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from json import JSONDecoder
-from typing import Any, NamedTuple
+from typing import Any
 
+from llmctl.core.values import Value
 from llmctl.store.database import Database
 from llmctl.store.stats.group_by import TIMES, Grouping, Scope
 
@@ -174,7 +175,7 @@ _CALL_SUMS = {
 _AGENT_CONNECTION = "SELECT a.chat_model_id FROM {agents} a WHERE a.id = c.source_id"
 
 
-class _CountQuery(NamedTuple):
+class _CountQuery(Value):
     """A count over one table; ``keys`` are expressions, ``time`` and ``chat`` columns.
 
     ``rolled_up`` are the keys' expressions over the roll-up, None if it does not have the keys.
@@ -192,7 +193,7 @@ class _CountQuery(NamedTuple):
 def add_activity(database: Database, scope: Scope, grouping: Grouping, groups: Groups) -> None:
     """Set the activity of the groups, if the keys apply to it; add groups that have only activity."""
     if not has_rollups(database):
-        grouping = grouping._replace(activity=None)
+        grouping = grouping.replace(activity=None)
     for counted in _count_queries(scope, grouping):
         result = _run_count(database, scope, counted)
         for key in result:
@@ -223,7 +224,7 @@ def _run_count(database: Database, scope: Scope, counted: _CountQuery) -> dict[t
     result: dict[tuple[Any, ...], dict[str, int]] = {}
     for unit, part in scope.split(["day"] if counted.rolled_up is not None else []):
         sql = _from_rows(part, counted) if unit is None else _from_rollup(part, counted)
-        for row in database.rows(sql, part._asdict()):
+        for row in database.rows(sql, part.to_dict()):
             key = tuple(row[f"k{index}"] for index in range(len(counted.keys)))
             sums = result.setdefault(key, dict.fromkeys(counted.sums, 0))
             for name in sums:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.transfer_records import ImportRow, MergeResult
+from llmctl.core.values import Value
 from llmctl.store.database import Database, Row, quote, to_storable_row
 from llmctl.store.schema import ddl
 from llmctl.store.transfer.column_types import ColumnTypes
@@ -69,7 +70,7 @@ class Merger:
             after_update(self.database, record.table, row)
         if outcome.reason is None and not statements.known.issuperset(row):
             unknown = sorted(row.keys() - statements.known)
-            return outcome._replace(reason=f"{record.table}: no column {', '.join(unknown)}")
+            return outcome.replace(reason=f"{record.table}: no column {', '.join(unknown)}")
         return outcome
 
     def finish(self) -> int:
@@ -276,7 +277,7 @@ _SOURCE_COLUMN = "source_id"
 _MAX_DEFERRED = 100_000
 
 
-class ForeignKeyColumn(NamedTuple):
+class ForeignKeyColumn(Value):
     """A foreign key: column, referenced table, and whether a row without it must be skipped."""
 
     column: str
@@ -284,7 +285,7 @@ class ForeignKeyColumn(NamedTuple):
     needed: bool
 
 
-class DeferredKey(NamedTuple):
+class DeferredKey(Value):
     """A reference set to NULL because its row is missing so far."""
 
     table: str

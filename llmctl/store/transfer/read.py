@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ExportRow, Kind, TableLayout, TransferHeader
+from llmctl.core.values import Value
 from llmctl.store.database import Database, Serializer, quote
 from llmctl.store.schema import ddl
 
@@ -61,7 +62,7 @@ class HubReader:
         for part in SHARED:
             condition = self._selection.condition_for(part.table)
             if condition is not None:
-                shared = part._replace(source=part.source.replace("WHICH", condition))
+                shared = part.replace(source=part.source.replace("WHICH", condition))
                 yield from self._read(shared, self._selection.parameters)
         yield from self._conversations()
         if self._selection.whole:
@@ -180,7 +181,7 @@ def _kind(table: str, name: str, declared: str) -> Kind:
     return "boolean" if declared.startswith("BOOL") else "value"
 
 
-class RowQuery(NamedTuple):
+class RowQuery(Value):
     """A query of rows of one table ``t``: what follows FROM, and the order."""
 
     table: str

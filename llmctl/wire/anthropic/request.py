@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llmctl.core.chat import ChatRequest, File, Message, Part, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
 from llmctl.core.stored_values import dumps
+from llmctl.core.values import Value
 from llmctl.wire.requests import (
     EVENT_STREAM,
     JSON,
@@ -488,8 +488,7 @@ _DEFAULT_TOKENS = 32_000
 _UNKNOWN_TOKENS = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class ClaudeModel:
+class ClaudeModel(Value):
     """The features of a model by its name. Version (0, 0) is an unknown model, treated as the oldest thinking one."""
 
     family: str

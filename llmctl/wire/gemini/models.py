@@ -26,7 +26,7 @@ def build_models_request(endpoint: Endpoint) -> HttpRequest:
     base, project, _ = endpoint.base_url.partition("/projects/")
     query = {} if project else {"pageSize": str(_PAGE)}
     path = endpoint.dialect.model_path.removesuffix("/{model}")
-    url = build_url(endpoint._replace(base_url=base, query={**query, **endpoint.query}), path)
+    url = build_url(endpoint.replace(base_url=base, query={**query, **endpoint.query}), path)
     return build_get(endpoint, url)
 
 

@@ -49,7 +49,7 @@ def build_model_url(endpoint: Endpoint, model: str, operation: str, **query: str
     name = model.strip().strip("/").removeprefix("models/")
     template = "/{model}" if "/" in name else endpoint.dialect.model_path
     path = template.replace("{model}", quote(name, safe="/"))
-    return build_url(endpoint._replace(query={**query, **endpoint.query}), f"{path}:{operation}")
+    return build_url(endpoint.replace(query={**query, **endpoint.query}), f"{path}:{operation}")
 
 
 def _build_body(request: ChatRequest) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def build_api_url(endpoint: Endpoint, path: str) -> str:
     base = base.rstrip("/")
     for path_suffix in _KNOWN_PATHS:
         base = base.removesuffix(path_suffix)
-    return build_url(endpoint._replace(base_url=base + mark + query), f"/api{path}")
+    return build_url(endpoint.replace(base_url=base + mark + query), f"/api{path}")
 
 
 #: Marks thinking that this wire produced; thinking of other providers is not sent back.

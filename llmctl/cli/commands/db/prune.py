@@ -59,7 +59,7 @@ def prune(
         confirm(app.console, _question(counts, before), yes=yes)
         _prune(app, database, counts, before, vacuum=vacuum)
     _note_result(app, counts, dry_run=dry_run, vacuum=vacuum)
-    emit_list(app.console, [count._asdict() for count in counts], _COLUMNS)
+    emit_list(app.console, [count.to_dict() for count in counts], _COLUMNS)
 
 
 def _parse_kinds(text: str) -> list[str]:

@@ -99,5 +99,5 @@ def _render(database: Database, options: ReportOptions) -> Iterator[str]:
     with read_snapshot(database):
         data = report_data.collect_report(database, options, clock.now())
         ids = [chat.id for chat in data.chats]
-        view = report_view(database)._replace(threads=frozenset(ids))
+        view = report_view(database).replace(threads=frozenset(ids))
         yield from page.render_report(data, view, report_data.load_conversations(database, ids, SizeLimit()))

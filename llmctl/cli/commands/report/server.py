@@ -15,7 +15,7 @@ from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from llmctl.cli import errors
@@ -24,6 +24,7 @@ from llmctl.cli.commands.report.view import ReportArgs, report_options, report_v
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, NotFoundError, UnavailableError, UsageError
 from llmctl.core.signals import block_signals
+from llmctl.core.values import Value
 from llmctl.engine.inspect import report_data
 from llmctl.engine.inspect.report_data import SizeLimit
 from llmctl.formats.report import page
@@ -72,7 +73,7 @@ def run(app: App, args: ReportArgs, port: int) -> None:
         server.serve_forever(poll_interval=0.2)
 
 
-class PageResponse(NamedTuple):
+class PageResponse(Value):
     """A response to a browser."""
 
     status: HTTPStatus
@@ -115,7 +116,7 @@ class ReportPages:
         options = replace(report_options(database, args), newest=_NEWEST_CHATS)
         data = report_data.collect_report(database, options, clock.now())
         view = self._view(database, query)
-        yield from page.render_report(data, view._replace(threads=frozenset() if args.no_chats else None))
+        yield from page.render_report(data, view.replace(threads=frozenset() if args.no_chats else None))
 
     def _render_chat(self, database: Database, chat_id: str) -> Iterator[str]:
         for conversation in report_data.load_conversations(database, [chat_id], _CHAT_SIZE_LIMIT):
@@ -127,14 +128,14 @@ class ReportPages:
         if not range:
             return self._args
         period = range.get("in")
-        return self._args._replace(
+        return self._args.replace(
             since=range.get("since"), until=range.get("until"), period=None if period == _EVERYTHING else period
         )
 
     def _view(self, database: Database, query: Mapping[str, str]) -> ReportView:
         current = _range_of(query)
         links = [(text, f"{self.root}?{urlencode(range)}", range == current) for text, range in _RANGES]
-        return report_view(database)._replace(periods=links, thread_url=f"{self.root}chat/{{}}")
+        return report_view(database).replace(periods=links, thread_url=f"{self.root}chat/{{}}")
 
 
 class ReportServer(ThreadingHTTPServer):

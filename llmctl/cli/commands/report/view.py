@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from datetime import UTC
-from typing import NamedTuple
 
 from llmctl import __version__
 from llmctl.cli import listing_args
 from llmctl.cli.commands.shared.time_range import parse_time_range
 from llmctl.core import time_ranges
 from llmctl.core.errors import UsageError
+from llmctl.core.values import Value
 from llmctl.engine.inspect.report_data import ReportOptions
 from llmctl.formats.report.page import ReportView
 from llmctl.store.database import Database
 from llmctl.store.records import settings
 
 
-class ReportArgs(NamedTuple):
+class ReportArgs(Value):
     """The flags that say what is in the report."""
 
     since: str | None = None

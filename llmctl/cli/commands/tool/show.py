@@ -10,7 +10,7 @@ from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_record
 from llmctl.store.records import tools
 
-_COLUMNS = [column._replace(is_default=True) for column in COLUMNS]
+_COLUMNS = [column.replace(is_default=True) for column in COLUMNS]
 
 
 @record_output
