@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
+from llmctl.api.keywords import AgentAttributes
 from llmctl.api.middleware import Middleware
 from llmctl.core.tools import Halt
 
@@ -74,7 +75,7 @@ def tool(function: Callable[..., Any] | None = None, /, **more: Any) -> Any:
     return FunctionTool(function, **more) if function else lambda function: FunctionTool(function, **more)
 
 
-class Agent(Middleware):
+class Agent(AgentAttributes, Middleware):
     """Base class of agents: derive from it and set its attributes. Sessions live in the hub and survive the process.
 
     ``instructions`` is a text, a jinja2 template over the session's metadata, or a function of the metadata.
@@ -93,23 +94,9 @@ class Agent(Middleware):
     #: Name in the hub; by default the name of the class.
     name: ClassVar[str | None] = None
     description: ClassVar[str | None] = None
-    model: ClassVar[str | None] = None
-    connection: ClassVar[str | None] = None
     instructions: ClassVar[Any] = None
-    tools: ClassVar[Sequence[Any]] = ()
     #: Names of agents in the hub that it may call.
     agents: ClassVar[Sequence[str]] = ()
-    options: ClassVar[Mapping[str, Any]] = {}
-    thinking: ClassVar[str | int | None] = None
-    schema: ClassVar[Any] = None
-    fix: ClassVar[int | None] = None
-    fallback: ClassVar[Sequence[str]] = ()
-    max_cost: ClassVar[float | None] = None
-    max_steps: ClassVar[int | None] = None
-    history: ClassVar[int | None] = None
-    timeout: ClassVar[float | None] = None
-    retries: ClassVar[int | None] = None
-    tag: ClassVar[str | None] = None
 
     @classmethod
     def agent_name(cls) -> str:
@@ -119,7 +106,7 @@ class Agent(Middleware):
     @classmethod
     def words(cls) -> dict[str, Any]:
         """Return the definition, including inherited attributes, in the form of an agent file."""
-        values = {word: getattr(cls, word) for word in _definition_keys()}
+        values = {word: getattr(cls, word, None) for word in _definition_keys()}
         values["description"] = values["description"] or _first_line(cls.__dict__.get("__doc__"))
         values = {word: list(value) if isinstance(value, tuple) else value for word, value in values.items()}
         return {"name": cls.agent_name(), **{w: value for w, value in values.items() if value not in (None, [], {})}}

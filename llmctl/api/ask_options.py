@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from llmctl.api.agent import FunctionTool
+from llmctl.api.keywords import TurnKeywords
 from llmctl.api.middleware import HOOKS, Middleware
 from llmctl.core import schema_dsl
 from llmctl.core.chat import File
@@ -32,38 +33,16 @@ _KINDS = {"tool_calls": "tool-calls", "requests": "requests", "network": "networ
 Confirm = Callable[[ApprovalRequest], ApprovalReply | bool]
 
 
-class AskOptions(TypedDict, total=False):
-    """Keywords of ``ask`` and ``stream``. Given to a chat, they apply to all its turns."""
+class AskOptions(TurnKeywords, total=False):
+    """Keywords of ``ask`` and ``stream``. Given to a chat, they apply to all its turns.
 
-    #: Paths, URLs or bytes.
-    files: Sequence[Any]
+    ``files`` are paths, URLs or bytes; ``tools`` are functions, tools, or names of tools in the hub as ``NAME`` or
+    ``NAME:PERMISSION``; ``schema`` is a JSON Schema, its short form (``"name, age int"``), or a class with
+    ``model_json_schema``.
+    """
+
     #: A system prompt from this turn on.
     instructions: str | None
-    #: Functions, tools, or names of tools in the hub as ``NAME`` or ``NAME:PERMISSION``.
-    tools: Sequence[Any]
-    #: Names of tools that may run without confirmation in this turn.
-    approve: Sequence[str]
-    model: str | None
-    connection: str | None
-    #: Generation options by their common names: temperature, max_tokens …
-    options: Mapping[str, Any]
-    #: ``none low medium high`` or a number of tokens.
-    thinking: str | int | None
-    #: A JSON Schema, its short form (``"name, age int"``), or a class with ``model_json_schema``.
-    schema: Any
-    fix: int | None
-    max_steps: int | None
-    max_cost: float | None
-    history: int | None
-    timeout: float | None
-    retries: int | None
-    wait: float | None
-    fallback: Sequence[str]
-    tag: str | None
-    stream: bool
-    rollback: bool
-    metadata: Mapping[str, Any]
-    references: Mapping[str, str]
     #: Values for an agent's instructions in this turn only.
     inputs: Mapping[str, Any]
 

@@ -104,14 +104,8 @@ def test_importing_the_package_costs_nothing(env: Mapping[str, str]) -> None:
     assert loaded("import llmctl") == {"llmctl"}
     light = loaded("from llmctl import Agent, tool")
     assert {name for name in light if name.startswith("llmctl.")} == {
-        *(
-            "llmctl.api",
-            "llmctl.api.agent",
-            "llmctl.api.middleware",
-            "llmctl.core",
-            "llmctl.core.tools",
-            "llmctl.core.values",
-        )
+        *("llmctl.api", "llmctl.api.agent", "llmctl.api.keywords", "llmctl.api.middleware"),
+        *("llmctl.core", "llmctl.core.tools", "llmctl.core.values"),
     }
     heavy = {"typer", "httpx", "sqlite_utils", "jinja2", "rich", "asyncio", "importlib.metadata", "genai_prices"}
     assert loaded("from llmctl import Hub") & heavy == set()
