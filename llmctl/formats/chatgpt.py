@@ -300,10 +300,10 @@ def _add_result(found: list[ImportedMessage], entry: ImportedMessage, call_id: s
     if not call_id and before and not before.hidden and isinstance(before.parts[0], ToolResult):
         first = before.parts[0]
         text = "\n".join(filter(None, (first.content, result.content)))
-        found[-1] = replace(before, parts=(first._replace(content=text), *before.parts[1:], *files))
+        found[-1] = replace(before, parts=(first.replace(content=text), *before.parts[1:], *files))
         return
     place = _place_after_call(found, call_id)
-    found.insert(place, replace(entry, parts=(result._replace(call_id=call_id), *files)))
+    found.insert(place, replace(entry, parts=(result.replace(call_id=call_id), *files)))
 
 
 def _place_after_call(found: list[ImportedMessage], call_id: str) -> int:

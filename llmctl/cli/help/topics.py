@@ -40,10 +40,12 @@ Examples:
   llmctl chat "hi" --json 2> error.json || jq -r .error.reason error.json
 """
 
-_ENVIRONMENT: dict[str, Mapping[str, str]] = {
+ENVIRONMENT_HELP: dict[str, Mapping[str, str]] = {
     "llmctl": {
         "LLMCTL_DB": "path of the hub; --db overrides it",
         "LLMCTL_CHAT": "chat to continue by default, for this shell",
+        "LLMCTL_MODEL": "model to use by default, as for --model",
+        "LLMCTL_CONNECTION": "connection to use by default, as for --connection",
         "LLMCTL_OFFLINE": "1: refuse all connections to other machines",
         "LLMCTL_ALLOW_PRIVATE_FETCH": "1: allow --attach to fetch URLs from private addresses",
         "LLMCTL_NO_STDIN": "1: read stdin only with --stdin or -",
@@ -200,7 +202,7 @@ def topic_text(topic: str) -> str:
         case "exit-codes":
             return _format_exit_codes()
         case "environment":
-            panels = [f"{panel}:\n{_format_list(names)}\n" for panel, names in _ENVIRONMENT.items()]
+            panels = [f"{panel}:\n{_format_list(names)}\n" for panel, names in ENVIRONMENT_HELP.items()]
             return "\n".join(panels) + _ENVIRONMENT_END
         case "echo":
             from llmctl.providers import echo

@@ -47,7 +47,7 @@ def _to_storable_event(event: StreamEvent) -> StreamEvent:
         return event
     if isinstance(event, UsageReport):
         return UsageReport(_to_storable_usage(event.usage))
-    return type(event)(*map(to_storable, event))
+    return type(event)(*map(to_storable, event.to_dict().values()))
 
 
 def _to_storable_usage(usage: Usage) -> Usage:
