@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmctl.core.errors import UsageError
 from llmctl.store import search
-from llmctl.store.search import SearchFilter
+from llmctl.store.search import FtsQuery, SearchFilter
 from tests.fakes.hub_builder import HubBuilder
 
 UUID = "3f2a9c1e-1111-4222-8333-444455556666"
@@ -174,7 +174,7 @@ def test_deleted_messages_are_not_found(any_hub: HubBuilder) -> None:
 
 
 def test_plain_text_becomes_phrases_and_literals() -> None:
-    assert search.parse_query("foo bar") == ('"foo" "bar"*', ())
-    assert search.parse_query('say "hi there') == ('"say" """hi" "there"*', ('"hi',))
-    assert search.parse_query("c++") == ('"c++"', ("c++",))
-    assert search.parse_query("->") == (None, ("->",))
+    assert search.parse_query("foo bar") == FtsQuery('"foo" "bar"*', ())
+    assert search.parse_query('say "hi there') == FtsQuery('"say" """hi" "there"*', ('"hi',))
+    assert search.parse_query("c++") == FtsQuery('"c++"', ("c++",))
+    assert search.parse_query("->") == FtsQuery(None, ("->",))
