@@ -3,7 +3,8 @@
 ``with Turn(...) as turn: for event in turn.events(): ...`` – a ``with`` block, because an exception in the consumer
 (Ctrl-C while printing, a closed pipe) is not thrown into a generator, but reaches ``__exit__``.
 
-Reading order: ``turn``, ``begin``, ``history``, ``model_call``, ``decode``, ``recorder``, ``records``, ``state``.
+Reading order: ``options``, ``turn``, ``begin``, ``history``, ``model_call``, ``state``, ``decode``, ``recorder``,
+``records``.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Turn:
         self._earlier_tokens = chats.tokens_since_last_prompt(self._database, self._ids.thread_id)
 
     def events(self) -> Iterator[TurnEvent]:
-        """Yield what happens, as it happens; all text is in the hub before it is yielded."""
+        """Yield what happens, as it happens. Text is in the hub once ``on_commit`` was called: show it then."""
         steps = self._plan.options.max_steps
         if (yield from self._answer_earlier_calls()):
             return
