@@ -34,16 +34,6 @@ from llmctl.store.stats import group_by as stats_group_by
 from llmctl.store.stats import query as inspect_stats
 from llmctl.store.stats import query as stats_query
 
-#: NodeLLM's names of the tables that can be renamed.
-_TABLE_ALIASES = {
-    "chat": "chats",
-    "message": "messages",
-    "toolCall": "tool_invocations",
-    "tool_call": "tool_invocations",
-    "request": "requests",
-    "agentSession": "agent_sessions",
-    "agent_session": "agent_sessions",
-}
 #: Columns of a chat that only turns write.
 _TURN_COLUMNS = (
     "id",
@@ -98,9 +88,7 @@ class Hub:
         self._runtime = Runtime(pool, self.env, self.around, self.middlewares)
         atexit.register(_close_runtime, ref(self._runtime))
         if tables or fields:
-            self._apply_names_and_fields(
-                {_TABLE_ALIASES.get(name, name): own for name, own in (tables or {}).items()}, fields
-            )
+            self._apply_names_and_fields(tables or {}, fields)
 
     def create_chat(
         self,

@@ -290,6 +290,10 @@ def detect_kind(path: str) -> str:
         connection.row_factory = None
         if convert.find_tables(connection, {}):
             return NODE_LLM
+        if near := convert.describe_near_misses(connection):
+            raise UsageError(
+                f'cannot read "{path}": {"; ".join(near)}', hint="give the columns the names of @node-llm/orm"
+            )
     raise UsageError(
         f'"{path}" is a database of an unknown program',
         hint="supported: hubs of llmctl, logs of llm, databases of @node-llm/orm",

@@ -468,3 +468,11 @@ def test_echo_stays_offline_when_its_connection_is_removed(llmctl: Llmctl) -> No
     assert llmctl("connection", "remove", "echo").returncode == 0
     done = llmctl("chat", "-m", "echo", "hi")
     assert (done.returncode, done.stdout) == (0, "hi\n")
+
+
+@pytest.mark.parametrize("type", ["CHAT", "Image", "embedding"])
+def test_type_is_taken_in_any_case(llmctl: Llmctl, type: str) -> None:
+    llmctl(
+        "connection", "add", "x", "--provider", "openai", "--model", "m", "--type", type, "--key-env", "K", check=True
+    )
+    assert llmctl("connection", "show", "x", "--json", check=True).json["type"] == type.lower()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
@@ -211,13 +213,13 @@ def test_init_gives_tables_names_on_a_hub_in_use_and_nobody_repeats_them(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--table", "chat=x"], "agent_sessions, "),
+        (["--table", "talk=x"], "agent_sessions, "),
         (["--table", "chats"], "LOGICAL=PHYSICAL"),
         (["--table", "chats=v_jobs"], "taken"),
         (["--table", "chats=x", "--table", "chats=y"], "two names"),
         (["--field", "chats.name:text"], "is a built-in column"),
         (["--field", "chats.x:blob"], "choose one of: text, integer"),
-        (["--field", "chat.x:text"], 'no table "chat"'),
+        (["--field", "talk.x:text"], 'no table "talk"'),
         (["--prisma-major", "5"], "5"),
     ],
 )
@@ -259,16 +261,74 @@ def test_init_adopts_a_database_of_the_orm(llmctl: Llmctl, env: dict[str, str], 
     report = json.loads(done.stdout)
     assert report["adopted"]["rows"]["LlmMessage"] == [8, 8]
     assert '"LlmMessage": 8 rows before, 8 after' in done.stderr
+    assert 'renamed columns of "LlmMessage": chatId to chat_id, ' in done.stderr
+    assert "npx prisma generate" in done.stderr
     assert os.path.exists(report["backup"])
     shown = llmctl("--db", path, "chats", "show", "c1")
     assert "what time is it?" in shown.stdout
-    assert '@@map("LlmMessage")' in (tmp_path / "schema.prisma").read_text()
+    models = re.findall(r"^model (\w+)", (tmp_path / "schema.prisma").read_text(), re.MULTILINE)
+    assert {"LlmChat", "LlmMessage", "LlmToolCall", "LlmRequest", "ModelConnection"} <= set(models)
     assert "userId" in (tmp_path / "schema.prisma").read_text()
     assert llmctl("--db", path, "schema", "check").returncode == 0
     assert llmctl("--db", path, "db", "check", "--quick").returncode in (0, 13)
     again = llmctl("--db", path, "init", "--adopt")
     assert again.returncode == 0
     assert "already a hub" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "prefix", "models"),
+    [
+        ("s0", "", {"Chat", "Message", "ToolCall", "Request"}),
+        ("v07", "Assistant", {"AssistantChat", "AssistantMessage", "AssistantToolCall", "AssistantRequest"}),
+        ("v07", "llm ", {"LlmChat", "LlmMessage", "LlmToolCall", "LlmRequest"}),
+    ],
+)
+def test_adopted_tables_keep_the_models_of_the_application(
+    llmctl: Llmctl, tmp_path: Path, version: str, prefix: str, models: set[str]
+) -> None:
+    path = str(tmp_path / "app.db")
+    orm_hubs.make_orm_hub(path, version)
+    with closing(sqlite3.connect(path)) as connection:
+        for name in ("Chat", "Message", "ToolCall", "Request") if prefix else ():
+            connection.execute(f'ALTER TABLE "Llm{name}" RENAME TO "{prefix}{name}"')
+    llmctl("--db", path, "init", "--adopt", "--no-detect", check=True)
+    found = set(re.findall(r"^model (\w+)", (tmp_path / "schema.prisma").read_text(), re.MULTILINE))
+    assert models <= found
+
+
+def test_adopting_another_programs_database_says_that_nothing_was_found(llmctl: Llmctl, tmp_path: Path) -> None:
+    path = str(tmp_path / "app.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE customers (id, name)")
+    done = llmctl("--db", path, "init", "--adopt", "--no-detect", check=True)
+    assert "no tables of @node-llm/orm were found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        *(("CHATS", "chats"), ("chat", "chats"), ("LlmChat", "chats"), ("toolCall", "tool_invocations")),
+        *(("Tool_Invocations", "tool_invocations"), ("AGENTSESSION", "agent_sessions")),
+        ("ModelConnection", "model_connections"),
+    ],
+)
+def test_tables_are_named_in_any_case_and_as_the_orm_does(llmctl: Llmctl, name: str, table: str) -> None:
+    report = llmctl("init", "--no-detect", "--no-prisma", "--table", f"{name}=My Rows", "--json", check=True).json
+    assert query(llmctl.env, "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'My Rows'") == [(1,)]
+    for asked in (name, table, "MY ROWS"):
+        assert llmctl("schema", "show", asked, "--json", check=True).json[0]["name"] == "My Rows"
+    assert report["created"]
+
+
+def test_field_is_added_to_a_table_under_any_of_its_names(llmctl: Llmctl) -> None:
+    done = llmctl("init", "--no-detect", "--no-prisma", "--field", "toolCall.cost_center:text", "--json", check=True)
+    assert done.json["fields"] == ["tool_invocations.cost_center"]
+
+
+def test_table_with_two_names_is_refused(llmctl: Llmctl) -> None:
+    done = llmctl("init", "--no-detect", "--no-prisma", "--table", "chats=a", "--table", "CHAT=b")
+    assert (done.returncode, "has two names" in done.stderr) == (2, True)
 
 
 def test_init_adopts_nothing_where_nothing_is(llmctl: Llmctl, hub_path: str) -> None:

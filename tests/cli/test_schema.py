@@ -61,9 +61,9 @@ def test_show_as_json_has_columns_and_their_comments(llmctl: Llmctl, hub_path: s
 
 
 def test_show_unknown_table(llmctl: Llmctl) -> None:
-    done = llmctl("schema", "show", "chat")
+    done = llmctl("schema", "show", "chatz")
     assert (done.returncode, done.stdout) == (2, "")
-    assert 'no table "chat"' in done.stderr
+    assert 'no table "chatz"' in done.stderr
     assert "did you mean chats" in done.stderr
 
 
@@ -147,3 +147,13 @@ def test_check_in_json(llmctl: Llmctl, hub_path: str) -> None:
 def test_check_without_a_hub(llmctl: Llmctl) -> None:
     done = llmctl("schema", "check")
     assert (done.returncode, done.stdout) == (4, "")
+
+
+def test_own_index_is_a_note_but_a_unique_one_is_not(llmctl: Llmctl, hub_path: str) -> None:
+    change(hub_path, "CREATE INDEX mine ON messages (model_id)")
+    done = llmctl("schema", "check")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert 'index "mine" of "messages" is your own' in done.stderr
+    assert llmctl("db", "check", "--quick").returncode == 0
+    change(hub_path, "CREATE UNIQUE INDEX strict ON messages (model_id)")
+    assert (llmctl("schema", "check").returncode, llmctl("db", "check", "--quick").returncode) == (13, 13)

@@ -265,6 +265,37 @@ def test_tables_under_names_of_the_users_are_known_by_their_columns(path: str) -
     assert done.rows["assistant Message"] == (8, 8)
 
 
+@pytest.mark.parametrize(
+    ("table", "ours", "theirs"),
+    [
+        ("LlmChat", "instructions", "system_prompt"),
+        ("LlmChat", "model", "model_name"),
+        ("LlmMessage", "content", "body"),
+        ("LlmMessage", "inputTokens", "prompt_tokens"),
+        ("LlmRequest", "outputTokens", "completionTokens"),
+    ],
+)
+def test_columns_that_prisma_maps_to_other_names_are_known(path: str, table: str, ours: str, theirs: str) -> None:
+    orm(path)
+    run(path, f'ALTER TABLE "{table}" RENAME COLUMN "{ours}" TO "{theirs}"')
+    before = len(contents(path)[table])
+    done = adopt(path, {})
+    assert done is not None
+    assert done.rows[table] == (before, before)
+    assert done.renamed_columns[table][theirs] == custom_names.to_snake_case(ours)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT instructions FROM LlmChat WHERE id = 'c1'").fetchone()[0]
+
+
+def test_columns_of_unknown_names_are_refused_and_nothing_changes(path: str) -> None:
+    orm(path)
+    run(path, "ALTER TABLE LlmChat RENAME COLUMN instructions TO whisper")
+    before = contents(path)
+    with pytest.raises(StorageError, match='"LlmChat" looks like the table of chats, but has no "instructions"'):
+        adopt(path, {})
+    assert contents(path) == before
+
+
 def test_two_orm_table_sets_need_a_flag(path: str) -> None:
     orm(path)
     run(path, "CREATE TABLE OtherChat AS SELECT * FROM LlmChat")

@@ -54,6 +54,10 @@ def init(
     keys in the environment and for local servers (Ollama, LM Studio, llama.cpp, vLLM) that answer within 0.3 s.
     schema.prisma is written next to the hub; one that you changed is left alone.
 
+    --adopt copies the database first, then renames columns (createdAt to created_at) and keeps tables: a program that
+    uses it fails until its Prisma client is generated from the schema.prisma written here, whose models have the
+    program's own names. To leave a database as it is, import it instead: llmctl import app.db.
+
     Examples:
       llmctl init
       llmctl init --table chats=assistant_chats --field chats.user_id:text:index

@@ -16,7 +16,7 @@ from llmctl.cli.console.output import emit_json, emit_list
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.registry import unknown_name_error
 from llmctl.store.emit import EMITTERS, sql
-from llmctl.store.schema import ddl, diff, introspect
+from llmctl.store.schema import custom_names, ddl, diff, introspect
 from llmctl.store.schema.introspect import Catalogue, Statement, Table
 
 
@@ -55,7 +55,7 @@ def show(
     """
     app: App = ctx.obj
     statements, names = load_statements(app)
-    name = names.get(table, table).lower() if table else None
+    name = _physical_name(table, names).lower() if table else None
     matches = tuple(s for s in statements if name is None or name in (s.table.lower(), s.name.lower()))
     if table and not matches:
         raise unknown_name_error("table", table, {s.name for s in statements if s.kind in ("table", "view")})
@@ -64,6 +64,11 @@ def show(
         emit_json(app.console, [_table_object(one) for one in tables if name in (None, one.name.lower())])
     else:
         app.console.io.write(sql.statements(matches))
+
+
+def _physical_name(table: str, names: Mapping[str, str]) -> str:
+    physical = {name.lower() for name in names.values()}
+    return table if table.lower() in physical else names.get(found := custom_names.find_table(table), found)
 
 
 def _table_object(table: Table) -> dict[str, Any]:
@@ -173,7 +178,7 @@ def check(ctx: typer.Context) -> None:
     """Compare a hub with the schema.
 
     Prints what is missing, extra or changed and exits with 13; prints nothing if there is no difference. Your own
-    fields, tables and views are not differences.
+    fields, tables, views and indexes are not differences, unless an index is unique: it can refuse rows.
 
     Examples:
       llmctl schema check && echo "up to date"
@@ -183,7 +188,10 @@ def check(ctx: typer.Context) -> None:
     database = app.hub()
     hub = introspect.describe_hub(database, comments=False)
     schema = introspect.describe_schema(database.names)
-    differences = diff.compare(hub, schema, database.names, database.fields)
+    found = diff.compare(hub, schema, database.names, database.fields)
+    differences = [difference for difference in found if not diff.is_own_index(difference)]
+    for index in filter(diff.is_own_index, found):
+        app.console.note(f'index "{index.name}" of "{index.table}" is your own')
     emit_list(app.console, [difference.to_dict() for difference in differences], _COLUMNS)
     if differences:
         number = len(differences)

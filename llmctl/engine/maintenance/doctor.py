@@ -203,7 +203,8 @@ def _check_jobs(database: Database) -> Finding:
 
 def _check_schema(database: Database) -> Finding:
     own, expected = introspect.describe_hub(database, comments=False), introspect.describe_schema(database.names)
-    found = diff.compare(own, expected, database.names, database.fields)
+    compared = diff.compare(own, expected, database.names, database.fields)
+    found = [difference for difference in compared if not diff.is_own_index(difference)]
     if not found:
         return Finding("schema")
     first = f'{found[0].kind} {found[0].what} "{found[0].name}" of "{found[0].table}"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from llmctl.store import opening
 from llmctl.store.adopt.run import AdoptResult, adopt
 from llmctl.store.database import Database
 from llmctl.store.emit import prisma
+from llmctl.store.emit.naming import NamingStyle
 from llmctl.store.maintenance.backup import Progress
 from llmctl.store.records import jobs, settings
 from llmctl.store.schema import custom_names, introspect, migrations, objects
@@ -74,6 +75,7 @@ def init_hub(
     """Create the hub at ``path`` or bring it up to date. Idempotent: what is done already is not done again."""
     if path == opening.MEMORY:
         raise UsageError("cannot initialize an in-memory hub", hint="name a file with --db")
+    options = replace(options, tables=custom_names.to_table_names(options.tables))
     report = InitReport(os.path.abspath(path))
     _create_or_adopt(path, options, report, note, progress)
     database = opening.open_hub(path, "write", upgrade=False)
@@ -123,6 +125,15 @@ def _note_adopted(adopted: AdoptResult, note: Note) -> None:
         note(f'"{table}": {before} rows before, {after} after')
     for text in adopted.notes:
         note(text)
+    for table, columns in adopted.renamed_columns.items():
+        note(f'renamed columns of "{table}": {", ".join(f"{old} to {new}" for old, new in columns.items())}')
+    if adopted.renamed_columns:
+        note(
+            "programs that use this database fail until their Prisma client is generated from the new schema:"
+            " npx prisma generate"
+        )
+    if not adopted.rows:
+        note("no tables of @node-llm/orm were found: the tables of the hub were added next to the others")
     others = {ours: theirs for ours, theirs in adopted.tables.items() if theirs not in adopted.rows}
     for ours, theirs in others.items():
         note(f'table "{ours}" is named "{theirs}": the name was taken, or you chose it')
@@ -153,7 +164,9 @@ def rename_and_add_fields(database: Database, names: Mapping[str, str], specs: S
     """Rename tables and add fields (``TABLE.NAME:TYPE``) where needed."""
     _apply_names_and_fields(
         database,
-        InitOptions(tables=names, fields=[custom_names.parse_field(spec) for spec in specs]),
+        InitOptions(
+            tables=custom_names.to_table_names(names), fields=[custom_names.parse_field(spec) for spec in specs]
+        ),
         InitReport(database.path),
         _discard_note,
     )
@@ -234,7 +247,8 @@ def _schema_path(wanted: str | None, hub: str) -> str:
 def _emit_files(database: Database, path: str, provider: PrismaProvider, major: Literal[6, 7]) -> dict[str, str]:
     catalogue = introspect.describe_hub(database)
     url = f"file:{os.path.abspath(database.path)}" if provider == "sqlite" else None
-    texts = {path: prisma.emit(catalogue, database.names, provider=provider, major=major, url=url)}
+    dress: NamingStyle = "application" if database.meta("adopted", {}).get("tables") else "hub"
+    texts = {path: prisma.emit(catalogue, database.names, dress=dress, provider=provider, major=major, url=url)}
     if major == 7:
         config = os.path.join(os.path.dirname(path), "prisma.config.ts")
         texts[config] = prisma.emit_config(catalogue, url=url, provider=provider, schema=os.path.basename(path))

@@ -176,6 +176,22 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     ),
     "agent_sessions": ("id agent_class chat_id created_at", "metadata updated_at"),
 }
+#: Other names of columns, where Prisma maps a field to one (``@map``).
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "instructions": ("system_prompt", "system", "system_message", "system_instructions"),
+    "model": ("model_name", "llm_model"),
+    "provider": ("provider_name", "llm_provider"),
+    "metadata": ("meta", "extra"),
+    "content": ("body", "text"),
+    "input_tokens": ("prompt_tokens", "tokens_in"),
+    "output_tokens": ("completion_tokens", "tokens_out"),
+    "created_at": ("created", "created_on", "inserted_at"),
+    "updated_at": ("updated", "updated_on", "modified_at"),
+    "arguments": ("args", "tool_arguments"),
+    "name": ("tool_name",),
+}
+#: Tables that lack at most this many columns of chats and messages are probably the original's.
+_NEAR_MISS_COLUMNS = 3
 #: Without these tables a database belongs to another program.
 _ESSENTIAL = ("chats", "messages")
 
@@ -245,22 +261,54 @@ def _existing_table(name: str | None, tables: Iterable[str]) -> str | None:
     return next((table for table in tables if name is not None and table.lower() == name.lower()), None)
 
 
+def describe_near_misses(connection: sqlite3.Connection) -> list[str]:
+    """Return what the tables lack that are nearly those of the original, where :func:`find_tables` finds none."""
+    tables = {name: _columns(connection, name) for name in _tables(connection)}
+    found, total = [], 0
+    for logical in _ESSENTIAL:
+        needed = _COLUMNS[logical][0].split()
+        lacking = {
+            table: [name for name in needed if name not in _match_columns(columns, needed)]
+            for table, columns in tables.items()
+        }
+        table = min(lacking, key=lambda name: len(lacking[name]), default=None)
+        if table is None:
+            return []
+        total += len(lacking[table])
+        if lacking[table]:
+            found.append(f'"{table}" looks like the table of {logical}, but has no {_list_names(lacking[table])}')
+    return found if total <= _NEAR_MISS_COLUMNS else []
+
+
 def _has_columns(columns: Iterable[ForeignColumn], needed: str) -> bool:
-    return set(needed.split()) <= {to_snake_case(column.name) for column in columns}
+    return set(needed.split()) <= _match_columns(columns, needed.split()).keys()
 
 
 def _missing_columns(columns: Iterable[ForeignColumn], needed: str) -> str:
-    there = {to_snake_case(column.name) for column in columns}
-    return ", ".join(f'"{name}"' for name in needed.split() if name not in there)
+    there = _match_columns(columns, needed.split())
+    return _list_names(name for name in needed.split() if name not in there)
+
+
+def _list_names(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _match_columns(columns: Iterable[ForeignColumn], known: Iterable[str]) -> dict[str, str]:
+    """Return our column -> theirs, by name, else by a synonym that is no name of ours."""
+    theirs: dict[str, str] = {}
+    for column in columns:
+        theirs.setdefault(to_snake_case(column.name), column.name)
+    ours = list(known)
+    found = {name: theirs[name] for name in ours if name in theirs}
+    for name in ours:
+        synonym = next((other for other in _SYNONYMS.get(name, ()) if other in theirs and other not in ours), None)
+        if name not in found and synonym:
+            found[name] = theirs[synonym]
+    return found
 
 
 def _source_table(logical: str, table: str, columns: Iterable[ForeignColumn], known: list[str]) -> SourceTable:
-    builtin: dict[str, str] = {}
-    extras = []
-    for column in columns:
-        name = to_snake_case(column.name)
-        if name in known and name not in builtin:
-            builtin[name] = column.name
-        else:
-            extras.append(column)
-    return SourceTable(logical, table, builtin, tuple(extras))
+    listed = list(columns)
+    builtin = _match_columns(listed, known)
+    taken = set(builtin.values())
+    return SourceTable(logical, table, builtin, tuple(column for column in listed if column.name not in taken))

@@ -51,6 +51,8 @@ class AdoptResult:
     tables: dict[str, str] = field(default_factory=dict)
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)
     fields: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Physical table -> old name of a column -> new name.
+    renamed_columns: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -93,13 +95,21 @@ class _Adoption:
         self.names = _choose_names(connection, self.sources, given_names)
         self.adopted = AdoptResult(backup="", tables=custom_names.changed_names(self.names))
         self._columns = {name: plan_columns(connection, source) for name, source in self.sources.items()}
+        for source in self.sources.values():
+            renamed = {theirs: ours for ours, theirs in source.columns.items() if ours != theirs}
+            if renamed:
+                self.adopted.renamed_columns[source.table] = renamed
 
     def reject_conflicts(self) -> None:
         """Raise StorageError for user objects that use renamed columns, or have a name reserved by the hub."""
+        if not self.sources and (near := convert.describe_near_misses(self.connection)):
+            raise StorageError(
+                f"cannot adopt the database: {'; '.join(near)}",
+                hint="nothing was changed; give the columns the names of @node-llm/orm, and try again",
+                reason="unknown_columns",
+            )
         objects.require_unbroken(self.connection)
-        renamed = {
-            theirs for source in self.sources.values() for ours, theirs in source.columns.items() if ours != theirs
-        }
+        renamed = {theirs for columns in self.adopted.renamed_columns.values() for theirs in columns}
         for thing in objects.list_objects(self.connection):
             if thing.kind in ("view", "trigger") and renamed & set(re.findall(r"\w+", thing.sql)):
                 raise StorageError(

@@ -10,8 +10,9 @@ from llmctl.core.values import Value
 from llmctl.store.emit.dialects import Provider
 from llmctl.store.schema.introspect import Catalogue, ForeignKey, Table
 
-#: ``hub``: llmctl's names. ``nodellm``: the names of ``@node-llm/orm`` for its tables.
-NamingStyle = Literal["hub", "nodellm"]
+#: ``hub``: llmctl's names. ``nodellm``: the names of ``@node-llm/orm`` for its tables. ``application``: these tables
+#: have the models of an application whose database was adopted; a table without ``@@map`` is named like its model.
+NamingStyle = Literal["hub", "nodellm", "application"]
 
 _HUB = {
     "user_settings": "UserSettings",
@@ -76,13 +77,16 @@ _RESERVED = frozenset(
     )
 )
 
+_MODEL = re.compile(r"[A-Z][A-Za-z0-9]*")
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
 
 def model_names(tables: Iterable[Table], names: Mapping[str, str], dress: NamingStyle) -> dict[str, str]:
     """Return physical table -> model; other tables get a model name made from the table's."""
     logical = {physical: table for table, physical in names.items()}
-    known = {**_HUB, **(_NODELLM if dress == "nodellm" else {})}
+    known = {**_HUB, **({} if dress == "hub" else _NODELLM)}
+    if dress == "application":
+        known |= {name: names[name] for name in _NODELLM if _MODEL.fullmatch(names.get(name, ""))}
     taken = set(known.values()) | _RESERVED
     result: dict[str, str] = {}
     for table in tables:

@@ -34,6 +34,34 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+#: Names of ``@node-llm/orm``, without case and underscores -> ours.
+_TABLE_ALIASES = {
+    "chat": "chats",
+    "message": "messages",
+    "toolcall": "tool_invocations",
+    "request": "requests",
+    "agentsession": "agent_sessions",
+}
+
+
+def find_table(name: str) -> str:
+    """Return our name of a table: given in any case, or as @node-llm/orm or Prisma call it; else the name itself."""
+    plain = name.replace("_", "").lower()
+    return _TABLE_ALIASES.get(plain.removeprefix("llm")) or next(
+        (table for table in ddl.TABLES if plain in (table.replace("_", ""), table.replace("_", "").removesuffix("s"))),
+        name,
+    )
+
+
+def to_table_names(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return our name of each table -> its physical name; raise UsageError if a table gets two names."""
+    names: dict[str, str] = {}
+    for name, physical in wanted.items():
+        if names.setdefault(find_table(name), physical) != physical:
+            raise UsageError(f'table "{name}" has two names')
+    return names
+
+
 def check_names(wanted: Mapping[str, str]) -> None:
     """Raise UsageError for an unknown table, or a name that SQLite or this schema does not allow."""
     for logical, physical in wanted.items():
@@ -130,6 +158,7 @@ def parse_field(spec: str) -> CustomField:
     place, _, rest = spec.partition(":")
     type_, _, index = rest.partition(":")
     table, dot, name = place.partition(".")
+    table = find_table(table)
     if not (dot and type_) or index not in ("", "index"):
         raise UsageError(
             f'invalid field "{spec}"', hint="use TABLE.NAME:TYPE[:index], such as chats.user_id:text:index"

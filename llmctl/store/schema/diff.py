@@ -11,6 +11,8 @@ from typing import Literal
 from llmctl.core.values import Value
 from llmctl.store.schema.introspect import Catalogue, Column, ForeignKey, Index, Statement, Table
 
+_UNIQUE = "unique "
+
 
 class Difference(Value):
     """Something missing, extra or changed in a hub."""
@@ -21,6 +23,11 @@ class Difference(Value):
     what: str
     name: str
     detail: str = ""
+
+
+def is_own_index(difference: Difference) -> bool:
+    """Return whether a difference is an index of the user's: one that is not unique refuses no row."""
+    return (difference.kind, difference.what) == ("extra", "index") and not difference.detail.startswith(_UNIQUE)
 
 
 def compare(
@@ -94,7 +101,7 @@ def _index_key(index: Index) -> tuple[tuple[str, ...], bool, bool, frozenset[str
 
 
 def _describe_index(index: Index) -> str:
-    return f"{'unique ' if index.unique else ''}on ({', '.join(name or 'an expression' for name in index.columns)})"
+    return f"{_UNIQUE if index.unique else ''}on ({', '.join(name or 'an expression' for name in index.columns)})"
 
 
 def _compare_foreign_keys(current: Table, expected: Table, custom: set[str]) -> Iterator[Difference]:

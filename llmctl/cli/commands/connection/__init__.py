@@ -46,7 +46,8 @@ OptionalConnectionArgument = Annotated[
 ProviderOption = Annotated[str | None, typer.Option(metavar="PROVIDER", help="Provider, such as openai; or any name.")]
 ModelIdOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="The provider's model id.")]
 TypeOption = Annotated[
-    Literal["chat", "embedding", "image", "audio", "moderation"] | None, typer.Option(help="Type of the model.")
+    Literal["chat", "embedding", "image", "audio", "moderation"] | None,
+    typer.Option(help="Type of the model.", case_sensitive=False),
 ]
 BaseUrlOption = Annotated[
     str | None, typer.Option(metavar="URL", help="Base URL of a compatible host, such as https://host/v1.")
