@@ -12,7 +12,7 @@ _llmctl_spec() {
         'request') words='list show curl replay' ;;
         'job') words='list show log run wait cancel retry recover' ;;
         'tool') words='add list show edit remove invoke invocations pending approve deny' ;;
-        'connection') words='add list show edit remove test models default' ;;
+        'connection') words='add list show edit remove test models default trust' ;;
         'model') words='list show price reprice alias' ;;
         'settings') words='list get set unset' ;;
         'db') words='path status migrate check backup restore prune vacuum scrub query' ;;
@@ -85,6 +85,7 @@ _llmctl_spec() {
         'connection test') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/connection' ;;
         'connection models') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' arguments='hub/connection' ;;
         'connection default') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/connection' ;;
+        'connection trust') flags='-y --yes --json --jsonl --columns' values='--columns:any' arguments='hub/connection' more='1' ;;
         'model list') flags='--provider --type --search --json --jsonl --csv --tsv --columns' values='--provider:any --type:words/chat|embedding|image|audio|moderation|video --search:any --columns:any' ;;
         'model show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/model' ;;
         'model price') flags='--set --from --json --jsonl --csv --tsv --columns' values='--set:any --from:any --columns:any' arguments='hub/model' ;;

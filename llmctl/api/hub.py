@@ -23,7 +23,7 @@ from llmctl.core.clock import now
 from llmctl.core.errors import ConfigError, UsageError
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id, to_column_value
-from llmctl.engine.connections import discovery
+from llmctl.engine.connections import discovery, trust
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn.options import UserInput
 from llmctl.engine.turn.records import chat_row
@@ -86,6 +86,9 @@ class Hub:
         pool = ConnectionPool(hub_path, environment.state_folder(self.env))
         pool.open(create=create, prepare=lambda database: discovery.connect_environment(database, self.env))
         self._runtime = Runtime(pool, self.env, self.around, self.middlewares)
+        with self.lent() as database:
+            if database.is_new or database.id is None:
+                trust.identify_hub(database, self.env)
         atexit.register(_close_runtime, ref(self._runtime))
         if tables or fields:
             self._apply_names_and_fields(tables or {}, fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ class App:
         self.debug = False
         self._hub: Database | None = None
         self._mode: Mode = "read"
+        self._asking = Lock()
 
     @property
     def hub_path(self) -> str:
@@ -51,7 +53,15 @@ class App:
         self._hub, self._mode = opening.open_hub(self.hub_path, mode, prepare=prepare), mode
         if mode != "read":
             self._replay_spool(self._hub)
+            self.identify_hub(self._hub)
         return self._hub
+
+    def identify_hub(self, hub: Database) -> None:
+        """Record a hub that this run has made, or that has no id yet; see :mod:`llmctl.engine.connections.trust`."""
+        if hub.is_new or hub.id is None:
+            from llmctl.engine.connections import trust
+
+            trust.identify_hub(hub, self.env)
 
     @property
     def home(self) -> str:
@@ -61,7 +71,9 @@ class App:
         """Return the environment the engine runs in."""
         from llmctl.engine.runtime import RuntimeEnv
 
-        return RuntimeEnv.from_environ(self.env, on_terminal=self.console.io.stderr_tty)
+        on_terminal = self.console.io.stderr_tty
+        confirm = self._confirm if on_terminal else None
+        return RuntimeEnv.from_environ(self.env, on_terminal=on_terminal, confirm=confirm)
 
     def caller_info(self) -> CallerInfo:
         """Return who started this run: terminal, folder, script, commit, host."""
@@ -88,6 +100,16 @@ class App:
         if self._hub is not None:
             self._hub.close()
             self._hub = None
+
+    def _confirm(self, question: str) -> bool:
+        """Ask the user a question on the terminal; no answer is no."""
+        from llmctl.cli.console.prompts import ask
+        from llmctl.cli.console.terminal import safe_line
+
+        with self._asking:  # sub-agents run in parallel threads
+            self.console.io.flush()
+            answer = ask(self.console, f"{safe_line(question)} [y/N] ")
+        return (answer or "").strip().lower() in ("y", "yes")
 
     def _replay_spool(self, hub: Database) -> None:
         from llmctl.store import opening

@@ -135,6 +135,7 @@ CATALOG: dict[str, CatalogEntry] = {
             "test": "Test whether a connection works",
             "models": "List the models a connection offers",
             "default": "Show or set the default connection",
+            "trust": "Trust a connection that came with an import or another hub",
         },
     ),
     "model": CatalogEntry(

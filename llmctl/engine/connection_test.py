@@ -46,7 +46,7 @@ def list_models(database: Database, target: Target, runtime: RuntimeEnv, *, reco
     """
     if target.provider.wire == "echo":
         return ModelList([{"id": "echo", "owned_by": "llmctl"}], None, 1)
-    resolved = resolve_endpoint(target, runtime.env, home=runtime.home, on_terminal=runtime.on_terminal)
+    resolved = resolve_endpoint(database, target, runtime)
     wire = WIRES.load(target.wire)
     request = wire.build_models_request(resolved.endpoint)
     with _record_attempt(database if record else None, request, Redaction(resolved.secrets)) as attempt:

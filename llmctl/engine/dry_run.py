@@ -27,9 +27,9 @@ class RequestPreview:
 
 
 def preview_request(database: Database, plan: TurnPlan) -> RequestPreview:
-    """Build the first request of a turn and mask its secrets; a missing key is not an error here."""
+    """Build the first request of a turn and mask its secrets; missing trust or a missing key is not an error here."""
     require_chat_model(plan.target)
-    resolved = _resolve_endpoint(plan)
+    resolved = _resolve_endpoint(database, plan)
     thread = chats.find_thread(database, plan.chat.id) if plan.chat else None
     provider = plan.target.provider.name
     entries = history.load_history(database, thread.id, provider=provider) if thread else []
@@ -58,9 +58,9 @@ def preview_request(database: Database, plan: TurnPlan) -> RequestPreview:
     )
 
 
-def _resolve_endpoint(plan: TurnPlan) -> ResolvedEndpoint:
+def _resolve_endpoint(database: Database, plan: TurnPlan) -> ResolvedEndpoint:
     try:
-        return resolve_endpoint(plan.target, plan.runtime.env, home=plan.runtime.home)
+        return resolve_endpoint(database, plan.target, plan.runtime.replace(confirm=None))
     except ConfigError:
         target = plan.target.replace(key=None)
         endpoint = Endpoint(target.base_url, dict(target.provider.headers), target.query, target.provider.dialect)

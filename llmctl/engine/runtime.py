@@ -69,9 +69,13 @@ class RuntimeEnv(Value):
     #: Let URLs that llmctl itself fetches lead to private addresses.
     private_fetch: bool = False
     on_terminal: bool = False
+    #: Asks the user a question that is answered with yes or no; None where nobody can be asked.
+    confirm: Callable[[str], bool] | None = None
 
     @classmethod
-    def from_environ(cls, env: Mapping[str, str], *, on_terminal: bool = False) -> RuntimeEnv:
+    def from_environ(
+        cls, env: Mapping[str, str], *, on_terminal: bool = False, confirm: Callable[[str], bool] | None = None
+    ) -> RuntimeEnv:
         """Return the runtime of a process with these environment variables."""
         return cls(
             env=env,
@@ -80,6 +84,7 @@ class RuntimeEnv(Value):
             offline=is_switch_on(env, "LLMCTL_OFFLINE") or "PYTEST_CURRENT_TEST" in env,
             private_fetch=is_switch_on(env, "LLMCTL_ALLOW_PRIVATE_FETCH"),
             on_terminal=on_terminal,
+            confirm=confirm,
         )
 
 

@@ -130,7 +130,7 @@ class SingleRequestRunner:
         self._plan = plan
         self._on_retry = on_retry
         runtime = plan.runtime
-        resolved = resolve_endpoint(plan.target, runtime.env, home=runtime.home, on_terminal=runtime.on_terminal)
+        resolved = resolve_endpoint(database, plan.target, runtime)
         self.endpoint: Endpoint = resolved.endpoint
         self.summary = UsageSummary(plan.target.model)
         self._redact = Redaction(resolved.secrets)

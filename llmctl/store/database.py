@@ -5,6 +5,7 @@ SQLite's errors about the file become StorageError here; the files of the schema
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -27,6 +28,9 @@ BUSY_TIMEOUT_MS = 30_000
 _BUSY_SLICE_MS = 100
 #: Milliseconds to wait for readers of the WAL, which may run for hours.
 _WAL_TIMEOUT_MS = 2000
+
+#: Key of the hub's id in ``hub_meta``.
+HUB_ID = "hub_id"
 
 Row = dict[str, Any]
 Mode = Literal["read", "write", "create"]
@@ -75,6 +79,11 @@ class Database:
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self.connection = connection
         self.path = path
+        #: Whether opening it has created the file.
+        self.is_new = False
+        #: The file before opening it upgraded the schema; None if it did not.
+        self.file_before: os.stat_result | None = None
+        self._id: str | None = None
         self._sql_cache: dict[str, str] = {}
         self._durable = False
 
@@ -89,6 +98,13 @@ class Database:
         """Table -> custom column -> declared type."""
         fields: Mapping[str, Mapping[str, str]] = self.meta("fields", {})
         return fields
+
+    @property
+    def id(self) -> str | None:
+        """The id of the hub, which copies share; None before a program that gives ids has written to it."""
+        if self._id is None and (value := self.meta(HUB_ID)) is not None:
+            self._id = str(value)
+        return self._id
 
     @property
     def version(self) -> int:

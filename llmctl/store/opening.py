@@ -10,10 +10,11 @@ import stat
 from collections.abc import Callable, Mapping
 
 from llmctl.core import clock
-from llmctl.core.errors import ConfigError, StorageError
+from llmctl.core.errors import ConfigError, LlmctlError, StorageError
 from llmctl.core.stored_values import dumps, new_id
 from llmctl.store.database import (
     BUSY_TIMEOUT_MS,
+    HUB_ID,
     Database,
     Mode,
     fill_table_slots,
@@ -30,6 +31,7 @@ Prepare = Callable[[Database], object]
 #: Smallest possible database: one page.
 _MIN_DATABASE_BYTES = 512
 
+_INSERT_ID = "INSERT INTO hub_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
 #: The connection that every hub has.
 _INSERT_ECHO_CONNECTION = """
 INSERT INTO {model_connections} (id, name, description, provider, model_id, created_at, updated_at)
@@ -47,11 +49,14 @@ def open_hub(path: str, mode: Mode = "read", *, upgrade: bool = True, prepare: P
     """
     if path == MEMORY:
         return _open_in_memory(prepare)
+    is_new = False
     if not _has_content(path):
         if mode != "create":
             raise missing_hub_error(path)
-        create(path, prepare=prepare)
-    return _check_version(_open_connection(path, mode), path, upgrade=upgrade and mode != "read")
+        is_new = create(path, prepare=prepare)
+    database = _check_version(_open_connection(path, mode), path, upgrade=upgrade and mode != "read")
+    database.is_new = is_new
+    return database
 
 
 def missing_hub_error(path: str) -> ConfigError:
@@ -105,6 +110,7 @@ def create_schema(connection: sqlite3.Connection, names: Mapping[str, str]) -> N
         connection.execute(statement)
     objects.record_code_names(connection, statements)
     now = clock.now()
+    connection.execute(_INSERT_ID, (HUB_ID, dumps(new_id())))
     connection.execute("INSERT INTO hub_meta (key, value) VALUES ('tables', ?)", (dumps(dict(names)),))
     connection.execute("INSERT INTO hub_meta (key, value) VALUES ('fields', '{}')")
     connection.execute(
@@ -255,10 +261,28 @@ def _check_version(connection: sqlite3.Connection, path: str, *, upgrade: bool) 
         )
     database = Database(connection, path)
     if version < ddl.VERSION and upgrade:
+        database.file_before = os.stat(path)
         from llmctl.store.schema import migrations  # a hub is upgraded once
 
         migrations.upgrade_at_first_write(database)
     return database
+
+
+def assign_id(database: Database, before_commit: Callable[[], None]) -> None:
+    """Give a hub an id if it has none; ``before_commit`` is called before any other process can see it."""
+    with database.transaction(durable=True):
+        if database.meta(HUB_ID) is None:
+            database.execute(_INSERT_ID, (HUB_ID, dumps(new_id())))
+            before_commit()
+
+
+def lacks_id(path: str) -> bool:
+    """Return whether a file is a hub without an id, made before hubs had one."""
+    try:
+        with contextlib.closing(open_hub(path)) as database:
+            return database.id is None
+    except LlmctlError:
+        return False
 
 
 def spool_paths(hub_path: str, fallback_folder: str | None) -> list[str]:

@@ -71,6 +71,7 @@ def test_key_from_stdin_goes_into_a_file_that_only_the_owner_reads(llmctl: Llmct
 
 def test_key_file_goes_beside_the_hub_where_there_is_no_home(llmctl: Llmctl, env: dict[str, str]) -> None:
     homeless = {name: value for name, value in env.items() if name != "HOME"}
+    homeless["XDG_STATE_HOME"] = f"{env['HOME']}/state"
     llmctl("connection", "add", "openai", "--key-stdin", input=KEY, env=homeless, check=True)
     [(data,)] = query(env, "SELECT data FROM model_connections WHERE name = 'openai'")
     path = json.loads(data)["key"].removeprefix("file:")

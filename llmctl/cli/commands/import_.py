@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +64,7 @@ def import_(
             share = f", {done * 100 // total} %" if total else ""
             progress.update(f"{messages:,} messages{share}")
 
-        report = transfer_import.import_source(database, source, dry_run=dry_run, progress=show_progress)
+        report = transfer_import.import_source(database, source, env=app.env, dry_run=dry_run, progress=show_progress)
     _write_report(app, report, file)
     if report.truncation:
         raise report.truncation
@@ -116,8 +117,32 @@ def _write_report(app: App, report: ImportReport, file: str) -> None:
         )
     for line in report.list_left_out():
         app.console.note(line)
+    _note_narrowed(app, report)
     verb = "would import" if report.dry_run else "imported"
     app.console.note(f'{verb} from "{file}" ({report.format}): {_summarize(document)}')
+
+
+#: Kinds of permissions that a file cannot give, as the note names one and several of them.
+_NARROWED = {
+    "rules": ("rule that allows calls", "rules that allow calls"),
+    "agent_grants": ("automatic tool of an agent, which asks now", "automatic tools of agents, which ask now"),
+    "chat_grants": ("automatic tool of a chat, which asks now", "automatic tools of chats, which ask now"),
+    "approvals": ("approved call, which waits again", "approved calls, which wait again"),
+    "hosted_tools": ("set of hosted tools in options", "sets of hosted tools in options"),
+}
+
+
+def _note_narrowed(app: App, report: ImportReport) -> None:
+    """Note what the file cannot decide here, and the commands that decide it."""
+    if report.narrowed:
+        kinds = [f"{number} {_NARROWED[kind][number > 1]}" for kind, number in report.narrowed.items()]
+        hints = "; ".join(report.narrowed_hints.values())
+        app.console.note(
+            f"permissions do not come with a file: {', '.join(kinds)}" + f"; to give them: {hints}" * bool(hints)
+        )
+    if report.untrusted:
+        names = " ".join(map(shlex.quote, report.untrusted))
+        app.console.note(f"not used before you trust it: llmctl connection trust {names}")
 
 
 def _summarize(document: Mapping[str, Any]) -> str:

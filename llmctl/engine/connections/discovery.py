@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from llmctl.core.errors import ConfigError, LlmctlError
 from llmctl.core.http import HttpRequest
 from llmctl.core.stored_values import dumps
+from llmctl.engine.connections import trust
 from llmctl.engine.connections.keys import first_set_variable
 from llmctl.providers import PROVIDERS, Provider, is_loopback, split_base_url
 from llmctl.store.database import Database
@@ -85,36 +86,36 @@ def pick_chat_model(models: list[str]) -> str | None:
 
 def connect_environment(database: Database, env: Env) -> list[str]:
     """Add a connection for each provider whose key is in the environment; return the names of the new ones."""
-    return [found.name for found, is_new in add_discovered(database, from_environment(env)) if is_new]
+    return [found.name for found, is_new in add_discovered(database, from_environment(env), env) if is_new]
 
 
 def add_discovered(
-    database: Database, discovered: Iterable[DiscoveredConnection]
+    database: Database, discovered: Iterable[DiscoveredConnection], env: Env
 ) -> list[tuple[DiscoveredConnection, bool]]:
     """Add connections that were discovered; return each with whether it is new.
 
     An existing connection of the same name stays as it is; only a missing model is filled in.
     """
     with database.transaction(durable=True):  # another process may be setting up the same hub
-        return [(found, _add_if_new(database, found)) for found in discovered]
+        return [(found, _add_if_new(database, found, env)) for found in discovered]
 
 
-def pick_default(database: Database) -> str | None:
-    """Store and return the default connection: the current one, else the first with a model, else the first."""
-    current = connections.default_name(database)
+def pick_default(database: Database, env: Env) -> str | None:
+    """Store and return the default connection: the current one, else the first that is trusted (with a model)."""
+    current = trust.default_name(database, env)
     if settings.get(database, "default_connection") and current:
         return current
-    remote = connections.list_remote(database, "chat")
+    remote = trust.list_usable(database, env, "chat")
     best = next((connection.name for connection in remote if connection.model_id), remote[0].name if remote else None)
     if best is not None:
         settings.update(database, "default_connection", best)
     return best
 
 
-def _add_if_new(database: Database, found: DiscoveredConnection) -> bool:
+def _add_if_new(database: Database, found: DiscoveredConnection, env: Env) -> bool:
     existing = connections.find_by_name(database, found.name)
     if existing is None:
-        connections.add(database, _discovered_columns(found))
+        trust.add(database, connections.add(database, _discovered_columns(found)), env)
     elif existing.model_id is None and found.model and existing.provider == found.provider:
         connections.update(database, existing.id, {"model_id": found.model})
     return existing is None

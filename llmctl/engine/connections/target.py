@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from llmctl.core.http import Endpoint
 from llmctl.core.redaction import redact_url
 from llmctl.core.stored_values import loads
 from llmctl.core.values import Value
+from llmctl.engine.runtime import RuntimeEnv
 from llmctl.providers import PROVIDERS, Provider, is_loopback, select_wire, split_base_url
 from llmctl.store.database import Database
 from llmctl.store.records import connections, settings
@@ -42,6 +44,8 @@ class Target(Value):
     #: None if the provider is used without a connection in the hub.
     connection_id: str | None = None
     connection: str | None = None
+    #: The connection as stored: what must be trusted before it is used.
+    row: ConnectionRow | None = None
     #: Type of the connection; ``chat`` if another model was named.
     type: str = "chat"
     key: str | None = None
@@ -102,8 +106,17 @@ def with_model(target: Target, model: str | None) -> Target:
     return target.replace(model=model, wire=wire, type=target.type if model == target.model else "chat")
 
 
-def resolve_endpoint(target: Target, env: Env, *, home: str, on_terminal: bool = False) -> ResolvedEndpoint:
-    """Return the endpoint with its key; raise ConfigError if a key is needed and cannot be found."""
+def resolve_endpoint(database: Database, target: Target, runtime: RuntimeEnv) -> ResolvedEndpoint:
+    """Return the endpoint with its key: the only way to one, for every request to a model.
+
+    Raises ConfigError for a connection that the user does not trust, before anything of it is used, and if a key is
+    needed and cannot be found.
+    """
+    if target.row is not None and target.provider.name != "echo":
+        from llmctl.engine.connections import trust
+
+        trust.require(database, target.row, target.base_url, runtime)
+    env, home, on_terminal = runtime.env, runtime.home, runtime.on_terminal
     secrets = _query_secrets(target.query)
     headers = dict(target.provider.headers)
     for name, value in target.headers.items():
@@ -172,12 +185,26 @@ def _from_environment(database: Database, env: Env) -> Target:
 
 
 def _default_target(database: Database, env: Env) -> Target:
-    """Return the configured default, else the oldest connection but echo, else a provider with a key in ``env``."""
+    """Return the configured default, else the oldest trusted connection, else a provider with a key in ``env``."""
     name = settings.get(database, "default_connection")
     if name:
         return for_connection(database, str(name), env)
     rows = connections.list_remote(database, "chat")
-    return from_row(rows[0], env) if rows else _from_key_variable(env)
+    usable = next((row for row in rows if _is_trusted(database, row, env)), None)
+    if usable is not None:
+        return from_row(usable, env)
+    try:
+        return _from_key_variable(env)
+    except ConfigError as error:
+        if rows:
+            error.hint = f"trust one that came with an import: llmctl connection trust {shlex.quote(rows[0].name)}"
+        raise
+
+
+def _is_trusted(database: Database, row: ConnectionRow, env: Env) -> bool:
+    from llmctl.engine.connections import trust
+
+    return trust.is_trusted(database, row, env)
 
 
 def _from_key_variable(env: Env) -> Target:
@@ -203,6 +230,7 @@ def from_row(row: ConnectionRow, env: Env) -> Target:
         connection_wire=data.get("wire"),
         connection_id=row.id,
         connection=row.name,
+        row=row,
         type=row.type,
         key=_pick_key(provider, base_url, data.get("key"), env, base_from_env=from_env),
         headers=data.get("headers") or {},

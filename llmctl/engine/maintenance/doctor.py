@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from llmctl.core.errors import ConfigError, LlmctlError, StorageError
 from llmctl.core.humanize import format_duration, pluralize
-from llmctl.engine.connections import keys, target
+from llmctl.engine.connections import keys, target, trust
 from llmctl.engine.jobs import lease
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.store import opening
@@ -19,7 +20,7 @@ from llmctl.store.database import Database
 from llmctl.store.maintenance import backup, integrity
 from llmctl.store.maintenance.integrity import Finding
 from llmctl.store.opening import spool_paths
-from llmctl.store.records import connections, jobs
+from llmctl.store.records import connections, jobs, settings
 from llmctl.store.records.types import ConnectionRow
 from llmctl.store.schema import diff, introspect, migrations
 
@@ -135,7 +136,7 @@ def _check_connections(database: Database, runtime: RuntimeEnv, network: bool) -
     remote = connections.list_remote(database)
     if not remote:
         yield CheckResult("connections", "problem", "no connection to a model", target.SETUP_HINT, "config")
-    elif connections.default_name(database) is None:
+    elif settings.get(database, "default_connection") and trust.default_name(database, runtime.env) is None:
         yield CheckResult(
             "connections",
             "problem",
@@ -151,7 +152,14 @@ def _check_connection(database: Database, connection: ConnectionRow, runtime: Ru
     name = f"connection {connection.name}"
     try:
         found = target.for_connection(database, connection.id, runtime.env)
-        target.resolve_endpoint(found, runtime.env, home=runtime.home, on_terminal=runtime.on_terminal)
+        if not trust.is_trusted(database, connection, runtime.env):
+            use = trust.describe_use(connection, found.base_url)
+            hint = f"if that is right: llmctl connection trust {shlex.quote(connection.name)}"
+            return CheckResult(name, "note", f"not trusted here, so it is not used: {use}", hint, "config")
+        if _has_key_command(found):  # it may prompt its user, cost money or change something
+            hint = f"test it: llmctl connection test {shlex.quote(connection.name)}"
+            return CheckResult(name, "note", "not checked: a command gives its key", hint, "config")
+        target.resolve_endpoint(database, found, runtime)
         note = _key_note(found.key, runtime)
         if network:
             from llmctl.engine import connection_test  # only when the network is used
@@ -165,8 +173,12 @@ def _check_connection(database: Database, connection: ConnectionRow, runtime: Ru
     return CheckResult(name, "note", note, None, "config") if note else CheckResult(name, "ok")
 
 
+def _has_key_command(found: target.Target) -> bool:
+    return any(value.startswith("command:") for value in (found.key or "", *found.headers.values()))
+
+
 def _key_note(reference: str | None, runtime: RuntimeEnv) -> str | None:
-    if reference is None or not reference.startswith("file:"):  # a command may prompt its user: once is enough
+    if reference is None or not reference.startswith("file:"):
         return None
     return keys.resolve(reference, env=runtime.env, home=runtime.home, on_terminal=runtime.on_terminal).note
 

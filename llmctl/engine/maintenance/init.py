@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from llmctl.core.errors import LockedError, UsageError
-from llmctl.engine.connections import discovery
+from llmctl.engine.connections import discovery, trust
 from llmctl.engine.connections.keys import Env
 from llmctl.engine.jobs import lease
 from llmctl.store import opening
@@ -80,6 +80,8 @@ def init_hub(
     _create_or_adopt(path, options, report, note, progress)
     database = opening.open_hub(path, "write", upgrade=False)
     try:
+        database.is_new = report.created
+        trust.identify_hub(database, env)
         _upgrade(database, report, note, progress)
         _apply_names_and_fields(database, options, report, note)
         _add_connections(database, options, env, report, note)
@@ -177,14 +179,14 @@ def _discard_note(text: str) -> None:
 
 
 def _add_connections(database: Database, options: InitOptions, env: Env, report: InitReport, note: Note) -> None:
-    added = discovery.add_discovered(database, discovery.discover(env)) if options.detect else []
+    added = discovery.add_discovered(database, discovery.discover(env), env) if options.detect else []
     for found, is_new in added:
         model = f", model {found.model}" if found.model else ""
         if is_new:
             note(f'added connection "{found.name}"{model}: {found.reason}')
         record = {"name": found.name, "provider": found.provider, "model": found.model}
         report.connections.append({**record, "how": found.reason, "new": is_new})
-    report.default_connection = discovery.pick_default(database)
+    report.default_connection = discovery.pick_default(database, env)
     if report.default_connection:
         note(f'default connection: "{report.default_connection}"')
     else:

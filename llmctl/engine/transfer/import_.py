@@ -8,17 +8,19 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from llmctl.core import clock
-from llmctl.core.errors import IncompleteError, NotFoundError, UsageError
+from llmctl.core.errors import IncompleteError, NotFoundError, StorageError, UsageError
 from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
 from llmctl.core.transfer_records import ImportRow, MalformedLine, MergeResult, TransferHeader
+from llmctl.engine.connections import trust
 from llmctl.engine.transfer import conversations
 from llmctl.engine.transfer import conversations as transfer_conversations
+from llmctl.engine.transfer.narrow import Narrower
 from llmctl.formats import jsonl
 from llmctl.formats.exports import LOSSLESS
 from llmctl.formats.imports import IMPORTS
@@ -26,6 +28,8 @@ from llmctl.store import foreign_databases
 from llmctl.store.adopt import run
 from llmctl.store.database import Database
 from llmctl.store.opening import open_hub
+from llmctl.store.records import connections, settings
+from llmctl.store.records.types import ConnectionRow
 from llmctl.store.schema import custom_names
 from llmctl.store.transfer import batches
 from llmctl.store.transfer.read import HubReader, select_all, select_chats
@@ -53,6 +57,11 @@ class ImportReport:
     problem_count: int = 0
     #: Problems without those that every import into a hub in use has.
     failure_count: int = 0
+    #: Permissions in the source that do not count here: kind -> how many, and a command that gives one of them.
+    narrowed: dict[str, int] = field(default_factory=dict)
+    narrowed_hints: dict[str, str] = field(default_factory=dict)
+    #: Names of the connections that are not used before the user trusts them.
+    untrusted: list[str] = field(default_factory=list)
     #: The error if the source ended prematurely.
     truncation: IncompleteError | None = None
 
@@ -92,44 +101,49 @@ class ImportReport:
             "messages": self.rows["imported"]["messages"],
             **{fate: dict(sorted(counts.items())) for fate, counts in self.rows.items()},
             "left_out": dict(sorted(self.left_out.items())),
+            "narrowed": dict(sorted(self.narrowed.items())),
+            "untrusted_connections": self.untrusted,
             "problem_count": self.problem_count,
             "problems": self.problems,
         }
-
-
-#: Rows that can run commands: the user is warned when they are imported.
-_RUNS_COMMANDS = {
-    "model_connections": ("data", '"command:', "connection", "runs a command for its key"),
-    "tools": ("type", "command", "tool", "runs a command"),
-}
 
 
 def import_source(
     database: Database,
     source: ImportSource,
     *,
+    env: Mapping[str, str] | None = None,
     dry_run: bool = False,
     progress: Progress = lambda messages, done, total: None,
 ) -> ImportReport:
-    """Import a source into a hub; return a report. Raises UsageError for an unknown format."""
+    """Import a source into a hub; return a report. Raises UsageError for an unknown format.
+
+    ``env`` says who the user is: their trusted connections stay trusted.
+    """
     report = ImportReport(source.format, dry_run)
     if source.path is not None and is_same_file(source.path, database.path):
         raise UsageError(
             f'cannot import "{source.path}" into itself', hint="choose another file, or another hub with --db"
         )
 
+    arrivals = _Arrivals(database, env or {})
+    narrower = Narrower(database, lambda why, line: report.add_problem(why, line, expected=True))
+
     def on_record(record: ImportRow, outcome: MergeResult) -> None:
         report.rows[outcome.status][record.table] += 1
         if outcome.reason:
             report.add_problem(outcome.reason, record.line, expected=record.table == "user_settings")
-        if outcome.status in ("imported", "updated") and record.table in _RUNS_COMMANDS:
+        if outcome.status in ("imported", "updated"):
+            arrivals.note(record)
             _warn_runs_command(report, record)
         if record.table == "messages" and (count := report.rows["imported"]["messages"]) % _PROGRESS_EVERY == 0:
             progress(count, source.position(), source.size)
 
     with source:
-        records = _read_records(database, source, report, dry_run)
+        records = _read_records(database, source, report, narrower, dry_run)
         lost = _merge(database, records, on_record, report)
+    report.narrowed, report.narrowed_hints = narrower.counts, narrower.hints
+    report.untrusted = arrivals.list_names() if dry_run else arrivals.settle()
     if lost:
         report.add_skipped(
             SkippedItems(lost, "references to rows that do not exist", "reference to a row that does not exist")
@@ -150,12 +164,15 @@ def _merge(
         return 0
 
 
-def _read_records(database: Database, source: ImportSource, report: ImportReport, dry_run: bool) -> Iterator[ImportRow]:
+def _read_records(
+    database: Database, source: ImportSource, report: ImportReport, narrower: Narrower, dry_run: bool
+) -> Iterator[ImportRow]:
     """Yield rows from the items of a source; count and report what cannot be imported."""
     for item in source.items():
         match item:
             case ImportRow():
-                yield item
+                if (narrowed := narrower.narrow(item)) is not None:
+                    yield narrowed
             case TransferHeader():
                 _add_fields(database, item, report, dry_run)
             case ImportedConversation() if not any(entry.parts for entry in item.entries):
@@ -182,9 +199,40 @@ def _add_fields(database: Database, header: TransferHeader, report: ImportReport
 
 
 def _warn_runs_command(report: ImportReport, record: ImportRow) -> None:
-    column, sign, what, does = _RUNS_COMMANDS[record.table]
-    if sign in str(record.row.get(column)):
-        report.left_out[f'{what} "{record.row.get("name")}" was imported and {does}: review it before use'] += 1
+    """Warn of a tool that runs a command."""
+    if record.table == "tools" and record.row.get("type") == "command":
+        report.left_out[f'tool "{record.row.get("name")}" runs a command: look at it before you use it'] += 1
+
+
+class _Arrivals:
+    """The connections that an import brings: which of them this user trusts already, and which not."""
+
+    def __init__(self, database: Database, env: Mapping[str, str]) -> None:
+        self._database, self._env = database, env
+        self._arrived: dict[str, ConnectionRow] = {}
+        self._brings_settings = False
+        self._own = [row for row in connections.list_remote(database) if trust.is_trusted(database, row, env)]
+
+    def note(self, record: ImportRow) -> None:
+        row = connections.find_by_id(self._database, record.row["id"]) if record.table == "model_connections" else None
+        if row is not None:
+            self._arrived[row.id] = row
+        self._brings_settings = self._brings_settings or record.table == "user_settings"
+
+    def list_names(self) -> list[str]:
+        """Return the names of the connections that are not trusted, as they are called here."""
+        return [row.name for row in self._arrived.values() if not trust.is_trusted(self._database, row, self._env)]
+
+    def settle(self) -> list[str]:
+        """Trust what is the same as a trusted connection, make no other one the default; return the other names."""
+        for row in self._arrived.values():
+            if any(trust.is_same_use(row, own) for own in self._own):
+                with suppress(StorageError):
+                    trust.add(self._database, row, self._env)
+        names = self.list_names()
+        if self._brings_settings and settings.get(self._database, "default_connection") in names:
+            settings.update(self._database, "default_connection", None)
+        return names
 
 
 # --- sources; the format is detected by content

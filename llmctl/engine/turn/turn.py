@@ -69,10 +69,8 @@ class Turn:
 
             files = attachments.prepare_files(plan.input.files, plan.target, plan.runtime)
             plan = self._plan = plan.replace(input=plan.input.replace(files=files))
-        # The key first: without it nothing is worth storing.
-        resolved = resolve_endpoint(
-            plan.target, plan.runtime.env, home=plan.runtime.home, on_terminal=plan.runtime.on_terminal
-        )
+        # Trust and key first: without them nothing is worth storing.
+        resolved = resolve_endpoint(self._database, plan.target, plan.runtime)
         job_id = new_id()
         try:
             self._begin(resolved, job_id)

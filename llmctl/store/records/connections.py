@@ -10,7 +10,6 @@ from llmctl.core.errors import UsageError
 from llmctl.core.stored_values import new_id
 from llmctl.store import refs
 from llmctl.store.database import Database, Delete, Insert, Row, Serializer, Update, Write
-from llmctl.store.records import settings
 from llmctl.store.records.types import ConnectionRow
 
 TABLE = "model_connections"
@@ -99,19 +98,6 @@ def list_remote(database: Database, type: str | None = None) -> list[ConnectionR
             ),
         )
     )
-
-
-def default_name(database: Database) -> str | None:
-    """Return the name of the default connection, or None."""
-    chosen = settings.get(database, "default_connection")
-    if chosen:
-        return (
-            str(database.value("SELECT name FROM {model_connections} WHERE ? IN (name, id)", (chosen,)) or "") or None
-        )
-    value: str | None = database.value(
-        "SELECT name FROM {model_connections} WHERE provider <> 'echo' AND type = 'chat' ORDER BY created_at, rowid"
-    )
-    return value
 
 
 def count_uses(database: Database, connection: ConnectionRow) -> Row:

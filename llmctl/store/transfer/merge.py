@@ -160,6 +160,13 @@ def _frozen_value(column: str, mark: str) -> str:
     return mark
 
 
+def find_row(database: Database, table: str, id: Any) -> Row | None:
+    """Return the row of this hub with an id, or None."""
+    if table not in ddl.TABLES or not isinstance(id, str):
+        return None
+    return database.one(f"SELECT * FROM {{{table}}} WHERE id = ?", (id,))
+
+
 def resolve_conflict(merger: Merger, table: str, row: Mapping[str, Any]) -> Resolution:
     """Return the row changed so that it has no unique-key conflict, or why it is skipped."""
     solver = _RESOLVERS.get(table)

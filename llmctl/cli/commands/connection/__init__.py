@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,6 +33,7 @@ COLUMNS = [
     OutputColumn("type"),
     OutputColumn("key"),
     OutputColumn("is_default", "bool", header="default"),
+    OutputColumn("trusted", "bool", is_default=False),
     OutputColumn("description", is_default=False),
     OutputColumn("base_url", is_default=False),
     OutputColumn("data", "json", is_default=False),
@@ -118,12 +120,20 @@ def resolve_target(app: App, ref: str | None) -> Target:
 
 
 def connection_record(app: App, row: Row) -> dict[str, Any]:
-    """Return a connection as commands print it: with its key's reference, its base URL, whether it is the default."""
+    """Return a connection as commands print it.
+
+    With its key's reference and base URL, whether it is the default, and whether it may be used.
+    """
+    from llmctl.engine.connections import trust
+
+    database = app.hub()
+    connection = connections.find_by_id(database, row["id"])
     return {
         **row,
         "key": row["data"].get("key"),
         "base_url": row["data"].get("base_url"),
-        "is_default": row["name"] == connections.default_name(app.hub()),
+        "is_default": row["name"] == trust.default_name(database, app.env),
+        "trusted": connection is not None and trust.is_trusted(database, connection, app.env),
     }
 
 
@@ -166,14 +176,24 @@ def delete_unused_key_file(app: App, id: str, reference: str | None) -> None:
         app.console.note(f'kept its key file "{path}": another connection or hub may use it')
 
 
+def note_untrusted(app: App, connection: ConnectionRow) -> None:
+    """Note that a connection cannot be used before it is confirmed."""
+    from llmctl.engine.connections import trust
+
+    if not trust.is_trusted(app.hub(), connection, app.env):
+        app.console.note(f"it is not used before you trust it: llmctl connection trust {shlex.quote(connection.name)}")
+
+
 def find_key(app: App, connection: ConnectionRow) -> dict[str, Any]:
     """Return where a connection's key comes from, whether it can be read, and what is wrong with it."""
     from llmctl.engine.connections import target
 
     try:
         resolved = target.for_connection(app.hub(), connection.id, app.env)
-        endpoint = target.resolve_endpoint(resolved, app.env, home=app.home, on_terminal=app.console.io.stderr_tty)
+        endpoint = target.resolve_endpoint(app.hub(), resolved, app.runtime_env().replace(confirm=None))
     except LlmctlError as error:
+        if error.reason == "untrusted":
+            return {"key_found": None, "key_source": resolved.key, "key_note": error.message}
         return {"key_found": False, "key_source": loads(connection.data, {}).get("key"), "key_note": error.message}
     needs_none = resolved.key is None and not endpoint.secrets
     return {"key_found": None if needs_none else True, "key_source": resolved.key, "key_note": None}

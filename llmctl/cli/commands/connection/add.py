@@ -70,6 +70,7 @@ def add(
       llmctl connection add local --provider ollama --model qwen3:8b --default
       llmctl connection add work --base-url https://llm.example/v1 --key-env WORK_KEY
     """
+    from llmctl.engine.connections import trust
     from llmctl.engine.connections.edit import ConnectionSpec, build_columns
 
     app: App = ctx.obj
@@ -81,6 +82,7 @@ def add(
     id = new_id()
     spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin), id)
     connection = connections.add(database, {"id": id, **build_columns(spec, app.env)})
+    trust.add(database, connection, app.env)
     if default:
         settings.update(database, "default_connection", connection.name)
     record = connection_record(app, connections.get_record(database, connection.id))
@@ -90,9 +92,11 @@ def add(
 
 def _open_hub(app: App) -> Database:
     """Return the hub, created empty if it is missing: connections for keys in the environment are not wanted here."""
-    if app.hub_path != opening.MEMORY and not os.path.exists(app.hub_path):
-        opening.create(app.hub_path)
-    return app.hub("create")
+    is_new = app.hub_path != opening.MEMORY and not os.path.exists(app.hub_path) and opening.create(app.hub_path)
+    database = app.hub("create")
+    database.is_new = database.is_new or is_new
+    app.identify_hub(database)
+    return database
 
 
 def _note_missing(app: App, row: ConnectionRow) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.connection import connection_record
+from llmctl.cli.commands.connection import connection_record, note_untrusted
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_record
 from llmctl.core.errors import NotFoundError
@@ -25,13 +25,16 @@ def default(
       llmctl connection default
       llmctl connection default ollama
     """
+    from llmctl.engine.connections import trust
+
     app: App = ctx.obj
     database = app.hub("read" if ref is None else "write")
     if ref is not None:
         connection = connections.get(database, ref)
         settings.update(database, "default_connection", connection.name)
         app.console.note(f'the default connection is now "{connection.name}"')
-    name = connections.default_name(database)
+        note_untrusted(app, connection)
+    name = trust.default_name(database, app.env)
     if name is None:
         from llmctl.engine.connections.target import SETUP_HINT
 

@@ -64,6 +64,7 @@ def edit(
       llmctl connection edit openai --model gpt-5.6-luna
       llmctl connection edit openai --key-stdin < key.txt
     """
+    from llmctl.engine.connections import trust
     from llmctl.engine.connections.edit import ConnectionSpec, build_columns
 
     app: App = ctx.obj
@@ -74,6 +75,7 @@ def edit(
     build_columns(spec, app.env, old)  # validate before a key is read
     spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin, no_key), old.id, old)
     new = connections.update(database, old.id, build_columns(spec, app.env, old))
+    trust.add(database, new, app.env)
     if old.name != new.name and settings.get(database, "default_connection") == old.name:
         settings.update(database, "default_connection", new.name)
     if (old_key := loads(old.data, {}).get("key")) != loads(new.data, {}).get("key"):

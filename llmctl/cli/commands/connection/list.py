@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 
 from llmctl.cli.app import App
@@ -20,4 +22,7 @@ def list_(ctx: typer.Context) -> None:
       llmctl connection list --json
     """
     app: App = ctx.obj
-    emit_list(app.console, [connection_record(app, row) for row in connections.list_(app.hub())], COLUMNS)
+    rows = [connection_record(app, row) for row in connections.list_(app.hub())]
+    emit_list(app.console, rows, COLUMNS)
+    if untrusted := " ".join(shlex.quote(row["name"]) for row in rows if not row["trusted"]):
+        app.console.note(f"not used before you trust it: llmctl connection trust {untrusted}")

@@ -20,11 +20,14 @@ def remove(ctx: typer.Context, ref: ConnectionArgument) -> None:
     Examples:
       llmctl connection remove work
     """
+    from llmctl.engine.connections import trust
+
     app: App = ctx.obj
     database = app.hub("write")
     connection = connections.get(database, ref)
     document = connection_record(app, connections.get_record(database, connection.id))
     connections.delete(database, connection.id)
+    trust.remove(database, connection.id, app.env)
     if settings.get(database, "default_connection") in (connection.name, connection.id):
         settings.update(database, "default_connection", None)
         app.console.note("it was the default connection")

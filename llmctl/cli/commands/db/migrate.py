@@ -91,6 +91,7 @@ def _verify(app: App) -> Sequence[Migration]:
 def _migrate(app: App) -> Sequence[Migration]:
     with closing(opening.open_hub(app.hub_path, "write", upgrade=False)) as database:
         _require_unchanged(database)
+        app.identify_hub(database)
         with Progress(app.console, "copying the hub") as progress:
             result = migrations.upgrade(database, progress=progress)
     if result.backup:

@@ -59,6 +59,9 @@ def _list_paths(app: App, hub: str) -> Iterator[dict[str, Any]]:
         yield _describe("copy of the hub", copy)
     for spool in spool_paths(hub, environment.state_folder(app.env)):
         yield _describe("spool", spool)
+    state = environment.state_folder(app.env)
+    if state:
+        yield _describe("trusted connections", os.path.join(state, "trust"))
     data = environment.data_folder(app.env) or os.path.dirname(hub)
     yield _describe("keys", os.path.join(data, "keys"))
     for file in _list_prisma_files(app):

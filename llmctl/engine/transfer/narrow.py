@@ -1,0 +1,201 @@
+"""An import may narrow what runs unasked, never widen it, and does not redirect what is here already.
+
+What a file says about permissions was decided by whoever wrote it. Rules that allow calls are left out, automatic
+grants ask again, approvals are taken back, and hosted tools, which run where the file says, leave the options.
+Connections, tools and aliases of this hub keep what they are.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmctl.core.stored_values import dumps, loads
+from llmctl.core.transfer_records import ImportRow
+from llmctl.store.database import Database, Row
+from llmctl.store.transfer import merge
+from llmctl.tools.builtin import BUILTINS
+
+#: Options in which a request names tools of the provider's, servers of anybody's among them.
+_HOSTED_TOOLS = ("tools", "tool_choice", "mcp_servers")
+#: Columns that say what a row does, and what to call it in a report.
+_KEPT = {
+    "model_connections": (("provider", "data"), "connection", "another host, key or options"),
+    "tools": (("type", "schema", "data"), "tool", "another definition"),
+    "model_aliases": (("target", "options"), "alias", "another target or options"),
+}
+
+
+class Narrower:
+    """Narrows the rows of one import.
+
+    ``counts`` is how many permissions of each kind do not count, ``hints`` has a command that gives one of them.
+    """
+
+    def __init__(self, database: Database, on_problem: Callable[[str, int], None]) -> None:
+        self._database = database
+        self._on_problem = on_problem
+        self.counts: dict[str, int] = {}
+        self.hints: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+
+    def narrow(self, record: ImportRow) -> ImportRow | None:
+        """Return the row as it may be imported, or None to leave it out."""
+        change = _CHANGES.get(record.table)
+        if change is None:
+            return record
+        if record.table in ("tools", "agents"):
+            self._names[str(record.row.get("id"))] = str(record.row.get("name"))
+        row = change(self, record, merge.find_row(self._database, record.table, record.row.get("id")))
+        return None if row is None else record.replace(row=row)
+
+    def _count(self, kind: str, *command: str) -> None:
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        if command:
+            self.hints.setdefault(kind, shlex.join(("llmctl", *command)))
+
+    def _name_of(self, table: str, id: Any) -> str:
+        own = merge.find_row(self._database, table, id)
+        return str(own["name"]) if own else self._names.get(str(id), str(id)[:8])
+
+    def _keep_own(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        """Return the row with the columns of ours that say what it does."""
+        columns, kind, what = _KEPT[record.table]
+        row = record.row
+        if own is None or all(_is_equal(own[name], row.get(name)) for name in columns):
+            return row
+        if str(row.get("updated_at")) > str(own["updated_at"]):
+            self._on_problem(f'{kind} "{own["name"]}" is kept as it is here: the file has {what}', record.line)
+        return {**row, **{name: own[name] for name in columns}}
+
+    def _narrow_alias(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        row = self._keep_own(record, own)
+        return self._narrow_options(row) if own is None else row
+
+    def _narrow_agent(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        if own is not None and _is_equal(own["options"], record.row.get("options")):
+            return record.row
+        return self._narrow_options(record.row)
+
+    def _narrow_options(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        options = _parse_object(row.get("options"))
+        if not options or not set(options) & set(_HOSTED_TOOLS):
+            return row
+        self._count("hosted_tools")
+        return {**row, "options": dumps(_without_hosted_tools(options))}
+
+    def _narrow_tool(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        """Return a tool; one that is not built in does not get the name of a built-in tool."""
+        row = self._keep_own(record, own)
+        name = row.get("name")
+        if own is not None or name not in BUILTINS:
+            return row
+        if row.get("type") == "builtin" and (_parse_object(row.get("data")) or {}).get("builtin") == name:
+            return row
+        return {**row, "name": f"{name}-2"}
+
+    def _narrow_rule(self, record: ImportRow, own: Row | None) -> Mapping[str, Any] | None:
+        """Return a new rule that denies calls; a rule of this hub stays as it is."""
+        if own is not None:
+            return None
+        if record.row.get("effect") == "deny":
+            return record.row
+        tool = self._name_of("tools", record.row.get("tool_id"))
+        self._count("rules", "tool", "edit", tool, "--allow", _describe_rule(record.row.get("arguments_rule")))
+        return None
+
+    def _narrow_grant(self, record: ImportRow, own: Row | None) -> Mapping[str, Any] | None:
+        row = record.row
+        if own is not None:
+            return {**own, **_later(own, row), "permission": "denied"} if row.get("permission") == "denied" else None
+        if row.get("permission") != "automatic":
+            return row
+        agent, tool = (self._name_of(f"{kind}s", row.get(f"{kind}_id")) for kind in ("agent", "tool"))
+        self._count("agent_grants", "agent", "attach", agent, f"{tool}:auto")
+        return {**row, "permission": "user-permitted"}
+
+    def _narrow_chat(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        """Return a chat whose tools ask, except where they were automatic in this hub already."""
+        settings = _parse_object(record.row.get("settings"))
+        if settings is None or not settings.keys() & {"tools", "options"}:
+            return record.row
+        own_settings = (_parse_object(own["settings"]) or {}) if own else {}
+        options, own_options = settings.get("options"), own_settings.get("options")
+        chat = str(record.row.get("name") or str(record.row.get("id"))[:8])
+        if isinstance(options, dict) and options != own_options and set(options) & set(_HOSTED_TOOLS):
+            self._count("hosted_tools")
+            settings["options"] = _without_hosted_tools(options)
+        if "tools" in settings:
+            settings["tools"] = self._narrow_tools(settings["tools"], own_settings.get("tools"), chat)
+        return {**record.row, "settings": dumps(settings)}
+
+    def _narrow_tools(self, tools: Any, own: Any, chat: str) -> dict[str, str]:
+        narrowed = {}
+        for name, permission in (tools if isinstance(tools, dict) else {}).items():
+            allowed = own.get(name, "user-permitted") if isinstance(own, dict) else "user-permitted"
+            narrowed[name] = permission if permission in ("user-permitted", "denied") else allowed
+            if allowed == "denied":
+                narrowed[name] = "denied"
+            if permission == "automatic" and allowed == "user-permitted":
+                self._count("chat_grants", "chat", "--chat", chat, "-T", f"{name}:auto")
+        return narrowed
+
+    def _narrow_invocation(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        """Return a call; one that waits and was approved elsewhere waits for this user's decision."""
+        row = record.row
+        decision = _parse_object(row.get("decision"))
+        if row.get("status") != "pending" or row.get("decision") is None or (decision or {}).get("effect") == "deny":
+            return row
+        if own is not None and _is_equal(own["decision"], row.get("decision")):
+            return row
+        self._count("approvals", "tool", "approve", str(row.get("id"))[:8])
+        return {**row, "decision": None}
+
+
+_CHANGES: Mapping[str, Callable[[Narrower, ImportRow, Row | None], Mapping[str, Any] | None]] = {
+    "model_connections": Narrower._keep_own,
+    "model_aliases": Narrower._narrow_alias,
+    "agents": Narrower._narrow_agent,
+    "tools": Narrower._narrow_tool,
+    "permission_rules": Narrower._narrow_rule,
+    "agent_tool_connections": Narrower._narrow_grant,
+    "chats": Narrower._narrow_chat,
+    "tool_invocations": Narrower._narrow_invocation,
+}
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Return whether two values of a column are the same, as JSON where they are that."""
+    if one == other:
+        return True
+    first, second = _parse_object(one), _parse_object(other)
+    return first is not None and first == second
+
+
+def _parse_object(text: Any) -> dict[str, Any] | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        value = loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _describe_rule(text: Any) -> str:
+    """Return a rule as ``tool edit --allow`` takes it."""
+    rule = _parse_object(text) or {}
+    globs = rule.get("glob")
+    if isinstance(globs, dict) and len(globs) == 1 and len(rule) == 1:
+        return "=".join(map(str, next(iter(globs.items()))))
+    return dumps(rule["schema"]) if "schema" in rule else "*"
+
+
+def _without_hosted_tools(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _HOSTED_TOOLS}
+
+
+def _later(own: Row, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the time of the newer row: an older one changes nothing."""
+    return {"updated_at": row.get("updated_at", own["updated_at"])}
