@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -73,7 +72,11 @@ class Message(Value):
 
     @property
     def text(self) -> str:
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
+        """The text of all parts: an answer's in one piece, as it came; others are separate texts."""
+        texts = [part.text for part in self.parts if isinstance(part, Text)]
+        if len(texts) > 1:
+            return _join_answer(self.parts) if self.role == "assistant" else "\n\n".join(filter(None, texts))
+        return texts[0] if texts else ""
 
     @property
     def stored_text(self) -> str:
@@ -88,6 +91,21 @@ class Message(Value):
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+
+def _join_answer(parts: Iterable[Part]) -> str:
+    """Return the text of an answer; what a tool call, or a run of the provider's own tool, divides stays apart."""
+    text = ""
+    is_divided = False
+    for part in parts:
+        if isinstance(part, Text):
+            if is_divided and text and part.text and not (text[-1].isspace() or part.text[0].isspace()):
+                text += "\n\n"
+            text += part.text
+            is_divided = is_divided and not part.text
+        elif isinstance(part, ToolCall) or (isinstance(part, Thinking) and part.metadata and not part.text):
+            is_divided = True
+    return text
 
 
 _TYPES: dict[str, type[Any]] = {
@@ -121,16 +139,6 @@ def _parse_part(item: Mapping[str, Any]) -> Part:
     defaults = {name: "" for name in kind._fields if name not in ("metadata", "signature", "is_error")}
     part: Part = kind(**defaults | {name: item[name] for name in kind._fields if name in item})
     return part
-
-
-# A string: compiled when an answer is searched, not at start-up.
-_FENCED_BLOCK = r"(?sm)^(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<block>.*?)^(?P=fence)[`~]*[ \t]*$"
-
-
-def find_fenced_block(text: str) -> str | None:
-    """Return the content of the first fenced block of Markdown, without the fences; None if there is none."""
-    match = re.search(_FENCED_BLOCK, text)
-    return match["block"] if match else None
 
 
 class ToolSpec(Value):

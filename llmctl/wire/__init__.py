@@ -14,6 +14,7 @@ from llmctl.core.values import Value
 if TYPE_CHECKING:  # not needed by a chat
     from llmctl.core.embeddings import EmbedRequest, EmbedResponse
     from llmctl.core.images import ImageRequest, ImageResponse
+    from llmctl.wire.requests import NameRule
 
 
 def accepts_nothing(media_type: str, by_url: bool, dialect: Dialect) -> bool:
@@ -54,6 +55,8 @@ class Wire(Value):
     build_models_request: Callable[[Endpoint], HttpRequest]
     #: Each model is ``{"id": str, ...}`` plus what else the host reports, under provider-neutral names if possible.
     parse_models: Callable[[bytes], list[dict[str, Any]]]
+    #: The names of tools that requests may have; None: any.
+    tool_names: NameRule | None = None
     framing: Literal["sse", "ndjson"] = "sse"
     #: Whether a user message may carry a file of this media type, as bytes or (``by_url``) as a URL that the
     #: provider fetches itself. A wire without another way to send text files inlines them.

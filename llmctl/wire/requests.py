@@ -6,15 +6,17 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
-from llmctl.core.chat import File, Message, Text
+from llmctl.core.chat import ChatRequest, File, Message, Text, ToolCall, ToolResult
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.registry import LazyFunction
 from llmctl.core.stored_values import dumps
+from llmctl.core.values import Value
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -79,7 +81,7 @@ def append_schema_instruction(messages: tuple[Message, ...], schema: Mapping[str
     instruction = Text(_INSTRUCTION + dumps(schema))
     if messages and messages[0].role == "system":
         first = messages[0]
-        return (first.replace(parts=(*first.parts, Text("\n\n"), instruction)), *messages[1:])
+        return (first.replace(parts=(*first.parts, instruction)), *messages[1:])
     return (Message("system", (instruction,)), *messages)
 
 
@@ -105,8 +107,38 @@ def raise_output_limit(limit: object, thinking: int) -> object:
     return limit + thinking if is_number and limit <= thinking else limit  # type: ignore[operator]
 
 
-#: Characters that not every host accepts in a tool name.
-_NAME = r"[^a-zA-Z0-9_-]"
+class NameRule(Value):
+    """The tool names that a wire accepts: character classes of the first and of the others, and the length."""
+
+    first: str = "a-zA-Z0-9_-"
+    rest: str = "a-zA-Z0-9_-"
+    max_chars: int = 64
+
+
+def has_tools(request: ChatRequest) -> bool:
+    """Return whether a request offers tools, or has earlier calls of tools."""
+    return (
+        bool(request.tools)
+        or "tool_choice" in request.options
+        or any(isinstance(part, ToolCall | ToolResult) for message in request.messages for part in message.parts)
+    )
+
+
+def list_tools(chosen: Any) -> list[Any]:
+    """Return the tools of the user's option ``tools``: a list, or one. Raises UsageError for anything else."""
+    if isinstance(chosen, Mapping):
+        return [chosen]
+    if not chosen or isinstance(chosen, list | tuple):
+        return list(chosen or ())
+    raise UsageError(
+        f'option "tools" must be a list of objects, got "{chosen}"',
+        hint="""pass JSON: -o 'tools:=[{"type": "web_search"}]'""",
+    )
+
+
+def join_tools(offered: list[Any], chosen: Any) -> list[Any]:
+    """Return the tools that are offered, and the provider's own that the user chose (option ``tools``)."""
+    return [*offered, *(tool for tool in list_tools(chosen) if tool not in offered)]
 
 
 def to_valid_id(id: str, pattern: str) -> str:
@@ -118,9 +150,40 @@ def to_valid_id(id: str, pattern: str) -> str:
     return generated if re.fullmatch(pattern, generated) else digest[:9]
 
 
-def to_valid_name(name: str, max_length: int = 64) -> str:
-    """Return a tool name with only accepted characters; the name of an offered tool is unchanged."""
-    return re.sub(_NAME, "_", name)[:max_length] or "tool"
+class ToolIdMap:
+    """Maps the call ids of one request to ids that the wire accepts, each once.
+
+    Other providers use other characters and longer ids, and repeat them: in later turns, and within one answer.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._used: set[str] = set()
+        #: The ids sent for calls that have no result yet, by the provider's id.
+        self._open: dict[str, list[str]] = {}
+
+    def for_call(self, id: str) -> str:
+        """Return the id to send for a call; a new one if it was used before."""
+        sent = to_valid_id(id, self._pattern)
+        number = 1
+        while sent in self._used:
+            number += 1
+            numbered = f"{id[:56]}_{number}"
+            sent = numbered if re.fullmatch(self._pattern, numbered) else to_valid_id(f"{id}\0{number}", self._pattern)
+        self._used.add(sent)
+        self._open.setdefault(id, []).append(sent)
+        return sent
+
+    def for_result(self, id: str) -> str:
+        """Return the id of the call that a result answers: results come in the order of their calls."""
+        waiting = self._open.get(id)
+        if not waiting:
+            return to_valid_id(id, self._pattern)
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    def forget_answered(self) -> None:
+        """Forget the calls so far: the results that follow belong to the next answer."""
+        self._open.clear()
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
@@ -128,10 +191,22 @@ def parse_arguments(text: str) -> dict[str, Any]:
     value: Any = text or "{}"
     while isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(value, parse_constant=_reject_constant)
         except (ValueError, RecursionError):
             return {"arguments": text}
     return value if isinstance(value, dict) else {"arguments": value}
+
+
+def encode_arguments(text: str) -> str:
+    """Return arguments as the JSON text of an object: hosts refuse a call of their own with any other."""
+    value: Any = None
+    with suppress(ValueError, RecursionError):
+        value = json.loads(text, parse_constant=_reject_constant)
+    return text if isinstance(value, dict) else dumps(parse_arguments(text))
+
+
+def _reject_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not valid JSON")
 
 
 def split_media_type(media_type: str) -> tuple[str, str]:

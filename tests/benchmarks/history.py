@@ -71,7 +71,9 @@ def report(database: Database, thread: str, wire: str, name: str, options: argpa
     loading: list[float] = []
     building: list[float] = []
     for _ in range(options.rounds):
-        entries = timed(partial(history.load_history, database, thread, provider=provider.name), loading)
+        entries = timed(
+            partial(history.load_history, database, thread, reader=history.Origin(provider.name, "m")), loading
+        )
         body = timed(lambda sent: build(endpoint, request_of(sent, wire, provider)).body, building, entries)
     best = min(map(sum, zip(loading, building, strict=True)))
     good = best <= LIMIT * options.turns / 1000

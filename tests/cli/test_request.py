@@ -131,14 +131,15 @@ def test_curl_can_be_pasted_into_a_shell(server: FakeServer, llmctl: Llmctl, env
     assert second.headers["authorization"] == first.headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_curl_leaves_out_the_calls_that_were_left_out(llmctl: Llmctl) -> None:
+def test_curl_has_the_calls_that_never_ran_with_what_the_model_was_told(llmctl: Llmctl) -> None:
     llmctl("chat", "-m", "echo", "--name", "a", "look", "-o", 'tool=f {"a":1}', "--max-steps", "1")
     require_success(llmctl("chat", "--name", "a", "never mind", "-o", "tool=null"))
     last = parse_json(llmctl("request", "list", "--json"))[0]
     done = llmctl("request", "curl", last["id"])
     assert "echo answers inside llmctl" in done.stderr
     assert "the body differs" not in done.stderr
-    assert [message["content"] for message in curl_body(done.stdout)["messages"]] == ["look", "never mind"]
+    told = "The tool 'f' was not run: the conversation went on without it"
+    assert [m["content"] for m in curl_body(done.stdout)["messages"]] == ["look", None, told, "never mind"]
 
 
 def test_curl_says_when_the_body_is_not_what_was_sent(hub: HubBuilder, llmctl: Llmctl) -> None:

@@ -388,7 +388,7 @@ def test_tools_are_offered_as_they_are() -> None:
     found = body(tools=(WEATHER, ToolSpec("now", "", {})))
     assert found["tools"] == [
         {"name": "weather", "description": "Tell the weather.", "input_schema": WEATHER.parameters},
-        {"name": "now", "input_schema": {"type": "object"}},
+        {"name": "now", "input_schema": {"type": "object", "properties": {}}},
     ]
     assert "tool_choice" not in found
 

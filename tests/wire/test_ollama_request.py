@@ -89,12 +89,9 @@ def test_schema_is_the_format_and_tools_are_functions() -> None:
     schema = {"type": "object", "properties": {"age": {"type": "integer"}}}
     found = body(schema=schema, tools=(ToolSpec("now", "Tell the time.", {"type": "object"}),))
     assert found["format"] == schema
-    assert found["tools"] == [
-        {
-            "type": "function",
-            "function": {"name": "now", "description": "Tell the time.", "parameters": {"type": "object"}},
-        }
-    ]
+    parameters = {"type": "object", "properties": {}}
+    function = {"name": "now", "description": "Tell the time.", "parameters": parameters}
+    assert found["tools"] == [{"type": "function", "function": function}]
 
 
 def test_calls_and_results_are_sent_by_name_with_arguments_as_objects() -> None:

@@ -262,7 +262,7 @@ def test_extra_fields_of_a_call_are_sent_back() -> None:
 
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_assistant_text_is_never_blank(text: str) -> None:
-    assert items(HELLO, Message("assistant", (Text(text),)), HELLO) == [{"role": "user", "content": "hello"}] * 2
+    assert items(HELLO, Message("assistant", (Text(text),)), HELLO) == [{"role": "user", "content": "hello\n\nhello"}]
 
 
 # ---------------------------------------------------------------- attachments

@@ -10,7 +10,7 @@ from signal import SIGPIPE
 from typing import Any
 
 from llmctl.cli.console.console import Console
-from llmctl.core.chat import Message, TextDelta, ThinkingDelta, ToolResult, find_fenced_block
+from llmctl.core.chat import Message, TextDelta, ThinkingDelta, ToolResult
 from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, PendingError, StorageError
 from llmctl.core.options import TurnOptions
 from llmctl.core.signals import Signalled
@@ -203,6 +203,8 @@ class TurnPrinter:
 
 def get_fenced_block(result: TurnResult) -> str:
     """Return the first fenced block of the answer; raises InvalidOutputError if there is none."""
+    from llmctl.core.answer_text import find_fenced_block  # only with --extract
+
     block = find_fenced_block(result.response.message.text if result.response else "")
     if block is None:
         raise InvalidOutputError(

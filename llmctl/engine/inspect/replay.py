@@ -217,13 +217,19 @@ def _sent_messages(database: Database, request: RequestRow, seqs: list[list[int]
     thread_id = request.thread_id or ""  # no messages if the thread was deleted
     rows = chats.list_thread_messages(database, thread_id, upto_seq=max(seqs_sent)) if seqs_sent else []
     known = {row.seq: row for row in rows}
-    if not seqs_sent or any(seq not in known for seq in seqs_sent):
+    if not seqs_sent or any(seq not in known for seq in seqs_sent if seq != history.INSTRUCTIONS_SEQ):
         raise NotFoundError("the messages of the request are not in the hub", hint="they were deleted or never stored")
-    loaded = history.load_history(database, thread_id, upto_seq=max(seqs_sent), provider=request.provider)
-    sent = {entry.seq: entry.message for entry in loaded}
+    sent: dict[int, list[Message]] = {}
+    reader = history.Origin(str(request.provider), request.model)
+    for entry in history.load_history(database, thread_id, upto_seq=max(seqs_sent), reader=reader):
+        sent.setdefault(entry.seq, []).append(entry.message)
     files = chats.attachments_by_message(database, thread_id)
     # A partial answer that was requested again has left the history since.
-    return tuple(sent.get(seq) or _load_message(known[seq], files) for seq in seqs_sent)
+    return tuple(
+        message
+        for seq in seqs_sent
+        for message in sent.get(seq) or ([_load_message(known[seq], files)] if seq in known else [])
+    )
 
 
 def _load_message(row: MessageRow, files: Mapping[str, list[AttachedFile]]) -> Message:

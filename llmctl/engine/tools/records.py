@@ -90,6 +90,11 @@ def outcome_from_row(row: InvocationRow) -> ToolOutcome | None:
     return ToolOutcome(status, text, error, row.exit_status, halts=bool(row.halts))
 
 
+def not_run_outcome(name: str, reason: str) -> ToolOutcome:
+    """Return the outcome of a call that never ran."""
+    return ToolOutcome("cancelled", f"The tool '{printable_name(name)}' was not run: {reason}", reason)
+
+
 def failed_text(name: str, error: str) -> str:
     return f"Error executing tool '{printable_name(name)}': {error}"
 

@@ -20,6 +20,9 @@ from llmctl.store.database import Database, Insert, Update, Write
 from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow, SessionRow, ThreadRow
 
+#: Why a call that waited for the user did not run.
+_ABANDONED = "the conversation went on without it"
+
 #: Seconds between two looks at a lock that another job holds.
 _POLL_INTERVAL_S = 0.05
 
@@ -194,10 +197,28 @@ def _detach_partial_answer(database: Database, thread_id: str, now: str) -> list
 
 
 def _abandoned_call_writes(database: Database, ids: TurnIds) -> list[Write]:
-    """Return what cancels the calls that still wait, now that the user says something else."""
+    """Return what ends the calls that still wait or were cut off, now that the user says something else.
+
+    The model is told how each ended: without that, it would not know that one may have run.
+    """
     now = clock.now()
-    end = {"status": "cancelled", "error": "the conversation went on without it", "finished_at": now}
-    return [
+    end = {"status": "cancelled", "error": _ABANDONED, "finished_at": now}
+    cancelled: list[Write] = [
         Update("tool_invocations", id, {**end, "updated_at": now}, {"status": "pending"})
         for id in chats.list_abandoned_calls(database, ids.thread_id)
+    ]
+    last = chats.find_last_turn_message(database, ids.thread_id)
+    if last is None or last.role == "user" or last.chat_id is not None:
+        return cancelled
+    from llmctl.engine.tools import records as tool_records  # only after a turn that was cut off at its calls
+    from llmctl.store.records import invocations
+
+    outcomes = [
+        (row, tool_records.outcome_from_row(row) or tool_records.not_run_outcome(row.name, _ABANDONED))
+        for row in invocations.list_unanswered(database, ids.thread_id)
+    ]
+    return cancelled + [
+        write
+        for row, outcome in outcomes
+        for write in message_writes(ids, tool_records.result_message(row, outcome), source_id=row.id)
     ]

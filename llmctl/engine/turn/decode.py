@@ -29,16 +29,23 @@ _COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens
 _MAX_COUNT = 10**15
 
 
-def decode_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iterator[StreamEvent]:
+def decode_events(
+    chunks: Iterable[bytes], wire: Wire, dialect: Dialect, renamed_tools: Mapping[str, str] | None = None
+) -> Iterator[StreamEvent]:
     """Yield the events of an answer with a success status, as they come.
 
     The first byte distinguishes a stream from one document: some hosts answer a request for a stream with one
     document, and captive portals answer anything with a page. Where streams are lines (NDJSON), one document is a line
     too. Raises UnavailableError for a page and for an empty answer. A character that the host sent in two halves
     (surrogates) is joined. Every value can be stored: as UTF-8, and as JSON that has only finite numbers.
+    ``renamed_tools``: sent name -> own name of tools.
     """
-    events = buffer_incomplete_tail(_parse_events(chunks, wire, dialect), _split_surrogate, lambda half: "\ufffd")
-    return map(_to_storable_event, events)
+    parsed = _parse_events(chunks, wire, dialect)
+    if renamed_tools:
+        from llmctl.wire.tools import restore_names  # rare
+
+        parsed = restore_names(parsed, renamed_tools)
+    return map(_to_storable_event, buffer_incomplete_tail(parsed, _split_surrogate, lambda half: "\ufffd"))
 
 
 def _to_storable_event(event: StreamEvent) -> StreamEvent:
@@ -70,11 +77,11 @@ def _parse_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iter
 def parse_stored_answer(raw: bytes, format: Mapping[str, Any]) -> tuple[ChatResponse, LlmctlError | None]:
     """Read a stored answer with the current parser; return the response and the error that ended it, if any.
 
-    ``format`` is the column of ``response_streams``: wire and provider.
+    ``format`` is the column of ``response_streams``: wire, provider, and tools that were sent under another name.
     """
     total = ResponseBuilder()
     try:
-        for event in decode_events([raw] if raw else [], *_wire_and_dialect(format)):
+        for event in decode_events([raw] if raw else [], *_wire_and_dialect(format), format.get("tools")):
             total.add(event)
     except LlmctlError as error:
         return total.build(), error

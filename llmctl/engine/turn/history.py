@@ -1,43 +1,157 @@
-"""Turn the rows of a thread into the messages to send."""
+"""Turn the rows of a thread into the messages to send, in a form that their next reader understands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from llmctl.core.chat import HIDDEN_KEY, Message, Part, ToolCall, ToolResult
+from llmctl.core.chat import HIDDEN_KEY, Message, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.errors import RejectedError
-from llmctl.core.stored_values import loads
+from llmctl.core.stored_values import decode_arguments, dumps, loads
 from llmctl.core.values import Value
+from llmctl.engine.connections.target import Target
 from llmctl.store.database import Database
 from llmctl.store.records import chats
 from llmctl.store.records.chats import to_message
-from llmctl.store.records.types import MessageRow
+from llmctl.store.records.types import InvocationRow, MessageRow
 
 #: Metadata key of a message that llmctl wrote about an invalid answer; the value is the number of the correction.
 CORRECTION_KEY = "correction"
+#: Metadata key of an answer with data for its own model only: where that is, as in :class:`Origin`.
+ORIGIN_KEY = "origin"
+
+
+class Origin(Value):
+    """Where an answer comes from, or a request goes to. None is unknown."""
+
+    provider: str
+    model: str
+    base_url: str | None = None
+    connection_id: str | None = None
+
+    @classmethod
+    def from_target(cls, target: Target) -> Origin:
+        return cls(target.provider.name, target.model, target.base_url.partition("?")[0], target.connection_id)
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return what an answer with signatures or encrypted parts stores: nobody else can read those."""
+        return {ORIGIN_KEY: {"model": self.model, "base_url": self.base_url}}
+
+    def wrote(self, row: MessageRow, metadata: Mapping[str, Any]) -> bool:
+        """Return whether an answer comes from here, so that its signatures are valid here.
+
+        Answers of older versions have no stored origin: then the row's columns decide.
+        """
+        if row.provider and row.provider.lower() != self.provider.lower():
+            return False
+        origin = metadata.get(ORIGIN_KEY)
+        if isinstance(origin, Mapping):
+            same_host = self.base_url is None or origin.get("base_url") == self.base_url
+            return same_host and origin.get("model") == self.model
+        if row.type == "chatModel" and None not in (row.source_id, self.connection_id):
+            return row.source_id == self.connection_id and _is_same_model(row.model_id, self.model)
+        return _is_same_model(row.model_id, self.model)
+
+
+def _is_same_model(answered: str | None, requested: str) -> bool:
+    """Return whether a model that answered may be the requested one: answers name it with its date."""
+    return not answered or answered.startswith(requested) or requested.startswith(answered)
+
+
+#: Place of a system prompt that only the chat's row has.
+INSTRUCTIONS_SEQ = 0
 
 
 class HistoryEntry(Value):
-    """A message and its place in the thread."""
+    """A message and its place in the thread. Several messages of one row share its place."""
 
     seq: int
     message: Message
 
 
 def load_history(
-    database: Database, thread_id: str, *, upto_seq: int | None = None, provider: str | None = None
+    database: Database, thread_id: str, *, upto_seq: int | None = None, reader: Origin | None = None
 ) -> list[HistoryEntry]:
     """Return the messages of a thread in order, without pending answers and unanswered calls.
 
-    Only the last system message is sent, and first. A partial answer counts while it is part of the chat. With
-    ``provider``, answers of other providers lose the data that only those can read.
+    Only the last system message is sent, and first; without one, the instructions of the chat, which another program
+    may have written. A partial answer counts while it is part of the chat. Answers that ``reader`` did not write lose
+    what only their own model can read.
     """
     rows = [row for row in chats.list_thread_messages(database, thread_id, upto_seq=upto_seq) if not _is_hidden(row)]
     files = chats.attachments_by_message(database, thread_id)
-    system = [row for row in [row for row in rows if row.role == "system"][-1:] if row.content]
-    others = [row for row in rows if row.role != "system" and _is_in_history(row)]
-    entries = [HistoryEntry(row.seq or 0, to_message(row, files.get(row.id, ()), provider)) for row in system + others]
-    return [entry for entry in _pair_calls_with_results(_drop_corrected_answers(entries)) if entry.message.parts]
+    calls = _load_foreign_calls(database, thread_id, rows)
+    entries: list[HistoryEntry] = []
+    for row in rows:
+        if row.role == "system" or not _is_in_history(row):
+            continue
+        message = to_message(row, files.get(row.id, ()))
+        if not message.tool_calls:
+            entries += [HistoryEntry(row.seq or 0, message) for message in _replay_calls(calls.get(row.id, ()))]
+        if row.role == "assistant":
+            message = _adapt_answer(row, message, reader)
+        entries.append(HistoryEntry(row.seq or 0, message))
+    system = _find_system_prompt(database, thread_id, rows)
+    return [
+        entry for entry in (*system, *_pair_calls_with_results(_drop_corrected_answers(entries))) if entry.message.parts
+    ]
+
+
+def _find_system_prompt(database: Database, thread_id: str, rows: Sequence[MessageRow]) -> list[HistoryEntry]:
+    last = next((row for row in reversed(rows) if row.role == "system"), None)
+    if last is not None:
+        return [HistoryEntry(last.seq or 0, to_message(last))] if last.content else []
+    instructions = chats.find_instructions(database, thread_id)
+    return [HistoryEntry(INSTRUCTIONS_SEQ, Message.from_text("system", instructions))] if instructions else []
+
+
+def _load_foreign_calls(
+    database: Database, thread_id: str, rows: Iterable[MessageRow]
+) -> Mapping[str, Sequence[InvocationRow]]:
+    """Return message id -> the calls that led to it, for programs that store them beside the message only."""
+    if all(row.origin == "llmctl" for row in rows if row.role == "assistant"):
+        return {}
+    from llmctl.store.records import invocations  # rare
+
+    return invocations.list_by_message(database, thread_id)
+
+
+def _replay_calls(rows: Iterable[InvocationRow]) -> Iterator[Message]:
+    """Yield each call and its result: which of them were made at the same time is not stored."""
+    for row in rows:
+        arguments = decode_arguments(row.arguments)
+        text = arguments if isinstance(arguments, str) else dumps(arguments)
+        result = row.error or "no result was stored" if row.result is None else row.result
+        yield Message("assistant", (ToolCall(row.tool_call_id, row.name, text),))
+        yield Message("tool", (ToolResult(row.tool_call_id, row.name, result, is_error=row.status == "failed"),))
+
+
+def _adapt_answer(row: MessageRow, message: Message, reader: Origin | None) -> Message:
+    """Return an answer without thinking written into its text, and without what only its own model can read."""
+    if reader is not None and not reader.wrote(row, message.metadata):
+        message = Message(message.role, tuple(map(_strip_model_data, message.parts)))
+    return without_written_thinking(message)
+
+
+def _strip_model_data(part: Part) -> Part:
+    """Drop metadata and signature: a host refuses what another one encrypted or signed."""
+    if isinstance(part, Thinking):
+        return part.replace(signature=None, metadata={})
+    return part.replace(metadata={}) if isinstance(part, Text | ToolCall) and part.metadata else part
+
+
+def without_written_thinking(message: Message) -> Message:
+    """Return an answer without the thinking between tags in its text: no model wants that back."""
+    if not any(isinstance(part, Text) and _may_have_thinking(part.text) for part in message.parts):
+        return message
+    from llmctl.core.answer_text import strip_thinking  # rare
+
+    parts = (part.replace(text=strip_thinking(part.text)) if isinstance(part, Text) else part for part in message.parts)
+    return message.replace(parts=tuple(part for part in parts if not isinstance(part, Text) or part.text))
+
+
+def _may_have_thinking(text: str) -> bool:
+    return "<" in text or "THINK" in text or "think▷" in text
 
 
 def last_turns(entries: Sequence[HistoryEntry], turns: int) -> tuple[list[HistoryEntry], int]:
@@ -68,6 +182,8 @@ def to_ranges(seqs: Iterable[int]) -> list[list[int]]:
     """Return ``[[first, last], ...]`` of ascending numbers: a compact form of which rows were sent."""
     ranges: list[list[int]] = []
     for seq in seqs:
+        if ranges and seq == ranges[-1][1]:
+            continue
         if ranges and seq == ranges[-1][1] + 1:
             ranges[-1][1] = seq
         else:

@@ -23,10 +23,12 @@ from llmctl.engine.billing.cost import CostTracker
 from llmctl.engine.connections.target import Target
 from llmctl.engine.runtime import RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import decode, records
+from llmctl.engine.turn.history import Origin
 from llmctl.engine.turn.options import TurnPlan
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.state import Attempt, CallState, StepRequest, TurnIds
 from llmctl.wire import WIRES
+from llmctl.wire.requests import has_tools
 
 T = TypeVar("T")
 
@@ -78,7 +80,9 @@ class ModelCall:
         """
         reservation = cost_tracker.prepare_reservation(self._step.request, lambda: self._stored_body(0))
         seq, _ = ids.advance()
-        state = CallState(new_id(), new_id(), new_id(), seq, reservation=reservation)
+        origin = Origin.from_target(self._plan.target).replace(model=self._step.request.model)
+        state = CallState(new_id(), new_id(), new_id(), seq, reservation=reservation, origin=origin)
+        state.renamed_tools = self._renamed_tools
         writes = records.call_writes(self._plan, ids, state, self._step, self._sender.redact)
         self._sender.recorder.begin(state, writes)
         return state
@@ -93,6 +97,16 @@ class ModelCall:
 
     def _build_http(self, request: ChatRequest) -> HttpRequest:
         return self._sender.wire.build_request(self._sender.endpoint, request)
+
+    @cached_property
+    def _renamed_tools(self) -> Mapping[str, str]:
+        """Sent name -> own name of the tools whose name the wire does not accept."""
+        rule, request = self._sender.wire.tool_names, self._step.request
+        if rule is None or not has_tools(request):
+            return {}
+        from llmctl.wire.tools import list_renamed  # most chats have no tools
+
+        return list_renamed(request, rule)
 
     def _body_columns(self) -> dict[str, Any]:
         """Return the body without what the thread's previous call carried: else the hub would grow quadratically.
@@ -120,7 +134,7 @@ class ModelCall:
         received = _TrackedChunks(response)
         try:
             chunks = sender.recorder.persist_stream(received, attempt)
-            events = decode.decode_events(chunks, sender.wire, sender.endpoint.dialect)
+            events = decode.decode_events(chunks, sender.wire, sender.endpoint.dialect, state.renamed_tools)
             for event in sender.redact.events(events, state.count_redactions):
                 state.event_count += not isinstance(event, Unreadable)
                 state.fold.add(event)

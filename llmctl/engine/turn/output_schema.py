@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmctl.core.chat import ChatResponse, Message, Text, find_fenced_block
+from llmctl.core.answer_text import find_json_documents
+from llmctl.core.chat import ChatResponse, Message, Text
 from llmctl.core.errors import InvalidOutputError
 from llmctl.core.options import TurnOptions
 from llmctl.engine.turn.history import CORRECTION_KEY
@@ -51,15 +51,19 @@ class OutputValidator:
 def check_output(schema: Mapping[str, Any], text: str) -> tuple[Any, list[str]]:
     """Return the JSON value of an answer and its errors, one line each; no errors: it matches the schema.
 
-    A JSON document may stand alone or be the first fenced block of the answer.
+    The first matching document in a fenced block counts; one that stands bare in the text, if no other one matches.
     """
     from llmctl.tools import json_schema
 
     try:
-        value = _parse_output(text)
+        found = find_json_documents(text)
     except ValueError as error:
         return None, [f"invalid JSON: {error}"]
-    return value, json_schema.find_errors(schema, value)
+    errors = [json_schema.find_errors(schema, document) for document in found.values]
+    matching = [document for document, found in zip(found.values, errors, strict=True) if not found]
+    if found.are_bare and len(matching) > 1:
+        return None, [f"invalid JSON: {len(matching)} documents instead of one"]
+    return (matching[0], []) if matching else (found.values[0], errors[0])
 
 
 def _correction_message(errors: Sequence[str], number: int) -> Message:
@@ -79,25 +83,3 @@ def _invalid_output_error(errors: Sequence[str], rounds: int) -> InvalidOutputEr
         hint="show the answer: llmctl chats show last" + ("" if rounds else "; --fix N sends it back with the errors"),
         reason="schema",
     )
-
-
-def _parse_output(text: str) -> Any:
-    """Read the answer as JSON, or its first fenced block. Raises ValueError."""
-    try:
-        return _load_json(text)
-    except ValueError:
-        block = find_fenced_block(text)
-        if block is None:
-            raise
-        return _load_json(block)
-
-
-def _load_json(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_reject_constant)
-    except RecursionError:
-        raise ValueError("too deeply nested") from None
-
-
-def _reject_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not valid JSON")

@@ -224,7 +224,7 @@ class Recorder:
     def _message_write(self, state: CallState, end: CallEnd, now: Mapping[str, str]) -> Write:
         if not end.keeps_message:
             return Delete("messages", {"id": state.message_id})
-        columns = records.answer_columns(end, self._ids.chat_id, self._redact)
+        columns = records.answer_columns(end, self._ids.chat_id, self._redact, state.origin)
         # No longer pending if another job took over the thread in the meantime: its changes to the message stay.
         return Update("messages", state.message_id, {**columns, **end.totals, **now}, where={"status": "pending"})
 

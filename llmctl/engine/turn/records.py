@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from llmctl.core import clock
-from llmctl.core.chat import SOURCE_URL_KEY, ChatResponse, File, Message, Text, Thinking, Usage, parts_to_json
+from llmctl.core.chat import SOURCE_URL_KEY, ChatResponse, File, Message, Part, Text, Thinking, Usage, parts_to_json
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import HttpRequest
 from llmctl.core.options import TurnOptions
@@ -261,12 +261,15 @@ def call_writes(plan: TurnPlan, ids: TurnIds, state: CallState, step: StepReques
         "origin": "llmctl",
         **timestamps(ids.last_time),
     }
+    format: dict[str, Any] = {"wire": target.wire, "provider": target.provider.name, "stream": request.stream}
+    if state.renamed_tools:
+        format["tools"] = dict(state.renamed_tools)
     stream = {
         "id": state.stream_id,
         "message_id": state.message_id,
         "request_id": state.request_id,
         "source_id": target.connection_id,
-        "format": dumps({"wire": target.wire, "provider": target.provider.name, "stream": request.stream}),
+        "format": dumps(format),
         "status": "pending",
         **timestamps(ids.last_time),
     }
@@ -370,9 +373,11 @@ def without_file_content(message: Message) -> Message:
 # --- A call ends: answer, usage, stream, attempt.
 
 
-def answer_columns(end: CallEnd, chat_id: str | None, redact: Redaction) -> Columns:
-    """Return the answer of a call as columns of its message."""
-    columns = message_columns(end.response) | {
+def answer_columns(
+    end: CallEnd, chat_id: str | None, redact: Redaction, origin: history.Origin | None = None
+) -> Columns:
+    """Return the answer of a call as columns of its message; ``origin`` is the model that was called."""
+    columns = message_columns(end.response, origin) | {
         "status": _MESSAGE_STATUS.get(end.status, "incomplete"),
         "chat_id": chat_id if _ends_turn(end.response.message, end.status) else None,
         "error": _error_text(end.error, redact),
@@ -435,9 +440,12 @@ def attempt_end_columns(attempt: Attempt, error: BaseException | None, redact: R
     }
 
 
-def message_columns(response: ChatResponse) -> Columns:
+def message_columns(response: ChatResponse, origin: history.Origin | None = None) -> Columns:
     """Return the content of a response as columns of its message."""
     message = response.message
+    metadata = dict(message.metadata)
+    if origin and (metadata or any(_is_bound_to_model(part) for part in message.parts)):
+        metadata |= origin.to_metadata()
     signatures = [part.signature for part in message.parts if isinstance(part, Thinking) and part.signature]
     usage = response.usage
     return {
@@ -447,8 +455,13 @@ def message_columns(response: ChatResponse) -> Columns:
         "thinking_signature": signatures[-1] if signatures else None,
         "thinking_tokens": usage.thinking_tokens if usage and usage.thinking_tokens else None,
         "finish_reason": response.finish_reason,
-        "metadata": dumps(dict(message.metadata)) if message.metadata else None,
+        "metadata": dumps(metadata) if metadata else None,
     }
+
+
+def _is_bound_to_model(part: Part) -> bool:
+    """Return whether a part has data that only the model which wrote it can read."""
+    return bool(getattr(part, "metadata", None) or getattr(part, "signature", None))
 
 
 def usage_columns(usage: Usage | None) -> Columns:

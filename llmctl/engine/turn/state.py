@@ -12,7 +12,7 @@ from llmctl.core.errors import LlmctlError
 from llmctl.core.values import Value
 from llmctl.engine.billing.cost import Reservation
 from llmctl.engine.runtime import ToolEvent
-from llmctl.engine.turn.history import HistoryEntry
+from llmctl.engine.turn.history import HistoryEntry, Origin
 
 
 class TurnIds:
@@ -47,7 +47,14 @@ class CallState:
     """One call to a model while it runs."""
 
     def __init__(
-        self, message_id: str, request_id: str, stream_id: str, seq: int, *, reservation: Reservation | None = None
+        self,
+        message_id: str,
+        request_id: str,
+        stream_id: str,
+        seq: int,
+        *,
+        reservation: Reservation | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.message_id = message_id
         self.request_id = request_id
@@ -55,6 +62,10 @@ class CallState:
         self.seq = seq
         #: The cost reserved for it, where a limit is set.
         self.reservation = reservation
+        #: The model that is called, where it answers a chat.
+        self.origin = origin
+        #: Sent name -> own name of its tools, where they differ.
+        self.renamed_tools: Mapping[str, str] = {}
         self.started = time.monotonic()
         self.time_to_first_token_ms: int | None = None
         self.status_code: int | None = None

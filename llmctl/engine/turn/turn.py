@@ -168,11 +168,13 @@ class Turn:
         return response
 
     def _load_history(self) -> list[history.HistoryEntry]:
-        entries = history.load_history(self._database, self._ids.thread_id, provider=self._plan.target.provider.name)
+        reader = history.Origin.from_target(self._plan.target)
+        entries = history.load_history(self._database, self._ids.thread_id, reader=reader)
         if not self._plan.log and self._plan.input.is_resume:
             while entries and entries[-1].message.role == "assistant":  # the partial answer that is requested again
                 entries.pop()
-        return entries + [history.HistoryEntry(0, message) for message in self._unlogged_messages]
+        unlogged = map(history.without_written_thinking, self._unlogged_messages)
+        return entries + [history.HistoryEntry(0, message) for message in unlogged]
 
     def _finish_step(self, status: str, error: LlmctlError | None) -> ChatResponse:
         state = self._recorder.state

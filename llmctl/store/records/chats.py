@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from llmctl.core import clock
-from llmctl.core.chat import File, Message, Part, Role, Text, Thinking, ToolCall, parts_from_json
+from llmctl.core.chat import File, Message, Part, Role, Text, parts_from_json
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.core.values import Value
@@ -328,6 +328,13 @@ def attachments_by_message(database: Database, thread_id: str) -> dict[str, list
     return result
 
 
+def find_instructions(database: Database, thread_id: str) -> str | None:
+    """Return the instructions of the chat of a thread, or None."""
+    sql = "SELECT c.instructions FROM {message_threads} t JOIN {chats} c ON c.id = t.chat_id WHERE t.id = ?"
+    instructions: str | None = database.value(sql, (thread_id,))
+    return instructions
+
+
 def find_last_message(database: Database, thread_id: str) -> MessageRow | None:
     """Return the last message of a thread, or None."""
     return MessageRow.find_row(
@@ -516,24 +523,12 @@ def get_last_used(database: Database, *, terminal: bool, folder: str | None) -> 
     raise NotFoundError(f"no chat to continue {place}", hint=_newest_chat_hint(newest))
 
 
-def to_message(row: MessageRow, files: Iterable[AttachedFile] = (), provider: str | None = None) -> Message:
-    """Return the message in a row of ``messages``, with its attachments.
-
-    With ``provider``, an answer of another provider loses the data that only that one can read.
-    """
+def to_message(row: MessageRow, files: Iterable[AttachedFile] = ()) -> Message:
+    """Return the message in a row of ``messages``, with its attachments."""
     raw = loads(row.content_raw) if row.content_raw and row.origin != "orm" else None
     parts: tuple[Part, ...] = parts_from_json(raw) if isinstance(raw, list) else _text_parts(row.content)
-    if provider and row.provider and row.provider.lower() != provider.lower():
-        parts = tuple(map(_strip_provider_data, parts))
     role: Role = cast(Role, row.role) if row.role in get_args(Role) else "user"
     return Message(role, (*parts, *map(_message_file, files)), loads(row.metadata, {}))
-
-
-def _strip_provider_data(part: Part) -> Part:
-    """Drop metadata and signature: a host refuses what another one encrypted or signed."""
-    if isinstance(part, Thinking):
-        return part.replace(signature=None, metadata={})
-    return part.replace(metadata={}) if isinstance(part, Text | ToolCall) and part.metadata else part
 
 
 def _text_parts(content: str | None) -> tuple[Part, ...]:

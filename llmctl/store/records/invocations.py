@@ -28,6 +28,10 @@ AND i.id NOT IN (
 ) ORDER BY m.seq, i.rowid
 """
 )
+_OF_OTHER_PROGRAMS = """
+SELECT i.* FROM {messages} m JOIN {tool_invocations} i ON i.message_id = m.id
+WHERE m.thread_id = ? AND m.role = 'assistant' AND m.origin <> 'llmctl' ORDER BY i.created_at, i.rowid
+"""
 _LIST = """
 SELECT i.*, t.chat_id, c.name AS chat, a.name AS agent FROM {tool_invocations} i
 LEFT JOIN {messages} m ON m.id = i.message_id
@@ -76,6 +80,14 @@ UPDATE {tool_invocations} SET status = 'running', decision = :decision, tool_id 
 def list_unanswered(database: Database, thread_id: str) -> list[InvocationRow]:
     """Return the calls of the current turn without a result in the thread, in the order they were made."""
     return list(map(InvocationRow.from_row, database.query(_UNANSWERED, {"thread": thread_id})))
+
+
+def list_by_message(database: Database, thread_id: str) -> dict[str, list[InvocationRow]]:
+    """Return message id -> its calls in order, for the messages of a thread that llmctl did not write."""
+    found: dict[str, list[InvocationRow]] = {}
+    for row in map(InvocationRow.from_row, database.query(_OF_OTHER_PROGRAMS, (thread_id,))):
+        found.setdefault(str(row.message_id), []).append(row)
+    return found
 
 
 def list_pending_columns(database: Database, thread_id: str) -> list[Row]:

@@ -19,25 +19,30 @@ from llmctl.core.values import Value
 from llmctl.wire.requests import (
     EVENT_STREAM,
     JSON,
+    NameRule,
+    ToolIdMap,
     append_schema_instruction,
     build_url,
     decode_text,
     encode_base64,
     encode_body,
+    has_tools,
     inline_text,
     is_text,
+    list_tools,
     parse_arguments,
     raise_output_limit,
     split_media_type,
     to_effort_level,
     to_token_budget,
-    to_valid_id,
-    to_valid_name,
 )
 
 VERSION = "2023-06-01"
 #: Tool that emulates structured output on models without it; its arguments are the answer.
 SCHEMA_TOOL = "llmctl_structured_answer"
+
+#: https://platform.claude.com/docs/en/agents-and-tools/tool-use/implement-tool-use
+TOOL_NAMES = NameRule(max_chars=128)
 
 _RESERVED_OPTIONS = ("model", "messages", "system", "stream")
 
@@ -73,6 +78,10 @@ def build_api_url(endpoint: Endpoint, path: str) -> str:
 
 
 def _build_body(request: ChatRequest, extra: Mapping[str, Any]) -> dict[str, Any]:
+    if has_tools(request):
+        from llmctl.wire.tools import prepare_tools  # most chats have none
+
+        request = prepare_tools(request, TOOL_NAMES)
     model = parse_model_name(request.model)
     system, turns = encode_messages(_add_schema_instruction(request, model))
     chosen = {name: value for name, value in request.options.items() if name not in _RESERVED_OPTIONS}
@@ -84,7 +93,10 @@ def _build_body(request: ChatRequest, extra: Mapping[str, Any]) -> dict[str, Any
         stop = chosen.pop("stop")
         body["stop_sequences"] = [stop] if isinstance(stop, str) else stop
     thinking = build_thinking_fields(request.thinking, model, turns, shown=request.shows_thinking)
-    body |= _encode_tools(request, model, turns, thinks="thinking" in thinking) | dict(extra)
+    hosted = list_tools(chosen.pop("tools", None))
+    body |= _encode_tools(request, model, turns, hosted, thinks="thinking" in thinking) | dict(extra)
+    if "tool_choice" in chosen or "parallel_tool_calls" in chosen:
+        chosen |= _encode_tool_choice(chosen, body)
     body |= (
         {"max_tokens": model.default_max_tokens}
         | thinking
@@ -132,10 +144,14 @@ def _build_output_config(
 
 
 def _encode_tools(
-    request: ChatRequest, model: ClaudeModel, turns: list[dict[str, Any]], *, thinks: bool
+    request: ChatRequest, model: ClaudeModel, turns: list[dict[str, Any]], hosted: list[Any], *, thinks: bool
 ) -> dict[str, Any]:
-    """Return ``tools`` and ``tool_choice``. Earlier calls need their tools declared even if none is offered."""
+    """Return ``tools`` and ``tool_choice``; ``hosted`` are the provider's own tools that the user chose.
+
+    Earlier calls need their tools declared even if none is offered.
+    """
     offered = [_encode_tool(tool) for tool in request.tools]
+    offered += [tool for tool in hosted if tool not in offered]
     if request.schema is not None and not model.supports_schema and _is_object_schema(request.schema):
         described = "Give the final answer by calling this tool, once."
         tool = {"name": SCHEMA_TOOL, "description": described, "input_schema": _object_schema(request.schema)}
@@ -146,6 +162,26 @@ def _encode_tools(
         return {"tools": offered}
     called = [{"name": name, "input_schema": {"type": "object"}} for name in list_called_tools(turns)]
     return {"tools": called, "tool_choice": {"type": "none"}} if called else {}
+
+
+def _encode_tool_choice(chosen: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the choice out of the user's options; return it as the field. Other shapes are the provider's own."""
+    from llmctl.wire.tools import ToolChoice
+
+    choice = chosen.pop("tool_choice", None)
+    is_single = chosen.pop("parallel_tool_calls", None) is False
+    if choice is None:
+        if not is_single or not body.get("tools"):
+            return {}
+        return {"tool_choice": body.get("tool_choice", {"type": "auto"}) | {"disable_parallel_tool_use": True}}
+    if not isinstance(choice, ToolChoice):
+        return {"tool_choice": choice}
+    if choice.mode == "none":
+        return {"tool_choice": {"type": "none"}} if body.get("tools") else {}
+    field: dict[str, Any] = {"type": "any" if choice.mode == "required" else "auto"}
+    if choice.mode == "required" and len(choice.names) == 1:
+        field = {"type": "tool", "name": choice.names[0]}
+    return {"tool_choice": field | ({"disable_parallel_tool_use": True} if choice.is_single or is_single else {})}
 
 
 def _encode_tool(tool: ToolSpec) -> dict[str, Any]:
@@ -221,7 +257,6 @@ def _reduce_value(name: str, value: Any) -> Any:
 CONTENT_KEY = "anthropic_content"
 #: A conversation must start with the user; this replaces a start that was cut off.
 _TRUNCATED_NOTE = "(earlier messages left out)"
-_MAX_NAME_LENGTH = 128
 
 Block = dict[str, Any]
 
@@ -233,7 +268,7 @@ def encode_messages(messages: Iterable[Message]) -> tuple[str, list[dict[str, An
     """
     system: list[str] = []
     turns: list[dict[str, Any]] = []
-    ids = ToolIdMap()
+    ids = ToolIdMap(_ID)
     for message in messages:
         if message.role == "system":
             system += [message.text] if message.text.strip() else []
@@ -288,6 +323,7 @@ def _encode_result(part: ToolResult, ids: ToolIdMap) -> Block:
 
 def _encode_assistant(message: Message, ids: ToolIdMap) -> list[Block]:
     """Return the blocks of an answer; none if it has only thinking."""
+    ids.forget_answered()
     stored = message.metadata.get(CONTENT_KEY)
     blocks = _restore_content(stored, message, ids) if isinstance(stored, list) else _encode_parts(message, ids)
     return blocks if any(not block["type"].endswith("thinking") for block in blocks) else []
@@ -324,7 +360,7 @@ def _encode_call(call: ToolCall, ids: ToolIdMap) -> Block:
     return {
         "type": "tool_use",
         "id": ids.for_call(call.id),
-        "name": to_valid_name(call.name, _MAX_NAME_LENGTH),
+        "name": call.name,
         "input": parse_arguments(call.arguments),
     }
 
@@ -378,32 +414,6 @@ def _normalize_media_type(media_type: str) -> str:
 
 
 _ID = r"[a-zA-Z0-9_-]{1,64}"
-
-
-class ToolIdMap:
-    """Maps the call ids of one request to unique ids of letters, digits, ``_`` and ``-``.
-
-    Other providers use other characters and longer ids, and repeat them in later turns.
-    """
-
-    def __init__(self) -> None:
-        self._used: set[str] = set()
-        self._latest: dict[str, str] = {}
-        self._uses: dict[str, int] = {}
-
-    def for_call(self, id: str) -> str:
-        """Return the id to send for a call; a new one if it was used before."""
-        plain = sent = to_valid_id(id, _ID)
-        while sent in self._used:
-            self._uses[plain] = number = self._uses.get(plain, 1) + 1
-            sent = f"{plain[:56]}_{number}"
-        self._used.add(sent)
-        self._latest[id] = sent
-        return sent
-
-    def for_result(self, id: str) -> str:
-        """Return the id of the nearest preceding call."""
-        return self._latest.get(id) or to_valid_id(id, _ID)
 
 
 #: Marks parts that this wire produced: a signature is only valid at the provider that made it.

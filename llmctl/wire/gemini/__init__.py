@@ -7,7 +7,7 @@ https://docs.cloud.google.com/vertex-ai/generative-ai/docs/reference/rest, and r
 from llmctl.core.registry import LazyFunction
 from llmctl.wire import Embeddings, Images, Wire
 from llmctl.wire.gemini.events import parse_response, parse_stream
-from llmctl.wire.gemini.request import accepts, build_request
+from llmctl.wire.gemini.request import TOOL_NAMES, accepts, build_request
 
 #: https://ai.google.dev/gemini-api/docs/rate-limits; Vertex AI accepts one at a time for its newer models.
 _MOST_TEXTS = 100
@@ -21,6 +21,7 @@ WIRE = Wire(
     build_models_request=LazyFunction("llmctl.wire.gemini.models:build_models_request"),
     parse_models=LazyFunction("llmctl.wire.gemini.models:parse_models"),
     accepts=accepts,
+    tool_names=TOOL_NAMES,
     embeddings=Embeddings(
         LazyFunction("llmctl.wire.gemini.embeddings:build_embed_request"),
         LazyFunction("llmctl.wire.gemini.embeddings:parse_embed_response"),

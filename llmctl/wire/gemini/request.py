@@ -17,17 +17,22 @@ from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
 from llmctl.wire.requests import (
     EVENT_STREAM,
+    NameRule,
     append_schema_instruction,
     build_post,
     build_url,
     encode_base64,
+    has_tools,
     inline_text,
     is_text,
+    join_tools,
     parse_arguments,
     split_media_type,
     to_effort_level,
 )
 
+#: https://ai.google.dev/api/caching#FunctionDeclaration
+TOOL_NAMES = NameRule(first="a-zA-Z_", rest="a-zA-Z0-9_.:-")
 #: Maximum output tokens of any model.
 _MAX_OUTPUT_TOKENS = 65_536
 
@@ -53,6 +58,10 @@ def build_model_url(endpoint: Endpoint, model: str, operation: str, **query: str
 
 
 def _build_body(request: ChatRequest) -> dict[str, Any]:
+    if has_tools(request):
+        from llmctl.wire.tools import prepare_tools  # most chats have none
+
+        request = prepare_tools(request, TOOL_NAMES, limited=True)
     chosen, outside = split_options(request.options)
     messages = request.messages
     if request.schema is not None and not _supports_schema(request):
@@ -60,6 +69,8 @@ def _build_body(request: ChatRequest) -> dict[str, Any]:
     config = _build_generation_config(request, chosen)
     system = encode_system(messages)
     tools = _encode_tools(request.tools, outside.pop("tools", None))
+    if "tool_choice" in outside:
+        outside |= _encode_tool_choice(outside.pop("tool_choice"), outside)
     return (
         {"contents": encode_contents(messages, request.model)}
         | ({"systemInstruction": system} if system else {})
@@ -90,11 +101,22 @@ def _supports_schema(request: ChatRequest) -> bool:
 def _encode_tools(declared: Iterable[ToolSpec], chosen: Any) -> list[Any]:
     """Return our tools and Google's own tools that the user chose (``-o 'tools=[{"googleSearch": {}}]'``)."""
     functions = [
-        {"name": tool.name, "description": tool.description, "parametersJsonSchema": _drop_schema_uri(tool.parameters)}
+        {"name": tool.name, "description": tool.description, "parametersJsonSchema": dict(tool.parameters)}
         for tool in declared
     ]
-    others = chosen if isinstance(chosen, list) else [chosen] if chosen else []
-    return [*([{"functionDeclarations": functions}] if functions else []), *others]
+    return join_tools([{"functionDeclarations": functions}] if functions else [], chosen)
+
+
+def _encode_tool_choice(choice: Any, outside: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the field of a ``ToolChoice``, joined with the user's own ``toolConfig``; of another value, that value."""
+    from llmctl.wire.tools import ToolChoice
+
+    if not isinstance(choice, ToolChoice):
+        return {"tool_choice": choice}
+    mode = {"auto": "AUTO", "none": "NONE", "required": "ANY"}[choice.mode]
+    config = {"mode": mode} | ({"allowedFunctionNames": list(choice.names)} if choice.names else {})
+    own = outside.get("toolConfig")
+    return {"toolConfig": (dict(own) if isinstance(own, Mapping) else {}) | {"functionCallingConfig": config}}
 
 
 def _drop_schema_uri(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,8 +186,17 @@ def encode_contents(messages: Sequence[Message], model: str) -> list[Json]:
             results.calls = {call.id: call for call in message.tool_calls}
             _append_model(contents, _encode_model_parts(message, is_gemini_3 and place > present))
         elif message.role == "user":
-            contents += _make_content("user", _encode_user_parts(message))
+            _append_user(contents, _encode_user_parts(message))
     return contents + results.take_contents()
+
+
+def _append_user(contents: list[Json], parts: list[Json]) -> None:
+    """Append the user's parts: consecutive messages become one, but results of tools stand alone."""
+    last = contents[-1] if contents else {}
+    if last.get("role") == "user" and not any("functionResponse" in part for part in last["parts"]):
+        last["parts"] += parts
+    else:
+        contents += _make_content("user", parts)
 
 
 def _append_model(contents: list[Json], parts: list[Json]) -> None:
@@ -204,7 +235,7 @@ class _ToolResults:
     def _encode_result(self, part: ToolResult) -> Json:
         call = self.calls.get(part.call_id)
         id = call.metadata.get(CALL_ID) if call else None
-        name = to_valid_tool_name(call.name if call else part.name)
+        name = part.name or (call.name if call else "tool")
         payload = {"error" if part.is_error else "output": part.content}
         return {"functionResponse": ({"id": id} if id else {}) | {"name": name, "response": payload}}
 
@@ -277,16 +308,10 @@ def encode_thinking(part: Thinking) -> Json | None:
 def encode_call(call: ToolCall) -> Json:
     id = call.metadata.get(CALL_ID)
     payload = ({"id": id} if id else {}) | {
-        "name": to_valid_tool_name(call.name),
+        "name": call.name,
         "args": parse_arguments(call.arguments),
     }
     return {"functionCall": payload} | _signature_field(call.metadata)
-
-
-def to_valid_tool_name(name: str) -> str:
-    """Return the name of an earlier call in accepted characters."""
-    plain = re.sub(r"[^a-zA-Z0-9_.:-]", "_", name)
-    return (plain if re.match("[a-zA-Z_]", plain) else f"_{plain}")[:64]
 
 
 def _signature_field(metadata: Mapping[str, Any]) -> Json:

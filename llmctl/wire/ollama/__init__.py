@@ -6,7 +6,7 @@ Source: https://docs.ollama.com/api/chat
 from llmctl.core.registry import LazyFunction
 from llmctl.wire import Embeddings, Wire
 from llmctl.wire.ollama.events import parse_response, parse_stream
-from llmctl.wire.ollama.request import accepts, build_request
+from llmctl.wire.ollama.request import TOOL_NAMES, accepts, build_request
 
 WIRE = Wire(
     name="ollama",
@@ -18,6 +18,7 @@ WIRE = Wire(
     parse_models=LazyFunction("llmctl.wire.ollama.models:parse_models"),
     framing="ndjson",
     accepts=accepts,
+    tool_names=TOOL_NAMES,
     embeddings=Embeddings(
         LazyFunction("llmctl.wire.ollama.embeddings:build_embed_request"),
         LazyFunction("llmctl.wire.ollama.embeddings:parse_embed_response"),

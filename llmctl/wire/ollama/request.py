@@ -12,15 +12,20 @@ from llmctl.core.chat import ChatRequest, File, Message, Text, Thinking, ToolCal
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
 from llmctl.wire.requests import (
+    NameRule,
     build_post,
     build_url,
     encode_base64,
+    has_tools,
     inline_text,
     is_text,
+    join_tools,
     parse_arguments,
     split_media_type,
     to_effort_level,
 )
+
+TOOL_NAMES = NameRule()
 
 _RESERVED_OPTIONS = ("model", "messages", "stream")
 #: Options next to ``options``, which holds those of the model.
@@ -43,6 +48,9 @@ def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
 
     A prompt longer than the context is rejected: by default the server silently drops its start.
     """
+    if has_tools(request):
+        request = _prepare_tools(request)
+    chosen = split_options(request.options)
     # Both fields: https://github.com/ollama/ollama/blob/main/api/types.go (older servers ignore them).
     body: dict[str, Any] = {
         "model": request.model,
@@ -51,15 +59,36 @@ def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
         "truncate": False,
         "shift": False,
     }
-    if request.tools:
-        body["tools"] = _encode_tools(request.tools)
+    if tools := join_tools(_encode_tools(request.tools), chosen.pop("tools", None)):
+        body["tools"] = tools
     if request.schema is not None:
         body["format"] = request.schema
     if request.thinking is not None:
         level = to_effort_level(request.thinking)
         body["think"] = False if level == "none" else level
-    body |= dict(endpoint.dialect.extra) | split_options(request.options)
+    body |= dict(endpoint.dialect.extra) | chosen
     return build_post(endpoint, build_api_url(endpoint, "/chat"), body)
+
+
+def _prepare_tools(request: ChatRequest) -> ChatRequest:
+    """Return the request with names and schemas that Ollama takes. It has no choice among tools, but can offer none."""
+    from llmctl.wire.tools import ToolChoice, prepare_tools  # most chats have none
+
+    request = prepare_tools(request, TOOL_NAMES)
+    options = dict(request.options)
+    choice = options.pop("tool_choice", None)
+    if choice is None:
+        return request
+    if not isinstance(choice, ToolChoice) or choice.mode == "required":
+        raise UsageError(
+            "this connection cannot force the model to call a tool",
+            hint="use -o tool_choice=auto or none",
+            reason="tool_choice",
+        )
+    if choice.mode == "none":
+        options.pop("tools", None)
+        request = request.replace(tools=())
+    return request.replace(options=options)
 
 
 def split_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +131,7 @@ _IMAGE_SUBTYPES = ("jpeg", "jpg", "png", "webp")
 
 
 def encode_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Return the JSON messages; empty messages are omitted.
+    """Return the JSON messages; empty messages are omitted, and consecutive ones of the user become one.
 
     Images of tool results follow in a user message after the last result of their turn.
     """
@@ -116,8 +145,21 @@ def encode_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
             encoded += [_encode_result(part) for part in message.parts if isinstance(part, ToolResult)]
             images += _encode_images(message)
         elif one := _encode_assistant(message) if message.role == "assistant" else _encode_user(message):
-            encoded.append(one)
+            _append_message(encoded, one)
     return encoded + ([_image_message(images)] if images else [])
+
+
+def _append_message(encoded: list[dict[str, Any]], message: dict[str, Any]) -> None:
+    """Append a message; templates of models want those of user and assistant to alternate."""
+    last = encoded[-1] if encoded else {}
+    plain = {"role", "content", "images"}
+    joins = message["role"] in ("user", "assistant") and last.get("role") == message["role"]
+    if joins and last.keys() <= plain and message.keys() <= plain:
+        images = last.get("images", []) + message.get("images", [])
+        content = "\n\n".join(filter(None, (last["content"], message["content"])))
+        encoded[-1] = {**last, "content": content} | ({"images": images} if images else {})
+    else:
+        encoded.append(message)
 
 
 def accepts(media_type: str, by_url: bool, dialect: Dialect) -> bool:

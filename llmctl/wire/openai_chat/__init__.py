@@ -6,7 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat, and recorded traffi
 from llmctl.core.registry import LazyFunction
 from llmctl.wire import Embeddings, Images, Wire
 from llmctl.wire.openai_chat.events import parse_response, parse_stream
-from llmctl.wire.openai_chat.request import accepts, build_request
+from llmctl.wire.openai_chat.request import TOOL_NAMES, accepts, build_request
 
 WIRE = Wire(
     name="openai-chat",
@@ -17,6 +17,7 @@ WIRE = Wire(
     build_models_request=LazyFunction("llmctl.wire.openai_models:build_models_request"),
     parse_models=LazyFunction("llmctl.wire.openai_models:parse_models"),
     accepts=accepts,
+    tool_names=TOOL_NAMES,
     embeddings=Embeddings(
         LazyFunction("llmctl.wire.openai_embeddings:build_embed_request"),
         LazyFunction("llmctl.wire.openai_embeddings:parse_embed_response"),

@@ -12,21 +12,27 @@ from llmctl.core.http import Dialect, Endpoint, HttpRequest
 from llmctl.wire.requests import (
     EVENT_STREAM,
     JSON,
+    NameRule,
+    ToolIdMap,
     append_schema_instruction,
     build_file_url,
     build_post,
     build_url,
+    encode_arguments,
     encode_base64,
+    has_tools,
     inline_text,
     is_strict,
     is_text,
+    join_tools,
     raise_output_limit,
     split_media_type,
     to_effort_level,
     to_token_budget,
-    to_valid_id,
-    to_valid_name,
 )
+
+#: https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools
+TOOL_NAMES = NameRule()
 
 
 def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
@@ -40,6 +46,10 @@ def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
 
 
 def _build_body(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
+    if has_tools(request):
+        from llmctl.wire.tools import prepare_tools  # most chats have none
+
+        request = prepare_tools(request, TOOL_NAMES)
     body: dict[str, Any] = {
         "model": request.model,
         "messages": encode_messages(_add_schema_instruction(request, dialect), dialect),
@@ -47,12 +57,14 @@ def _build_body(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     }
     if request.stream and dialect.stream_usage:
         body["stream_options"] = {"include_usage": True}
-    if request.tools:
-        body["tools"] = _encode_tools(request.tools)
-    if request.schema is not None and dialect.schema_mode != "none":
-        body["response_format"] = _build_response_format(request.schema, dialect)
     fixed = ("model", "messages", "stream")
     chosen = {name: value for name, value in request.options.items() if name not in fixed}
+    if request.tools or "tools" in chosen:
+        body["tools"] = join_tools(_encode_tools(request.tools), chosen.pop("tools", None))
+    if "tool_choice" in chosen:
+        chosen |= encode_tool_choice(chosen.pop("tool_choice"))
+    if request.schema is not None and dialect.schema_mode != "none":
+        body["response_format"] = _build_response_format(request.schema, dialect)
     if "max_tokens" in chosen:
         chosen[dialect.max_tokens_field] = chosen.pop("max_tokens")
     thinking = _build_thinking_field(request.thinking, dialect.thinking_field)
@@ -87,6 +99,17 @@ def _encode_tools(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
         }
         for tool in tools
     ]
+
+
+def encode_tool_choice(choice: Any) -> dict[str, Any]:
+    """Return the fields of a ``ToolChoice``; a value of another shape is the provider's own."""
+    from llmctl.wire.tools import ToolChoice
+
+    if not isinstance(choice, ToolChoice):
+        return {"tool_choice": choice}
+    is_named = choice.mode == "required" and len(choice.names) == 1
+    value = {"type": "function", "function": {"name": choice.names[0]}} if is_named else choice.mode
+    return {"tool_choice": value} | ({"parallel_tool_calls": False} if choice.is_single else {})
 
 
 def _build_response_format(schema: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
@@ -125,44 +148,63 @@ _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav
 def encode_messages(messages: Iterable[Message], dialect: Dialect) -> list[dict[str, Any]]:
     """Return the JSON messages. Empty messages are omitted; assistant text is never empty or blank.
 
-    Files of tool results follow in a user message after the last result of their turn: a tool message is text only,
-    and nothing may come between a call and its results.
+    Consecutive messages of the user become one, and so do consecutive texts of the assistant: several hosts, and the
+    templates of local models, want them to alternate. Files of tool results follow in a user message after the last
+    result of their turn: a tool message is text only, and nothing may come between a call and its results.
     """
     encoded: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
+    ids = ToolIdMap(dialect.tool_call_ids)
     for message in messages:
         if message.role != "tool" and files:
-            encoded.append({"role": "user", "content": files})
+            _append_message(encoded, {"role": "user", "content": files})
             files = []
         if message.role == "tool":
-            encoded += _encode_results(message, dialect)
+            encoded += _encode_results(message, ids)
             files += [_encode_file(part, dialect) for part in message.parts if isinstance(part, File)]
-        elif one := _encode_message(message, dialect):
-            encoded.append(one)
+        elif one := _encode_message(message, dialect, ids):
+            _append_message(encoded, one)
     return encoded + ([{"role": "user", "content": files}] if files else [])
 
 
-def _encode_message(message: Message, dialect: Dialect) -> dict[str, Any] | None:
+def _append_message(encoded: list[dict[str, Any]], message: dict[str, Any]) -> None:
+    last = encoded[-1] if encoded else {}
+    joins = message["role"] in ("user", "assistant") and last.get("role") == message["role"]
+    if joins and last.keys() == {"role", "content"} and None not in (last["content"], message["content"]):
+        encoded[-1] = {**message, "content": _join_contents(last["content"], message["content"])}
+    else:
+        encoded.append(message)
+
+
+def _join_contents(first: Any, second: Any) -> Any:
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}"
+    parts = ([{"type": "text", "text": one}] if isinstance(one, str) else one for one in (first, second))
+    return [part for one in parts for part in one]
+
+
+def _encode_message(message: Message, dialect: Dialect, ids: ToolIdMap) -> dict[str, Any] | None:
     if message.role == "assistant":
-        return _encode_assistant(message, dialect)
+        return _encode_assistant(message, dialect, ids)
     if message.role == "system":
         return {"role": dialect.system_role, "content": message.text} if message.text else None
     content = _encode_user_content(message, dialect)
     return {"role": "user", "content": content} if content else None
 
 
-def _encode_results(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
+def _encode_results(message: Message, ids: ToolIdMap) -> list[dict[str, Any]]:
     return [
-        {"role": "tool", "tool_call_id": to_valid_id(part.call_id, dialect.tool_call_ids), "content": part.content}
+        {"role": "tool", "tool_call_id": ids.for_result(part.call_id), "content": part.content}
         for part in message.parts
         if isinstance(part, ToolResult)
     ]
 
 
-def _encode_assistant(message: Message, dialect: Dialect) -> dict[str, Any] | None:
+def _encode_assistant(message: Message, dialect: Dialect, ids: ToolIdMap) -> dict[str, Any] | None:
     field = dialect.thinking_replay_field
     text = message.text
-    calls = [_encode_call(call, dialect) for call in message.tool_calls]
+    ids.forget_answered()
+    calls = [_encode_call(call, dialect, ids) for call in message.tool_calls]
     if not text.strip() and not calls:
         return None
     thinking = [part for part in message.parts if isinstance(part, Thinking)]
@@ -176,11 +218,11 @@ def _encode_assistant(message: Message, dialect: Dialect) -> dict[str, Any] | No
     )
 
 
-def _encode_call(call: ToolCall, dialect: Dialect) -> dict[str, Any]:
+def _encode_call(call: ToolCall, dialect: Dialect, ids: ToolIdMap) -> dict[str, Any]:
     encoded: dict[str, Any] = {
-        "id": to_valid_id(call.id, dialect.tool_call_ids),
+        "id": ids.for_call(call.id),
         "type": "function",
-        "function": {"name": to_valid_name(call.name), "arguments": call.arguments or "{}"},
+        "function": {"name": call.name, "arguments": encode_arguments(call.arguments)},
     }
     if dialect.thinking_replay_field == "extra_content" and "extra_content" in call.metadata:
         encoded["extra_content"] = call.metadata["extra_content"]

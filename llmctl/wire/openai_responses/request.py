@@ -17,20 +17,26 @@ from llmctl.core.http import Dialect, Endpoint, HttpRequest
 from llmctl.wire.requests import (
     EVENT_STREAM,
     JSON,
+    NameRule,
+    ToolIdMap,
     build_file_url,
     build_post,
     build_url,
+    encode_arguments,
     encode_base64,
+    has_tools,
     inline_text,
     is_strict,
     is_text,
+    join_tools,
+    list_tools,
     raise_output_limit,
     split_media_type,
     to_effort_level,
     to_token_budget,
-    to_valid_id,
-    to_valid_name,
 )
+
+TOOL_NAMES = NameRule()
 
 #: Names of the output limit in other wires.
 _LIMIT = "max_output_tokens"
@@ -49,6 +55,10 @@ def build_request(endpoint: Endpoint, request: ChatRequest) -> HttpRequest:
 
 
 def _build_body(endpoint: Endpoint, request: ChatRequest) -> dict[str, Any]:
+    if has_tools(request):
+        from llmctl.wire.tools import prepare_tools  # most chats have none
+
+        request = prepare_tools(request, TOOL_NAMES)
     instructions = find_instructions(request.messages)
     body: dict[str, Any] = {"model": request.model} | ({"instructions": instructions} if instructions else {})
     body |= {
@@ -103,11 +113,28 @@ def _apply_options(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str
             body["text"] = body.get("text", {}) | {"verbosity": value}
         elif name == "response_format":
             body["text"] = body.get("text", {}) | {"format": _flatten(value, "json_schema")}
+        elif name == "tools":
+            body[name] = join_tools(body.get(name, []), value)
         elif name == "tool_choice":
-            body[name] = _flatten(value, "function")
+            body |= _encode_tool_choice(value, body, options)
         elif name not in _RESERVED_OPTIONS:
             body[name] = _merge_values(body.get(name), value)
     return body
+
+
+def _encode_tool_choice(choice: Any, body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a ``ToolChoice``; a value of another shape is the provider's own."""
+    from llmctl.wire.tools import ToolChoice
+
+    if not isinstance(choice, ToolChoice):
+        return {"tool_choice": choice}
+    value: Any = choice.mode
+    if choice.mode == "required" and len(choice.names) == 1:
+        name = choice.names[0]
+        hosted = {tool.get("type") for tool in list_tools(options.get("tools")) if isinstance(tool, Mapping)}
+        is_function = name not in hosted or any(tool.get("name") == name for tool in body.get("tools", ()))
+        value = {"type": "function", "name": name} if is_function else {"type": name}
+    return {"tool_choice": value} | ({"parallel_tool_calls": False} if choice.is_single else {})
 
 
 def _flatten(value: Any, kind: str) -> Any:
@@ -205,20 +232,31 @@ def encode_items(messages: Iterable[Message], dialect: Dialect) -> list[Item]:
     """
     items: list[Item] = []
     files: list[Item] = []
+    ids = ToolIdMap(_CALL_ID)
     for number, message in enumerate(messages):
         if message.role != "tool" and files:
             items.append({"role": "user", "content": files})
             files = []
         if message.role == "tool":
-            items += [_encode_result(part) for part in message.parts if isinstance(part, ToolResult)]
+            items += [_encode_result(part, ids) for part in message.parts if isinstance(part, ToolResult)]
             files += [_encode_file(part) for part in message.parts if isinstance(part, File)]
         elif message.role == "assistant":
-            items += _encode_answer(message)
+            ids.forget_answered()
+            items += _encode_answer(message, ids)
         elif message.role != "system":
-            items += _encode_text_message("user", message)
+            _append_user_items(items, _encode_text_message("user", message))
         elif number:
             items += _encode_text_message(dialect.system_role, message)
     return items + ([{"role": "user", "content": files}] if files else [])
+
+
+def _append_user_items(items: list[Item], new: list[Item]) -> None:
+    """Append a user message; texts in a row become one: templates of local models want the roles to alternate."""
+    contents = [item["content"] for item in (*items[-1:], *new) if item.get("role") == "user"]
+    if len(contents) == 2 and all(isinstance(content, str) for content in contents):
+        items[-1] = {**items[-1], "content": "\n\n".join(contents)}
+    else:
+        items += new
 
 
 def accepts(media_type: str, by_url: bool, dialect: Dialect) -> bool:
@@ -255,16 +293,16 @@ def _encode_file(file: File) -> Item:
     return {"type": "input_file", "filename": name, "file_data": f"data:{file.media_type};base64,{encode_base64(file)}"}
 
 
-def _encode_result(part: ToolResult) -> Item:
-    return {"type": "function_call_output", "call_id": to_valid_id(part.call_id, _CALL_ID), "output": part.content}
+def _encode_result(part: ToolResult, ids: ToolIdMap) -> Item:
+    return {"type": "function_call_output", "call_id": ids.for_result(part.call_id), "output": part.content}
 
 
-def _encode_answer(message: Message) -> list[Item]:
+def _encode_answer(message: Message, ids: ToolIdMap) -> list[Item]:
     """Return the items of an answer. Reasoning that nothing follows is omitted: the API rejects it alone."""
     items: list[Item] = []
     waiting: list[Item] = []
     for part in message.parts:
-        item = _encode_part(part, message)
+        item = _encode_part(part, message, ids)
         if item is None:
             continue
         waiting.append(item)
@@ -274,20 +312,20 @@ def _encode_answer(message: Message) -> list[Item]:
     return items
 
 
-def _encode_part(part: Any, message: Message) -> Item | None:
+def _encode_part(part: Any, message: Message, ids: ToolIdMap) -> Item | None:
     match part:
         case Thinking():
             return rebuild_item(part, message)
         case ToolCall():
-            return _encode_call(part)
+            return _encode_call(part, ids)
         case Text(text) if text.strip():
             phase = part.metadata.get(PHASE)
             return {"role": "assistant", "content": text} | ({"phase": phase} if phase else {})
     return None
 
 
-def _encode_call(call: ToolCall) -> Item:
+def _encode_call(call: ToolCall, ids: ToolIdMap) -> Item:
     extra = call.metadata.get("responses_call")
     own = dict(extra) if isinstance(extra, Mapping) else {}
-    id, name = to_valid_id(call.id, _CALL_ID), to_valid_name(call.name)
-    return {"type": "function_call", "call_id": id, "name": name, "arguments": call.arguments or "{}"} | own
+    arguments = encode_arguments(call.arguments)
+    return {"type": "function_call", "call_id": ids.for_call(call.id), "name": call.name, "arguments": arguments} | own
