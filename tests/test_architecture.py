@@ -26,7 +26,8 @@ ROOMS = {
 #: The packages and modules of the engine, from the bottom up: each may import those of the groups before its own.
 ENGINE = (
     {"runtime"},
-    {"connections", "models", "output_log"},
+    {"models", "output_log"},
+    {"connections"},
     {"billing", "chats", "jobs", "tools"},
     {"turn", "recovery"},
     {"agents", "connection_test", "dry_run", "inspect", "single_request", "transfer"},

@@ -53,6 +53,8 @@ class Provider(Value):
     image_model: str | None = None
     #: A server on this machine: free, no key required.
     local: bool = False
+    #: It forwards to models of many vendors: any model name may exist there.
+    router: bool = False
     #: NodeLLM's id of the provider, if it has one (``chats.provider`` accepts no other).
     nodellm_id: str | None = None
     #: Source of this data.

@@ -37,6 +37,7 @@ OPENROUTER = _provider(
     "https://openrouter.ai/api/v1",
     "openai/gpt-5.6-luna",
     dialect=Dialect(thinking_field="reasoning", thinking_replay_field="reasoning_details"),
+    router=True,
     embedding_model="openai/text-embedding-3-small",
     nodellm_id="openrouter",
     docs="https://openrouter.ai/docs/api-reference/overview",
@@ -158,6 +159,7 @@ HUGGINGFACE = _provider(
     "https://router.huggingface.co/v1",
     "openai/gpt-oss-120b",
     keys="HF_TOKEN",
+    router=True,
     # Many hosts answer behind the router; some do not know the field, all send usage by default.
     dialect=Dialect(stream_usage=False),
     docs="https://huggingface.co/docs/inference-providers",

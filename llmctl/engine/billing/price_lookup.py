@@ -39,7 +39,7 @@ def resolve_model(database: Database | None, reference: str, env: Env, *, allow_
     head, colon, model = reference.partition(":")
     if colon and model and head in PROVIDERS:
         return _require_known(ModelRef(head, model), database, allow_unknown)
-    resolved = _resolve_target(database, reference, env) if database else None
+    resolved = _resolve_target(database, reference, env, allow_unknown) if database else None
     if resolved and (resolved.model != reference or _is_known(resolved, database)):
         return _require_known(resolved, database, allow_unknown)
     providers = (name for name in catalog.list_providers() if catalog.find(name, reference))
@@ -97,11 +97,14 @@ def _validate_rate(name: str, value: Any) -> None:
         raise UsageError(f'rate "{name}" must be a number of US dollars of 0 or more, or null, got "{value}"')
 
 
-def _resolve_target(database: Database, reference: str, env: Env) -> ModelRef | None:
+def _resolve_target(database: Database, reference: str, env: Env, allow_unknown: bool) -> ModelRef | None:
+    """Return the model that a reference leads to; with ``allow_unknown``, else that name at the default provider."""
     try:
         target = resolve(database, reference, env)
-    except LlmctlError:  # no connection at all: the model may be in the catalog
-        return None
+    except LlmctlError as error:  # no connection to it: the model may be in the catalog
+        if error.reason != "model_not_found" or not allow_unknown:
+            return None
+        target = resolve(database, None, env)._replace(model=reference)
     return ModelRef(target.provider.name, target.model) if target.model else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
-from llmctl.core.errors import ConfigError, NotFoundError, UsageError
+from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, UsageError
 from llmctl.core.http import Endpoint
 from llmctl.core.redaction import redact_url
 from llmctl.core.stored_values import loads
@@ -63,16 +63,15 @@ class ResolvedEndpoint(Value):
     secrets: tuple[str, ...]
 
 
-def resolve(database: Database, reference: str | None, env: Env) -> Target:
+def resolve(database: Database, reference: str | None, env: Env, *, kind: str = "chat") -> Target:
     """Return the target of ``--model REF``; without a reference, the one from the environment or the settings.
 
-    REF is a connection, ``CONNECTION:MODEL``, an alias, a connection's model id, or a model of the default
-    connection, in this order.
+    REF is a connection, an alias, ``CONNECTION:MODEL``, a connection's model id, or a model that a connection's
+    provider is known to have, in this order. A default connection whose models nobody can know takes any other name.
+    ``kind`` is the type of model that is wanted.
     """
-    if reference:
-        return _from_reference(database, reference, env)
-    model = env.get("LLMCTL_MODEL")
-    return _from_reference(database, model, env) if model else _from_environment(database, env)
+    reference = reference or env.get("LLMCTL_MODEL")
+    return _from_reference(database, reference, env, kind) if reference else _from_environment(database, env)
 
 
 def for_connection(database: Database, name: str, env: Env) -> Target:
@@ -132,23 +131,32 @@ def resolve_endpoint(database: Database, target: Target, runtime: RuntimeEnv) ->
     )
 
 
-def _from_reference(database: Database, reference: str, env: Env, visited: tuple[str, ...] = ()) -> Target:
+def _from_reference(
+    database: Database, reference: str, env: Env, kind: str = "chat", visited: tuple[str, ...] = ()
+) -> Target:
     row = connections.find(database, reference)
     if row is not None:
         return from_row(row, env)
-    head, colon, model = reference.partition(":")
-    if colon and model:
-        row = connections.find_by_name(database, head)
-        if row is not None:
-            return with_model(from_row(row, env), model)
-        if head in PROVIDERS:
-            return with_model(for_provider(head, env), model)
+    found = _from_alias(database, reference, env, kind, visited) or _from_pair(database, reference, env)
+    if found is not None:
+        return found
     if reference == "echo":  # offline, even after its connection was removed: never another host's model
         return for_provider("echo", env)
-    return _from_alias(database, reference, env, visited) or _from_model_id(database, reference, env)
+    return _from_model_id(database, reference, env, kind)
 
 
-def _from_alias(database: Database, name: str, env: Env, visited: tuple[str, ...]) -> Target | None:
+def _from_pair(database: Database, reference: str, env: Env) -> Target | None:
+    """Return the target of CONNECTION:MODEL or PROVIDER:MODEL, None for any other text."""
+    head, colon, model = reference.partition(":")
+    if not (colon and model):
+        return None
+    row = connections.find_by_name(database, head)
+    if row is not None:
+        return with_model(from_row(row, env), model)
+    return with_model(for_provider(head, env), model) if head in PROVIDERS else None
+
+
+def _from_alias(database: Database, name: str, env: Env, kind: str, visited: tuple[str, ...]) -> Target | None:
     from llmctl.store.records import models
 
     alias = models.find_alias(database, name)
@@ -156,36 +164,72 @@ def _from_alias(database: Database, name: str, env: Env, visited: tuple[str, ...
         return None
     if name in visited:
         raise ConfigError(f'alias "{name}" refers to itself: {" -> ".join((*visited, name))}')
-    target = _from_reference(database, alias.target, env, (*visited, name))
+    connection_id = loads(alias.refs, {}).get(models.ALIAS_CONNECTION)
+    if connection_id is None:
+        target = _from_reference(database, alias.target, env, kind, (*visited, name))
+    else:
+        row = connections.find_by_id(database, connection_id)
+        if row is None:
+            raise ConfigError(
+                f'the connection of alias "{name}" ({alias.target}) was removed',
+                hint=f"remove the alias: llmctl model alias remove {name}; or set it again",
+                reason="no_connection",
+            )
+        target = with_model(from_row(row, env), models.alias_model(alias))
     return target.replace(alias_options={**target.alias_options, **loads(alias.options, {})})
 
 
-def _from_model_id(database: Database, model: str, env: Env) -> Target:
-    row = connections.find_by_model(database, model)
-    if row is not None:
-        return from_row(row, env)
+def _from_model_id(database: Database, model: str, env: Env, kind: str) -> Target:
+    default, error = _try_default(database, env, kind)
+    rows = connections.list_by_model(database, model, kind)
+    own = next((row for row in rows if default and row.id == default.connection_id), None)
+    if own or len({row.provider.lower() for row in rows}) == 1:
+        return from_row(own or rows[0], env)
+    from llmctl.engine.connections import model_names  # loads the catalog
+
+    if rows:
+        raise model_names.ambiguous_model(model, (row.name for row in rows))
+    known = model_names.DefaultModel(default.provider, default.base_url, default.connection) if default else None
     try:
-        return with_model(_from_environment(database, env), model)
-    except ConfigError as error:
-        if error.reason == "no_connection":
-            error.message = f'no connection to model "{model}"'
-        raise
+        row = model_names.choose_connection(database, model, known, kind)
+    except LlmctlError as unknown:
+        raise (error if error and unknown.reason == "model_not_found" else unknown) from None
+    chosen = from_row(row, env) if row else default
+    assert chosen is not None  # without a default, a row is chosen or an error raised
+    return with_model(chosen, model)
+
+
+def _try_default(database: Database, env: Env, kind: str) -> tuple[Target | None, LlmctlError | None]:
+    """Return the default target, or the reason why there is none."""
+    try:
+        row = connections.find_oldest(database, kind) if kind != "chat" else None
+        return from_row(row, env) if row else _default_target(database, env), None
+    except LlmctlError as error:
+        return None, error
 
 
 def _from_environment(database: Database, env: Env) -> Target:
-    """Return the target of LLMCTL_CONNECTION, NODELLM_PROVIDER and NODELLM_MODEL, else the default connection."""
-    connection, provider, model = (env.get(name) for name in ("LLMCTL_CONNECTION", "NODELLM_PROVIDER", "NODELLM_MODEL"))
-    if connection:
-        return with_model(for_connection(database, connection, env), model)
-    if not provider:
-        return with_model(_default_target(database, env), model)
-    row = connections.find_by_provider(database, provider.lower())
-    target = from_row(row, env) if row else for_provider(provider.lower(), env)
-    return with_model(target, model)
+    """Return the default target, with NODELLM_MODEL if that is set.
+
+    With LLMCTL_CONNECTION or NODELLM_PROVIDER it is a model of these, whatever its name; alone it is a reference.
+    """
+    model = env.get("NODELLM_MODEL")
+    if model and not (env.get("LLMCTL_CONNECTION") or env.get("NODELLM_PROVIDER")):
+        return _from_reference(database, model, env)
+    return with_model(_default_target(database, env), model)
 
 
 def _default_target(database: Database, env: Env) -> Target:
-    """Return the configured default, else the oldest trusted connection, else a provider with a key in ``env``."""
+    """Return the target of LLMCTL_CONNECTION or NODELLM_PROVIDER, else the configured default.
+
+    Without one it is the oldest trusted connection, else a provider with a key in ``env``.
+    """
+    connection, provider = env.get("LLMCTL_CONNECTION"), (env.get("NODELLM_PROVIDER") or "").lower()
+    if connection:
+        return for_connection(database, connection, env)
+    if provider:
+        row = connections.find_by_provider(database, provider)
+        return from_row(row, env) if row else for_provider(provider, env)
     name = settings.get(database, "default_connection")
     if name:
         return for_connection(database, str(name), env)
@@ -352,7 +396,7 @@ def resolve_for(
         return _with_model_for(database, kind, with_model(chat_target, reference), reference)
     reference = reference or env.get(f"LLMCTL_{kind.upper()}_MODEL")
     if reference:
-        return _with_model_for(database, kind, resolve(database, reference, env), reference)
+        return _with_model_for(database, kind, resolve(database, reference, env, kind=kind), reference)
     return _unnamed_for(database, kind, env)
 
 
@@ -361,9 +405,10 @@ def _unnamed_for(database: Database, kind: TargetKind, env: Env) -> Target:
     provider, model = (env.get(f"{prefix}{name}") if prefix else None for name in ("PROVIDER", "MODEL"))
     if provider:
         return with_model(_provider_target(database, kind, provider.lower(), env), model)
+    if model:
+        return _with_model_for(database, kind, resolve(database, model, env, kind=kind), model)
     row = connections.find_oldest(database, kind)
-    found = _with_model_for(database, kind, from_row(row, env), model) if row else _first_capable(database, kind, env)
-    return with_model(found, model)
+    return _with_model_for(database, kind, from_row(row, env), None) if row else _first_capable(database, kind, env)
 
 
 def _provider_target(database: Database, kind: TargetKind, provider: str, env: Env) -> Target:

@@ -54,14 +54,11 @@ def find_by_name(database: Database, name: str) -> ConnectionRow | None:
     return ConnectionRow.find_row(database.one("SELECT * FROM {model_connections} WHERE name = ?", (name,)))
 
 
-def find_by_model(database: Database, model: str) -> ConnectionRow | None:
-    """Return the oldest chat connection with that model, or None."""
-    return ConnectionRow.find_row(
-        database.one(
-            "SELECT * FROM {model_connections} WHERE model_id = ? AND type = 'chat' ORDER BY created_at LIMIT 1",
-            (model,),
-        )
-    )
+def list_by_model(database: Database, model: str, type: str) -> list[ConnectionRow]:
+    """Return the connections of a type with that model, or else those for chats, oldest first."""
+    sql = "SELECT * FROM {model_connections} WHERE model_id = ? AND type = ? ORDER BY created_at, rowid"
+    rows = database.query(sql, (model, type)) or database.query(sql, (model, "chat"))
+    return list(map(ConnectionRow.from_row, rows))
 
 
 def find_by_provider(database: Database, provider: str) -> ConnectionRow | None:
@@ -117,18 +114,18 @@ def add(database: Database, values: Mapping[str, Any], *, then: tuple[Write, ...
     return get(database, str(row["id"]))
 
 
-def update(database: Database, id: str, changes: Mapping[str, Any]) -> ConnectionRow:
+def update(database: Database, id: str, changes: Mapping[str, Any], *, then: tuple[Write, ...] = ()) -> ConnectionRow:
     """Change a connection; raise UsageError if its new name is taken."""
     with database.transaction(durable=True):
         if "name" in changes:
             _require_free_name(database, str(changes["name"]), id)
-        database.commit(Update(TABLE, id, {**changes, "updated_at": clock.now()}))
+        database.commit(Update(TABLE, id, {**changes, "updated_at": clock.now()}), *then)
     return get(database, id)
 
 
-def delete(database: Database, id: str) -> None:
+def delete(database: Database, id: str, *, then: tuple[Write, ...] = ()) -> None:
     """Delete a connection. Chats, agents and the ledger stay."""
-    database.commit(Delete(TABLE, {"id": id}), durable=True)
+    database.commit(Delete(TABLE, {"id": id}), *then, durable=True)
 
 
 def _require_free_name(database: Database, name: str, id: str) -> None:

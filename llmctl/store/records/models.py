@@ -6,17 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.stored_values import dumps, new_id
+from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.store import refs
-from llmctl.store.database import Database, Delete, Insert, Row, Serializer, Update
-from llmctl.store.records.types import AliasRow, PriceRow, RequestRow
+from llmctl.store.database import Database, Delete, Insert, Row, Serializer, Update, Write
+from llmctl.store.records.types import AliasRow, ConnectionRow, PriceRow, RequestRow
 
 _PRICES = "model_prices"
 _ALIASES = "model_aliases"
+_CONNECTIONS = "model_connections"
 #: Source of prices set by the user; others name a data set and its version.
 USER_SOURCE = "user"
 #: ``details`` of the row that records that a data set has no price for a model.
 NO_PRICE = '{"unknown":true}'
+
+#: Name of the reference from an alias to the connection in its target.
+ALIAS_CONNECTION = "connection"
 
 _RATES = ("input", "output", "cached", "cache_write", "thinking")
 _COLUMNS = tuple(f"{name}_per_million" for name in _RATES)
@@ -126,16 +130,57 @@ def find_alias(database: Database, name: str) -> AliasRow | None:
     return AliasRow.find_row(database.one("SELECT * FROM {model_aliases} WHERE name = ?", (name,)))
 
 
+def alias_model(alias: AliasRow) -> str | None:
+    """Return the model of an alias to CONNECTION:MODEL, None for an alias to a connection and its model."""
+    return alias.target.partition(":")[2] or None
+
+
 def set_alias(database: Database, name: str, target: str, options: Mapping[str, Any]) -> Row:
-    """Add an alias, or replace the one with that name."""
+    """Add an alias, or replace the one with that name. One to a connection keeps that connection's id."""
     with database.transaction(durable=True):
         now, old = clock.now(), find_alias(database, name)
+        target, connection = _pin_target(database, target)
+        others = {key: id for key, id in loads(old.refs if old else None, {}).items() if key != ALIAS_CONNECTION}
         content = {"target": target, "options": dumps(dict(options)), "updated_at": now}
+        content["refs"] = dumps({**others, **({ALIAS_CONNECTION: connection} if connection else {})})
         if old:
             database.commit(Update(_ALIASES, old.id, content))
         else:
             database.commit(Insert(_ALIASES, {"id": new_id(), "name": name, **content, "created_at": now}))
     return get_alias(database, name)
+
+
+def _pin_target(database: Database, target: str) -> tuple[str, str | None]:
+    """Return the target by name, and the id of its connection; None for an alias, a provider or a model."""
+    row = refs.find(database, _CONNECTIONS, target, kind="connection")
+    if row is not None:
+        return str(row["name"]), str(row["id"])
+    if find_alias(database, target):
+        return target, None
+    head, colon, _ = target.partition(":")
+    id = database.value("SELECT id FROM {model_connections} WHERE name = ?", (head,)) if colon else None
+    return target, id
+
+
+def alias_writes(database: Database, connection: ConnectionRow, new_name: str | None = None) -> tuple[Write, ...]:
+    """Return what keeps the meaning of aliases to a connection that gets another name, or is removed (None).
+
+    Aliases of older versions have the name alone: they get the id.
+    """
+    now = clock.now()
+    aliases = map(AliasRow.from_row, database.query("SELECT * FROM {model_aliases} ORDER BY name"))
+    writes = []
+    for alias in aliases:
+        references = loads(alias.refs, {})
+        is_named = alias.target == connection.name or alias.target.startswith(f"{connection.name}:")
+        pinned = references.get(ALIAS_CONNECTION)
+        if pinned == connection.id or (pinned is None and is_named):
+            model = alias_model(alias)
+            name = new_name or connection.name
+            changes = {"target": f"{name}:{model}" if model else name, "updated_at": now}
+            changes["refs"] = dumps({**references, ALIAS_CONNECTION: connection.id})
+            writes.append(Update(_ALIASES, alias.id, changes))
+    return tuple(writes)
 
 
 def delete_alias(database: Database, id: str) -> None:

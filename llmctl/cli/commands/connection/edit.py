@@ -32,7 +32,7 @@ from llmctl.cli.commands.connection import (
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_change
 from llmctl.core.stored_values import loads
-from llmctl.store.records import connections, settings
+from llmctl.store.records import connections, models, settings
 
 
 @record_output
@@ -74,7 +74,8 @@ def edit(
     spec = ConnectionSpec(name, provider, model, type, base_url, wire, None, *fields, description)
     build_columns(spec, app.env, old)  # validate before a key is read
     spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin, no_key), old.id, old)
-    new = connections.update(database, old.id, build_columns(spec, app.env, old))
+    renamed = models.alias_writes(database, old, name) if name else ()
+    new = connections.update(database, old.id, build_columns(spec, app.env, old), then=renamed)
     trust.add(database, new, app.env)
     if old.name != new.name and settings.get(database, "default_connection") == old.name:
         settings.update(database, "default_connection", new.name)

@@ -8,7 +8,7 @@ from llmctl.cli.app import App
 from llmctl.cli.commands.connection import ConnectionArgument, connection_record, delete_unused_key_file
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_change
-from llmctl.store.records import connections, settings
+from llmctl.store.records import connections, models, settings
 
 
 @record_output
@@ -26,7 +26,7 @@ def remove(ctx: typer.Context, ref: ConnectionArgument) -> None:
     database = app.hub("write")
     connection = connections.get(database, ref)
     document = connection_record(app, connections.get_record(database, connection.id))
-    connections.delete(database, connection.id)
+    connections.delete(database, connection.id, then=models.alias_writes(database, connection))
     trust.remove(database, connection.id, app.env)
     if settings.get(database, "default_connection") in (connection.name, connection.id):
         settings.update(database, "default_connection", None)
