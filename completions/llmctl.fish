@@ -325,7 +325,7 @@ complete -c llmctl -n '__llmctl_at agent detach' -l jsonl -d 'Output one JSON ob
 complete -c llmctl -n '__llmctl_at agent detach' -l columns -r -x -d 'Columns to output, in this order.'
 complete -c llmctl -n '__llmctl_at agent detach' -a '(__llmctl_hub agent)'
 complete -c llmctl -n '__llmctl_at agent detach' -a '(__llmctl_hub tool)'
-complete -c llmctl -n '__llmctl_at agent run' -l session -r -x -a '(__llmctl_hub session)' -d 'Continue this session.'
+complete -c llmctl -n '__llmctl_at agent run' -l session -r -x -a '(__llmctl_hub session)' -d 'Continue this session, or last.'
 complete -c llmctl -n '__llmctl_at agent run' -s c -l continue -d 'Continue the agent\'s most recent session.'
 complete -c llmctl -n '__llmctl_at agent run' -l name -r -x -d 'Continue the session NAME, or start it.'
 complete -c llmctl -n '__llmctl_at agent run' -s p -l param -r -x -d 'Parameter of the instructions, for this turn only. Repeatable.'

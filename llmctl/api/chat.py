@@ -166,7 +166,7 @@ class Chat:
         hooks = self._build_hooks()
         with self._runtime.connection() as database:
             try:
-                chat = chats.get_or_last(database, self.chat_id)
+                chat = chats.get(database, self.chat_id)
                 plan = self._build_plan(database, chat, prompt, how, hooks)
                 for attempt in attempt_turn(database, plan, note=state.notes.append):
                     with attempt as turn:

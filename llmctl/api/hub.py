@@ -24,7 +24,7 @@ from llmctl.core.errors import ConfigError, UsageError
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id, to_column_value
 from llmctl.engine.connections import discovery, trust
-from llmctl.engine.runtime import RuntimeEnv
+from llmctl.engine.runtime import RuntimeEnv, current_folder
 from llmctl.engine.turn.options import UserInput
 from llmctl.engine.turn.records import chat_row
 from llmctl.store import readonly_sql
@@ -143,9 +143,12 @@ class Hub:
         middlewares: Sequence[Middleware] = (),
         **how: Unpack[AskOptions],
     ) -> Chat:
-        """Return the chat with an id, the beginning of one, or a name; ``last`` is the newest. Raises NotFoundError."""
+        """Return the chat with an id, the beginning of one, or a name. Raises NotFoundError.
+
+        ``last`` is the one that ``llmctl chat -c`` continues in this folder.
+        """
         with self.lent() as database:
-            row = chats.get_or_last(database, chat)
+            row = chats.get_or_last(database, chat, _place())
         if row.type == "agent":
             raise UsageError(
                 f'"{chat}" is an agent session', hint=f'load it with load_agent_session(AGENT, "{row.id}")'
@@ -211,7 +214,7 @@ class Hub:
         begin, end = (time_ranges.parse_time(text) if text else None for text in (since, until))
         keys = group_by.split(",") if isinstance(group_by, str) else list(group_by)
         with self.lent() as database:
-            chat_id = chats.get_or_last(database, chat).id if chat else None
+            chat_id = chats.get_or_last(database, chat, _place()).id if chat else None
             scope = inspect_stats.resolve_scope(database, chat_id, agent, connection, begin, end)
             if not any(keys):
                 return stats_query.get_total(database, scope)
@@ -265,3 +268,8 @@ def _close_runtime(runtime_ref: ref[Runtime]) -> None:
     runtime = runtime_ref()
     if runtime is not None:
         runtime.close()
+
+
+def _place() -> chats.Place:
+    """Where the turns of this program are recorded: in its folder, without a terminal."""
+    return chats.Place(False, current_folder())

@@ -15,6 +15,7 @@ from llmctl.core.errors import ConfigError, LlmctlError
 if TYPE_CHECKING:
     from llmctl.engine.runtime import CallerInfo, RuntimeEnv
     from llmctl.store.database import Database, Mode
+    from llmctl.store.records.chats import Place
 
 
 class App:
@@ -79,8 +80,20 @@ class App:
         """Return who started this run: terminal, folder, script, commit, host."""
         from llmctl.engine.runtime import CallerInfo
 
+        return CallerInfo.from_process(self.env, terminal=self._is_interactive)
+
+    @property
+    def place(self) -> Place:
+        """Where this run is: what ``last`` depends on."""
+        from llmctl.engine.runtime import current_folder
+        from llmctl.store.records.chats import Place
+
+        return Place(self._is_interactive, current_folder())
+
+    @property
+    def _is_interactive(self) -> bool:
         io = self.console.io
-        return CallerInfo.from_process(self.env, terminal=io.stderr_tty and (io.stdin_tty or io.stdout_tty))
+        return io.stderr_tty and (io.stdin_tty or io.stdout_tty)
 
     def describe_hub(self) -> str:
         """Describe the hub in one line, for ``llmctl`` without arguments."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from llmctl.cli.app import App
 from llmctl.cli.console.columns import ColumnKind, OutputColumn
 from llmctl.cli.console.console import Console
 from llmctl.cli.console.terminal import colorize, safe_text, supports_color
@@ -14,6 +15,9 @@ from llmctl.core.registry import unknown_name_error
 from llmctl.store.database import Database
 from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow, ThreadRow
+
+if TYPE_CHECKING:
+    from llmctl.store.records.last_refs import LastKind
 
 #: Default number of rows in a list.
 DEFAULT_LIMIT = 50
@@ -38,14 +42,25 @@ def parse_time(text: str | None) -> str | None:
     return time_ranges.parse_time(text) if text is not None else None
 
 
-def get_chat(database: Database, ref: str) -> ChatRow:
-    """Return the chat of a REF; ``last`` is the most recent."""
-    return chats.get_or_last(database, ref)
+def get_chat(app: App, ref: str) -> ChatRow:
+    """Return the chat of a REF; ``last`` is the one that ``chat -c`` continues."""
+    return chats.get_or_last(app.hub(), ref, app.place) if ref == "last" else chats.get(app.hub(), ref)
 
 
-def find_chat_id(database: Database, ref: str | None) -> str | None:
+def find_chat_id(app: App, ref: str | None) -> str | None:
     """Return the id of the chat an option names; None without the option."""
-    return get_chat(database, ref).id if ref is not None else None
+    return get_chat(app, ref).id if ref is not None else None
+
+
+def resolve_last(app: App, kind: Literal["chat"] | LastKind, ref: str) -> str:
+    """Return a REF; ``last`` becomes the id of the newest record made in the same place as this run."""
+    if ref != "last":
+        return ref
+    if kind == "chat":
+        return get_chat(app, ref).id
+    from llmctl.store.records import last_refs  # only for this word
+
+    return last_refs.get_last_id(app.hub(), kind, app.place)
 
 
 def get_thread(database: Database, chat: ChatRow) -> ThreadRow:

@@ -33,7 +33,7 @@ class CallerInfo(Value):
     @classmethod
     def from_process(cls, env: Mapping[str, str], *, terminal: bool = False, script: str | None = None) -> CallerInfo:
         """Return the caller of this process. ``script`` is its own program; None: the script that started it."""
-        folder = _current_folder()
+        folder = current_folder()
         return cls(
             terminal=terminal,
             folder=folder,
@@ -91,7 +91,8 @@ class RuntimeEnv(Value):
 # --- who called this process
 
 
-def _current_folder() -> str | None:
+def current_folder() -> str | None:
+    """Return the working directory as text; None if it was removed."""
     try:
         return os.getcwd().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except OSError:  # it was removed

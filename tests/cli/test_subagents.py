@@ -86,9 +86,10 @@ def test_jobs_of_asked_agents_are_parts_of_the_asking(llmctl: Llmctl, boss: str)
     assert [parent for _, parent in found] == [None, found[0][0], found[1][0]]
 
 
-def test_last_chat_is_one_that_a_person_talked_in(llmctl: Llmctl, boss: str) -> None:
+def test_last_session_is_one_that_a_person_talked_in(llmctl: Llmctl, boss: str) -> None:
     asked = parse_json(llmctl("agent", "run", boss, "hello", "--approve", "time", "--json"))
-    assert parse_json(llmctl("chats", "show", "last", "--json"))["id"] == asked["chat_id"]
+    assert parse_json(llmctl("agent", "session", "show", "last", "--json"))["chat_id"] == asked["chat_id"]
+    assert "the newest chat is an agent session" in llmctl("chats", "show", "last").stderr
 
 
 def test_newest_session_is_one_that_a_person_talked_in(llmctl: Llmctl, boss: str) -> None:

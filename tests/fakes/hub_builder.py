@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from typing import Any
 
@@ -39,7 +40,8 @@ class HubBuilder:
     def chat(self, name: str | None = None, **row: Any) -> dict[str, str]:
         """Create a chat; return its id and that of its thread."""
         at = self.tick()
-        row = {"last_turn_at": at, "model": "gpt-5", "origin": "llmctl", **row}
+        folder = os.path.dirname(self.database.path)
+        row = {"last_turn_at": at, "last_turn_folder": folder, "model": "gpt-5", "origin": "llmctl", **row}
         chat_id = self.insert("chats", name=name, **row)
         return {"id": chat_id, "thread_id": self.insert("message_threads", chat_id=chat_id)}
 

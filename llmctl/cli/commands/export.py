@@ -12,6 +12,7 @@ from llmctl.cli import common_options
 from llmctl.cli.app import App
 from llmctl.cli.atomic_write import require_writable_path, write_file
 from llmctl.cli.console.progress import Progress
+from llmctl.cli.listing_args import resolve_last
 from llmctl.core import time_ranges
 from llmctl.core.humanize import format_size
 
@@ -50,8 +51,9 @@ def export(
     if output is not None:
         require_writable_path(output)
     start = time_ranges.parse_time(since) if since else None
-    options = transfer_export.ExportOptions(chat or (), everything, start, format, mask_personal)
     database = app.hub()
+    chats = [resolve_last(app, "chat", ref) for ref in chat or ()]
+    options = transfer_export.ExportOptions(chats, everything, start, format, mask_personal)
     selection = transfer_export.select_rows(database, options)
     with Progress(app.console, "exporting") as progress:
         pieces = transfer_export.stream_export(database, options, selection, progress=progress)

@@ -51,7 +51,7 @@ COLUMNS = [
     OutputColumn("updated_at", "time", is_default=False),
 ]
 
-JobArgument = Annotated[str, typer.Argument(metavar="REF", help="Job: id, or id prefix.")]
+JobArgument = Annotated[str, typer.Argument(metavar="REF", help="Job: id, id prefix, or last.")]
 
 
 def run_in_foreground(app: App, job: CommandJob) -> int:
@@ -175,7 +175,7 @@ def show(ctx: typer.Context, ref: JobArgument) -> None:
     """
     app: App = ctx.obj
     database = app.hub()
-    job = jobs.get(database, ref)
+    job = jobs.get(database, listing_args.resolve_last(app, "job", ref))
     document = jobs.get_record(database, job.id) | {"alive": lease.is_job_alive(job)}
     kinds = {column.name: column.kind for column in COLUMNS} | {"holds": "json", "alive": "bool"}
     emit_record(app.console, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
@@ -196,7 +196,7 @@ def log(
     """
     app: App = ctx.obj
     database = app.hub()
-    job_id = jobs.get(database, ref).id
+    job_id = jobs.get(database, listing_args.resolve_last(app, "job", ref)).id
     printed: dict[str, int] = {}
     while True:
         job = jobs.get(database, job_id)
@@ -238,7 +238,9 @@ def wait(
     app: App = ctx.obj
     timeout = check_seconds(timeout, "--timeout") if timeout else timeout
     database = app.hub("write")
-    job = command.wait_for_job(database, jobs.get(database, ref).id, recover_job, timeout_s=timeout)
+    job = command.wait_for_job(
+        database, jobs.get(database, listing_args.resolve_last(app, "job", ref)).id, recover_job, timeout_s=timeout
+    )
     document = jobs.get_record(database, job.id)
     emit_record(app.console, document, [OutputColumn(name, "json" if name == "holds" else "text") for name in document])
     raise typer.Exit(_exit_code(job))
@@ -264,7 +266,7 @@ def cancel(ctx: typer.Context, ref: JobArgument) -> None:
     """
     app: App = ctx.obj
     database = app.hub("write")
-    job = jobs.get(database, ref)
+    job = jobs.get(database, listing_args.resolve_last(app, "job", ref))
     result = command.cancel_job(database, job, recover_job)
     app.console.note(f"job {job.id[:8]} {_RESULTS[result]}")
 
@@ -279,7 +281,8 @@ def retry(ctx: typer.Context, flags: TurnOptions, ref: JobArgument) -> None:
       llmctl job retry 4a15aa97
     """
     app: App = ctx.obj
-    job = jobs.get(app.hub("write"), ref)
+    database = app.hub("write")
+    job = jobs.get(database, listing_args.resolve_last(app, "job", ref))
     if job.status in ("pending", "running"):
         raise UsageError(f"job {job.id[:8]} has not ended", hint=f"llmctl job cancel {job.id[:8]}")
     if job.type == "command":

@@ -66,7 +66,7 @@ def list_(
     """
     app: App = ctx.obj
     database = app.hub()
-    thread = listing_args.get_thread(database, listing_args.get_chat(database, chat)) if chat is not None else None
+    thread = listing_args.get_thread(database, listing_args.get_chat(app, chat)) if chat is not None else None
     rows = messages.list_(database, thread.id if thread else None, listing_args.parse_limit(limit))
     columns = listing_args.add_custom_columns(database, "messages", COLUMNS)
     emit_list(app.console, transcript.with_partial_answers(database, rows), columns)
@@ -136,7 +136,7 @@ def add(
     app: App = ctx.obj
     args = _parse_args(app, text or (), role, model, reference or ())
     database = app.hub("write")
-    row = _append(database, listing_args.get_chat(database, chat), args)
+    row = _append(database, listing_args.get_chat(app, chat), args)
     emit_change(app.console, row, f"added message {row['id'][:8]}")
 
 

@@ -68,7 +68,7 @@ COLUMNS = [
     OutputColumn("updated_at", "time", is_default=False),
 ]
 
-RequestArgument = Annotated[str, typer.Argument(metavar="ID", help="Request: id, or id prefix.")]
+RequestArgument = Annotated[str, typer.Argument(metavar="ID", help="Request: id, id prefix, or last.")]
 
 
 @list_output
@@ -95,7 +95,7 @@ def list_(
         raise UsageError(f"--failed and --status {status} cannot be combined")
     database = app.hub()
     wanted = requests.RequestFilter(
-        chat_id=listing_args.find_chat_id(database, chat),
+        chat_id=listing_args.find_chat_id(app, chat),
         status="failed" if failed else listing_args.require_choice(status, requests.STATUSES, "status"),
         model=model,
         provider=provider,
@@ -128,7 +128,7 @@ def show(
     """
     app: App = ctx.obj
     database = app.hub()
-    row = requests.get(database, ref)
+    row = requests.get(database, listing_args.resolve_last(app, "request", ref))
     sections = _load_sections(database, row, http=http, stream=stream, reparsed=reparse)
     if sections and not app.console.format.is_json and not app.console.format.columns:
         _write_sections(app, sections)
@@ -198,7 +198,7 @@ def curl(ctx: typer.Context, ref: RequestArgument) -> None:
     """
     app: App = ctx.obj
     database = app.hub()
-    request = requests.get(database, ref)
+    request = requests.get(database, listing_args.resolve_last(app, "request", ref))
     rebuilt = engine_replay.rebuild_request(database, request)
     if rebuilt.url.startswith("echo:"):
         app.console.note("echo answers inside llmctl: no server listens at this URL")
@@ -247,7 +247,7 @@ def replay(
     app: App = ctx.obj
     database = app.hub("write")
     printer = TurnPrinter(app.console, TurnOptions())
-    request = requests.get(database, ref)
+    request = requests.get(database, listing_args.resolve_last(app, "request", ref))
     run = Replay(database, request, app.caller_info(), app.runtime_env(), model=model, on_commit=printer.flush)
     try:
         for event in run.events():

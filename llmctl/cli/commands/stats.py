@@ -91,7 +91,7 @@ def stats(
     times = parse_time_range(since, until, period, zone or UTC)
     keys = _parse_keys(group_by, plot)
     database = app.hub()
-    scope = resolve_scope(database, listing_args.find_chat_id(database, chat), agent, connection, *times)
+    scope = resolve_scope(database, listing_args.find_chat_id(app, chat), agent, connection, *times)
     if not keys:
         _write_total(app, scope, query.get_total(database, scope))
         return

@@ -126,13 +126,13 @@ def _read_definition(app: App, path: str) -> Definition:
 
 
 def _find_session(database: Database, args: ChatArgs, row: AgentRow) -> SessionRow | None:
-    if args.session:
+    if args.session and args.session != "last":
         session = rows.get_session(database, args.session)
         agents.require_owner(session, row, force=args.force)
         return session
     if args.name:
         return _find_named_session(database, args.name, row, force=args.force)
-    if not args.continue_:
+    if not (args.continue_ or args.session):
         return None
     newest = rows.find_newest_session(database, row.id)
     if newest is None:

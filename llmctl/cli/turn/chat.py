@@ -259,13 +259,13 @@ class ChatCommand:
 
             return turn_agent.find_session_chat(self._app, database, args, self._options)
         if args.chat:
-            return chats.get_or_last(database, args.chat)
+            return chats.get_or_last(database, args.chat, self._place)
         if args.name:
             return chats.find_by_name(database, args.name)
         if not args.continue_:
             ref = self._app.env.get("LLMCTL_CHAT")
-            return chats.get_or_last(database, ref) if ref else None
-        chat = chats.get_last_used(database, terminal=self._caller.terminal, folder=self._caller.folder)
+            return chats.get_or_last(database, ref, self._place) if ref else None
+        chat = chats.get_last_used(database, self._place)
         if announce:
             turns = chats.count_turns(database, chat.id)
             from llmctl.core.humanize import format_age  # only for this note
@@ -275,11 +275,15 @@ class ChatCommand:
             self._app.console.note(f'continuing "{chat.name or chat.id[:8]}", {turns} turn{plural}, {when}')
         return chat
 
+    @property
+    def _place(self) -> chats.Place:
+        return chats.Place(self._caller.terminal, self._caller.folder)
+
     def reload_chat(self, database: Database, chat: ChatRow | None) -> ChatRow | None:
         """Return the current row of the last turn's chat, for the next turn."""
         chat_id = self._result.chat_id if self._result else None
         chat_id = chat_id or (chat.id if chat else None)
-        return chats.get_or_last(database, chat_id) if chat_id else None
+        return chats.get(database, chat_id) if chat_id else None
 
 
 def continue_turn(app: App, chat_id: str, *, detach: bool = False) -> None:

@@ -104,7 +104,7 @@ def _resolve_target(database: Database, reference: str, env: Env, allow_unknown:
     except LlmctlError as error:  # no connection to it: the model may be in the catalog
         if error.reason != "model_not_found" or not allow_unknown:
             return None
-        target = resolve(database, None, env)._replace(model=reference)
+        target = resolve(database, None, env).replace(model=reference)
     return ModelRef(target.provider.name, target.model) if target.model else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError
 from llmctl.engine.models import catalog
@@ -29,7 +29,8 @@ _VENDOR_NAMES = (
 )
 
 
-class DefaultModel(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DefaultModel:
     """Where a model goes if nothing else is known about it."""
 
     provider: Provider

@@ -44,7 +44,7 @@ def select_rows(database: Database, options: ExportOptions) -> ExportSelection:
     if options.chats and options.everything:
         raise UsageError("--chat and --all cannot be combined")
     if options.chats:
-        ids = [chats.get_or_last(database, ref).id for ref in options.chats]
+        ids = [chats.get(database, ref).id for ref in options.chats]
         return read.select_chats(list(dict.fromkeys(ids)), options.since)
     if options.since is not None:
         return read.select_chats(None, options.since)

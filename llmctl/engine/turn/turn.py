@@ -410,4 +410,4 @@ def _fallback_plan(database: Database, plan: TurnPlan, target: Target, result: T
     """Return the plan with another model; input that is in the hub already is not added again."""
     if result.chat_id is None:
         return plan.replace(target=target)
-    return plan.replace(target=target, input=UserInput(), chat=chats.get_or_last(database, result.chat_id))
+    return plan.replace(target=target, input=UserInput(), chat=chats.get(database, result.chat_id))

@@ -48,12 +48,10 @@ _LIST = (
 )
 _ONE = f"SELECT c.*, {_COLUMNS} FROM {{chats}} c {_JOINS} WHERE c.id = ?"
 
-_WITH_MODEL = "SELECT * FROM {chats} WHERE last_turn_at IS NOT NULL AND type <> 'agent'"
-_LAST = """
-SELECT * FROM {chats} c WHERE last_turn_at IS NOT NULL AND NOT EXISTS (
-  SELECT 1 FROM {agent_sessions} s JOIN {tool_invocations} i ON i.id = s.id WHERE s.chat_id = c.id
-) ORDER BY last_turn_at DESC LIMIT 1
-"""
+#: The last turn of an imported chat was somewhere else, until it is continued here.
+_WITH_MODEL = """
+SELECT * FROM {chats} WHERE last_turn_at IS NOT NULL AND type <> 'agent'
+  AND (origin = 'llmctl' OR last_turn_terminal OR last_turn_folder IS NOT NULL)"""
 
 #: JSON's true and false as users type them; SQLite would return 1 and 0. A JSON path cannot express every key.
 _METADATA = """
@@ -61,6 +59,16 @@ EXISTS (
   SELECT 1 FROM json_each(c.metadata) e WHERE e.key = {key}
   AND CASE WHEN e.type IN ('true', 'false', 'null') THEN e.type ELSE CAST(e.value AS TEXT) END = {value})
 """
+
+
+class Place(Value):
+    """Where a run is, as its turns record it: ``--continue`` and ``last`` mean the newest chat from there."""
+
+    terminal: bool
+    folder: str | None
+
+    def describe(self) -> str:
+        return "from a terminal" if self.terminal else f"from {_format_folder(self.folder)}"
 
 
 class ChatFilter(Value):
@@ -94,11 +102,6 @@ def find_by_id(database: Database, id: str | None) -> ChatRow | None:
 def find_by_name(database: Database, name: str) -> ChatRow | None:
     """Return the chat with exactly that name, or None."""
     return ChatRow.find_row(database.one("SELECT * FROM {chats} WHERE name = ?", (name,)))
-
-
-def find_last(database: Database) -> ChatRow | None:
-    """Return the chat with the newest turn, with a model or an agent but not a sub-agent, or None."""
-    return ChatRow.find_row(database.one(_LAST))
 
 
 def find_last_with_model(database: Database) -> ChatRow | None:
@@ -496,31 +499,20 @@ def list_abandoned_calls(database: Database, thread_id: str) -> list[str]:
 # --- the chat to continue, and its rows as messages
 
 
-def get_or_last(database: Database, ref: str) -> ChatRow:
-    """Return the chat of ``--chat REF``; ``last`` is the newest anywhere. Raises NotFoundError."""
-    if ref != "last":
-        return get(database, ref)
-    chat = find_last(database)
-    if chat is None:
-        raise NotFoundError("no chats yet", hint='start one: llmctl chat "..."')
-    return chat
+def get_or_last(database: Database, ref: str, place: Place) -> ChatRow:
+    """Return the chat of ``--chat REF``; ``last`` is the one that ``--continue`` takes there. Raises NotFoundError."""
+    return get_last_used(database, place, "no chat") if ref == "last" else get(database, ref)
 
 
-def get_last_used(database: Database, *, terminal: bool, folder: str | None) -> ChatRow:
+def get_last_used(database: Database, place: Place, message: str = "no chat to continue") -> ChatRow:
     """Return the newest chat whose last turn came from the same kind of place: a terminal, or this folder.
 
     Raises NotFoundError that names the newest chat from elsewhere.
     """
-    if terminal:
-        chat = find_last_from_terminal(database)
-        place = "from a terminal"
-    else:
-        chat = find_last_from_folder(database, folder)
-        place = f"from {_format_folder(folder)}"
-    if chat is not None:
-        return chat
-    newest = find_last_with_model(database)
-    raise NotFoundError(f"no chat to continue {place}", hint=_newest_chat_hint(newest))
+    chat = find_last_from_terminal(database) if place.terminal else find_last_from_folder(database, place.folder)
+    if chat is None:
+        raise NotFoundError(f"{message} {place.describe()}", hint=_newest_chat_hint(database))
+    return chat
 
 
 def to_message(row: MessageRow, files: Iterable[AttachedFile] = ()) -> Message:
@@ -539,12 +531,16 @@ def _message_file(file: AttachedFile) -> File:
     return File(file.media_type, data=file.content, url=None if file.content else file.url, name=file.name)
 
 
-def _newest_chat_hint(chat: ChatRow | None) -> str:
-    if chat is None:
+def _newest_chat_hint(database: Database) -> str:
+    chat = find_last_with_model(database)
+    if chat is not None:
+        place = Place(bool(chat.last_turn_terminal), chat.last_turn_folder)
+        return f"the newest one is {place.describe()}: llmctl chat --chat {chat.name or chat.id[:8]}"
+    other = next(iter(list_(database, ChatFilter(), 1)), None)
+    if other is None:
         return 'start one: llmctl chat "..."'
-    name = chat.name or chat.id[:8]
-    place = "a terminal" if chat.last_turn_terminal else _format_folder(chat.last_turn_folder)
-    return f"the newest one is from {place}: llmctl chat --chat {name}"
+    what = "an agent session" if other["type"] == "agent" else "imported" if other["last_turn_at"] else "without a turn"
+    return f"the newest chat is {what}: llmctl chats show {other['name'] or other['id'][:8]}"
 
 
 def _format_folder(path: str | None) -> str:

@@ -13,7 +13,7 @@ from llmctl.core.options import TurnOptions
 
 AgentArgument = Annotated[str, typer.Argument(metavar="REF|FILE", help="Agent by name, or its file.")]
 SessionOption = Annotated[
-    str | None, typer.Option(metavar="REF", help="Continue this session.", rich_help_panel="Conversation")
+    str | None, typer.Option(metavar="REF", help="Continue this session, or last.", rich_help_panel="Conversation")
 ]
 ContinueSessionOption = Annotated[
     bool,

@@ -17,7 +17,7 @@ from llmctl.cli.commands.shared.delete_chats import delete_chats
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import answer_output, record_output
 from llmctl.cli.console.output import emit_change, emit_json, emit_record
-from llmctl.cli.listing_args import sanitize
+from llmctl.cli.listing_args import resolve_last, sanitize
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.agents import agents
 from llmctl.engine.agents import files as agent_files
@@ -44,7 +44,7 @@ COLUMNS = [
     OutputColumn("updated_at", "time", is_default=False),
 ]
 
-SessionArgument = Annotated[str, typer.Argument(metavar="SESSION", help="Session: id, id prefix, or its chat.")]
+SessionArgument = Annotated[str, typer.Argument(metavar="SESSION", help="Session: id, id prefix, its chat, or last.")]
 
 
 @record_output
@@ -91,9 +91,8 @@ def show(ctx: typer.Context, session: SessionArgument) -> None:
     """
     app: App = ctx.obj
     database = app.hub()
-    emit_record(
-        app.console, agent_rows.get_session_record(database, agent_rows.get_session(database, session).id), COLUMNS
-    )
+    row = agent_rows.get_session(database, resolve_last(app, "session", session))
+    emit_record(app.console, agent_rows.get_session_record(database, row.id), COLUMNS)
 
 
 @answer_output
@@ -105,7 +104,7 @@ def diff(ctx: typer.Context, session: SessionArgument) -> None:
     """
     app: App = ctx.obj
     database = app.hub()
-    session_row = agent_rows.get_session(database, session)
+    session_row = agent_rows.get_session(database, resolve_last(app, "session", session))
     before = loads(session_row.definition, {})
     now = _current_definition(app, database, session_row.chat_id)
     if app.console.format.is_json:
@@ -163,5 +162,6 @@ def delete(
       llmctl agent session delete 3f2a9c1e --yes
     """
     app: App = ctx.obj
-    chat_id = agent_rows.get_session(app.hub("write"), session).chat_id
+    database = app.hub("write")
+    chat_id = agent_rows.get_session(database, resolve_last(app, "session", session)).chat_id
     delete_chats(app, [chat_id], with_usage=with_usage, yes=yes)

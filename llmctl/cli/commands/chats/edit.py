@@ -33,7 +33,7 @@ def edit(
     """
     app: App = ctx.obj
     database = app.hub("write")
-    chat = listing_args.get_chat(database, ref)
+    chat = listing_args.get_chat(app, ref)
     changes = chat_columns(app, database, flags, chat, name=name, description=description)
     if not changes and system is None:
         raise UsageError("nothing to change", hint="see: llmctl chats edit --help")

@@ -33,7 +33,7 @@ def fork(
 
     app: App = ctx.obj
     database = app.hub("write")
-    chat = listing_args.get_chat(database, ref)
+    chat = listing_args.get_chat(app, ref)
     thread_id = listing_args.get_thread(database, chat).id if at is not None else ""
     seq = messages.get_at(database, thread_id, at).seq if at is not None else None
     copy = fork_chat(database, chat, upto_seq=seq, name=name, caller=app.caller_info())

@@ -26,6 +26,6 @@ def rename(
     """
     app: App = ctx.obj
     database = app.hub("write")
-    chat = listing_args.get_chat(database, ref)
+    chat = listing_args.get_chat(app, ref)
     chats.update(database, chat, {"name": name})
     emit_chat(app, database, chat.id, f'renamed chat {chat.id[:8]} to "{{name}}"')

@@ -59,7 +59,7 @@ def render(
     if [save, list_snapshots, snapshot is not None, diff is not None].count(True) > 1:
         raise UsageError("--save, --list, --snapshot and --diff cannot be combined")
     database = app.hub("write" if save else "read")
-    thread_id = listing_args.get_thread(database, listing_args.get_chat(database, ref)).id
+    thread_id = listing_args.get_thread(database, listing_args.get_chat(app, ref)).id
     if save:
         row = _save_snapshot(database, thread_id, reason)
         emit_change(app.console, row, f"saved {len(row['messages'])} messages as snapshot {row['id'][:8]}")

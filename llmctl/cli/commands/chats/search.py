@@ -56,7 +56,7 @@ def search(
         role=listing_args.require_choice(role, _ROLES, "role"),
         since=listing_args.parse_time(since),
         model=model,
-        chat_id=listing_args.find_chat_id(database, chat),
+        chat_id=listing_args.find_chat_id(app, chat),
     )
     rows = index.search(database, " ".join(query), wanted, listing_args.parse_limit(limit), raw=fts)
     on, off = index.HIGHLIGHT_MARKS

@@ -38,7 +38,7 @@ def show(
     """
     app: App = ctx.obj
     database = app.hub()
-    chat = listing_args.get_chat(database, ref)
+    chat = listing_args.get_chat(app, ref)
     summary = chats.get_summary(database, chat.id)
     thread = chats.find_thread(database, chat.id)
     messages = conversation(database, thread.id, steps=everything or raw) if thread else []

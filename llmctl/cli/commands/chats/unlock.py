@@ -24,6 +24,6 @@ def unlock(
     """
     app: App = ctx.obj
     database = app.hub("write")
-    chat = listing_args.get_chat(database, ref)
+    chat = listing_args.get_chat(app, ref)
     freed = jobs_unlock.unlock_thread(database, listing_args.get_thread(database, chat).id, force=force)
     app.console.note(f'chat "{listing_args.display_name(chat)}" {listing_args.UNLOCK_RESULTS[freed]}')

@@ -12,6 +12,7 @@ from llmctl.cli import common_options
 from llmctl.cli.app import App
 from llmctl.cli.atomic_write import require_writable_path, write_file
 from llmctl.cli.commands.shared.time_range import PeriodOption, TimeZoneOption, UntilOption
+from llmctl.cli.listing_args import resolve_last
 from llmctl.core.errors import UsageError
 from llmctl.core.humanize import format_size
 
@@ -50,7 +51,8 @@ def report(
     from llmctl.cli.commands.report.view import ReportArgs, report_options
 
     app: App = ctx.obj
-    args = ReportArgs(since, until, period, tz, tuple(chat or ()), no_chats)
+    chats = tuple(resolve_last(app, "chat", ref) for ref in chat or ())
+    args = ReportArgs(since, until, period, tz, chats, no_chats)
     if serve:
         _require_servable(output, port)
         report_options(app.hub(), args)  # reject bad flags before serving

@@ -6,7 +6,6 @@ import os
 from datetime import UTC
 
 from llmctl import __version__
-from llmctl.cli import listing_args
 from llmctl.cli.commands.shared.time_range import parse_time_range
 from llmctl.core import time_ranges
 from llmctl.core.errors import UsageError
@@ -14,7 +13,7 @@ from llmctl.core.values import Value
 from llmctl.engine.inspect.report_data import ReportOptions
 from llmctl.formats.report.page import ReportView
 from llmctl.store.database import Database
-from llmctl.store.records import settings
+from llmctl.store.records import chats, settings
 
 
 class ReportArgs(Value):
@@ -34,7 +33,7 @@ def report_options(database: Database, args: ReportArgs) -> ReportOptions:
         raise UsageError("--chat and --no-chats cannot be combined")
     zone = time_ranges.parse_time_zone(args.tz) if args.tz else None
     since, until = parse_time_range(args.since, args.until, args.period, zone or UTC)
-    ids = [listing_args.find_chat_id(database, ref) or "" for ref in args.chats]
+    ids = [chats.get(database, ref).id for ref in args.chats]
     return ReportOptions(
         hub=os.path.basename(database.path),
         since=since,

@@ -17,7 +17,7 @@ from llmctl.store.records.types import ChatRow
 def delete_chats(app: App, refs: Sequence[str], *, with_usage: bool, yes: bool) -> None:
     """Delete chats after one question for all of them; print their ids and report what still holds the text."""
     database = app.hub("write")
-    selected = list({chat.id: chat for chat in (get_chat(database, ref) for ref in refs)}.values())
+    selected = list({chat.id: chat for chat in (get_chat(app, ref) for ref in refs)}.values())
     confirm(app.console, _question(database, selected, with_usage), yes=yes)
     with Progress(app.console, "deleting") as progress:
         ids = [chat.id for chat in selected]

@@ -9,6 +9,7 @@ import typer
 
 from llmctl.cli.app import App
 from llmctl.cli.console.output import emit_record
+from llmctl.cli.listing_args import resolve_last
 from llmctl.core.errors import UsageError
 from llmctl.store.database import Database
 from llmctl.store.records import invocations
@@ -35,7 +36,7 @@ def decide_calls(
     if detach and not continues:
         raise UsageError("--detach requires --continue")
     database = app.hub("write")
-    rows = [invocations.get(database, ref) for ref in refs]
+    rows = [invocations.get(database, resolve_last(app, "invocation", ref)) for ref in refs]
     chats = dict.fromkeys(approvals.root_chat_of_call(database, row) for row in rows)
     for row in rows:
         decide(database, row)

@@ -54,7 +54,7 @@ def edit(
         tools.update(database, stored.id, changes)
     if forget:
         tools.delete_rules(database, stored.id)
-    chat_id = listing_args.find_chat_id(database, chat)
+    chat_id = listing_args.find_chat_id(app, chat)
     _add_rules(database, stored.id, "allow", allow or (), chat_id)
     _add_rules(database, stored.id, "deny", deny or (), chat_id)
     record = tools.get_record(database, stored.id)

@@ -37,7 +37,7 @@ _COLUMNS = [
 @list_output
 def invocations(
     ctx: typer.Context,
-    ref: Annotated[str | None, typer.Argument(metavar="[ID]", help="Show this invocation, with its log.")] = None,
+    ref: Annotated[str | None, typer.Argument(metavar="[ID]", help="Show this one (or last) and its log.")] = None,
     status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only invocations of this status.")] = None,
     tool: Annotated[str | None, typer.Option(metavar="REF", help="Only invocations of this tool.")] = None,
     chat: common_options.ChatFilterOption = None,
@@ -52,13 +52,13 @@ def invocations(
     app: App = ctx.obj
     database = app.hub()
     if ref is not None:
-        document = _get_with_log(database, ref)
+        document = _get_with_log(database, listing_args.resolve_last(app, "invocation", ref))
         kinds = {column.name: column.kind for column in _COLUMNS}
         emit_record(app.console, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
         return
     listing_args.require_choice(status, invocation_rows.STATUSES, "status")
     stored = tools.find(database, tool) if tool else None
-    chat_id, number = listing_args.find_chat_id(database, chat), listing_args.parse_limit(limit)
+    chat_id, number = listing_args.find_chat_id(app, chat), listing_args.parse_limit(limit)
     rows = invocation_rows.list_(database, status, stored.id if stored else tool, chat_id, number)
     emit_list(app.console, rows, listing_args.add_custom_columns(database, "tool_invocations", _COLUMNS))
 
