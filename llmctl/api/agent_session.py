@@ -116,7 +116,7 @@ class AgentSession(Chat):
         definition = agents.definition_from_row(database, self._row)
         session = rows.get_session(database, self._session_id)
         own = [one for one in self._agent.tools if not isinstance(one, str)] if self._agent else []
-        grants = [ask_options.parse_tool(database, one) for one in own]
+        grants = [grant for one in own for grant in ask_options.parse_tool(database, one)]
         context = agents.build_context(
             database, self._row, definition, session, functions=_function_documents(self._agent, grants)
         )

@@ -140,7 +140,7 @@ def add_tools(
 ) -> TurnPlan:
     """Return the plan with its hooks, the chat's stored tools and the given ones."""
     stored = loads(plan.chat.settings, {}).get("tools", {}) if plan.chat else {}
-    requested = [parse_tool(database, one) for one in tools]
+    requested = [grant for one in tools for grant in parse_tool(database, one)]
     chat_tools = [grant for name, permission in stored.items() for grant in _chat_tools(database, name, permission)]
     granted = Toolset(
         approved=frozenset(plan.options.approve),
@@ -151,15 +151,15 @@ def add_tools(
     return plan.replace(tools=granted.with_grants(chat_tools).with_grants(requested), hooks=hooks)
 
 
-def parse_tool(database: Database, tool: Any) -> ToolGrant:
-    """Return the grant of a tool: a function, or the name of a tool in the hub."""
+def parse_tool(database: Database, tool: Any) -> tuple[ToolGrant, ...]:
+    """Return the grant of a function or of a tool in the hub, or those of all tools of a server or a pattern."""
     if isinstance(tool, str):
-        return toolset.resolve_grants(database, dict([toolset.parse_grant(tool)]))[0]
+        return toolset.resolve_grants(database, dict([toolset.parse_grant(tool)]))
     if isinstance(tool, FunctionTool):
         more = {name: getattr(tool, name) for name in ("name", "description", "schema", "permission", "timeout")}
-        return toolset.grant_function(FunctionSpec(tool.function, **more))
+        return (toolset.grant_function(FunctionSpec(tool.function, **more)),)
     if callable(tool):
-        return toolset.grant_function(FunctionSpec(tool))
+        return (toolset.grant_function(FunctionSpec(tool)),)
     raise UsageError(f'not a tool: "{tool!r}"', hint="pass a function, or the name of a tool in the hub")
 
 

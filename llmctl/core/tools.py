@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmctl.core.values import Value
+
+if TYPE_CHECKING:  # the worker process of a tool does not need it
+    from llmctl.core.chat import File
 
 Permission = Literal["automatic", "user-permitted", "denied"]
 
@@ -64,6 +67,8 @@ class Ran(Value):
     exit_status: int | None = None
     #: The turn ends here: ``content`` is the final answer.
     halts: bool = False
+    #: Images and other files for the model; ``content`` names them.
+    files: tuple[File, ...] = ()
 
 
 #: A model may make up any name: limit what is repeated to it.

@@ -17,6 +17,9 @@ from llmctl.core.tools import Ran, Tool
 TIMEOUT_S = 60.0
 MAX_OUTPUT_BYTES = 100_000
 
+#: Key of the data of an MCP tool: the name under which its server was added.
+SERVER_NAME_KEY = "server_name"
+
 
 @dataclass(frozen=True, slots=True)
 class HttpResult:
@@ -54,12 +57,12 @@ class SessionPool:
                 self._open[key] = open_session()
             return self._open[key]
 
-    def drop(self, key: Any) -> None:
-        """Close and remove a broken session; the next call opens a new one."""
+    def drop(self, key: Any, session: Closeable) -> None:
+        """Close and remove a broken session, unless another call has replaced it; the next call opens a new one."""
         with self._lock:
-            session = self._open.pop(key, None)
-        if session is not None:
-            session.close()
+            if self._open.get(key) is session:
+                del self._open[key]
+        session.close()
 
     def close(self) -> None:
         with self._lock:
@@ -103,6 +106,8 @@ class Discovered:
     description: str
     schema: Mapping[str, Any]
     data: Mapping[str, Any]
+    #: Why it cannot be used; None if it can.
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,43 +1,32 @@
-"""Tools of MCP servers, over stdio or HTTP, with the official SDK: https://modelcontextprotocol.io.
+"""Tools of MCP servers, over stdio or HTTP: https://modelcontextprotocol.io.
 
-A server is started (or connected to) at the first call of a turn and kept until the turn ends. Requests from servers
-are not answered: no sampling, no roots, no elicitation.
+A server is started (or connected to) at the first call of a turn and kept until the turn ends; one that ends before
+is started again by the next call. Requests from servers are not answered: no sampling, no roots, no elicitation.
 """
 
 from __future__ import annotations
 
-import logging
+import binascii
 import shlex
-from collections.abc import Mapping
-from contextlib import ExitStack, asynccontextmanager
-from functools import partial
-from tempfile import TemporaryFile
-from typing import Any, TextIO
-from urllib.parse import urlsplit
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError, UsageError
-from llmctl.core.signals import block_signals
+from llmctl.core.chat import File
+from llmctl.core.errors import ConfigError, RejectedError, UsageError
 from llmctl.core.stored_values import dumps
 from llmctl.core.tools import Ran, Tool
-from llmctl.tools import Context, Discovered, ToolType, subprocess_tool
+from llmctl.tools import SERVER_NAME_KEY, Context, Discovered, ToolType, subprocess_tool
 
 try:
-    import anyio
-    from anyio.from_thread import start_blocking_portal
-    from mcp import Client, MCPError, StdioServerParameters, stdio_client
-    from mcp.client.streamable_http import streamable_http_client
-    from mcp.shared._httpx_utils import create_mcp_http_client
+    from llmctl.tools.mcp_connection import McpConnection, open_or_reopen
 except ImportError:
     raise ConfigError('the "mcp" package is not installed', hint="pip install 'llmctl[mcp]'", reason="no_mcp") from None
 
-# Without a handler, output of a server that is not JSON-RPC would end up on stderr, with a traceback.
-logging.getLogger("mcp").addHandler(logging.NullHandler())
-
-#: Error codes of the SDK itself, in the range of https://www.jsonrpc.org/specification.
-_TIMED_OUT, _CLOSED = -32001, -32000
-_MAX_STDERR_CHARS = 2_000
-#: Limit for the pages of a server's tool list.
-_MAX_PAGES = 50
+_MAX_NAME_CHARS = 64
+#: Limit for a part of a result whose type is not known.
+_MAX_PART_CHARS = 2_000
 
 
 def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,136 +43,133 @@ def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def discover(name: str, data: Mapping[str, Any], context: Context) -> list[Discovered]:
-    """Return the tools of a server, named ``NAME_tool``, or as on the server if there is no NAME."""
-    tools = _get_connection(data, context).list_tools()
-    if not tools:
+    """Return the tools of a server, named ``NAME_tool``, or as on the server if there is no NAME.
+
+    Names that would be the same get a number. What cannot be used has a ``problem``.
+    """
+    listed = _get_connection(data, context).list_tools(context.timeout_s)
+    if not listed:
         raise RejectedError("the server offers no tools", reason="tool_failed")
-    prefix = f"{name}_" if name else ""
-    return [
-        Discovered(
-            _to_tool_name(prefix + tool.name), tool.description or "", tool.input_schema, {**data, "tool": tool.name}
-        )
-        for tool in tools
-    ]
+    taken: set[str] = set()
+    return [_describe(name, tool, data, taken) for tool in listed]
 
 
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     connection = _get_connection(tool.data, context)
-    result = connection.call_tool(tool.data.get("tool") or tool.name, dict(arguments), context.timeout_s)
-    text = subprocess_tool.truncate(_result_text(result), context.most_bytes)
-    return Ran(text, text or "the server reported an error") if result.is_error else Ran(text)
+    name = tool.data.get("tool") or tool.name
+    result = connection.call_tool(name, dict(arguments), context.timeout_s)
+    return read_result(result, context.most_bytes)
 
 
-class McpConnection:
-    """An open connection to a server, with its own event loop thread."""
-
-    def __init__(self, data: Mapping[str, Any], context: Context) -> None:
-        self._stack = ExitStack()
-        self._stderr: TextIO = self._stack.enter_context(_open_stderr_file())
-        try:
-            with block_signals():
-                self._portal = self._stack.enter_context(start_blocking_portal())
-            client = Client(_build_transport(data, context, self._stderr), read_timeout_seconds=context.timeout_s)
-            self._client = self._stack.enter_context(self._portal.wrap_async_context_manager(client))
-        except (MCPError, OSError, RuntimeError, ExceptionGroup, anyio.ClosedResourceError) as error:
-            llmctl_error = self._translate_error(error, context.timeout_s)
-            self._stack.close()
-            raise llmctl_error from None
-
-    def list_tools(self) -> list[Any]:
-        tools: list[Any] = []
-        cursor = None
-        for _ in range(_MAX_PAGES):
-            page = self._request(partial(self._client.list_tools, cursor=cursor), None)
-            tools += page.tools
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        return tools
-
-    def call_tool(self, name: str, arguments: dict[str, Any], timeout_s: float) -> Any:
-        return self._request(partial(self._client.call_tool, name, arguments, timeout_s), timeout_s)
-
-    def close(self) -> None:
-        """Stop the server. It may have ended already."""
-        try:
-            self._stack.close()
-        except (MCPError, OSError, RuntimeError, ExceptionGroup, anyio.ClosedResourceError):
-            return
-
-    def _request(self, call: Any, timeout_s: float | None) -> Any:
-        try:
-            return self._portal.call(call)
-        except (MCPError, OSError, RuntimeError, ExceptionGroup, anyio.ClosedResourceError) as error:
-            raise self._translate_error(error, timeout_s) from None
-
-    def _translate_error(self, error: BaseException, timeout_s: float | None) -> LlmctlError:
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, MCPError) and error.code == _TIMED_OUT:
-            return UnavailableError(
-                f"no result within {subprocess_tool.format_timeout(timeout_s or 0)}", reason="timeout"
-            )
-        if isinstance(error, FileNotFoundError):
-            return ConfigError(f'no program "{error.filename}"', hint="check that it is installed and on PATH")
-        self._stderr.seek(0)
-        stderr = " ".join(self._stderr.read().split())[-_MAX_STDERR_CHARS:]
-        message = str(error) or type(error).__name__
-        kind = RejectedError if isinstance(error, MCPError) and error.code != _CLOSED else UnavailableError
-        return kind(f"the MCP server failed: {message}" + (f" ({stderr})" if stderr else ""), reason="tool_failed")
-
-
-def _open_stderr_file() -> TextIO:
-    return TemporaryFile("w+", encoding="utf-8", errors="replace")
+def read_result(result: Mapping[str, Any], max_bytes: int) -> Ran:
+    """Return the result of a call, whatever a server put into it; unknown parts become text."""
+    if result.get("resultType") == "input_required":
+        raise RejectedError("the MCP server asks for input, which tools cannot give", reason="tool_failed")
+    text, files = _read_parts(result)
+    text = subprocess_tool.truncate(text, max_bytes)
+    return Ran(text, (text or "the server reported an error") if _is_error(result) else None, files=files)
 
 
 def _get_connection(data: Mapping[str, Any], context: Context) -> McpConnection:
-    key = ("mcp", dumps({name: value for name, value in data.items() if name != "tool"}), context.folder)
-    server: McpConnection = context.sessions.get(key, lambda: McpConnection(data, context))
-    return server
+    server = {name: value for name, value in data.items() if name not in ("tool", SERVER_NAME_KEY)}
+    return open_or_reopen(context, ("mcp", dumps(server), context.folder), lambda: McpConnection(data, context))
 
 
-def _build_transport(data: Mapping[str, Any], context: Context, stderr: TextIO) -> Any:
-    server = data["server"]
-    if isinstance(server, list):
-        command = StdioServerParameters(command=server[0], args=server[1:], env=dict(context.env), cwd=context.folder)
-        return stdio_client(command, errlog=stderr)
-    host = urlsplit(server).hostname or ""
-    if not context.reaches(host):
-        raise UnavailableError(f'cannot reach "{host}": llmctl is offline', reason="offline")
-    return _open_http(server, {name: context.secret(value) for name, value in (data.get("headers") or {}).items()})
+def _describe(prefix: str, tool: Any, data: Mapping[str, Any], taken: set[str]) -> Discovered:
+    own_name = tool.get("name") if isinstance(tool, dict) else None
+    if not isinstance(own_name, str) or not own_name:
+        return Discovered(dumps(tool)[:80], "", {}, {}, "it has no name")
+    name = _unique_name(f"{prefix}_{own_name}" if prefix else own_name, taken)
+    schema, description = tool.get("inputSchema"), tool.get("description")
+    if schema is None:
+        schema = {}
+    if not isinstance(schema, dict):
+        return Discovered(name, "", {}, {}, "its schema is not an object")
+    described = {**data, "tool": own_name} | ({SERVER_NAME_KEY: prefix} if prefix else {})
+    return Discovered(
+        name, description if isinstance(description, str) else "", {"type": "object", **schema}, described
+    )
 
 
-@asynccontextmanager
-async def _open_http(url: str, headers: dict[str, str]) -> Any:
-    async with create_mcp_http_client(headers) as client, streamable_http_client(url, http_client=client) as streams:
-        yield streams
+def _unique_name(name: str, taken: set[str]) -> str:
+    """Return a valid tool name that is not taken: other characters become ``_``."""
+    valid = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)
+    unique, number = valid[:_MAX_NAME_CHARS], 1
+    while unique in taken:
+        number += 1
+        suffix = f"_{number}"
+        unique = valid[: _MAX_NAME_CHARS - len(suffix)] + suffix
+    taken.add(unique)
+    return unique
 
 
-def _result_text(result: Any) -> str:
-    """Return a result as text; images and audio are only described, since tool results are text."""
-    texts = [_part_text(part) for part in result.content]
-    if not texts and result.structured_content is not None:
-        return dumps(result.structured_content)
-    return "\n".join(texts)
+def _is_error(result: Mapping[str, Any]) -> bool:
+    return result.get("isError") not in (None, False, 0, "", "false")
 
 
-def _part_text(part: Any) -> str:
-    match part.type:
-        case "text":
-            return str(part.text)
-        case "image" | "audio":
-            return f"[{part.type}, {part.mime_type}, {len(part.data) * 3 // 4} bytes]"
-        case "resource":
-            return str(getattr(part.resource, "text", None) or f"[{part.resource.uri}]")
-        case "resource_link":
-            return f"[{part.name}: {part.uri}]"
-    return f"[{part.type}]"
+def _read_parts(result: Mapping[str, Any]) -> tuple[str, tuple[File, ...]]:
+    """Return a result as text and files; the text names each file."""
+    content = result.get("content")
+    parts = content if isinstance(content, list) else [] if content is None else [content]
+    texts: list[str] = []
+    files: list[File] = []
+    for part in parts:
+        text, file = _read_part(part)
+        texts.append(text)
+        files += [file] if file else []
+    structured = result.get("structuredContent")
+    if structured is not None and not _contains(texts, structured):
+        texts.append(dumps(structured))
+    return "\n".join(texts), tuple(files)
 
 
-def _to_tool_name(name: str) -> str:
-    """Return a valid tool name: other characters become ``_``."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)[:64]
+def _contains(texts: Iterable[str], structured: Any) -> bool:
+    """Whether a text has all values of the structured content: servers send it in both forms."""
+    text = "\n".join(texts)
+    return bool(text) and all(value in text or dumps(value)[1:-1] in text for value in _list_values(structured))
+
+
+def _list_values(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for item in value for text in _list_values(item)]
+    return [value if isinstance(value, str) else dumps(value)]
+
+
+def _read_part(part: Any) -> tuple[str, File | None]:
+    """Return a content block as text, and its file if it has one."""
+    if not isinstance(part, dict):
+        return part if isinstance(part, str) else dumps(part), None
+    kind = part.get("type")
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return text, None
+        case {"type": "image" | "audio", "data": str(data)}:
+            return _decode_file(str(kind), part.get("mimeType"), data, None)
+        case {"type": "resource", "resource": {"text": str(text)}}:
+            return text, None
+        case {"type": "resource", "resource": {"blob": str(data), **resource}}:
+            uri = str(resource.get("uri") or "")
+            return _decode_file(f"resource {uri}".strip(), resource.get("mimeType"), data, uri)
+        case {"type": "resource_link", "uri": str(uri)}:
+            return f"[{part.get('name') or 'resource'}: {uri}]", None
+    text = dumps(part)
+    return f"[{kind or 'content'} of an unknown type] {text[:_MAX_PART_CHARS]}", None
+
+
+def _decode_file(what: str, media_type: Any, data: str, uri: str | None) -> tuple[str, File | None]:
+    media_type = media_type if isinstance(media_type, str) and "/" in media_type else "application/octet-stream"
+    try:
+        content = b64decode(data)
+    except (binascii.Error, ValueError):
+        return f"[{what}, {media_type}, not readable]", None
+    if not content:
+        return f"[{what}, {media_type}, empty]", None
+    name = unquote(urlsplit(uri).path.rpartition("/")[2]) if uri else ""
+    if not name:
+        name = f"{what.split()[0]}.{media_type.rpartition('/')[2].partition('+')[0].partition(';')[0]}"
+    return f"[{what}, {media_type}, {len(content)} bytes]", File(media_type, data=content, name=name)
 
 
 TYPE = ToolType(run, validate_data, discover)

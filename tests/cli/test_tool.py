@@ -303,6 +303,11 @@ def test_an_id_that_comes_twice_is_two_rows(llmctl: Llmctl, env: Mapping[str, st
     assert query(env, "SELECT role, status FROM messages ORDER BY seq")[-1] == ("assistant", "completed")
 
 
+def test_thinking_before_a_call_is_its_thought(llmctl: Llmctl, env: Mapping[str, str]) -> None:
+    ask(llmctl, "time\ntime", "-T", "time:auto", "-o", "thinking=what time is it", check=True)
+    assert query(env, "SELECT thought FROM tool_invocations ORDER BY rowid") == [("what time is it",), (None,)]
+
+
 def test_a_pipe_gets_the_last_step_alone(llmctl: Llmctl) -> None:
     done = ask(llmctl, "time", "-o", "reply=step", "-T", "time:auto")
     assert done.stdout == "step\n"

@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from llmctl.cli.console.console import Console
 
 
-def confirm(console: Console, question: str, *, yes: bool) -> None:
+def confirm(console: Console, question: str, *, yes: bool, is_required: bool = True) -> None:
     """Return if the user confirms or passed ``--yes``; else raise :class:`DeniedError`.
 
-    Without a terminal and ``--yes`` raises :class:`UsageError`. ``question`` names the action,
-    such as ``delete chat "fix-42" and every copy of its text``.
+    Without a terminal and ``--yes`` raises :class:`UsageError`, unless a confirmation is not required there: for what
+    scripts delete, and can make again. ``question`` names the action, such as ``delete chat "fix-42" and every copy
+    of its text``.
     """
     if yes:
         return
     answer = ask(console, f"{question[:1].upper()}{question[1:]}? [y/N] ")
+    if answer is None and not is_required:
+        return
     if answer is None:
         raise UsageError(f"refusing to {question} without confirmation", hint="pass --yes to run without a terminal")
     if answer.strip().lower() not in ("y", "yes"):

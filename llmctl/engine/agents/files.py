@@ -175,11 +175,11 @@ def _sync_tools(database: Database, agent_id: str, refs: tuple[str, ...]) -> Non
     attached = set()
     for text in refs:
         ref, colon, word = text.partition(":")
-        tool = toolset.get_tool(database, ref)
-        permission = PERMISSIONS[word] if colon else current.get(tool.name, "user-permitted")
-        assert tool.id
-        rows.attach_tool(database, agent_id, tool.id, permission)
-        attached.add(tool.name)
+        for tool in toolset.get_tools(database, ref):
+            permission = PERMISSIONS[word] if colon else current.get(tool.name, "user-permitted")
+            assert tool.id
+            rows.attach_tool(database, agent_id, tool.id, permission)
+            attached.add(tool.name)
     for name in current.keys() - attached:
         rows.detach_tool(database, agent_id, str(toolset.get_tool(database, name).id))
 

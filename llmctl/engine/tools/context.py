@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmctl.core import environment
-from llmctl.core.errors import DeniedError, UsageError
+from llmctl.core.errors import ConfigError, DeniedError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.tools import Tool
 from llmctl.engine.connections import keys
@@ -55,7 +55,16 @@ class ToolContextFactory:
         own: Any = tool.data.get("env") or {}
         if isinstance(own, list):
             own = {name: f"env:{name}" for name in own if env.get(name, "").strip()}
-        return env_subset | {name: self._resolve_secret(str(value)) for name, value in own.items()}
+        return env_subset | {name: self._resolve_variable(name, str(value)) for name, value in own.items()}
+
+    def _resolve_variable(self, name: str, value: str) -> str:
+        variable = value.removeprefix("env:")
+        if value.startswith("env:") and variable not in self._runtime.env:
+            raise ConfigError(
+                f"the tool requires the environment variable {variable}, which is not set",
+                hint=f"export {variable}=...; or pass a value: --env {name}=...",
+            )
+        return self._resolve_secret(value)
 
     def _working_folder(self, tool: Tool) -> str:
         folder = os.path.expanduser(str(tool.data.get("folder") or "."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmctl.core.errors import UsageError
 from llmctl.core.redaction import mask_keys
@@ -29,20 +29,40 @@ class ToolSpecInput:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def new_tool_columns(spec: ToolSpecInput, runtime: RuntimeEnv, hub_path: str) -> list[dict[str, Any]]:
-    """Return the columns of new tools: one, or all tools of an MCP server, named ``NAME_tool``."""
+class NewTools(NamedTuple):
+    """Columns of new tools, and why other tools of the same source cannot be used."""
+
+    columns: list[dict[str, Any]]
+    problems: list[str]
+
+
+def new_tool_columns(spec: ToolSpecInput, runtime: RuntimeEnv, hub_path: str) -> NewTools:
+    """Return the columns of new tools: one, or all tools of an MCP server, named ``NAME_tool``.
+
+    Raises UsageError if none of them can be used.
+    """
     kind = spec.type or _detect_type(spec)
     tool_type = TYPES.load(kind)
     data = _validate_data(kind, _without_nulls(spec.data) | _builtin_name(kind, spec))
     if tool_type.discover is None:
-        return [_tool_columns(kind, spec, data)]
+        return NewTools([_tool_columns(kind, spec, data)], [])
     contexts = tools_context.ToolContextFactory(runtime, hub_path)
     try:
         context = contexts.create(Tool(spec.name or "", kind, data=data), lambda data: None)
         discovered = tool_type.discover(spec.name or "", data, context)
     finally:
         contexts.sessions.close()
-    return [_discovered_columns(kind, spec, tool) for tool in discovered]
+    usable: list[dict[str, Any]] = []
+    problems: list[UsageError] = []
+    for tool in discovered:
+        try:
+            usable.append(_discovered_columns(kind, spec, tool))
+        except UsageError as error:
+            problems.append(error)
+            error.message = f'cannot use the tool "{tool.name}": {error.message}'
+    if not usable:
+        raise problems[0]
+    return NewTools(usable, [error.message for error in problems])
 
 
 def changed_tool_columns(spec: ToolSpecInput, old: ToolRow) -> dict[str, Any]:
@@ -73,6 +93,8 @@ def _tool_columns(kind: str, spec: ToolSpecInput, data: dict[str, Any]) -> dict[
 
 
 def _discovered_columns(kind: str, spec: ToolSpecInput, discovered: Discovered) -> dict[str, Any]:
+    if discovered.problem:
+        raise UsageError(discovered.problem)
     return {
         "name": require_valid_name(discovered.name),
         "type": kind,

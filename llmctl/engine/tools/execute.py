@@ -230,8 +230,9 @@ class ToolExecutor:
         text = redact.text(result.content)
         if result.error is not None:
             error = redact.text(result.error)
-            return ToolOutcome("failed", records.failed_text(name, text), error, result.exit_status)
-        return ToolOutcome("completed", text, None, result.exit_status, result.halts)
+            failed = records.failed_text(name, text)
+            return ToolOutcome("failed", failed, error, result.exit_status, files=result.files)
+        return ToolOutcome("completed", text, None, result.exit_status, result.halts, result.files)
 
     def _output_log(self, id: str) -> OutputLog:
         if id not in self._logs:

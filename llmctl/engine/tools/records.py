@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.chat import Message, ToolCall, ToolResult
+from llmctl.core.chat import File, Message, Part, Thinking, ToolCall, ToolResult
 from llmctl.core.errors import LlmctlError, PendingError
 from llmctl.core.stored_values import decode_arguments, dumps, loads, new_id
 from llmctl.core.tools import Tool, printable_name
@@ -27,16 +27,26 @@ class ToolOutcome(Value):
     error: str | None = None
     exit_status: int | None = None
     halts: bool = False
+    #: Files of the result; they become attachments of its message.
+    files: tuple[File, ...] = ()
 
 
 def invocation_rows(
-    message_id: str, calls: Iterable[ToolCall], job_id: str, step: int, tools: Toolset
+    message_id: str,
+    calls: Iterable[ToolCall],
+    job_id: str,
+    step: int,
+    tools: Toolset,
+    thoughts: Mapping[int, str] | None = None,
 ) -> list[InvocationRow]:
-    """Return a pending row for each call; if the provider used an id twice, the second one gets a suffix."""
+    """Return a pending row for each call; if the provider used an id twice, the second one gets a suffix.
+
+    ``thoughts`` is the thinking that led to a call, by its number.
+    """
     taken: set[str] = set()
     now = clock.now()
     rows = []
-    for call in calls:
+    for number, call in enumerate(calls):
         grant = tools.find(call.name)
         rows.append(
             InvocationRow(
@@ -48,6 +58,7 @@ def invocation_rows(
                 name=call.name,
                 arguments=call.arguments,
                 parameters=_encode_parameters(call.arguments),
+                thought=(thoughts or {}).get(number),
                 thought_signature=call.metadata.get("thought_signature"),
                 status="pending",
                 step=step,
@@ -60,6 +71,20 @@ def invocation_rows(
     return rows
 
 
+def thoughts_by_call(parts: Iterable[Part]) -> dict[int, str]:
+    """Return the thinking right before calls, by the number of the call in its answer."""
+    thoughts: dict[int, str] = {}
+    number, thought = 0, ""
+    for part in parts:
+        if isinstance(part, Thinking):
+            thought += part.text
+        elif isinstance(part, ToolCall):
+            if thought.strip():
+                thoughts[number] = thought
+            number, thought = number + 1, ""
+    return thoughts
+
+
 def event_from_row(row: InvocationRow, outcome: ToolOutcome | None = None) -> ToolEvent:
     """Return a call, with its result if there is one, as an event."""
     result, status = (outcome.text, outcome.status) if outcome else (None, "pending")
@@ -69,7 +94,8 @@ def event_from_row(row: InvocationRow, outcome: ToolOutcome | None = None) -> To
 def result_message(row: InvocationRow, outcome: ToolOutcome) -> Message:
     """Return the result of a call as a message for the model."""
     call_id = row.provider_call_id or row.tool_call_id
-    return Message("tool", (ToolResult(call_id, row.name, outcome.text, is_error=outcome.status != "completed"),))
+    result = ToolResult(call_id, row.name, outcome.text, is_error=outcome.status != "completed")
+    return Message("tool", (result, *outcome.files))
 
 
 def outcome_from_row(row: InvocationRow) -> ToolOutcome | None:

@@ -28,13 +28,18 @@ def parse_grant(text: str) -> tuple[str, Permission]:
 def resolve_grants(
     database: Database, wanted: Mapping[str, Permission], *, writable: bool = True
 ) -> tuple[ToolGrant, ...]:
-    """Return grants for these names (or REFs). Built-in tools need not be added first.
+    """Return grants for these names (or REFs, servers, patterns). Built-in tools need not be added first.
 
-    Raises NotFoundError with similar names for an unknown tool.
+    A tool that is named itself has that permission, whatever that of its server is. Raises NotFoundError with similar
+    names for an unknown tool.
     """
-    return tuple(
-        ToolGrant(get_tool(database, ref, writable=writable), permission) for ref, permission in wanted.items()
-    )
+    single: dict[str, ToolGrant] = {}
+    grouped: dict[str, ToolGrant] = {}
+    for ref, permission in wanted.items():
+        found = get_tools(database, ref, writable=writable)
+        grants = single if len(found) == 1 and not _is_pattern(ref) else grouped
+        grants |= {tool.name: ToolGrant(tool, permission) for tool in found}
+    return tuple({**grouped, **single}.values())
 
 
 def build_toolset(
@@ -87,6 +92,31 @@ def get_tool(database: Database, ref: str, *, writable: bool = True) -> Tool:
     if ref not in BUILTINS:
         raise _unknown_tool_error(database, ref)
     return _get_builtin(database, ref, writable)
+
+
+def get_tools(database: Database, ref: str, *, writable: bool = True) -> list[Tool]:
+    """Return the tool with a name or REF, or all tools of an MCP server (``fs``) or of a pattern (``fs_*``)."""
+    if not _is_pattern(ref):
+        try:
+            return [get_tool(database, ref, writable=writable)]
+        except NotFoundError:
+            if not (found := _list_group(database, ref)):
+                raise
+            return found
+    if not (found := _list_group(database, ref)):
+        raise NotFoundError(f'no tool matches "{ref}"', hint="list tools: llmctl tool list")
+    return found
+
+
+def _is_pattern(ref: str) -> bool:
+    return any(character in ref for character in "*?[")
+
+
+def _list_group(database: Database, ref: str) -> list[Tool]:
+    from llmctl.engine.tools import servers  # only for a server or a pattern
+    from llmctl.store.records.tools import to_tool
+
+    return [to_tool(row) for row in servers.list_group(database, ref)]
 
 
 def list_unused_builtins(database: Database) -> list[str]:

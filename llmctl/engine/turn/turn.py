@@ -10,13 +10,13 @@ Reading order: ``options``, ``turn``, ``begin``, ``history``, ``model_call``, ``
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse, File, Message, TextDelta, ToolCall
+from llmctl.core.chat import ChatResponse, File, Message, TextDelta
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError, UnavailableError
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
@@ -185,7 +185,7 @@ class Turn:
         if state.delivered and self.result.time_to_first_token_ms is None:
             self.result.time_to_first_token_ms = state.time_to_first_token_ms
         calls = response.message.tool_calls if status == "completed" else ()
-        self._calls, self._pending_events = self._begin_calls(state.message_id, calls) if calls else ([], [])
+        self._calls, self._pending_events = self._begin_calls(state.message_id, response.message) if calls else ([], [])
         response, is_kept = self._recorder.finish(
             status,
             self._totals(),
@@ -198,11 +198,15 @@ class Turn:
             self.result.message_id = None
         return response
 
-    def _begin_calls(self, message_id: str, calls: Sequence[ToolCall]) -> tuple[list[InvocationRow], list[ToolEvent]]:
+    def _begin_calls(self, message_id: str, answer: Message) -> tuple[list[InvocationRow], list[ToolEvent]]:
         """Return the rows of the calls in an answer, and the events that report them."""
-        from llmctl.engine.tools.records import event_from_row, invocation_rows
+        from llmctl.engine.tools.records import event_from_row, invocation_rows, thoughts_by_call
 
-        rows = invocation_rows(message_id, calls, self._ids.job_id, self.result.steps, self._plan.tools)
+        redact = Redaction(self._secrets)
+        thoughts = {number: redact.text(text) for number, text in thoughts_by_call(answer.parts).items()}
+        rows = invocation_rows(
+            message_id, answer.tool_calls, self._ids.job_id, self.result.steps, self._plan.tools, thoughts
+        )
         return rows, list(map(event_from_row, rows))
 
     def _validate(self, response: ChatResponse, *, is_last: bool) -> Message | None:
@@ -292,7 +296,7 @@ class Turn:
             executor,
             self._recorder,
             self.result,
-            lambda message, call_id: message_writes(ids, message, source_id=call_id),
+            lambda message, call_id: message_writes(ids, message, self._database, source_id=call_id),
             is_logged=plan.log,
         )
 

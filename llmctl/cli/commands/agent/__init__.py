@@ -95,7 +95,8 @@ def attach_tools(database: Database, agent_id: str, tools: Sequence[str]) -> Non
 
     for text in tools:
         name, permission = toolset.parse_grant(text)
-        agent_rows.attach_tool(database, agent_id, str(toolset.get_tool(database, name).id), permission)
+        for tool in toolset.get_tools(database, name):
+            agent_rows.attach_tool(database, agent_id, str(tool.id), permission)
 
 
 def agent_record(database: Database, agent_id: str) -> Row:

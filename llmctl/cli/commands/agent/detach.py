@@ -49,5 +49,7 @@ def _detach(database: Database, agent: AgentRow, names: list[str]) -> None:
     for name in names:
         if name in definition.agents:
             continue
-        if not agent_rows.detach_tool(database, agent.id, str(toolset.get_tool(database, name).id)):
+        found = toolset.get_tools(database, name)
+        detached = [agent_rows.detach_tool(database, agent.id, str(tool.id)) for tool in found]
+        if not any(detached):
             raise NotFoundError(f'agent "{agent.name}" has no tool "{name}"')

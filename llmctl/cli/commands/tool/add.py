@@ -22,7 +22,8 @@ def add(
         str | None, typer.Option(metavar="TYPE", help="command, python, http, mcp, nextJsScript or builtin.")
     ] = None,
     mcp: Annotated[
-        str | None, typer.Option(metavar="CMD|URL", help="Add the tools of this MCP server, each named NAME_tool.")
+        str | None,
+        typer.Option(metavar="CMD|URL", help="Add or update the tools of this MCP server, named NAME_tool."),
     ] = None,
     builtin: Annotated[str | None, typer.Option(metavar="NAME", help="Built-in tool to use.")] = None,
 ) -> None:
@@ -40,12 +41,20 @@ def add(
       llmctl tool add weather --url 'https://wttr.in/{city}?format=3'
       llmctl tool add docs --builtin read_file --folder ./docs
       llmctl tool add fs --mcp 'npx -y @modelcontextprotocol/server-filesystem .'
+      llmctl chat -T fs:ask "what is here?"
     """
+    from llmctl.engine.tools import servers
     from llmctl.engine.tools.define import new_tool_columns
 
     app: App = ctx.obj
     spec = parse_tool_spec(flags, name, type, server=mcp, builtin=builtin)
-    columns = new_tool_columns(spec, app.runtime_env(), app.hub_path)
+    new = new_tool_columns(spec, app.runtime_env(), app.hub_path)
     database = app.hub("create")
-    for added in tools.add(database, *columns):
+    if mcp and name and (old := servers.list_group(database, name)):
+        for line in servers.describe_changes(servers.store_changes(database, old, new)):
+            app.console.note(line)
+        return
+    for problem in new.problems:
+        app.console.note(problem)
+    for added in tools.add(database, *new.columns):
         emit_change(app.console, tools.get_record(database, added.id), f'added tool "{added.name}"')
