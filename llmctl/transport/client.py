@@ -260,10 +260,14 @@ def _headers(request: HttpRequest) -> dict[str, str]:
 def _refuse_redirect(response: httpx.Response, host_port: str) -> None:
     if not response.has_redirect_location:
         return
-    target = urlsplit(response.headers["location"]).netloc.rpartition("@")[2] or host_port
+    location = response.headers["location"]
+    try:
+        target = f'"{urlsplit(location).netloc.rpartition("@")[2] or host_port}"'
+    except ValueError:
+        target = "an invalid URL"
     raise mark_final(
         UnavailableError(
-            f'{host_port} redirects to "{target}"',
+            f"{host_port} redirects to {target}",
             reason="redirect",
             hint="set the new base URL: llmctl connection edit NAME --base-url URL",
             status_code=response.status_code,

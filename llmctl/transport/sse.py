@@ -14,17 +14,29 @@ def parse_sse(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
 
     Unlike there, the last event is yielded even if its blank line is missing: the wire decides whether the stream
     was cut. Events without data, comments, ``id`` and ``retry`` are ignored. Invalid UTF-8 becomes U+FFFD.
+    A line that begins as a JSON object, up to the next blank line, is an event too: servers and proxies append their
+    error to a stream that broke.
     """
     data: list[bytes] = []
     event: str | None = None
+    is_bare = False
     for line in _split_lines(chunks):
         if line[:5] == b"data:":
+            if is_bare:
+                yield ServerEvent(_decode(data), event)
+                data, is_bare = [], False
             data.append(line[6:] if line[5:6] == b" " else line[5:])
         elif not line:
             if data:
                 yield ServerEvent(_decode(data), event)
                 data = []
-            event = None
+            event, is_bare = None, False
+        elif is_bare:
+            data.append(line)
+        elif line[:1] == b"{":
+            if data:
+                yield ServerEvent(_decode(data), event)
+            data, event, is_bare = [line], None, True
         elif line[:6] == b"event:":
             event = line[6:].removeprefix(b" ").decode("utf-8", "replace") or None
         elif line == b"data":

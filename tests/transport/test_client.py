@@ -346,6 +346,17 @@ def test_redirect_is_not_followed(peer: Start) -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("location", ["http://[", "//[::1", "https://[x]/", "http://a b/", "%", "http://x:99999/"])
+def test_redirect_to_an_invalid_url_is_refused_like_any_other(peer: Start, location: str) -> None:
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(f"HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n".encode())
+
+    error = failure(post(peer(script).url))
+    assert type(error) is UnavailableError
+    assert error.reason in ("redirect", "network")  # httpx refuses some itself
+
+
 # ---------------------------------------------------------------- waiting
 
 
