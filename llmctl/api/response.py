@@ -24,7 +24,8 @@ class Response:
     thinking: str | None
     data: Any
     tool_calls: list[dict[str, Any]]
-    usage: Mapping[str, int]
+    #: Tokens; None where the provider reported none.
+    usage: Mapping[str, int | None]
     cost: float | None
     provider: str
     model: str
@@ -45,11 +46,11 @@ class Response:
         return self.content
 
     @property
-    def input_tokens(self) -> int:
+    def input_tokens(self) -> int | None:
         return self.usage["input_tokens"]
 
     @property
-    def output_tokens(self) -> int:
+    def output_tokens(self) -> int | None:
         return self.usage["output_tokens"]
 
     def as_dict(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from llmctl.core.values import Value
@@ -149,6 +149,20 @@ class ToolSpec(Value):
     parameters: Mapping[str, Any]
 
 
+def match_tool_name(name: str, known: Collection[str]) -> str:
+    """Return the known tool that a model means by a name, or the name itself.
+
+    Models write the namespace or the tokens of their prompt template around it: ``functions.NAME``,
+    ``default_api:NAME``, ``NAME<|channel|>commentary``.
+    """
+    if not known or name in known:
+        return name
+    import re  # rare
+
+    words = re.split(r"[.:/\s]+|<\|", name)
+    return next((word for word in reversed(words) if word in known), name)
+
+
 class ChatRequest(Value):
     """A complete request in provider-neutral form."""
 
@@ -214,13 +228,18 @@ class ThinkingDelta(Value):
 
 
 class ToolCallDelta(Value):
-    """A piece of a tool call: ``id`` and ``name`` once, ``arguments`` (JSON text) in any number of pieces."""
+    """A piece of a tool call: ``id`` and ``name``, and ``arguments`` (JSON text) in any number of pieces.
+
+    A later id or name replaces an earlier one. With ``replaces``, so do the arguments: some hosts send placeholders,
+    snapshots or corrections.
+    """
 
     index: int
     id: str | None = None
     name: str | None = None
     arguments: str = ""
     metadata: Mapping[str, Any] = {}
+    replaces: bool = False
 
 
 class MessageMetadata(Value):
@@ -270,9 +289,13 @@ class ChatResponse(Value):
 
 
 class ResponseBuilder:
-    """Builds a response event by event; the response so far can be read at any time."""
+    """Builds a response event by event; the response so far can be read at any time.
 
-    def __init__(self) -> None:
+    ``tool_names`` are those that the model knows: a call that puts something around one is a call of that tool.
+    """
+
+    def __init__(self, tool_names: Collection[str] = ()) -> None:
+        self._tool_names = tool_names
         self._blocks: dict[tuple[str, int], dict[str, Any]] = {}
         self._text_run = 0
         self._metadata: dict[str, Any] = {}
@@ -301,9 +324,9 @@ class ResponseBuilder:
                 self._unreadable.append(detail)
 
     def build(self) -> ChatResponse:
-        parts = tuple(part for block in self._blocks.items() if (part := _build_part(*block)) is not None)
+        parts = (part for block in self._blocks.items() if (part := _build_part(*block)) is not None)
         return ChatResponse(
-            message=Message("assistant", parts, self._metadata),
+            message=Message("assistant", tuple(_with_distinct_ids(parts)), self._metadata),
             usage=self._usage,
             finish_reason=self._finish.reason if self._finish else None,
             raw_finish_reason=self._finish.raw if self._finish else None,
@@ -337,9 +360,29 @@ class ResponseBuilder:
             ("tool_call", event.index), {"id": "", "name": "", "pieces": [], "metadata": {}}
         )
         block["id"] = event.id or block["id"]
-        block["name"] = event.name or block["name"]
+        block["name"] = match_tool_name(event.name, self._tool_names) if event.name else block["name"]
+        if event.replaces:
+            block["pieces"].clear()
         block["pieces"].append(event.arguments)
         block["metadata"] |= event.metadata
+
+
+def _with_distinct_ids(parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield the parts; if a model used the id of a tool call twice, the later call gets a suffix.
+
+    Each call needs an id of its own to be matched with its result.
+    """
+    taken: set[str] = set()
+    for part in parts:
+        if isinstance(part, ToolCall):
+            number, id = 1, part.id
+            while id in taken:
+                number += 1
+                id = f"{part.id}#{number}"
+            taken.add(id)
+            if id != part.id:
+                part = part.replace(id=id, metadata={**part.metadata, "provider_id": part.id})
+        yield part
 
 
 def _build_part(key: tuple[str, int], block: dict[str, Any]) -> Part | None:
@@ -420,4 +463,4 @@ def _has_only_text(event: TextEvent) -> bool:
 
 
 def _continues(held: TextEvent, event: TextEvent) -> bool:
-    return type(held) is type(event) and held.index == event.index
+    return type(held) is type(event) and held.index == event.index and not getattr(event, "replaces", False)

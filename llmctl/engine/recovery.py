@@ -189,7 +189,8 @@ def _request_writes(
     """Return the writes that finish a request: message, stream, request, and the deletion of unwanted rows."""
     stream = requests.find_request_stream(database, request.id)
     raw = requests.stream_bytes(database, stream) if stream else b""
-    response = decode.parse_stored_answer(raw, loads(stream["format"], {}) if stream else {})[0]
+    tools = loads(request.parameters, {}).get("tools") or ()
+    response = decode.parse_stored_answer(raw, loads(stream["format"], {}) if stream else {}, tools)[0]
     keeps = bool(response.message.parts) and not payload.get("rollback")
     end = CallEnd("interrupted", response, keeps, {}, None)
     writes = _message_writes(request.message_id, end, payload, redact, now)

@@ -97,17 +97,14 @@ class UsageSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the JSON documents of these commands have in common."""
+        names = ("input_tokens", "output_tokens", "total_tokens", "cached_tokens")
+        counts = {name: getattr(self.usage, name) for name in names}
         return {
             "request_id": self.request_ids[-1] if self.request_ids else None,
             "request_ids": self.request_ids,
             "status": self.status,
             "model": self.model,
-            "usage": {
-                "input_tokens": self.usage.input_tokens,
-                "output_tokens": self.usage.output_tokens,
-                "total_tokens": self.usage.total_tokens,
-                "cached_tokens": self.usage.cached_tokens,
-            },
+            "usage": counts if self.usage_known else dict.fromkeys(counts),
             "cost": self.cost,
             "duration_ms": self.duration_ms,
         }

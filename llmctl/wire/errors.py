@@ -26,8 +26,25 @@ _TITLE = r"(?i)<(title|h1)[^>]*>([^<]{1,200})"
 # Control characters, line breaks and bidirectional marks: a terminal would interpret them.
 _UNSAFE = "[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+"
 _WAIT = r"(?i)(?:retry|try again) in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))?"
-_MESSAGE_FIELDS = ("message", "msg", "detail", "details", "error_description")
-_CODE_FIELDS = ("code", "type", "status", "error_type", "reason")
+_MESSAGE_FIELDS = ("message", "msg", "error_msg", "status_msg", "detail", "details", "error_description")
+_CODE_FIELDS = ("code", "type", "status", "error_type", "error_code", "reason")
+_ERROR_FIELDS = ("error", "errors", "base_resp")
+#: MiniMax's numbers, as the codes of other hosts. https://platform.minimax.io/docs/api-reference/errorcode
+_BASE_RESP_CODES = {
+    1001: "timeout",
+    1002: "rate_limit_exceeded",
+    1004: "invalid_api_key",
+    1008: "insufficient_balance",
+    1026: "content_filter",
+    1027: "content_filter",
+    1039: "context_length_exceeded",
+    1041: "rate_limit_exceeded",
+    1042: "invalid_request_error",
+    2013: "invalid_request_error",
+    2045: "rate_limit_exceeded",
+    2049: "invalid_api_key",
+    2056: "rate_limit_exceeded",
+}
 
 
 class ProviderError(Value):
@@ -46,10 +63,15 @@ class ProviderError(Value):
         return self.code < 400
 
     def has_code(self, codes: set[str]) -> bool:
-        return not codes.isdisjoint(self.codes)
+        """Return whether one of the codes is reported, in any spelling: ``InvalidApiKey``, ``invalid-api-key``."""
+        return not {_squash(code) for code in codes}.isdisjoint(map(_squash, self.codes))
 
     def message_matches(self, pattern: str) -> bool:
         return re.search(pattern, self.message.lower()) is not None
+
+
+def _squash(code: str) -> str:
+    return re.sub("[^a-z0-9]", "", code.lower())
 
 
 def parse_error_body(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
@@ -75,9 +97,13 @@ def parse_error_body(status: int, headers: Mapping[str, str], body: bytes) -> Pr
 
 def parse_error_payload(payload: Any) -> ProviderError:
     """Parse an error that came with status 200."""
-    error = payload.get("error", payload) if isinstance(payload, dict) else payload
-    error = error if isinstance(error, dict) else {}
-    numbers = (str(error.get(name)) for name in ("status_code", "code", "status"))
+    holders = [payload, payload.get("error")] if isinstance(payload, dict) else []
+    numbers = (
+        str(holder.get(name))
+        for holder in reversed(holders)
+        if isinstance(holder, dict)
+        for name in ("status_code", "code", "status", "error_code")
+    )
     named = next((int(number) for number in numbers if re.fullmatch("[45][0-9][0-9]", number)), 200)
     message = _find_message(payload) or "the provider ended the response with an error"
     wait = _find_retry_after({}, payload, message)
@@ -110,7 +136,7 @@ def _find_message(payload: Any, depth: int = 0) -> str:
         return "; ".join(text for item in payload[:20] if (text := _find_message(item, depth + 1)))
     if not isinstance(payload, dict) or depth > 5:
         return ""
-    inner = payload.get("error") or payload.get("errors")
+    inner = next((payload[name] for name in _ERROR_FIELDS if payload.get(name)), None)
     found = next((text for name in _MESSAGE_FIELDS if (text := _find_message(payload.get(name), depth + 1))), "")
     message = _find_message(inner, depth + 1) or found
     where = payload.get("loc")
@@ -135,7 +161,7 @@ def _iter_error_objects(payload: Any, depth: int = 0) -> Iterator[dict[str, Any]
             yield from _iter_error_objects(item, depth)
     elif isinstance(payload, dict) and depth < 4:
         yield payload
-        for name in ("error", "errors", "details", "innererror", "metadata"):
+        for name in (*_ERROR_FIELDS, "details", "innererror", "metadata"):
             yield from _iter_error_objects(payload.get(name), depth + 1)
 
 
@@ -144,6 +170,9 @@ def _iter_codes(payload: Any) -> Iterator[str]:
         for name in _CODE_FIELDS:
             if isinstance(word := item.get(name), str):
                 yield word.lower()
+                yield from word.lower().split(".")  # Throttling.RateQuota, Model.AccessDenied
+        if word := _BASE_RESP_CODES.get(item.get("status_code", 0) if "status_msg" in item else 0):
+            yield word
 
 
 def _is_flagged(payload: Any) -> bool:
@@ -200,12 +229,23 @@ _HINTS = {
 }
 
 # Codes and types must match exactly, so that messages may mention anything.
-_AUTH = {"invalid_api_key", "api_key_invalid", "authentication_error", "unauthenticated", "invalid_authentication"}
+_AUTH = {
+    "invalid_api_key", "api_key_invalid", "authentication_error", "unauthenticated", "invalid_authentication",
+    "authentication_failed", "unauthorized", "access_denied", "invalid_token", "token_expired",
+}  # fmt: skip
 _QUOTA = {
     "insufficient_quota", "insufficient_balance", "insufficient_credits", "billing_hard_limit_reached",
-    "billing_not_active", "billing_error", "exceeded_current_quota_error", "payment_required",
+    "billing_not_active", "billing_error", "exceeded_current_quota_error", "payment_required", "arrearage",
+    "insufficient_user_quota", "account_overdue",
 }  # fmt: skip
-_MODEL = {"model_not_found", "model_not_available", "invalid_model", "model_not_exist", "model_not_supported"}
+_MODEL = {
+    "model_not_found",
+    "model_not_available",
+    "invalid_model",
+    "model_not_exist",
+    "model_not_supported",
+    "unsupported_model",
+}
 _FILTER = {
     "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked",
     "data_inspection_failed", "content_moderation", "safety_check_failed", "image_content_policy_violation",
@@ -220,9 +260,19 @@ _BUSY = {
     "overloaded_error", "overloaded", "engine_overloaded_error", "unavailable", "insufficient_system_resource",
     "server_is_overloaded", "slow_down",
 }  # fmt: skip
-_RATE = {"rate_limit_exceeded", "rate_limit_error", "rate_limited", "ratelimitreached", "resource_exhausted"}
+_RATE = {
+    "rate_limit_exceeded",
+    "rate_limit_error",
+    "rate_limited",
+    "rate_limit_reached",
+    "resource_exhausted",
+    "throttling",
+    "too_many_requests",
+    "limit_requests",
+}
 _REJECTED = {
-    "invalid_request_error", "invalid_argument", "invalid-argument", "tool_use_failed", "badrequesterror",
+    "invalid_request_error", "invalid_argument", "invalid_parameter", "invalid_request", "bad_request",
+    "bad_request_error", "tool_use_failed",
     "invalid_prompt", "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url",
     "invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error", "image_file_too_large",
     "unsupported_image_media_type", "empty_image_file", "failed_to_download_image", "image_file_not_found",
@@ -319,7 +369,7 @@ _RULES: tuple[tuple[type[LlmctlError], str, Callable[[ProviderError], bool]], ..
     (RejectedError, "content_filter", lambda f: _is_request_refused(f) and f.message_matches(_FILTERED)),
     (RejectedError, "too_large", lambda f: f.code == 413),
     (UnavailableError, "timeout", lambda f: f.code == 408),
-    (UnavailableError, "conflict", lambda f: f.code == 409),
+    (RejectedError, "conflict", lambda f: f.code == 409),
     (UnavailableError, "rate_limit", lambda f: f.code in (425, 429) or (f.has_no_status and f.has_code(_RATE))),
     (UnavailableError, "overloaded", lambda f: f.code in (498, 503, 529) or (f.code >= 500 and f.has_code(_BUSY))),
     (RejectedError, "invalid_request", lambda f: 400 <= f.code < 500 or (f.has_no_status and f.has_code(_REJECTED))),

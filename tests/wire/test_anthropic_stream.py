@@ -288,7 +288,7 @@ def test_nothing_is_waited_for_after_the_last_event() -> None:
 
 
 def test_undecodable_event_is_reported_and_skipped() -> None:
-    found = read(START, "{half", *HELLO, '"text"', *ended("end_turn"))
+    found = read(START, "{half", *HELLO, '[{"type"', *ended("end_turn"))
     assert len(found.unreadable) == 2
     assert (found.message.text, found.finish_reason) == ("Hello", "stop")
     assert not any(isinstance(event, Unreadable) for event in events(START, " ", *ended("end_turn")))

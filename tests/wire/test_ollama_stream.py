@@ -72,7 +72,7 @@ def test_thinking_and_calls_have_their_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw_reason", "reason"), [("stop", "stop"), ("length", "length"), ("load", "other"), (None, "stop")]
+    ("raw_reason", "reason"), [("stop", "stop"), ("length", "length"), ("load", "incomplete"), (None, "stop")]
 )
 def test_finish_reason_is_normalized(raw_reason: str | None, reason: str) -> None:
     assert read(*HELLO, end(raw_reason)).finish_reason == reason

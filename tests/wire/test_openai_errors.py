@@ -116,7 +116,7 @@ def google(code: int, message: str, status: str, *details: dict[str, Any]) -> li
         (405, b"", RejectedError, "invalid_request"),
         # Later, perhaps.
         (408, b"", UnavailableError, "timeout"),
-        (409, b"", UnavailableError, "conflict"),
+        (409, b"", RejectedError, "conflict"),
         (429, openai("Rate limit reached", "rate_limit_exceeded"), UnavailableError, "rate_limit"),
         (429, google(429, "You exceeded your current quota", "RESOURCE_EXHAUSTED"), UnavailableError, "rate_limit"),
         (500, openai("The server had an error", None, "server_error"), UnavailableError, "server_error"),

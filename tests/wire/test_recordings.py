@@ -153,6 +153,14 @@ def expected_usage(exchange: dict[str, Any]) -> Usage | None:
         cache_write_tokens=prompt.get("cache_write_tokens") or 0,
         thinking_tokens=min(reasoning, output_tokens),
         cost=cost,
+        details={
+            name: float(count)
+            for name, count in (
+                ("input_audio_tokens", prompt.get("audio_tokens")),
+                ("input_image_tokens", prompt.get("image_tokens")),
+            )
+            if count
+        },
     )
 
 

@@ -41,7 +41,8 @@ def reparse(database: Database, request: RequestRow) -> ReparsedAnswer | None:
     stream = requests.find_request_stream(database, request.id)
     if stream is None:
         return None
-    response, error = decode.parse_stored_answer(requests.stream_bytes(database, stream), loads(stream["format"], {}))
+    raw, tools = requests.stream_bytes(database, stream), loads(request.parameters, {}).get("tools") or ()
+    response, error = decode.parse_stored_answer(raw, loads(stream["format"], {}), tools)
     return ReparsedAnswer(response, error, tuple(_find_differences(database, request, stream, response)))
 
 

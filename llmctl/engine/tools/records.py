@@ -39,11 +39,7 @@ def invocation_rows(
     tools: Toolset,
     thoughts: Mapping[int, str] | None = None,
 ) -> list[InvocationRow]:
-    """Return a pending row for each call; if the provider used an id twice, the second one gets a suffix.
-
-    ``thoughts`` is the thinking that led to a call, by its number.
-    """
-    taken: set[str] = set()
+    """Return a pending row for each call. ``thoughts`` is the thinking that led to a call, by its number."""
     now = clock.now()
     rows = []
     for number, call in enumerate(calls):
@@ -53,8 +49,8 @@ def invocation_rows(
                 id=new_id(),
                 tool_id=grant.tool.id if grant else None,
                 message_id=message_id,
-                tool_call_id=_unique_call_id(call.id, taken),
-                provider_call_id=call.id,
+                tool_call_id=call.id,
+                provider_call_id=call.metadata.get("provider_id") or call.id,
                 name=call.name,
                 arguments=call.arguments,
                 parameters=_encode_parameters(call.arguments),
@@ -93,7 +89,8 @@ def event_from_row(row: InvocationRow, outcome: ToolOutcome | None = None) -> To
 
 def result_message(row: InvocationRow, outcome: ToolOutcome) -> Message:
     """Return the result of a call as a message for the model."""
-    call_id = row.provider_call_id or row.tool_call_id
+    # The provider's own id may occur twice in a message.
+    call_id = row.tool_call_id if row.origin == "llmctl" else row.provider_call_id or row.tool_call_id
     result = ToolResult(call_id, row.name, outcome.text, is_error=outcome.status != "completed")
     return Message("tool", (result, *outcome.files))
 
@@ -151,15 +148,6 @@ def _encode_parameters(text: str) -> str | None:
         return dumps(value) if isinstance(value, dict | list) else None
     except (ValueError, RecursionError):
         return None
-
-
-def _unique_call_id(call_id: str, taken: set[str]) -> str:
-    unique, number = call_id, 1
-    while unique in taken:
-        number += 1
-        unique = f"{call_id}#{number}"
-    taken.add(unique)
-    return unique
 
 
 # --- suspended calls: they continue where they stopped when their turn continues

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -74,12 +74,15 @@ def _parse_events(chunks: Iterable[bytes], wire: Wire, dialect: Dialect) -> Iter
         yield from wire.parse_stream(framed, dialect)
 
 
-def parse_stored_answer(raw: bytes, format: Mapping[str, Any]) -> tuple[ChatResponse, LlmctlError | None]:
+def parse_stored_answer(
+    raw: bytes, format: Mapping[str, Any], tool_names: Collection[str] = ()
+) -> tuple[ChatResponse, LlmctlError | None]:
     """Read a stored answer with the current parser; return the response and the error that ended it, if any.
 
     ``format`` is the column of ``response_streams``: wire, provider, and tools that were sent under another name.
+    ``tool_names`` were sent with the request.
     """
-    total = ResponseBuilder()
+    total = ResponseBuilder(tool_names)
     try:
         for event in decode_events([raw] if raw else [], *_wire_and_dialect(format), format.get("tools")):
             total.add(event)

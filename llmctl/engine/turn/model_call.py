@@ -81,7 +81,9 @@ class ModelCall:
         reservation = cost_tracker.prepare_reservation(self._step.request, lambda: self._stored_body(0))
         seq, _ = ids.advance()
         origin = Origin.from_target(self._plan.target).replace(model=self._step.request.model)
-        state = CallState(new_id(), new_id(), new_id(), seq, reservation=reservation, origin=origin)
+        tools = tuple(tool.name for tool in self._step.request.tools)
+        ids_of_call = new_id(), new_id(), new_id()
+        state = CallState(*ids_of_call, seq, reservation=reservation, origin=origin, tool_names=tools)
         state.renamed_tools = self._renamed_tools
         writes = records.call_writes(self._plan, ids, state, self._step, self._sender.redact)
         self._sender.recorder.begin(state, writes)
@@ -301,6 +303,8 @@ def check_complete(state: CallState, *options: Mapping[str, Any]) -> None:
     if response.finish_reason == "incomplete":
         message = f'the provider ended the answer early: "{response.raw_finish_reason}"'
         raise IncompleteError(message, reason="ended_early")
+    if response.finish_reason == "tool_calls" and not response.message.tool_calls:
+        raise IncompleteError("the answer ended with a tool call that did not arrive", reason="no_tool_call")
     is_limited = any(chosen.get(name) for chosen in options for name in _LENGTH_LIMITS)
     if response.finish_reason == "length" and not is_limited:
         raise IncompleteError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from llmctl.core import clock
@@ -55,6 +55,7 @@ class CallState:
         *,
         reservation: Reservation | None = None,
         origin: Origin | None = None,
+        tool_names: Collection[str] = (),
     ) -> None:
         self.message_id = message_id
         self.request_id = request_id
@@ -66,6 +67,8 @@ class CallState:
         self.origin = origin
         #: Sent name -> own name of its tools, where they differ.
         self.renamed_tools: Mapping[str, str] = {}
+        #: The tools that the model may call.
+        self.tool_names = tool_names
         self.started = time.monotonic()
         self.time_to_first_token_ms: int | None = None
         self.status_code: int | None = None
@@ -75,7 +78,7 @@ class CallState:
 
     def discard_received(self) -> None:
         """Start with nothing received: a failed attempt leaves nothing to the next one."""
-        self.fold = ResponseBuilder()
+        self.fold = ResponseBuilder(self.tool_names)
         self.chunks: list[bytes] = []
         #: ``[offset in bytes, milliseconds since the start]`` of each commit.
         self.timeline: list[list[int]] = []
@@ -210,7 +213,7 @@ class TurnResult:
             "model": self.model,
             "connection": self.connection,
             "finish_reason": self.response.finish_reason if self.response else None,
-            "usage": dict(self.usage),
+            "usage": dict(self.usage) if self.usage_known else dict.fromkeys(_TOKENS),
             "cost": self.cost,
             "duration_ms": self.duration_ms,
             "time_to_first_token_ms": self.time_to_first_token_ms,

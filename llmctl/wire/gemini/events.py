@@ -26,19 +26,25 @@ from llmctl.core.chat import (
     Usage,
     UsageReport,
 )
-from llmctl.core.errors import IncompleteError, UnavailableError
+from llmctl.core.errors import IncompleteError, LlmctlError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
 from llmctl.core.stored_values import dumps
 from llmctl.wire.gemini.request import CALL_ID, SIGNATURE, parse_version, thinking_metadata
 from llmctl.wire.responses import (
-    classify_error,
+    EventObjects,
+    bare_error,
     format_excerpt,
+    merge_usage,
     not_json_error,
     parse_count,
-    parse_object,
+    parse_finish_reason,
     top_level_error,
 )
+from llmctl.wire.responses import parse_usage as parse_counts
+from llmctl.wire.tool_calls import encode_arguments
 
+#: Fields of which an answer has one.
+_ANSWER_FIELDS = ("candidates", "promptFeedback", "usageMetadata")
 #: Fields next to the content that belong to the message.
 _METADATA_FIELDS = ("groundingMetadata", "citationMetadata", "urlContextMetadata")
 
@@ -49,7 +55,7 @@ class GeminiEventReader:
     def __init__(self) -> None:
         self._model: str | None = None
         self._response_id: str | None = None
-        self._usage: Any = None
+        self._usage: dict[str, Any] = {}
         self._metadata: dict[str, Any] = {}
         self._next_index = 0
         self._call_count = 0
@@ -71,16 +77,16 @@ class GeminiEventReader:
         elif "promptFeedback" in answer:
             self._read_feedback(answer["promptFeedback"], events)
         usage = answer.get("usageMetadata")
-        if usage and usage != self._usage and isinstance(usage, dict):
-            self._usage = usage
+        if usage and isinstance(usage, dict) and (merged := merge_usage(self._usage, usage)) != self._usage:
+            self._usage = merged
             grounding = self._metadata.get("groundingMetadata")
-            if counts := parse_usage(usage, count_searches(grounding, self._model or "") if grounding else 0):
+            if counts := parse_usage(merged, count_searches(grounding, self._model or "") if grounding else 0):
                 events.append(UsageReport(counts))
         return events
 
     def finish(self) -> Finish:
         """Return the terminal event. A whole response without a finish reason counts as ``stop``."""
-        reason = FINISH_REASONS.get(self.finish_reason, "other") if self.finish_reason else "stop"
+        reason = parse_finish_reason(self.finish_reason) if self.finish_reason else "stop"
         if self._blocked:
             reason = "content_filter"
         return Finish("tool_calls" if self._call_count and reason == "stop" else reason, self.finish_reason)
@@ -174,7 +180,9 @@ class GeminiEventReader:
         metadata = ({SIGNATURE: signature} if signature else {}) | ({CALL_ID: given} if given else {})
         number = self._call_count
         self._call_count += 1
-        return ToolCallDelta(number, given or self._make_call_id(number), name, dumps(call.get("args") or {}), metadata)
+        return ToolCallDelta(
+            number, given or self._make_call_id(number), name, encode_arguments(call.get("args")) or "{}", metadata
+        )
 
     def _make_call_id(self, number: int) -> str:
         """Return an id for a call without one: stable for a response, different between responses."""
@@ -202,21 +210,6 @@ def _first_candidate(candidates: Any) -> dict[str, Any] | None:
     return None
 
 
-FINISH_REASONS = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "CONTINUATION": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "ESCALATION": "content_filter",
-    "MODEL_ARMOR": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-}
 _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 #: The model produced something that Google could not turn into an answer.
 _FAILURE_REASONS = {
@@ -238,7 +231,7 @@ def explain_failure(word: str | None, message: str | None, *, is_empty: bool) ->
     An unknown reason is an error only if there is no content.
     """
     reason = _FAILURE_REASONS.get(word or "") or (
-        "no_answer" if is_empty and word and word not in FINISH_REASONS else None
+        "no_answer" if is_empty and word and parse_finish_reason(word) == "other" else None
     )
     if reason is None:
         return None
@@ -256,32 +249,33 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
     """
     reader = GeminiEventReader()
     finish: Finish | None = None
-    source = iter(events)
-    while (event := _next_event(source, ended=finish is not None)) is not None:
-        chunk = parse_object(event.data)
-        if chunk is None:
-            if event.event == "error":
-                raise classify_error(event.data)
-            if event.data.strip() not in ("", "[DONE]"):
-                yield Unreadable(f'not a JSON object: "{format_excerpt(event.data)}"')
+    objects = EventObjects(_ignore_cut_after_finish(events, reader))
+    for chunk in objects:
+        if isinstance(chunk, Unreadable):
+            yield chunk
             continue
         yield from reader.read(chunk)
-        if error := top_level_error(chunk):
+        if error := _find_error(chunk):
             raise error
         if reader.finish_reason is not None and (found := reader.finish()) != finish:
             finish = found
             yield found
-    if finish and (find_failure := reader.find_failure()):
+    if finish is None:
+        yield from objects.explain_end()
+    elif find_failure := reader.find_failure():
         raise find_failure
 
 
-def _next_event(source: Iterator[ServerEvent], *, ended: bool) -> ServerEvent | None:
+def _find_error(chunk: dict[str, Any]) -> LlmctlError | None:
+    return top_level_error(chunk) if any(name in chunk for name in _ANSWER_FIELDS) else bare_error(chunk)
+
+
+def _ignore_cut_after_finish(events: Iterable[ServerEvent], reader: GeminiEventReader) -> Iterator[ServerEvent]:
     try:
-        return next(source, None)
+        yield from events
     except UnavailableError:
-        if not ended:
+        if reader.finish_reason is None:
             raise
-        return None
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
@@ -295,7 +289,7 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     answered = False
     for chunk in _parse_chunks(body):
         yield from reader.read(chunk)
-        if error := top_level_error(chunk):
+        if error := _find_error(chunk):
             raise error
         answered = answered or bool(chunk.get("candidates"))
     if not answered and reader.finish_reason is None:
@@ -333,8 +327,8 @@ def parse_usage(data: Mapping[str, Any], searches: int = 0) -> Usage | None:
     None if there are no counts: Vertex AI sends chunks whose usage only says how it is billed. ``searches`` are
     billed in addition to the tokens.
     """
-    if not any(name in data for name in _COUNTS):
-        return None
+    if not any(parse_count(data, name) for name in _COUNTS):
+        return parse_counts(data)
     thinking = parse_count(data, "thoughtsTokenCount")
     input_tokens = parse_count(data, "promptTokenCount") + parse_count(data, "toolUsePromptTokenCount")
     return Usage(

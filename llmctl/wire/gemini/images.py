@@ -13,10 +13,10 @@ from llmctl.core.chat import File
 from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.images import ImageRequest, ImageResponse
-from llmctl.wire.gemini.events import FINISH_REASONS, parse_usage
+from llmctl.wire.gemini.events import parse_usage
 from llmctl.wire.gemini.request import build_model_url, encode_file, split_options
 from llmctl.wire.requests import build_post
-from llmctl.wire.responses import filter_objects, get_object, parse_body, top_level_error
+from llmctl.wire.responses import filter_objects, get_object, parse_body, parse_finish_reason, top_level_error
 
 _IMAGE_CONFIG = {"aspect_ratio": "aspectRatio", "aspectRatio": "aspectRatio"} | dict.fromkeys(
     ("size", "image_size", "imageSize"), "imageSize"
@@ -86,7 +86,7 @@ def _no_image_error(answer: Mapping[str, Any]) -> LlmctlError:
     prediction = next(iter(filter_objects(answer.get("predictions"))), {})
     filtered = feedback.get("blockReason") or prediction.get("raiFilteredReason")
     word = candidate.get("finishReason")
-    if filtered or FINISH_REASONS.get(str(word)) == "content_filter":
+    if filtered or parse_finish_reason(word) == "content_filter":
         message = feedback.get("blockReasonMessage") or candidate.get("finishMessage") or filtered or word
         return RejectedError(f"the provider filtered the image: {message}", reason="content_filter", status_code=200)
     message = f" ({word})" if word else ""

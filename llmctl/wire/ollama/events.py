@@ -22,38 +22,45 @@ from llmctl.core.chat import (
 from llmctl.core.errors import LlmctlError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
 from llmctl.core.registry import LazyFunction
-from llmctl.core.stored_values import dumps
 from llmctl.wire.ollama.request import ORIGIN
-from llmctl.wire.responses import format_excerpt, parse_body, parse_count, parse_object
+from llmctl.wire.responses import EventObjects, bare_error, parse_body, parse_count, parse_finish_reason
+from llmctl.wire.tool_calls import encode_arguments
 
 # Errors are rare: their module is imported for the first one.
 parse_embedded_error: Callable[[Mapping[str, Any]], LlmctlError] = LazyFunction(
     "llmctl.wire.ollama.errors:parse_embedded_error"
 )
 
-_FINISH_REASONS = {"stop": "stop", "length": "length"}
 _ORIGIN_METADATA = {"wire": ORIGIN}
 
 
 def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
     """Yield the events of the lines; ``Finish`` only if one is ``done``. Raises the error of a line."""
     reader = OllamaEventReader()
-    for event in events:
-        chunk = parse_object(event.data)
-        if chunk is None:
-            yield Unreadable(f'not a JSON object: "{format_excerpt(event.data)}"')
+    objects = EventObjects(events, parse_embedded_error)
+    for chunk in objects:
+        if isinstance(chunk, Unreadable):
+            yield chunk
             continue
         yield from reader.read(chunk)
         if chunk.get("done") is True:
             return
+    yield from objects.explain_end()
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     """Yield the events of a whole response. Raises the error in a 200 response, and for JSON without an answer."""
     answer = parse_body(body)
-    if "message" not in answer and "error" not in answer:
-        raise UnavailableError("the response has no message", reason="no_answer", status_code=200)
+    if not isinstance(answer.get("message"), dict):
+        no_answer = UnavailableError("the response has no message", reason="no_answer", status_code=200)
+        raise _find_error(answer) or no_answer
     yield from OllamaEventReader().read(answer | {"done": True})
+
+
+def _find_error(chunk: Mapping[str, Any]) -> LlmctlError | None:
+    """Return the error of a line, or of what a gateway sends in its place."""
+    has_answer = isinstance(chunk.get("message"), dict) or "done" in chunk
+    return parse_embedded_error(chunk) if chunk.get("error") or (not has_answer and bare_error(chunk)) else None
 
 
 class OllamaEventReader:
@@ -66,8 +73,8 @@ class OllamaEventReader:
         self._call_count = 0
 
     def read(self, chunk: dict[str, Any]) -> list[StreamEvent]:
-        if chunk.get("error"):
-            raise parse_embedded_error(chunk)
+        if error := _find_error(chunk):
+            raise error
         events: list[StreamEvent] = []
         model = chunk.get("model")
         if model != self._model and isinstance(model, str):
@@ -98,20 +105,18 @@ class OllamaEventReader:
         """Return a call; calls arrive whole, in older versions without an id."""
         function, id = call["function"], call.get("id")
         self._call_count += 1
-        arguments = function.get("arguments")
         return ToolCallDelta(
             self._call_count - 1,
             id if id and isinstance(id, str) else f"call_{self._call_count - 1}",
             str(function.get("name") or ""),
-            arguments if isinstance(arguments, str) else dumps(arguments or {}),
+            encode_arguments(function.get("arguments")) or "{}",
         )
 
     def _read_end(self, chunk: Mapping[str, Any]) -> list[StreamEvent]:
         raw = chunk.get("done_reason")
         raw = raw if isinstance(raw, str) and raw else None
-        reason = _FINISH_REASONS.get(raw, "other") if raw else "stop"
+        reason = parse_finish_reason(raw) if raw else "stop"
         finish = Finish("tool_calls" if self._call_count and reason == "stop" else reason, raw)
         # Newer versions count cached tokens, older ones omit them.
-        if "eval_count" not in chunk and "prompt_eval_count" not in chunk:
-            return [finish]
-        return [UsageReport(Usage(parse_count(chunk, "prompt_eval_count"), parse_count(chunk, "eval_count"))), finish]
+        counts = parse_count(chunk, "prompt_eval_count"), parse_count(chunk, "eval_count")
+        return [UsageReport(Usage(*counts)), finish] if any(counts) else [finish]

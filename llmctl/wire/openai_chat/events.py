@@ -6,9 +6,8 @@ hosts use.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core.chat import (
     Finish,
@@ -17,35 +16,25 @@ from llmctl.core.chat import (
     StreamEvent,
     TextDelta,
     ThinkingDelta,
-    ToolCallDelta,
     Unreadable,
-    Usage,
     UsageReport,
 )
 from llmctl.core.errors import LlmctlError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
-from llmctl.core.stored_values import dumps
 from llmctl.wire.responses import (
+    EventObjects,
+    bare_error,
     classify_error,
-    format_excerpt,
-    get_object,
+    merge_usage,
     parse_body,
-    parse_cost,
-    parse_count,
-    parse_object,
+    parse_finish_reason,
+    parse_usage,
     top_level_error,
 )
 
-_FINISH_REASONS = {
-    "stop": "stop",
-    "length": "length",
-    "model_length": "length",  # Mistral: the context window was full.
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "sensitive": "content_filter",  # Z.ai
-}
-_FAILED = "the provider ended the response with an error"
+if TYPE_CHECKING:
+    from llmctl.wire.tool_calls import ToolCallAssembler
+
 #: Lists in a message that grow from chunk to chunk.
 _MESSAGE_LISTS = ("annotations", "executed_tools", "images")
 #: Lists next to the choices; each chunk has the whole list.
@@ -60,9 +49,9 @@ class ChatEventReader:
         self._model: str | None = None
         self._response_id: str | None = None
         self._thinking = ThinkingParts()
-        self._calls = ToolCallAssembler()
+        self._calls: ToolCallAssembler | None = None
         self._metadata: dict[str, Any] = {}
-        self._usage: Any = None
+        self._usage: dict[str, Any] = {}
         #: The provider's finish reason; a later null does not reset it.
         self.finish_reason: str | None = None
         #: Whether any content of the message arrived.
@@ -85,10 +74,14 @@ class ChatEventReader:
         self._read_usage(answer, events)
         return events
 
-    def finish(self) -> Finish:
-        """Return the terminal event. A whole response without a finish reason counts as ``stop``."""
-        reason = _FINISH_REASONS.get(self.finish_reason, "other") if self.finish_reason else "stop"
-        return Finish("tool_calls" if self._calls and reason == "stop" else reason, self.finish_reason)
+    def finish(self, default: str = "stop") -> Finish:
+        """Return the terminal event; ``default`` is what a missing finish reason means.
+
+        A whole response without one counts as ``stop``. For a stream nobody said that it is complete.
+        """
+        reason = parse_finish_reason(self.finish_reason) if self.finish_reason else default
+        is_open = reason in ("stop", default)
+        return Finish("tool_calls" if self._calls and is_open else reason, self.finish_reason)
 
     def _read_start(self, answer: dict[str, Any], events: list[StreamEvent]) -> None:
         """Report the model and response id whenever they change; Azure's first chunk has neither."""
@@ -117,10 +110,8 @@ class ChatEventReader:
         refusal = message.get("refusal")
         if refusal and isinstance(refusal, str):
             self._add_text(refusal, events)
-        for piece in _list_call_pieces(message):
-            if call := self._calls.add(piece, whole=whole):
-                self._thinking.end_part()
-                events.append(call)
+        if pieces := _list_call_pieces(message):
+            self._read_calls(pieces, events, whole)
         for name in _MESSAGE_LISTS:
             if (notes := message.get(name)) and isinstance(notes, list):
                 self._extend_metadata(name, notes, events)
@@ -145,6 +136,15 @@ class ChatEventReader:
         elif part:
             self._extend_metadata("annotations", [part], events)
 
+    def _read_calls(self, pieces: list[dict[str, Any]], events: list[StreamEvent], whole: bool) -> None:
+        if self._calls is None:
+            from llmctl.wire.tool_calls import ToolCallAssembler  # not needed by most answers
+
+            self._calls = ToolCallAssembler()
+        if calls := self._calls.add(pieces, whole=whole):
+            self._thinking.end_part()
+            events += calls
+
     def _add_text(self, text: str, events: list[StreamEvent]) -> None:
         if text:
             self._thinking.end_part()
@@ -163,9 +163,9 @@ class ChatEventReader:
         usage = answer.get("usage")
         if not usage and isinstance(groq := answer.get("x_groq"), dict):
             usage = groq.get("usage")
-        if usage and usage != self._usage and isinstance(usage, dict):
-            self._usage = usage
-            if counts := parse_usage(usage, self._dialect):
+        if usage and isinstance(usage, dict) and (merged := merge_usage(self._usage, usage)) != self._usage:
+            self._usage = merged
+            if counts := parse_usage(merged, thinking_on_top=self._dialect.thinking_on_top):
                 events.append(UsageReport(counts))
 
 
@@ -189,9 +189,9 @@ def _list_call_pieces(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 def find_error(answer: Mapping[str, Any]) -> LlmctlError | None:
     """Return the error in a 200 response or in a chunk; None if there is none."""
-    if error := top_level_error(answer):
-        return error
     choices = answer.get("choices")
+    if error := top_level_error(answer) if "choices" in answer else bare_error(answer):
+        return error
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict):
             continue
@@ -201,112 +201,7 @@ def find_error(answer: Mapping[str, Any]) -> LlmctlError | None:
             return classify_error(
                 {"error": {"message": "the provider ended the response with an error", "type": "server_error"}}
             )
-    if not choices and "choices" not in answer and answer.get("detail"):
-        return classify_error(answer)
     return None
-
-
-class _PartialCall:
-    """A call as received so far; ``index`` is ours, in order of appearance."""
-
-    __slots__ = ("arguments", "id", "index", "name")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.id = ""
-        self.name = ""
-        self.arguments: list[str] = []
-
-    def update(self, id: str, name: str, arguments: str) -> None:
-        self.id = id or self.id
-        self.name = name or self.name
-        self.arguments.append(arguments)
-
-    def has_complete_arguments(self) -> bool:
-        """Return whether the arguments are complete: then a name starts a new call instead of repeating."""
-        try:
-            json.loads("".join(self.arguments))
-        except ValueError:
-            return False
-        return True
-
-
-class ToolCallAssembler:
-    """Assigns pieces of tool calls to calls, and ids to calls without one.
-
-    Hosts send calls in pieces by index, or whole, with or without index, id and arguments.
-    """
-
-    def __init__(self) -> None:
-        self._calls: list[_PartialCall] = []
-        self._open: dict[int | None, _PartialCall] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._calls)
-
-    def add(self, piece: dict[str, Any], *, whole: bool = False) -> ToolCallDelta | None:
-        """Return the event of one piece. A ``whole`` piece (not streamed) is always a separate call."""
-        function = piece.get("function") or piece.get("custom")
-        function = function if isinstance(function, dict) else {}
-        id, name = _as_text(piece.get("id")), _as_text(function.get("name"))
-        arguments = _encode_arguments(function.get("arguments", function.get("input")))
-        index = piece.get("index")
-        index = index if isinstance(index, int) else None
-        call = None if whole else self._find_call(index, id, name)
-        if call is None:
-            return self._begin_call(piece, index, id, name, arguments) if id or name or arguments else None
-        event = ToolCallDelta(
-            call.index, _if_changed(id, call.id), _if_changed(name, call.name), arguments, _extra_metadata(piece)
-        )
-        call.update(id, name, arguments)
-        return event
-
-    def _find_call(self, index: int | None, id: str, name: str) -> _PartialCall | None:
-        """Return the call that a piece continues; None if it starts a new one."""
-        call = self._open.get(index)
-        if call is None and id and (index is None or not name):
-            call = next((known for known in self._calls if known.id == id), None)
-        elif call is None and self._calls and (index is None or not name):
-            call = self._calls[-1]
-        if call is None or (id and call.id and id != call.id):
-            return None  # Some hosts send every call with index 0.
-        if name and call.name and not id and (name != call.name or call.has_complete_arguments()):
-            return None
-        return call
-
-    def _begin_call(
-        self, piece: dict[str, Any], index: int | None, id: str, name: str, arguments: str
-    ) -> ToolCallDelta:
-        call = _PartialCall(len(self._calls))
-        call.update(id, name, arguments)
-        self._calls.append(call)
-        if index is not None:
-            self._open[index] = call
-        metadata = _extra_metadata(piece)
-        if not id and isinstance(piece.get("id"), str):
-            metadata["provider_id"] = piece["id"]
-        return ToolCallDelta(call.index, id or f"call_{call.index}", name, arguments, metadata)
-
-
-def _encode_arguments(value: Any) -> str:
-    """Return the arguments as JSON text; some hosts send the object itself."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return dumps(value)
-
-
-def _extra_metadata(piece: dict[str, Any]) -> dict[str, Any]:
-    """Return what Gemini expects back with the call: its thought signature."""
-    extra = piece.get("extra_content")
-    return {"extra_content": extra} if extra else {}
-
-
-def _if_changed(value: str, known: str) -> str | None:
-    return value if value and value != known else None
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[StreamEvent]:
@@ -317,23 +212,20 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
     """
     terminal = _TerminalState(dialect)
     reader = ChatEventReader(dialect)
-    for event in _ignore_cut_after_finish(events, terminal):
-        data = event.data
-        if data[:6] == "[DONE]":
-            yield from terminal.on_done_marker(reader)
-            return
-        chunk = parse_object(data)
-        if event.event == "error":
-            raise classify_error(data if chunk is None else chunk)
-        if chunk is None:
-            if data.strip():
-                yield Unreadable(f'not a JSON object: "{format_excerpt(data)}"')
+    objects = EventObjects(_ignore_cut_after_finish(events, terminal))
+    for chunk in objects:
+        if isinstance(chunk, Unreadable):
+            yield chunk
             continue
         yield from reader.read(chunk)
         if error := find_error(chunk):
             raise error
         if reader.finish_reason is not None:
             yield from terminal.on_finish_reason(reader)
+    if objects.is_done:
+        yield from terminal.on_done_marker(reader)
+    if terminal.finish is None:
+        yield from objects.explain_end()
 
 
 class _TerminalState:
@@ -344,9 +236,11 @@ class _TerminalState:
         self.finish: Finish | None = None
 
     def on_done_marker(self, reader: ChatEventReader) -> Iterator[Finish]:
-        """Handle ``[DONE]``."""
-        if self.finish is None and (reader.finish_reason or self._dialect.finish_reason_optional):
-            yield reader.finish()
+        """Handle ``[DONE]``; without a finish reason and content, a gateway lost the host behind it."""
+        is_answer = reader.finish_reason or (self._dialect.finish_reason_optional and reader.has_content)
+        if self.finish is None and is_answer:
+            self.finish = reader.finish(default="other")
+            yield self.finish
 
     def on_finish_reason(self, reader: ChatEventReader) -> Iterator[Finish]:
         """Handle a finish reason, which may be repeated."""
@@ -455,42 +349,3 @@ def find_thought_signature(holder: dict[str, Any]) -> str | None:
 def _get_text(holder: Any, name: str = "text") -> str:
     text = holder.get(name) if isinstance(holder, dict) else None
     return text if isinstance(text, str) else ""
-
-
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-
-
-def parse_usage(data: Mapping[str, Any], dialect: Dialect) -> Usage | None:
-    """Return the counts as llmctl defines them: input including cached tokens, output including thinking.
-
-    None if there are no counts. Cached tokens never exceed the input (Azure's Grok reports more).
-    """
-    if not any(data.get(name) is not None for name in _COUNTS):
-        return None
-    sent, done = get_object(data, "prompt_tokens_details"), get_object(data, "completion_tokens_details")
-    input_tokens, output_tokens = parse_count(data, "prompt_tokens"), parse_count(data, "completion_tokens")
-    thinking = parse_count(done, "reasoning_tokens") or parse_count(data, "reasoning_tokens")
-    surplus = parse_count(data, "total_tokens") - input_tokens - output_tokens
-    if surplus > 0 and dialect.thinking_on_top:
-        output_tokens, thinking = output_tokens + surplus, max(thinking, surplus)
-    elif surplus > 0 and surplus == parse_count(sent, "audio_tokens"):
-        input_tokens += surplus  # Mistral does not count audio input in the prompt.
-    elif dialect.thinking_on_top and not parse_count(data, "total_tokens"):
-        output_tokens += thinking
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cached_tokens=min(_count_cached_tokens(data, sent), input_tokens),
-        cache_write_tokens=parse_count(sent, "cache_write_tokens"),
-        thinking_tokens=min(thinking, output_tokens),
-        cost=parse_cost(data),
-    )
-
-
-def _count_cached_tokens(data: Mapping[str, Any], details: Mapping[str, Any]) -> int:
-    return (
-        parse_count(details, "cached_tokens")
-        or parse_count(data, "num_cached_tokens")
-        or parse_count(data, "prompt_cache_hit_tokens")
-        or parse_count(data, "cached_tokens")
-    )

@@ -20,8 +20,9 @@ from llmctl.core.chat import (
     Usage,
     UsageReport,
 )
-from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
+from llmctl.core.errors import IncompleteError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
+from llmctl.wire.openai_responses.items import CALL, MESSAGE, REASONING, Identity, Item, ItemTable
 from llmctl.wire.openai_responses.request import (
     ITEMS,
     PHASE,
@@ -30,17 +31,17 @@ from llmctl.wire.openai_responses.request import (
     reasoning_metadata,
 )
 from llmctl.wire.responses import (
+    EventObjects,
+    bare_error,
     classify_error,
-    format_excerpt,
+    filter_objects,
     get_object,
     parse_body,
-    parse_cost,
-    parse_count,
-    parse_object,
-    top_level_error,
+    parse_finish_reason,
 )
+from llmctl.wire.responses import parse_usage as parse_counts
+from llmctl.wire.tool_calls import Piece, encode_arguments
 
-_FINISH_REASONS = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "content_filter"}
 _SEPARATOR = "\n\n"
 #: Fields of a call that are stored elsewhere or need not be sent back.
 _CALL_FIELDS = ("type", "id", "call_id", "name", "arguments", "status", "parsed_arguments")
@@ -48,43 +49,34 @@ _CALL_FIELDS = ("type", "id", "call_id", "name", "arguments", "status", "parsed_
 Events = list[StreamEvent]
 
 
-class _ItemState:
-    """How much of an item has been emitted."""
-
-    __slots__ = ("index", "is_started", "phase", "piece", "size")
-
-    def __init__(self, index: int) -> None:
-        #: Number among the items of its kind.
-        self.index = index
-        self.size = 0
-        #: The piece of a reasoning item that is being emitted.
-        self.piece: Any = None
-        self.is_started = False
-        #: Phase of a message (commentary or final answer), if the model reports it.
-        self.phase: str | None = None
-
-
 class ResponsesEventReader:
     """The state of one response."""
 
     def __init__(self) -> None:
-        self._items: dict[Any, _ItemState] = {}
-        self._call_count = 0
+        self._items = ItemTable()
         self._start = ResponseStart()
         self._metadata: dict[str, list[Any]] = {}
         self._response: dict[str, Any] | None = None
         self._readers: dict[str | None, Callable[[dict[str, Any]], Events]] = {
             "response.output_text.delta": self._read_text,
+            "response.output_text.done": self._read_text,
             "response.refusal.delta": self._read_text,
+            "response.refusal.done": self._read_text,
+            "response.content_part.done": self._read_part,
             "response.reasoning_summary_text.delta": self._read_thinking,
+            "response.reasoning_summary_text.done": self._read_thinking,
+            "response.reasoning_summary_part.done": self._read_part,
             "response.reasoning_text.delta": self._read_thinking,
+            "response.reasoning_text.done": self._read_thinking,
             "response.function_call_arguments.delta": self._read_arguments,
+            "response.function_call_arguments.done": self._read_arguments,
             "response.output_text.annotation.added": self._read_annotation,
             "response.output_item.added": self._read_item_start,
-            "response.output_item.done": lambda event: self._read_item(_item_key(event), event.get("item")),
+            "response.output_item.done": self._read_item_end,
             "response.created": self._read_start,
             "response.in_progress": self._read_start,
             "response.completed": self._read_end,
+            "response.done": self._read_end,
             "response.incomplete": self._read_end,
             "response.failed": self._read_end,
             "response.cancelled": self._read_end,
@@ -103,13 +95,15 @@ class ResponsesEventReader:
     def whole(self, response: dict[str, Any]) -> Events:
         """Return what a finished response has beyond what was emitted."""
         events = self._read_start({"response": response})
-        if not self._items:
-            output = response.get("output")
-            for place, item in enumerate(output if isinstance(output, list) else ()):
-                events += self._read_item(place, item)
+        output = response.get("output")
+        places = enumerate(output) if isinstance(output, list) else ()
+        items = [(Identity.of_item(item, place), item) for place, item in places if isinstance(item, dict)]
+        for known, item in self._items.match_output(items):
+            was_finished, known.is_finished = known.is_finished, True
+            events += self._read_item(known, item, was_finished=was_finished)
         usage = response.get("usage")
-        if usage and isinstance(usage, dict):
-            events.append(UsageReport(parse_usage(usage, response.get("output"))))
+        if usage and isinstance(usage, dict) and (counts := parse_usage(usage, output)):
+            events.append(UsageReport(counts))
         self._response = response
         return events
 
@@ -126,8 +120,14 @@ class ResponsesEventReader:
         details = response.get("incomplete_details")
         if status == "incomplete" or details:
             raw = details.get("reason") if isinstance(details, dict) else None
-            return Finish(_FINISH_REASONS.get(str(raw), "incomplete"), raw or status)
-        return Finish("tool_calls" if self._call_count else "stop", status)
+            return Finish(parse_finish_reason(raw, "incomplete"), raw or status)
+        calls = [item for item in self._items if item.kind == CALL]
+        for call in calls:
+            if not (call.is_finished or call.has_arguments or call.arguments.text):
+                raise IncompleteError(
+                    f'the provider announced a call of "{call.name}" and sent no arguments', reason="no_arguments"
+                )
+        return Finish("tool_calls" if calls else "stop", status)
 
     def _read_start(self, event: dict[str, Any]) -> Events:
         """Report the model and response id whenever they change."""
@@ -148,32 +148,52 @@ class ResponsesEventReader:
         return self.whole(status | response if isinstance(response, dict) else status)
 
     def _read_text(self, event: dict[str, Any]) -> Events:
-        text = event.get("delta")
-        if not text or not isinstance(text, str):
+        whole = _get_text(event, "text") or _get_text(event, "refusal")
+        return self._add_text(event, _get_text(event, "delta"), whole)
+
+    def _add_text(self, event: dict[str, Any], delta: str, whole: str) -> Events:
+        if not delta and not whole:
             return []
-        item = self._get_item(_item_key(event))
-        item.size += len(text)
-        return [_text_delta(text, item)]
+        item = self._items.find(Identity.of_event(MESSAGE, event))
+        part = event.get("content_index", 0)
+        text = delta or item.find_rest(part, whole)
+        return [_text_delta(item.add(part, text), item)] if text else []
 
     def _read_thinking(self, event: dict[str, Any]) -> Events:
-        text = event.get("delta")
-        if not text or not isinstance(text, str):
+        family = str(event.get("type")).rpartition(".")[0].removesuffix("_part").removesuffix("_text")
+        return self._add_thinking(event, family, _get_text(event, "delta"), _get_text(event, "text"))
+
+    def _add_thinking(self, event: dict[str, Any], family: str, delta: str, whole: str) -> Events:
+        if not delta and not whole:
             return []
-        item = self._get_item(_item_key(event))
-        piece = (event.get("type"), event.get("summary_index", event.get("content_index")))
-        if item.size and piece != item.piece:
-            text = _SEPARATOR + text
-        item.piece = piece
-        item.size += len(text)
-        return [ThinkingDelta(text, index=item.index)]
+        item = self._items.find(Identity.of_event(REASONING, event))
+        part = (family, str(event.get("summary_index", event.get("content_index"))))
+        text = delta or item.find_rest(part, whole)
+        if not text:
+            return []
+        separator = item.add((part, "separator"), _SEPARATOR) if item.parts and part not in item.parts else ""
+        return [ThinkingDelta(separator + item.add(part, text), index=item.index)]
+
+    def _read_part(self, event: dict[str, Any]) -> Events:
+        part = event.get("part")
+        if not isinstance(part, dict):
+            return []
+        whole = _get_text(part, "text") or _get_text(part, "refusal")
+        match part.get("type"):
+            case "summary_text":
+                return self._add_thinking(event, "response.reasoning_summary", "", whole)
+            case "reasoning_text":
+                return self._add_thinking(event, "response.reasoning", "", whole)
+        return self._add_text(event, "", whole)
 
     def _read_arguments(self, event: dict[str, Any]) -> Events:
-        text = event.get("delta")
-        if not text or not isinstance(text, str):
-            return []
-        item = self._get_call(_item_key(event))
-        item.size += len(text)
-        return [ToolCallDelta(item.index, arguments=text)]
+        call = self._items.find(Identity.of_event(CALL, event))
+        if "delta" in event:
+            piece = call.arguments.add(_get_text(event, "delta"))
+        else:
+            call.has_arguments = True
+            piece = call.arguments.complete(encode_arguments(event.get("arguments")))
+        return _arguments_delta(call, piece)
 
     def _read_annotation(self, event: dict[str, Any]) -> Events:
         return self._add_metadata("annotations", [event.get("annotation")])
@@ -182,75 +202,72 @@ class ResponsesEventReader:
         item = event.get("item")
         if not isinstance(item, dict):
             return []
-        if item.get("type") == "function_call":
-            return self._read_call(_item_key(event), item, whole=False)
-        self._get_item(_item_key(event)).phase = _get_text(item, "phase") or None
+        known = self._items.begin(Identity.of_item(item, event.get("output_index")))
+        if known.kind == CALL:
+            return self._read_call(known, item, known.arguments.add(encode_arguments(item.get("arguments"))))
+        known.phase = known.phase or _get_text(item, "phase") or None
         return []
 
-    def _read_item(self, key: Any, item: Any) -> Events:
-        """Return what a finished item has beyond what was emitted."""
+    def _read_item_end(self, event: dict[str, Any]) -> Events:
+        item = event.get("item")
         if not isinstance(item, dict):
             return []
-        match item.get("type"):
+        text = _SEPARATOR.join(_list_texts(item)) if item.get("type") == REASONING else "".join(_list_texts(item))
+        known = self._items.end(Identity.of_item(item, event.get("output_index")), text)
+        return self._read_item(known, item, was_finished=False)
+
+    def _read_item(self, known: Item, item: dict[str, Any], *, was_finished: bool) -> Events:
+        """Return what a finished item has beyond what was emitted."""
+        match known.kind:
             case "message":
-                return self._read_message(key, item)
+                return self._read_message(known, item)
             case "reasoning":
-                return self._read_reasoning(key, item)
+                return self._read_reasoning(known, item, was_finished=was_finished)
             case "function_call":
-                return self._read_call(key, item, whole=True)
+                piece = known.arguments.complete(encode_arguments(item.get("arguments")))
+                return self._read_call(known, item, piece)
+        if was_finished:
+            return []
         notes = self._metadata.get(ITEMS, [])
-        placeholder = ThinkingDelta(index=self._get_item(key).index, metadata=placeholder_metadata(len(notes)))
+        placeholder = ThinkingDelta(index=known.index, metadata=placeholder_metadata(len(notes)))
         return [placeholder, *self._add_metadata(ITEMS, [item], allow_duplicates=True)]
 
-    def _read_message(self, key: Any, item: dict[str, Any]) -> Events:
-        content = item.get("content")
-        parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-        text = "".join(_get_text(part, "text") or _get_text(part, "refusal") for part in parts)
-        known = self._get_item(key)
-        known.phase = known.phase or (_get_text(item, "phase") or None if not known.size else None)
-        rest = text[known.size :]
-        events: Events = [_text_delta(rest, known)] if rest else []
-        for part in parts:
+    def _read_message(self, known: Item, item: dict[str, Any]) -> Events:
+        known.phase = known.phase or (None if known.parts else _get_text(item, "phase") or None)
+        text, emitted = "".join(_list_texts(item)), known.text
+        rest = text[len(emitted) :] if text.startswith(emitted) else ""
+        events: Events = [_text_delta(known.add("rest", rest), known)] if rest else []
+        for part in filter_objects(item.get("content")):
             annotations = part.get("annotations")
             events += self._add_metadata("annotations", annotations if isinstance(annotations, list) else [])
             if part.get("type") == "refusal":
                 events.append(MessageMetadata({"refusal": True}))
         return events
 
-    def _read_reasoning(self, key: Any, item: dict[str, Any]) -> Events:
-        text = _SEPARATOR.join(piece["text"] for piece in list_text_pieces(item) if piece["text"])
-        known = self._get_item(key)
-        signature = _get_text(item, "encrypted_content") or None
-        return [ThinkingDelta(text[known.size :], signature, known.index, reasoning_metadata(item))]
-
-    def _read_call(self, key: Any, item: dict[str, Any], *, whole: bool) -> Events:
-        call = self._get_call(key)
-        rest = _get_text(item, "arguments")[call.size :]
-        if call.is_started and not rest:
+    def _read_reasoning(self, known: Item, item: dict[str, Any], *, was_finished: bool) -> Events:
+        text, emitted = _SEPARATOR.join(_list_texts(item)), known.text
+        rest = text[len(emitted) :] if text.startswith(emitted) else ""
+        if rest:
+            known.add("rest", rest)
+        # That of the finished item is wanted back; the finished response encrypts it again.
+        signature = None if known.is_signed else _get_text(item, "encrypted_content") or None
+        known.is_signed = known.is_signed or signature is not None
+        if was_finished and not rest and not signature:
             return []
-        first = not call.is_started
-        call.is_started = True
-        call.size += len(rest)
-        if not first:
-            return [ToolCallDelta(call.index, arguments=rest)]
+        return [ThinkingDelta(rest, signature, known.index, reasoning_metadata(item))]
+
+    def _read_call(self, call: Item, item: dict[str, Any], piece: Piece) -> Events:
+        is_new = call.name is None
+        name, call_id = _get_text(item, "name"), _get_text(item, "call_id")
+        new_name = name if name != call.name else None
+        call.name = name or call.name or ""
+        if not is_new:
+            events = _arguments_delta(call, piece)
+            return [ToolCallDelta(call.index, name=new_name), *events] if new_name else events
         own = {name: value for name, value in item.items() if name not in _CALL_FIELDS and value is not None}
-        id = _get_text(item, "call_id") or _get_text(item, "id") or f"call_{call.index}"
         metadata = {"responses_call": own} if own else {}
-        return [ToolCallDelta(call.index, id, _get_text(item, "name") or None, rest, metadata)]
-
-    def _get_item(self, key: Any) -> _ItemState:
-        item = self._items.get(key)
-        if item is None:
-            item = self._items[key] = _ItemState(len(self._items))
-        return item
-
-    def _get_call(self, key: Any) -> _ItemState:
-        """Return the state of a call; calls are numbered separately from other items."""
-        item = self._items.get(key)
-        if item is None:
-            item = self._items[key] = _ItemState(self._call_count)
-            self._call_count += 1
-        return item
+        id = call_id or _get_text(item, "id") or f"call_{call.index}"
+        return [ToolCallDelta(call.index, id, new_name or None, piece[0], metadata, piece[1])]
 
     def _add_metadata(self, name: str, notes: list[Any], *, allow_duplicates: bool = False) -> Events:
         """Append to a list in the message's metadata, skipping known entries unless ``allow_duplicates``."""
@@ -262,13 +279,19 @@ class ResponsesEventReader:
         return [MessageMetadata({name: self._metadata[name]})]
 
 
-def _item_key(event: dict[str, Any]) -> Any:
-    """Return the key that identifies an item of a response."""
-    place = event.get("output_index")
-    return place if isinstance(place, int) else str(event.get("item_id"))
+def _list_texts(item: dict[str, Any]) -> list[str]:
+    """Return the texts of a message or a reasoning item."""
+    if item.get("type") == REASONING:
+        return [piece["text"] for piece in list_text_pieces(item) if piece["text"]]
+    return [_get_text(part, "text") or _get_text(part, "refusal") for part in filter_objects(item.get("content"))]
 
 
-def _text_delta(text: str, item: _ItemState) -> TextDelta:
+def _arguments_delta(call: Item, piece: Piece) -> Events:
+    text, replaces = piece
+    return [ToolCallDelta(call.index, arguments=text, replaces=replaces)] if text else []
+
+
+def _text_delta(text: str, item: Item) -> TextDelta:
     return TextDelta(text) if item.phase is None else TextDelta(text, item.index, {PHASE: item.phase})
 
 
@@ -291,24 +314,21 @@ def parse_stream(events: Iterable[ServerEvent], dialect: Dialect) -> Iterator[St
     after its other content.
     """
     reader = ResponsesEventReader()
-    for event in events:
-        data = event.data
-        if data[:6] == "[DONE]":
-            return
-        chunk = parse_object(data)
-        if chunk is None:
-            if event.event == "error":
-                raise classify_error(data)
-            if data.strip():
-                yield Unreadable(f'not a JSON object: "{format_excerpt(data)}"')
+    objects = EventObjects(events)
+    for chunk in objects:
+        if isinstance(chunk, Unreadable):
+            yield chunk
             continue
-        kind = chunk.get("type", event.event)
-        if kind == "error" or (kind is None and top_level_error(chunk)):
+        kind = chunk.get("type", objects.name)
+        if kind == "error":
             raise classify_error(chunk)
+        if kind is None and (error := bare_error(chunk)):
+            raise error
         yield from reader.read(str(kind), chunk)
         if reader.has_ended:
             yield reader.finish()
             return
+    yield from objects.explain_end()
 
 
 def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
@@ -318,33 +338,22 @@ def parse_response(body: bytes, dialect: Dialect) -> Iterator[StreamEvent]:
     reason ``not_json`` for a page or a truncated body, ``no_answer`` for JSON without an answer.
     """
     answer = parse_body(body)
-    if not isinstance(answer.get("output"), list) and "status" not in answer:
-        if answer.get("detail"):
-            raise classify_error(answer)
-        raise top_level_error(answer) or UnavailableError(
-            "the response has no output", reason="no_answer", status_code=200
-        )
+    if not isinstance(answer.get("output"), list) and not isinstance(answer.get("status"), str):
+        raise bare_error(answer) or UnavailableError("the response has no output", reason="no_answer", status_code=200)
     reader = ResponsesEventReader()
     yield from reader.whole(answer)
     yield reader.finish()
 
 
-def parse_usage(data: dict[str, Any], output: Any = ()) -> Usage:
-    """Return the counts: input includes cached tokens, output includes thinking.
+def parse_usage(data: dict[str, Any], output: Any = ()) -> Usage | None:
+    """Return the counts; None if there are none.
 
     Searches are billed separately; they are counted from the items of the ``output``.
     """
-    sent, done = get_object(data, "input_tokens_details"), get_object(data, "output_tokens_details")
-    input_tokens, output_tokens = parse_count(data, "input_tokens"), parse_count(data, "output_tokens")
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cached_tokens=min(parse_count(sent, "cached_tokens"), input_tokens),
-        cache_write_tokens=parse_count(sent, "cache_write_tokens"),
-        thinking_tokens=min(parse_count(done, "reasoning_tokens"), output_tokens),
-        cost=parse_cost(data),
-        details={"web_searches": searches} if (searches := _count_searches(output)) else {},
-    )
+    usage = parse_counts(data)
+    if usage and (searches := _count_searches(output)):
+        return usage.replace(details={**usage.details, "web_searches": searches})
+    return usage
 
 
 def _count_searches(output: Any) -> int:
