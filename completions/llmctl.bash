@@ -64,7 +64,7 @@ _llmctl_spec() {
         'job cancel') arguments='hub/job' ;;
         'job retry') flags='-a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='-a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any --fallback:any --schema:file --fix:any --output:file -T:any --tool:any --approve:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:any' arguments='hub/job' ;;
         'job recover') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'export') flags='--chat --all --since -f --format --output --mask-personal' values='--chat:hub/chat --since:any -f:any --format:any --output:file' ;;
+        'export') flags='--chat --all --since -f --format --incomplete --output --mask-personal' values='--chat:hub/chat --since:any -f:any --format:any --output:file' ;;
         'import') flags='-f --format --dry-run --json --jsonl' values='-f:any --format:any' arguments='file' ;;
         'tool add') flags='--type --mcp --builtin --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--type:any --mcp:any --builtin:any --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:any' arguments='any' ;;
         'tool list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
@@ -121,7 +121,7 @@ _llmctl_spec() {
         'metric add') flags='-d --dimension --at --reference --json --jsonl --columns' values='-d:any --dimension:any --at:any --reference:any --columns:any' arguments='any any' ;;
         'metric list') flags='--since --until --in --where --limit --json --jsonl --csv --tsv --columns' values='--since:any --until:any --in:any --where:any --limit:any --columns:any' arguments='any' ;;
         'metric query') flags='--bucket --by --aggregate --since --until --in --where --json --jsonl --csv --tsv --columns' values='--bucket:any --by:any --aggregate:any --since:any --until:any --in:any --where:any --columns:any' arguments='any' ;;
-        'metric export') flags='--ledger --no-ledger' arguments='any' ;;
+        'metric export') flags='--ledger --no-ledger --timestamps' arguments='any' ;;
         'log add') flags='--to --reference --json --jsonl --columns' values='--to:any --reference:any --columns:any' arguments='any' more='1' ;;
         'log list') flags='--limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:any' ;;
         'log show') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;

@@ -141,6 +141,12 @@ def _parse_part(item: Mapping[str, Any]) -> Part:
     return part
 
 
+def tag_text_file(name: str | None, text: str) -> str:
+    """Return a text file as part of a prompt, tagged with its name."""
+    end = "" if text.endswith("\n") else "\n"
+    return f'<file name="{name or "attachment"}">\n{text}{end}</file>'
+
+
 class ToolSpec(Value):
     """A tool as the model sees it; ``parameters`` is a JSON Schema."""
 

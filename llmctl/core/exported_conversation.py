@@ -29,12 +29,14 @@ class ExportedToolCall(NamedTuple):
 
 
 class ExportedFile(NamedTuple):
-    """An attachment, without its content."""
+    """An attachment. Its content is loaded for training only: as text, or as a data URL of a picture."""
 
     name: str | None
     url: str | None
     media_type: str
     size: int | None
+    text: str | None = None
+    data_url: str | None = None
 
 
 class ExportedToolResult(Value):
@@ -72,7 +74,7 @@ class ExportedMessage(NamedTuple):
             (
                 *_message_values(record),
                 [ExportedToolCall._make(_call_values(call)) for call in calls] if calls else (),
-                [ExportedFile._make(_file_values(file)) for file in files] if files else (),
+                list(map(_to_file, files)) if files else (),
             )
         )
 
@@ -101,4 +103,8 @@ class ExportedConversation(Value):
 
 _message_values = itemgetter(*ExportedMessage._fields[:-2])
 _call_values = itemgetter(*ExportedToolCall._fields)
-_file_values = itemgetter(*ExportedFile._fields)
+_file_values = itemgetter(*ExportedFile._fields[:-2])
+
+
+def _to_file(record: Mapping[str, Any]) -> ExportedFile:
+    return ExportedFile._make((*_file_values(record), record.get("text"), record.get("data_url")))

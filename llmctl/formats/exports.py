@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from llmctl.core.registry import Registry
 from llmctl.core.values import Value
 
 LOSSLESS = "jsonl"
+_TITLE_LENGTH = 60
 
 
 class Conversation(Value):
@@ -24,10 +26,17 @@ class Conversation(Value):
 
     chat: Mapping[str, Any]
     messages: Sequence[Mapping[str, Any]]
+    #: Records of the tools that are called, where they are known; loaded for training only.
+    tools: Sequence[Mapping[str, Any]] = ()
 
     @property
     def title(self) -> str:
-        return str(self.chat.get("name") or self.chat.get("description") or self.chat["id"][:8])
+        """The name, the description, or how the conversation begins."""
+        return str(self.chat.get("name") or self.chat.get("description") or self._beginning() or self.chat["id"][:8])
+
+    def _beginning(self) -> str:
+        prompts = (one["content"] for one in self.messages if one["role"] == "user" and one["content"])
+        return textwrap.shorten(next(prompts, ""), _TITLE_LENGTH, placeholder=" …")
 
     def to_exported(self) -> ExportedConversation:
         """Return the conversation as a typed value."""
@@ -64,11 +73,10 @@ EXPORTS: Registry[Export] = Registry(
 )
 
 
-def sendable_messages(messages: Iterable[ExportedMessage]) -> Iterator[ExportedMessage]:
-    """Yield the messages that can be sent to a model again: no placeholders, no empty ones."""
-    for message in messages:
-        if message.status != "pending" and (message.content or message.content_raw or message.tool_calls):
-            yield message
+#: Formats for training; each is a function from the examples of :mod:`llmctl.formats.training`.
+TRAINING: Registry[Callable[[Iterable[Any]], Iterator[str]]] = Registry(
+    "format", "llmctl.formats", {"openai": "openai:render_examples", "sharegpt": "sharegpt:render_examples"}
+)
 
 
 def tool_results(message: ExportedMessage) -> list[ExportedToolResult]:

@@ -45,8 +45,8 @@ def read_conversation(item: Mapping[str, Any]) -> Iterator[ImportedConversation 
         role = _ROLES.get(_speaker(turn))
         if role is None:
             skipped.add_message()
-        elif part := _read_turn(turn, index, calls, skipped):
-            entries.append(ImportedMessage(role, (part,), f"{digest}#{index}"))  # type: ignore[arg-type]
+        elif parts := tuple(_read_turn(turn, index, calls, skipped)):
+            entries.append(ImportedMessage(role, parts, f"{digest}#{index}"))  # type: ignore[arg-type]
     yield ImportedConversation(SOURCE, digest, entries)
     yield from skipped.items()
 
@@ -57,25 +57,31 @@ def _speaker(turn: Any) -> str:
     return found.lower() if isinstance(found, str) else ""
 
 
-def _read_turn(turn: Mapping[str, Any], index: int, calls: OpenCalls, skipped: SkipCounter) -> Part | None:
+def _read_turn(turn: Mapping[str, Any], index: int, calls: OpenCalls, skipped: SkipCounter) -> Iterator[Part]:
     found = next((turn[name] for name in _VALUE if turn.get(name) is not None), None)
     value = found if isinstance(found, str) else dumps(found) if found is not None else ""
     if _speaker(turn) == _CALL:
-        return _read_call(value, index, calls, skipped)
-    if _ROLES[_speaker(turn)] == "tool":
-        return ToolResult(calls.answer(None), "", value)
-    return Text(value) if value else None
+        yield from _read_calls(value, index, calls, skipped)
+    elif _ROLES[_speaker(turn)] == "tool":
+        yield ToolResult(calls.answer(None), "", value)
+    elif value:
+        yield Text(value)
 
 
-def _read_call(value: str, index: int, calls: OpenCalls, skipped: SkipCounter) -> ToolCall | None:
+def _read_calls(value: str, index: int, calls: OpenCalls, skipped: SkipCounter) -> Iterator[ToolCall]:
+    """Yield the call of a turn, or its list of calls."""
     try:
-        call = json.loads(value)
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        document = None
+    for number, call in enumerate(document if isinstance(document, list) else [document]):
+        name = call.get("name") if isinstance(call, dict) else None
+        if not isinstance(name, str):
+            skipped.add_block(_CALL)
+            continue
         arguments = call.get("arguments") or {}
-        id = calls.add(None, call["name"], f"call_{index}")
-        return ToolCall(id, call["name"], arguments if isinstance(arguments, str) else dumps(arguments))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        skipped.add_block(_CALL)
-        return None
+        id = calls.add(None, name, f"call_{index}_{number}")
+        yield ToolCall(id, name, arguments if isinstance(arguments, str) else dumps(arguments))
 
 
 FORMAT = Format(is_conversation, read_conversation)

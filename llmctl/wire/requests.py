@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
-from llmctl.core.chat import ChatRequest, File, Message, Text, ToolCall, ToolResult
+from llmctl.core.chat import ChatRequest, File, Message, Text, ToolCall, ToolResult, tag_text_file
 from llmctl.core.errors import UsageError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.registry import LazyFunction
@@ -221,9 +221,7 @@ def decode_text(file: File) -> str:
 
 def inline_text(file: File) -> str:
     """Return a text file as part of a prompt, tagged with its name."""
-    text = decode_text(file)
-    end = "" if text.endswith("\n") else "\n"
-    return f'<file name="{file.name or "attachment"}">\n{text}{end}</file>'
+    return tag_text_file(file.name, decode_text(file))
 
 
 def encode_base64(file: File) -> str:

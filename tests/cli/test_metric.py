@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as families
+from prometheus_client.parser import text_string_to_metric_families as prometheus_families
 
 from llmctl.core import clock
 from llmctl.formats import openmetrics
@@ -156,6 +157,10 @@ def test_export_is_openmetrics_of_ledger_and_metrics(llmctl_in_process: RunInPro
     assert builds["main"].labels["metric"] == "build-seconds"
     assert builds[None].labels == {"_2nd": "é", "key__x": "null", "metric": "m"}
     assert found["hub_llmctl_requests"].samples[0].value == 7.0
+    for family in prometheus_families(done.stdout):  # as node_exporter reads it, which refuses times
+        assert not [sample for sample in family.samples if sample.timestamp is not None]
+    timed = {family.name: family for family in families(llmctl_in_process("metric", "export", "--timestamps").stdout)}
+    assert all(sample.timestamp for sample in timed["build_seconds"].samples)
     only = llmctl_in_process("metric", "export", "build-seconds").stdout
     assert [family.name for family in families(only)] == ["build_seconds"]
 

@@ -58,7 +58,7 @@ def test_a_file_is_for_its_owner_and_whole_or_not_there(llmctl: Llmctl, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["export"], 2, "nothing to export"),
+        (["export"], 2, "llmctl export --all"),
         (["export", "--all", "--format", "htm"], 2, "html"),
         (["export", "--chat", "nobody"], 3, "nobody"),
         (["import", "nowhere.jsonl"], 3, "nowhere.jsonl"),

@@ -31,7 +31,7 @@ def hub() -> Iterator[HubBuilder]:
 
 
 def test_nothing_chosen_is_a_bad_call(hub: HubBuilder) -> None:
-    with pytest.raises(UsageError, match="nothing to export"):
+    with pytest.raises(UsageError, match="nothing is selected"):
         export.select_rows(hub.database, ExportOptions())
     with pytest.raises(UsageError):
         export.select_rows(hub.database, ExportOptions(chats=["a"], everything=True))
@@ -149,8 +149,111 @@ def test_what_is_written_for_training_can_be_read_again(hub: HubBuilder, format:
     with closing(open_hub(MEMORY, "create")) as other:
         import_text(other, text)
         again = export_hub(other, ExportOptions(everything=True, format=format))
-    del_id = [{name: value for name, value in json.loads(line).items() if name != "id"} for line in (text, again)]
-    assert del_id[0] == del_id[1]
+    documents = [json.loads(line) for line in (text, again)]
+    for document in documents:
+        document.pop("id", None)
+        document.pop("tools")
+    assert documents[0] == documents[1]
+
+
+def require_openai_rules(line: str) -> Any:
+    """Return a line after the checks of OpenAI's fine-tuning validator."""
+    document = json.loads(line)
+    messages = document["messages"]
+    calls = [call for message in messages for call in message.get("tool_calls", ())]
+    assert messages
+    assert all(message["role"] in ("system", "user", "assistant", "tool") for message in messages)
+    assert all(message.get("content") or message.get("tool_calls") for message in messages if message["role"] != "tool")
+    assert messages[-1]["role"] == "assistant"
+    assert "tool_calls" not in messages[-1]
+    assert [call["id"] for call in calls] == [m["tool_call_id"] for m in messages if m["role"] == "tool"]
+    assert {call["function"]["name"] for call in calls} == {
+        tool["function"]["name"] for tool in document.get("tools", ())
+    }
+    assert all(isinstance(json.loads(call["function"]["arguments"]), dict) for call in calls)
+    return document
+
+
+def require_llama_factory_rules(line: str) -> Any:
+    """Return a line after the checks of LLaMA-Factory's converter."""
+    document = json.loads(line)
+    turns = [turn for turn in document["conversations"] if turn["from"] != "system"]
+    assert all(turn["from"] in ("human", "observation") for turn in turns[::2])
+    assert all(turn["from"] in ("gpt", "function_call") for turn in turns[1::2])
+    assert turns[-1]["from"] == "gpt"
+    return document
+
+
+def export_for_training(hub: HubBuilder, format: str, **more: Any) -> tuple[list[Any], dict[str, int]]:
+    options = ExportOptions(everything=True, format=format, **more)
+    check = require_openai_rules if format == "openai" else require_llama_factory_rules
+    lines = export_hub(hub.database, options).splitlines()
+    return [check(line) for line in lines], {skipped.what: skipped.number for skipped in options.skipped.items()}
+
+
+def list_texts(document: Any) -> list[str]:
+    return [turn.get("value", turn.get("content")) for turn in document.get("messages") or document["conversations"]]
+
+
+@pytest.mark.parametrize("format", ["openai", "sharegpt"])
+def test_training_gets_no_conversation_without_an_answer(hub: HubBuilder, format: str) -> None:
+    hub.turn(hub.chat("good"), "hello", "hi")
+    hub.message(hub.chat("unanswered"), "user", "anybody?")
+    hub.message(hub.chat("prompt only"), "system", "be brief")
+    hub.running(hub.chat("running"), [b"x"])
+    documents, skipped = export_for_training(hub, format)
+    assert [list_texts(document) for document in documents] == [["hello", "hi"]]
+    assert skipped == {"conversations without a complete answer": 3}
+
+
+@pytest.mark.parametrize("format", ["openai", "sharegpt"])
+@pytest.mark.parametrize("status", ["incomplete", "interrupted"])
+def test_training_gets_answers_that_broke_off_only_on_request(hub: HubBuilder, format: str, status: str) -> None:
+    chat = hub.chat("one")
+    hub.turn(chat, "hello", "hi")
+    hub.message(chat, "user", "more")
+    hub.message(chat, "assistant", "this brea", status=status)
+    hub.turn(chat, "again", "sure")
+    (document,), skipped = export_for_training(hub, format)
+    assert list_texts(document) == ["hello", "hi", "again", "sure"]
+    assert skipped == {"turns without a complete answer": 1}
+    (document,), skipped = export_for_training(hub, format, incomplete=True)
+    assert list_texts(document) == ["hello", "hi", "more", "this brea", "again", "sure"]
+    assert not skipped
+
+
+@pytest.mark.parametrize("format", ["openai", "sharegpt"])
+def test_training_gets_whole_turns_with_tools(hub: HubBuilder, format: str) -> None:
+    chat = hub.chat("one")
+    hub.message(chat, "system", "be brief")
+    hub.tool_turn(chat)
+    hub.message(chat, "user", "and now?")
+    calls = [{"type": "tool_call", "id": "open", "name": "weather", "arguments": "{}"}]
+    hub.message(chat, "assistant", None, content_raw=json.dumps(calls))
+    (document,), skipped = export_for_training(hub, format)
+    assert skipped == {"turns without a complete answer": 1}
+    tools = document["tools"] if format == "openai" else [{"function": one} for one in json.loads(document["tools"])]
+    assert [tool["function"]["name"] for tool in tools] == ["weather"]
+    assert tools[0]["function"]["parameters"]["type"] == "object"
+
+
+def test_training_gets_files_as_they_were_sent(hub: HubBuilder) -> None:
+    chat = hub.chat("one")
+    hub.attach(hub.message(chat, "user", "look"), b"my notes")
+    hub.message(chat, "assistant", "I see")
+    sent = 'look\n\n<file name="note.txt">\nmy notes\n</file>'
+    for format in ("openai", "sharegpt"):
+        (document,), _ = export_for_training(hub, format)
+        assert list_texts(document) == [sent, "I see"]
+    (document,), _ = export_for_training(hub, "openai", mask_personal=True)
+    assert list_texts(document) == ["look", "I see"]
+
+
+def test_page_is_titled_by_how_the_conversation_begins(hub: HubBuilder) -> None:
+    hub.turn(hub.chat(), "why is the sky blue, " + "really " * 20, "physics")
+    markdown = export_hub(hub.database, ExportOptions(everything=True, format="markdown"))
+    assert markdown.startswith("# why is the sky blue, really")
+    assert "<h1>why is the sky blue, really" in export_hub(hub.database, ExportOptions(everything=True, format="html"))
 
 
 def test_csv_holds_texts_as_they_are(hub: HubBuilder) -> None:

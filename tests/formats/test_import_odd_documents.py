@@ -388,8 +388,8 @@ def test_sharegpt_turns_cost_themselves_only() -> None:
     item = {"conversations": turns}
     assert list_parts("sharegpt", item) == [
         Text("q"),
-        ToolCall("call_4", "f", '{"a":1}'),
-        ToolResult("call_4", "", '{"b":2}'),
+        ToolCall("call_4_0", "f", '{"a":1}'),
+        ToolResult("call_4_0", "", '{"b":2}'),
         Text("a"),
     ]
     assert count_skipped("sharegpt", item) == {"messages that cannot be read": 2, 'blocks of type "function_call"': 1}

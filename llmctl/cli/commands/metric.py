@@ -166,11 +166,15 @@ def export(
     ctx: typer.Context,
     name: MetricArgument = None,
     ledger: Annotated[bool, typer.Option("--ledger/--no-ledger", help="Include usage totals.")] = True,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", help="Add the times of your own metrics, which node_exporter refuses.")
+    ] = False,
 ) -> None:
     """Print metrics in OpenMetrics format, for Prometheus.
 
     Usage totals: requests, tokens, cost and time by provider, model, connection, agent, tag and status, since the hub
-    was created. Your own metrics: the newest value for each set of dimensions. With NAME, only that metric.
+    was created. Your own metrics: the newest value for each set of dimensions. With NAME, only that metric. Without
+    times the output is valid in Prometheus' older text format too, which node_exporter reads.
 
     Examples:
       llmctl metric export > /var/lib/node_exporter/llmctl.prom
@@ -179,7 +183,7 @@ def export(
     app: App = ctx.obj
     database = app.hub()
     families = [*(_usage_families(database) if ledger and name is None else ())]
-    families += _user_families(database, metrics.MetricFilter(name))
+    families += _user_families(database, metrics.MetricFilter(name), timestamps)
     for line in openmetrics.render_families(families):
         app.console.io.write(line)
 
@@ -204,14 +208,14 @@ def _usage_families(database: Database) -> Iterator[Family]:
     yield Family(name, "counter", "Total duration of requests.", seconds, "seconds")
 
 
-def _user_families(database: Database, wanted: metrics.MetricFilter) -> Iterator[Family]:
+def _user_families(database: Database, wanted: metrics.MetricFilter, timestamps: bool) -> Iterator[Family]:
     """Yield the user's metrics: the newest value of each name and dimensions, as a gauge."""
     latest = sorted(metrics.list_latest(database, wanted), key=lambda metric: (_family_name(metric.name), metric.name))
     for name, group in groupby(latest, key=lambda metric: _family_name(metric.name)):
-        yield Family(name, "gauge", "User metric.", list(_gauge_samples(name, group)))
+        yield Family(name, "gauge", "User metric.", list(_gauge_samples(name, group, timestamps)))
 
 
-def _gauge_samples(family: str, latest: Iterable[LatestMetric]) -> Iterator[Sample]:
+def _gauge_samples(family: str, latest: Iterable[LatestMetric], timestamps: bool) -> Iterator[Sample]:
     seen = set()
     for metric in latest:
         dimensions = metric.dimensions if isinstance(metric.dimensions, dict) else {"value": metric.dimensions}
@@ -222,7 +226,8 @@ def _gauge_samples(family: str, latest: Iterable[LatestMetric]) -> Iterator[Samp
         identity = tuple(sorted(labels.items()))
         if identity not in seen:  # the same dimensions in another order, or 1 and "1"
             seen.add(identity)
-            yield Sample(metric.value, labels, at=clock.parse(metric.created_at).timestamp())
+            at = clock.parse(metric.created_at).timestamp() if timestamps else None
+            yield Sample(metric.value, labels, at=at)
 
 
 def _family_name(metric: str) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llmctl.core import media_types
 from llmctl.core.errors import UsageError
+from llmctl.core.imported_conversation import SkipCounter
 from llmctl.core.redaction import Masker, mask_keys, redact_headers
 from llmctl.core.stored_values import dumps, loads
 from llmctl.core.transfer_records import ExportRow
 from llmctl.formats import exports, jsonl
 from llmctl.formats.exports import LOSSLESS, Conversation
 from llmctl.store.database import Database
-from llmctl.store.records import chats, messages
+from llmctl.store.records import chats, messages, tools
 from llmctl.store.transfer import read
 from llmctl.store.transfer.read import ExportSelection, HubReader
 
@@ -33,7 +36,11 @@ class ExportOptions:
     since: str | None = None
     format: str = LOSSLESS
     mask_personal: bool = False
+    #: For training: also answers that broke off.
+    incomplete: bool = False
     masker: Masker = field(init=False)
+    #: What is left out of a format for training.
+    skipped: SkipCounter = field(init=False, default_factory=SkipCounter)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "masker", Masker(personal=self.mask_personal))
@@ -50,7 +57,9 @@ def select_rows(database: Database, options: ExportOptions) -> ExportSelection:
         return read.select_chats(None, options.since)
     if options.everything:
         return read.select_all()
-    raise UsageError("nothing to export", hint="select conversations with --chat, or everything with --all")
+    raise UsageError(
+        "nothing is selected", hint="export everything: llmctl export --all; or conversations: --chat REF, --since TIME"
+    )
 
 
 def stream_export(
@@ -61,7 +70,7 @@ def stream_export(
     progress: Progress = lambda done, total: None,
 ) -> Iterator[str]:
     """Yield the export as text, from a snapshot of the hub; memory use does not grow with the hub."""
-    render = None if options.format == LOSSLESS else exports.EXPORTS.load(options.format)
+    render = None if options.format == LOSSLESS else _load_renderer(options)
     reader = HubReader(database, selection)
     with reader.snapshot():
         total = reader.count()
@@ -71,7 +80,49 @@ def stream_export(
                 _count_messages(_mask_rows(reader.rows(), options.masker), total, progress), options.masker
             )
         else:
-            yield from render(_load_conversations(database, reader, options.masker, total, progress))
+            found = _load_conversations(database, reader, options.masker, total, progress)
+            yield from render(_add_training_data(database, found, options))
+
+
+def _load_renderer(options: ExportOptions) -> Callable[[Iterator[Conversation]], Iterator[str]]:
+    if options.format not in exports.TRAINING:
+        return exports.EXPORTS.load(options.format)
+    from llmctl.formats import training
+
+    render = exports.TRAINING.load(options.format)
+    return lambda found: render(training.list_examples(found, options.skipped, incomplete=options.incomplete))
+
+
+def _add_training_data(
+    database: Database, found: Iterator[Conversation], options: ExportOptions
+) -> Iterator[Conversation]:
+    """Yield conversations, for training with the content of their files and the tools they call."""
+    if options.format not in exports.TRAINING:
+        yield from found
+        return
+    known = {tool["name"]: tool for tool in tools.list_(database)}
+    for conversation in found:
+        called = dict.fromkeys(call["name"] for message in conversation.messages for call in message["tool_calls"])
+        found_messages = conversation.messages
+        if not options.mask_personal and any(message["attachments"] for message in found_messages):
+            found_messages = [_add_file_contents(database, message, options.masker) for message in found_messages]
+        yield replace(conversation, messages=found_messages, tools=[known[name] for name in called if name in known])
+
+
+def _add_file_contents(database: Database, message: Mapping[str, Any], masker: Masker) -> Mapping[str, Any]:
+    files = [_add_file_content(database, file, masker) for file in message["attachments"]]
+    return {**message, "attachments": files}
+
+
+def _add_file_content(database: Database, file: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    data = messages.find_attachment_content(database, file["id"])
+    if data is None:
+        return dict(file)
+    if media_types.is_text(file["media_type"]):
+        return {**file, "text": masker.mask_text(data.decode("utf-8-sig", "replace"))}
+    if file["media_type"].startswith("image/"):
+        return {**file, "data_url": f"data:{file['media_type']};base64,{b64encode(data).decode()}"}
+    return dict(file)
 
 
 def _count_messages(rows: Iterator[ExportRow], total: int, progress: Progress) -> Iterator[ExportRow]:

@@ -86,6 +86,12 @@ def find(database: Database, id: str | None) -> MessageRow | None:
     return MessageRow.find_row(database.one("SELECT * FROM {messages} WHERE id = ?", (id,)))
 
 
+def find_attachment_content(database: Database, id: str) -> bytes | None:
+    """Return the bytes of an attachment; None if there is none, or only its URL is kept."""
+    content: bytes | None = database.value("SELECT content FROM {attachments} WHERE id = ?", (id,))
+    return content
+
+
 def attachment_links_by_message(database: Database, thread_id: str) -> dict[str, list[Row]]:
     """Return message id -> its rows of ``message_attachments``, for a whole thread."""
     return _group_by_message(database.rows(_LINKS, (thread_id,)), keep=True)
