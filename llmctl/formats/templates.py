@@ -19,6 +19,7 @@ from jinja2 import (
     TemplateSyntaxError,
     UndefinedError,
     meta,
+    nodes,
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -27,6 +28,21 @@ from llmctl.core.errors import LlmctlError, UsageError
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
 )
+#: What a linear template is made of; calls, arithmetic, blocks and assignments are not among it.
+_LINEAR_NODES = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem,
+    nodes.Filter, nodes.Test, nodes.If, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not,
+    nodes.For, nodes.Concat, nodes.List, nodes.Tuple, nodes.Keyword,
+)  # fmt: skip
+_LINEAR_FILTERS = frozenset(
+    word
+    for line in (
+        "capitalize count d default e escape first float int join last length list lower",
+        "safe sort string title tojson trim unique upper urlencode wordcount",
+    )
+    for word in line.split()
+)
+_MAX_CONSTANT = 100
 _NAME = re.compile(r"'(\w+)' is undefined")
 _FOLDER = Path(__file__).parent
 _ELEMENT = re.compile(r"has no element (\d+)")
@@ -34,10 +50,49 @@ _ELEMENT = re.compile(r"has no element (\d+)")
 
 def list_variables(text: str, source: str) -> frozenset[str]:
     """Return the names of a template's variables; raise UsageError with ``source`` and line for a syntax error."""
+    tree = _parse(text, source)
+    if _is_linear(tree):
+        return frozenset(meta.find_undeclared_variables(tree))
+    # jinja2 would compute constant expressions here
+    names = {name.name: name.ctx for name in sorted(tree.find_all(nodes.Name), key=lambda name: name.ctx != "load")}
+    return frozenset(name for name, ctx in names.items() if ctx == "load") - _ENVIRONMENT.globals.keys()
+
+
+def is_linear(text: str, source: str) -> bool:
+    """Whether a template only puts its values in place, so that time and memory are those of text and values."""
+    return _is_linear(_parse(text, source))
+
+
+def too_large_message(source: str) -> str:
+    return f'cannot render "{source}": it takes too much memory'
+
+
+def _parse(text: str, source: str) -> nodes.Template:
     try:
-        return frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
+        return _ENVIRONMENT.parse(text)
     except TemplateSyntaxError as error:
         raise _syntax_error(error, source) from error
+    except RecursionError:
+        raise UsageError(f'template error in "{source}": it is nested too deeply', reason="template") from None
+
+
+def _is_linear(tree: nodes.Template) -> bool:
+    return (
+        all(isinstance(node, _LINEAR_NODES) for node in tree.find_all(nodes.Node))
+        and all(node.name in _LINEAR_FILTERS and _has_small_arguments(node) for node in tree.find_all(nodes.Filter))
+        and not any(inner is not loop for loop in tree.find_all(nodes.For) for inner in loop.find_all(nodes.For))
+    )
+
+
+def _has_small_arguments(node: nodes.Filter) -> bool:
+    """Whether the arguments of a filter are constants: the text of one could be repeated for each character."""
+    values = [*node.args, *(keyword.value for keyword in node.kwargs)]
+    return all(isinstance(value, nodes.Const) and _is_small(value.value) for value in values)
+
+
+def _is_small(value: Any) -> bool:
+    size = len(value) if isinstance(value, str) else abs(value) if isinstance(value, int | float) else 0
+    return size <= _MAX_CONSTANT
 
 
 def render(text: str, values: Mapping[str, Any], source: str) -> str:
@@ -56,6 +111,7 @@ def render(text: str, values: Mapping[str, Any], source: str) -> str:
         TypeError,
         ValueError,
         RecursionError,
+        SyntaxError,  # more blocks in each other than Python compiles
     ) as error:
         raise UsageError(f'cannot render "{source}": {error}', reason="template") from error
 

@@ -133,6 +133,6 @@ def _is_template(text: str) -> bool:
 def _render(text: str, values: Mapping[str, Any], source: str) -> str:
     if not _is_template(text):
         return text
-    from llmctl.formats import templates
+    from llmctl.engine import template_limits
 
-    return templates.render(text, values, source)
+    return template_limits.render(text, values, source)

@@ -203,15 +203,16 @@ def render_instructions(definition: Definition, metadata: Mapping[str, Any]) -> 
     text = definition.system
     if text is None or not any(mark in text for mark in ("{{", "{%", "{#")):
         return text
-    from llmctl.formats import templates  # jinja2: only if there is a template
+    from llmctl.engine import template_limits  # jinja2: only if there is a template
 
     defaults = {name: param.default for name, param in definition.params.items() if param.default is not None}
     try:
-        return templates.render(text, {"metadata": metadata, **defaults, **metadata}, definition.source).rstrip("\n")
+        rendered = template_limits.render(text, {"metadata": metadata, **defaults, **metadata}, definition.source)
     except UsageError as error:
         if error.hint:
             error.hint = error.hint.replace("-p ", "--metadata ")
         raise
+    return rendered.rstrip("\n")
 
 
 def find_chat_agent(database: Database, chat: ChatRow | None) -> AgentRow | None:

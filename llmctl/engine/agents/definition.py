@@ -75,6 +75,8 @@ def parse_definition(text: str, source: str) -> Definition:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f'"{source}" is not valid TOML: {error}') from error
+    except RecursionError:
+        raise UsageError(f'"{source}" is not valid TOML: it is nested too deeply') from None
     definition = from_values(values, source)
     for tool in definition.turn.tools:
         _validate_tool(tool, source)
