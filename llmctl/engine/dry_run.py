@@ -32,7 +32,8 @@ def preview_request(database: Database, plan: TurnPlan) -> RequestPreview:
     resolved = _resolve_endpoint(database, plan)
     thread = chats.find_thread(database, plan.chat.id) if plan.chat else None
     reader = history.Origin.from_target(plan.target)
-    entries = history.load_history(database, thread.id, reader=reader) if thread else []
+    is_followed = not plan.input.is_resume
+    entries = history.load_history(database, thread.id, reader=reader, is_followed=is_followed) if thread else []
     files = attachments.prepare_files(plan.input.files, plan.target, None)
     new_messages = plan.input.replace(files=files).to_messages()
     system = [message for message in new_messages if message.role == "system"][-1:]

@@ -64,6 +64,8 @@ def format_remark(message: ExportedMessage) -> str:
     words = [message.model_id] if message.role == "assistant" and message.model_id else []
     if message.status != "completed":
         words.append("still being written" if message.status == "pending" else message.status)
-    if message.error:
+    if message.error and message.role == "user":
+        words.append(f"not answered: {message.error}")
+    elif message.error:
         words.append(message.error)
     return ", ".join(words)

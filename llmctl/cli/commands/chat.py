@@ -10,6 +10,10 @@ from llmctl.cli.app import App
 from llmctl.cli.console.console import answer_output
 from llmctl.core.options import TurnOptions
 
+FinishOption = Annotated[
+    bool,
+    typer.Option("--finish", help="With -c and no prompt: finish what is unfinished.", rich_help_panel="Conversation"),
+]
 ContinueOption = Annotated[
     bool,
     typer.Option(
@@ -89,6 +93,7 @@ def chat(
     flags: TurnOptions,
     prompt: PromptArgument = None,
     continue_: ContinueOption = False,
+    finish: FinishOption = False,
     chat: ContinueChatOption = None,
     name: NameOption = None,
     system: SystemOption = None,
@@ -102,7 +107,8 @@ def chat(
     """Chat with a model: one-shot, piped, continued or interactive.
 
     The answer goes to stdout, everything else to stderr. Piped input is appended to the prompt. Without a prompt, a
-    terminal opens an interactive chat; -c continues the last conversation, or finishes an interrupted answer.
+    terminal opens an interactive chat; -c continues the last conversation. Off a terminal, or with --finish, -c without
+    a prompt finishes what is unfinished. A prompt that got no answer is sent again only that way, or by /retry.
     With --schema, stdout is validated JSON or empty (exit 11); JSON in a fenced block is accepted.
 
     Examples:
@@ -119,6 +125,7 @@ def chat(
     args = ChatArgs(
         words=tuple(prompt or ()),
         continue_=continue_,
+        finish=finish,
         chat=chat,
         name=name,
         system=system,

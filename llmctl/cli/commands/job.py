@@ -309,7 +309,7 @@ def _continue_chat(app: App, job: JobRow, flags: TurnOptions) -> None:
     chat_id = loads(job.payload, {}).get("chat_id")
     if job.type != "turn" or not chat_id:
         raise UsageError(f'cannot retry a job of type "{job.type}"')
-    ChatCommand(app, ChatArgs(chat=approvals.root_chat_of_chat(database, chat_id)), flags).run()
+    ChatCommand(app, ChatArgs(chat=approvals.root_chat_of_chat(database, chat_id), finish=True), flags).run()
 
 
 @list_output

@@ -57,7 +57,7 @@ class ChatCommand:
             return
         user_input = input.read_input(self._app, self._args, self._options, self._prompt_file, self.system)
         self.system = user_input.system
-        if not self._has_input(user_input) and not (self._is_continuation and self._has_unfinished_turn()):
+        if not self._has_input(user_input) and not self._finishes_turn():
             self._open_repl()
             return
         if self._options.dry_run:
@@ -180,6 +180,10 @@ class ChatCommand:
         chat_flags = [flag for flag, value in (("-c", args.continue_), ("--chat", args.chat)) if value]
         if args.name and chat_flags:
             raise UsageError(f"--name and {chat_flags[0]} cannot be combined")
+        if args.finish and not self._is_continuation:
+            raise UsageError("--finish requires -c or --chat", hint="llmctl chat -c --finish")
+        if args.finish and (args.words or args.interactive or args.messages):
+            raise UsageError("--finish cannot be combined with a prompt or --interactive")
         if args.system is not None and args.system_file:
             raise UsageError("--system and --system-file cannot be combined")
         words = args.words
@@ -211,6 +215,12 @@ class ChatCommand:
     def _has_input(self, user_input: UserInput) -> bool:
         return bool(user_input.prompt or user_input.files or user_input.messages)
 
+    def _finishes_turn(self) -> bool:
+        """Return whether a run without a prompt finishes a turn; on a terminal it opens the chat instead."""
+        io = self._app.console.io
+        opens_chat = self._args.interactive or (io.stdin_tty and io.stdout_tty and not self._args.finish)
+        return self._is_continuation and not opens_chat and self._has_unfinished_turn()
+
     def _has_unfinished_turn(self) -> bool:
         database = self._app.hub("create")
         chat = self.find_chat(database, announce=False)
@@ -220,7 +230,7 @@ class ChatCommand:
     def _open_repl(self) -> None:
         """Start an interactive chat; raises UsageError without a terminal, unless ``--interactive``."""
         io = self._app.console.io
-        if not (io.stdin_tty and io.stdout_tty) and not self._args.interactive:
+        if self._args.finish or (not (io.stdin_tty and io.stdout_tty) and not self._args.interactive):
             message = "no prompt, and this chat has no unfinished turn" if self._is_continuation else "no prompt"
             raise UsageError(message, hint='pass a prompt: llmctl chat "hello", or pipe it in', reason="no_prompt")
         from llmctl.cli.turn.repl import ReplSession
@@ -294,7 +304,7 @@ def continue_turn(app: App, chat_id: str, *, detach: bool = False) -> None:
         words = [*background.SELF_COMMAND, "--db", app.hub_path, "chat", "--chat", chat_id, "--no-stdin"]
         background.start_job(app, background.parse_command(app, words, "chat"))
         return
-    ChatCommand(app, ChatArgs(chat=chat_id), TurnOptions(stdin=False)).run()
+    ChatCommand(app, ChatArgs(chat=chat_id, finish=True), TurnOptions(stdin=False)).run()
 
 
 def _open_prompt_file(app: App, args: ChatArgs) -> PromptFile | None:

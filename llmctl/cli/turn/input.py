@@ -29,6 +29,8 @@ class ChatArgs(Value):
     system: str | None = None
     system_file: str | None = None
     interactive: bool = False
+    #: Finish what is unfinished, on a terminal too.
+    finish: bool = False
     no_log: bool = False
     messages: str | None = None
     #: A prompt file by path or by name, and its parameters.

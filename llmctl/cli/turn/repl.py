@@ -7,18 +7,31 @@ from collections.abc import Callable
 from typing import Protocol
 
 from llmctl.cli.app import App
+from llmctl.cli.listing_args import sanitize
 from llmctl.core.chat import Message
 from llmctl.core.errors import LlmctlError, StorageError, UsageError
+from llmctl.core.exported_conversation import ExportedMessage
 from llmctl.core.signals import Signalled, handle_signal
 from llmctl.engine.chats import fork
 from llmctl.engine.connections import target
+from llmctl.engine.inspect import transcript
+from llmctl.engine.turn import begin
 from llmctl.engine.turn.options import TurnPlan, UserInput
 from llmctl.engine.turn.state import TurnResult
+from llmctl.formats.text import render_conversation
 from llmctl.store.database import Database
+from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow
 
 _PROMPT = "> "
 _CONTINUATION_PROMPT = "… "
+
+
+_UNFINISHED: dict[begin.Unfinished, str] = {
+    "answer": "the last message has no answer",
+    "again": "the last answer broke off",
+    "calls": "tool calls are unanswered",
+}
 
 
 class TurnRunner(Protocol):
@@ -49,6 +62,7 @@ class ReplSession:
             "model": ("show or change the model: /model REF", self._change_model),
             "system": ("show or change the system prompt: /system TEXT", self._change_system_prompt),
             "undo": ("fork the chat before your last message", self._undo),
+            "continue": ("finish what is unfinished", self._continue),
             "retry": ("send your last message again, in a fork", self._retry),
             "stats": ("show tokens, cost and time of this chat", self._show_stats),
             "chat": ("show the chat's id and name", self._show_chat),
@@ -59,6 +73,8 @@ class ReplSession:
         enable_history(self._app)
         database = self._app.hub("create")
         self._chat = self._chat_command.reload_chat(database, None) or self._chat_command.find_chat(database)
+        if self._chat is not None:
+            self._show_last_exchange(database, self._chat)
         self._note("type /help for commands, Ctrl-D to exit")
         is_running = True
         while is_running:
@@ -144,6 +160,24 @@ class ReplSession:
         self._rewind()
         self._note(f"forked before your last message; the original is chat {before}")
         return True
+
+    def _continue(self, _: str) -> bool:
+        self._run_turn(UserInput())
+        return True
+
+    def _show_last_exchange(self, database: Database, chat: ChatRow) -> None:
+        """Show the last prompt and what followed, and say what is unfinished."""
+        thread = chats.find_thread(database, chat.id)
+        if thread is None:
+            return
+        messages = transcript.conversation(database, thread.id, steps=False)
+        last = max((index for index, row in enumerate(messages) if row["role"] == "user"), default=0)
+        exchange = map(ExportedMessage.from_record, sanitize(self._app.console, messages[last:]))
+        for piece in render_conversation(exchange):
+            self._app.console.io.write_stderr(piece)
+        kind = begin.find_unfinished(database, thread.id)
+        if kind is not None:
+            self._note(f"{_UNFINISHED[kind]}; /continue finishes it")
 
     def _retry(self, _: str) -> bool:
         self._run_turn(UserInput(prompt=self._rewind()))

@@ -70,21 +70,26 @@ class HistoryEntry(Value):
 
 
 def load_history(
-    database: Database, thread_id: str, *, upto_seq: int | None = None, reader: Origin | None = None
+    database: Database,
+    thread_id: str,
+    *,
+    upto_seq: int | None = None,
+    reader: Origin | None = None,
+    is_followed: bool = False,
 ) -> list[HistoryEntry]:
     """Return the messages of a thread in order, without pending answers and unanswered calls.
 
     Only the last system message is sent, and first; without one, the instructions of the chat, which another program
     may have written. A partial answer counts while it is part of the chat. Answers that ``reader`` did not write lose
-    what only their own model can read.
+    what only their own model can read. A prompt whose turn ended without an answer is left out once another follows;
+    ``is_followed`` says that one does which is not in the thread.
     """
     rows = [row for row in chats.list_thread_messages(database, thread_id, upto_seq=upto_seq) if not _is_hidden(row)]
     files = chats.attachments_by_message(database, thread_id)
     calls = _load_foreign_calls(database, thread_id, rows)
     entries: list[HistoryEntry] = []
-    for row in rows:
-        if row.role == "system" or not _is_in_history(row):
-            continue
+    others = [row for row in rows if row.role != "system" and _is_in_history(row)]
+    for row in _drop_failed_prompts(others, is_followed):
         message = to_message(row, files.get(row.id, ()))
         if not message.tool_calls:
             entries += [HistoryEntry(row.seq or 0, message) for message in _replay_calls(calls.get(row.id, ()))]
@@ -201,6 +206,26 @@ def _is_in_history(row: MessageRow) -> bool:
     if row.role == "assistant" and row.status in ("incomplete", "interrupted"):
         return row.chat_id is not None
     return True
+
+
+def _drop_failed_prompts(rows: Sequence[MessageRow], is_followed: bool) -> list[MessageRow]:
+    """Leave out prompts whose turn ended without an answer: what follows them is a prompt of another turn.
+
+    A message without a job was not sent by a turn of llmctl: it was added, imported, or written by another program.
+    """
+    kept: list[MessageRow] = []
+    following: MessageRow | None = None
+    is_dropped = is_followed
+    for row in reversed(rows):
+        if following is not None and following.role == "user" and following.job_id != row.job_id:
+            is_dropped = True
+        elif following is not None and following.role != "user":
+            is_dropped = False
+        is_dropped = is_dropped and row.role == "user" and row.job_id is not None
+        if not is_dropped:
+            kept.append(row)
+        following = row
+    return kept[::-1]
 
 
 def _begins_turn(message: Message) -> bool:

@@ -169,7 +169,8 @@ class Turn:
 
     def _load_history(self) -> list[history.HistoryEntry]:
         reader = history.Origin.from_target(self._plan.target)
-        entries = history.load_history(self._database, self._ids.thread_id, reader=reader)
+        is_followed = bool(self._unlogged_messages)
+        entries = history.load_history(self._database, self._ids.thread_id, reader=reader, is_followed=is_followed)
         if not self._plan.log and self._plan.input.is_resume:
             while entries and entries[-1].message.role == "assistant":  # the partial answer that is requested again
                 entries.pop()

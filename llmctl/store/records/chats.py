@@ -24,7 +24,16 @@ _COLUMNS = """
   (SELECT t.id FROM {message_threads} t WHERE t.chat_id = c.id ORDER BY t.rowid LIMIT 1) AS thread_id,
   (SELECT count(*) FROM {messages} m WHERE m.chat_id = c.id) AS message_count,
   (SELECT substr(m.content, 1, 200) FROM {messages} m
-   WHERE m.chat_id = c.id AND m.role = 'user' ORDER BY m.created_at LIMIT 1) AS preview
+   WHERE m.chat_id = c.id AND m.role = 'user' ORDER BY m.created_at LIMIT 1) AS preview,
+  -- What the last turn left: NULL where it was answered.
+  (SELECT CASE
+     WHEN m.status = 'pending' OR j.status = 'running' THEN 'running'
+     WHEN m.role = 'user' THEN CASE j.status WHEN 'failed' THEN 'failed' ELSE 'unanswered' END
+     WHEN m.role = 'tool' THEN 'unfinished'
+     WHEN m.status <> 'completed' THEN m.status
+     WHEN m.chat_id IS NULL THEN 'unfinished' END
+   FROM {message_threads} t JOIN {messages} m ON m.thread_id = t.id LEFT JOIN {jobs} j ON j.id = m.job_id
+   WHERE t.chat_id = c.id AND m.role <> 'system' ORDER BY m.seq DESC LIMIT 1) AS state
 """
 _JOINS = """
 LEFT JOIN {model_connections} k ON c.type <> 'agent' AND k.id = c.source_id

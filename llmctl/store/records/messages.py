@@ -56,6 +56,17 @@ def list_(database: Database, thread_id: str | None, limit: int | None) -> Itera
     return (to_record(shape, row) for row in rows)
 
 
+#: The next message that users see, if it is of another job, is not an answer.
+_FAILED_PROMPTS = """
+SELECT m.id, coalesce(j.error, j.status) AS error FROM {messages} m JOIN {jobs} j ON j.id = m.job_id
+WHERE m.thread_id = ? AND m.role = 'user' AND m.chat_id IS NOT NULL AND j.status IN ('failed', 'cancelled')
+  AND coalesce((
+    SELECT n.role FROM {messages} n WHERE n.thread_id = m.thread_id AND n.seq > m.seq AND n.chat_id IS NOT NULL
+      AND n.role <> 'system' AND NOT (n.role = 'user' AND n.job_id IS m.job_id)
+    ORDER BY n.seq LIMIT 1), 'user') = 'user'
+"""
+
+
 def conversation(database: Database, thread_id: str, *, steps: bool = False) -> list[Row]:
     """Return the messages of a thread as records, with ``tool_calls`` and ``attachments``.
 
@@ -78,7 +89,13 @@ def conversation(database: Database, thread_id: str, *, steps: bool = False) -> 
             seen_row["tool_calls"], seen_row["attachments"] = waiting, files.get(row["id"], [])
             result.append(seen_row)
             waiting = []
-    return result
+    errors = _find_failed_prompts(database, thread_id)
+    return [row | {"error": row["error"] or errors.get(row["id"])} for row in result]
+
+
+def _find_failed_prompts(database: Database, thread_id: str) -> dict[str, str]:
+    """Return the errors of the turns that gave no answer to a user's message, by its id."""
+    return {row["id"]: row["error"] for row in database.query(_FAILED_PROMPTS, (thread_id,))}
 
 
 def find(database: Database, id: str | None) -> MessageRow | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.chat import InteractiveOption, NoLogOption, PromptArgument
+from llmctl.cli.commands.chat import FinishOption, InteractiveOption, NoLogOption, PromptArgument
 from llmctl.cli.console.console import answer_output
 from llmctl.core.options import TurnOptions
 
@@ -51,6 +51,7 @@ def run(
     prompt: PromptArgument = None,
     session: SessionOption = None,
     continue_: ContinueSessionOption = False,
+    finish: FinishOption = False,
     name: SessionNameOption = None,
     param: InstructionParamOption = None,
     force: ForceOption = False,
@@ -60,7 +61,8 @@ def run(
     """Talk to an agent, in a new or an existing session.
 
     Model, tools, instructions and options come from its current definition; history and metadata come from the hub.
-    Without a prompt, an unfinished turn is finished.
+    Without a prompt, a terminal opens an interactive chat. Off a terminal, or with --finish, -c without a prompt
+    finishes what is unfinished.
 
     Examples:
       llmctl agent run helper "what time is it?"
@@ -76,6 +78,7 @@ def run(
         params=tuple(param or ()),
         session=session,
         continue_=continue_,
+        finish=finish,
         name=name,
         force=force,
         interactive=interactive,

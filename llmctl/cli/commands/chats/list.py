@@ -41,6 +41,7 @@ _COLUMNS = [
     OutputColumn("origin", is_default=False),
     OutputColumn("created_at", "time", is_default=False),
     OutputColumn("updated_at", "time", is_default=False),
+    OutputColumn("state", "status", is_default=False),
 ]
 
 
@@ -60,6 +61,8 @@ def list_(
 ) -> None:
     """List conversations, newest first.
 
+    On a terminal, "state" marks a chat whose last turn failed or is unfinished.
+
     Examples:
       llmctl chats list --since 7d
       llmctl chats list --where ticket=42 --columns id,name,metadata
@@ -77,6 +80,8 @@ def list_(
     serializer = Serializer(database, "chats")
     rows = (serializer.to_record(row) for row in chats.list_(database, wanted, listing_args.parse_limit(limit)))
     columns = listing_args.add_custom_columns(database, "chats", _COLUMNS)
+    if app.console.io.stdout_tty:  # a pipe gets the columns that it always got
+        columns = [column.replace(is_default=column.is_default or column.name == "state") for column in columns]
     emit_list(app.console, _note_unknown_fields(app, database, wanted, rows), columns)
 
 
