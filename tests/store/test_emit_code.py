@@ -38,9 +38,9 @@ def test_typescript_names_records_fields_and_closed_sets(path: Any, odd: Any) ->
     assert "  references: Record<string, string>;\n" in text
     assert '  status: "pending" | "completed" | "incomplete" | "interrupted";\n' in text
     assert "  last_turn_terminal: boolean;\n" in text
-    assert "  cost: number | null;\n" in text
+    assert "  cost?: number | null;\n" in text
     assert '  "My Chats": Chat;\n' in emit("typescript", odd)
-    assert '  "2nd key": Json | null;\n' in emit("typescript", odd)
+    assert '  "2nd key"?: Json | null;\n' in emit("typescript", odd)
 
 
 def test_json_schema_takes_records_and_refuses_others(path: Any) -> None:
@@ -98,3 +98,16 @@ def test_dialect_is_refused_where_there_is_none(llmctl: Llmctl) -> None:
     assert done.returncode == 2
     assert "--dialect is for sql, drizzle, typeorm, not typescript" in done.stderr
     assert llmctl("schema", "emit", "typeorm", "--dialect", "mysql").stdout.startswith("import { Check, Column,")
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "mysql"])
+def test_drizzle_names_every_constraint_within_the_limit(path: Any, dialect: str) -> None:
+    text = emit("drizzle", read_catalog(path), dialect=dialect)
+    keys = re.findall(r"primaryKey\(\{ (.*?)columns", text)
+    assert keys
+    assert all(re.fullmatch(r'name: "\w{1,63}", ', key) for key in keys)
+
+
+def test_emitted_code_says_that_synchronizing_breaks_a_hub(path: Any) -> None:
+    assert "// For queries. Do not run drizzle-kit push or pull on a hub" in emit("drizzle", read_catalog(path))
+    assert "// For queries: keep `synchronize` off." in emit("typeorm", read_catalog(path))

@@ -52,6 +52,10 @@ _MYSQL: Mapping[Kind, str] = {
     "json": "json({n})",
     "blob": "longblob({n})",
 }
+_NOTE = """
+// For queries. Do not run drizzle-kit push or pull on a hub: drizzle-kit reads a view only if it is one line, does not
+// know triggers, and would rebuild tables without them. llmctl init and llmctl db migrate change a hub.
+"""
 _KEYS = ("primaryKey", "foreignKey", "index", "uniqueIndex", "check")
 
 
@@ -88,7 +92,7 @@ def _imports(words: DrizzleDialect, catalogue: Catalogue, has_relations: bool) -
     names = ", ".join(name if name != words.any_column else f"type {name}" for name in core)
     return (
         f"import {{ {', '.join(sorted(orm))} }} from 'drizzle-orm';\n"
-        f"import {{ {names} }} from 'drizzle-orm/{_CORE[words.provider]}';\n"
+        f"import {{ {names} }} from 'drizzle-orm/{_CORE[words.provider]}';\n{_NOTE}"
     )
 
 
@@ -122,7 +126,10 @@ def _reference(words: DrizzleDialect, schema: ModelSchema, constants: Mapping[st
 def _extras(words: DrizzleDialect, schema: ModelSchema, constants: Mapping[str, str], table: Table) -> Iterator[str]:
     fields = schema.fields[table.name]
     if len(table.key) > 1:
-        yield f"primaryKey({{ columns: [{_column_list(fields, table.key)}] }})"
+        # Without a name the database gets one of all columns, which can be too long for MySQL and PostgreSQL.
+        name = quote_string(shorten_name(f"{table.name}_pk", words.provider))
+        own = "" if words.provider == "sqlite" else f"name: {name}, "
+        yield f"primaryKey({{ {own}columns: [{_column_list(fields, table.key)}] }})"
     for relation in schema.outgoing(table):
         if len(relation.key.columns) > 1:
             yield _foreign_key(schema, constants, fields, relation)

@@ -32,6 +32,10 @@ _PROPERTIES: Mapping[Kind, str] = {
     **{"text": "string", "integer": "number", "bigint": "string", "real": "number", "decimal": "string"},
     **{"boolean": "boolean", "datetime": "Date", "json": "unknown", "blob": "Buffer"},
 }
+_NOTE = """
+// For queries: keep `synchronize` off. TypeORM writes types, defaults and foreign keys in its own way, so it finds
+// changes in every hub, and would rebuild the tables without their triggers. llmctl db migrate changes a hub.
+"""
 _DECORATORS = (
     *("Check", "Column", "Entity", "Index", "JoinColumn", "ManyToOne", "OneToMany", "OneToOne"),
     *("PrimaryColumn", "PrimaryGeneratedColumn"),
@@ -47,7 +51,7 @@ def emit(catalogue: Catalogue, names: Mapping[str, str], *, dialect: Provider = 
     )
     classes = [_class(schema, table) for table in keyed]
     used = [name for name in _DECORATORS if any(f"@{name}(" in text for text in classes)]
-    imports = f"import {{ {', '.join(used)}, type Relation }} from 'typeorm';\n{left_out}"
+    imports = f"import {{ {', '.join(used)}, type Relation }} from 'typeorm';\n{_NOTE}{left_out}"
     listed = ", ".join(schema.models[table.name] for table in keyed)
     return "\n".join([imports, *classes, f"export const entities = [{listed}];\n"])
 
