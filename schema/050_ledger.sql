@@ -121,7 +121,8 @@ CREATE TABLE "response_streams" (
   request_id TEXT REFERENCES "requests" (id) ON DELETE SET NULL ON UPDATE CASCADE,
   -- Protocol and dialect, and whether it is a stream or one document.
   format JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(format) AND typeof(format) = 'text'),
-  -- The messages it contained: [{"role": ..., "parts": [...]}].
+  -- The messages it contained: [{"id", "type", "content", "thinking", "tool_calls": [{"id", "name", "arguments"}]}];
+  -- thinking and tool_calls only where there are some.
   result_messages JSONB NOT NULL DEFAULT '[]' CHECK (json_valid(result_messages) AND typeof(result_messages) = 'text'),
   status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'completed', 'failed', 'incomplete', 'interrupted')),
   raw_output TEXT,

@@ -417,11 +417,24 @@ def stream_end_columns(state: CallState, end: CallEnd, redact: Redaction) -> Col
 
 def result_messages(end: CallEnd, message_id: str | None, redact: Redaction) -> str:
     """Return the messages of a stream as JSON; with their ids where they are stored."""
-    text = end.response.message.text
-    if not end.response.message.parts:
+    message = end.response.message
+    if not message.parts:
         return "[]"
     id = {"id": message_id} if end.keeps_message and message_id else {}
-    return dumps([{**id, "type": "chatModel", "content": redact.text(text)}])
+    calls = [
+        {"id": call.id, "name": call.name, "arguments": redact.text(call.arguments)} for call in message.tool_calls
+    ]
+    return dumps(
+        [
+            {
+                **id,
+                "type": "chatModel",
+                "content": redact.text(message.text),
+                **({"thinking": redact.text(message.thinking)} if message.thinking else {}),
+                **({"tool_calls": calls} if calls else {}),
+            }
+        ]
+    )
 
 
 def attempt_end_columns(attempt: Attempt, error: BaseException | None, redact: Redaction) -> Columns:
