@@ -23,6 +23,8 @@ class ImportedUsage(Value):
     duration_ms: int | None = None
     cost: float | None = None
     response_model: str | None = None
+    #: Options and schema of the request.
+    parameters: Mapping[str, Any] = {}
 
 
 class ImportedMessage(Value):

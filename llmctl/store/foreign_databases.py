@@ -23,7 +23,38 @@ _USAGE = ("input_tokens", "output_tokens", "token_details", "duration_ms", "reso
 SOURCE = "llm"
 
 
-def _usage(row: Mapping[str, Any]) -> ImportedUsage | None:
+#: Options that mean the same to every provider, so that a continued chat may keep them.
+_COMMON_OPTIONS = frozenset(
+    ("temperature", "max_tokens", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed")
+)
+
+
+class _LlmParameters:
+    """Options and schemas of responses and turns; older databases have neither."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._schemas = {}
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schemas'").fetchone():
+            self._schemas = dict(map(tuple, connection.execute("SELECT id, content FROM schemas").fetchall()))
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of the parameters of a row."""
+        columns = row.keys()
+        options = _parse_object(row["options_json"]) if "options_json" in columns else {}
+        schema = _parse_object(self._schemas.get(row["schema_id"])) if "schema_id" in columns else {}
+        options = {name: value for name, value in options.items() if value is not None}
+        return {**({"options": options} if options else {}), **({"schema": schema} if schema else {})}
+
+
+def _parse_object(text: Any) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _usage(row: Mapping[str, Any], parameters: Mapping[str, Any]) -> ImportedUsage | None:
     """Return the usage of a response or turn; None if it was not reported."""
     if row["input_tokens"] is None and row["output_tokens"] is None:
         return None
@@ -36,6 +67,7 @@ def _usage(row: Mapping[str, Any]) -> ImportedUsage | None:
         _token_detail(details, "reasoning_tokens"),
         row["duration_ms"],
         response_model=row["resolved_model"] or None,
+        parameters=parameters,
     )
 
 
@@ -103,6 +135,7 @@ class _LlmResponses:
         self._connection = connection
         self._tables = tables
         self._columns = {row[1] for row in connection.execute("PRAGMA table_info(responses)")}
+        self._parameters = _LlmParameters(connection)
 
     def entries(self, conversation_id: str, superseded: bool) -> Iterator[ImportedMessage]:
         """Yield the messages of a conversation; with ``superseded`` without those that are also in later tables."""
@@ -128,7 +161,9 @@ class _LlmResponses:
                 ToolCall(call["tool_call_id"] or f"call_{call['id']}", call["name"], call["arguments"] or "{}")
             )
         usage_row = {name: row[name] if name in self._columns else None for name in _USAGE}
-        return ImportedMessage("assistant", tuple(parts), row["id"], at, row["model"], usage=_usage(usage_row))
+        return ImportedMessage(
+            "assistant", tuple(parts), row["id"], at, row["model"], usage=_usage(usage_row, self._parameters.read(row))
+        )
 
     def _results(self, row: Mapping[str, Any], at: str | None) -> Iterator[ImportedMessage]:
         """Yield the tool results, which are stored with the response that received them."""
@@ -170,6 +205,7 @@ def read_llm(connection: sqlite3.Connection) -> Iterator[ImportedConversation | 
         entries = logs.entries(id)
         if entries:
             times = [entry.at for entry in entries if entry.at]
+            last = logs.last_parameters(id)
             yield ImportedConversation(
                 SOURCE,
                 id,
@@ -178,6 +214,8 @@ def read_llm(connection: sqlite3.Connection) -> Iterator[ImportedConversation | 
                 min(times, default=None),
                 max(times, default=None),
                 model or entries[-1].model,
+                metadata={"schema": last["schema"]} if "schema" in last else {},
+                options={name: value for name, value in last.get("options", {}).items() if name in _COMMON_OPTIONS},
             )
     if "logs" in logs.tables and (count := connection.execute("SELECT count(*) FROM logs").fetchone()[0]):
         yield SkippedItems(count, "rows of llm's oldest table, logs, which has no conversations")
@@ -188,6 +226,7 @@ class _LlmLogs:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._parameters = _LlmParameters(connection)
         self.tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         self._responses = _LlmResponses(connection, self.tables) if "responses" in self.tables else None
         self._convert_part = _LlmMessages(connection) if "turns" in self.tables else None
@@ -208,6 +247,16 @@ class _LlmLogs:
         if self._convert_part:
             result += self._turns(id, has_earlier=bool(result))
         return result
+
+    def last_parameters(self, id: str) -> dict[str, Any]:
+        """Return the options and schema of the newest answer of a conversation."""
+        rows: list[sqlite3.Row] = []
+        if self._convert_part:
+            rows += self._connection.execute("SELECT * FROM turns WHERE thread_id = ? ORDER BY id DESC LIMIT 1", (id,))
+        if self._responses and not rows:
+            sql = "SELECT * FROM responses WHERE conversation_id = ? ORDER BY id DESC LIMIT 1"
+            rows += self._connection.execute(sql, (id,))
+        return self._parameters.read(dict(rows[0])) if rows else {}
 
     def _turns(self, thread_id: str, *, has_earlier: bool) -> Iterator[ImportedMessage]:
         """Yield the messages each turn added: its chain goes back to the first message, even of an older llm."""
@@ -230,7 +279,7 @@ class _LlmLogs:
                 f"{turn['id']}#{place}",
                 parse_time(turn["datetime_utc"]),
                 turn["model"] if role == "assistant" else None,
-                usage=_usage(turn) if place == last else None,
+                usage=_usage(turn, self._parameters.read(turn)) if place == last else None,
             )
 
 

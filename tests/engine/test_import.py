@@ -345,6 +345,29 @@ def test_logs_of_today_are_chains_of_messages(hub: Database, tmp_path: Path) -> 
     assert not import_file(hub, path).to_record()["imported"]
 
 
+OPTIONS = """
+CREATE TABLE schemas (id TEXT PRIMARY KEY, content TEXT);
+INSERT INTO schemas VALUES ('s1', '{"type":"object"}');
+UPDATE {table} SET options_json = '{{"temperature":0.5,"json_object":true,"top_p":null}}';
+"""
+
+
+@pytest.mark.parametrize("generation", ["responses", "turns"])
+def test_options_and_schemas_of_llm_come_along(hub: Database, tmp_path: Path, generation: str) -> None:
+    options = OPTIONS.replace("{table}", generation).replace("{{", "{").replace("}}", "}")
+    if generation == "responses":
+        add = "ALTER TABLE responses ADD COLUMN schema_id TEXT; UPDATE responses SET schema_id = 's1'"
+        path = logs(tmp_path, OLD_LLM.format(**USAGE), options, add)
+    else:
+        path = logs(tmp_path, NEW_LLM, options, "UPDATE turns SET schema_id = 's1'")
+    import_file(hub, path)
+    parameters = json.loads(hub.value("SELECT parameters FROM {requests}"))
+    assert parameters == {"options": {"temperature": 0.5, "json_object": True}, "schema": {"type": "object"}}
+    chat = hub.one("SELECT settings, metadata FROM {chats}")
+    assert json.loads(chat["settings"]) == {"options": {"temperature": 0.5}}
+    assert json.loads(chat["metadata"])["schema"] == {"type": "object"}
+
+
 def test_a_conversation_of_both_generations_is_one(hub: Database, tmp_path: Path) -> None:
     path = logs(tmp_path, OLD_LLM.format(**USAGE), LATER, NEW_LLM.replace("'01t'", "'01h'"))
     import_file(hub, path)

@@ -126,6 +126,7 @@ class _ConversationRows:
                 "cached_tokens": usage.cached_tokens,
                 "thinking_tokens": usage.thinking_tokens,
                 "cost": usage.cost,
+                "parameters": dumps(dict(usage.parameters)) if usage.parameters else None,
                 **self._import_columns(self._times[index]),
             },
         )
