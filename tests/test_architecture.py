@@ -25,7 +25,7 @@ ROOMS = {
 }
 #: The packages and modules of the engine, from the bottom up: each may import those of the groups before its own.
 ENGINE = (
-    {"runtime"},
+    {"runtime", "template_limits"},
     {"models", "output_log"},
     {"connections"},
     {"billing", "chats", "jobs", "tools"},
@@ -58,7 +58,7 @@ EDGE = ("cli", "_fastpath", "__main__", "api")
 #: They call code of others, which may raise anything, and say what became of it.
 FOREIGN = ("tools/function.py", "core/plugins.py", "engine/turn/options.py")
 #: Programs of their own, started by tools: they run the code of others.
-CHILDREN = "tools/workers/"
+CHILDREN = ("tools/workers/", "formats/template_worker.py")
 
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 50

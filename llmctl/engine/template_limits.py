@@ -21,7 +21,7 @@ MAX_BYTES = 50_000_000
 #: The worker's own limit is on its processor time: a busy machine may take longer.
 _TIMEOUT_S = 60.0
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_CODE = "import sys; sys.path.append(sys.argv[1]); from llmctl.formats.template_worker import main; main()"
+_CODE = "import sys; sys.path += sys.argv[1:]; from llmctl.formats.template_worker import main; main()"
 
 
 def render(text: str, values: Mapping[str, Any], source: str) -> str:
@@ -33,8 +33,8 @@ def render(text: str, values: Mapping[str, Any], source: str) -> str:
     except (TypeError, ValueError, RecursionError):  # objects of a program that calls this library
         return templates.render(text, values, source)
     completed = process.run_program(
-        [sys.executable, "-P", "-c", _CODE, _PACKAGE_ROOT],
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        [sys.executable, "-P", "-c", _CODE, *filter(None, sys.path), _PACKAGE_ROOT],
+        env={"LANG": "C.UTF-8"},
         stdin=request.encode("utf-8", "surrogatepass"),
         timeout_s=_TIMEOUT_S,
         max_output_bytes=MAX_BYTES,
