@@ -189,6 +189,9 @@ class ToolEvent(Value):
     arguments: str
     result: str | None = None
     status: str = "pending"
+    #: Why it failed, and what to do about it.
+    error: str | None = None
+    hint: str | None = None
 
 
 class ApprovalNeeded(Value):
@@ -231,8 +234,9 @@ class AgentContext(Value):
 #: The schema of a tool without one.
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 
-#: The user's answer to an approval request; ``stop`` ends the run.
-ApprovalReply = Literal["once", "always", "no", "never", "stop"]
+#: The user's answer to an approval request: ``always`` and ``never`` hold for its scope, ``everywhere`` allows such
+#: calls in all chats, ``stop`` ends the run.
+ApprovalReply = Literal["once", "always", "everywhere", "no", "never", "stop"]
 
 
 class ApprovalRequest(Value):
@@ -242,6 +246,10 @@ class ApprovalRequest(Value):
     arguments: str
     description: str = ""
     agent: str | None = None
+    #: The command line or request that it runs; None if only the tool knows.
+    command: str | None = None
+    #: What ``always`` and ``never`` apply to, such as ``for this chat``.
+    scope: str = "for this chat"
 
 
 class ToolGrant(Value):

@@ -51,6 +51,17 @@ def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     )
 
 
+def preview(tool: Tool, arguments: Mapping[str, Any]) -> str:
+    """Return the command line of a call as one would type it."""
+    command, passing = tool.data["command"], tool.data.get("arguments", "stdin")
+    words = [command] if isinstance(command, str) else command
+    used = {name for word in words for name in templates.list_slots(word)}
+    more = _build_flags(arguments, used) if passing == "flags" else []
+    if isinstance(command, str):
+        return " ".join([templates.fill(command, arguments, shlex.quote), *map(shlex.quote, more)])
+    return shlex.join([*(templates.fill(word, arguments) for word in command), *more])
+
+
 def _build_command(
     command: str | list[str], arguments: Mapping[str, Any], passing: str
 ) -> tuple[str | list[str], dict[str, str]]:
@@ -123,4 +134,4 @@ def _is_word_list(command: Any) -> bool:
     return isinstance(command, list) and all(isinstance(word, str) for word in command) and bool(command[0].strip())
 
 
-TYPE = ToolType(run, validate_data)
+TYPE = ToolType(run, validate_data, preview=preview)

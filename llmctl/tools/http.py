@@ -61,6 +61,11 @@ def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     return to_tool_output(context.fetch(request, timeout_s=context.timeout_s, most_bytes=context.most_bytes), context)
 
 
+def preview(tool: Tool, arguments: Mapping[str, Any]) -> str:
+    """Return the method and URL of a call."""
+    return f"{tool.data.get('method') or 'GET'} {templates.fill(tool.data['url'], arguments, _quote_segment)}"
+
+
 def _quote_segment(text: str) -> str:
     """Quote an argument for a URL: it stays one path segment and cannot be ``..``."""
     if text.strip(".") == "" and text:
@@ -96,4 +101,4 @@ def _fill_body(template: Any, arguments: Mapping[str, Any]) -> Any:
     return [_fill_body(value, arguments) for value in template] if isinstance(template, list) else template
 
 
-TYPE = ToolType(run, validate_data)
+TYPE = ToolType(run, validate_data, preview=preview)

@@ -512,6 +512,58 @@ def test_the_person_at_the_terminal_is_asked(
     assert query(env, "SELECT effect FROM permission_rules WHERE expires_at IS NOT NULL") == [(rule,) for rule in rules]
 
 
+def test_prompt_shows_what_runs_and_asks_again_after_enter(
+    llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path
+) -> None:
+    llmctl("tool", "add", "say", "--command", "echo {x} | tr a b", "--shell", check=True)
+    llmctl("tool", "add", "get", "--url", "http://127.0.0.1:1/{x}", check=True)
+    command = [
+        *LLMCTL,
+        "chat",
+        "-m",
+        "echo",
+        "-T",
+        "say",
+        "-T",
+        "get",
+        "-o",
+        'tool=say {"x": "a; b"}\nget {"x": "/"}',
+        "hi",
+    ]
+    answers = [("[q]uit:", b"\n"), ("[q]uit:", b"A\n"), ("[q]uit:", b"n\n")]
+    code, screen = run_on_terminal(command, env, answers, tmp_path)
+    assert code == 0, screen
+    assert "  $ echo 'a; b' | tr a b\n" in screen
+    assert "  $ GET http://127.0.0.1:1/%2F\n" in screen
+    assert "[a]lways for this chat, [A]lways everywhere" in screen
+    assert [status for _, status in runs(env)] == ["completed", "denied"]
+    assert query(env, "SELECT effect, chat_id FROM permission_rules") == [("allow", None)]
+
+
+def test_failed_tool_says_why(llmctl: Llmctl) -> None:
+    llmctl(
+        "tool",
+        "add",
+        "count",
+        "--command",
+        "sh -c 'echo out; echo no such file >&2; echo more >&2; exit 3'",
+        check=True,
+    )
+    done = ask(llmctl, 'count\nrun_command {"command": "ls"}', "-T", "count:auto", "-T", "run_command:auto")
+    assert "llmctl: tool count: failed: exit status 3: no such file\n" in done.stderr
+    assert 'llmctl: tool run_command: denied: this tool may not run "ls"\n' in done.stderr
+    assert "hint: allow it: llmctl tool edit run_command --command" in done.stderr
+
+
+def test_pending_calls_name_their_chat(llmctl: Llmctl) -> None:
+    ask(llmctl, "time", "-T", "time")
+    (found,) = llmctl("tool", "pending", "--json", check=True).json
+    assert found["chat"] is None
+    assert found["chat_id"][:8] in llmctl("tool", "pending", "--columns", "chat", check=True).stdout
+    llmctl("tool", "deny", found["id"], check=True)
+    assert "no calls are pending" in llmctl("tool", "pending", check=True).stderr
+
+
 def test_arguments_cannot_steer_the_terminal(env: Mapping[str, str], tmp_path: Path) -> None:
     _, screen = at_terminal(env, tmp_path, b"n\n", calls='time {"zone": "\x9b1A\u202e"}')
     assert "\x9b" not in screen

@@ -30,12 +30,18 @@ def confirm(console: Console, question: str, *, yes: bool, is_required: bool = T
 
 def ask(console: Console, question: str) -> str | None:
     """Return a line typed by the user, without the newline; None without a terminal."""
+    line = ask_line(console, question)
+    return None if line is None else line.removesuffix("\n")
+
+
+def ask_line(console: Console, question: str) -> str | None:
+    """Return a line typed by the user, with its newline; empty at the end of input, None without a terminal."""
     if not console.io.stderr_tty:
         return None
     try:
         with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
             console.io.write_stderr(question)
-            return terminal.readline().removesuffix("\n")
+            return terminal.readline()
     except OSError:
         return None
 

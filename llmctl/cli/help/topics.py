@@ -148,8 +148,8 @@ A model can call the tools of a chat (-T NAME) or an agent (agent attach). A per
   denied (deny)          the tool never runs and is not offered to the model
 
 On a terminal llmctl asks: once, always, no, never, or quit. "always" and "never" are remembered for the chat or the
-agent until they expire (setting permission.expiry). Without a terminal the turn stops with exit code 8, and so do
-the turns of agents that wait for it. Then, from any shell:
+agent, "always everywhere" for all of them, until they expire (setting permission.expiry). Without a terminal the turn
+stops with exit code 8, and so do the turns of agents that wait for it. Then, from any shell:
 
   llmctl tool pending                  list pending calls with their age, agent, tool and arguments
   llmctl tool approve ID --continue    run this call and continue the turn (--detach: in the background)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from llmctl.cli.console.prompts import ask
+from llmctl.cli.console.prompts import ask_line
 from llmctl.cli.console.terminal import safe_text
 from llmctl.core.errors import DeniedError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from llmctl.engine.runtime import ApprovalReply, ApprovalRequest
 
 _REPLIES: dict[str, ApprovalReply] = {
+    "A": "everywhere",
+    "everywhere": "everywhere",
     "y": "once",
     "yes": "once",
     "once": "once",
@@ -28,7 +30,7 @@ _REPLIES: dict[str, ApprovalReply] = {
     "q": "stop",
     "quit": "stop",
 }
-_PROMPT = "Run it? [y]es once, [a]lways, [n]o, ne[v]er, [q]uit: "
+_PROMPT = "Run it? [y]es once, [a]lways {scope}, [A]lways everywhere, [n]o, ne[v]er {scope}, [q]uit: "
 
 
 def build_approval_prompt(console: Console) -> Callable[[ApprovalRequest], ApprovalReply] | None:
@@ -47,19 +49,22 @@ def build_approval_prompt(console: Console) -> Callable[[ApprovalRequest], Appro
 
 
 def _prompt_until_answered(console: Console, request: ApprovalRequest) -> ApprovalReply:
-    """Show the whole call and ask until there is a valid reply; end of input ends the run."""
+    """Show the whole call and what it runs, and ask until there is a valid reply; end of input ends the run."""
     who = f'agent "{request.agent}"' if request.agent else "the model"
     console.io.flush()
     console.write_stderr_line(
         f'{who} wants to run "{request.name}"' + (f" ({request.description})" if request.description else "")
     )
     console.io.write_stderr(f"  {safe_text(request.arguments)}\n")
+    if request.command:
+        console.io.write_stderr(f"  $ {safe_text(request.command)}\n")
     while True:
-        answer = ask(console, _PROMPT)
-        if not answer:  # end of input, or just Enter: no answer is no permission
+        answer = ask_line(console, _PROMPT.format(scope=request.scope))
+        if not answer:  # end of input: no answer is no permission
             raise DeniedError(
                 "tool call not approved", hint="it is still pending: llmctl tool pending", reason="stopped"
             )
-        reply = _REPLIES.get(answer.strip().lower())
+        word = answer.strip()
+        reply = _REPLIES.get(word) or _REPLIES.get(word.lower())
         if reply:
             return reply

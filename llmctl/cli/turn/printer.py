@@ -19,6 +19,9 @@ from llmctl.core.tools import printable_name
 from llmctl.engine.runtime import ApprovalNeeded, Notice, RetryScheduled, StepStarted, ToolEvent, TurnEvent
 from llmctl.engine.turn.state import TurnResult
 
+#: Limit of the error of a tool, of which its row has all.
+_MAX_ERROR_CHARS = 300
+
 
 class TurnPrinter:
     """Print the events of one turn to stdout and stderr."""
@@ -67,7 +70,8 @@ class TurnPrinter:
         elif isinstance(event, ToolEvent) and not self._console.format.is_json:
             self._end_line()
             if event.result is not None:
-                self._console.note(f"tool {printable_name(event.name)}: {event.status}")
+                for line in _describe_end(event):
+                    self._console.note(line)
 
     def flush(self) -> None:
         """Write everything shown so far."""
@@ -240,6 +244,18 @@ def format_usage(result: TurnResult) -> str:
     if result.chat_id:
         parts.append(f"chat {result.chat_id[:8]}")
     return ", ".join(parts)
+
+
+def _describe_end(event: ToolEvent) -> list[str]:
+    """Return how a call ended: its status with the first line of its error, and a hint if there is one."""
+    from llmctl.cli.console.terminal import safe_text  # only where tools run
+
+    error = next((line.strip() for line in (event.error or "").splitlines() if line.strip()), "")
+    shown = error if len(error) <= _MAX_ERROR_CHARS else error[:_MAX_ERROR_CHARS] + "…"
+    is_told = not shown or shown.startswith(f"{event.status} ")  # denied by a rule
+    end = shown or event.status if is_told else f"{event.status}: {shown}"
+    lines = [f"tool {printable_name(event.name)}: {end}", *([f"hint: {event.hint}"] if event.hint else [])]
+    return list(map(safe_text, lines))
 
 
 def _event_object(event: TurnEvent) -> dict[str, Any] | None:

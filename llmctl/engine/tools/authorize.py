@@ -135,23 +135,47 @@ class Authorizer:
     def _ask_user(self, tool: Tool, call: PendingToolCall) -> Decision:
         """Ask the user on the terminal. Raises DeniedError if the user stops the run."""
         assert self._tools.ask
-        request = ApprovalRequest(tool.name, call.row.arguments, tool.description, self._tools.agent_name)
+        request = ApprovalRequest(
+            tool.name,
+            call.row.arguments,
+            tool.description,
+            self._tools.agent_name,
+            _preview(tool, call.arguments),
+            self._scope,
+        )
         reply: ApprovalReply = self._tools.ask(request)
-        if reply in ("always", "never"):
-            self._remember(tool, "allow" if reply == "always" else "deny")
+        if reply in ("always", "never", "everywhere"):
+            self._remember(tool, "deny" if reply == "never" else "allow", is_everywhere=reply == "everywhere")
         if reply == "stop":
             raise DeniedError(
                 "you stopped the run", hint="the call is still pending: llmctl tool pending", reason="stopped"
             )
-        return Decision("allow" if reply in ("once", "always") else "deny", "user")
+        return Decision("allow" if reply in ("once", "always", "everywhere") else "deny", "user")
 
-    def _remember(self, tool: Tool, effect: str) -> None:
-        if tool.id is None or not (self._chat_id or self._tools.agent_id):
+    @property
+    def _scope(self) -> str:
+        """What a remembered answer applies to."""
+        if self._tools.agent_id:
+            return f"for agent {self._tools.agent_name}"
+        return "for this chat" if self._chat_id else "for this turn"
+
+    def _remember(self, tool: Tool, effect: str, *, is_everywhere: bool) -> None:
+        if tool.id is None or not (is_everywhere or self._chat_id or self._tools.agent_id):
             self._turn_rules[tool.name] = effect
             return
-        remember_decision(
-            self._database, tool.id, effect, chat_id=self._chat_id, agent_id=self._tools.agent_id, arguments={}
-        )
+        chat_id, agent_id = (None, None) if is_everywhere else (self._chat_id, self._tools.agent_id)
+        remember_decision(self._database, tool.id, effect, chat_id=chat_id, agent_id=agent_id, arguments={})
+
+
+def _preview(tool: Tool, arguments: Mapping[str, Any]) -> str | None:
+    """Return what a call runs; None if its type does not tell, or the call will fail."""
+    from llmctl.tools import TYPES
+
+    preview = TYPES.load(tool.type).preview
+    try:
+        return preview(tool, arguments) if preview else None
+    except LlmctlError:
+        return None
 
 
 def decide(

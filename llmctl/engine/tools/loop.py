@@ -117,7 +117,8 @@ class ToolLoop:
         assert call.outcome
         if call.outcome.halts and self.final is None:
             self.final = call.outcome.text
-        return self._collector.add_tool_event(records.event_from_row(call.row, call.outcome))
+        hint = call.error.hint if call.error else None
+        return self._collector.add_tool_event(records.event_from_row(call.row, call.outcome, hint))
 
     def _raise_if_pending(self, calls: list[PendingToolCall]) -> Iterator[TurnEvent]:
         """Report the calls that need an approval, here or in sub-agents, and end the turn."""

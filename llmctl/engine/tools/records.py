@@ -81,10 +81,11 @@ def thoughts_by_call(parts: Iterable[Part]) -> dict[int, str]:
     return thoughts
 
 
-def event_from_row(row: InvocationRow, outcome: ToolOutcome | None = None) -> ToolEvent:
+def event_from_row(row: InvocationRow, outcome: ToolOutcome | None = None, hint: str | None = None) -> ToolEvent:
     """Return a call, with its result if there is one, as an event."""
-    result, status = (outcome.text, outcome.status) if outcome else (None, "pending")
-    return ToolEvent(row.tool_call_id, row.name, row.arguments, result, status)
+    if outcome is None:
+        return ToolEvent(row.tool_call_id, row.name, row.arguments)
+    return ToolEvent(row.tool_call_id, row.name, row.arguments, outcome.text, outcome.status, outcome.error, hint)
 
 
 def result_message(row: InvocationRow, outcome: ToolOutcome) -> Message:

@@ -30,4 +30,9 @@ def pending(ctx: typer.Context) -> None:
     from llmctl.engine.tools.approvals import list_pending
 
     app: App = ctx.obj
-    emit_list(app.console, list_pending(app.hub()), _COLUMNS)
+    rows = list_pending(app.hub())
+    if not app.console.format.is_json:
+        rows = [row | {"chat": row["chat"] or str(row["chat_id"] or "")[:8]} for row in rows]
+    emit_list(app.console, rows, _COLUMNS)
+    if not rows:
+        app.console.note("no calls are pending")
