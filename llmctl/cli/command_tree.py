@@ -26,7 +26,7 @@ from llmctl.cli import catalog
 from llmctl.cli.app import App
 from llmctl.cli.console.console import OUTPUT_FLAGS_ATTRIBUTE
 from llmctl.core.errors import UsageError
-from llmctl.core.options import GROUPS, Option, OptionSet, parse_pairs, parse_text
+from llmctl.core.options import GROUPS, Option, OptionSet, parse_option_pairs, parse_text
 from llmctl.core.registry import unknown_name_error
 
 _CONTEXT_SETTINGS: dict[str, Any] = {"max_content_width": 100}
@@ -172,7 +172,7 @@ def _parse_flags(kind: type[OptionSet], values: Mapping[str, Any]) -> OptionSet:
             case "list":
                 parsed[name] = tuple(value)
             case "pairs":
-                parsed[name] = parse_pairs(value, option.flags[0], decode=option.decodes)
+                parsed[name] = parse_option_pairs(option, value, option.flags[0])
             case _:
                 parsed[name] = parse_text(option, value, option.flags[0])
     return kind(**parsed)

@@ -73,16 +73,23 @@ _ZIP_BASED = {ending: kind for ending, kind in _BINARY.items() if kind.startswit
 def detect(name: str, data: bytes, declared: str | None = None) -> str:
     """Return the type of a file by its content, then by what a server ``declared``, then by its name.
 
-    UTF-8 text counts as text, whatever its name.
+    UTF-8 text, and text with a byte order mark, counts as text, whatever its name. Text in another encoding needs a
+    name or a declared type of a text; the encoding that a server declares stays in the type.
     """
+    if _encoding_by_mark(data) and decode_text(data) is not None:
+        return _TEXT.get(_extension(name), "text/plain")
     detected = _detect_by_magic(data)
     if detected == "application/zip":
         return _ZIP_BASED.get(_extension(name), detected)
     if detected:
         return detected
+    charset = find_charset(declared or "")
     declared = (declared or "").partition(";")[0].strip().lower()
     if is_utf8(data):
         return declared if is_text(declared) else _TEXT.get(_extension(name), "text/plain")
+    text_type = declared if is_text(declared) else _TEXT.get(_extension(name), "")
+    if text_type and decode_text(data, charset) is not None:
+        return f"{text_type};charset={charset}" if charset else text_type
     return declared if "/" in declared and not is_text(declared) else _BINARY.get(_extension(name), UNKNOWN)
 
 
@@ -96,6 +103,76 @@ def is_text(media_type: str) -> bool:
     """Return whether a media type is text that a model can read as part of a prompt."""
     plain = media_type.partition(";")[0].strip().lower()
     return plain.startswith("text/") or plain in _TEXT_TYPES or plain.endswith(("+json", "+xml"))
+
+
+#: Byte order marks; the longer ones first, because one begins like a shorter one.
+_MARKS = (
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+)
+#: Control characters that no text has: what has them is no text in a one-byte encoding.
+_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\r\f\x1b\b")
+#: Where XML and HTML name their encoding, within their first kilobyte.
+_DECLARED_ENCODING = rb"(?i)(?:encoding|charset)\s*=\s*[\"']?([a-z0-9_.:-]+)"
+
+
+def find_charset(media_type: str) -> str | None:
+    """Return the encoding that a media type names, or None."""
+    for parameter in media_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip("\"'").lower() or None
+    return None
+
+
+def decode_text(data: bytes, charset: str | None = None) -> str | None:
+    """Return the text of a file without its byte order mark; None if the bytes are no text.
+
+    Tried in order: the byte order mark, UTF-8, the declared ``charset``, UTF-16 without a mark, the encoding that XML
+    or HTML names, Windows-1252. https://encoding.spec.whatwg.org
+    """
+    if encoding := _encoding_by_mark(data):
+        return _decode(data, encoding)
+    for encoding in ("utf-8", charset, _guess_utf16(data), _find_declared_encoding(data)):
+        if encoding and (text := _decode(data, encoding)) is not None:
+            return text
+    if data.translate(None, _CONTROLS) != data:
+        return None
+    return data.decode("cp1252", "replace")
+
+
+def _encoding_by_mark(data: bytes) -> str | None:
+    return next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
+
+
+def _decode(data: bytes, encoding: str) -> str | None:
+    try:
+        text = data.decode(encoding)
+    except (UnicodeDecodeError, LookupError):
+        return None
+    return None if "\0" in text else text.removeprefix("\ufeff")
+
+
+def _guess_utf16(data: bytes) -> str | None:
+    """Return the kind of UTF-16 in which most characters are of Latin script: every second byte is NUL."""
+    sample = data[:2000]
+    half = len(sample) // 2
+    if len(data) % 2 or half < 2:
+        return None
+    zeros = (sample[0::2].count(0), sample[1::2].count(0))
+    if max(zeros) < half * 0.4 or min(zeros) > half * 0.05:
+        return None
+    return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+
+
+def _find_declared_encoding(data: bytes) -> str | None:
+    import re
+
+    found = re.search(_DECLARED_ENCODING, data[:1024]) if data.lstrip()[:1] == b"<" else None
+    return found[1].decode("ascii") if found else None
 
 
 def is_utf8(data: bytes) -> bool:

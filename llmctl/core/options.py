@@ -117,7 +117,7 @@ def parse_text(option: Option, text: str, label: str) -> Any:
             items = [word.strip() for word in text.split(",") if word.strip()]
             return check_value(option, [] if items == ["none"] else items, label)
         case "pairs":
-            return parse_pairs([text], label, decode=option.decodes)
+            return parse_option_pairs(option, [text], label)
         case "integer" | "number":
             return check_value(option, _parse_number(option, text, label), label)
     return check_value(option, text, label)
@@ -146,6 +146,10 @@ def check_value(option: Option, value: Any, label: str) -> Any:
         _require_json(value, label)
     if option.kind == "list":
         return tuple(value)
+    if option.decodes:
+        from llmctl.core.model_options import check_model_options  # most turns have none
+
+        return check_model_options(value, label)
     return frozenset(value) if option.kind == "words" else value
 
 
@@ -199,6 +203,15 @@ def _value_error(label: str, requirement: str, value: Any) -> UsageError:
 
     shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
     return UsageError(f'{label} must be {requirement}, got "{mask_keys(shown)}"')
+
+
+def parse_option_pairs(option: Option, items: Iterable[str], label: str) -> dict[str, Any]:
+    """Parse the ``K=V`` of an option; those of models are checked."""
+    if not option.decodes:
+        return parse_pairs(items, label)
+    from llmctl.core.model_options import parse_model_options  # most turns have none
+
+    return parse_model_options(items, label)
 
 
 def parse_pairs(items: Iterable[str], label: str, *, decode: bool = False) -> dict[str, Any]:

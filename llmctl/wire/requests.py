@@ -216,7 +216,11 @@ def split_media_type(media_type: str) -> tuple[str, str]:
 
 
 def decode_text(file: File) -> str:
-    return require_data(file).decode("utf-8-sig", "replace")
+    from llmctl.core import media_types  # most requests have no files
+
+    data = require_data(file)
+    text = media_types.decode_text(data, media_types.find_charset(file.media_type))
+    return data.decode("utf-8", "replace") if text is None else text
 
 
 def inline_text(file: File) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+
 import pytest
 
-from llmctl.core.media_types import UNKNOWN, detect, guess_from_name
+from llmctl.core.media_types import UNKNOWN, decode_text, detect, find_charset, guess_from_name
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
@@ -42,7 +44,7 @@ def iso(brand: bytes) -> bytes:
         ("a.md", "grüß".encode(), "text/markdown"),
         ("data.json", b'{"a":1}', "application/json"),
         ("main.rs", b"fn main() {}", "text/plain"),
-        ("a.txt", "grüß".encode("latin-1"), UNKNOWN),
+        ("a.txt", "grüß".encode("latin-1"), "text/plain"),
         ("a.mp3", bytes(range(256)), "audio/mpeg"),
         ("", b"\0\0\0\0", UNKNOWN),
     ],
@@ -57,8 +59,8 @@ def test_content_decides_the_type_before_the_name(name: str, data: bytes, kind: 
         ("text/html; charset=utf-8", b"<p>hi", "text/html"),
         ("image/png", b"%PDF-1.4", "application/pdf"),
         ("image/png", b"not at all", "text/plain"),
-        ("text/plain", b"\xff\xfe\0\1", UNKNOWN),
-        ("audio/x-odd", b"\xff\xfe\0\1", "audio/x-odd"),
+        ("text/plain", b"\xff\xfe\0\xd8", UNKNOWN),
+        ("audio/x-odd", b"\xff\xfe\0\xd8", "audio/x-odd"),
     ],
 )
 def test_content_type_header_counts_when_the_content_is_unknown(said: str, data: bytes, kind: str) -> None:
@@ -71,3 +73,43 @@ def test_content_type_header_counts_when_the_content_is_unknown(said: str, data:
 )
 def test_extension_of_a_url_decides_the_type(path: str, kind: str) -> None:
     assert guess_from_name(path) == kind
+
+
+WORDS = "Grüße aus Köln\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "declared", "kind"),
+    [
+        (codecs.BOM_UTF16_LE + WORDS.encode("utf-16-le"), "note", None, "text/plain"),
+        (codecs.BOM_UTF16_BE + WORDS.encode("utf-16-be"), "note.csv", None, "text/csv"),
+        (codecs.BOM_UTF32_LE + WORDS.encode("utf-32-le"), "note.txt", None, "text/plain"),
+        (codecs.BOM_UTF32_BE + WORDS.encode("utf-32-be"), "note.txt", None, "text/plain"),
+        (codecs.BOM_UTF8 + WORDS.encode(), "note", None, "text/plain"),
+        (WORDS.encode("utf-16-le"), "note.txt", None, "text/plain"),
+        (WORDS.encode("utf-16-be"), "note.txt", None, "text/plain"),
+        (WORDS.encode("latin-1"), "note.txt", None, "text/plain"),
+        (b"Gr\x81\x80", "note.txt", None, "text/plain"),
+        ("héllo".encode("shift_jis", "ignore") + "日本".encode("shift_jis"), "x", "text/plain; charset=Shift_JIS",
+         "text/plain;charset=shift_jis"),
+        ('<?xml version="1.0" encoding="ISO-8859-2"?><a>ł</a>'.encode("iso-8859-2"), "a.xml", None, "application/xml"),
+    ],
+)  # fmt: skip
+def test_text_in_any_encoding_is_text(data: bytes, name: str, declared: str | None, kind: str) -> None:
+    assert detect(name, data, declared) == kind
+    text = decode_text(data, find_charset(kind))
+    assert text in (WORDS, "Gr\ufffd€", "hllo日本", '<?xml version="1.0" encoding="ISO-8859-2"?><a>ł</a>')
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "kind"),
+    [
+        (b"\xff\xfb\x90\x64" + bytes(64), "a.mp3", "audio/mpeg"),
+        (b"\xff\xf1\x50\x80" + bytes(64), "a.aac", "audio/aac"),
+        (b"\xff\xfe\x00\x01\x00\xd8" + bytes(64), "a.bin", UNKNOWN),  # half a surrogate and NULs: no UTF-16
+        (bytes(range(256)), "a.txt", UNKNOWN),
+        ("Köln".encode("latin-1"), "a.bin", UNKNOWN),
+    ],
+)
+def test_other_bytes_are_no_text(data: bytes, name: str, kind: str) -> None:
+    assert detect(name, data) == kind

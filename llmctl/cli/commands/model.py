@@ -15,6 +15,7 @@ from llmctl.cli.console.console import list_output, record_output
 from llmctl.cli.console.output import emit_change, emit_list, emit_record
 from llmctl.core import clock, time_ranges
 from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.model_options import parse_model_options
 from llmctl.core.options import parse_pairs
 from llmctl.core.registry import unknown_name_error
 from llmctl.providers import PROVIDERS
@@ -260,7 +261,7 @@ def _set(app: App, name: str, target_ref: str, options: Sequence[str]) -> Row:
     if target_ref == name:
         raise UsageError(f'alias "{name}" cannot refer to itself')
     with database.transaction():
-        row = models.set_alias(database, name, target_ref, parse_pairs(options, "--option", decode=True))
+        row = models.set_alias(database, name, target_ref, parse_model_options(options, "--option"))
         target.resolve(database, name, app.env)  # raises for a target that does not exist, or a cycle
     return row
 

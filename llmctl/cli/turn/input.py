@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmctl.cli.app import App
 from llmctl.cli.console import console as stdin
-from llmctl.core.chat import File, Message, Part, Text, ToolCall, ToolResult
+from llmctl.core.chat import File, Message, Part, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.errors import UsageError
 from llmctl.core.options import TurnOptions
 from llmctl.core.stored_values import dumps
@@ -108,34 +108,100 @@ def parse_messages(text: str, source: str) -> tuple[Message, ...]:
     return messages
 
 
+#: The keys of a message by role; a null is the same as a missing key.
+_KEYS = {
+    "system": ("role", "content"),
+    "developer": ("role", "content"),
+    "user": ("role", "content"),
+    "tool": ("role", "content", "tool_call_id", "name"),
+    "assistant": ("role", "content", "tool_calls", "reasoning_content", "reasoning"),
+}
+#: The keys of what stands inside a message, by type.
+_PART_KEYS = {
+    "text": ("type", "text"),
+    "image_url": ("type", "image_url"),
+    "file": ("type", "file"),
+    "input_audio": ("type", "input_audio"),
+}
+
+
 def _parse_message(item: Any, source: str, names: dict[str, str]) -> Message:
     role = item.get("role") if isinstance(item, dict) else None
-    content = _parse_content(item.get("content")) if isinstance(item, dict) else None
+    if role not in _KEYS:
+        raise _invalid_message(item, source)
+    _require_known_keys(item, _KEYS[role], source)
+    parts = _parse_content(item.get("content"), source)
+    is_text = all(isinstance(part, Text) for part in parts)
     match role:
-        case "system" | "developer" if content is not None:
-            return Message.from_text("system", content)
-        case "user" if content:
-            return Message.from_text("user", content)
-        case "tool" if content is not None and isinstance(call_id := item.get("tool_call_id"), str):
-            return Message("tool", (ToolResult(call_id, names.get(call_id, ""), content),))
-        case "assistant" if parts := _parse_assistant_parts(item, content, names):
-            return Message("assistant", parts)
-    raise UsageError(f'invalid message in "{source}": {dumps(item)[:80]}', hint=_MESSAGES_HINT)
+        case "system" | "developer" if is_text and item.get("content") is not None:
+            return Message("system", parts)
+        case "user" if parts:
+            return Message("user", parts)
+        case "tool" if is_text and isinstance(call_id := item.get("tool_call_id"), str):
+            content = Message("tool", parts).text
+            name = item.get("name") or names.get(call_id, "")
+            if item.get("content") is not None and isinstance(name, str):
+                return Message("tool", (ToolResult(call_id, name, content),))
+        case "assistant" if is_text:
+            if parts := (*_parse_thinking(item), *parts, *_parse_calls(item, source, names)):
+                return Message("assistant", parts)
+    raise _invalid_message(item, source)
 
 
-def _parse_assistant_parts(item: dict[str, Any], content: str | None, names: dict[str, str]) -> tuple[Part, ...]:
-    parts: list[Part] = [Text(content)] if content else []
+def _invalid_message(item: Any, source: str) -> UsageError:
+    return UsageError(f'invalid message in "{source}": {dumps(item)[:80]}', hint=_MESSAGES_HINT)
+
+
+def _require_known_keys(item: dict[str, Any], known: Sequence[str], source: str) -> None:
+    """Raise UsageError for a key that would not be sent."""
+    for key, value in item.items():
+        if key not in known and value not in (None, [], {}):
+            raise UsageError(
+                f'cannot send "{key}" of a message in "{source}"', hint=f"remove it; known keys: {', '.join(known)}"
+            )
+
+
+def _parse_thinking(item: dict[str, Any]) -> tuple[Part, ...]:
+    text = item.get("reasoning_content") or item.get("reasoning")
+    return (Thinking(text),) if text and isinstance(text, str) else ()
+
+
+def _parse_calls(item: dict[str, Any], source: str, names: dict[str, str]) -> tuple[Part, ...]:
+    parts: list[Part] = []
     for call in item.get("tool_calls") or ():
         function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict) and isinstance(call.get("id"), str) and isinstance(function.get("name"), str):
-            names[call["id"]] = function["name"]
-            parts.append(ToolCall(call["id"], function["name"], str(function.get("arguments") or "{}")))
+        if not (isinstance(function, dict) and isinstance(call.get("id"), str)):
+            raise _invalid_message(item, source)
+        _require_known_keys(call, ("id", "type", "function", "index"), source)
+        _require_known_keys(function, ("name", "arguments"), source)
+        name, arguments = function.get("name"), function.get("arguments") or "{}"
+        if not isinstance(name, str):
+            raise _invalid_message(item, source)
+        names[call["id"]] = name
+        parts.append(ToolCall(call["id"], name, arguments if isinstance(arguments, str) else dumps(arguments)))
     return tuple(parts)
 
 
-def _parse_content(content: Any) -> str | None:
-    """Return the text of a message; None if it has none or contains anything but text."""
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        return "".join(map(str, texts)) if len(texts) == len(content) else None
-    return content if isinstance(content, str) else None
+def _parse_content(content: Any, source: str) -> tuple[Part, ...]:
+    """Return the parts of a message: text, and files of which the content or an address is there."""
+    if content is None or isinstance(content, str):
+        return (Text(content),) if content else ()
+    if not isinstance(content, list):
+        raise _invalid_message(content, source)
+    return tuple(_parse_part(part, source) for part in content)
+
+
+def _parse_part(part: Any, source: str) -> Part:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind not in _PART_KEYS:
+        raise _invalid_message(part, source)
+    _require_known_keys(part, _PART_KEYS[kind], source)
+    value = part.get(kind)
+    if kind == "text" and isinstance(value, str):
+        return Text(value)
+    if isinstance(value, dict):
+        from llmctl.formats.message_files import read_file_part  # only for messages with files
+
+        if file := read_file_part(kind, value):
+            return file
+    raise _invalid_message(part, source)

@@ -223,7 +223,8 @@ def _file_writes(database: Database | None, message_id: str, files: list[File], 
         if existing_id is None:
             writes.append(Insert("attachments", _attachment_row(attachment_id, file, content_hash, now)))
         link = {"id": new_id(), "message_id": message_id, "attachment_id": attachment_id, "position": position}
-        own = {"name": file.name, "media_type": file.media_type}
+        # An empty name: this message has none, whatever another one calls the same content.
+        own = {"name": file.name or "", "media_type": file.media_type}
         writes.append(Insert("message_attachments", link | own | timestamps(now)))
     return writes
 

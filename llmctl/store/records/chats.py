@@ -274,7 +274,7 @@ def _where(database: Database, index: int, field: str, value: str) -> tuple[str,
 
 
 _THREAD_FILES = """
-SELECT ma.message_id, a.content, a.url, coalesce(ma.name, a.name) AS name,
+SELECT ma.message_id, a.content, a.url, nullif(coalesce(ma.name, a.name), '') AS name,
   coalesce(ma.media_type, a.media_type) AS media_type
 FROM {messages} m
 JOIN {message_attachments} ma ON ma.message_id = m.id JOIN {attachments} a ON a.id = ma.attachment_id

@@ -14,7 +14,8 @@ from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow, MessageRow, ThreadRow
 
 _FILES = """
-SELECT ma.message_id, a.id, a.name, a.media_type, a.size, a.url, a.content_hash
+SELECT ma.message_id, a.id, nullif(coalesce(ma.name, a.name), '') AS name,
+  coalesce(ma.media_type, a.media_type) AS media_type, a.size, a.url, a.content_hash
 FROM {messages} m
 JOIN {message_attachments} ma ON ma.message_id = m.id
 JOIN {attachments} a ON a.id = ma.attachment_id

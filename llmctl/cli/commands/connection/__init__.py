@@ -14,6 +14,7 @@ from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.core import environment
 from llmctl.core.errors import ConfigError, LlmctlError, UsageError
+from llmctl.core.model_options import parse_model_options
 from llmctl.core.options import parse_json, parse_pairs
 from llmctl.core.stored_values import loads, new_id
 from llmctl.core.text_files import read_text_file
@@ -104,7 +105,7 @@ def parse_spec_fields(
     parsed_headers = parse_pairs(headers or (), "--header")
     return (
         {name: value or None for name, value in parsed_headers.items()},
-        parse_pairs(options or (), "--option", decode=True),
+        parse_model_options(options or (), "--option"),
         _parse_data(data),
     )
 
