@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse, File, Message, TextDelta
+from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, TextDelta
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError, UnavailableError
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
@@ -38,6 +38,9 @@ from llmctl.store.records.types import InvocationRow
 if TYPE_CHECKING:
     from llmctl.engine.tools.loop import ToolLoop
     from llmctl.engine.turn.output_schema import OutputValidator
+
+#: Shorter prompts are not compared with the context of their model: it takes time to know that.
+_LONG_PROMPT_CHARS = 100_000
 
 
 class Turn:
@@ -155,6 +158,8 @@ class Turn:
         if unsupported and number == 1:
             yield Notice(f"left out files that this model does not accept: {', '.join(unsupported)}")
         request = plan.hooks.change_request(build_chat_request(plan, messages))
+        if notice := _check_context_size(request, plan.target):
+            yield Notice(notice)
         step = StepRequest(number, request, entries, is_changed=request.messages is not messages)
         call = ModelCall(self._sender, plan, step)
         state = call.begin(self._ids, self._cost_tracker)
@@ -362,6 +367,22 @@ def _drop_unsupported_files(messages: Iterable[Message], target: Target) -> tupl
     from llmctl.engine.chats import attachments
 
     return attachments.drop_unsupported_files(sent, target)
+
+
+def _check_context_size(request: ChatRequest, target: Target) -> str | None:
+    """Return a notice about a prompt that may be too long; raise RejectedError for one that is."""
+    if sum(map(_count_chars, request.messages)) < _LONG_PROMPT_CHARS:
+        return None
+    from llmctl.engine.models.context_size import check_context_size
+
+    return check_context_size(request, target.provider.name)
+
+
+def _count_chars(message: Message) -> int:
+    return sum(
+        len(getattr(part, "text", "") or getattr(part, "content", "") or getattr(part, "data", b"") or b"")
+        for part in message.parts
+    )
 
 
 class TurnAttempt:
