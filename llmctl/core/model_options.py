@@ -7,7 +7,7 @@ name and value; in files and programs, a name that ends with ``:`` does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from llmctl.core.errors import UsageError
@@ -57,18 +57,6 @@ _RESERVED = {
 #: Shorter names are similar to too many others.
 _MIN_NAME_CHARS = 6
 _LONG_NAME_CHARS = 8
-
-
-def parse_model_options(items: Iterable[str], label: str) -> dict[str, Any]:
-    """Parse ``K=V`` (V is decoded if it is JSON) and ``K:=JSON``. Raises UsageError; ``label`` names the flag."""
-    from llmctl.core.options import parse_pairs
-
-    values: dict[str, Any] = {}
-    for item in items:
-        parsed = parse_pairs([item], label, decode=True)
-        insists = item.partition("=")[0].endswith(":")
-        values |= check_model_options({f"{name}:" if insists else name: parsed[name] for name in parsed}, label)
-    return values
 
 
 def check_model_options(values: Mapping[str, Any], label: str) -> dict[str, Any]:

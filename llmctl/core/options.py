@@ -207,11 +207,22 @@ def _value_error(label: str, requirement: str, value: Any) -> UsageError:
 
 def parse_option_pairs(option: Option, items: Iterable[str], label: str) -> dict[str, Any]:
     """Parse the ``K=V`` of an option; those of models are checked."""
-    if not option.decodes:
-        return parse_pairs(items, label)
-    from llmctl.core.model_options import parse_model_options  # most turns have none
+    return parse_model_options(items, label) if option.decodes else parse_pairs(items, label)
 
-    return parse_model_options(items, label)
+
+def parse_model_options(items: Iterable[str], label: str) -> dict[str, Any]:
+    """Parse ``K=V`` (V is decoded if it is JSON) and ``K:=JSON``, which insists on its name and value.
+
+    Raises UsageError for a misspelled name and for a value of another type.
+    """
+    from llmctl.core.model_options import check_model_options  # most turns have none
+
+    values: dict[str, Any] = {}
+    for item in items:
+        mark = ":" if item.partition("=")[0].endswith(":") else ""
+        parsed = parse_pairs([item], label, decode=True)
+        values |= check_model_options({f"{name}{mark}": value for name, value in parsed.items()}, label)
+    return values
 
 
 def parse_pairs(items: Iterable[str], label: str, *, decode: bool = False) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 
 from llmctl.api.hub import Hub
 from llmctl.core.errors import UsageError
-from llmctl.core.model_options import check_model_options, parse_model_options
-from llmctl.core.options import TURN_OPTIONS, parse_text
+from llmctl.core.model_options import check_model_options
+from llmctl.core.options import TURN_OPTIONS, parse_model_options, parse_text
 from llmctl.providers import echo
 from tests.harness import Llmctl, require_failure
 

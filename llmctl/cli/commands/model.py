@@ -15,8 +15,7 @@ from llmctl.cli.console.console import list_output, record_output
 from llmctl.cli.console.output import emit_change, emit_list, emit_record
 from llmctl.core import clock, time_ranges
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.model_options import parse_model_options
-from llmctl.core.options import parse_pairs
+from llmctl.core.options import parse_model_options, parse_pairs
 from llmctl.core.registry import unknown_name_error
 from llmctl.providers import PROVIDERS
 from llmctl.store.database import Database, Row

@@ -14,8 +14,7 @@ from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.core import environment
 from llmctl.core.errors import ConfigError, LlmctlError, UsageError
-from llmctl.core.model_options import parse_model_options
-from llmctl.core.options import parse_json, parse_pairs
+from llmctl.core.options import parse_json, parse_model_options, parse_pairs
 from llmctl.core.stored_values import loads, new_id
 from llmctl.core.text_files import read_text_file
 from llmctl.store.database import Database, Row
