@@ -86,7 +86,7 @@ _llmctl_spec() {
         'connection test') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/connection' ;;
         'connection models') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' arguments='hub/connection' ;;
         'connection default') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/connection' ;;
-        'connection trust') flags='-y --yes --json --jsonl --columns' values='--columns:any' arguments='hub/connection' more='1' ;;
+        'connection trust') flags='--all -y --yes --json --jsonl --columns' values='--columns:any' arguments='hub/connection' more='1' ;;
         'model list') flags='--provider --type --search --json --jsonl --csv --tsv --columns' values='--provider:any --type:words/chat|embedding|image|audio|moderation|video --search:any --columns:any' ;;
         'model show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/model' ;;
         'model price') flags='--set --from --json --jsonl --csv --tsv --columns' values='--set:any --from:any --columns:any' arguments='hub/model' ;;

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from llmctl.engine.connections import trust
 from llmctl.store.opening import create, open_hub
 from tests.fakes.hub_builder import RENAMED, HubBuilder
 from tests.fakes.openai_server import FakeServer
@@ -50,6 +51,7 @@ def llmctl_in_process(env: dict[str, str]) -> RunInProcess:
 def hub(env: dict[str, str]) -> Iterator[HubBuilder]:
     """The hub of that environment, open for a test to write rows into."""
     with closing(open_hub(env["LLMCTL_DB"], "create")) as database:
+        trust.identify_hub(database, env)
         yield HubBuilder(database)
 
 

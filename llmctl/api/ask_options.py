@@ -193,7 +193,7 @@ def _parse_file(file: Any) -> File:
 
 def _chat_tools(database: Database, name: str, permission: Any) -> tuple[ToolGrant, ...]:
     try:
-        return toolset.resolve_grants(database, {name: permission})
+        return toolset.resolve_grants(database, {name: permission}, is_stored=True)
     except NotFoundError:  # the tool was deleted; the chat continues without it
         return ()
 

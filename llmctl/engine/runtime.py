@@ -257,6 +257,8 @@ class ToolGrant(Value):
 
     tool: Tool
     permission: Permission = "user-permitted"
+    #: The permission is the hub's, not one given for this turn: in a hub of someone else it only narrows.
+    is_stored: bool = False
 
 
 class Toolset(Value):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from llmctl.engine.connections import trust
 from llmctl.store import opening
 from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer
@@ -34,6 +36,8 @@ def hub(template: str, home: str, server: FakeServer) -> HubFile:
     """A hub in the home folder, with the connection ``fake``."""
     path = f"{home}/hub.db"
     shutil.copy2(template, path)
+    with closing(opening.open_hub(path, "write")) as database:
+        trust.trust_hub(database, {"HOME": home})
     file = HubFile(path)
     file.connect("fake", server.url, key="env:FAKE_KEY")
     return file

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from llmctl.core import clock
-from llmctl.core.stored_values import new_id
+from llmctl.engine.connections import trust
+from llmctl.store.opening import open_hub
+from llmctl.store.records import connections
 
 Row = dict[str, Any]
 
@@ -72,14 +73,11 @@ class HubFile:
         assert self.rows("INSERT INTO message_search (message_search, rank) VALUES ('integrity-check', 1)") == []
 
     def connect(self, name: str, base_url: str, provider: str = "openai", model: str = "fake-1", **data: Any) -> None:
-        """Add a connection."""
-        now = clock.now()
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            connection.execute(
-                "INSERT INTO model_connections (id, name, provider, model_id, data, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (new_id(), name, provider, model, json.dumps({"base_url": base_url, **data}), now, now),
-            )
+        """Add a connection that the user whose home folder the hub is in trusts, whatever is wrong with it."""
+        with closing(open_hub(self.path, "write")) as database:
+            columns = {"name": name, "provider": provider, "model_id": model}
+            row = connections.add(database, {**columns, "data": json.dumps({"base_url": base_url, **data})})
+            trust.add(database, row, {"HOME": os.path.dirname(self.path)})
 
     def list_side_files(self) -> list[str]:
         """Return the names of the files next to the hub that start with its name."""

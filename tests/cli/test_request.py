@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from llmctl.core.stored_values import dumps
+from llmctl.engine.connections import trust
 from llmctl.store.opening import open_hub
+from llmctl.store.records import connections
 from tests.fakes.hub_builder import HubBuilder
 from tests.fakes.openai_server import CUT, FakeServer, refusal, stream
 from tests.harness import Llmctl, parse_json, require_success
@@ -26,6 +28,7 @@ def server(env: dict[str, str]) -> Iterator[FakeServer]:
     with FakeServer() as running, closing(open_hub(env["LLMCTL_DB"], "create")) as database:
         data = dumps({"base_url": running.url, "key": "env:WORK_KEY"})
         HubBuilder(database).connection("work", provider="openai", model_id="gpt-5", data=data)
+        trust.add(database, connections.get(database, "work"), env)
         env["WORK_KEY"] = KEY
         env.pop("PYTEST_CURRENT_TEST", None)
         yield running
@@ -165,9 +168,7 @@ def test_replay_is_a_new_row_and_leaves_the_chat_alone(
     server.answer(stream("one"), stream("two"), stream("three"))
     require_success(llmctl("chat", "-m", "work", "--name", "fix", "-s", "be terse", "-o", "temperature=0.5", "first"))
     require_success(llmctl("chat", "--name", "fix", "second"))
-    with closing(open_hub(env["LLMCTL_DB"], "write")) as database:  # options of a later day are not sent
-        data = dumps({"base_url": server.url, "key": "env:WORK_KEY", "options": {"top_p": 0.1}})
-        database.execute("UPDATE {model_connections} SET data = ? WHERE name = 'work'", (data,))
+    require_success(llmctl("connection", "edit", "work", "-o", "top_p=0.1"))  # options of a later day are not sent
     before = parse_json(llmctl("chats", "show", "fix", "--json", "--all"))
     (_, first) = parse_json(llmctl("request", "list", "--json"))
     assert require_success(llmctl("request", "replay", first["id"])) == "three\n"

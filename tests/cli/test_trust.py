@@ -41,7 +41,7 @@ class Stranger(NamedTuple):
 
     env: dict[str, str]
     file: str
-    server: FakeServer
+    server: FakeServer | None
     witness: Path
 
 
@@ -57,7 +57,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stranger]:
         assert done.returncode == 0, done.stderr
 
     with FakeServer() as server:
-        where = ("--provider", "openai", "--base-url", server.url, "--model", "gpt-x")
+        where = ("--provider", "groq", "--base-url", server.url, "--model", "gpt-x")
         run("connection", "add", "shared", *where, "--key-env", "OPENAI_API_KEY", "--default")
         run("connection", "add", "shop", *where, "--key-command", f"touch {witness}; echo key-from-a-command")
         run("connection", "add", "vectors", *where, "--type", "embedding", "--key-env", "OPENAI_API_KEY")
@@ -78,6 +78,7 @@ def stranger(everything: Stranger) -> dict[str, str]:
 
 @pytest.fixture
 def server(everything: Stranger) -> FakeServer:
+    assert everything.server is not None
     everything.server.requests.clear()
     return everything.server
 
@@ -232,6 +233,50 @@ def test_dry_run_shows_where_an_imported_connection_sends_without_its_key(
 ) -> None:
     done = run_in_process("chat", "-m", "shop", "--dry-run", "--json", "--no-stdin", "hi", env=victim)
     assert done.json["url"].startswith(server.url)
+    require_inert(server, witness)
+
+
+def test_own_connection_of_the_same_provider_continues_an_imported_chat(
+    victim: dict[str, str], server: FakeServer, witness: Path
+) -> None:
+    """The key of the file's connection stays unread; the chat keeps its model."""
+    with FakeServer() as own:
+        mine = {**victim, "MY_KEY": "sk-my-own-key-000000000000"}
+        where = ("--provider", "groq", "--base-url", own.url, "--key-env", "MY_KEY")
+        assert run_in_process("connection", "add", "own", *where, env=mine).returncode == 0
+        done = run_in_process("chat", "--chat", "with-shop", "--no-stdin", "go on", env=mine)
+        assert done.returncode == 0, done.stderr
+        assert 'using your connection "own" instead of "shop"' in done.stderr
+        assert [request.json["model"] for request in own.requests] == ["gpt-x"]
+        assert [request.headers["authorization"] for request in own.requests] == [f"Bearer {mine['MY_KEY']}"]
+    require_inert(server, witness)
+
+
+def test_own_connection_is_found_before_an_imported_one(
+    victim: dict[str, str], server: FakeServer, witness: Path
+) -> None:
+    """By its model, by its provider, and for embeddings."""
+    with FakeServer() as own:
+        where = ("--provider", "groq", "--base-url", own.url)
+        for name, more in (("own", ["--model", "gpt-x"]), ("own-vectors", ["--model", "v", "--type", "embedding"])):
+            assert run_in_process("connection", "add", name, *where, *more, env=victim).returncode == 0
+        assert run_in_process("chat", "-m", "gpt-x", "--no-stdin", "hi", env=victim).returncode == 0
+        groq = {**victim, "NODELLM_PROVIDER": "groq", "NODELLM_EMBEDDING_PROVIDER": "groq"}
+        assert run_in_process("chat", "--no-stdin", "hi", env=groq).returncode == 0
+        assert len(own.requests) == 2
+        for env in (victim, groq):
+            run_in_process("embed", "text", env=env)  # which the server cannot answer
+            assert own.requests.pop().path == "/v1/embeddings"
+    require_inert(server, witness)
+
+
+def test_imported_chat_of_another_provider_needs_a_model(
+    victim: dict[str, str], server: FakeServer, witness: Path
+) -> None:
+    done = run_in_process("chat", "--chat", "with-shop", "--no-stdin", "go on", env=victim)
+    assert done.returncode == 4
+    assert "-m openai" in done.stderr
+    assert run_in_process("chat", "--chat", "with-shop", "-m", "echo", "--no-stdin", "on", env=victim).returncode == 0
     require_inert(server, witness)
 
 
@@ -425,6 +470,99 @@ def test_hub_without_its_id_is_inert(victim: dict[str, str], server: FakeServer,
         connection.execute("DELETE FROM hub_meta WHERE key = 'hub_id'")
     assert run_in_process("chat", "-m", "shop", "--no-stdin", "hi", env=victim).returncode == 4
     require_inert(server, witness)
+
+
+# --- tools of someone else's hub
+
+
+@pytest.fixture(scope="module")
+def armed(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
+    """A hub in which a command runs unasked: by a chat, an agent, a rule and an approval given before."""
+    home = tmp_path_factory.mktemp("armed")
+    witness, file = home / "witness", str(home / "armed.jsonl")
+    env = build_env(str(home), LLMCTL_DB=str(home / "hub.db"))
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = run_in_process(*arguments, env=env)
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    for name in ("mark", "ruled"):
+        run("tool", "add", name, "--command", f"touch {witness}", "--description", "Mark.")
+    call = ("-m", "echo", "--no-stdin", "go")
+    run("chat", "--name", "auto", "-T", "mark:auto", "-o", "tool=mark", *call)
+    run("chat", "--name", "approved", "-T", "mark", "-o", "tool=mark", *call, code=8)
+    run("tool", "approve", run("tool", "pending", "--columns", "id").strip())
+    run("tool", "edit", "ruled", "--allow", "*")
+    run("chat", "--name", "rule", "-T", "ruled", "-o", "tool=ruled", *call)
+    run("agent", "create", "clerk", "--connection", "echo", "--tool", "mark:auto", "-o", "tool=mark")
+    run("export", "--all", "--output", file)
+    witness.unlink()
+    return Stranger(env, file, None, witness)
+
+
+def receive(armed: Stranger, env: dict[str, str], way: str) -> None:
+    if way == "copied":
+        shutil.copy(armed.env["LLMCTL_DB"], env["LLMCTL_DB"])
+    else:
+        assert run_in_process("import", armed.file, env=env).returncode == 0
+
+
+TOOL_DOORS = {
+    "chat": ["chat", "--chat", "auto", "-o", "tool=mark", "--no-stdin", "again"],
+    "rule": ["chat", "--chat", "rule", "-o", "tool=ruled", "--no-stdin", "again"],
+    "own chat": ["chat", "-m", "echo", "-T", "ruled", "-o", "tool=ruled", "--no-stdin", "go"],
+    "approval": ["chat", "--chat", "approved", "--no-stdin"],
+    "agent": ["agent", "run", "clerk", "--no-stdin", "go"],
+}
+
+
+@pytest.mark.parametrize("way", ["copied", "imported"])
+@pytest.mark.parametrize("door", TOOL_DOORS)
+def test_tools_of_someone_elses_hub_do_not_run_unasked(
+    door: str, way: str, armed: Stranger, env: dict[str, str]
+) -> None:
+    receive(armed, env, way)
+    done = run_in_process(*TOOL_DOORS[door], env=env)
+    assert done.returncode == 8, done.stderr
+    assert not armed.witness.exists()
+
+
+@pytest.mark.parametrize("way", ["copied", "imported"])
+def test_approval_of_this_user_counts(way: str, armed: Stranger, env: dict[str, str]) -> None:
+    receive(armed, env, way)
+    assert run_in_process("chat", "--chat", "approved", "--no-stdin", env=env).returncode == 8
+    [(call,)] = query(env, "SELECT id FROM tool_invocations WHERE status = 'pending'")
+    done = run_in_process("tool", "approve", call, "--continue", env=env)
+    assert done.returncode == 0, done.stderr
+    assert armed.witness.exists()
+    armed.witness.unlink()
+
+
+def test_hub_that_is_trusted_as_a_whole_runs_its_tools(armed: Stranger, env: dict[str, str]) -> None:
+    receive(armed, env, "copied")
+    assert run_in_process("connection", "trust", "--all", "--yes", env=env).returncode == 0
+    assert run_in_process(*TOOL_DOORS["chat"], env=env).returncode == 0
+    assert armed.witness.exists()
+    armed.witness.unlink()
+
+
+def test_permission_for_this_turn_counts_in_any_hub(armed: Stranger, env: dict[str, str]) -> None:
+    receive(armed, env, "copied")
+    arguments = ("-m", "echo", "-T", "mark:auto", "-o", "tool=mark", "--no-stdin", "go")
+    assert run_in_process("chat", *arguments, env=env).returncode == 0
+    assert armed.witness.exists()
+    armed.witness.unlink()
+
+
+def test_import_says_what_it_did_not_take(armed: Stranger, env: dict[str, str]) -> None:
+    done = run_in_process("import", armed.file, env=env)
+    [note] = [line for line in done.stderr.splitlines() if "permissions do not come with a file" in line]
+    for command in (
+        *("llmctl tool edit ruled --allow '*'", "llmctl agent attach clerk mark:auto"),
+        *("llmctl chat --chat auto -T mark:auto", "llmctl tool approve "),
+    ):
+        assert command in note
 
 
 # --- the records

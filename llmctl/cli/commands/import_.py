@@ -48,6 +48,9 @@ def import_(
     become the system prompt. What cannot be read costs itself only, and is counted: exit 14, or 3 if nothing could be
     imported. A file of no known format is refused as a whole; a truncated export is reported (exit 12).
 
+    A file gives no permissions: its connections are not used before you trust them (connection trust), and its tools
+    ask before they run.
+
     Examples:
       llmctl import hub.jsonl --dry-run
       llmctl import "$(llm logs path)"
@@ -128,6 +131,7 @@ _NARROWED = {
     "agent_grants": ("automatic tool of an agent, which asks now", "automatic tools of agents, which ask now"),
     "chat_grants": ("automatic tool of a chat, which asks now", "automatic tools of chats, which ask now"),
     "approvals": ("approved call, which waits again", "approved calls, which wait again"),
+    "agent_files": ("file of an agent, which it does not follow", "files of agents, which they do not follow"),
     "hosted_tools": ("set of hosted tools in options", "sets of hosted tools in options"),
 }
 

@@ -63,6 +63,7 @@ ENVIRONMENT_HELP: dict[str, Mapping[str, str]] = {
     "Paths": {
         "XDG_DATA_HOME": "the hub is in its llmctl folder; default: ~/.local/share",
         "XDG_CONFIG_HOME": "keys and prompt files are in its llmctl folder; default: ~/.config",
+        "XDG_STATE_HOME": "what you trust, and writes left by a full disk; default: ~/.local/state",
         "HOME": "home folder, for the defaults above",
     },
     "Terminal": {
@@ -158,6 +159,10 @@ stops with exit code 8, and so do the turns of agents that wait for it. Then, fr
 
 Pending calls expire and are denied (setting pending.expiry). --approve NAME permits a tool for one command, including
 its sub-agents; it never overrides denied. Prompt files and agent files can restrict tools, never permit them.
+
+An import restricts, too: rules that allow, automatic permissions and approvals do not come with a file. In a hub that
+someone else made (a copy, a restored backup) they do not count until you trust it: llmctl connection trust --all
+Its connections are not used, their keys not read and their commands not run, before you trust each of them.
 
 Rules on arguments take precedence over the permission; a denying rule wins:
 

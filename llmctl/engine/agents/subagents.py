@@ -97,7 +97,7 @@ def agent_toolset(
 ) -> Toolset:
     """Return the tools of an agent, including its sub-agents."""
     permissions = dict(toolset.parse_grant(text) for text in definition.turn.tools)
-    own = toolset.resolve_grants(database, permissions)
+    own = toolset.resolve_grants(database, permissions, is_stored=True)
     subagents = subagent_grants(database, definition.agents, parent)
     return Toolset((*own, *subagents), approved=parent.approved, ask=parent.ask, agent_id=agent_id, agent_name=name)
 

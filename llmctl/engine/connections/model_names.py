@@ -6,10 +6,11 @@ Only opened for names that the hub itself does not know: the catalog takes long 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError
+from llmctl.engine.connections import trust
 from llmctl.engine.models import catalog
 from llmctl.providers import PROVIDERS, Provider, host_matches, is_loopback, parse_host
 from llmctl.store.database import Database
@@ -44,7 +45,7 @@ class DefaultModel:
 
 
 def choose_connection(
-    database: Database, model: str, default: DefaultModel | None, kind: str = "chat"
+    database: Database, model: str, default: DefaultModel | None, env: Mapping[str, str], kind: str = "chat"
 ) -> ConnectionRow | None:
     """Return the connection that has a model; None for the default.
 
@@ -59,7 +60,7 @@ def choose_connection(
     having = {provider for provider in providers if _has_model(database, provider, model)}
     if default and default.provider.name in having:
         return None
-    found = [row for row in usable if row.provider.lower() in having]
+    found = trust.keep_trusted(database, [row for row in usable if row.provider.lower() in having], env)
     if len(found) == 1:
         return found[0]
     if found:

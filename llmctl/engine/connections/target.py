@@ -46,6 +46,8 @@ class Target(Value):
     connection: str | None = None
     #: The connection as stored: what must be trusted before it is used.
     row: ConnectionRow | None = None
+    #: Name of the connection of an imported chat that this one of the user's stands in for.
+    instead_of: str | None = None
     #: Type of the connection; ``chat`` if another model was named.
     type: str = "chat"
     key: str | None = None
@@ -82,7 +84,8 @@ def for_connection(database: Database, name: str, env: Env) -> Target:
 def for_chat(database: Database, chat: ChatRow, env: Env) -> Target | None:
     """Return the target a chat has used since its first turn, or None if it never had one.
 
-    Raises ConfigError if its connection was removed: the chat's text is not sent to another host without consent.
+    For a connection that is not trusted, one of the user's own to the same provider takes its place. Raises
+    ConfigError if its connection was removed: the chat's text is not sent to another host without consent.
     """
     if chat.source_id:
         row = connections.find_by_id(database, chat.source_id)
@@ -92,9 +95,27 @@ def for_chat(database: Database, chat: ChatRow, env: Env) -> Target | None:
                 hint=f"choose another with -m, or permanently: llmctl chats edit {chat.id[:8]} --connection NAME",
                 reason="no_connection",
             )
-        return with_model(from_row(row, env), chat.model)
+        return with_model(_stand_in(database, row, env) or from_row(row, env), chat.model)
     name = loads(chat.settings, {}).get("provider") or (chat.provider or "").lower()
     return with_model(for_provider(name, env), chat.model) if name in PROVIDERS else None
+
+
+def _stand_in(database: Database, row: ConnectionRow, env: Env) -> Target | None:
+    """Return the user's own connection to the provider of an untrusted one, or None.
+
+    Generic providers stand for any host: another of them is another provider.
+    """
+    provider = row.provider.lower()
+    if provider not in PROVIDERS or provider in ("compatible", "echo"):
+        return None
+    from llmctl.engine.connections import trust
+
+    if trust.is_trusted(database, row, env):
+        return None
+    own = [one for one in trust.list_usable(database, env, "chat") if one.provider.lower() == provider]
+    default = trust.default_name(database, env)
+    chosen = next((one for one in own if one.name == default), own[0] if own else None)
+    return from_row(chosen, env).replace(instead_of=row.name) if chosen else None
 
 
 def with_model(target: Target, model: str | None) -> Target:
@@ -181,7 +202,7 @@ def _from_alias(database: Database, name: str, env: Env, kind: str, visited: tup
 
 def _from_model_id(database: Database, model: str, env: Env, kind: str) -> Target:
     default, error = _try_default(database, env, kind)
-    rows = connections.list_by_model(database, model, kind)
+    rows = _keep_trusted(database, connections.list_by_model(database, model, kind), env)
     own = next((row for row in rows if default and row.id == default.connection_id), None)
     if own or len({row.provider.lower() for row in rows}) == 1:
         return from_row(own or rows[0], env)
@@ -191,7 +212,7 @@ def _from_model_id(database: Database, model: str, env: Env, kind: str) -> Targe
         raise model_names.ambiguous_model(model, (row.name for row in rows))
     known = model_names.DefaultModel(default.provider, default.base_url, default.connection) if default else None
     try:
-        row = model_names.choose_connection(database, model, known, kind)
+        row = model_names.choose_connection(database, model, known, env, kind)
     except LlmctlError as unknown:
         raise (error if error and unknown.reason == "model_not_found" else unknown) from None
     chosen = from_row(row, env) if row else default
@@ -202,7 +223,7 @@ def _from_model_id(database: Database, model: str, env: Env, kind: str) -> Targe
 def _try_default(database: Database, env: Env, kind: str) -> tuple[Target | None, LlmctlError | None]:
     """Return the default target, or the reason why there is none."""
     try:
-        row = connections.find_oldest(database, kind) if kind != "chat" else None
+        row = _find_oldest(database, kind, env) if kind != "chat" else None
         return from_row(row, env) if row else _default_target(database, env), None
     except LlmctlError as error:
         return None, error
@@ -228,7 +249,7 @@ def _default_target(database: Database, env: Env) -> Target:
     if connection:
         return for_connection(database, connection, env)
     if provider:
-        row = connections.find_by_provider(database, provider)
+        row = _own_row(database, connections.find_by_provider(database, provider), "chat", env)
         return from_row(row, env) if row else for_provider(provider, env)
     name = settings.get(database, "default_connection")
     if name:
@@ -243,6 +264,30 @@ def _default_target(database: Database, env: Env) -> Target:
         if rows:
             error.hint = f"trust one that came with an import: llmctl connection trust {shlex.quote(rows[0].name)}"
         raise
+
+
+def _find_oldest(database: Database, kind: str, env: Env) -> ConnectionRow | None:
+    """Return the oldest connection of a type that may be used without being named, or None."""
+    row = connections.find_oldest(database, kind)
+    if row is None or _is_trusted(database, row, env):
+        return row
+    return next((one for one in connections.list_remote(database, kind) if _is_trusted(database, one, env)), None)
+
+
+def _own_row(database: Database, row: ConnectionRow | None, kind: str, env: Env) -> ConnectionRow | None:
+    """Return a connection, or where it is not trusted another one to its provider that is."""
+    if row is None or _is_trusted(database, row, env):
+        return row
+    rows = [one for one in connections.list_remote(database, kind) if one.provider.lower() == row.provider.lower()]
+    return _keep_trusted(database, [row, *rows], env)[0]
+
+
+def _keep_trusted(database: Database, rows: list[ConnectionRow], env: Env) -> list[ConnectionRow]:
+    if not rows:
+        return rows
+    from llmctl.engine.connections import trust
+
+    return trust.keep_trusted(database, rows, env)
 
 
 def _is_trusted(database: Database, row: ConnectionRow, env: Env) -> bool:
@@ -407,7 +452,7 @@ def _unnamed_for(database: Database, kind: TargetKind, env: Env) -> Target:
         return with_model(_provider_target(database, kind, provider.lower(), env), model)
     if model:
         return _with_model_for(database, kind, resolve(database, model, env, kind=kind), model)
-    row = connections.find_oldest(database, kind)
+    row = _find_oldest(database, kind, env)
     return _with_model_for(database, kind, from_row(row, env), None) if row else _first_capable(database, kind, env)
 
 
@@ -415,6 +460,7 @@ def _provider_target(database: Database, kind: TargetKind, provider: str, env: E
     row = connections.find_oldest(database, kind, provider=provider) or connections.find_oldest(
         database, "chat", provider=provider
     )
+    row = _own_row(database, row, row.type, env) if row else None
     found = from_row(row, env) if row else for_provider(provider, env)
     return _with_model_for(database, kind, found, None)
 
@@ -424,7 +470,7 @@ def _first_capable(database: Database, kind: TargetKind, env: Env) -> Target:
     found = _default_or_none(database, env)
     if found is not None and _default_model(found.provider, kind):
         return _with_model_for(database, kind, found, None)
-    for row in connections.list_remote(database):
+    for row in _keep_trusted(database, connections.list_remote(database), env):
         if row.provider.lower() in PROVIDERS and _default_model(PROVIDERS.load(row.provider.lower()), kind):
             return _with_model_for(database, kind, from_row(row, env), None)
     for name in PROVIDERS.names():

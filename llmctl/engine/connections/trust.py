@@ -13,7 +13,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -55,9 +55,11 @@ def require(database: Database, connection: ConnectionRow, base_url: str, runtim
         with suppress(StorageError):  # a home that cannot be written: it is trusted this once
             add(database, connection, runtime.env)
         return
+    own = default_name(database, runtime.env)
     raise ConfigError(
         f'connection "{connection.name}" is not trusted here: {use}',
-        hint=f"if that is right: llmctl connection trust {shlex.quote(connection.name)}",
+        hint=f"if that is right: llmctl connection trust {shlex.quote(connection.name)}"
+        + (f"; or use one of yours: -m {shlex.quote(own)}" if own and own != connection.name else ""),
         reason="untrusted",
     )
 
@@ -94,10 +96,9 @@ def is_same_use(one: ConnectionRow, other: ConnectionRow) -> bool:
     return _digest(one) == _digest(other)
 
 
-def prefer_trusted(database: Database, rows: Iterable[ConnectionRow], env: Env) -> ConnectionRow | None:
-    """Return the first connection that is trusted, else the first one, else None."""
-    rows = list(rows)
-    return next((row for row in rows if is_trusted(database, row, env)), rows[0] if rows else None)
+def keep_trusted(database: Database, rows: list[ConnectionRow], env: Env) -> list[ConnectionRow]:
+    """Return those that are trusted; all of them where none is, so that the user is told."""
+    return [row for row in rows if is_trusted(database, row, env)] or rows
 
 
 def list_usable(database: Database, env: Env, type: str | None = None) -> list[ConnectionRow]:
@@ -142,10 +143,22 @@ def is_own_hub(database: Database, env: Env) -> bool:
 
 
 def trust_hub(database: Database, env: Env) -> None:
-    """Record that this user trusts the hub as a whole: its connections, and the permissions of its tools."""
+    """Record that this user trusts what is stored in the hub of the permissions of tools."""
     _write(_record_path(database, "hub", "", env), {"hub": os.path.realpath(database.path)}, env)
-    for connection in connections.list_remote(database):
-        add(database, connection, env)
+
+
+def approve_call(database: Database, invocation_id: str, fingerprint: str, env: Env) -> bool:
+    """Record that this user approved a call, if the hub is someone else's: approvals in it do not count."""
+    if is_own_hub(database, env):
+        return False
+    _write(_record_path(database, "call", invocation_id, env), {"digest": fingerprint}, env)
+    return True
+
+
+def is_approved(database: Database, invocation_id: str, fingerprint: str, env: Env) -> bool:
+    """Return whether this user approved exactly this call, in a hub of someone else."""
+    path = _record_path(database, "call", invocation_id, env)
+    return path is not None and _read(path).get("digest") == fingerprint
 
 
 def _record_hub(database: Database, env: Env) -> None:

@@ -144,6 +144,14 @@ def _check_connections(database: Database, runtime: RuntimeEnv, network: bool) -
             "choose another: llmctl connection default NAME",
             "config",
         )
+    if not trust.is_own_hub(database, runtime.env):
+        yield CheckResult(
+            "trust",
+            "note",
+            "this hub is not known to be yours: its tools ask, whatever it stores",
+            "if it is: llmctl connection trust --all",
+            "config",
+        )
     for connection in remote:
         yield _check_connection(database, connection, runtime, network)
 

@@ -80,7 +80,8 @@ def init_hub(
     _create_or_adopt(path, options, report, note, progress)
     database = opening.open_hub(path, "write", upgrade=False)
     try:
-        database.is_new = report.created
+        # An adopted database brings no permissions: their tables are new.
+        database.is_new = report.created or report.adopted is not None
         trust.identify_hub(database, env)
         _upgrade(database, report, note, progress)
         _apply_names_and_fields(database, options, report, note)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from llmctl.core import clock
 from llmctl.core.errors import DeniedError, NotFoundError, UsageError
 from llmctl.core.tools import Tool
+from llmctl.engine.connections import trust
 from llmctl.engine.tools import authorize, records
 from llmctl.engine.tools.toolset import get_tool
 from llmctl.store.database import Database, Row
@@ -19,7 +21,14 @@ def list_pending(database: Database) -> list[Row]:
     return invocations.list_pending_approvals(database, authorize.pending_cutoff(database))
 
 
-def approve(database: Database, row: InvocationRow, *, reason: str | None = None, always: bool = False) -> None:
+def approve(
+    database: Database,
+    row: InvocationRow,
+    env: Mapping[str, str],
+    *,
+    reason: str | None = None,
+    always: bool = False,
+) -> None:
     """Allow a call: exactly this tool with these arguments. ``always`` also stores a rule for the chat or agent.
 
     Raises DeniedError if the call has expired, UsageError if it is not pending.
@@ -30,7 +39,9 @@ def approve(database: Database, row: InvocationRow, *, reason: str | None = None
         expired = {"effect": "deny", "by": "expiry", "at": clock.now(), "because": "There was no decision in time."}
         invocations.decide(database, row.id, expired, denied=True)
         raise DeniedError(f'tool call "{row.id[:8]}" expired', hint="see: llmctl settings get pending.expiry")
-    _record_decision(database, row, decision, denied=False)
+    is_recorded = trust.approve_call(database, row.id, decision["fingerprint"], env)
+    if not (is_recorded and row.status == "pending" and row.decision):  # an approval that did not count until now
+        _record_decision(database, row, decision, denied=False)
     if always and tool.id:
         _remember_decision(database, row, tool.id, "allow")
 

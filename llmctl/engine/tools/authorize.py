@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from llmctl.core import clock
 from llmctl.core.errors import DeniedError, LlmctlError, UsageError
 from llmctl.core.stored_values import decode_arguments, dumps, loads
 from llmctl.core.tools import Tool
+from llmctl.engine.connections import trust
 from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, ToolGrant, Toolset
 from llmctl.engine.tools import records
 from llmctl.engine.tools.records import ToolOutcome
@@ -70,8 +72,9 @@ class PendingToolCall:
 class Authorizer:
     """Decides the tool calls of one turn."""
 
-    def __init__(self, database: Database, tools: Toolset, chat_id: str | None) -> None:
+    def __init__(self, database: Database, tools: Toolset, chat_id: str | None, env: Mapping[str, str]) -> None:
         self._database = database
+        self._env = env
         self._tools = tools
         #: None if the turn is not logged.
         self._chat_id = chat_id
@@ -101,6 +104,11 @@ class Authorizer:
         self._apply_decision(call, decision or self._stored_decision(call) or self._decide(grant, call))
         return call
 
+    @cached_property
+    def _is_own_hub(self) -> bool:
+        """Whether what the hub allows was allowed by this user."""
+        return trust.is_own_hub(self._database, self._env)
+
     def _apply_decision(self, call: PendingToolCall, decision: Decision) -> None:
         if decision.effect == "ask":
             return
@@ -111,7 +119,12 @@ class Authorizer:
     def _stored_decision(self, call: PendingToolCall) -> Decision | None:
         """Return what the user decided about exactly this call, in any process, or a denial if it has expired."""
         decision = loads(call.row.decision, {}) if call.row.decision else {}
-        if decision.get("fingerprint") == records.fingerprint_call(call.tool, call.row.arguments):
+        fingerprint = records.fingerprint_call(call.tool, call.row.arguments)
+        if decision.get("fingerprint") == fingerprint and (
+            decision["effect"] == "deny"
+            or self._is_own_hub
+            or trust.is_approved(self._database, call.id, fingerprint, self._env)
+        ):
             return Decision(decision["effect"], decision["by"], decision.get("because"))
         if call.row.created_at < pending_cutoff(self._database):
             return Decision("deny", "expiry", "There was no decision in time.")
@@ -127,6 +140,9 @@ class Authorizer:
             if tool_id
             else []
         )
+        if not self._is_own_hub:
+            grant = narrow_grant(grant)
+            rules = [rule for rule in rules if rule["effect"] == "deny"]
         if name in self._turn_rules:
             rules.append({"arguments_rule": {}, "effect": self._turn_rules[name]})
         decision = decide(grant, call.arguments, rules, self._tools.approved)
@@ -155,12 +171,15 @@ class Authorizer:
     @property
     def _scope(self) -> str:
         """What a remembered answer applies to."""
+        if not self._is_own_hub:
+            return "for this turn"
         if self._tools.agent_id:
             return f"for agent {self._tools.agent_name}"
         return "for this chat" if self._chat_id else "for this turn"
 
     def _remember(self, tool: Tool, effect: str, *, is_everywhere: bool) -> None:
-        if tool.id is None or not (is_everywhere or self._chat_id or self._tools.agent_id):
+        is_kept = effect == "deny" or self._is_own_hub
+        if tool.id is None or not is_kept or not (is_everywhere or self._chat_id or self._tools.agent_id):
             self._turn_rules[tool.name] = effect
             return
         chat_id, agent_id = (None, None) if is_everywhere else (self._chat_id, self._tools.agent_id)
@@ -176,6 +195,12 @@ def _preview(tool: Tool, arguments: Mapping[str, Any]) -> str | None:
         return preview(tool, arguments) if preview else None
     except LlmctlError:
         return None
+
+
+def narrow_grant(grant: ToolGrant) -> ToolGrant:
+    """Return the grant as it counts in a hub of someone else: what is stored there allows nothing."""
+    is_allowed = grant.is_stored and grant.permission == "automatic"
+    return grant.replace(permission="user-permitted") if is_allowed else grant
 
 
 def decide(

@@ -26,19 +26,19 @@ def parse_grant(text: str) -> tuple[str, Permission]:
 
 
 def resolve_grants(
-    database: Database, wanted: Mapping[str, Permission], *, writable: bool = True
+    database: Database, wanted: Mapping[str, Permission], *, writable: bool = True, is_stored: bool = False
 ) -> tuple[ToolGrant, ...]:
     """Return grants for these names (or REFs, servers, patterns). Built-in tools need not be added first.
 
     A tool that is named itself has that permission, whatever that of its server is. Raises NotFoundError with similar
-    names for an unknown tool.
+    names for an unknown tool. ``is_stored``: the permissions are those of a chat or an agent in the hub.
     """
     single: dict[str, ToolGrant] = {}
     grouped: dict[str, ToolGrant] = {}
     for ref, permission in wanted.items():
         found = get_tools(database, ref, writable=writable)
         grants = single if len(found) == 1 and not _is_pattern(ref) else grouped
-        grants |= {tool.name: ToolGrant(tool, permission) for tool in found}
+        grants |= {tool.name: ToolGrant(tool, permission, is_stored) for tool in found}
     return tuple({**grouped, **single}.values())
 
 
@@ -62,7 +62,7 @@ def build_toolset(
         if name in names:
             continue
         try:
-            stored_grants += resolve_grants(database, {name: permission}, writable=writable)
+            stored_grants += resolve_grants(database, {name: permission}, writable=writable, is_stored=True)
         except NotFoundError:
             note(f'tool "{name}" of this chat no longer exists')
     return Toolset(grants=(*stored_grants, *requested_grants), approved=frozenset(approved))

@@ -17,6 +17,8 @@ from llmctl.store.database import Database, Row
 from llmctl.store.transfer import merge
 from llmctl.tools.builtin import BUILTINS
 
+#: Start of ``source_file`` of an agent that is a class of a program: such an agent has no file.
+_CLASS_PREFIX = "python:"
 #: Options in which a request names tools of the provider's, servers of anybody's among them.
 _HOSTED_TOOLS = ("tools", "tool_choice", "mcp_servers")
 #: Columns that say what a row does, and what to call it in a report.
@@ -74,9 +76,15 @@ class Narrower:
         return self._narrow_options(row) if own is None else row
 
     def _narrow_agent(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
-        if own is not None and _is_equal(own["options"], record.row.get("options")):
-            return record.row
-        return self._narrow_options(record.row)
+        """Return an agent without its file: a program at that path, of anybody's, would run."""
+        row = {**record.row, "source_file": own["source_file"]} if own is not None else record.row
+        file = row.get("source_file")
+        if own is None and isinstance(file, str) and not file.startswith(_CLASS_PREFIX):
+            self._count("agent_files", "agent", "apply", file)
+            row = {**row, "source_file": None}
+        if own is not None and _is_equal(own["options"], row.get("options")):
+            return row
+        return self._narrow_options(row)
 
     def _narrow_options(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         options = _parse_object(row.get("options"))

@@ -107,7 +107,9 @@ class Turn:
 
     def events(self) -> Iterator[TurnEvent]:
         """Yield what happens, as it happens. Text is in the hub once ``on_commit`` was called: show it then."""
-        steps = self._plan.options.max_steps
+        steps, target = self._plan.options.max_steps, self._plan.target
+        if target.instead_of:
+            yield Notice(f'using your connection "{target.connection}" instead of "{target.instead_of}" of the file')
         if (yield from self._answer_earlier_calls()):
             return
         for number in range(1, steps + 1):
@@ -298,7 +300,7 @@ class Turn:
             recover_children=lambda: recovery.recover_children(self._database, ids.job_id),
         )
         return ToolLoop(
-            Authorizer(self._database, plan.tools, ids.chat_id if plan.log else None),
+            Authorizer(self._database, plan.tools, ids.chat_id if plan.log else None, plan.runtime.env),
             executor,
             self._recorder,
             self.result,

@@ -33,6 +33,6 @@ def approve(
     from llmctl.engine.tools import approvals
 
     def decide(database: Database, row: InvocationRow) -> None:
-        approvals.approve(database, row, reason=because, always=always)
+        approvals.approve(database, row, ctx.obj.env, reason=because, always=always)
 
     decide_calls(ctx.obj, refs, decide, "approved", continues=continue_, detach=detach)
