@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from llmctl.core.errors import LockedError, UsageError
+from llmctl.core.humanize import pluralize
 from llmctl.engine.connections import discovery, trust
 from llmctl.engine.connections.keys import Env
 from llmctl.engine.jobs import lease
@@ -125,7 +126,7 @@ def _create_or_adopt(
 
 def _note_adopted(adopted: AdoptResult, note: Note) -> None:
     for table, (before, after) in adopted.rows.items():
-        note(f'"{table}": {before} rows before, {after} after')
+        note(f'"{table}": {pluralize(before, "row")} before, {after:,} after')
     for text in adopted.notes:
         note(text)
     for table, columns in adopted.renamed_columns.items():

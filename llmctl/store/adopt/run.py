@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, NotFoundError, StorageError, UsageError
+from llmctl.core.humanize import pluralize
 from llmctl.store import opening
 from llmctl.store.adopt import convert
 from llmctl.store.adopt.convert import ForeignColumn, SourceTable
@@ -172,7 +173,7 @@ class _Adoption:
 
     def _copy_tables(self, note: Note) -> None:
         for logical, source in self.sources.items():
-            note(f'copying "{source.table}", {self.adopted.rows[source.table][0]} rows')
+            note(f'copying "{source.table}", {pluralize(self.adopted.rows[source.table][0], "row")}')
             columns = {column.name: column.source for column in self._columns[logical]}
             self._copy(source, columns)
             if logical == "chats":

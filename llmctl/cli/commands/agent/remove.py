@@ -9,6 +9,7 @@ import typer
 from llmctl.cli.app import App
 from llmctl.cli.commands.agent import AgentArgument, agent_record
 from llmctl.cli.console.prompts import confirm
+from llmctl.core.humanize import pluralize
 from llmctl.store.records import agents
 
 
@@ -26,6 +27,8 @@ def remove(
     database = app.hub("write")
     agent = agents.get(database, ref)
     sessions = agent_record(database, agent.id)["sessions"]
-    confirm(app.console, f'remove agent "{agent.name}" ({sessions} sessions keep their history)', yes=yes)
+    confirm(
+        app.console, f'remove agent "{agent.name}" (the history of {pluralize(sessions, "session")} is kept)', yes=yes
+    )
     agents.delete(database, agent.id)
     app.console.note(f'removed agent "{agent.name}"')

@@ -15,6 +15,7 @@ from llmctl.cli.console.output import emit_change, emit_json, emit_list
 from llmctl.cli.listing_args import sanitize
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.exported_conversation import ExportedMessage
+from llmctl.core.humanize import pluralize
 from llmctl.engine.inspect.transcript import conversation
 from llmctl.formats import conversations
 from llmctl.store.database import Database
@@ -62,7 +63,7 @@ def render(
     thread_id = listing_args.get_thread(database, listing_args.get_chat(app, ref)).id
     if save:
         row = _save_snapshot(database, thread_id, reason)
-        emit_change(app.console, row, f"saved {len(row['messages'])} messages as snapshot {row['id'][:8]}")
+        emit_change(app.console, row, f"saved {pluralize(len(row['messages']), 'message')} as snapshot {row['id'][:8]}")
     elif list_snapshots:
         rows = chats.list_snapshots(database, thread_id)
         emit_list(app.console, [row | {"message_count": len(row["messages"])} for row in rows], _COLUMNS)

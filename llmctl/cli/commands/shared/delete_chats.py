@@ -8,6 +8,7 @@ from llmctl.cli.app import App
 from llmctl.cli.console.progress import Progress
 from llmctl.cli.console.prompts import confirm
 from llmctl.cli.listing_args import display_name, get_chat
+from llmctl.core.humanize import pluralize
 from llmctl.engine.maintenance import delete as maintenance_delete
 from llmctl.store.database import Database
 from llmctl.store.records import chats
@@ -36,6 +37,6 @@ def delete_chats(app: App, refs: Sequence[str], *, with_usage: bool, yes: bool) 
 
 def _question(database: Database, selected: Sequence[ChatRow], with_usage: bool) -> str:
     counts = {chat.id: chats.get_summary(database, chat.id)["message_count"] for chat in selected}
-    names = ", ".join(f'"{display_name(chat)}" ({counts[chat.id]} messages)' for chat in selected)
+    names = ", ".join(f'"{display_name(chat)}" ({pluralize(counts[chat.id], "message")})' for chat in selected)
     usage = " and their usage" if with_usage else ""
     return f"delete {'chats' if len(selected) > 1 else 'chat'} {names} and every copy of the text{usage}"
