@@ -200,6 +200,8 @@ class Usage(Value):
     #: ``input_audio_tokens``, ``output_audio_tokens``, ``cached_audio_tokens``, ``input_image_tokens``,
     #: ``output_image_tokens``, ``cached_image_tokens``; in addition: ``web_searches``, ``images``, ``audio_seconds``.
     details: Mapping[str, float] = {}
+    #: The tier that the provider used, which may not be the requested one; None if it does not say.
+    service_tier: str | None = None
 
     @property
     def total_tokens(self) -> int:

@@ -183,6 +183,11 @@ def parse_count(data: Mapping[str, Any], name: str) -> int:
     return int(parse_number(data.get(name)) or 0)
 
 
+def parse_service_tier(value: object) -> str | None:
+    """Return the tier that a request was served in; ``auto`` only repeats that the provider decides."""
+    return value.lower() if isinstance(value, str) and value not in ("", "auto") else None
+
+
 def find_count(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> int:
     """Return the first count other than 0 under any of the names."""
     wanted = tuple(names)
@@ -250,6 +255,7 @@ def parse_usage(data: Mapping[str, Any], *, thinking_on_top: bool = False) -> Us
         thinking_tokens=min(thinking, output_tokens),
         cost=cost,
         details=_parse_details(data, sent, done),
+        service_tier=parse_service_tier(data.get("service_tier")),
     )
 
 

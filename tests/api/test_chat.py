@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmctl import Hub, errors
 from llmctl.engine.runtime import StepStarted, ToolEvent
 from tests.api.support_agent import calling, lookup_order
-from tests.fakes.openai_server import FakeServer
+from tests.fakes.openai_server import FakeServer, event, stream
 
 
 def test_chat_is_created_asked_and_looked_back_on(hub: Hub) -> None:
@@ -163,3 +165,38 @@ def test_empty_prompt_is_refused_before_anything_is_stored(hub: Hub) -> None:
     with pytest.raises(errors.UsageError, match="no unfinished turn"):
         chat.ask()
     assert chat.messages() == hub.query("SELECT * FROM jobs") == []
+
+
+def served(tier: str | None, usage: dict[str, int] | None) -> Any:
+    """Return a streamed answer of a host that says in which tier it served the request."""
+    chunk = {"id": "c", "model": "gpt-4.1", "service_tier": tier}
+    steps = (
+        event(chunk | {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}),
+        event(chunk | {"choices": [], "usage": usage}),
+        event("[DONE]"),
+    )
+    return replace(stream(""), steps=steps)
+
+
+def test_request_is_priced_by_the_tier_that_served_it(online: Hub, server: FakeServer) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 1000, "total_tokens": 2000}
+    chat = online.create_chat(model="openai:gpt-4.1")
+    costs = {}
+    for asked, answered in ((None, "default"), ("priority", "priority"), ("priority", "default"), (None, "priority")):
+        server.answer(served(answered, usage))
+        costs[asked, answered] = chat.ask("hi", options={"service_tier": asked} if asked else {}).cost
+    normal, priority = costs[None, "default"], costs["priority", "priority"]
+    assert normal
+    assert priority
+    assert priority > normal
+    assert costs["priority", "default"] == normal
+    assert costs[None, "priority"] == priority
+    rows = online.query("SELECT usage_details FROM requests ORDER BY created_at")
+    assert [row["usage_details"] for row in rows][1:3] == ['{"service_tier":"priority"}', '{"service_tier":"default"}']
+
+
+def test_usage_that_no_provider_reported_is_none(online: Hub, server: FakeServer) -> None:
+    server.answer(served(None, None))
+    response = online.create_chat(model="openai:gpt-4.1").ask("hi")
+    assert (response.input_tokens, response.output_tokens, response.cost) == (None, None, None)
+    assert set(response.usage.values()) == {None}

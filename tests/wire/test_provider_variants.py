@@ -804,3 +804,38 @@ def test_stored_stream_gives_the_same_at_any_cut_of_its_bytes() -> None:
     expected = read([body])
     for size in (1, 7, 64):
         assert read(body[at : at + size] for at in range(0, len(body), size)) == expected
+
+
+def test_full_report_of_anthropic_moves_counts_to_other_runs() -> None:
+    first = {"input_tokens": 100, "output_tokens": 7, "cache_read_input_tokens": 5000}
+    start = {"type": "message_start", "message": {"model": "m", "usage": first}}
+    runs = [first | {"type": "compaction"}, {"type": "message", "input_tokens": 181, "output_tokens": 8}]
+    last = message_delta("end_turn", input_tokens=181, output_tokens=8, cache_read_input_tokens=0, iterations=runs)
+    assert stream("anthropic", start, *STREAMS["anthropic"][:2], last, END).usage == Usage(5281, 15, cached_tokens=5000)
+
+
+def test_chunk_of_gemini_without_a_count_means_zero_if_the_rest_adds_up() -> None:
+    first = {"promptTokenCount": 9, "candidatesTokenCount": 21, "thoughtsTokenCount": 35, "totalTokenCount": 65}
+    last = {"promptTokenCount": 87, "thoughtsTokenCount": 78, "totalTokenCount": 165}
+    part = {"content": {"parts": [{"text": "hi"}]}}
+    found = [{"candidates": [part], "usageMetadata": first}, STREAMS["gemini"][0] | {"usageMetadata": last}]
+    assert stream("gemini", *found).usage == Usage(87, 78, thinking_tokens=78)
+
+
+TIERS = [("flex", "flex"), ("priority", "priority"), ("default", "default"), ("auto", None), (None, None), (3, None)]
+
+
+@pytest.mark.parametrize(("said", "meant"), TIERS)
+def test_tier_that_served_the_request_is_read(said: Any, meant: str | None) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 5}
+    chunks = [chat_chunk({"content": "hi"}, "stop", service_tier=said), {"choices": [], "usage": usage}]
+    answer = {"content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"}
+    counts = {"promptTokenCount": 9, "candidatesTokenCount": 5, "serviceTier": said}
+    for response in (
+        stream("openai-chat", *chunks),
+        whole("openai-chat", chat_answer(usage) | {"service_tier": said}),
+        stream("openai-responses", completed(message_item("hi"), usage=usage, service_tier=said)),
+        whole("anthropic", answer | {"usage": {"input_tokens": 9, "output_tokens": 5, "service_tier": said}}),
+        stream("gemini", STREAMS["gemini"][0] | {"usageMetadata": counts}),
+    ):
+        assert response.usage == Usage(9, 5, service_tier=meant)

@@ -129,7 +129,7 @@ def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[A
         "citations": (metadata.get("citations", []), cited),
         "others": ([block["type"] for block in kept if block["type"] not in PLAIN], foreign),
         "kept": ([stripped(block) for block in kept], [stripped(b) for b in blocks(exchange)] if foreign else []),
-        "usage": (response.usage, expected_usage(exchange)),
+        "usage": (response.usage and response.usage.replace(service_tier=None), expected_usage(exchange)),
         "model": (response.model, message(exchange)["model"]),
         "id": (response.response_id, message(exchange)["id"]),
         "finish": (response.finish_reason, REASONS[message(exchange)["stop_reason"]]),

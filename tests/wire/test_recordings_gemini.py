@@ -132,7 +132,7 @@ def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[A
             [call["id"] for call in calls if call.get("id")],
         ),
         "citations": ({name: message.metadata[name] for name in NOTES if name in message.metadata}, said),
-        "usage": (response.usage, expected_usage(exchange)),
+        "usage": (response.usage and response.usage.replace(service_tier=None), expected_usage(exchange)),
         "model": ((response.model, response.response_id), (last["modelVersion"], last["responseId"])),
         "finish": ((response.finish_reason, response.raw_finish_reason), expected_reason(exchange)),
     }

@@ -94,7 +94,8 @@ def calculate_cost(
         return Cost(0.0 if key.is_free else None)
     from llmctl.engine.models.rates import calculate_usage_cost
 
-    cost = calculate_usage_cost(usage, price, moment=moment, context=context or {})
+    answered = {"service_tier": usage.service_tier} if usage.service_tier else {}
+    cost = calculate_usage_cost(usage, price, moment=moment, context={**(context or {}), **answered})
     return Cost(cost, price.id if cost is not None else None)
 
 

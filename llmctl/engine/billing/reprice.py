@@ -82,4 +82,6 @@ def _stored_usage(row: RequestRow) -> Usage | None:
     if all(getattr(row, name) is None for name in _TOKEN_COLUMNS):
         return None
     counts: dict[str, Any] = {name: getattr(row, name) or 0 for name in _TOKEN_COLUMNS}
-    return Usage(**counts, details=loads(row.usage_details, {}))
+    details = loads(row.usage_details, {})
+    tier = details.pop("service_tier", None)
+    return Usage(**counts, details=details, service_tier=tier)

@@ -482,13 +482,14 @@ def usage_columns(usage: Usage | None) -> Columns:
     """Return the usage of a request as its columns; none where the provider reported nothing."""
     if usage is None:
         return {}
+    details = {**usage.details, **({"service_tier": usage.service_tier} if usage.service_tier else {})}
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "thinking_tokens": usage.thinking_tokens,
-        "usage_details": dumps(dict(usage.details)) if usage.details else None,
+        "usage_details": dumps(details) if details else None,
         "cost": usage.cost,
     }
 

@@ -36,6 +36,7 @@ from llmctl.wire.responses import (
     parse_count,
     parse_finish_reason,
     parse_number,
+    parse_service_tier,
 )
 from llmctl.wire.responses import parse_usage as parse_counts
 from llmctl.wire.tool_calls import CallArguments, encode_arguments
@@ -150,7 +151,10 @@ class AnthropicEventReader:
         """Read token counts; later values replace earlier ones, missing fields and zeros do not."""
         if not isinstance(usage, dict):
             return []
-        self._usage = merge_usage(self._usage, usage)
+        if isinstance(usage.get("iterations"), list):  # a full report: zeros moved to the runs beside the answer
+            self._usage |= {name: value for name, value in usage.items() if value is not None}
+        else:
+            self._usage = merge_usage(self._usage, usage)
         counts = parse_usage(self._usage)
         return [UsageReport(counts)] if counts else []
 
@@ -368,6 +372,7 @@ def parse_usage(data: Mapping[str, Any]) -> Usage | None:
         cache_write_tokens=written,
         thinking_tokens=min(thinking, output_tokens),
         details=_parse_details(data, runs, written),
+        service_tier=parse_service_tier(data.get("service_tier")),
     )
 
 

@@ -38,6 +38,7 @@ from llmctl.wire.responses import (
     not_json_error,
     parse_count,
     parse_finish_reason,
+    parse_service_tier,
     top_level_error,
 )
 from llmctl.wire.responses import parse_usage as parse_counts
@@ -77,7 +78,7 @@ class GeminiEventReader:
         elif "promptFeedback" in answer:
             self._read_feedback(answer["promptFeedback"], events)
         usage = answer.get("usageMetadata")
-        if usage and isinstance(usage, dict) and (merged := merge_usage(self._usage, usage)) != self._usage:
+        if usage and isinstance(usage, dict) and (merged := _merge_usage(self._usage, usage)) != self._usage:
             self._usage = merged
             grounding = self._metadata.get("groundingMetadata")
             if counts := parse_usage(merged, count_searches(grounding, self._model or "") if grounding else 0):
@@ -311,6 +312,7 @@ def _parse_chunks(body: bytes) -> list[dict[str, Any]]:
 
 
 _COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
+_ADDED_COUNTS = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
 #: Modalities with their own prices -> the prefix of our unit names.
 _DETAILS = (
     ("promptTokensDetails", "input"),
@@ -319,6 +321,13 @@ _DETAILS = (
     ("cacheTokensDetails", "cached"),
 )
 _PRICED = {"AUDIO": "audio", "IMAGE": "image"}
+
+
+def _merge_usage(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts so far. Those of each chunk are complete, if they add up: what is absent is 0."""
+    total = parse_count(new, "totalTokenCount")
+    adds_up = total == sum(parse_count(new, name) for name in _ADDED_COUNTS)
+    return new if total and adds_up else merge_usage(known, new)
 
 
 def parse_usage(data: Mapping[str, Any], searches: int = 0) -> Usage | None:
@@ -337,6 +346,7 @@ def parse_usage(data: Mapping[str, Any], searches: int = 0) -> Usage | None:
         cached_tokens=min(parse_count(data, "cachedContentTokenCount"), input_tokens),
         thinking_tokens=thinking,
         details=_parse_details(data) | ({"web_searches": searches} if searches else {}),
+        service_tier=parse_service_tier(data.get("serviceTier")),
     )
 
 

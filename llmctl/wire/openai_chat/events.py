@@ -52,6 +52,7 @@ class ChatEventReader:
         self._calls: ToolCallAssembler | None = None
         self._metadata: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
+        self._service_tier: Any = None
         #: The provider's finish reason; a later null does not reset it.
         self.finish_reason: str | None = None
         #: Whether any content of the message arrived.
@@ -160,12 +161,14 @@ class ChatEventReader:
         events.append(MessageMetadata({name: value}))
 
     def _read_usage(self, answer: dict[str, Any], events: list[StreamEvent]) -> None:
+        self._service_tier = answer.get("service_tier") or self._service_tier
         usage = answer.get("usage")
         if not usage and isinstance(groq := answer.get("x_groq"), dict):
             usage = groq.get("usage")
         if usage and isinstance(usage, dict) and (merged := merge_usage(self._usage, usage)) != self._usage:
             self._usage = merged
-            if counts := parse_usage(merged, thinking_on_top=self._dialect.thinking_on_top):
+            tier = {"service_tier": self._service_tier} if self._service_tier else {}
+            if counts := parse_usage(merged | tier, thinking_on_top=self._dialect.thinking_on_top):
                 events.append(UsageReport(counts))
 
 

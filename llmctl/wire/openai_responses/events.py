@@ -38,6 +38,7 @@ from llmctl.wire.responses import (
     get_object,
     parse_body,
     parse_finish_reason,
+    parse_service_tier,
 )
 from llmctl.wire.responses import parse_usage as parse_counts
 from llmctl.wire.tool_calls import Piece, encode_arguments
@@ -103,7 +104,8 @@ class ResponsesEventReader:
             events += self._read_item(known, item, was_finished=was_finished)
         usage = response.get("usage")
         if usage and isinstance(usage, dict) and (counts := parse_usage(usage, output)):
-            events.append(UsageReport(counts))
+            tier = parse_service_tier(response.get("service_tier")) or counts.service_tier
+            events.append(UsageReport(counts.replace(service_tier=tier)))
         self._response = response
         return events
 
