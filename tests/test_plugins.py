@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llmctl.core.plugins import install_command
 from tests.harness import Llmctl
 
 MODULE = """
@@ -107,3 +108,23 @@ def test_unknown_name_lists_those_of_other_packages(llmctl: Llmctl, installed: d
     done = llmctl("tool", "add", "t", "--type", "acme-shouts", env=installed)
     assert done.returncode == 2
     assert "did you mean acme-shout?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("marker", "command"),
+    [
+        ("pipx_metadata.json", "pipx inject llmctl-hub mcp"),
+        ("uv-receipt.toml", "uv tool install llmctl-hub --with mcp"),
+        ("", " mcp"),
+    ],
+)
+def test_install_command_is_that_of_the_environment(
+    marker: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = tmp_path / "llmctl-hub"
+    prefix.mkdir()
+    if marker:
+        (prefix / marker).write_text("")
+    monkeypatch.setattr("sys.prefix", str(prefix))
+    assert install_command("mcp").endswith(command)
+    assert "llmctl[" not in install_command("mcp")

@@ -14,7 +14,7 @@ def hub_path(db: str | None, env: Mapping[str, str]) -> str | None:
 
 
 def config_folder(env: Mapping[str, str]) -> str | None:
-    """Return the folder of keys and prompt files; None without a home folder."""
+    """Return the folder of prompt files; None without a home folder."""
     folder = _xdg_folder(env, "XDG_CONFIG_HOME", ".config")
     return f"{folder}/llmctl" if folder else None
 

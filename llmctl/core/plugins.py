@@ -70,3 +70,19 @@ def _plugin_error(package: str, group: str, name: str, why: str) -> ConfigError:
         hint=f"update or uninstall it: pip uninstall {package} (entry-point group {group})",
         reason="plug_in",
     )
+
+
+def install_command(package: str) -> str:
+    """Return the command that adds a package to the environment this program runs in: made by pipx, uv or pip."""
+    from importlib.util import find_spec  # on error paths only
+    from shlex import quote
+
+    prefix = sys.prefix
+    name = os.path.basename(prefix)
+    if os.path.exists(os.path.join(prefix, "pipx_metadata.json")):
+        return f"pipx inject {name} {package}"
+    if os.path.exists(os.path.join(prefix, "uv-receipt.toml")):
+        return f"uv tool install {name} --with {package}"
+    if find_spec("pip") is None:
+        return f"uv pip install --python {quote(sys.executable)} {package}"
+    return f"{quote(sys.executable)} -m pip install {package}"

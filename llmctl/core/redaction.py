@@ -79,6 +79,18 @@ _PARAMETERS = (
     "|secret|password|passwd|pwd|sig|signature|credential|subscription-key|x-amz-signature|x-amz-credential"
     "|x-amz-security-token|x-goog-signature|x-goog-credential|awsaccesskeyid"
 )
+#: Words of an option's or a header's name. ``stop_token`` and ``max_tokens`` are none.
+_SECRET_NAMES = (
+    r"(?i)token|(.*[-_])?(api[-_]?key|access[-_]?key|secret|password|passwd|credentials?|authorization"
+    r"|(api|auth|access|bearer|refresh|id|session)[-_]?token)([-_](id|key))?"
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether the name of an option or header says that its value is a secret."""
+    return re.fullmatch(_SECRET_NAMES, name) is not None
+
+
 # Strings, compiled when a URL is found: not every start-up needs them.
 _PARAMETER = rf"(?i)([?&](?:{_PARAMETERS})=)[^&#\s\"'<>\\]+"
 _USERINFO = r"(://)[^/\s@?#\"'<>]{1,512}@"

@@ -86,6 +86,7 @@ PROVIDERS: Registry[Provider] = Registry(
         "cerebras": "compatible:CEREBRAS",
         "zai": "compatible:ZAI",
         "azure": "compatible:AZURE",
+        "bedrock": "compatible:BEDROCK",
         "huggingface": "compatible:HUGGINGFACE",
         "ollama": "compatible:OLLAMA",
         "lmstudio": "compatible:LMSTUDIO",
@@ -97,6 +98,13 @@ PROVIDERS: Registry[Provider] = Registry(
     },
     group="llmctl.providers",
     wanted=Provider,
+)
+
+
+#: What provider pages show as the URL of a call; the wires append it to the base URL.
+_ENDPOINT = (
+    r"(/chat/completions|/(v1/)?messages|/responses|/embeddings|/images/(generations|edits)"
+    r"|/api/(chat|generate|embed)|/models/[^/]+:\w+)$"
 )
 
 
@@ -164,7 +172,8 @@ def host_matches(host: str, pattern: str) -> bool:
 def split_base_url(url: str, root_path: str = "") -> tuple[str, dict[str, str]]:
     """Split a base URL into the part before the query, to which paths can be appended, and the query.
 
-    ``root_path`` is added if the URL has no path. Raises ConfigError for an invalid URL.
+    The endpoint of a call is cut off. ``root_path`` is added if the URL has no path. Raises ConfigError for an
+    invalid URL.
     """
     parts = _split_url(url.strip())
     if parts is None or not parts.scheme or not parts.hostname:
@@ -173,7 +182,7 @@ def split_base_url(url: str, root_path: str = "") -> tuple[str, dict[str, str]]:
         hint = "use a URL such as https://host.example/v1"
         hint += ", and pass the key separately" if shown_url != url else ""
         raise ConfigError(f'invalid base URL "{shown_url}"', hint=hint)
-    path = parts.path.rstrip("/") or root_path
+    path = re.sub(_ENDPOINT, "", parts.path.rstrip("/")) or root_path
     return urlunsplit((parts.scheme, parts.netloc, path, "", "")), dict(parse_qsl(parts.query))
 
 

@@ -154,6 +154,23 @@ AZURE = _provider(
     docs="https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
 )
 
+_BEDROCK_REGIONS = (
+    *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1"),
+    *("eu-central-1", "eu-north-1", "eu-south-1", "eu-west-1", "eu-west-2", "eu-west-3"),
+    *("ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2"),
+)
+BEDROCK = _provider(
+    "bedrock",
+    # Every region has its own URL. This is its OpenAI-compatible API, with an API key of Bedrock.
+    "",
+    keys="AWS_BEARER_TOKEN_BEDROCK",
+    base_example="https://bedrock-runtime.us-east-1.amazonaws.com",
+    # Not all of .amazonaws.com: anybody can have a server there.
+    hosts=tuple(f"bedrock-runtime.{region}.amazonaws.com" for region in _BEDROCK_REGIONS),
+    root_path="/openai/v1",
+    docs="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html",
+)
+
 HUGGINGFACE = _provider(
     "huggingface",
     "https://router.huggingface.co/v1",

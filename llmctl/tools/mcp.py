@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from llmctl.core.chat import File
 from llmctl.core.errors import ConfigError, RejectedError, UsageError
+from llmctl.core.plugins import install_command
 from llmctl.core.stored_values import dumps
 from llmctl.core.tools import Ran, Tool
 from llmctl.tools import SERVER_NAME_KEY, Context, Discovered, ToolType, subprocess_tool
@@ -22,7 +23,7 @@ from llmctl.tools import SERVER_NAME_KEY, Context, Discovered, ToolType, subproc
 try:
     from llmctl.tools.mcp_connection import McpConnection, open_or_reopen
 except ImportError:
-    raise ConfigError('the "mcp" package is not installed', hint="pip install 'llmctl[mcp]'", reason="no_mcp") from None
+    raise ConfigError('the "mcp" package is not installed', hint=install_command("mcp"), reason="no_mcp") from None
 
 _MAX_NAME_CHARS = 64
 #: Limit for a part of a result whose type is not known.

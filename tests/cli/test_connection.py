@@ -158,6 +158,17 @@ def test_any_host_is_reached_by_its_base_url(llmctl: Llmctl) -> None:
         ["--description", f"my key is {KEY}"],
         ["--model", KEY],
         ["--key-env", "A", "--data", json.dumps({"base_url": f"https://u:{KEY}@h.example"})],
+        ["--key-env", KEY],
+        ["--key-file", KEY],
+        ["--key-keyring", KEY],
+        ["--key-command", f"echo {KEY}"],
+        ["--key-env", "plainsecret-0123"],
+        ["--data", json.dumps({"key": f"env:{KEY}"})],
+        ["--header", f"X-Org=env:{KEY}"],
+        ["--header", "X-Client-Secret=plainsecret"],
+        ["--option", "api_key=plainsecret"],
+        ["--option", 'extra={"client_secret": "plainsecret"}'],
+        ["--data", json.dumps({"options": {"accessToken": "x", "auth_token": "plainsecret"}})],
     ],
 )
 def test_secret_on_the_command_line_is_refused_and_not_repeated(
@@ -169,6 +180,47 @@ def test_secret_on_the_command_line_is_refused_and_not_repeated(
     assert "plainsecret" not in done.stderr
     assert "hint:" in done.stderr
     assert not os.path.exists(env["LLMCTL_DB"])
+
+
+def test_option_whose_name_merely_ends_like_a_secret_is_kept(llmctl: Llmctl) -> None:
+    llmctl("connection", "add", "groq", "-o", "stop_token=###", "-o", "max_tokens=5", "--key-env", "K", check=True)
+    assert shown(llmctl, "groq")["data"]["options"] == {"stop_token": "###", "max_tokens": 5}
+    done = llmctl("model", "alias", "fast", "groq", "-o", "api_key=plainsecret")
+    assert (done.returncode, "plainsecret" in done.stderr) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("wire", "path"),
+    [
+        ("openai-chat", "/v1/chat/completions"),
+        ("openai-chat", "/v1/chat/completions/"),
+        ("openai-responses", "/v1/responses"),
+        ("anthropic", "/v1/messages"),
+        ("ollama", "/api/chat"),
+        ("gemini", "/v1beta/models/m:generateContent"),
+    ],
+)
+def test_base_url_with_the_path_of_a_call_is_not_doubled(llmctl: Llmctl, wire: str, path: str) -> None:
+    url = f"http://127.0.0.1:9{path}?x=1"
+    llmctl("connection", "add", "work", "--base-url", url, "--wire", wire, "-m", "m", check=True)
+    shown_url = json.loads(llmctl("chat", "-m", "work", "--dry-run", "--json", "--no-stream", "hi", check=True).stdout)
+    assert shown_url["url"].split("?")[0] == f"http://127.0.0.1:9{path.rstrip('/')}"
+
+
+def test_bedrock_wants_the_url_of_its_region(llmctl: Llmctl) -> None:
+    done = llmctl("connection", "add", "bedrock", "-m", "m")
+    assert "such as https://bedrock-runtime.us-east-1.amazonaws.com" in done.stderr
+    url = "https://bedrock-runtime.eu-west-1.amazonaws.com"
+    llmctl("connection", "edit", "bedrock", "--base-url", url, check=True)
+    there = llmctl.with_env(AWS_BEARER_TOKEN_BEDROCK="token-0123456789")
+    done = there("chat", "-m", "bedrock", "--dry-run", "--json", "hi", check=True)
+    assert done.json["url"] == f"{url}/openai/v1/chat/completions"
+    assert "authorization" in {name.lower() for name in done.json["headers"]}
+    llmctl(
+        "connection", "edit", "bedrock", "--base-url", "https://evil.execute-api.eu-west-1.amazonaws.com", check=True
+    )
+    done = there("chat", "-m", "bedrock", "--dry-run", "--json", "hi", check=True)
+    assert "authorization" not in {name.lower() for name in done.json["headers"]}
 
 
 def test_header_may_be_a_reference(llmctl: Llmctl, env: dict[str, str]) -> None:
@@ -208,7 +260,7 @@ def test_impossible_connection_is_an_error_before_anything_is_made(
     assert not os.path.exists(env["LLMCTL_DB"])
 
 
-@pytest.mark.parametrize("name", ["a:b", "-x", "", " x", "a\tb"])
+@pytest.mark.parametrize("name", ["a:b", "-x", "", " x", "a\tb", "bad name"])
 def test_impossible_name_is_refused(llmctl: Llmctl, name: str) -> None:
     assert llmctl("connection", "add", "--provider", "openai", "--", name).returncode == 2
 
@@ -477,3 +529,21 @@ def test_type_is_taken_in_any_case(llmctl: Llmctl, type: str) -> None:
         "connection", "add", "x", "--provider", "openai", "--model", "m", "--type", type, "--key-env", "K", check=True
     )
     assert llmctl("connection", "show", "x", "--json", check=True).json["type"] == type.lower()
+
+
+def test_edit_without_changes_says_so(llmctl: Llmctl) -> None:
+    llmctl("connection", "add", "groq", check=True)
+    done = llmctl("connection", "edit", "groq")
+    assert (done.returncode, "nothing to change" in done.stderr) == (2, True)
+
+
+def test_chat_of_another_program_uses_the_connection_to_its_provider(llmctl: Llmctl, env: dict[str, str]) -> None:
+    llmctl("chat", "-m", "echo", "--name", "x", "hi", check=True)
+    query(env, "UPDATE chats SET source_id = NULL, provider = 'OPENAI', model = 'gpt-4o', settings = '{}'")
+    assert "llmctl connection add openai --key-stdin" in llmctl("chat", "--name", "x", "more").stderr
+    with FakeServer() as server:
+        url = ("--provider", "openai", "--base-url", server.url, "--key-env", "K")
+        llmctl("connection", "add", "work", *url, check=True)
+        there = llmctl.with_env(K="key-0123456789")
+        there("chat", "--name", "x", "more", check=True)
+        assert server.requests[0].json["model"] == "gpt-4o"

@@ -195,3 +195,18 @@ def test_replay_fails_with_the_code_of_its_class(server: FakeServer, llmctl: Llm
     assert done.returncode == 12
     statuses = require_success(llmctl("request", "list", "--columns", "status")).split()
     assert statuses == ["incomplete", "failed", "completed"]
+
+
+def test_curl_masks_a_key_that_was_typed_in_a_prompt(llmctl: Llmctl, server: FakeServer) -> None:
+    own, other = "ownkey-of-no-shape-1", "sk-proj-0123456789abcdefghij"
+    there = llmctl.with_env(MY_KEY=own)
+    url = ("--base-url", server.url, "-m", "m", "--key-env", "MY_KEY", "--default")
+    there("connection", "add", "mine", *url, check=True)
+    there("chat", f"is {own} or {other} valid?", check=True)
+    shown = there("request", "curl", "last", check=True).stdout
+    assert own not in shown
+    assert other not in shown
+    assert "[redacted]" in shown
+    audit = there("request", "show", "last", "--http", "--json", check=True).stdout
+    assert own not in audit
+    assert other not in audit

@@ -25,9 +25,9 @@ def test_provider_is_complete_under_its_registered_name(name: Any) -> None:
     assert provider.key_env
     assert provider.base_env
     assert provider.docs.startswith("https://")
-    own_place = name in ("azure", "vertex")  # every user's is another one
+    own_place = name in ("azure", "bedrock", "vertex")  # every user's is another one
     assert own_place or provider.base_url.startswith("http://localhost" if provider.local else "https://")
-    assert provider.default_model or provider.local or name == "azure"
+    assert provider.default_model or provider.local or name in ("azure", "bedrock")
 
 
 def test_variables_belong_to_one_provider_each() -> None:

@@ -253,14 +253,17 @@ def alias(
 def _set(app: App, name: str, target_ref: str, options: Sequence[str]) -> Row:
     """Store an alias. Its target must exist, and no connection may have its name: it would hide the alias."""
     from llmctl.engine.connections import target
+    from llmctl.engine.connections.edit import reject_secret_options
 
+    values = parse_model_options(options, "--option")
+    reject_secret_options(values)
     database = app.hub("create")
     if connections.find_by_name(database, name):
         raise UsageError(f'connection "{name}" takes precedence over an alias', hint="choose another name")
     if target_ref == name:
         raise UsageError(f'alias "{name}" cannot refer to itself')
     with database.transaction():
-        row = models.set_alias(database, name, target_ref, parse_model_options(options, "--option"))
+        row = models.set_alias(database, name, target_ref, values)
         target.resolve(database, name, app.env)  # raises for a target that does not exist, or a cycle
     return row
 

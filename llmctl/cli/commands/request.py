@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from llmctl.cli.console.output import emit_list, emit_record
 from llmctl.cli.listing_args import sanitize
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.options import TurnOptions
+from llmctl.core.redaction import redact_text
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.inspect import replay as engine_replay
 from llmctl.formats import curl as curl_format
@@ -208,10 +210,25 @@ def curl(ctx: typer.Context, ref: RequestArgument) -> None:
         name: _shell_variable(database, request, name) for name, value in rebuilt.headers.items() if _REDACTED in value
     }
     stream = bool(engine_replay.stored_parameters(request).get("stream"))
-    body = rebuilt.body.decode("utf-8", "replace")
+    # A prompt may hold a key: what is shown of it is masked, as in the audit.
+    body = redact_text(rebuilt.body.decode("utf-8", "replace"), _stored_secrets(app, database, request))
     app.console.io.write(
         curl_format.format_command(rebuilt.method, rebuilt.url, rebuilt.headers, body, variables, stream=stream)
     )
+
+
+def _stored_secrets(app: App, database: Database, request: RequestRow) -> list[str]:
+    """Return the secrets of the request's connection that can be read without running a command."""
+    from llmctl.engine.connections import keys
+
+    connection = connections.find(database, request.connection or "")
+    data = loads(connection.data, {}) if connection else {}
+    found = []
+    for reference in (data.get("key"), *(data.get("headers") or {}).values()):
+        if isinstance(reference, str) and reference.startswith(("env:", "file:")):
+            with suppress(LlmctlError):
+                found.append(keys.resolve(reference, env=app.env, home=app.home).value)
+    return found
 
 
 def _shell_variable(database: Database, request: RequestRow, header: str) -> str:

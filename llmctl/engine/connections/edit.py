@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.redaction import mask_keys, redact_headers, redact_url
+from llmctl.core.redaction import is_secret_name, mask_keys, redact_headers, redact_url
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.connections import keys
@@ -18,7 +18,7 @@ from llmctl.providers import PROVIDERS, Provider, split_base_url
 from llmctl.store.records.types import ConnectionRow
 from llmctl.wire import WIRES
 
-_NAME = re.compile(r"[^\s:\x00-\x1f\x7f-][^:\x00-\x1f\x7f]{0,199}")
+_NAME = re.compile(r"[^\s:\x00-\x1f\x7f-][^\s:\x00-\x1f\x7f]{0,199}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _USE_REFERENCE = "use a reference: env:VARIABLE, command:COMMAND, file:PATH or keyring:NAME"
 
@@ -66,7 +66,8 @@ def build_columns(spec: ConnectionSpec, env: Env, old: ConnectionRow | None = No
     columns: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     if "name" in columns and not _NAME.fullmatch(columns["name"]):
         raise UsageError(
-            f'invalid connection name "{columns["name"]}"', hint='it must not contain ":" or start with "-"'
+            f'invalid connection name "{columns["name"]}"',
+            hint='it must not contain ":" or white space, or start with "-"',
         )
     for name in ("name", "model_id", "description"):
         _reject_secret(columns.get(name), name)
@@ -105,8 +106,11 @@ def _validate_data(data: Mapping[str, Any], provider: Provider) -> None:
         raise unknown_name_error("wire", str(data["wire"]), WIRES.names())
     if data.get("key") and not keys.is_reference(str(data["key"])):
         raise UsageError("the key must be a reference, not the key itself", hint=_USE_REFERENCE)
+    if data.get("key") and keys.holds_key(str(data["key"])):
+        raise UsageError("the key reference must say where the key is, not be the key", hint=_USE_REFERENCE)
     for name, value in data.get("headers", {}).items():
         _validate_header(name, value)
+    reject_secret_options(data.get("options", {}))
     for name, value in data.items():
         if name not in ("headers", "base_url", "key"):
             _reject_secret(dumps(value), name)
@@ -148,8 +152,23 @@ def _validate_header(name: str, value: Any) -> None:
         raise UsageError(f'invalid header name "{name}"')
     if not isinstance(value, str) or not value.isprintable() or not value.isascii():
         raise UsageError(f'header "{name}" contains a character that HTTP does not allow')
-    if not keys.is_reference(value) and redact_headers({name: value})[name] != value:
+    if keys.is_reference(value) and keys.holds_key(value):
+        raise UsageError(f'header "{name}" must say where its value is, not be the key', hint=_USE_REFERENCE)
+    secret = redact_headers({name: value})[name] != value or is_secret_name(name)
+    if not keys.is_reference(value) and secret:
         raise UsageError(f'header "{name}" seems to contain a key', hint=_USE_REFERENCE)
+
+
+def reject_secret_options(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for an option whose name says that its value is a secret, whatever the value looks like."""
+    for name, value in options.items():
+        if isinstance(value, dict):
+            reject_secret_options(value)
+        elif isinstance(value, str) and value and is_secret_name(name):
+            raise UsageError(
+                f'option "{name}" must not hold a secret: options are stored and shown as they are',
+                hint="pass keys with --key-stdin or --key-env, or in a header: --header 'NAME=env:VARIABLE'",
+            )
 
 
 def _validate_key_owner(provider: Provider, data: Mapping[str, Any], env: Env) -> None:

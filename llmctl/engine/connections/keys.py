@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from llmctl.core.errors import ConfigError, StorageError
+from llmctl.core.redaction import mask_keys
 from llmctl.core.registry import Registry
 from llmctl.core.stored_values import new_id
 from llmctl.providers import PROVIDERS, Provider, find_by_host, is_loopback, owns_url, parse_host, parse_origin
@@ -37,7 +38,6 @@ _READERS: Registry[KeyReader] = Registry(
 
 #: Key variables of providers that are not in the registry: these keys must not reach other hosts either.
 _OTHER_KEY_VARIABLES = {
-    "AWS_BEARER_TOKEN_BEDROCK": "bedrock",
     "COHERE_API_KEY": "cohere",
 }
 COMMAND_TIMEOUT_S = 30.0
@@ -58,6 +58,16 @@ def is_reference(text: str) -> bool:
     """Return whether a text is a key reference rather than a key."""
     kind, colon, name = text.partition(":")
     return bool(colon) and kind in _READERS and bool(name.strip())
+
+
+def holds_key(reference: str) -> bool:
+    """Return whether a reference has a key in it, as in ``env:sk-…``: the common slip."""
+    kind, _, name = reference.partition(":")
+    name = name.strip()
+    if mask_keys(name) != name:
+        return True
+    # No variable has such a name, and no key of an unknown shape is a word.
+    return kind == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name)
 
 
 def resolve(reference: str, *, env: Env, home: str, on_terminal: bool = False) -> Key:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmctl.core.errors import ConfigError
+from llmctl.core.plugins import install_command
 
 try:
     import keyring
@@ -12,7 +13,7 @@ try:
 except ImportError:
     raise ConfigError(
         'the "keyring" package is not installed',
-        hint="pip install 'llmctl[keyring]', or store the key with --key-stdin",
+        hint=f"{install_command('keyring')}; or store the key with --key-stdin",
         reason="no_key",
     ) from None
 

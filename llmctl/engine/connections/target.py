@@ -96,8 +96,13 @@ def for_chat(database: Database, chat: ChatRow, env: Env) -> Target | None:
                 reason="no_connection",
             )
         return with_model(_stand_in(database, row, env) or from_row(row, env), chat.model)
-    name = loads(chat.settings, {}).get("provider") or (chat.provider or "").lower()
-    return with_model(for_provider(name, env), chat.model) if name in PROVIDERS else None
+    own = loads(chat.settings, {}).get("provider")
+    name = own or (chat.provider or "").lower()
+    if name not in PROVIDERS:
+        return None
+    # A chat of another program names its provider alone: a connection to it takes the place of the unknown one.
+    row = None if own else connections.find_by_provider(database, name)
+    return with_model(from_row(row, env) if row else for_provider(name, env), chat.model)
 
 
 def _stand_in(database: Database, row: ConnectionRow, env: Env) -> Target | None:
@@ -419,11 +424,12 @@ def _missing_key_error(target: Target, env: Env) -> ConfigError:
     from llmctl.engine.connections import keys
 
     name = target.connection or target.provider.name
+    verb = "edit" if target.connection else "add"
     variable = target.provider.key_env[0] if target.provider.key_env else None
     withheld = keys.withheld_key_note(target.provider, target.base_url, env)
     return ConfigError(
         f'no key for "{name}"' + (f": {withheld}" if withheld else ""),
-        hint=(f"set {variable}, or " if variable else "") + f"pipe one in: llmctl connection edit {name} --key-stdin"
+        hint=(f"set {variable}, or " if variable else "") + f"pipe one in: llmctl connection {verb} {name} --key-stdin"
         " (cron and services do not see your shell's variables)",
         reason="no_key",
     )

@@ -11,7 +11,7 @@ from llmctl.core.chat import SOURCE_URL_KEY, ChatResponse, File, Message, Part, 
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import HttpRequest
 from llmctl.core.options import TurnOptions
-from llmctl.core.redaction import REDACTED, Redaction
+from llmctl.core.redaction import REDACTED, Redaction, is_secret_name
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.connections.target import Target
 from llmctl.engine.jobs import lease
@@ -200,7 +200,11 @@ def correction_writes(correction: Message, answer_id: str | None, ids: TurnIds) 
 def _storable_options(options: Mapping[str, Any], redact: Redaction) -> dict[str, Any]:
     """Leave out options that are null, and those with a secret: they serve this turn and are not stored."""
     texts = {name: dumps({name: value}) for name, value in options.items() if value is not None}
-    return {name: options[name] for name, text in texts.items() if redact.request_text(text) == text}
+    return {
+        name: options[name]
+        for name, text in texts.items()
+        if redact.request_text(text) == text and not is_secret_name(name)
+    }
 
 
 def _last_turn_columns(caller: CallerInfo, now: str) -> Columns:

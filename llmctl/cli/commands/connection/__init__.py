@@ -92,6 +92,12 @@ class KeyFlags:
         references = [f"{kind}:{value}" for kind, value in values.items() if value is not None]
         if len(references) + self.stdin + self.none > 1:
             raise UsageError("the --key-... options cannot be combined", hint="pass one of them")
+        if references and keys.holds_key(references[0]):
+            flag = references[0].partition(":")[0]  # its value is not quoted: it is the key
+            raise UsageError(
+                f"--key-{flag} must say where the key is, not be the key",
+                hint="pipe the key in with --key-stdin",
+            )
         if references and not keys.is_reference(references[0]):
             raise UsageError(f"--key-{references[0].partition(':')[0]} must not be empty")
         return "" if self.none else references[0] if references else None

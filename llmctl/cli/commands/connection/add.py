@@ -76,11 +76,13 @@ def add(
     app: App = ctx.obj
     fields = parse_spec_fields(header, option, data)
     spec = ConnectionSpec(name, provider, model, type, base_url, wire, None, *fields, description)
+    key_flags = KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin)
+    key_flags.reference()
     build_columns(spec, app.env)  # validate before anything is read or written
     database = _open_hub(app)
     require_free_name(database, name)
     id = new_id()
-    spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin), id)
+    spec = with_key(app, spec, key_flags, id)
     connection = connections.add(database, {"id": id, **build_columns(spec, app.env)})
     trust.add(database, connection, app.env)
     if default:

@@ -31,6 +31,7 @@ from llmctl.cli.commands.connection import (
 )
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_change
+from llmctl.core.errors import UsageError
 from llmctl.core.stored_values import loads
 from llmctl.store.records import connections, models, settings
 
@@ -73,7 +74,10 @@ def edit(
     fields = parse_spec_fields(header, option, data)
     spec = ConnectionSpec(name, provider, model, type, base_url, wire, None, *fields, description)
     build_columns(spec, app.env, old)  # validate before a key is read
-    spec = with_key(app, spec, KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin, no_key), old.id, old)
+    key_flags = KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin, no_key)
+    if (spec, key_flags) == (ConnectionSpec(), KeyFlags()):
+        raise UsageError("nothing to change", hint=f"llmctl connection edit {old.name} --model ID, or see --help")
+    spec = with_key(app, spec, key_flags, old.id, old)
     renamed = models.alias_writes(database, old, name) if name else ()
     new = connections.update(database, old.id, build_columns(spec, app.env, old), then=renamed)
     trust.add(database, new, app.env)
