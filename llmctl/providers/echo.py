@@ -372,11 +372,20 @@ def _build_deltas(text: str, options: EchoOptions, calls: Sequence[Delta]) -> li
     return deltas
 
 
+def _is_prompt(messages: Sequence[Mapping[str, Any]], place: int) -> bool:
+    """Whether a message is of the user: one with nothing but files after a result holds the files of that result."""
+    message = messages[place]
+    if message.get("role") != "user":
+        return False
+    return place == 0 or messages[place - 1].get("role") != "tool" or bool(message_text(message).strip())
+
+
 def _build_calls(messages: Sequence[Mapping[str, Any]], options: EchoOptions) -> list[Delta]:
     """Return the calls of this step, none after the last one. Ids are numbered across steps."""
     if not options.tool:
         return []
-    last_user = max((place for place, message in enumerate(messages) if message.get("role") == "user"), default=0)
+    prompts = (place for place, message in enumerate(messages) if _is_prompt(messages, place))
+    last_user = max(prompts, default=0)
     step = sum(bool(message.get("tool_calls")) for message in messages[last_user:])
     steps = re.split(_STEP, options.tool.strip())
     if step >= len(steps):

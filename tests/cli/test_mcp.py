@@ -120,6 +120,9 @@ def test_image_of_a_tool_reaches_the_model_and_is_kept(
     for request in server.requests[1:]:
         assert request.body.decode().count(base64.b64encode(PNG).decode()) == 2
         assert "from a file" in request.body.decode()
+    assert len(server.requests) == 3
+    add(llmctl, spec_file, result={"content": [image]})
+    assert [status for status, _ in call(llmctl, "s_t", "\ns_t")] == ["completed", "completed"]
 
 
 def test_server_that_crashed_is_started_again_by_the_next_call(llmctl: Llmctl, spec_file: Path) -> None:
