@@ -5,12 +5,12 @@ SQLite's errors about the file become StorageError here; the files of the schema
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,9 +20,10 @@ from llmctl.core.stored_values import loads, parse_json_or_text, to_storable
 from llmctl.core.values import Value
 
 if TYPE_CHECKING:
+    from llmctl.store.lock_wait import Patience
     from llmctl.store.writer import TableWriter
 
-#: How long a writer waits for another writer, in milliseconds.
+#: A writer gives up when nothing was written to the hub for so long, in milliseconds.
 BUSY_TIMEOUT_MS = 30_000
 #: Longest single wait in SQLite, during which signals are not handled.
 _BUSY_SLICE_MS = 100
@@ -31,6 +32,9 @@ _WAL_TIMEOUT_MS = 2000
 
 #: Key of the hub's id in ``hub_meta``.
 HUB_ID = "hub_id"
+#: Makes SQLite notice that another process has vacuumed the hub. If the first statement does that while it connects
+#: the search index for a trigger, SQLite drops the schema halfway: "no such table: messages".
+_RELOAD_SCHEMA = "SELECT 1 FROM sqlite_master LIMIT 0"
 
 Row = dict[str, Any]
 Mode = Literal["read", "write", "create"]
@@ -86,6 +90,7 @@ class Database:
         self._id: str | None = None
         self._sql_cache: dict[str, str] = {}
         self._durable = False
+        self._queue = WriteQueue(path, f"{path}-wal")
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -162,10 +167,13 @@ class Database:
         if self.connection.in_transaction:
             yield
             return
+        self.writer  # noqa: B018  its modules take longer to load than the transaction takes
         with ExitStack() as guard, storage_errors(self.path):
             self._set_durable(durable)
+            guard.enter_context(self.write_turn())
             self._begin(guard)
             try:
+                self.connection.execute(_RELOAD_SCHEMA)
                 yield
                 self.connection.execute("COMMIT")
             except BaseException:
@@ -185,6 +193,15 @@ class Database:
                 self.connection.execute("RELEASE part")
             raise
         self.connection.execute("RELEASE part")
+
+    @contextmanager
+    def write_turn(self) -> Iterator[None]:
+        """Wait for the turn of this process among the hub's writers, and keep the others waiting during the block."""
+        try:
+            self._queue.enter()
+            yield
+        finally:
+            self._queue.leave()
 
     def commit(self, *writes: Write, durable: bool = False) -> None:
         """Apply writes in one transaction, or in the running one."""
@@ -213,6 +230,7 @@ class Database:
 
     def close(self) -> None:
         self.connection.close()
+        self._queue.close()
 
     def clear_name_cache(self) -> None:
         """Drop cached table names, fields and table objects after they changed."""
@@ -228,7 +246,7 @@ class Database:
 
         SQLite does not let Python handle signals while it waits for a lock, so it waits in short slices.
         """
-        deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+        patience: Patience | None = None  # made where it is needed
         self.connection.execute(f"PRAGMA busy_timeout={_BUSY_SLICE_MS}")
         try:
             while True:
@@ -236,7 +254,8 @@ class Database:
                     try:
                         self.connection.execute("BEGIN IMMEDIATE")
                     except sqlite3.OperationalError as error:
-                        if "locked" not in str(error) or time.monotonic() > deadline:
+                        patience = patience or start_patience(self.path)
+                        if "locked" not in str(error) or patience.is_over():
                             raise
                     else:
                         guard.enter_context(defer_signals())
@@ -248,6 +267,57 @@ class Database:
         if durable != self._durable:
             self.connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+
+
+class WriteQueue:
+    """One connection in the queue of a hub's writers: each waits for its turn instead of polling for SQLite's lock.
+
+    A writer holds an flock on the write-ahead log, on which SQLite takes no locks. The kernel serves the writers in
+    their order, and a killed one loses the lock. Other programs do not queue: the first here polls for SQLite's lock.
+    Without effect where the file cannot be opened or locked.
+    """
+
+    def __init__(self, path: str, lock_file: str) -> None:
+        self._path = path
+        self._lock_file = lock_file
+        self._fd: int | None = None
+
+    def enter(self) -> None:
+        """Wait for the turn of this connection; return without it when nothing was written for too long."""
+        try:
+            if self._fd is None:
+                self._fd = os.open(self._lock_file, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait()
+        except OSError:
+            self.close()
+
+    def leave(self) -> None:
+        """Let the next one write."""
+        if self._fd is not None:
+            with suppress(OSError):
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the file; the connection may enter again."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _wait(self) -> None:
+        from llmctl.store.lock_wait import wait_for_flock
+
+        fd, self._fd = self._fd, None
+        if fd is not None and wait_for_flock(fd, start_patience(self._path)):
+            self._fd = fd
+
+
+def start_patience(path: str) -> Patience:
+    """Begin to wait for a hub."""
+    from llmctl.store.lock_wait import Patience  # most writers never wait
+
+    return Patience(path, BUSY_TIMEOUT_MS)
 
 
 class Serializer:
@@ -334,12 +404,6 @@ _TRANSLATIONS = (
         "read_only",
     ),
     (
-        "database is locked",
-        'the hub "{path}" is locked by another program',
-        "close the program that locks it, such as a database browser, and try again",
-        "busy",
-    ),
-    (
         "file is not a database",
         '"{path}" is not a SQLite database',
         "choose another file with --db or LLMCTL_DB",
@@ -395,7 +459,26 @@ def translate_error(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sq
     text = str(error)
     if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":  # no space for the WAL index
         text = "database or disk is full"
+    if "database is locked" in text:
+        return _locked_error(path)
     for part, message, hint, reason in _TRANSLATIONS:
         if part in text:
             return StorageError(message.format(path=path), hint=hint.format(path=path), reason=reason)
     return error
+
+
+def _locked_error(path: str) -> StorageError:
+    from llmctl.store.lock_holder import find_lock_holder  # only where waiting was no use
+
+    holder = find_lock_holder(path)
+    if holder is None:
+        return StorageError(
+            f'the hub "{path}" is locked by another program',
+            hint="close the program that locks it, such as a database browser, and try again",
+            reason="busy",
+        )
+    return StorageError(
+        f'the hub "{path}" is locked by process {holder.pid} ({holder.command})',
+        hint=f"wait until it ends and try again, or end it: kill {holder.pid}",
+        reason="busy",
+    )

@@ -7,7 +7,7 @@ import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from llmctl.core import clock
 from llmctl.core.errors import ConfigError, LlmctlError, StorageError
@@ -17,6 +17,8 @@ from llmctl.store.database import (
     HUB_ID,
     Database,
     Mode,
+    WriteQueue,
+    empty_wal,
     fill_table_slots,
     storage_errors,
     translate_error,
@@ -70,24 +72,42 @@ def create(path: str, names: Mapping[str, str] | None = None, prepare: Prepare |
     """
     path = os.path.realpath(path)
     _create_folder(os.path.dirname(path))
-    draft = f"{path}.{os.getpid()}-{new_id()[:8]}.new"
+    with _creation_turn(path):
+        return not _has_content(path) and _create_file(path, names or {}, prepare)
+
+
+def _create_file(path: str, names: Mapping[str, str], prepare: Prepare | None) -> bool:
+    from llmctl.store import hub_files  # only a new hub needs it
+
     try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        with storage_errors(path):
-            build_file(draft, names or {}, prepare)
-        return _publish(draft, path)
+        with hub_files.draft_file(path) as draft:
+            with storage_errors(path):
+                build_file(draft, names, prepare)
+            moved = hub_files.move_side_files_aside(path)
+            if _publish(draft, path):
+                return True
+            for old, new in moved:  # another process, which could not be waited for, has put a hub in place
+                os.rename(new, old)
+            return False
     except OSError as error:
         raise StorageError(
             f'cannot create a hub at "{path}": {error.strerror}', hint="choose another path with --db"
         ) from error
+
+
+@contextlib.contextmanager
+def _creation_turn(path: str) -> Iterator[None]:
+    """Let one of many first runs build the hub while the others wait; without locks each builds its own draft."""
+    queue = WriteQueue(path, os.path.dirname(path))
+    try:
+        queue.enter()
+        yield
     finally:
-        for leftover in (draft, f"{draft}-wal", f"{draft}-shm", f"{draft}-journal"):
-            with contextlib.suppress(OSError):
-                os.unlink(leftover)
+        queue.close()
 
 
 def build_file(path: str, names: Mapping[str, str], prepare: Prepare | None = None) -> None:
-    """Write the schema, and the rows of ``prepare``, into an empty database file in WAL mode."""
+    """Write the schema, and the rows of ``prepare``, into an empty file: a database whose log is empty."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -97,6 +117,9 @@ def build_file(path: str, names: Mapping[str, str], prepare: Prepare | None = No
         connection.execute("COMMIT")
         if prepare:
             prepare(Database(connection, path))
+        # Closing does this, too, but hides a full disk: the rows would stay in the log of the draft.
+        if not empty_wal(connection):
+            raise sqlite3.OperationalError("database is locked")
     finally:
         connection.close()
 

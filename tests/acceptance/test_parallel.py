@@ -6,13 +6,14 @@ import os
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from threading import Event
 
 import pytest
 
 from tests.acceptance.hub_file import HubFile
 from tests.fakes.openai_server import FakeServer, stream
-from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, wait_until
+from tests.harness import LLMCTL, PYTHON, TIMEOUT_S, Llmctl, wait_until
 
 
 def crowd(llmctl: Llmctl, count: int, at_once: int, words: str) -> list[int]:
@@ -57,6 +58,54 @@ def test_200_processes_on_a_hub_that_is_not_there_yet_all_succeed(
     hub.assert_sound()
     assert hub.list_side_files() == []
     assert os.stat(hub.path).st_mode & 0o777 == (0o600 if hub_state == "missing" else 0o640)
+
+
+@pytest.mark.slow
+def test_300_first_runs_at_once_on_a_machine_that_is_busy_all_succeed(llmctl_without_hub: Llmctl, home: str) -> None:
+    """Both cores are kept busy by something else, and every process is started before the first one ends."""
+    hub = HubFile(f"{home}/hub.db")
+    llmctl = llmctl_without_hub.with_env(LLMCTL_DB=hub.path)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(llmctl.start("-c", "while True: pass", command=[PYTHON]))
+        runs = [llmctl.start("chat", "-m", "echo", f"question {number}") for number in range(300)]
+        done = [run.wait() for run in runs]
+    failed = [(run.returncode, run.stderr) for run in done if run.returncode]
+    assert not failed, (len(failed), failed[0])
+    assert [run.stdout for run in done] == [f"question {number}\n" for number in range(300)]
+    for table, expected in (("messages", 600), ("requests", 300), ("jobs", 300)):
+        assert hub.value(f"SELECT count(*) FROM {table}") == expected
+        assert hub.value(f"SELECT count(*) FROM {table} WHERE status = 'completed'") == expected
+    assert hub.value("SELECT sum(requests) FROM usage_hourly") == 300
+    assert_alternates(hub)
+    assert hub.is_free()
+    hub.assert_sound()
+    assert hub.list_side_files() == []
+
+
+@pytest.mark.slow
+def test_turns_beside_a_vacuum_all_succeed(llmctl_without_hub: Llmctl, home: str) -> None:
+    """What a vacuum changes about the schema was taken for "no such table" by one turn in ten."""
+    hub = HubFile(f"{home}/hub.db")
+    llmctl = llmctl_without_hub.with_env(LLMCTL_DB=hub.path)
+    assert llmctl("chat", "-m", "echo", "first").returncode == 0
+    turns_end = Event()
+
+    def vacuum() -> set[int]:
+        codes = set()
+        while not turns_end.is_set():
+            codes.add(llmctl("db", "vacuum").returncode)
+        return codes
+
+    with ThreadPoolExecutor(3) as vacuums, ThreadPoolExecutor(24) as turns:
+        codes = [vacuums.submit(vacuum) for _ in range(3)]
+        words = ("chat", "-m", "echo", "-o", "delay=0.05", "one two three four five six")
+        done = list(turns.map(lambda _: llmctl(*words), range(150)))
+        turns_end.set()
+    assert [run.stderr for run in done if run.returncode] == []
+    assert set().union(*(code.result() for code in codes)) <= {0, 9}  # 9: somebody reads
+    assert hub.value("SELECT count(*) FROM messages WHERE status = 'completed'") == 302
+    hub.assert_sound()
 
 
 @pytest.mark.slow

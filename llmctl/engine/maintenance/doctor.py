@@ -15,7 +15,7 @@ from llmctl.core.humanize import format_duration, pluralize
 from llmctl.engine.connections import keys, target, trust
 from llmctl.engine.jobs import lease
 from llmctl.engine.runtime import RuntimeEnv
-from llmctl.store import opening
+from llmctl.store import hub_files, opening
 from llmctl.store.database import Database
 from llmctl.store.maintenance import backup, integrity
 from llmctl.store.maintenance.integrity import Finding
@@ -92,6 +92,7 @@ def _check_hub(database: Database, runtime: RuntimeEnv) -> Iterator[CheckResult]
     yield _check_modes(database.path)
     yield _check_access(database.path)
     yield from _check_spool(database.path, runtime)
+    yield from _check_drafts(database.path)
 
 
 def _check_version(database: Database) -> CheckResult:
@@ -130,6 +131,18 @@ def _check_spool(path: str, runtime: RuntimeEnv) -> Iterator[CheckResult]:
                 f'"{spool_path}" contains writes that an earlier run could not complete',
                 "replay them: llmctl job recover",
             )
+
+
+def _check_drafts(path: str) -> Iterator[CheckResult]:
+    drafts = hub_files.list_dead_drafts(path)
+    if drafts:
+        names = " ".join(map(shlex.quote, drafts))
+        yield CheckResult(
+            "drafts",
+            "note",
+            f"copies of the hub that killed runs left: {', '.join(drafts)}",
+            f"delete them: rm {names}",
+        )
 
 
 def _check_connections(database: Database, runtime: RuntimeEnv, network: bool) -> Iterator[CheckResult]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 from llmctl.core.errors import NotFoundError, StorageError, UsageError
 from llmctl.core.stored_values import new_id
-from llmctl.store.database import BUSY_TIMEOUT_MS, Database, empty_wal, storage_errors
+from llmctl.store import hub_files
+from llmctl.store.database import BUSY_TIMEOUT_MS, Database, WriteQueue, empty_wal, storage_errors
 from llmctl.store.schema import ddl
 
 #: Called with pages done and total pages.
@@ -49,10 +50,7 @@ def back_up_beside(path: str, why: str, *, progress: Progress | None = None) -> 
     It uses its own connection: the caller may hold the write lock.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    name, number = f"{path}.{stamp}.{why}.bak", 1
-    while os.path.exists(name):
-        number += 1
-        name = f"{path}.{stamp}.{why}-{number}.bak"
+    name = hub_files.free_name(f"{path}.{stamp}.{why}")
     with storage_errors(path), contextlib.closing(connect(path)) as source:
         _write_copy(source, name, False, progress)
     return name
@@ -81,7 +79,7 @@ def restore(path: str, source: str, *, progress: Progress | None = None) -> str 
         check_hub(copy, source)
         if _is_database(path):
             old = back_up_beside(path, "before-restore", progress=progress)
-            with storage_errors(path), contextlib.closing(connect(path, "rw")) as hub:
+            with storage_errors(path), contextlib.closing(connect(path, "rw")) as hub, _write_turn(hub, path):
                 _overwrite(copy, hub, progress)
             return old
         moved_to = _move_aside(path)
@@ -110,6 +108,8 @@ def check_hub(connection: sqlite3.Connection, path: str) -> None:
 
 def copy_for_trial(database: Database, place: str) -> str:
     """Copy an open hub into a new file next to ``place`` for a trial run; the caller removes it."""
+    for left in hub_files.list_dead_drafts(place):
+        hub_files.remove_database(left)
     target = f"{place}.{os.getpid()}-{new_id()[:8]}.trial"
     back_up(database, target)
     return target
@@ -132,6 +132,14 @@ def _copy(source: sqlite3.Connection, draft: str, progress: Progress | None, jou
             raise StorageError(f"the copy is damaged: {value}", hint="see: llmctl db check", reason="corrupt")
 
 
+@contextlib.contextmanager
+def _write_turn(hub: sqlite3.Connection, path: str) -> Iterator[None]:
+    hub.execute("SELECT 1 FROM sqlite_master")  # opens the log, at which writers queue
+    with contextlib.closing(WriteQueue(path, f"{path}-wal")) as queue:
+        queue.enter()
+        yield
+
+
 def _overwrite(copy: sqlite3.Connection, hub: sqlite3.Connection, progress: Progress | None) -> None:
     sizes = {connection.execute("PRAGMA page_size").fetchone()[0] for connection in (copy, hub)}
     if len(sizes) > 1:  # the page size cannot change in WAL mode
@@ -149,23 +157,19 @@ def _sqlite_progress(progress: Progress | None) -> Callable[[int, int, int], Non
 
 @contextlib.contextmanager
 def _draft_file(target: str) -> Iterator[str]:
-    """Yield an empty file with mode 0600 next to ``target``; it is removed afterwards unless it was published."""
-    draft = f"{target}.{os.getpid()}-{new_id()[:8]}.new"
+    """Yield an empty file beside ``target``; it is removed afterwards unless it was published."""
     try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        yield draft
+        with hub_files.draft_file(target) as draft:
+            yield draft
     except OSError as error:
         raise StorageError(
             f'cannot write "{target}": {(error.strerror or str(error)).lower()}', hint="choose another path"
         ) from error
-    finally:
-        for leftover in (draft, f"{draft}-wal", f"{draft}-shm", f"{draft}-journal"):
-            with contextlib.suppress(OSError):
-                os.unlink(leftover)
 
 
 def _publish(draft: str, target: str, force: bool) -> None:
     _sync(draft)
+    hub_files.move_side_files_aside(target)
     if force:
         os.replace(draft, target)
     else:
@@ -200,10 +204,10 @@ def _is_database(path: str) -> bool:
 def _move_aside(path: str) -> str | None:
     """Rename a damaged hub and its side files."""
     if not os.path.lexists(path):
-        return None
+        return None  # side files alone are moved when the copy is put in place
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    target = f"{path}.{stamp}.damaged.bak"
-    for suffix in ("", "-wal", "-shm"):
+    target = hub_files.free_name(f"{path}.{stamp}.damaged")
+    for suffix in ("", *hub_files.SIDE_SUFFIXES):
         if os.path.lexists(path + suffix):
             os.rename(path + suffix, target + suffix)
     return target

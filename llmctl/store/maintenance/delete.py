@@ -122,7 +122,8 @@ def purge_deleted_text(database: Database) -> bool:
     """
     while True:
         before = database.connection.total_changes
-        database.execute(_MERGE_INDEX)
+        with database.transaction():
+            database.execute(_MERGE_INDEX)
         if database.connection.total_changes - before < 2:
             break
     return empty_wal(database.connection)

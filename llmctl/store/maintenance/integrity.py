@@ -85,7 +85,7 @@ def vacuum(database: Database) -> VacuumResult:
     Raises LockedError if another process reads, so that the WAL could not be emptied; the rest is done.
     """
     before = hub_size_bytes(database.path)
-    with storage_errors(database.path):
+    with storage_errors(database.path), database.write_turn():
         database.connection.execute("VACUUM")
     with database.transaction():
         objects.rebuild_search(database.connection)

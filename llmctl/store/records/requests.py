@@ -14,7 +14,8 @@ STATUSES = ("pending", "completed", "failed", "incomplete", "interrupted")
 _LIST = """
 SELECT r.*, c.name AS chat,
   (SELECT count(*) FROM {{network_calls}} n WHERE n.request_id = r.id) AS attempts
-FROM (SELECT * FROM {{requests}} WHERE {where} ORDER BY created_at DESC, rowid DESC LIMIT :limit) r
+FROM (SELECT rowid AS place FROM {{requests}} WHERE {where} ORDER BY created_at DESC, rowid DESC LIMIT :limit) n
+CROSS JOIN {{requests}} r ON r.rowid = n.place
 LEFT JOIN {{chats}} c ON c.id = r.chat_id
 ORDER BY r.created_at DESC, r.rowid DESC
 """
