@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self, dataclass_transform
 
 
-class _DataclassFields:
-    """``__dataclass_fields__`` of a value type, made when a program asks: ``dataclasses.replace`` and the like work."""
+class _DataclassAttribute:
+    """What ``dataclass`` sets on a class, made when a program asks: ``dataclasses.replace`` and the like work."""
+
+    def __set_name__(self, _kind: type, name: str) -> None:
+        self._name = name
 
     def __get__(self, _value: Any, kind: type[Value]) -> Any:
         import dataclasses
@@ -18,9 +21,9 @@ class _DataclassFields:
                 field = dataclasses.field(default_factory=lambda: kind._defaults[name])
             return name, kind.__annotations__[name], field
 
-        fields = [declare(name) for name in kind._fields]
-        kind.__dataclass_fields__ = dataclasses.make_dataclass(kind.__name__, fields).__dict__["__dataclass_fields__"]
-        return kind.__dataclass_fields__
+        model = dataclasses.make_dataclass(kind.__name__, [declare(name) for name in kind._fields], frozen=True)
+        setattr(kind, self._name, vars(model)[self._name])
+        return vars(model)[self._name]
 
 
 class _ValueType(type):
@@ -50,7 +53,8 @@ class Value(metaclass=_ValueType):
 
     _fields: ClassVar[tuple[str, ...]]
     _defaults: ClassVar[Mapping[str, Any]]
-    __dataclass_fields__: ClassVar[Any] = _DataclassFields()
+    __dataclass_fields__: ClassVar[Any] = _DataclassAttribute()
+    __dataclass_params__: ClassVar[Any] = _DataclassAttribute()
 
     def __init__(self, *values: Any, **named: Any) -> None:
         cls = type(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import pprint
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -90,6 +91,7 @@ def test_dataclass_functions_accept_values() -> None:
     assert dataclasses.replace(message, role="system") == Message("system", (Text("hi"),))
     assert [field.name for field in dataclasses.fields(Usage())] == list(Usage().to_dict())
     assert dataclasses.asdict(Point(1)) == {"x": 1, "y": 0, "tags": {}}
+    assert pprint.pformat(Point(1)) == repr(Point(1))
     with pytest.raises(TypeError):
         dataclasses.replace(message, color="red")  # type: ignore[call-arg]
 
