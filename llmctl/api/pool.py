@@ -29,6 +29,10 @@ class ConnectionPool:
         self._parents: list[Database] = []
         self._is_closed = False
 
+    @property
+    def is_in_memory(self) -> bool:
+        return self._path == opening.MEMORY
+
     def open(self, *, create: bool, prepare: opening.Prepare) -> None:
         """Open the first connection; with ``create``, create a missing hub."""
         database = opening.open_hub(self._path, "create" if create else "write", prepare=prepare)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
+from llmctl.api.abandoned import AbandonedTurns
 from llmctl.api.middleware import Middleware
 from llmctl.api.pool import ConnectionPool
 from llmctl.api.stream import Stream
@@ -25,16 +26,22 @@ class Runtime:
     middlewares: list[Middleware]
     streams: WeakSet[Stream] = field(default_factory=WeakSet)
     process_id: int = field(default_factory=os.getpid)
+    abandoned: AbandonedTurns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.abandoned = AbandonedTurns(threaded=not self.pool.is_in_memory)
 
     @contextmanager
     def connection(self) -> Iterator[Database]:
-        """Lend a connection to the hub for the block."""
+        """Lend a connection to the hub for the block; turns that were abandoned are finished first."""
+        self.abandoned.finish()
         with self.pool.connection() as database:
             yield database
 
     def track_stream(self, stream: Stream) -> Stream:
-        """Remember a stream, to close it with the hub, and return it."""
+        """Remember a stream, to close it with the hub or once nobody refers to it, and return it."""
         self.streams.add(stream)
+        self.abandoned.watch(stream, stream.turn)
         return stream
 
     def close(self) -> None:
@@ -43,4 +50,5 @@ class Runtime:
             return
         for stream in list(self.streams):
             stream.close()
+        self.abandoned.close()
         self.pool.close()

@@ -51,6 +51,11 @@ class Stream:
     def __next__(self) -> str:
         return next(iter(self))
 
+    @property
+    def turn(self) -> Generator[TurnEvent, None, None]:
+        """The turn itself, which outlives the stream until somebody closes it."""
+        return self._events
+
     def close(self) -> None:
         """Interrupt the turn if it is still running, and finish its rows."""
         with suppress(ValueError):  # another thread is running it

@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, AnyStr
+from functools import cached_property, lru_cache
+from typing import Any, AnyStr, TypeVar
 
-from llmctl.core.chat import MessageMetadata, ResponseStart, StreamEvent, Unreadable, buffer_incomplete_tail
+from llmctl.core.chat import (
+    ChatResponse,
+    File,
+    StreamEvent,
+    TextDelta,
+    Unreadable,
+    UsageReport,
+    buffer_incomplete_tail,
+)
 from llmctl.core.errors import LlmctlError
 from llmctl.core.stored_values import dumps, loads
+from llmctl.core.values import Value
 
 REDACTED = "[redacted]"
+
+V = TypeVar("V", bound=Value)
 
 # Each shape is (literal prefix, pattern of the rest). Searching for the prefix first keeps texts without keys cheap;
 # patterns are compiled when their prefix is found, not at start-up. Every pattern is linear: look-aheads are bounded
@@ -268,31 +279,84 @@ class Redaction:
         self.secrets = tuple(secrets)
         #: Those that are masked in what a server says, too; longest first.
         self._maskable = tuple(sorted(filter(_is_maskable, self.secrets), key=len, reverse=True))
+        #: What a text contains in which one of them is escaped.
+        self._escape_mark = "\\u" if all(map(_is_never_escaped, self._maskable)) else "\\"
 
     def text(self, text: str) -> str:
-        """Return the text without the turn's own secrets."""
+        """Return the text without the turn's own secrets, plain or escaped as in JSON."""
+        if not self._maskable:
+            return text
         for secret in self._maskable:
             text = text.replace(secret, REDACTED)
-        return text
+        return self._escaped.sub(REDACTED, text) if self._escape_mark in text else text
 
     def raw(self, data: bytes) -> bytes:
-        """Return the bytes without the turn's own secrets."""
+        """Return the bytes without the turn's own secrets, plain or escaped as in JSON."""
+        if not self._maskable:
+            return data
         for secret in self._maskable:
             data = data.replace(secret.encode(), REDACTED.encode())
-        return data
+        return self._escaped_bytes.sub(REDACTED.encode(), data) if self._escape_mark.encode() in data else data
+
+    @cached_property
+    def _escaped(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(_escaped_pattern, self._maskable)))
+
+    @cached_property
+    def _escaped_bytes(self) -> re.Pattern[bytes]:
+        return re.compile(self._escaped.pattern.encode())
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON value with the turn's own secrets masked in every string of it, names included."""
+        match value:
+            case str():
+                return self.text(value)
+            case Mapping():
+                return {self.value(key): self.value(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self.value(item) for item in value]
+        return value
+
+    def response(self, response: ChatResponse) -> ChatResponse:
+        """Return a whole response without the secrets: also those that came in pieces, which no event shows."""
+        if not self._maskable:
+            return response
+        message = response.message
+        parts = tuple(part if isinstance(part, File) else self._fields(part) for part in message.parts)
+        return response.replace(
+            message=message.replace(parts=parts, metadata=self.value(message.metadata)),
+            usage=response.usage and response.usage.replace(details=self.value(response.usage.details)),
+            raw_finish_reason=self.value(response.raw_finish_reason),
+            model=self.value(response.model),
+            response_id=self.value(response.response_id),
+            unreadable=tuple(map(self._redact_truncated, response.unreadable)),
+        )
+
+    def _fields(self, record: V) -> V:
+        """Return a value with the secrets masked in all its fields."""
+        return type(record)(*map(self.value, record.to_dict().values()))
 
     def partial_secret_bytes(self, data: bytes) -> int:
         """Return how many bytes at the end may be the beginning of a secret."""
         return max((_overlap(data, secret.encode()) for secret in self._maskable), default=0)
 
     def count(self, text: str) -> int:
-        """Return how many secrets a text contains."""
-        return sum(text.count(secret) for secret in self._maskable)
+        """Return how many secrets a text contains, plain or escaped."""
+        if not self._maskable:
+            return 0
+        found = sum(text.count(secret) for secret in self._maskable)
+        return found + (len(self._escaped.findall(text)) if self._escape_mark in text else 0)
 
-    def events(self, events: Iterable[StreamEvent], on_redacted: Callable[[int], None]) -> Iterator[StreamEvent]:
+    def events(
+        self,
+        events: Iterable[StreamEvent],
+        on_redacted: Callable[[int], None],
+        on_redacted_field: Callable[[], None],
+    ) -> Iterator[StreamEvent]:
         """Yield events without the secrets, even where one is spread over several events.
 
-        ``on_redacted`` gets the number of secrets that were masked.
+        ``on_redacted`` gets the number of secrets that were masked in text; ``on_redacted_field`` is called where one
+        was in another field.
         """
         if not self._maskable:
             return iter(events)
@@ -304,27 +368,35 @@ class Redaction:
             tail = max(_overlap(text, secret) for secret in self._maskable)
             return text[: len(text) - tail], text[len(text) - tail :]
 
-        return map(self._redact_metadata, buffer_incomplete_tail(events, split, self.text))
+        def redact_fields(event: StreamEvent) -> StreamEvent:
+            redacted = self._redact_fields(event)
+            if redacted != event:
+                on_redacted_field()
+            return redacted
+
+        return map(redact_fields, buffer_incomplete_tail(events, split, self.text))
 
     def error(self, error: LlmctlError) -> None:
         """Mask the secrets in an error, in place: servers like to quote the key they refuse."""
         error.message = self._redact_truncated(error.message)
+        error.reason = self.text(error.reason) if error.reason else None
         error.hint = self.text(error.hint) if error.hint else None
         error.args = (error.message,)
 
-    def _redact_metadata(self, event: StreamEvent) -> StreamEvent:
-        """Mask the secrets in an event that is not text of the answer."""
+    def _redact_fields(self, event: StreamEvent) -> StreamEvent:
+        """Mask the secrets in the fields of an event, whose text has been looked at already."""
         match event:
+            case TextDelta() if not event.metadata:
+                return event
             case Unreadable(detail):
                 return Unreadable(self._redact_truncated(detail))
-            case ResponseStart(model, response_id):
-                return ResponseStart(self.text(model or "") or None, self.text(response_id or "") or None)
-            case MessageMetadata(data) if self.count(text := dumps(dict(data))):
-                return MessageMetadata(loads(self.text(text)))
-        return event
+            case UsageReport():
+                return event  # numbers
+        return self._fields(event)
 
     def _redact_truncated(self, text: str) -> str:
         """Mask secrets in a text that may have been cut inside one."""
+        text = self.text(text)
         for secret in self._maskable:
             for size in range(len(secret), _MIN_PREFIX_LENGTH - 1, -1):
                 if secret[:size] in text:
@@ -336,10 +408,34 @@ class Redaction:
         return redact_text(text, self.secrets)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        return redact_headers(headers, self.secrets)
+        return {self._header_name(name): value for name, value in redact_headers(headers, self.secrets).items()}
+
+    def _header_name(self, name: str) -> str:
+        """Return the name of a header, which HTTP clients may have put in lower case."""
+        return REDACTED if any(secret.lower() in name.lower() for secret in self._maskable) else name
 
     def url(self, url: str) -> str:
         return redact_url(url, self.secrets)
+
+
+def _escaped_pattern(secret: str) -> str:
+    """Return a pattern for a secret in which any character may be escaped, once or in JSON within JSON."""
+    return "".join(map(_escaped_character, secret))
+
+
+def _escaped_character(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    escape = "".join(
+        r"\\+u" + "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in units[place : place + 4])
+        for place in range(0, len(units), 4)
+    )
+    plain = ("" if _is_never_escaped(character) else r"\\*") + re.escape(character)
+    return f"(?:{plain}|{escape})"
+
+
+def _is_never_escaped(text: str) -> bool:
+    """Return whether JSON writers leave all characters of a text alone, unless they write all of it as numbers."""
+    return text.replace("-", "").replace("_", "").replace(".", "").isalnum() or text in "-_."
 
 
 def _is_maskable(secret: str) -> bool:

@@ -49,7 +49,8 @@ def list_models(database: Database, target: Target, runtime: RuntimeEnv, *, reco
     resolved = resolve_endpoint(database, target, runtime)
     wire = WIRES.load(target.wire)
     request = wire.build_models_request(resolved.endpoint)
-    with _record_attempt(database if record else None, request, Redaction(resolved.secrets)) as attempt:
+    redact = Redaction(resolved.secrets)
+    with _record_attempt(database if record else None, request, redact) as attempt:
         with send(
             request, attempt=1, remaining_s=TIMEOUT_S, loopback_only=runtime.offline, before_wait=lambda: None
         ) as answer:
@@ -58,7 +59,7 @@ def list_models(database: Database, target: Target, runtime: RuntimeEnv, *, reco
         if not 200 <= answer.status < 300:
             attempt.body = body
             raise wire.parse_error(answer.status, answer.headers, body)
-        found = wire.parse_models(body)
+        found = wire.parse_models(redact.raw(body))
     return ModelList(found, attempt.status_code, clock.elapsed_ms(attempt.started))
 
 

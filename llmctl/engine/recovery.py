@@ -190,13 +190,14 @@ def _request_writes(
     stream = requests.find_request_stream(database, request.id)
     raw = requests.stream_bytes(database, stream) if stream else b""
     tools = loads(request.parameters, {}).get("tools") or ()
-    response = decode.parse_stored_answer(raw, loads(stream["format"], {}) if stream else {}, tools)[0]
+    received = decode.parse_stored_answer(raw, loads(stream["format"], {}) if stream else {}, tools)[0]
+    response = redact.response(received)
     keeps = bool(response.message.parts) and not payload.get("rollback")
     end = CallEnd("interrupted", response, keeps, {}, None)
     writes = _message_writes(request.message_id, end, payload, redact, now)
     if stream:
         results = records.result_messages(end, request.message_id, redact)
-        writes += _stream_writes(database, stream, _redact_output(raw, response, redact), results, now)
+        writes += _stream_writes(database, stream, _redact_output(raw, received, redact), results, now)
     writes.append(Update("requests", request.id, _request_columns(database, request, response, now)))
     return writes + records.deletions_for(request.id, payload.get("without", ()))
 
@@ -214,9 +215,10 @@ def _message_writes(
 
 def _redact_output(raw: bytes, response: ChatResponse, redact: Redaction) -> str:
     """Return the raw answer without secrets; nothing of it if it held a secret in pieces."""
-    raw_text = raw.decode("utf-8", "replace")
-    text = response.message.text + response.message.thinking
-    return redact.text(raw_text) if redact.count(text) <= redact.count(raw_text) else REDACTED
+    raw_text, message = raw.decode("utf-8", "replace"), response.message
+    text = message.text + message.thinking
+    is_in_field = redact.response(response) != response and not redact.count(text)
+    return redact.text(raw_text) if redact.count(text) <= redact.count(raw_text) and not is_in_field else REDACTED
 
 
 def _stream_writes(database: Database, stream: Row, output: str, results: str, now: str) -> list[Write]:

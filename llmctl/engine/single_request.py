@@ -26,10 +26,13 @@ from llmctl.engine.jobs.lease import Heartbeat
 from llmctl.engine.models.rates import Price
 from llmctl.engine.runtime import CallerInfo, RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import records
-from llmctl.engine.turn.model_call import RequestSender, StreamedResponse
+from llmctl.engine.turn.model_call import RequestSender, StreamedResponse, limit_size
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds
 from llmctl.store.database import Database, Insert
+
+#: The most of an answer that is taken: 2,048 vectors of 3,072 numbers, or ten large pictures, twice.
+_MAX_ANSWER_BYTES = 256 * 1024**2
 
 
 class HasUsage(Protocol):
@@ -171,10 +174,10 @@ class SingleRequestRunner:
 
         def read(response: StreamedResponse, attempt: Attempt) -> Iterator[A]:
             attempt.time_to_first_byte_ms = clock.elapsed_ms(attempt.started)
-            attempt.body = b"".join(response.chunks)
+            attempt.body = b"".join(limit_size(response.chunks, _MAX_ANSWER_BYTES))
             if not attempt.body:
                 raise UnavailableError("the server sent an empty answer", reason="empty")
-            answer = parse(attempt.body)
+            answer = parse(self._redact.raw(attempt.body))
             attempt.body = None  # only refusals are stored
             yield answer
 

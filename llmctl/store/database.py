@@ -145,6 +145,10 @@ class Database:
             row = self.connection.execute(self.sql(sql), parameters).fetchone()
         return row[0] if row else None
 
+    def has_row(self, table: str, id: str) -> bool:
+        """Return whether a table has a row of that id."""
+        return self.value(f"SELECT 1 FROM {{{table}}} WHERE id = ?", (id,)) is not None
+
     def execute(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> int:
         """Run a statement with ``{table}`` slots; return the number of rows it changed."""
         with storage_errors(self.path):
@@ -443,6 +447,15 @@ def storage_errors(path: str) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise translate_error(error, path) from error
+
+
+def file_identity(path: str) -> tuple[int, int] | None:
+    """Return what tells a file from another at the same path; None where there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def write_error(path: str, error: Exception) -> StorageError:

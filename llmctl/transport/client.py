@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.signals import block_signals
+from llmctl.transport import decompression
 
 # httpx 0.28 imports its own command line, and with it click and rich (40 ms), unless this name is taken.
 _STUB = ModuleType("httpx._main")
@@ -168,7 +169,10 @@ class _HttpAttempt:
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         try:
-            yield from response.iter_bytes()
+            yield from decompression.decompress(response.iter_raw(), response.headers.get("content-encoding", ""))
+        except decompression.DecompressionError as error:
+            message = f"cannot decompress the response of {self.host_port}: {error}"
+            raise mark_final(UnavailableError(message, reason="network")) from error
         except _CLIENT_ERRORS as error:
             raise self._translate_error(error, answered=True) from error
         if self.deadline.has_fired and not {"content-length", "transfer-encoding"} & response.headers.keys():
@@ -195,8 +199,6 @@ class _HttpAttempt:
                 return _timeout_error(f"no more data from {host_port} for {waits.idle:g} s")
             case httpx.TimeoutException():
                 return _timeout_error(f"no response from {host_port} within {waits.first_byte:g} s")
-            case httpx.DecodingError():
-                return UnavailableError(f"cannot decompress the response of {host_port}", reason="network")
             case httpx.ProxyError():
                 return UnavailableError(f"the proxy refused to connect to {host_port}", reason="network")
         if found := explain_connection_error(error, host_port):
@@ -228,7 +230,7 @@ def _get_client(secure: bool, trust_env: bool) -> httpx.Client:
             verify=get_tls_context() if secure else False,
             trust_env=trust_env,
             follow_redirects=False,
-            headers={"user-agent": "llmctl"},
+            headers={"user-agent": "llmctl", "accept-encoding": decompression.ACCEPTED},
         )
     except (ImportError, ValueError):  # a SOCKS proxy, or one that httpx does not know
         raise ConfigError(

@@ -15,8 +15,8 @@ from llmctl.core import clock
 from llmctl.core.humanize import format_dollars
 from llmctl.core.stored_values import new_id
 from tests.acceptance.hub_file import HubFile
-from tests.fakes.openai_server import FakeServer, json_reply, stream
-from tests.harness import Llmctl, run_python
+from tests.fakes.openai_server import CUT, FakeServer, Reply, Request, json_reply, refusal, stream
+from tests.harness import Llmctl, run_python, wait_until
 
 #: Dollars for a token in, and for a token out: whole numbers of them are easy to read.
 IN, OUT = 0.001, 0.01
@@ -149,7 +149,7 @@ def test_reservation_of_a_dead_process_is_released_except_its_possible_cost(
     first.kill()
     assert llmctl("chat", "again", "-o", "max_tokens=6").returncode == 0
     dead, second = ledger(hub)
-    assert dead == ("interrupted", None, pytest.approx(10 * IN + len("one") * OUT))
+    assert dead == ("interrupted", None, pytest.approx(10 * IN + 2 * OUT))
     assert second == ("completed", pytest.approx(COST), None)
 
 
@@ -159,7 +159,44 @@ def test_interrupted_request_counts_what_it_may_have_cost(llmctl: Llmctl, hub: H
     run = llmctl.start("chat", "hi", "-o", "max_tokens=50")
     run.wait_for_output("one")
     run.kill(signal.SIGINT)
-    assert ledger(hub) == [("interrupted", None, pytest.approx(10 * IN + len("one") * OUT))]
+    assert ledger(hub) == [("interrupted", None, pytest.approx(10 * IN + 2 * OUT))]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, "dropped"])
+def test_interrupted_request_never_holds_more_than_it_could_cost(
+    llmctl: Llmctl, hub: HubFile, server: FakeServer, how: Any
+) -> None:
+    llmctl("settings", "set", "budget.day", "1")
+    server.answer(stream("word " * 60, then=CUT) if how == "dropped" else stream("word " * 60 + "end", hold=50))
+    run = llmctl.start("chat", "hi", "-o", "max_tokens=6")
+    if how != "dropped":
+        run.wait_for_output("word")
+        wait_until(lambda: "word" in str(hub.rows("SELECT data FROM stream_chunks")))
+        run.kill(how)
+        llmctl("job", "recover")
+    else:
+        run.wait()
+    status, cost, held = ledger(hub)[0]
+    assert (status, cost) == ("incomplete" if how == "dropped" else "interrupted", None)
+    assert held == pytest.approx(10 * IN + 6 * OUT)
+
+
+def vanish(request: Request) -> Reply:
+    """Close the connection without an answer: what the host did with the request is not known."""
+    raise OSError
+
+
+@pytest.mark.parametrize("first", ["lost", "refused"])
+def test_cost_of_a_retried_request_is_that_of_any_attempt(
+    llmctl: Llmctl, hub: HubFile, server: FakeServer, first: str
+) -> None:
+    llmctl("settings", "set", "budget.day", "1")
+    server.answer(*((vanish, refusal(503, "later")) if first == "lost" else (refusal(503, "later"), vanish)))
+    assert llmctl("chat", "hi", "-o", "max_tokens=6", "--retries", "1").returncode == 6
+    (status, cost, held) = ledger(hub)[0]
+    assert (status, cost) == ("failed", None)
+    assert held == pytest.approx(10 * IN)
+    assert hub.value("SELECT status_code FROM requests") == (503 if first == "lost" else None)
 
 
 @pytest.mark.parametrize("ending", ["killed", "timed out", "refused"])

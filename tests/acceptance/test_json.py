@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
 
 from tests.acceptance.hub_file import HubFile
-from tests.fakes.openai_server import CUT, FakeServer, event, page, refusal, stream
+from tests.fakes.openai_server import CUT, FakeServer, Reply, Request, event, page, refusal, stream
 from tests.harness import Llmctl, Result, wait_until
 
 #: Field -> the types its value may have; in the order of the contract.
@@ -215,3 +217,35 @@ def test_json_of_a_reader_that_leaves_is_a_death_by_sigpipe(llmctl: Llmctl, serv
     server.answer(stream("word " * 4000))
     done = llmctl.shell('llmctl chat --jsonl hi | head -n 1; echo "${PIPESTATUS[0]}" >&2')
     assert (done.stdout.count("\n"), done.stderr) == (1, "141\n")
+
+
+def test_ids_come_before_the_host_answers(llmctl: Llmctl, server: FakeServer, hub: HubFile) -> None:
+    let_go = Event()
+
+    def answer_late(request: Request) -> Reply:
+        let_go.wait(300)
+        return stream("one two")
+
+    server.answer(answer_late)
+    running = llmctl.start("chat", "--jsonl", "hi")
+    first = json.loads(running.wait_for_output("\n").splitlines()[0])
+    assert first["type"] == "start"
+    assert hub.value("SELECT status FROM messages WHERE id = ?", first["message_id"]) == "pending"
+    let_go.set()
+    assert running.wait().lines[-1]["type"] == "done"
+
+
+def test_calls_come_before_they_run_and_retries_before_they_are_waited_for(
+    llmctl: Llmctl, server: FakeServer, hub: HubFile
+) -> None:
+    llmctl("tool", "add", "wait", "--type", "command", "--command", "sleep 300", "--schema", "{}", check=True)
+    call = {"index": 0, "id": "c1", "function": {"name": "wait", "arguments": "{}"}}
+    first = event({"id": "x", "model": "fake-1", "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
+    end = event({"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    events = {"content-type": "text/event-stream"}
+    refused = refusal(503, "later", {"retry-after": "1"})
+    server.answer(refused, Reply(200, events, (first, end, event("[DONE]")), chunked=True))
+    with llmctl.start("chat", "--jsonl", "-T", "wait:auto", "hi") as running:
+        running.wait_for_output('"retry"')
+        running.wait_for_output('"tool_call"')
+        assert '"tool_result"' not in running.output.decode()

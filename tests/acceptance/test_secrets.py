@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sqlite3
@@ -9,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +18,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.acceptance.hub_file import HubFile
+from tests.fakes.hosts import HOSTS
 from tests.fakes.openai_server import (
     CUT,
     HOLD,
@@ -359,3 +362,60 @@ def test_key_sent_back_to_a_hub_that_takes_no_more_is_not_in_the_spool(
     assert hub.list_side_files()[-1] == "hub.db.spool"
     assert_nowhere(key, keyed.cwd, done)
     assert_nowhere(key, keyed.cwd, keyed("chat", "-c", "on"))
+
+
+def spread_key(value: Any, key: str) -> Any:
+    """Return a JSON value with the key after every string in it, but those that say what it is."""
+    kept = ("type", "object", "role", "event", "status", "finish_reason", "stop_reason", "finishReason", "done_reason")
+    match value:
+        case dict():
+            return {name: item if name in kept else spread_key(item, key) for name, item in value.items()}
+        case list():
+            return [spread_key(item, key) for item in value]
+        case str():
+            return f"{value}{key}" if not value.startswith("{") else json.dumps(spread_key(json.loads(value), key))
+    return value
+
+
+def leaking(reply: Reply, key: str, *, escaped: bool) -> Reply:
+    """Return an answer that repeats the key in all its fields, once in the characters of JSON's escapes."""
+    spelled = "".join(f"\\u{ord(character):04x}" for character in key) if escaped else json.dumps(key)[1:-1]
+
+    def leak(step: Any) -> Any:
+        lines = step.decode().splitlines(keepends=True) if isinstance(step, bytes) else ()
+        return b"".join(leak_line(line).encode() for line in lines) if lines else step
+
+    def leak_line(line: str) -> str:
+        lead, brace, rest = line.partition("{")
+        if not brace:
+            return line
+        text = json.dumps(spread_key(json.loads(brace + rest), "CANARY")).replace("CANARY", spelled)
+        return lead + text + rest[len(rest.rstrip("\n")) :]
+
+    steps = tuple(map(leak, reply.steps))
+    headers = {**reply.headers, "x-echo": key}
+    length = sum(map(len, steps)) if reply.length is not None else None
+    return replace(reply, steps=steps, headers=headers, length=length)
+
+
+@pytest.mark.parametrize("escaped", [False, True], ids=["plain", "escaped"])
+@pytest.mark.parametrize("wire", list(HOSTS))
+def test_key_in_every_field_of_an_answer_is_kept_nowhere(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, wire: str, escaped: bool, keeper: None
+) -> None:
+    host = HOSTS[wire]
+    url = f"http://127.0.0.1:{server.port}{host.path}"
+    hub.connect("leaky", url, provider=host.provider, model=host.model, wire=wire, key="env:FAKE_KEY")
+    keyed("tool", "add", "lookup", "--type", "command", "--command", "echo", "--schema", "{}", check=True)
+    replies = (host.calls("lookup", {"a": "b"}), host.streamed("one two"), host.whole("three"))
+    server.answer(*(leaking(reply, key, escaped=escaped) for reply in replies))
+    first = keyed("chat", "-m", "leaky", "-T", "lookup:auto", "--jsonl", "--show-thinking", "hi")
+    second = keyed("chat", "-m", "leaky", "-c", "--json", "--retries", "0", "--debug", "on")
+    assert len(server.requests) >= 2
+    assert first.returncode in (0, 12), first
+    words = (("export", "--all"), ("request", "list", "--json"), ("chats", "show", "last", "--json", "--all"))
+    shown = [keyed(*command) for command in words]
+    assert_nowhere(key, keyed.cwd, first, second, *shown)
+    if escaped:
+        assert_nowhere("".join(f"\\u{ord(character):04x}" for character in key), keyed.cwd, first, second, *shown)
+    hub.assert_sound()

@@ -224,7 +224,7 @@ def _possible_cost(database: Database, request: RequestRow, response: ChatRespon
 
     Embeddings and images arrive whole or not at all: all of their reserved cost counts.
     """
-    from llmctl.engine.models.rates import max_cost, max_response_tokens, price_from_row
+    from llmctl.engine.models.rates import MAX_OUTPUT_TOKENS, max_cost, max_response_tokens, price_from_row
     from llmctl.store.records import models
 
     bound = loads(request.parameters, {}).get("bound")
@@ -235,8 +235,10 @@ def _possible_cost(database: Database, request: RequestRow, response: ChatRespon
     row = models.find_price(database, request.price_id) if request.price_id else None
     if row is None:
         return None
-    output_tokens, moment = max_response_tokens(response), clock.parse(request.created_at)
-    return max_cost(price_from_row(row), bound["input_tokens"], output_tokens, with_files=True, moment=moment)
+    output_tokens = min(max_response_tokens(response), bound.get("output_tokens") or MAX_OUTPUT_TOKENS)
+    moment = clock.parse(request.created_at)
+    cost = max_cost(price_from_row(row), bound["input_tokens"], output_tokens, with_files=True, moment=moment)
+    return cost if cost is None or request.reserved_cost is None else min(cost, request.reserved_cost)
 
 
 # --- limits
@@ -443,11 +445,16 @@ class CostTracker:
         return SettledCost(cost, True, possible_cost)
 
     def _possible_cost(self, response: ChatResponse, reservation: Reservation) -> float | None:
-        """Return what a request without usage may have cost: its input, and the output that arrived."""
+        """Return what a request without usage may have cost: its input, and the output that arrived.
+
+        Never more than what was reserved.
+        """
         from llmctl.engine.models.rates import max_response_tokens
 
-        input_tokens, output_tokens = reservation.estimate.input_tokens, max_response_tokens(response)
-        return self._max_cost(reservation.price, input_tokens, output_tokens, with_files=True)
+        estimate = reservation.estimate
+        output_tokens = min(max_response_tokens(response), estimate.output_tokens)
+        cost = self._max_cost(reservation.price, estimate.input_tokens, output_tokens, with_files=True)
+        return None if cost is None else min(cost, estimate.cost)
 
     def _max_cost(self, price: Price, input_tokens: int, output_tokens: int, with_files: bool) -> float | None:
         from llmctl.engine.models.rates import max_cost

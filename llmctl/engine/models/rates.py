@@ -266,10 +266,17 @@ def max_output_tokens(body: bytes, window: int | None, model_limit: int | None) 
 
 
 def max_response_tokens(response: ChatResponse) -> int:
-    """Return the most tokens that the text, thinking and tool calls of a response can have."""
+    """Return the most tokens that the text, thinking and tool calls of a response have.
+
+    A token is a byte at least; of ASCII, whose words, runs of spaces and groups of digits are tokens, two on average
+    even where it is random.
+    """
     message = response.message
     calls = (call.name + call.arguments for call in message.tool_calls)
-    return len("".join((message.text, message.thinking, *calls)).encode("utf-8", "replace"))
+    text = "".join((message.text, message.thinking, *calls))
+    size = len(text.encode("utf-8", "replace"))
+    other = size - len(text.encode("ascii", "ignore"))
+    return other + (size - other + 1) // 2
 
 
 def _max_file_tokens(file: File) -> int:

@@ -86,7 +86,7 @@ def _begin(database: Database, plan: TurnPlan, redact: Redaction, job_id: str) -
     ids = _allocate_ids(database, chat, thread, job_id, redact)
     now = clock.now()
     locked = {"locking_job_id": ids.job_id, "updated_at": now}
-    database.commit(
+    writes: list[Write] = [
         Update("chats", chat.id, chat_changes(chat, plan, now))
         if chat
         else Insert("chats", chat_row(ids.chat_id, plan, redact, now)),
@@ -95,7 +95,9 @@ def _begin(database: Database, plan: TurnPlan, redact: Redaction, job_id: str) -
         *([] if thread else [_thread_insert(ids, now)]),
         Update("message_threads", ids.thread_id, locked),
         *_input_writes(database, ids, plan.input, chat),
-    )
+    ]
+    database.commit(*writes)
+    ids.existing, ids.begin_writes = (chat, thread), tuple(writes)
     return ids
 
 
@@ -108,7 +110,8 @@ def _begin_unlogged(database: Database, plan: TurnPlan, job_id: str) -> TurnIds:
     thread = chats.find_thread(database, chat.id) if chat else None
     ids = TurnIds(chat.id if chat else new_id(), thread.id if thread else "", job_id, 0, "")
     row = job_row(database, ids, plan, clock.now()) | {"name": "chat", "payload": "{}"}
-    database.commit(Insert("jobs", row))
+    ids.begin_writes = (Insert("jobs", row),)
+    database.commit(*ids.begin_writes)
     return ids
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 #: Longer error responses are cut to this length.
 _MAX_ERROR_BYTES = 1_000_000
+#: The most of an answer that is taken: 128,000 tokens, the longest answer of today's models, as events of 250 bytes,
+#: twice.
+MAX_ANSWER_BYTES = 64 * 1024**2
 
 #: Options that limit the answer: reaching one of these is what the user chose.
 _LENGTH_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict")
@@ -137,7 +140,7 @@ class ModelCall:
         try:
             chunks = sender.recorder.persist_stream(received, attempt)
             events = decode.decode_events(chunks, sender.wire, sender.endpoint.dialect, state.renamed_tools)
-            for event in sender.redact.events(events, state.count_redactions):
+            for event in sender.redact.events(events, state.count_redactions, state.note_redacted_field):
                 state.event_count += not isinstance(event, Unreadable)
                 state.fold.add(event)
                 if isinstance(event, _DELIVERIES) and not state.delivered:
@@ -183,8 +186,9 @@ class RequestSender:
                 delay_s = self._retry_delay_s(number, error)
                 if delay_s is None:
                     raise
-                self.recorder.discard_attempt()
+                self.recorder.discard_attempt(error)
                 yield RetryScheduled(delay_s, number, error)
+                self.recorder.flush()  # let it be shown before the wait
                 time.sleep(delay_s)
                 number += 1
 
@@ -261,10 +265,23 @@ class _TrackedChunks:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._response.chunks
+            yield from limit_size(self._response.chunks, MAX_ANSWER_BYTES)
         except UnavailableError as error:  # others come from the consumer, who is called while we wait
             self.error = error
             raise
+
+
+def limit_size(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """Yield chunks; raise UnavailableError (``too_large``), which is not worth a retry, where they are too many."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > max_bytes:
+            message = f"the answer is larger than {max_bytes // 1024**2} MiB"
+            error = UnavailableError(message, reason="too_large")
+            error.retryable = False
+            raise error
+        yield chunk
 
 
 def _with_suggestions(error: LlmctlError, target: Target) -> LlmctlError:
@@ -277,12 +294,12 @@ def _with_suggestions(error: LlmctlError, target: Target) -> LlmctlError:
 
 
 def _read_refusal(response: StreamedResponse) -> bytes:
-    chunks: list[bytes] = []
+    body = bytearray()
     for chunk in response.chunks:
-        chunks.append(chunk)
-        if sum(map(len, chunks)) > _MAX_ERROR_BYTES:
+        body += chunk
+        if len(body) > _MAX_ERROR_BYTES:
             break
-    return b"".join(chunks)
+    return bytes(body[:_MAX_ERROR_BYTES])
 
 
 def check_complete(state: CallState, *options: Mapping[str, Any]) -> None:
@@ -314,7 +331,8 @@ def check_complete(state: CallState, *options: Mapping[str, Any]) -> None:
 
 def explain_disconnect(state: CallState, error: LlmctlError, disconnect: LlmctlError | None) -> LlmctlError:
     """Return what a lost connection means for the answer; an error that the provider sent stays what it is."""
-    if error is not disconnect or not state.event_count or (error.reason == "timeout" and not state.delivered):
+    is_cut = error is disconnect or error.reason == "too_large"
+    if not is_cut or not state.event_count or (error.reason == "timeout" and not state.delivered):
         return error
     return IncompleteError(
         f"the answer was interrupted: {error.message}", hint=error.hint, reason=error.reason or "cut"

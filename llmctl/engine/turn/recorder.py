@@ -20,11 +20,26 @@ from llmctl.engine.billing.cost import Reservation
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn import records
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds
-from llmctl.store.database import WRITE_ERRORS, Database, Delete, Insert, Update, Write, to_storable_write, write_error
+from llmctl.store.database import (
+    WRITE_ERRORS,
+    Database,
+    Delete,
+    Insert,
+    Update,
+    Write,
+    file_identity,
+    to_storable_write,
+    write_error,
+)
+from llmctl.store.opening import MEMORY
 from llmctl.store.records import requests
 
 #: Bytes after which chunks are committed although nothing is waited for.
 _MAX_UNCOMMITTED_BYTES = 65_536
+
+
+#: Reason of the error for a hub that is no longer where it was: the spool then gets the whole turn.
+_MOVED = "moved"
 
 
 class RecorderPlan(Protocol):
@@ -60,6 +75,9 @@ class Recorder:
         self._redact = redact
         self._on_commit = on_commit
         self._is_sent = False
+        self._file = file_identity(database.path)
+        #: The rows of its calls so far, except for the bytes of their streams.
+        self._committed: list[Write] = []
         #: Where rows went that the hub did not take; None where no place took them.
         self.spooled_to: str | None = None
         #: Whether rows are neither in the hub nor in the spool.
@@ -134,36 +152,44 @@ class Recorder:
             self._append(state, data)
         self._on_commit()
 
-    def discard_attempt(self) -> None:
+    def discard_attempt(self, error: LlmctlError) -> None:
         """Forget what a failed attempt received, before the next one."""
         assert self.state
         if self.state.chunks:
             self._write(Delete("stream_chunks", {"stream_id": self.state.stream_id}))
-        self.state.discard_received()
+        self.state.end_attempt(error)
+
+    def build_response(self) -> ChatResponse:
+        """Return what the running call has received so far, without secrets."""
+        assert self.state
+        received = self.state.fold.build()
+        response = self._redact.response(received)
+        self.state.has_redacted_field |= response != received
+        return response
 
     def finish(
         self,
         status: str,
+        response: ChatResponse,
         totals: Mapping[str, Any],
         *,
         cost_columns: Mapping[str, Any],
         error: LlmctlError | None = None,
         also: Iterable[Write] = (),
-    ) -> tuple[ChatResponse, bool]:
-        """Write the end of message, request and stream; return the response and whether its message stays.
+    ) -> bool:
+        """Write the end of message, request and stream; return whether the message stays.
 
         ``status`` is that of the request; ``also`` is written in the same transaction. A message without parts is
         deleted, and so is a failed one with ``rollback``.
         """
         state = self.state
         assert state
-        response = state.fold.build()
         keeps = status == "completed" or (bool(response.message.parts) and not self._options.rollback)
         with defer_signals():
             end = CallEnd(status, response, keeps, totals, error, cost_columns)
             self._write(*self._end_writes(state, end), *also, durable=True)
             self.state = None
-        return response, keeps
+        return keeps
 
     def finish_request(self, end: CallEnd) -> None:
         """Write the end of a request that has neither message nor stream."""
@@ -240,17 +266,31 @@ class Recorder:
             self._spool(stored, self.storage_error)
             return
         try:
-            self._database.commit(*stored, durable=durable)
+            self._commit(stored, durable)
         except (StorageError, *WRITE_ERRORS) as problem:
             if not self._is_sent:
                 raise  # of the user's own values, which are the user's to correct
             self._repeat_or_spool(stored, problem, durable=durable)
 
+    def _commit(self, writes: Sequence[Write], durable: bool) -> None:
+        """Commit rows. Raises StorageError where the hub has lost the turn: what is written there is lost, too."""
+        if durable and self._is_sent and self._has_lost_turn():
+            message = f'the hub "{self._database.path}" was moved, deleted or replaced during the turn'
+            raise StorageError(message, reason=_MOVED)
+        self._database.commit(*writes, durable=durable)
+        self._committed += writes
+
+    def _has_lost_turn(self) -> bool:
+        """Return whether the path leads to another file by now, or the file to what another hub held (a restore)."""
+        if self._database.path != MEMORY and file_identity(self._database.path) != self._file:
+            return True
+        return not self._database.has_row("jobs", self._ids.job_id)
+
     def _commit_begin(self, writes: Sequence[Write]) -> None:
         """Commit the rows of a call that begins; nothing goes to the spool, since nothing was sent."""
         stored = self._storable(writes)
         try:
-            self._database.commit(*stored, durable=True)
+            self._commit(stored, durable=True)
         except (StorageError, *WRITE_ERRORS) as problem:
             if not self._is_sent:
                 raise
@@ -267,7 +307,7 @@ class Recorder:
             with self._database.transaction(durable=True):
                 reservation.reserve(self._database)
                 is_reserved = True
-                self._database.commit(*map(to_storable_write, self._storable(writes)))
+                self._commit(tuple(map(to_storable_write, self._storable(writes))), durable=True)
         except BaseException as error:
             if is_reserved:
                 reservation.cancel()
@@ -295,7 +335,7 @@ class Recorder:
             raise problem
         self._database.clear_name_cache()
         try:
-            self._database.commit(*map(to_storable_write, writes), durable=durable)
+            self._commit(tuple(map(to_storable_write, writes)), durable)
         except StorageError:
             raise
         except WRITE_ERRORS as error:
@@ -305,6 +345,8 @@ class Recorder:
         """Keep rows for the next run. Once some are lost, later ones would say what is not true: they are, too."""
         from llmctl.store import write_spool  # only where the hub takes no more rows
 
+        if problem.reason == _MOVED and self.storage_error is None:
+            writes = [*self._ids.restore_writes(), *map(_unconditional, self._committed), *writes]
         self.storage_error = self.storage_error or problem
         if self.has_lost_rows:
             return
@@ -314,3 +356,8 @@ class Recorder:
             )
         except OSError:
             self.has_lost_rows = True
+
+
+def _unconditional(write: Write) -> Write:
+    """Return a write of the turn for a hub that has not seen its calls run."""
+    return write.replace(where={}) if isinstance(write, Update) and write.table == "tool_invocations" else write

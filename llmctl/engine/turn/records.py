@@ -540,7 +540,8 @@ def _raw_parts(message: Message) -> str | None:
 def _raw_output(state: CallState, redact: Redaction) -> str:
     """Return the answer as received; not if it contained a secret in pieces: joined, the secret would be complete."""
     raw = b"".join(state.chunks).decode("utf-8", "replace")
-    return redact.text(raw) if redact.count(raw) >= state.redactions else REDACTED
+    is_whole = not state.has_redacted_field and redact.count(raw) >= state.redactions
+    return redact.text(raw) if is_whole else REDACTED
 
 
 def _error_text(error: LlmctlError | None, redact: Redaction) -> str | None:

@@ -13,6 +13,8 @@ from llmctl.core.values import Value
 from llmctl.engine.billing.cost import Reservation
 from llmctl.engine.runtime import ToolEvent
 from llmctl.engine.turn.history import HistoryEntry, Origin
+from llmctl.store.database import Insert, Write
+from llmctl.store.records.types import ChatRow, ThreadRow
 
 
 class TurnIds:
@@ -24,12 +26,26 @@ class TurnIds:
         self.job_id = job_id
         self.seq = seq
         self.last_time = last_time
+        #: What the turn began with, for a hub that has lost it: rows that were there, and those it wrote.
+        self.existing: tuple[ChatRow | None, ThreadRow | None] = (None, None)
+        self.begin_writes: tuple[Write, ...] = ()
+
+    def restore_writes(self) -> list[Write]:
+        """Return what begins the turn in a hub that knows nothing of it."""
+        chat, thread = self.existing
+        known: list[Write] = [Insert("chats", chat.to_dict())] if chat else []
+        known += [Insert("message_threads", thread.to_dict() | {"locking_job_id": None})] if thread else []
+        return [*known, *self.begin_writes]
 
     def advance(self) -> tuple[int, str]:
         """Return place and time of the next message: times strictly increase within a chat."""
         self.seq += 1
         self.last_time = max(clock.now(), clock.add_seconds(self.last_time, 0.001)) if self.last_time else clock.now()
         return self.seq, self.last_time
+
+
+#: Errors after which a host may have answered all the same, into the void.
+_LOST_ANSWERS = ("timeout", "reset", "cut")
 
 
 class StepRequest(Value):
@@ -71,13 +87,16 @@ class CallState:
         self.tool_names = tool_names
         self.started = time.monotonic()
         self.time_to_first_token_ms: int | None = None
-        self.status_code: int | None = None
         #: Whether an event was shown.
         self.delivered = False
+        #: Whether an attempt before the running one may cost something.
+        self.had_billable_attempt = False
         self.discard_received()
 
     def discard_received(self) -> None:
         """Start with nothing received: a failed attempt leaves nothing to the next one."""
+        #: Of the running attempt.
+        self.status_code: int | None = None
         self.fold = ResponseBuilder(self.tool_names)
         self.chunks: list[bytes] = []
         #: ``[offset in bytes, milliseconds since the start]`` of each commit.
@@ -86,20 +105,31 @@ class CallState:
         #: How many chunks are in the hub, and how many bytes are not.
         self.committed_chunks = 0
         self.uncommitted_bytes = 0
-        #: Bytes that may be the beginning of a secret, and how many secrets the answer held.
+        #: Bytes that may be the beginning of a secret, how many secrets the text held, and whether other fields did.
         self.held_back = b""
         self.redactions = 0
+        self.has_redacted_field = False
         #: Events read so far.
         self.event_count = 0
 
     def may_be_billed(self, error: LlmctlError | None) -> bool:
-        """Return whether a call without usage may cost something: it was sent, and was not refused."""
+        """Return whether a call without usage may cost something: an attempt was sent, and was not refused."""
+        if self.had_billable_attempt:
+            return True
         if self.status_code is not None:
             return 200 <= self.status_code < 300
-        return error is None or error.reason == "timeout"
+        return error is None or error.reason in _LOST_ANSWERS
+
+    def end_attempt(self, error: LlmctlError) -> None:
+        """Make room for the next attempt, after one that failed."""
+        self.had_billable_attempt = self.may_be_billed(error)
+        self.discard_received()
 
     def count_redactions(self, count: int) -> None:
         self.redactions += count
+
+    def note_redacted_field(self) -> None:
+        self.has_redacted_field = True
 
 
 class Attempt:

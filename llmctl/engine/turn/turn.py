@@ -115,6 +115,7 @@ class Turn:
         for number in range(1, steps + 1):
             response = yield from self._run_step(number)
             yield from self._pending_events
+            self._recorder.flush()  # and calls before they run
             if not response.message.tool_calls:
                 correction = self._validate(response, is_last=number == steps)
                 if correction is None:
@@ -169,6 +170,7 @@ class Turn:
         self.result.request_id = state.request_id
         self.result.message_id = state.message_id if plan.log else None
         yield StepStarted(self.result.chat_id, self.result.thread_id, self.result.message_id, state.request_id, number)
+        self._recorder.flush()  # the ids are shown before the request is sent
         yield from call.events()
         response = self._finish_step("completed", None)
         plan.hooks.notify_response(response)
@@ -187,15 +189,16 @@ class Turn:
     def _finish_step(self, status: str, error: LlmctlError | None) -> ChatResponse:
         state = self._recorder.state
         assert state
-        response = state.fold.build()
+        response = self._recorder.build_response()
         cost = self._cost_tracker.settle_cost(response, state.reservation, may_be_billed=state.may_be_billed(error))
         self.result.add_response(response, cost.cost.amount)
         if state.delivered and self.result.time_to_first_token_ms is None:
             self.result.time_to_first_token_ms = state.time_to_first_token_ms
         calls = response.message.tool_calls if status == "completed" else ()
         self._calls, self._pending_events = self._begin_calls(state.message_id, response.message) if calls else ([], [])
-        response, is_kept = self._recorder.finish(
+        is_kept = self._recorder.finish(
             status,
+            response,
             self._totals(),
             cost_columns=cost.to_columns(),
             error=error,
