@@ -102,7 +102,7 @@ _llmctl_spec() {
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;
         'db migrate') flags='--plan --verify --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'db check') flags='--quick --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
+        'db check') flags='--quick --fix --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db backup') flags='--force --json --jsonl' arguments='file' ;;
         'db restore') flags='--force --json --jsonl' arguments='file' ;;
         'db prune') flags='--older-than --kind --dry-run -y --yes --vacuum --json --jsonl --csv --tsv --columns' values='--older-than:any --kind:any --columns:any' ;;

@@ -853,6 +853,7 @@ complete -c llmctl -n '__llmctl_at db migrate' -l csv -d 'Output CSV with a head
 complete -c llmctl -n '__llmctl_at db migrate' -l tsv -d 'Output tab-separated values with a header.'
 complete -c llmctl -n '__llmctl_at db migrate' -l columns -r -x -d 'Columns to output, in this order.'
 complete -c llmctl -n '__llmctl_at db check' -l quick -d 'Skip the checks that read the whole file.'
+complete -c llmctl -n '__llmctl_at db check' -l fix -d 'Rebuild usage totals from the requests first.'
 complete -c llmctl -n '__llmctl_at db check' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at db check' -l jsonl -d 'Output one JSON object per line.'
 complete -c llmctl -n '__llmctl_at db check' -l csv -d 'Output CSV with a header.'

@@ -103,6 +103,17 @@ def test_check_reports_problems_and_how_to_fix_them(llmctl: Llmctl, hub_path: st
     assert quick.error["code"] == "storage"
 
 
+def test_check_fix_rebuilds_totals_that_were_lost(llmctl: Llmctl, hub_path: str) -> None:
+    """As a tool call without a name did in hubs of schema 2."""
+    execute(hub_path, "UPDATE activity_daily SET messages = 0", "DELETE FROM usage_daily")
+    done = llmctl("db", "check")
+    assert done.returncode == 13
+    assert "rebuild them: llmctl db check --fix" in done.stdout
+    assert llmctl("db", "check", "--fix").returncode == 0
+    assert llmctl("db", "check").returncode == 0
+    assert query(hub_path, "SELECT messages FROM activity_daily") == [(2,)]
+
+
 def test_check_finds_the_job_of_a_dead_process(
     llmctl: Llmctl, hub_path: str, env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from llmctl.core import clock
+from llmctl.core.stored_values import loads
 from llmctl.engine.billing import reprice as billing_reprice
 from llmctl.store.database import Database
 from llmctl.store.maintenance import delete as maintenance_delete
-from llmctl.store.maintenance import integrity
+from llmctl.store.maintenance import integrity, rollups
 from llmctl.store.maintenance import prune as maintenance_prune
+from llmctl.store.schema.ddl import ROLLUP_TABLES
 from llmctl.store.stats import group_by, query
 from llmctl.store.stats.group_by import Scope
 from tests.engine.transfer_hubs import export_hub, import_text, new_hub
@@ -128,3 +130,58 @@ def test_rollups_match_after_random_operations(tmp_path: Path, seed: int, names:
         agree(new)
         known = {finding.name for hub in (database, new) for finding in integrity.run_checks(hub) if finding.problem}
         assert known <= {"stuck"}
+
+
+DAMAGES = [
+    "DELETE FROM usage_hourly",
+    "DELETE FROM usage_daily",
+    "DELETE FROM usage_monthly WHERE rowid % 2",
+    "UPDATE usage_hourly SET requests = 0, input_tokens = 0 WHERE rowid % 2",
+    "UPDATE usage_daily SET output_tokens = 0",
+    "DELETE FROM activity_daily",
+    "UPDATE activity_daily SET messages = 0",
+    "UPDATE activity_daily SET tool_calls = 0 WHERE tool <> ''",
+]
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "; ".join(DAMAGES)], ids=lambda sql: sql[:40])
+def test_totals_that_were_lost_are_rebuilt_from_the_rows(tmp_path: Path, damage: str) -> None:
+    with closing(new_hub(tmp_path / "hub.db")) as database:
+        life = RandomOperations(database, 7)
+        for _ in range(60):
+            life.turn()
+        before = totals(database)
+        database.connection.executescript(damage)
+        assert totals(database) != before
+        assert list(integrity.find_rollup_problems(database))
+        rollups.rebuild_rollups(database)
+        assert list(integrity.find_rollup_problems(database)) == []
+        assert totals(database) == before
+        rollups.rebuild_rollups(database)
+        assert totals(database) == before
+
+
+def test_totals_keep_what_the_rows_no_longer_say(tmp_path: Path) -> None:
+    """A request that is not kept counts all the same, and so do the messages of a deleted chat."""
+    with closing(new_hub(tmp_path / "hub.db")) as database:
+        life = RandomOperations(database, 8)
+        for _ in range(40):
+            life.turn()
+        before = totals(database)
+        database.execute("DELETE FROM {requests} WHERE rowid % 3 = 0")
+        database.execute("DELETE FROM {messages}")
+        rollups.rebuild_rollups(database)
+        assert totals(database) == before
+
+
+def totals(database: Database) -> list[Any]:
+    """Return every row of the totals; of sums of floats what is seen of them."""
+    found = []
+    for table in (*ROLLUP_TABLES.values(), "activity_daily"):
+        for row in database.query(f"SELECT * FROM {table}"):
+            values = {name: round(value, 9) if isinstance(value, float) else value for name, value in row.items()}
+            for name in ("duration_histogram", "first_token_histogram"):
+                if name in values:
+                    values[name] = sorted(loads(values[name]).items())
+            found.append((table, sorted(values.items(), key=str)))
+    return sorted(found, key=str)

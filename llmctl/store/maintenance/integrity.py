@@ -187,7 +187,7 @@ def _as_writer(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 def _check_usage(database: Database) -> Finding:
     result = "; ".join(find_rollup_problems(database))
-    hint = "rebuild them in a new hub: llmctl export --all | llmctl --db new.db import -" if result else None
+    hint = "rebuild them: llmctl db check --fix" if result else None
     return Finding("usage", result or None, hint)
 
 

@@ -20,19 +20,25 @@ _COLUMNS = [OutputColumn("name"), OutputColumn("problem"), OutputColumn("hint")]
 def check(
     ctx: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="Skip the checks that read the whole file.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Rebuild usage totals from the requests first.")] = False,
 ) -> None:
     """Check the hub's integrity.
 
     Checks pages and indexes, references, orphaned rows, attachments without a message, abandoned turns, the search
     index, usage totals and the schema. Prints the problems and exits with 13; prints nothing if there are none.
+    --fix rebuilds usage totals that are lower than what the rows say; the other problems have commands of their own.
 
     Examples:
       llmctl db check && echo sound
+      llmctl db check --fix
     """
     from llmctl.engine.maintenance import doctor
+    from llmctl.store.maintenance import rollups
 
     app: App = ctx.obj
-    database = app.hub()
+    database = app.hub("write" if fix else "read")
+    if fix:
+        rollups.rebuild_rollups(database)
     findings = []
     with Progress(app.console, "checking") as progress:
         for finding in doctor.check_integrity(database, quick=quick):
