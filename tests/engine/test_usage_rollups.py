@@ -179,7 +179,9 @@ def totals(database: Database) -> list[Any]:
     found = []
     for table in (*ROLLUP_TABLES.values(), "activity_daily"):
         for row in database.query(f"SELECT * FROM {table}"):
-            values = {name: round(value, 9) if isinstance(value, float) else value for name, value in row.items()}
+            values: dict[str, Any] = {
+                name: round(value, 9) if isinstance(value, float) else value for name, value in row.items()
+            }
             for name in ("duration_histogram", "first_token_histogram"):
                 if name in values:
                     values[name] = sorted(loads(values[name]).items())
