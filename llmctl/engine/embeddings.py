@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.errors import UsageError
+from llmctl.core.single_requests import EmbedRequest, EmbedResponse
 from llmctl.engine.billing import cost as billing_cost
 from llmctl.engine.billing.cost import CostEstimate
 from llmctl.engine.models import rates

@@ -9,7 +9,7 @@ from typing import Any
 from llmctl.core.chat import File
 from llmctl.core.errors import UsageError
 from llmctl.core.http import HttpRequest
-from llmctl.core.images import ImageRequest, ImageResponse
+from llmctl.core.single_requests import ImageRequest, ImageResponse
 from llmctl.engine.billing import cost as billing_cost
 from llmctl.engine.billing.cost import CostEstimate
 from llmctl.engine.chats import attachments

@@ -21,10 +21,9 @@ from llmctl.core.imported_conversation import (
     refer_to_file,
 )
 from llmctl.core.stored_values import dumps
-from llmctl.formats.call_pairing import OpenCalls
 from llmctl.formats.chatgpt_citations import resolve_citations
 from llmctl.formats.imports import Format
-from llmctl.formats.message_tree import iter_branches
+from llmctl.formats.message_links import OpenCalls, iter_branches
 
 SOURCE = "chatgpt"
 _ROLES = ("system", "user", "assistant", "tool")

@@ -20,9 +20,8 @@ from llmctl.core.imported_conversation import (
     refer_to_file,
 )
 from llmctl.core.stored_values import dumps
-from llmctl.formats.call_pairing import OpenCalls
 from llmctl.formats.imports import Format
-from llmctl.formats.message_tree import iter_branches
+from llmctl.formats.message_links import OpenCalls, iter_branches
 
 SOURCE = "claude"
 _ROLES = {"human": "user", "user": "user", "assistant": "assistant"}

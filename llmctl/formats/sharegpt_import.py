@@ -13,8 +13,8 @@ from typing import Any
 from llmctl.core.chat import Part, Text, ToolCall, ToolResult
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkipCounter, SkippedItems
 from llmctl.core.stored_values import dumps
-from llmctl.formats.call_pairing import OpenCalls
 from llmctl.formats.imports import Format
+from llmctl.formats.message_links import OpenCalls
 
 SOURCE = "sharegpt"
 _CALL = "function_call"

@@ -12,8 +12,7 @@ from llmctl.core.registry import Registry
 from llmctl.core.values import Value
 
 if TYPE_CHECKING:  # not needed by a chat
-    from llmctl.core.embeddings import EmbedRequest, EmbedResponse
-    from llmctl.core.images import ImageRequest, ImageResponse
+    from llmctl.core.single_requests import EmbedRequest, EmbedResponse, ImageRequest, ImageResponse
     from llmctl.wire.requests import NameRule
 
 

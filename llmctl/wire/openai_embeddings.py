@@ -13,8 +13,8 @@ from sys import byteorder
 from typing import Any
 
 from llmctl.core.chat import Usage
-from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.core.single_requests import EmbedRequest, EmbedResponse
 from llmctl.wire.requests import build_post, build_url
 from llmctl.wire.responses import (
     Vector,

@@ -13,8 +13,8 @@ from typing import Any
 from llmctl.core.chat import File, Usage
 from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.images import ImageRequest, ImageResponse
 from llmctl.core.media_types import detect
+from llmctl.core.single_requests import ImageRequest, ImageResponse
 from llmctl.core.stored_values import dumps
 from llmctl.wire.requests import build_file_url, build_post, build_url, require_data
 from llmctl.wire.responses import filter_objects, get_object, parse_body, parse_cost, parse_count, top_level_error

@@ -13,7 +13,7 @@ from llmctl.core.redaction import mask_keys
 from llmctl.core.registry import LazyFunction
 
 if TYPE_CHECKING:
-    from llmctl.core.embeddings import EmbedRequest, EmbedResponse
+    from llmctl.core.single_requests import EmbedRequest, EmbedResponse
 
 # Errors are rare: their module is imported for the first one.
 classify_error: Callable[[Any], LlmctlError] = LazyFunction("llmctl.wire.errors:classify_error")
@@ -294,7 +294,7 @@ def build_embed_response(
     vectors: Iterable[Vector], request: EmbedRequest, usage: Usage | None, model: Any
 ) -> EmbedResponse:
     """Return the response; raise UnavailableError if the number of vectors differs from that of the texts."""
-    from llmctl.core.embeddings import EmbedResponse  # not needed by chats
+    from llmctl.core.single_requests import EmbedResponse  # not needed by chats
 
     found = tuple(filter(None, vectors))
     if len(found) != len(request.texts):

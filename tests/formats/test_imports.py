@@ -11,7 +11,7 @@ import pytest
 from llmctl.core.chat import File, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.imported_conversation import ImportedConversation, SkippedItems, refer_to_file
 from llmctl.formats.imports import IMPORTS
-from llmctl.formats.message_tree import iter_branches
+from llmctl.formats.message_links import iter_branches
 
 
 def node(id: Any, parent: Any, role: Any = None, text: str = "", **more: Any) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.http import Endpoint
-from llmctl.core.images import ImageRequest
+from llmctl.core.single_requests import EmbedRequest, ImageRequest
 from llmctl.providers import echo
 from llmctl.wire import WIRES
 

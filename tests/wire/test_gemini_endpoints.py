@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import File, Usage
-from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import ConfigError, LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint
-from llmctl.core.images import ImageRequest
+from llmctl.core.single_requests import EmbedRequest, ImageRequest
 from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import ChatRequest, File, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
-from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.http import Endpoint
-from llmctl.core.images import ImageRequest
+from llmctl.core.single_requests import EmbedRequest, ImageRequest
 from llmctl.wire import WIRES
 
 types: Any = pytest.importorskip("google.genai.types", reason="the google-genai package is not installed")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import ChatRequest, Message, ToolResult, collect_response, parts_from_json, parts_to_json
-from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import Dialect, Endpoint, ServerEvent
+from llmctl.core.single_requests import EmbedRequest
 from llmctl.wire import WIRES
 
 ODD: list[Any] = [None, "x", "", -1, 10**30, 1.5, True, [], [None], [1], {}, {"type": {}}, "\ud83d"]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import ChatRequest, File, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec, Usage
-from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import LlmctlError, UnavailableError, UsageError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
+from llmctl.core.single_requests import EmbedRequest
 from llmctl.providers import PROVIDERS, select_wire
 from llmctl.wire import WIRES
 

@@ -22,9 +22,8 @@ from llmctl.core.chat import (
     ToolSpec,
     collect_response,
 )
-from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
-from llmctl.core.images import ImageRequest
+from llmctl.core.single_requests import EmbedRequest, ImageRequest
 from llmctl.providers import PROVIDERS
 from llmctl.wire import WIRES
 

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import File
-from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.errors import LlmctlError, NotFoundError, RejectedError
 from llmctl.core.http import Dialect, Endpoint
-from llmctl.core.images import ImageRequest
+from llmctl.core.single_requests import EmbedRequest, EmbedResponse, ImageRequest
 from llmctl.transport import client
 from llmctl.wire import WIRES
 from tests.wire import recordings

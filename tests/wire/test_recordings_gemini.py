@@ -21,9 +21,9 @@ from llmctl.core.chat import (
     parts_from_json,
     parts_to_json,
 )
-from llmctl.core.embeddings import EmbedRequest
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError
 from llmctl.core.http import Endpoint
+from llmctl.core.single_requests import EmbedRequest
 from llmctl.providers import PROVIDERS
 from llmctl.transport import client
 from llmctl.transport.sse import parse_sse

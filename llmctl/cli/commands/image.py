@@ -21,7 +21,7 @@ from llmctl.core.values import Value
 
 if TYPE_CHECKING:
     from llmctl.core.chat import File
-    from llmctl.core.images import ImageResponse
+    from llmctl.core.single_requests import ImageResponse
     from llmctl.engine.single_request import SingleRequestPlan, UsageSummary
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from llmctl.core.chat import Usage
-from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.core.single_requests import EmbedRequest, EmbedResponse
 from llmctl.wire.gemini.events import parse_usage
 from llmctl.wire.gemini.request import build_model_url
 from llmctl.wire.requests import build_post

@@ -12,7 +12,7 @@ from typing import Any
 from llmctl.core.chat import File
 from llmctl.core.errors import LlmctlError, RejectedError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
-from llmctl.core.images import ImageRequest, ImageResponse
+from llmctl.core.single_requests import ImageRequest, ImageResponse
 from llmctl.wire.gemini.events import parse_usage
 from llmctl.wire.gemini.request import build_model_url, encode_file, split_options
 from llmctl.wire.requests import build_post

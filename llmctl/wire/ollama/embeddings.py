@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from llmctl.core.chat import Usage
-from llmctl.core.embeddings import EmbedRequest, EmbedResponse
 from llmctl.core.http import Endpoint, HttpRequest
+from llmctl.core.single_requests import EmbedRequest, EmbedResponse
 from llmctl.wire.ollama.errors import parse_embedded_error
 from llmctl.wire.ollama.request import build_api_url, split_options
 from llmctl.wire.requests import build_post

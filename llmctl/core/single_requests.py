@@ -1,4 +1,4 @@
-"""One call to an image model: a prompt in, images out."""
+"""Requests to embedding and image models: one call, one answer."""
 
 from __future__ import annotations
 
@@ -26,3 +26,19 @@ class ImageResponse(Value):
     model: str | None = None
     #: The prompt as the provider rewrote it, if reported.
     revised_prompt: str | None = None
+
+
+class EmbedRequest(Value):
+    """The texts to embed, in the order in which the vectors are returned."""
+
+    model: str
+    texts: tuple[str, ...]
+    options: Mapping[str, Any] = {}
+
+
+class EmbedResponse(Value):
+    """One vector per text, in the same order."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None = None
+    model: str | None = None
