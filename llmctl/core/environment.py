@@ -1,8 +1,10 @@
-"""What the environment says: paths of the hub and of configuration files, and switches."""
+"""What the environment says: paths of the hub and of configuration files, and switches. Private folders."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 
 def hub_path(db: str | None, env: Mapping[str, str]) -> str | None:
@@ -36,6 +38,14 @@ def data_folder(env: Mapping[str, str]) -> str | None:
     """Return the folder of the hub and of key files; None without a home folder."""
     folder = _xdg_folder(env, "XDG_DATA_HOME", ".local/share")
     return f"{folder}/llmctl" if folder else None
+
+
+def make_private_folder(folder: str) -> None:
+    """Create a folder and the missing ones above it, all with mode 0700; raise OSError if that fails."""
+    if folder and not os.path.isdir(folder):
+        make_private_folder(os.path.dirname(folder))  # os.makedirs gives these what the umask leaves
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
 
 
 _OFF = ("", "0", "false", "no", "off")

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 
 from llmctl.core import clock
+from llmctl.core.environment import make_private_folder
 from llmctl.core.errors import ConfigError, LlmctlError, StorageError
 from llmctl.core.stored_values import dumps, new_id
 from llmctl.store.database import (
@@ -206,17 +207,12 @@ def _replace_empty(draft: str, path: str) -> bool:
 
 
 def _create_folder(folder: str) -> None:
-    """Create missing folders with mode 0700; existing ones stay as they are."""
-    if not os.path.isdir(folder):
-        _create_folder(os.path.dirname(folder))
-        with contextlib.suppress(FileExistsError):
-            try:
-                os.mkdir(folder, 0o700)
-            except OSError as error:
-                raise StorageError(
-                    f'cannot create the folder "{folder}": {error.strerror}',
-                    hint="choose another path with --db",
-                ) from error
+    try:
+        make_private_folder(folder)
+    except OSError as error:
+        raise StorageError(
+            f'cannot create the folder "{folder}": {error.strerror}', hint="choose another path with --db"
+        ) from error
 
 
 def _open_connection(path: str, mode: Mode) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from llmctl.core.environment import make_private_folder
 from llmctl.core.stored_values import dumps
 from llmctl.store.database import (
     WRITE_ERRORS,
@@ -42,7 +43,7 @@ def append(
     problem: OSError | None = None
     for place in [first] if first else spool_paths(hub_path, fallback_folder):
         try:
-            os.makedirs(os.path.dirname(os.path.abspath(place)), mode=0o700, exist_ok=True)
+            make_private_folder(os.path.dirname(os.path.abspath(place)))
             return _append(place, data)
         except OSError as error:
             problem = error

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from llmctl.core.environment import make_private_folder
 from llmctl.core.errors import ConfigError, StorageError
 from llmctl.core.redaction import mask_keys
 from llmctl.core.registry import Registry
@@ -241,7 +242,7 @@ def store_key_file(path: str, value: str) -> None:
     temporary = f"{path}.{new_id()}"
     try:
         for private in (os.path.dirname(folder), folder):
-            os.makedirs(private, mode=0o700, exist_ok=True)
+            make_private_folder(private)
             os.chmod(private, 0o700)
         _write_private_file(temporary, f"{key}\n".encode())
         os.replace(temporary, path)

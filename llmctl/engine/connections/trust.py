@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from llmctl.core import environment
+from llmctl.core.environment import make_private_folder
 from llmctl.core.errors import ConfigError, StorageError
 from llmctl.core.redaction import redact_url
 from llmctl.core.stored_values import dumps, loads, new_id
@@ -216,7 +217,7 @@ def _is_same(one: str, other: str) -> bool:
 
 def _make_folder(folder: str, env: Env) -> None:
     """Make the folder of the records; the first run stores when that was, or 0 for a user who had no hub before."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    make_private_folder(folder)
     path = os.path.join(folder, "since")
     if os.path.exists(path):
         return
@@ -338,7 +339,7 @@ def _write(path: str | None, record: Mapping[str, Any], env: Env) -> None:
     folder, draft = os.path.dirname(path), f"{path}.{new_id()}"
     try:
         _make_folder(os.path.dirname(folder), env)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_private_folder(folder)
         _write_file(draft, dumps(dict(record)))
         os.replace(draft, path)
     except OSError as error:
