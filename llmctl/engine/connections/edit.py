@@ -14,6 +14,7 @@ from llmctl.core.registry import unknown_name_error
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.connections import keys
 from llmctl.engine.connections.keys import Env
+from llmctl.engine.connections.target import find_data_problem
 from llmctl.providers import PROVIDERS, Provider, split_base_url
 from llmctl.store.records.types import ConnectionRow
 from llmctl.wire import WIRES
@@ -117,12 +118,8 @@ def _validate_data(data: Mapping[str, Any], provider: Provider) -> None:
 
 
 def _validate_types(data: Mapping[str, Any]) -> None:
-    for name in ("headers", "options", "query"):
-        if not isinstance(data.get(name) or {}, dict):
-            raise UsageError(f'connection key "{name}" must be a JSON object', hint='for example: {"NAME": VALUE}')
-    for name in ("base_url", "wire", "key"):
-        if not isinstance(data.get(name) or "", str):
-            raise UsageError(f'connection key "{name}" must be a string')
+    if problem := find_data_problem(data):
+        raise UsageError(problem, hint='for example: {"NAME": VALUE}' if problem.endswith("object") else None)
 
 
 def _validate_url(url: str, provider: Provider) -> None:

@@ -312,7 +312,7 @@ def _from_key_variable(env: Env) -> Target:
 
 def from_row(row: ConnectionRow, env: Env) -> Target:
     """Return the target of a connection."""
-    data = loads(row.data, {})
+    data = _read_data(row)
     provider = _find_provider(row.provider, data.get("base_url"))
     base_url, query, from_env = _resolve_base_url(provider, data.get("base_url"), env)
     model = row.model_id or provider.default_model or ""
@@ -328,9 +328,37 @@ def from_row(row: ConnectionRow, env: Env) -> Target:
         type=row.type,
         key=_pick_key(provider, base_url, data.get("key"), env, base_from_env=from_env),
         headers=data.get("headers") or {},
-        query={**query, **(data.get("query") or {})},
+        query={**query, **{name: str(value) for name, value in (data.get("query") or {}).items()}},
         options=data.get("options") or {},
     )
+
+
+def _read_data(row: ConnectionRow) -> dict[str, Any]:
+    """Return what a connection sends where; raise ConfigError if it is not what any llmctl would have stored.
+
+    Of a connection to echo only the options count: it sends nothing, so it has no host, no key and needs no trust.
+    """
+    data = loads(row.data, {})
+    if problem := find_data_problem(data):
+        raise ConfigError(
+            f'connection "{row.name}" cannot be used: {problem}',
+            hint=f"remove it: llmctl connection remove {shlex.quote(row.name)}",
+            reason="invalid_connection",
+        )
+    return {"options": data.get("options")} if row.provider.lower() == "echo" else data
+
+
+def find_data_problem(data: Any) -> str | None:
+    """Return what is wrong with the types in the data of a connection, or None."""
+    if not isinstance(data, dict):
+        return "its data must be a JSON object"
+    for name in ("headers", "options", "query"):
+        if not isinstance(data.get(name) or {}, dict):
+            return f'connection key "{name}" must be a JSON object'
+    texts = {name: data.get(name) for name in ("base_url", "wire", "key")}
+    texts |= {f"headers.{name}": value for name, value in (data.get("headers") or {}).items()}
+    odd = next((name for name, value in texts.items() if not isinstance(value or "", str)), None)
+    return f'connection key "{odd}" must be a string' if odd else None
 
 
 def for_provider(name: str, env: Env) -> Target:
