@@ -53,7 +53,7 @@ def run_query(database: Database, sql: str, parameters: Mapping[str, Any]) -> Qu
         connection.execute("PRAGMA trusted_schema=0")
     connection.set_authorizer(_authorize)
     connection.set_progress_handler(is_pending, _STEPS_PER_SIGNAL_CHECK)
-    with _translate_errors(database.path), defer_signals():
+    with _translate_errors(database.path, sql), defer_signals():
         cursor = connection.execute(sql, parameters)
     columns = _unique_names([column[0] for column in cursor.description or ()])
     return QueryResult(columns, _read_rows(cursor, columns, database.path))
@@ -81,24 +81,30 @@ def _read_rows(cursor: sqlite3.Cursor, columns: list[str], path: str) -> Iterato
 
 
 @contextmanager
-def _translate_errors(path: str) -> Iterator[None]:
+def _translate_errors(path: str, sql: str = "") -> Iterator[None]:
     """Translate SQLite's errors about the user's SQL to UsageError."""
     try:
         yield
     except (sqlite3.DatabaseError, sqlite3.Warning) as error:
-        raise _usage_error(error, path) from error
+        raise _usage_error(error, path, sql) from error
 
 
-def _usage_error(error: sqlite3.DatabaseError | sqlite3.Warning, path: str) -> Exception:
+def _parameter_name(sql: str, number: int) -> str | None:
+    """Return the name of a parameter by its number, which is all that some versions of the module tell."""
+    names = list(dict.fromkeys(re.findall(r"[:@$](\w+)", sql)))
+    return names[number - 1] if number <= len(names) and "?" not in sql else None
+
+
+def _usage_error(error: sqlite3.DatabaseError | sqlite3.Warning, path: str, sql: str) -> Exception:
     text = str(error)
     if any(word in text for word in ("not authorized", "authorization denied", "prohibited", "readonly")):
         return UsageError("only read statements are allowed", hint="see: llmctl help sql", reason="read_only")
     if "one statement at a time" in text:
         return UsageError("only one SQL statement is allowed", hint="run them one by one")
-    missing = re.search(r"binding parameter :?(\w+)|Binding (\d+) has no name", text)
+    missing = re.search(r"binding parameter :?(\w+)|[Bb]inding (\d+)", text)
     if missing:
-        name = missing[1] or "NAME"
-        return UsageError(f'no value for ":{missing[1] or missing[2]}"', hint=f"pass it: -p {name}=VALUE")
+        name = missing[1] or _parameter_name(sql, int(missing[2]))
+        return UsageError(f'no value for ":{name or missing[2]}"', hint=f"pass it: -p {name or 'NAME'}=VALUE")
     if isinstance(error, sqlite3.DatabaseError):
         known = translate_error(error, path)
         if known is not error:
