@@ -471,6 +471,7 @@ def test_log_beside_a_hub_in_a_read_only_folder_is_never_left_out(
 
 
 def test_home_that_may_not_be_written(held: Llmctl, home: str) -> None:
+    shutil.rmtree(os.path.join(home, ".local"))
     os.chmod(home, 0o500)
     try:
         done = as_nobody(held.with_env(LLMCTL_DB=None), "chat", "-m", "echo", "hi")
