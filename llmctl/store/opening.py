@@ -211,7 +211,7 @@ def _create_folder(folder: str) -> None:
         make_private_folder(folder)
     except OSError as error:
         raise StorageError(
-            f'cannot create the folder "{folder}": {error.strerror}', hint="choose another path with --db"
+            f'cannot create the folder "{error.filename}": {error.strerror}', hint="choose another path with --db"
         ) from error
 
 
