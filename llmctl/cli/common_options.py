@@ -29,6 +29,9 @@ RequestFlags = Annotated[
     TurnOptions, ("model", "connection", "options", "tag", "max_cost", "timeout", "retries", "usage", "stdin")
 ]
 #: Flags of commands that create or edit chats and agents.
-ChatFlags = Annotated[TurnOptions, ("model", "connection", "options", "metadata", "fields", "references")]
+ChatFlags = Annotated[
+    TurnOptions,
+    ("model", "connection", "options", "thinking", "tools", "metadata", "fields", "references", "no_persist"),
+]
 AgentFlags = Annotated[TurnOptions, ("model", "connection", "options", "thinking", "tools")]
 SessionFlags = Annotated[TurnOptions, ("metadata", "fields")]

@@ -22,6 +22,8 @@ Kind = Literal["text", "integer", "number", "switch", "tristate", "list", "pairs
 GROUPS = ("Input", "Model", "Output", "Tools", "Conversation", "Limits", "Storage")
 
 EFFORTS = ("none", "low", "medium", "high")
+#: Word of the command line that takes away a value which something else set.
+NULL = "null"
 #: Kinds of rows that ``--no-persist`` drops when the turn is finished.
 ROW_KINDS = ("tool-calls", "requests", "network", "streams")
 #: About 30 years: longer than anyone waits, shorter than what the system's clocks overflow at.
@@ -112,6 +114,8 @@ def parse_text(option: Option, text: str, label: str) -> Any:
         case "switch" | "tristate":
             return check_value(option, _BOOLEANS.get(text.lower(), text), label)
         case "effort":
+            if text == NULL:
+                return text
             return check_value(option, int(text) if text.isdecimal() else text, label)
         case "words" | "list":
             items = [word.strip() for word in text.split(",") if word.strip()]

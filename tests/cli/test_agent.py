@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Llmctl, parse_json, query_dicts
+from tests.harness import Llmctl, RunInProcess, parse_json, query_dicts, require_failure, require_success
 
 TIME = 'tool=time {"zone":"UTC"}'
 
@@ -266,3 +266,27 @@ def test_named_session_is_continued_or_created(llmctl: Llmctl) -> None:
     assert "agent class mismatch" in llmctl("agent", "run", "b", "--name", "talk", "hi").stderr
     llmctl("chat", "-m", "echo", "--name", "plain", "hi", check=True)
     assert llmctl("agent", "run", "a", "--name", "plain", "hi").returncode == 2
+
+
+def test_run_takes_a_chat_as_chat_does(llmctl_in_process: RunInProcess) -> None:
+    run = llmctl_in_process
+    require_success(run("agent", "create", "clerk", "--connection", "echo"))
+    require_success(run("agent", "create", "boss", "--connection", "echo"))
+    require_success(run("agent", "run", "clerk", "--name", "case-7", "--no-stdin", "one"))
+    require_success(run("agent", "run", "clerk", "--no-stdin", "two"))
+    answer = parse_json(run("agent", "run", "clerk", "--chat", "case-7", "--no-stdin", "--json", "three"))
+    assert answer["chat_id"] == parse_json(run("chats", "show", "case-7", "--json"))["id"]
+    last = parse_json(run("agent", "run", "clerk", "--chat", "last", "--no-stdin", "--json", "four"))
+    assert last["chat_id"] == answer["chat_id"]
+    require_success(run("chats", "new", "plain", "-m", "echo"))
+    for flags, code, words in (
+        (("clerk", "--chat", "nope"), 3, 'no chat "nope"'),
+        (("boss", "--chat", "case-7"), 2, "agent class mismatch"),
+        (("boss", "--chat", "last"), 3, "no session to continue"),
+        (("clerk", "--chat", "plain"), 2, "make it one: llmctl chats edit plain --agent clerk"),
+        (("clerk", "--chat", "case-7", "--session", "last"), 2, "--session and --chat cannot be combined"),
+    ):
+        assert words in require_failure(run("agent", "run", *flags, "--no-stdin", "hi"), code)
+    require_success(run("agent", "run", "boss", "--chat", "case-7", "--force", "--no-stdin", "five"))
+    require_success(run("chats", "edit", "plain", "--agent", "clerk"))
+    require_success(run("agent", "run", "clerk", "--chat", "plain", "--no-stdin", "six"))

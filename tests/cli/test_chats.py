@@ -15,7 +15,7 @@ from llmctl.engine.jobs import lease
 from llmctl.store.opening import open_hub
 from llmctl.store.schema import custom_names
 from tests.fakes.hub_builder import HubBuilder, event
-from tests.harness import LLMCTL, Llmctl, parse_json, require_failure, require_success, run_on_terminal
+from tests.harness import LLMCTL, Llmctl, RunInProcess, parse_json, require_failure, require_success, run_on_terminal
 
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
@@ -41,7 +41,8 @@ def test_list_is_tab_separated_in_a_pipe(hub: HubBuilder, llmctl: Llmctl) -> Non
 def test_list_is_a_table_on_a_terminal(hub: HubBuilder, env: Mapping[str, str]) -> None:
     code, screen = run_on_terminal([*LLMCTL, "chats", "list"], env)
     assert code == 0
-    assert screen.splitlines()[0].split() == ["ID", "NAME", "BEGINS", "WITH", "MODEL", "MESSAGES", "LAST", "TURN"]
+    titles = ["ID", "NAME", "BEGINS", "WITH", "MODEL", "MESSAGES", "LAST", "TURN", "STATE"]
+    assert screen.splitlines()[0].split() == titles
     assert "fix" in screen
     assert len(screen.splitlines()[1].split()[0]) == 8
 
@@ -395,3 +396,135 @@ def test_delete_takes_many_or_none(hub: HubBuilder, llmctl: Llmctl) -> None:
 def test_delete_names_the_forks_that_keep_copies(hub: HubBuilder, llmctl: Llmctl) -> None:
     fork = require_success(llmctl("chats", "fork", "fix")).strip()
     assert f"fork {fork[:8]} keeps the messages it copied" in llmctl("chats", "delete", "fix", "--yes").stderr
+
+
+# --- what a chat keeps for its later turns
+
+
+def settings_of(llmctl_in_process: RunInProcess, ref: str) -> dict[str, Any]:
+    found: dict[str, Any] = parse_json(llmctl_in_process("chats", "show", ref, "--json"))["settings"]
+    return {name: value for name, value in found.items() if name != "provider"}
+
+
+@pytest.mark.parametrize("verb", ["new", "edit"])
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        (["--thinking", "low"], {"thinking": "low"}),
+        (["--thinking", "0"], {"thinking": 0}),
+        (["-T", "time:auto"], {"tools": {"time": "automatic"}}),
+        (["-T", "time", "-T", "read_file:deny"], {"tools": {"time": "user-permitted", "read_file": "denied"}}),
+        (["--no-persist", "streams,network"], {"without": ["network", "streams"]}),
+        (["-o", "temperature=0"], {"options": {"temperature": 0}}),
+    ],
+)
+def test_new_and_edit_keep_what_a_first_turn_keeps(
+    llmctl_in_process: RunInProcess, verb: str, flags: list[str], settings: dict[str, Any]
+) -> None:
+    run = llmctl_in_process
+    require_success(run("chat", "-m", "echo", "--name", "first", *flags, "hi"))
+    if verb == "edit":
+        require_success(run("chats", "new", "fix", "-m", "echo"))
+        assert settings_of(run, "fix") == {}
+    require_success(run("chats", verb, "fix", *flags, *(["-m", "echo"] if verb == "new" else [])))
+    assert settings_of(run, "fix") == settings_of(run, "first") == settings
+
+
+def test_edit_takes_away_thinking_tools_and_persistence(llmctl_in_process: RunInProcess) -> None:
+    run = llmctl_in_process
+    flags = ("--thinking", "low", "-T", "time:auto", "-T", "read_file", "--no-persist", "streams")
+    require_success(run("chats", "new", "fix", "-m", "echo", *flags))
+    require_success(run("chats", "edit", "fix", "-T", "time:null", "-T", "read_file:deny", "--no-persist", "requests"))
+    left = {"thinking": "low", "tools": {"read_file": "denied"}, "without": ["requests"]}
+    assert settings_of(run, "fix") == left
+    require_success(run("chats", "edit", "fix", "--thinking", "null", "-T", "read_*:null", "--no-persist", "none"))
+    assert settings_of(run, "fix") == {}
+    stderr = require_failure(run("chats", "edit", "fix", "-T", "time:null"), 3)
+    assert 'this chat has no tool "time"' in stderr
+
+
+def test_a_turn_uses_what_edit_set(llmctl_in_process: RunInProcess) -> None:
+    run = llmctl_in_process
+    require_success(run("chats", "new", "fix", "-m", "echo"))
+    require_success(run("chats", "edit", "fix", "-T", "time:auto", "-o", "tool=time", "--no-persist", "streams"))
+    answer = parse_json(run("chat", "--chat", "fix", "--no-stdin", "--json", "late?"))
+    assert [call["status"] for call in answer["tool_calls"]] == ["completed"]
+    assert parse_json(run("db", "query", "SELECT count(*) AS n FROM response_streams", "--json")) == [{"n": 0}]
+
+
+@pytest.mark.parametrize("flags", [["--thinking", "lots"], ["-T", "time:maybe"], ["-T", "tyme"], ["--no-persist", "x"]])
+def test_edit_refuses_what_chat_refuses_in_the_same_words(llmctl_in_process: RunInProcess, flags: list[str]) -> None:
+    run = llmctl_in_process
+    require_success(run("chats", "new", "fix", "-m", "echo"))
+    turn = run("chat", "--chat", "fix", "--no-stdin", *flags, "hi")
+    for verb in (("edit", "fix"), ("new", "other", "-m", "echo")):
+        changed = run("chats", *verb, *flags)
+        assert (changed.returncode, changed.stderr) == (turn.returncode, turn.stderr)
+    assert settings_of(run, "fix") == {}
+
+
+def test_thinking_null_is_the_providers_default_for_one_turn(llmctl_in_process: RunInProcess) -> None:
+    run = llmctl_in_process
+    require_success(run("connection", "add", "own", "--base-url", "http://127.0.0.1:9/v1", "--model", "gpt-5"))
+    require_success(run("chats", "new", "fix", "-m", "own", "--thinking", "low"))
+
+    def effort(*flags: str) -> str | None:
+        found = run("chat", "--chat", "fix", "--no-stdin", "--dry-run", "--json", *flags, "hi")
+        value: str | None = parse_json(found)["body"].get("reasoning_effort")
+        return value
+
+    assert (effort(), effort("--thinking", "null")) == ("low", None)
+
+
+def test_edit_switches_between_model_and_agent(llmctl_in_process: RunInProcess) -> None:
+    run = llmctl_in_process
+    require_success(run("agent", "create", "clerk", "--connection", "echo", "--instructions", "You help {{ user }}."))
+    require_success(run("agent", "create", "boss", "--connection", "echo", "-o", "reply=no"))
+    require_success(run("chat", "-m", "echo", "--name", "fix", "--no-stdin", "-o", "reply=x", "-T", "time", "hi"))
+    require_success(run("chats", "edit", "fix", "--metadata", "user=ann", "--agent", "clerk"))
+    assert settings_of(run, "fix") == {}
+    assert require_success(run("chat", "--chat", "fix", "--no-stdin", "who?")) == "who?\n"
+    shown = parse_json(run("chats", "show", "fix", "--json"))
+    assert (shown["type"], shown["agent"], shown["instructions"]) == ("agent", "clerk", "You help ann.")
+    (session,) = parse_json(run("agent", "sessions", "clerk", "--json"))
+    assert (session["chat_id"], session["turns"]) == (shown["id"], 2)
+
+    require_success(run("chats", "edit", "fix", "--agent", "boss"))
+    assert require_success(run("agent", "run", "boss", "-c", "--no-stdin", "more?")) == "no\n"
+    require_success(run("chats", "edit", "fix", "-m", "echo", "--thinking", "low"))
+    assert require_success(run("chat", "--chat", "fix", "--no-stdin", "again")) == "again\n"
+    assert parse_json(run("agent", "sessions", "boss", "--json")) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--agent", "nope"], 3, 'no agent "nope"'),
+        (["--agent", "clerk", "-m", "echo"], 2, "--agent and --model cannot be combined"),
+        (["--agent", "clerk", "--thinking", "low"], 2, "llmctl agent edit clerk --thinking"),
+        (["--agent", "clerk", "-T", "time"], 2, "llmctl agent edit clerk --tool"),
+    ],
+)
+def test_edit_refuses_an_agent_together_with_what_its_definition_has(
+    llmctl_in_process: RunInProcess, flags: list[str], code: int, words: str
+) -> None:
+    run = llmctl_in_process
+    require_success(run("agent", "create", "clerk", "--connection", "echo"))
+    require_success(run("chats", "new", "fix", "-m", "echo"))
+    assert words in require_failure(run("chats", "edit", "fix", *flags), code)
+
+
+@pytest.mark.parametrize("door", [("chats", "edit", "fix"), ("chats", "new", "b"), ("chat", "--chat", "fix", "hi")])
+def test_reference_to_no_record_is_refused_as_ref_set_does(
+    llmctl_in_process: RunInProcess, door: tuple[str, ...]
+) -> None:
+    run = llmctl_in_process
+    require_success(run("chats", "new", "fix", "-m", "echo"))
+    require_success(run("chats", "new", "goal", "-m", "echo"))
+    refused = run("ref", "set", "fix", "k=nope")
+    wrong = run(*door, *(["-m", "echo"] if "new" in door else []), "--reference", "k=nope")
+    assert (wrong.returncode, wrong.stderr) == (refused.returncode, refused.stderr) == (3, refused.stderr)
+    require_success(run(*door, "--reference", "k=goal"))
+    goal = parse_json(run("chats", "show", "goal", "--json"))["id"]
+    changed = door[2] if door[0] == "chats" else "fix"
+    assert parse_json(run("chats", "show", changed, "--json"))["references"] == {"k": goal}

@@ -93,7 +93,8 @@ def run(
     """Run a command as a job, with its log and exit code kept in the hub.
 
     Its output goes to stdout and stderr as usual, and into the job's log. Exits with its exit code; a skipped run is 0
-    with the reason on stderr, one stopped by --timeout 6. Signals are forwarded to the command.
+    with the reason on stderr, one stopped by --timeout 6. Signals are forwarded to the command. The type of a job says
+    how llmctl runs it: it is always "command" here; --name tells jobs apart.
 
     Examples:
       llmctl job run --name backup --once-per day --skip-if-running -- rsync -a src/ dst/

@@ -13,7 +13,6 @@ from llmctl.cli.console.console import list_output, record_output
 from llmctl.cli.console.output import emit_change, emit_list
 from llmctl.core.errors import NotFoundError
 from llmctl.core.options import parse_pairs
-from llmctl.store.database import Database
 from llmctl.store.records import record_links
 
 RecordArgument = Annotated[str, typer.Argument(metavar="RECORD", help="Id, name, or KIND:REF such as chat:fix-42.")]
@@ -46,17 +45,8 @@ def set_(
     database = app.hub("write")
     table, row = record_links.get(database, ref)
     pairs = parse_pairs(targets, "NAME=RECORD")
-    changes = {name: _resolve_id(database, str(target), allow_unknown=any) for name, target in pairs.items()}
+    changes = record_links.resolve_targets(database, pairs, allow_unknown=any)
     emit_references(app, table, row["id"], record_links.update(database, table, row["id"], changes))
-
-
-def _resolve_id(database: Database, target: str, *, allow_unknown: bool) -> str:
-    try:
-        return str(record_links.get(database, target)[1]["id"])
-    except NotFoundError as error:
-        if not allow_unknown or error.reason == "ambiguous":
-            raise
-        return target
 
 
 @record_output

@@ -131,8 +131,11 @@ def _find_session(database: Database, args: ChatArgs, row: AgentRow) -> SessionR
         agents.require_owner(session, row, force=args.force)
         return session
     if args.name:
-        return _find_named_session(database, args.name, row, force=args.force)
-    if not (args.continue_ or args.session):
+        chat = chats.find_by_name(database, args.name)
+        return _get_chat_session(database, chat, row, force=args.force) if chat else None
+    if args.chat and args.chat != "last":
+        return _get_chat_session(database, chats.get(database, args.chat), row, force=args.force)
+    if not (args.continue_ or args.session or args.chat):
         return None
     newest = rows.find_newest_session(database, row.id)
     if newest is None:
@@ -142,13 +145,13 @@ def _find_session(database: Database, args: ChatArgs, row: AgentRow) -> SessionR
     return newest
 
 
-def _find_named_session(database: Database, name: str, row: AgentRow, *, force: bool) -> SessionRow | None:
-    """Return the session whose chat has the name; None if there is no such chat yet."""
-    chat = chats.find_by_name(database, name)
-    if chat is None:
-        return None
-    session = rows.find_chat_session(database, chat.id)
+def _get_chat_session(database: Database, chat: ChatRow, row: AgentRow, *, force: bool) -> SessionRow:
+    """Return the session of a chat; raise UsageError if the chat is with a model, or with another agent."""
+    session = rows.find_chat_session(database, chat.id) if chat.type == "agent" else None
     if session is None:
-        raise UsageError(f'chat "{name}" is not an agent session', hint="choose another name")
+        ref = chat.name or chat.id[:8]
+        raise UsageError(
+            f'chat "{ref}" is not an agent session', hint=f"make it one: llmctl chats edit {ref} --agent {row.name}"
+        )
     agents.require_owner(session, row, force=force)
     return session

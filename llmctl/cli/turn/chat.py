@@ -180,6 +180,8 @@ class ChatCommand:
         chat_flags = [flag for flag, value in (("-c", args.continue_), ("--chat", args.chat)) if value]
         if args.name and chat_flags:
             raise UsageError(f"--name and {chat_flags[0]} cannot be combined")
+        if args.session and args.chat:
+            raise UsageError("--session and --chat cannot be combined")
         if args.finish and not self._is_continuation:
             raise UsageError("--finish requires -c or --chat", hint="llmctl chat -c --finish")
         if args.finish and (args.words or args.interactive or args.messages):

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Text
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.options import TurnOptions, options_for, parse_json
+from llmctl.core.options import NULL, TurnOptions, options_for, parse_json
 from llmctl.core.stored_values import assign_fields
 from llmctl.core.values import Value
 from llmctl.engine.billing.cost import CostLimits
@@ -133,13 +133,18 @@ def resolve_options(
     resolved = options.over(stored).over(TurnOptions(**own, no_persist=unkept))
     if "fix" in options.to_dict() and resolved.schema is None:
         raise UsageError("--fix requires --schema")
-    return resolved.replace(schema=load_schema(resolved.schema))
+    thinking = None if resolved.thinking == NULL else resolved.thinking
+    return resolved.replace(schema=load_schema(resolved.schema), thinking=thinking)
 
 
 def assign_custom_fields(database: Database, options: TurnOptions) -> TurnOptions:
     """Return the options with the values of ``--field`` and ``--metadata`` that fill custom columns of the chat."""
     metadata, fields = assign_fields(options.metadata, options.fields, database.fields.get("chats", {}))
-    references = {key: str(value) for key, value in options.references.items()}
+    references: dict[str, str | None] = {}
+    if options.references:
+        from llmctl.store.records import record_links  # most turns have none
+
+        references = record_links.resolve_targets(database, options.references)
     return options.replace(metadata=metadata, fields=fields, references=references)
 
 

@@ -79,12 +79,17 @@ def chat_row(chat_id: str, plan: TurnPlan, redact: Redaction, now: str) -> Colum
         "instructions": plan.input.instructions,
         "metadata": dumps(dict(options.metadata)) if options.metadata and not plan.agent else None,
         "refs": dumps(dict(options.references)),
-        "settings": dumps({name: value for name, value in settings.items() if value}),
+        "settings": dump_chat_settings(settings),
         "origin": "llmctl",
         **options.fields,
         **_last_turn_columns(plan.caller, now),
         **timestamps(now),
     }
+
+
+def dump_chat_settings(settings: Mapping[str, Any]) -> str:
+    """Return what a chat keeps for its turns, without what is not set; a thinking budget of 0 is."""
+    return dumps({name: value for name, value in settings.items() if value or value == 0})
 
 
 def chat_changes(chat: ChatRow, plan: TurnPlan, now: str) -> Columns:
@@ -94,7 +99,7 @@ def chat_changes(chat: ChatRow, plan: TurnPlan, now: str) -> Columns:
     if plan.input.instructions is not None:
         changes["instructions"] = plan.input.instructions
     if plan.agent:  # another agent may have taken over the session
-        changes["source_id"] = plan.agent.id
+        changes |= {"type": "agent", "source_id": plan.agent.id}
     if options.metadata and not plan.agent:
         changes["metadata"] = dumps({**loads(chat.metadata, {}), **options.metadata})
     if options.references:

@@ -10,7 +10,7 @@ from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.store import refs
 from llmctl.store.database import Database, Delete, Insert, Row, Serializer, Update
-from llmctl.store.records.types import AgentRow, SessionRow
+from llmctl.store.records.types import AgentRow, ChatRow, SessionRow
 
 TABLE = "agents"
 
@@ -192,6 +192,17 @@ def add_session(database: Database, chat: Mapping[str, Any], agent_class: str, m
         durable=True,
     )
     return session_id
+
+
+def assign_session(database: Database, chat: ChatRow, agent: AgentRow) -> None:
+    """Give a chat's session to an agent; a chat without one gets it, with the chat's metadata."""
+    now = clock.now()
+    known = find_chat_session(database, chat.id)
+    if known is not None:
+        database.commit(Update("agent_sessions", known.id, {"agent_class": agent.name, "updated_at": now}))
+        return
+    row = {"id": new_id(), "agent_class": agent.name, "chat_id": chat.id, "metadata": chat.metadata}
+    database.commit(Insert("agent_sessions", {**row, "created_at": now, "updated_at": now}))
 
 
 def update_session_metadata(database: Database, session_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.errors import NotFoundError
@@ -52,6 +53,26 @@ def get(database: Database, ref: str) -> tuple[str, Row]:
         raise NotFoundError(f'no record "{ref}"', hint="use an id, a name, or KIND:REF such as chat:fix-42")
     named = ", ".join(f"{KINDS[table]}:{row['id'][:13]}" for table, row in result)
     raise NotFoundError(f'"{ref}" matches more than one record', hint=f"candidates: {named}", reason="ambiguous")
+
+
+def resolve_targets(database: Database, targets: Mapping[str, Any], *, allow_unknown: bool = False) -> dict[str, Any]:
+    """Return name -> id of the record that each target refers to; None stays.
+
+    Raises NotFoundError for an unknown target, unless it is allowed: an id of a record that is not in this hub.
+    """
+    return {
+        name: None if target is None else _resolve_id(database, str(target), allow_unknown=allow_unknown)
+        for name, target in targets.items()
+    }
+
+
+def _resolve_id(database: Database, target: str, *, allow_unknown: bool) -> str:
+    try:
+        return str(get(database, target)[1]["id"])
+    except NotFoundError as error:
+        if not allow_unknown or error.reason == "ambiguous":
+            raise
+        return target
 
 
 def update(database: Database, table: str, id: str, changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import typer
 
 from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
-from llmctl.core.options import TurnOptions
+from llmctl.core.options import NULL, TurnOptions
 from llmctl.core.text_files import read_text_file
 from llmctl.engine.agents.definition import Definition
 from llmctl.store.database import Database, Row
@@ -60,6 +60,8 @@ def apply_args(database: Database, definition: Definition, args: AgentArgs) -> D
     new = args.turn
     options = {name: value for name, value in {**old.options, **new.options}.items() if value is not None}
     turn = new.over(old).replace(options=options, tools=_merge_tools(old.tools, new.tools))
+    if turn.thinking == NULL:
+        turn = turn.replace(thinking=None)
     if new.connection or new.model:
         turn = turn.replace(connection=new.connection, model=new.model)
     subagents = (agent_rows.get(database, ref).name for ref in args.agents)

@@ -15,6 +15,10 @@ AgentArgument = Annotated[str, typer.Argument(metavar="REF|FILE", help="Agent by
 SessionOption = Annotated[
     str | None, typer.Option(metavar="REF", help="Continue this session, or last.", rich_help_panel="Conversation")
 ]
+SessionChatOption = Annotated[
+    str | None,
+    typer.Option("--chat", metavar="REF", help="Continue the session of this chat.", rich_help_panel="Conversation"),
+]
 ContinueSessionOption = Annotated[
     bool,
     typer.Option(
@@ -50,6 +54,7 @@ def run(
     agent: AgentArgument,
     prompt: PromptArgument = None,
     session: SessionOption = None,
+    chat: SessionChatOption = None,
     continue_: ContinueSessionOption = False,
     finish: FinishOption = False,
     name: SessionNameOption = None,
@@ -77,6 +82,7 @@ def run(
         agent=agent,
         params=tuple(param or ()),
         session=session,
+        chat=chat,
         continue_=continue_,
         finish=finish,
         name=name,

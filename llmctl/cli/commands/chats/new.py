@@ -24,7 +24,7 @@ def new(
     """Create a conversation without calling a model.
 
     Examples:
-      llmctl chats new fix-42 -m echo --system "You are terse."
+      llmctl chats new fix-42 -m echo --system "You are terse." -T time:auto
     """
     app: App = ctx.obj
     database = app.hub("create")
