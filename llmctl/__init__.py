@@ -10,14 +10,23 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Agent": "api.agent",
     "AgentSession": "api.agent_session",
+    "ApprovalNeeded": "api.events",
+    "AsyncStream": "api.async_stream",
     "Chat": "api.chat",
     "FunctionTool": "api.agent",
     "Halt": "api.agent",
     "Hub": "api.hub",
     "LlmctlError": "errors",
     "Middleware": "api.middleware",
+    "Notice": "api.events",
     "Response": "api.response",
+    "RetryScheduled": "api.events",
+    "StepStarted": "api.events",
     "Stream": "api.stream",
+    "TextDelta": "api.events",
+    "ThinkingDelta": "api.events",
+    "ToolCallDelta": "api.events",
+    "ToolEvent": "api.events",
     "tool": "api.agent",
 }
 __all__ = [*_EXPORTS, "errors"]
@@ -30,7 +39,16 @@ if TYPE_CHECKING:
     from llmctl.api.agent import Halt as Halt
     from llmctl.api.agent import tool as tool
     from llmctl.api.agent_session import AgentSession as AgentSession
+    from llmctl.api.async_stream import AsyncStream as AsyncStream
     from llmctl.api.chat import Chat as Chat
+    from llmctl.api.events import ApprovalNeeded as ApprovalNeeded
+    from llmctl.api.events import Notice as Notice
+    from llmctl.api.events import RetryScheduled as RetryScheduled
+    from llmctl.api.events import StepStarted as StepStarted
+    from llmctl.api.events import TextDelta as TextDelta
+    from llmctl.api.events import ThinkingDelta as ThinkingDelta
+    from llmctl.api.events import ToolCallDelta as ToolCallDelta
+    from llmctl.api.events import ToolEvent as ToolEvent
     from llmctl.api.hub import Hub as Hub
     from llmctl.api.middleware import Middleware as Middleware
     from llmctl.api.response import Response as Response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from llmctl.api import ask_options
 from llmctl.api.ask_options import AskOptions, ChatDefaults
@@ -12,6 +12,7 @@ from llmctl.api.middleware import Middleware
 from llmctl.api.response import Response
 from llmctl.api.runtime import Runtime
 from llmctl.api.stream import Stream, StreamState
+from llmctl.core.signals import Interrupted
 from llmctl.engine.inspect import transcript
 from llmctl.engine.maintenance import delete as maintenance_delete
 from llmctl.engine.runtime import TurnEvent
@@ -21,6 +22,9 @@ from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records import chats, invocations
 from llmctl.store.records.types import ChatRow
 from llmctl.store.stats import query
+
+if TYPE_CHECKING:  # asyncio: only for programs that use it
+    from llmctl.api.async_stream import AsyncStream
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,6 +78,37 @@ class Chat:
         """Send a prompt and return the answer as a stream; keywords as for :meth:`ask`."""
         options = self._defaults.merged_with(how)
         return self._runtime.track_stream(Stream(lambda state: self._run_turn(state, prompt, options)))
+
+    async def ask_async(
+        self,
+        prompt: str | None = None,
+        *,
+        on_event: Callable[[TurnEvent], object] | None = None,
+        **how: Unpack[AskOptions],
+    ) -> Response:
+        """Do what :meth:`ask` does without blocking the event loop: the turn runs in a thread of its own.
+
+        Cancelling the task stops the turn; the text so far is stored as an interrupted answer. ``on_event`` is called
+        in the event loop, hooks, tools and ``confirm`` in threads. Not for in-memory hubs: they have one thread.
+        """
+        async with self.stream_async(prompt, **how) as stream:
+            async for event in stream.events():
+                if on_event:
+                    on_event(event)
+            return stream.response
+
+    def stream_async(self, prompt: str | None = None, **how: Unpack[AskOptions]) -> AsyncStream:
+        """Send a prompt and return the answer as an asynchronous stream: ``async for piece in chat.stream_async(…)``.
+
+        Keywords as for :meth:`ask`, threads as for :meth:`ask_async`.
+        """
+        from llmctl.api.async_stream import AsyncStream
+        from llmctl.core.interrupt import Interrupt
+
+        options, interrupt = self._defaults.merged_with(how), Interrupt()
+        running = AsyncStream(Stream(lambda state: self._run_turn(state, prompt, options), interrupt), interrupt)
+        self._runtime.track_worker(running.worker)  # it lives as long as its thread
+        return running
 
     def messages(self, *, steps: bool = False) -> list[Row]:
         """Return the messages as records, oldest first: ``role content status tool_calls attachments`` …
@@ -168,6 +203,7 @@ class Chat:
             try:
                 chat = chats.get(database, self.chat_id)
                 plan = self._build_plan(database, chat, prompt, how, hooks)
+                plan = plan.replace(runtime=plan.runtime.replace(interrupt=state.interrupt))
                 for attempt in attempt_turn(database, plan, note=state.notes.append):
                     with attempt as turn:
                         yield from _turn_events(turn, state)
@@ -175,6 +211,8 @@ class Chat:
             except Exception as error:
                 hooks.notify_error(error)
                 raise
+            except Interrupted:
+                return  # another thread closed the stream: it ends here
 
 
 def _turn_events(turn: Turn, state: StreamState) -> Generator[TurnEvent, None, None]:

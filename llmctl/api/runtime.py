@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 from weakref import WeakSet
 
 from llmctl.api.abandoned import AbandonedTurns
@@ -16,6 +17,12 @@ from llmctl.engine.runtime import RuntimeEnv
 from llmctl.store.database import Database
 
 
+class OpenTurn(Protocol):
+    """A turn that closing the hub closes."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(slots=True, weakref_slot=True)
 class Runtime:
     """The part of an open hub that chats and sessions need; they keep it alive, not the hub itself."""
@@ -24,7 +31,7 @@ class Runtime:
     env: Mapping[str, str]
     runtime_env: RuntimeEnv
     middlewares: list[Middleware]
-    streams: WeakSet[Stream] = field(default_factory=WeakSet)
+    streams: WeakSet[OpenTurn] = field(default_factory=WeakSet)
     process_id: int = field(default_factory=os.getpid)
     abandoned: AbandonedTurns = field(init=False)
 
@@ -43,6 +50,10 @@ class Runtime:
         self.streams.add(stream)
         self.abandoned.watch(stream, stream.turn)
         return stream
+
+    def track_worker(self, worker: OpenTurn) -> None:
+        """Remember the thread of an asynchronous stream, to end it with the hub."""
+        self.streams.add(worker)
 
     def close(self) -> None:
         """Close all streams, so that their rows are finished, then the connections. A forked child closes nothing."""

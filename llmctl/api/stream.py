@@ -6,11 +6,15 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from llmctl.api.response import Response, to_response
 from llmctl.core.chat import TextDelta
 from llmctl.engine.runtime import Notice, TurnEvent
 from llmctl.engine.turn.state import TurnResult
+
+if TYPE_CHECKING:  # only for asynchronous streams
+    from llmctl.core.interrupt import Interrupt
 
 
 @dataclass(slots=True)
@@ -19,6 +23,8 @@ class StreamState:
 
     result: TurnResult = field(default_factory=TurnResult)
     notes: list[str] = field(default_factory=list)
+    #: Stops the turn from another thread, where another thread runs it.
+    interrupt: Interrupt | None = None
 
 
 class Stream:
@@ -29,8 +35,10 @@ class Stream:
     the text so far is stored as an interrupted answer. In a turn with tools the text of every step is streamed.
     """
 
-    def __init__(self, run: Callable[[StreamState], Generator[TurnEvent, None, None]]) -> None:
-        self._state = StreamState()
+    def __init__(
+        self, run: Callable[[StreamState], Generator[TurnEvent, None, None]], interrupt: Interrupt | None = None
+    ) -> None:
+        self._state = StreamState(interrupt=interrupt)
         self._events = run(self._state)
 
     @property
@@ -39,7 +47,10 @@ class Stream:
         return to_response(self._state.result, tuple(self._state.notes))
 
     def events(self) -> Iterator[TurnEvent]:
-        """Yield all events: ``StepStarted``, ``TextDelta``, ``ThinkingDelta``, ``ToolEvent``, ``ApprovalNeeded`` …"""
+        """Yield all events: ``StepStarted``, ``TextDelta``, ``ThinkingDelta``, ``ToolEvent``, ``ApprovalNeeded`` …
+
+        Their classes are names of ``llmctl``: ``isinstance(event, llmctl.TextDelta)``.
+        """
         for event in self._events:
             if isinstance(event, Notice):
                 self._state.notes.append(event.text)

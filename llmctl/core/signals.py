@@ -21,6 +21,10 @@ class Signalled(BaseException):
         self.signum = signum
 
 
+class Interrupted(BaseException):
+    """The turn was stopped from another thread; it finishes its rows, like after a signal."""
+
+
 class _State(_local):
     """State of one thread: other threads that write do not defer the signals of the main thread."""
 

@@ -51,9 +51,7 @@ def list_models(database: Database, target: Target, runtime: RuntimeEnv, *, reco
     request = wire.build_models_request(resolved.endpoint)
     redact = Redaction(resolved.secrets)
     with _record_attempt(database if record else None, request, redact) as attempt:
-        with send(
-            request, attempt=1, remaining_s=TIMEOUT_S, loopback_only=runtime.offline, before_wait=lambda: None
-        ) as answer:
+        with send(request, attempt=1, remaining_s=TIMEOUT_S, runtime=runtime, before_wait=lambda: None) as answer:
             attempt.status_code, attempt.headers = answer.status, answer.headers
             body = _read_body(answer.chunks)
         if not 200 <= answer.status < 300:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmctl.core import environment
 from llmctl.core.chat import StreamEvent, ToolSpec
@@ -12,6 +13,9 @@ from llmctl.core.environment import is_switch_on
 from llmctl.core.errors import LlmctlError
 from llmctl.core.tools import Permission, Tool
 from llmctl.core.values import Value
+
+if TYPE_CHECKING:  # only a program stops a turn from another thread
+    from llmctl.core.interrupt import Interrupt
 
 #: Passes the name of the calling script to a background job.
 SCRIPT_VARIABLE = "LLMCTL_SCRIPT"
@@ -71,6 +75,8 @@ class RuntimeEnv(Value):
     on_terminal: bool = False
     #: Asks the user a question that is answered with yes or no; None where nobody can be asked.
     confirm: Callable[[str], bool] | None = None
+    #: Stops the turn from another thread; None where only signals stop it.
+    interrupt: Interrupt | None = None
 
     @classmethod
     def from_environ(
@@ -86,6 +92,15 @@ class RuntimeEnv(Value):
             on_terminal=on_terminal,
             confirm=confirm,
         )
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; raise :class:`Interrupted` once the turn is stopped."""
+        (self.interrupt or time).sleep(seconds)
+
+    def raise_if_interrupted(self) -> None:
+        """Raise :class:`Interrupted` if the turn was stopped."""
+        if self.interrupt is not None:
+            self.interrupt.raise_if_set()
 
 
 # --- who called this process

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
@@ -30,7 +30,8 @@ _POLL_INTERVAL_S = 0.02
 _DRAIN_S = 0.2
 _CHUNK_BYTES = 65536
 
-_running: set[_Process] = set()
+#: Programs that a thread waits for.
+_running: dict[_Process, threading.Thread] = {}
 _lock = threading.Lock()
 
 
@@ -146,12 +147,28 @@ def make_undumpable() -> None:
             ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def kill_all() -> None:
-    """Kill every program that threads still wait for; called before the process exits."""
+class ToolThread(threading.Thread):
+    """A thread that runs a tool; it remembers the thread that started it, which may run a tool itself: a sub-agent."""
+
+    def __init__(self, target: Callable[..., None], *args: object) -> None:
+        super().__init__(target=target, args=args, daemon=True)
+        self.parent = threading.current_thread()
+
+
+def kill_started_by(threads: Collection[threading.Thread]) -> None:
+    """Kill the programs that these threads and their sub-agents wait for; other turns of this process keep theirs."""
     with _lock:
-        running = list(_running)
-    for process in running:
-        kill_group(process)
+        running = list(_running.items())
+    for process, thread in running:
+        if any(one in threads for one in _ancestry(thread)):
+            kill_group(process)
+
+
+def _ancestry(thread: threading.Thread | None) -> Iterator[threading.Thread]:
+    """Yield the thread, then those in whose tools it was started."""
+    while thread is not None:
+        yield thread
+        thread = thread.parent if isinstance(thread, ToolThread) else None
 
 
 def _defer_signals() -> AbstractContextManager[None]:
@@ -175,7 +192,7 @@ def _start_process(argv: list[str], env: Mapping[str, str], cwd: str | None, std
     except (OSError, ValueError) as error:
         raise _start_error(argv, cwd, error) from None
     with _lock:
-        _running.add(process)
+        _running[process] = threading.current_thread()
     return process
 
 
@@ -198,7 +215,7 @@ def _release(process: _Process) -> None:
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=1)
     with _lock:
-        _running.discard(process)
+        _running.pop(process, None)
 
 
 def kill_group(process: _Process) -> None:

@@ -15,13 +15,16 @@ from functools import cache, lru_cache
 from ipaddress import ip_address
 from threading import Timer
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmctl.core.errors import ConfigError, LlmctlError, UnavailableError, UsageError
 from llmctl.core.http import HttpRequest
 from llmctl.core.signals import block_signals
 from llmctl.transport import decompression
+
+if TYPE_CHECKING:  # only a program stops a turn from another thread
+    from llmctl.core.interrupt import Interrupt
 
 # httpx 0.28 imports its own command line, and with it click and rich (40 ms), unless this name is taken.
 _STUB = ModuleType("httpx._main")
@@ -72,30 +75,34 @@ def send_request(
     loopback_only: bool = False,
     before_read: Callable[[], None] | None = None,
     address: str | None = None,
+    interrupt: Interrupt | None = None,
 ) -> Iterator[HttpResponse]:
     """Send the request and yield the response as soon as its headers arrive; leaving the block closes the socket.
 
     Redirects are not followed. With ``loopback_only`` only this machine is reachable. Proxies are read from the
     environment, except for loopback. An error status is a response, not an error. ``before_read`` is called before
     each wait for more bytes of the body; one read may yield several chunks. With ``address`` the host is only
-    reached at that address, without a proxy, and a redirect is a response too. Raises :class:`UnavailableError`
-    with a reason of ``network timeout dns tls refused reset cut redirect offline``.
+    reached at that address, without a proxy, and a redirect is a response too. ``interrupt`` ends the attempt from
+    another thread. Raises :class:`UnavailableError` with a reason of
+    ``network timeout dns tls refused reset cut redirect offline``.
     """
     host, host_port = _parse_target(request.url)
     local = is_loopback(address or host)
     if loopback_only and not local:
         hint = "go online: unset LLMCTL_OFFLINE"
         raise mark_final(UnavailableError(f'cannot reach "{host}": llmctl is offline', reason="offline", hint=hint))
-    attempt = _HttpAttempt(host_port, timeouts or Timeouts())
-    response = attempt.send(_get_client(request.url[:6].lower() == "https:", not (local or address)), request, address)
-    try:
-        if address is None:
-            _refuse_redirect(response, host_port)
-        with _notify_before_reads(response, before_read):
-            yield HttpResponse(response, attempt.chunks(response))
-    finally:
-        attempt.deadline.disarm()
-        response.close()
+    attempt = _HttpAttempt(host_port, timeouts or Timeouts(), interrupt)
+    secure, trust_env = request.url[:6].lower() == "https:", not (local or address)
+    with _borrow_client(secure, trust_env, is_own=interrupt is not None) as client:
+        response = attempt.send(client, request, address)
+        try:
+            if address is None:
+                _refuse_redirect(response, host_port)
+            with _notify_before_reads(response, before_read):
+                yield HttpResponse(response, attempt.chunks(response))
+        finally:
+            attempt.disarm()
+            response.close()
 
 
 def is_loopback(host: str) -> bool:
@@ -129,15 +136,16 @@ def _notify_before_reads(response: httpx.Response, before_read: Callable[[], Non
 class _HttpAttempt:
     """One attempt: its timeouts, its deadline and the messages of its failures."""
 
-    def __init__(self, host_port: str, timeouts: Timeouts) -> None:
+    def __init__(self, host_port: str, timeouts: Timeouts, interrupt: Interrupt | None = None) -> None:
         self.host_port = host_port
+        self.interrupt = interrupt
         self.timeouts = timeouts
         self.deadline = Deadline(timeouts.total)
 
     def send(self, client: httpx.Client, request: HttpRequest, address: str | None = None) -> httpx.Response:
         try:
             url, headers, extensions = _pin_address(request, address)
-            if self.timeouts.total is not None:
+            if self.timeouts.total is not None or self.interrupt is not None:
                 extensions["trace"] = self._guard_new_connection
             built = client.build_request(
                 request.method,
@@ -151,21 +159,37 @@ class _HttpAttempt:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise _bad_url_error() from None
         except (httpx.LocalProtocolError, UnicodeEncodeError):
-            self.deadline.disarm()
+            self.disarm()
             raise self._bad_header_error() from None  # its text quotes the header, which may be the key
         except _CLIENT_ERRORS as error:
-            self.deadline.disarm()
+            self._raise_if_interrupted()
+            self.disarm()
             raise self._translate_error(error, answered=False) from error
         # Reads of the body use this limit: after the first byte a shorter silence counts as a timeout.
         built.extensions["timeout"]["read"] = self.deadline.limit_wait(self.timeouts.idle)
         stream = response.extensions.get("network_stream")
-        self.deadline.watch_socket(stream.get_extra_info("socket") if stream else None)
+        self._watch_socket(stream.get_extra_info("socket") if stream else None)
         return response
+
+    def disarm(self) -> None:
+        """Leave the socket alone from now on."""
+        self.deadline.disarm()
+        if self.interrupt is not None:
+            self.interrupt.watch_socket(None)
 
     def _guard_new_connection(self, event: str, details: dict[str, Any]) -> None:
         """Guard a socket as soon as it is connected: headers may trickle in without a single read timing out."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self.deadline.watch_socket(details["return_value"].get_extra_info("socket"))
+            self._watch_socket(details["return_value"].get_extra_info("socket"))
+
+    def _watch_socket(self, connected: socket.socket | None) -> None:
+        self.deadline.watch_socket(connected)
+        if self.interrupt is not None:
+            self.interrupt.watch_socket(connected)
+
+    def _raise_if_interrupted(self) -> None:
+        if self.interrupt is not None:
+            self.interrupt.raise_if_set()
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         try:
@@ -174,7 +198,9 @@ class _HttpAttempt:
             message = f"cannot decompress the response of {self.host_port}: {error}"
             raise mark_final(UnavailableError(message, reason="network")) from error
         except _CLIENT_ERRORS as error:
+            self._raise_if_interrupted()
             raise self._translate_error(error, answered=True) from error
+        self._raise_if_interrupted()  # without a length, a body looks complete when its connection is shut down
         if self.deadline.has_fired and not {"content-length", "transfer-encoding"} & response.headers.keys():
             # Without a length, a body looks complete when the deadline shuts its connection down.
             raise self._total_timeout_error()
@@ -222,9 +248,23 @@ class _HttpAttempt:
         )
 
 
+@contextmanager
+def _borrow_client(secure: bool, trust_env: bool, *, is_own: bool) -> Iterator[httpx.Client]:
+    """Lend a client for one attempt: an own one where another thread must find its socket, whatever it waits for."""
+    if not is_own:
+        yield _get_client(secure, trust_env)
+        return
+    with _build_client(secure, trust_env) as client:
+        yield client
+
+
 @lru_cache(maxsize=4)
 def _get_client(secure: bool, trust_env: bool) -> httpx.Client:
     """Return the client of the process; its connections are kept alive between the steps of a turn."""
+    return _build_client(secure, trust_env)
+
+
+def _build_client(secure: bool, trust_env: bool) -> httpx.Client:
     try:
         return httpx.Client(
             verify=get_tls_context() if secure else False,

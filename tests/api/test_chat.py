@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmctl import Hub, errors
-from llmctl.engine.runtime import StepStarted, ToolEvent
+import llmctl
+from llmctl import Hub, StepStarted, TextDelta, ToolEvent, errors
 from tests.api.support_agent import calling, lookup_order
 from tests.fakes.openai_server import FakeServer, event, stream
 
@@ -59,7 +59,12 @@ def test_events_of_a_stream_tell_ids_and_tools(hub: Hub) -> None:
     started = next(one for one in events if isinstance(one, StepStarted))
     assert started.chat_id == chat.id
     assert [one.status for one in events if isinstance(one, ToolEvent)] == ["pending", "completed"]
+    assert any(isinstance(one, TextDelta) for one in events)
     assert running.response.steps == 2
+
+
+def test_every_exported_name_can_be_imported() -> None:
+    assert [name for name in llmctl.__all__ if not hasattr(llmctl, name)] == []
 
 
 def test_custom_table_names_are_remembered_in_any_case(env: Mapping[str, str]) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 
 from llmctl.core import signals as core_signals
 from llmctl.core.errors import ConfigError, NotFoundError
-from llmctl.tools.process import kill_all, run_program
+from llmctl.tools.process import ToolThread, kill_started_by, run_program
 from tests.harness import TIMEOUT_S, wait_until
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -202,16 +201,32 @@ def running(argument: Any) -> list[Any]:
     return found
 
 
-def test_kill_all_ends_what_threads_wait_for(tmp_path: Path) -> None:
-    done: list[Any] = []
-    command = f"echo $$ > {tmp_path}/own; sleep 6000"
-    thread = threading.Thread(target=lambda: done.append(run_program(command, env=ENV, timeout_s=6000)))
-    thread.start()
-    wait_for_pid(tmp_path / "own")
-    kill_all()
-    thread.join(TIMEOUT_S)
-    assert done[0].exit_status == 128 + signal.SIGKILL
-    assert not done[0].timed_out
+def test_programs_of_one_turn_are_killed_and_those_of_others_are_not(tmp_path: Path) -> None:
+    done: dict[str, Any] = {}
+
+    def start(name: str) -> ToolThread:
+        command = f"echo $$ > {tmp_path}/{name}; sleep 6000"
+        thread = ToolThread(lambda: done.update({name: run_program(command, env=ENV, timeout_s=6000)}))
+        thread.start()
+        return thread
+
+    def run_subagent() -> None:
+        start("nested").join(TIMEOUT_S)
+
+    own, other, subagent = start("own"), start("other"), ToolThread(run_subagent)
+    subagent.start()
+    for name in ("own", "other", "nested"):
+        wait_for_pid(tmp_path / name)
+    kill_started_by([own, subagent])
+    own.join(TIMEOUT_S)
+    subagent.join(TIMEOUT_S)
+    assert {name: (one.exit_status, one.timed_out) for name, one in done.items()} == {
+        "own": (128 + signal.SIGKILL, False),
+        "nested": (128 + signal.SIGKILL, False),
+    }
+    kill_started_by([other])
+    other.join(TIMEOUT_S)
+    assert "other" in done
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
 from llmctl.core import clock
@@ -101,6 +100,7 @@ class ToolExecutor:
         self._stores_logs = stores_logs
         #: Finishes the jobs of sub-agents that do not stop in time.
         self._recover_children = recover_children
+        self._runtime = runtime
         self._contexts = ToolContextFactory(runtime, database.path)
         self._pool = RunPool()
         self._logs: dict[str, OutputLog] = {}
@@ -124,6 +124,7 @@ class ToolExecutor:
             if batch:
                 before_start()
                 self._start_batch(batch)
+            self._runtime.raise_if_interrupted()
             yield self._collect_writes(by_id)
 
     def abort(self) -> list[Write]:
@@ -132,7 +133,7 @@ class ToolExecutor:
         if runs:
             if not self._pool.stop(_STOP_GRACE_S):
                 self._recover_children()
-            process.kill_all()
+            process.kill_started_by(self._pool.threads)
         logs = [write for log in self._logs.values() for write in log.take_writes(is_end=True)]
         return logs + [_abort_write(run) for run in runs]
 
@@ -250,6 +251,7 @@ class RunPool:
     def __init__(self) -> None:
         self._reports: SimpleQueue[tuple[ActiveRun, Any]] = SimpleQueue()
         self._runs: dict[str, ActiveRun] = {}
+        self._threads: dict[str, process.ToolThread] = {}
         #: Tools that run in our threads should stop.
         self.is_stopping = False
 
@@ -260,13 +262,17 @@ class RunPool:
     def runs(self) -> tuple[ActiveRun, ...]:
         return tuple(self._runs.values())
 
+    @property
+    def threads(self) -> list[process.ToolThread]:
+        return list(self._threads.values())
+
     def output_callback(self, id: str) -> Callable[[bytes], None]:
         """Return a function that receives the output of a run."""
         return lambda data: self._reports.put((self._runs[id], data)) if id in self._runs else None
 
     def start(self, run: ActiveRun) -> None:
         self._runs[run.id] = run
-        thread = Thread(target=self._run_tool, args=(run,), daemon=True)
+        thread = self._threads[run.id] = process.ToolThread(self._run_tool, run)
         with block_signals():
             thread.start()
 

@@ -45,7 +45,7 @@ def begin_turn(database: Database, plan: TurnPlan, redact: Redaction, job_id: st
         except LockedError:
             if time.monotonic() >= deadline:
                 raise
-        time.sleep(_POLL_INTERVAL_S)
+        plan.runtime.sleep(_POLL_INTERVAL_S)
 
 
 def release_failed_begin(database: Database, job_id: str, error: BaseException) -> None:

@@ -163,7 +163,7 @@ class RequestSender:
         self.wire = WIRES.load(plan.target.wire)
         self._target = plan.target
         self._retries = plan.options.retries
-        self._loopback_only = plan.runtime.offline
+        self._runtime = plan.runtime
         self._timeout_s = plan.options.timeout
         self._deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
 
@@ -189,7 +189,7 @@ class RequestSender:
                 self.recorder.discard_attempt(error)
                 yield RetryScheduled(delay_s, number, error)
                 self.recorder.flush()  # let it be shown before the wait
-                time.sleep(delay_s)
+                self._runtime.sleep(delay_s)
                 number += 1
 
     def _send_once(
@@ -234,7 +234,7 @@ class RequestSender:
             http,
             attempt=number,
             remaining_s=remaining_s,
-            loopback_only=self._loopback_only,
+            runtime=self._runtime,
             before_wait=self.recorder.flush,
         ) as response:
             yield response
@@ -344,7 +344,7 @@ def send(
     *,
     attempt: int,
     remaining_s: float | None,
-    loopback_only: bool,
+    runtime: RuntimeEnv,
     before_wait: Callable[[], None],
 ) -> AbstractContextManager[StreamedResponse]:
     """Open one attempt, over the network or to the model in this process.
@@ -353,16 +353,22 @@ def send(
     of the body.
     """
     if request.url.startswith(_ECHO):
-        return _echo_response(request, attempt, remaining_s, before_wait)
+        return _echo_response(request, attempt, remaining_s, runtime, before_wait)
     from llmctl.transport import client  # httpx: not for echo
 
     timeouts = client.Timeouts(total=remaining_s)
-    return client.send_request(request, timeouts, loopback_only=loopback_only, before_read=before_wait)
+    return client.send_request(
+        request, timeouts, loopback_only=runtime.offline, before_read=before_wait, interrupt=runtime.interrupt
+    )
 
 
 @contextmanager
 def _echo_response(
-    request: HttpRequest, attempt: int, remaining_s: float | None, before_wait: Callable[[], None]
+    request: HttpRequest,
+    attempt: int,
+    remaining_s: float | None,
+    runtime: RuntimeEnv,
+    before_wait: Callable[[], None],
 ) -> Iterator[StreamedResponse]:
     from llmctl.providers import echo
 
@@ -371,7 +377,7 @@ def _echo_response(
     def sleep(seconds: float) -> None:
         before_wait()
         left = seconds if deadline is None else min(seconds, deadline - time.monotonic())
-        time.sleep(max(0.0, left))
+        runtime.sleep(max(0.0, left))
         if left < seconds:
             raise UnavailableError("no answer in time", reason="timeout")
 
