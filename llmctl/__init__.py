@@ -56,11 +56,18 @@ if TYPE_CHECKING:
     from llmctl.errors import LlmctlError as LlmctlError
 
 
+#: What a system without file locks and signals is told.
+UNSUPPORTED_SYSTEM = "llmctl runs on POSIX systems such as Linux and macOS, not on Windows (WSL works)"
+
+
 def __getattr__(name: str) -> object:
     if name != "errors" and name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import sys
     from importlib import import_module
 
+    if sys.platform == "win32":
+        raise ImportError(UNSUPPORTED_SYSTEM)
     if name == "errors":
         return import_module("llmctl.errors")
     found = globals()[name] = getattr(import_module(f"llmctl.{_EXPORTS[name]}"), name)

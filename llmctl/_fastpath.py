@@ -25,6 +25,10 @@ def main() -> None:
     arguments = tuple(sys.argv[1:])
     if arguments in STATIC_ANSWERS and _write_static(STATIC_ANSWERS[arguments]):
         os._exit(0)
+    if sys.platform == "win32":
+        from llmctl import UNSUPPORTED_SYSTEM
+
+        sys.exit(f"{UNSUPPORTED_SYSTEM}\nhint: run it in WSL: https://learn.microsoft.com/windows/wsl")
     try:
         if arguments[:1] == ("--complete",):
             from llmctl.cli.completions.backend import main as complete

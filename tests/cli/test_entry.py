@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmctl._fastpath import STATIC_ANSWERS
-from tests.harness import LLMCTL, PYTHON, ROOT
+from tests.harness import LLMCTL, PYTHON, ROOT, run_python
 
 LONG_WAY = [PYTHON, "-c", f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl.cli.main import main; main()"]
 
@@ -59,3 +59,28 @@ def test_generated_files_are_up_to_date() -> None:
     )
     done = subprocess.run([PYTHON, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "\n"), f"run: python -m scripts.generate ({done.stderr})"
+
+
+#: What Python is like on Windows.
+WINDOWS = """
+import signal, sys
+sys.platform = "win32"
+for name in ("fcntl", "pty", "termios", "resource", "pwd"):
+    sys.modules[name] = None
+for name in ("SIGPIPE", "SIGHUP"):
+    delattr(signal, name)
+sys.argv = ["llmctl", "chat", "hi"]
+"""
+
+
+def test_start_on_windows_is_one_clear_error() -> None:
+    done = run_python(WINDOWS + "from llmctl._fastpath import main; main()")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("llmctl runs on POSIX systems such as Linux and macOS, not on Windows")
+    assert done.stderr.count("\n") == 2
+
+
+def test_import_on_windows_is_one_clear_error() -> None:
+    done = run_python(WINDOWS + "from llmctl import Hub")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: llmctl runs on POSIX systems")
