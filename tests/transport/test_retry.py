@@ -46,3 +46,20 @@ def test_retry_after_beyond_the_limit_is_given_up() -> None:
 
 def test_retry_after_zero_uses_the_default_delay() -> None:
     assert RetryPolicy().delay_s(1, 0.0, uniform=lambda: 1.0) == 0.5
+
+
+def test_a_rate_limit_waits_longer_than_a_failing_server() -> None:
+    policy = RetryPolicy(retries=6)
+
+    def waits(jitter: float, *, is_rate_limit: bool) -> list[float | None]:
+        return [policy.delay_s(n, is_rate_limit=is_rate_limit, uniform=lambda: jitter) for n in range(1, 7)]
+
+    assert waits(0.0, is_rate_limit=True) == [3, 6, 12, 24, 30, 30]
+    assert waits(1.0, is_rate_limit=True) == [6, 12, 24, 30, 30, 30]
+    assert waits(1.0, is_rate_limit=False) == [0.5, 1, 2, 4, 8, 16]
+
+
+def test_a_rate_limit_that_names_its_wait_is_obeyed() -> None:
+    assert RetryPolicy().delay_s(1, 1.0, is_rate_limit=True, uniform=lambda: 0.0) == 1.0
+    assert RetryPolicy().delay_s(1, 0.0, is_rate_limit=True, uniform=lambda: 1.0) == 0.5
+    assert RetryPolicy().delay_s(3, is_rate_limit=True) is None

@@ -246,7 +246,8 @@ class RequestSender:
             return None
         from llmctl.transport.retry import RetryPolicy  # only after a failed attempt
 
-        delay_s = RetryPolicy(retries=self._retries).delay_s(number, error.retry_after)
+        policy, is_rate_limit = RetryPolicy(retries=self._retries), error.reason == "rate_limit"
+        delay_s = policy.delay_s(number, error.retry_after, is_rate_limit=is_rate_limit)
         if delay_s is None or (self._deadline is not None and time.monotonic() + delay_s >= self._deadline):
             return None
         return delay_s
