@@ -7,6 +7,7 @@ from llmctl.store.database import Database, Row
 
 #: Shorter prefixes of an id are not looked up, as in git.
 MIN_PREFIX_LENGTH = 4
+_UUID = "00000000-0000-0000-0000-000000000000"
 
 #: Tables whose rows have a unique name.
 #: Command that lists a kind, if it differs from the kind.
@@ -28,6 +29,15 @@ def find(database: Database, table: str, ref: str, *, kind: str) -> Row | None:
     if row is None and table in _TABLES_WITH_NAMES:
         row = database.one(f"SELECT * FROM {{{table}}} WHERE name = ?", (ref,))
     return row or _find_by_prefix(database, table, ref, kind)
+
+
+def is_id_prefix(ref: str) -> bool:
+    """Return whether a REF may be the leading part of one of our ids, which are UUIDs: a date is none."""
+    if not MIN_PREFIX_LENGTH <= len(ref) <= len(_UUID):
+        return False
+    return all(
+        one in ("-" if place == "-" else "0123456789abcdef") for one, place in zip(ref.lower(), _UUID, strict=False)
+    )
 
 
 def _find_by_prefix(database: Database, table: str, ref: str, kind: str) -> Row | None:

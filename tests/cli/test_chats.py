@@ -528,3 +528,55 @@ def test_reference_to_no_record_is_refused_as_ref_set_does(
     goal = parse_json(run("chats", "show", "goal", "--json"))["id"]
     changed = door[2] if door[0] == "chats" else "fix"
     assert parse_json(run("chats", "show", changed, "--json"))["references"] == {"k": goal}
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        ("deep.a.b=1", ["one"]),
+        ("deep.a.b=2", []),
+        ("deep.on=true", ["one"]),
+        ("tags=red", ["one", "two"]),
+        ("tags=blue", ["one"]),
+        ("items.id=7", ["one"]),
+        ("dotted.key=x", ["two"]),
+        ("deep.a=1", []),
+        ("b=1", []),
+    ],
+)
+def test_list_finds_nested_metadata_and_members_of_arrays(
+    llmctl_in_process: RunInProcess, where: str, names: list[str]
+) -> None:
+    run = llmctl_in_process
+    one = {"deep": {"a": {"b": 1}, "on": True}, "tags": ["red", "blue"], "items": [{"id": 6}, {"id": 7}]}
+    two = {"tags": "red", "dotted.key": "x", "deep": "flat"}
+    for name, metadata in (("one", one), ("two", two)):
+        flags = [word for key, value in metadata.items() for word in ("--metadata", f"{key}:={json.dumps(value)}")]
+        require_success(run("chats", "new", name, "-m", "echo", *flags))
+    found = run("chats", "list", "--where", where, "--json")
+    assert sorted(chat["name"] for chat in parse_json(found)) == names
+    assert ("no chat has a field" in found.stderr) == (where in ("b=1",))
+
+
+@pytest.mark.parametrize("name", ["last", "69dc", "DEADBEEF", "3f2a9c1e-12ab"])
+def test_name_that_could_mean_another_chat_is_refused_at_every_door(llmctl_in_process: RunInProcess, name: str) -> None:
+    run = llmctl_in_process
+    require_success(run("chats", "new", "fix", "-m", "echo"))
+    require_success(run("agent", "create", "clerk", "--connection", "echo"))
+    for door in (
+        ("chats", "rename", "fix", name),
+        ("chats", "edit", "fix", "--name", name),
+        ("chats", "new", name, "-m", "echo"),
+        ("chats", "fork", "fix", "--name", name),
+        ("chat", "-m", "echo", "--no-stdin", "--name", name, "hi"),
+        ("agent", "run", "clerk", "--no-stdin", "--name", name, "hi"),
+        ("agent", "session", "new", "clerk", "--name", name),
+    ):
+        assert "the name of a chat must not" in require_failure(run(*door), 2)
+    assert [chat["name"] for chat in parse_json(run("chats", "list", "--json"))] == ["fix"]
+
+
+@pytest.mark.parametrize("name", ["2026-10-05", "abc", "fix-42", "latest", "decades", "cafe-menu"])
+def test_name_that_no_id_begins_with_is_taken(llmctl_in_process: RunInProcess, name: str) -> None:
+    require_success(llmctl_in_process("chat", "-m", "echo", "--no-stdin", "--name", name, "hi"))
+    require_success(llmctl_in_process("chats", "show", name))

@@ -124,6 +124,8 @@ def _reload_chat(database: Database, plan: TurnPlan) -> ChatRow | None:
             raise LockedError(
                 f'another process just created the chat "{name}"', hint="run the command again to continue it"
             )
+        if existing is None:
+            chats.require_free_name(database, name)
         return existing
     chat = chats.find_by_id(database, plan.chat.id)
     if chat is None:

@@ -62,11 +62,20 @@ _WITH_MODEL = """
 SELECT * FROM {chats} WHERE last_turn_at IS NOT NULL AND type <> 'agent'
   AND (origin = 'llmctl' OR last_turn_terminal OR last_turn_folder IS NOT NULL)"""
 
-#: JSON's true and false as users type them; SQLite would return 1 and 0. A JSON path cannot express every key.
-_METADATA = """
-EXISTS (
-  SELECT 1 FROM json_each(c.metadata) e WHERE e.key = {key}
-  AND CASE WHEN e.type IN ('true', 'false', 'null') THEN e.type ELSE CAST(e.value AS TEXT) END = {value})
+#: The values of the metadata whose path is a key or begins it: ``a.b`` is b in a. Members of an array have its path.
+#: A JSON path cannot express every key.
+_WALK = """
+WITH RECURSIVE walk(path, type, value) AS (
+  SELECT e.key, e.type, e.value FROM json_each(c.metadata) e
+  UNION ALL
+  SELECT CASE w.type WHEN 'array' THEN w.path ELSE w.path || '.' || e.key END, e.type, e.value
+  FROM walk w, json_each(w.value) e
+  WHERE w.type IN ('object', 'array') AND substr({key} || '.', 1, length(w.path) + 1) = w.path || '.'
+)
+SELECT 1 FROM walk WHERE path = {key}"""
+#: JSON's true and false as users type them; SQLite would return 1 and 0.
+_METADATA = f"""
+EXISTS ({_WALK} AND CASE WHEN type IN ('true', 'false', 'null') THEN type ELSE CAST(value AS TEXT) END = {{value}})
 """
 
 
@@ -157,8 +166,8 @@ def has_field(database: Database, name: str) -> bool:
     """Return whether any chat has that custom field or metadata key."""
     if name in database.fields.get("chats", {}):
         return True
-    sql = "SELECT 1 FROM {chats} c, json_each(c.metadata) e WHERE c.metadata IS NOT NULL AND e.key = ? LIMIT 1"
-    return database.value(sql, (name,)) is not None
+    sql = f"SELECT 1 FROM {{chats}} c WHERE c.metadata IS NOT NULL AND EXISTS ({_WALK.format(key=':key')}) LIMIT 1"
+    return database.value(sql, {"key": name}) is not None
 
 
 def add(database: Database, row: Mapping[str, Any], *, system: str | None = None) -> str:
@@ -188,6 +197,12 @@ def update(database: Database, chat: ChatRow, changes: Mapping[str, Any], *, sys
         database.commit(Update("chats", chat.id, {**changes, "updated_at": now}))
 
 
+def find_name(database: Database, id: str) -> str | None:
+    """Return the name of the chat with that id, or None."""
+    name: str | None = database.value("SELECT name FROM {chats} WHERE id = ?", (id,))
+    return name
+
+
 def count_turns(database: Database, id: str) -> int:
     """Return the number of user messages of a chat."""
     sql = "SELECT count(*) FROM {messages} WHERE chat_id = ? AND role = 'user'"
@@ -200,11 +215,15 @@ def column_names(database: Database) -> list[str]:
 
 
 def require_free_name(database: Database, name: str | None, own_id: str | None = None) -> None:
-    """Raise UsageError if another chat has that name."""
+    """Raise UsageError if another chat has that name, or if no command could mean the chat by it."""
     if name is None:
         return
     if not name.strip():
         raise UsageError("the name of a chat must not be empty")
+    if name == "last":
+        raise UsageError('the name of a chat must not be "last"', hint='"last" is the chat that -c continues')
+    if refs.is_id_prefix(name) and (own_id is None or name != find_name(database, own_id)):
+        raise UsageError(f'the name of a chat must not look like an id, got "{name}"', hint=f"add a word: chat-{name}")
     other = database.value("SELECT id FROM {chats} WHERE name = ?", (name,))
     if other is not None and other != own_id:
         raise UsageError(f'chat "{name}" already exists', hint=f"show it: llmctl chats show {other[:8]}")
