@@ -309,13 +309,13 @@ def test_prompt_after_a_broken_answer_has_it_in_the_history(llmctl: Llmctl, serv
     assert server.requests[-1].messages == [("user", "count"), ("assistant", THREE), ("user", "go on")]
 
 
-def test_prompt_after_a_failed_turn_has_its_prompt_in_the_history(
+def test_prompt_of_a_failed_turn_is_not_sent_with_the_next_one(
     llmctl: Llmctl, server: FakeServer, hub: HubFile
 ) -> None:
     server.answer(page())
     assert llmctl("chat", "count", "--retries", "0").returncode == 6
     assert llmctl("chat", "-c", "go on").returncode == 0
-    assert server.requests[-1].messages == [("user", "count"), ("user", "go on")]
+    assert server.requests[-1].messages == [("user", "go on")]
 
 
 def test_rollback_removes_a_broken_answer_and_keeps_the_stream(

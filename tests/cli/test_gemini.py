@@ -181,7 +181,8 @@ def test_vertex_takes_a_token_from_a_command(server: FakeServer, llmctl: Llmctl,
     lost = llmctl("chat", "-m", "vertex", "hello")
     assert lost.returncode == 4
     assert "projects/PROJECT/locations" in lost.stderr
-    edit = ("connection", "edit", "vertex", "--base-url", base, "--key-command", "echo ya29.token-0123456789")
+    Path(llmctl.cwd, "token").write_text("ya29.token-0123456789\n")
+    edit = ("connection", "edit", "vertex", "--base-url", base, "--key-command", "cat token")
     assert llmctl(*edit).returncode == 0
     server.answer(gemini.stream(chunk(text("here"), reason="STOP")))
     done = llmctl("chat", "-m", "vertex", "hello")
