@@ -25,7 +25,7 @@ _KEYWORD_TYPES = {
     "switch": "bool",
     "list": "Sequence[str]",
     "pairs": "Mapping[str, Any]",
-    "effort": "str | int | None",
+    "effort": "str | int | Mapping[str, int] | None",
     "schema": "Any",
 }
 _KEYWORDS_HEADER = '''\

@@ -56,8 +56,18 @@ def test_recipes_run_in_order_in_one_home(shell_env: Mapping[str, str], tmp_path
         assert done.stdout, script
 
 
-def test_program_runs_as_it_stands(shell_env: Mapping[str, str], tmp_path: Path) -> None:
-    (program,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+@pytest.mark.parametrize(
+    ("number", "output"),
+    [
+        (0, "What is the capital of France?\nAnd of Italy?1\n"),
+        (1, "What is the capital of France?\nAnd of Italy? ['completed', 'completed']\n"),
+    ],
+    ids=["threads", "asyncio"],
+)
+def test_program_runs_as_it_stands(shell_env: Mapping[str, str], tmp_path: Path, number: int, output: str) -> None:
+    programs = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert len(programs) == 2
+    program = programs[number]
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=dict(shell_env),
@@ -67,7 +77,7 @@ def test_program_runs_as_it_stands(shell_env: Mapping[str, str], tmp_path: Path)
         timeout=TIMEOUT_S,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "What is the capital of France?\nAnd of Italy?1\n"
+    assert done.stdout == output
 
 
 def test_every_file_the_map_names_is_there() -> None:

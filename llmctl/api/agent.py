@@ -82,6 +82,11 @@ class Agent(AgentAttributes, Middleware):
     ``tools`` are functions, tools made by :func:`tool`, and names of tools in the hub as ``NAME`` or
     ``NAME:PERMISSION``. The hooks of :class:`Middleware` can be methods of the class.
 
+    Whoever starts a turn permits its tools. A program permits what it passes: its functions run, unless the class
+    narrows that (``@tool(permission="user-permitted")``). From a shell (``llmctl agent run FILE.py``) the class is a
+    file, which may narrow permissions and never grant them: its tools wait for a decision until the user gives one
+    with ``--approve``, ``agent attach AGENT TOOL:auto`` or on the terminal.
+
     >>> class Support(Agent):
     ...     model = "echo"
     ...     instructions = "You help {{ user }}."

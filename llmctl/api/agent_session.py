@@ -12,6 +12,7 @@ from llmctl.api.agent import Agent
 from llmctl.api.ask_options import AskOptions, ChatDefaults, Confirm
 from llmctl.api.chat import Chat
 from llmctl.api.runtime import Runtime
+from llmctl.core.errors import UsageError
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.agents import agents, files, subagents
 from llmctl.engine.agents import definition as agents_definition
@@ -75,7 +76,11 @@ class AgentSession(Chat):
     ) -> Self:
         """Load a session; raise UsageError if it belongs to another agent, unless ``force``."""
         row, found = _sync_agent(database, agent, runtime.env), rows.get_session(database, session)
-        agents.require_owner(found, row, force=force)
+        try:
+            agents.require_owner(found, row, force=force)
+        except UsageError as error:
+            error.hint = "pass force=True to continue it with this agent"
+            raise
         return cls._from_row(runtime, agent, row, found)
 
     @classmethod

@@ -13,6 +13,7 @@ from llmctl.api.middleware import HOOKS, Middleware
 from llmctl.core import schema_dsl
 from llmctl.core.chat import File
 from llmctl.core.errors import NotFoundError, UsageError
+from llmctl.core.model_options import is_model_option
 from llmctl.core.options import TurnOptions, check_value, options_for
 from llmctl.core.stored_values import loads
 from llmctl.engine.billing.cost import CommandBudget, cost_limits
@@ -29,6 +30,17 @@ from llmctl.store.records.types import ChatRow
 #: Keys of ``persistence`` and the kinds of rows they control.
 _KINDS = {"tool_calls": "tool-calls", "requests": "requests", "network": "network", "streams": "streams"}
 
+#: (function, keyword) -> the keyword that was meant; the empty function is any.
+_KEYWORD_HINTS = {
+    ("Hub", "provider"): "pass it to create_chat(connection=...); API keys come from the environment or env=",
+    ("Hub", "model"): "pass it to create_chat(model=...)",
+    ("Hub", "table_names"): 'pass tables={"chats": "assistant_chats"}',
+    ("create_agent_session", "model"): "set it in the class, or for this session: session.having(model=...)",
+    ("", "provider"): 'pass connection="openai", or model="openai:gpt-4"',
+    ("", "table_names"): 'pass it to the hub: Hub(tables={"chats": "assistant_chats"})',
+    ("", "tables"): 'pass it to the hub: Hub(tables={"chats": "assistant_chats"})',
+}
+
 #: Decides whether a tool call may run: True allows it once, False denies it once.
 Confirm = Callable[[ApprovalRequest], ApprovalReply | bool]
 
@@ -37,8 +49,9 @@ class AskOptions(TurnKeywords, total=False):
     """Keywords of ``ask`` and ``stream``. Given to a chat, they apply to all its turns.
 
     ``files`` are paths, URLs or bytes; ``tools`` are functions, tools, or names of tools in the hub as ``NAME`` or
-    ``NAME:PERMISSION``; ``schema`` is a JSON Schema, its short form (``"name, age int"``), or a class with
-    ``model_json_schema``.
+    ``NAME:PERMISSION``, or classes and objects with ``name``, ``description``, ``schema`` (or ``definition``) and
+    ``execute``; ``schema`` is a JSON Schema, its short form (``"name, age int"``), a pydantic model, a dataclass or a
+    TypedDict.
     """
 
     #: A system prompt from this turn on.
@@ -158,28 +171,54 @@ def parse_tool(database: Database, tool: Any) -> tuple[ToolGrant, ...]:
     if isinstance(tool, FunctionTool):
         more = {name: getattr(tool, name) for name in ("name", "description", "schema", "permission", "timeout")}
         return (toolset.grant_function(FunctionSpec(tool.function, **more)),)
-    if callable(tool):
-        return (toolset.grant_function(FunctionSpec(tool)),)
-    raise UsageError(f'not a tool: "{tool!r}"', hint="pass a function, or the name of a tool in the hub")
+    if callable(tool) or hasattr(tool, "execute"):
+        return (toolset.grant_function(toolset.describe_tool(tool)),)
+    raise UsageError(
+        f'not a tool: "{tool!r}"', hint="pass a function, a class with execute(), or the name of a tool in the hub"
+    )
 
 
 def parse_persistence(persistence: Mapping[str, bool] | None) -> frozenset[str]:
     """Return the kinds of rows that are not stored."""
-    for word in persistence or {}:
+    stored = {_to_snake_case(word): is_stored for word, is_stored in (persistence or {}).items()}
+    for word in stored:
         if word not in _KINDS:
             raise UsageError(f'unknown persistence key "{word}"', hint=f"available: {', '.join(_KINDS)}")
-    return frozenset(_KINDS[word] for word, is_stored in (persistence or {}).items() if not is_stored)
+    return frozenset(_KINDS[word] for word, is_stored in stored.items() if not is_stored)
+
+
+def unknown_keyword_error(function: str, name: str, value: Any, known: Iterable[str] = ()) -> UsageError:
+    """Return the error for a keyword that a function of the API does not have, with the one that was meant.
+
+    ``known`` are the custom columns that it takes besides its own keywords.
+    """
+    snake = _to_snake_case(name)
+    hint = _KEYWORD_HINTS.get((function, snake)) or _KEYWORD_HINTS.get(("", snake))
+    if hint is None and is_model_option(name):
+        shown = value if isinstance(value, int | float) else "..."
+        hint = f'pass it as a model option: options={{"{name}": {shown}}}'
+    if hint is None and snake in AskOptions.__optional_keys__:
+        hint = f"pass it to ask() or having(): {snake}=..."
+    if hint is None and function != "Hub":
+        fields = ", ".join(known) or 'none yet; add one with Hub(fields=["chats.NAME:TYPE"])'
+        return UsageError(f'no custom field "{name}" on chats', hint=f"known fields: {fields}")
+    return UsageError(f'{function}() has no keyword "{name}"', hint=hint)
+
+
+def _to_snake_case(word: str) -> str:
+    """Return ``toolCalls`` as ``tool_calls``."""
+    return "".join(f"_{one.lower()}" if one.isupper() else one for one in word)
 
 
 def parse_schema(schema: Any) -> Mapping[str, Any] | None:
-    """Return a JSON Schema from a schema, its JSON, its short form, or a class with ``model_json_schema``."""
+    """Return a JSON Schema from a schema, its JSON, its short form, or a class."""
     if isinstance(schema, str):
         try:
             schema = loads(schema) if schema.lstrip().startswith("{") else schema_dsl.parse(schema)
         except ValueError as error:
             raise UsageError(f"schema is not valid JSON: {error}") from error
-    elif hasattr(schema, "model_json_schema"):
-        schema = schema.model_json_schema()
+    else:
+        schema = toolset.describe_class(schema)
     if schema is not None and not isinstance(schema, Mapping):
         raise UsageError("schema must be a JSON Schema")
     return load_schema(schema)

@@ -19,7 +19,7 @@ from llmctl.engine.runtime import TurnEvent
 from llmctl.engine.turn.options import Hooks, TurnPlan
 from llmctl.engine.turn.turn import Turn, attempt_turn
 from llmctl.store.database import Database, Row, Serializer
-from llmctl.store.records import chats, invocations
+from llmctl.store.records import chats, invocations, requests
 from llmctl.store.records.types import ChatRow
 from llmctl.store.stats import query
 
@@ -113,6 +113,7 @@ class Chat:
     def messages(self, *, steps: bool = False) -> list[Row]:
         """Return the messages as records, oldest first: ``role content status tool_calls attachments`` …
 
+        The system message comes first where there are instructions; the last answer is ``messages()[-1]``.
         With ``steps``, include the intermediate steps of turns: tool calls and their results.
         """
         with self._runtime.connection() as database:
@@ -123,6 +124,11 @@ class Chat:
         """Return the usage of this chat, as ``stats --json`` has it."""
         with self._runtime.connection() as database:
             return query.chat_stats(database, self.chat_id)
+
+    def requests(self, limit: int | None = None) -> list[Row]:
+        """Return the chat's model calls, newest first, as ``request list --json`` has them."""
+        with self._runtime.connection() as database:
+            return list(requests.list_(database, requests.RequestFilter(chat_id=self.chat_id), limit))
 
     def record(self) -> Row:
         """Return the chat's row as a record: name, model, metadata, custom fields …"""
@@ -141,11 +147,14 @@ class Chat:
             maintenance_delete.delete_chats(database, [self.chat_id], with_usage=with_usage)
 
     def having(self, **how: Unpack[AskOptions]) -> Self:
-        """Return the same chat with these options for all its turns."""
+        """Return a copy of the object, for the same chat, with these options for all its turns."""
         return self._copy_with(replace(self._defaults, options=self._defaults.merged_with(how)))
 
     def with_tool(self, *tools: Any) -> Self:
-        """Return the same chat with additional tools: ``chat.with_tool(weather).ask("How is it in London?")``."""
+        """Return a copy with additional tools: ``chat.with_tool(weather).ask("How is it in London?")``.
+
+        The chat itself does not change: to keep the tools, keep the copy: ``chat = chat.with_tool(weather)``.
+        """
         return self.having(tools=tools)
 
     def with_instructions(self, text: str) -> Self:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Never, Unpack
 from weakref import ref
 
 from llmctl.api import ask_options
@@ -20,7 +20,7 @@ from llmctl.api.pool import ConnectionPool
 from llmctl.api.runtime import Runtime
 from llmctl.core import environment, time_ranges
 from llmctl.core.clock import now
-from llmctl.core.errors import ConfigError, UsageError
+from llmctl.core.errors import ConfigError, NotFoundError, UsageError
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id, to_column_value
 from llmctl.engine.connections import discovery, trust
@@ -74,7 +74,10 @@ class Hub:
         tables: Mapping[str, str] | None = None,
         fields: Sequence[str] = (),
         middlewares: Sequence[Middleware] = (),
+        **unknown: Never,
     ) -> None:
+        for name in unknown:
+            raise ask_options.unknown_keyword_error("Hub", name, None)
         self.env: Mapping[str, str] = dict(os.environ) if env is None else env
         hub_path = environment.hub_path(os.fspath(path) if path else None, self.env)
         if hub_path is None:
@@ -105,7 +108,7 @@ class Hub:
         references: Mapping[str, str] | None = None,
         tools: Sequence[Any] = (),
         options: Mapping[str, Any] | None = None,
-        thinking: str | int | None = None,
+        thinking: str | int | Mapping[str, int] | None = None,
         schema: Any = None,
         persistence: Mapping[str, bool] | None = None,
         confirm: Confirm | None = None,
@@ -126,7 +129,7 @@ class Hub:
             turn_options = ask_options.to_turn_options(how)
             plan = ask_options.build_plan(database, None, UserInput(system=instructions), turn_options, self.around)
             without = ask_options.parse_persistence(persistence)
-            own_columns = _custom_columns(database, fields)
+            own_columns = _custom_columns(database, "create_chat", fields)
             plan = ask_options.add_tools(database, plan, own, None, ask_options.build_hooks(()))
             plan = plan.replace(name=name, options=plan.options.replace(no_persist=without, fields=own_columns))
             row = chat_row(new_id(), plan, Redaction(()), now())
@@ -143,7 +146,7 @@ class Hub:
         middlewares: Sequence[Middleware] = (),
         **how: Unpack[AskOptions],
     ) -> Chat:
-        """Return the chat with an id, the beginning of one, or a name. Raises NotFoundError.
+        """Return the chat with an id, the beginning of one, or a name. Raises NotFoundError; see :meth:`find_chat`.
 
         ``last`` is the one that ``llmctl chat -c`` continues in this folder.
         """
@@ -154,6 +157,22 @@ class Hub:
                 f'"{chat}" is an agent session', hint=f'load it with load_agent_session(AGENT, "{row.id}")'
             )
         return Chat(self._runtime, row.id, ChatDefaults(how, tuple(middlewares), confirm))
+
+    def find_chat(
+        self,
+        chat: str,
+        *,
+        confirm: Confirm | None = None,
+        middlewares: Sequence[Middleware] = (),
+        **how: Unpack[AskOptions],
+    ) -> Chat | None:
+        """Return the chat as :meth:`load_chat` does, or None if there is none."""
+        try:
+            return self.load_chat(chat, confirm=confirm, middlewares=middlewares, **how)
+        except NotFoundError as error:
+            if error.reason == "ambiguous":
+                raise
+            return None
 
     def chats(self, limit: int | None = 20) -> list[Row]:
         """Return chats as records, most recent turn first."""
@@ -176,7 +195,7 @@ class Hub:
         The agent is a class, or the name of an agent in the hub.
         """
         with self.lent() as database:
-            columns = {"name": name, **_custom_columns(database, fields)}
+            columns = {"name": name, **_custom_columns(database, "create_agent_session", fields)}
             session = AgentSession._create(self._runtime, database, agent, dict(metadata or {}), columns)
         return session.use(*middlewares).confirmed(confirm)
 
@@ -254,13 +273,12 @@ class Hub:
             init.rename_and_add_fields(database, tables, fields)
 
 
-def _custom_columns(database: Database, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _custom_columns(database: Database, function: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return values for custom columns of chats; raise UsageError for an unknown one."""
     custom = database.fields.get("chats", {})
-    for name in fields:
+    for name, value in fields.items():
         if name not in custom:
-            known = ", ".join(custom) or 'none yet; add one with Hub(fields=["chats.NAME:TYPE"])'
-            raise UsageError(f'no custom field "{name}" on chats', hint=f"known fields: {known}")
+            raise ask_options.unknown_keyword_error(function, name, value, custom)
     return {name: to_column_value(name, value, custom[name]) for name, value in fields.items() if value is not None}
 
 

@@ -21,7 +21,7 @@ class TurnKeywords(TypedDict, total=False):
     #: Model option, such as temperature=0.2.
     options: Mapping[str, Any]
     #: Thinking effort: none, low, medium, high or a number of tokens.
-    thinking: str | int | None
+    thinking: str | int | Mapping[str, int] | None
     #: Model to try if this one is unavailable or out of credit.
     fallback: Sequence[str]
     #: Require JSON that matches this schema, such as 'name, age int'.
@@ -62,7 +62,7 @@ class AgentAttributes:
     model: ClassVar[str | None] = None
     connection: ClassVar[str | None] = None
     options: ClassVar[Mapping[str, Any]] = {}
-    thinking: ClassVar[str | int | None] = None
+    thinking: ClassVar[str | int | Mapping[str, int] | None] = None
     fallback: ClassVar[Sequence[str]] = ()
     schema: ClassVar[Any] = None
     fix: ClassVar[int | None] = None

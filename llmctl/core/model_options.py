@@ -59,6 +59,11 @@ _MIN_NAME_CHARS = 6
 _LONG_NAME_CHARS = 8
 
 
+def is_model_option(name: str) -> bool:
+    """Return whether models of some provider know an option of this name."""
+    return name in _KINDS
+
+
 def check_model_options(values: Mapping[str, Any], label: str) -> dict[str, Any]:
     """Return the options by their names, without the mark of those that insist. Raises UsageError."""
     checked: dict[str, Any] = {}

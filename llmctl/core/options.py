@@ -135,7 +135,12 @@ def _parse_number(option: Option, text: str, label: str) -> float:
 
 
 def check_value(option: Option, value: Any, label: str) -> Any:
-    """Return a value given in a file or by a program, in the option's own type; raise UsageError for any other."""
+    """Return a value given in a file or by a program, in the option's own type; raise UsageError for any other.
+
+    An effort may be ``{"budget": 16000}``, as NodeLLM has it.
+    """
+    if option.kind == "effort" and isinstance(value, Mapping) and value.keys() == {"budget"}:
+        value = value["budget"] if isinstance(value["budget"], int) else value
     if not _has_kind(option, value):
         is_closed = option.choices and option.kind not in ("words", "list")
         raise _value_error(label, option.requirement if is_closed else _NOUNS[option.kind], value)

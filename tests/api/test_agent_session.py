@@ -77,6 +77,10 @@ def test_session_of_another_class_is_refused_unless_forced(hub: Hub) -> None:
         f'agent class mismatch: session "{session.id}" was created for "SupportAgent", '
         'but is being loaded with "Renamed"'
     )
+    assert caught.value.hint == "pass force=True to continue it with this agent"
+    with pytest.raises(errors.UsageError, match='no keyword "model"') as caught:
+        hub.create_agent_session(SupportAgent, model="echo")
+    assert "session.having(model=...)" in str(caught.value.hint)
     assert hub.load_agent_session(Renamed, session.id, force=True).ask("two").content == "two"
     assert hub.query("SELECT agent_class FROM agent_sessions") == [{"agent_class": "Renamed"}]
 

@@ -14,6 +14,7 @@ import llmctl
 from llmctl import Hub, StepStarted, TextDelta, ToolEvent, errors
 from tests.api.support_agent import calling, lookup_order
 from tests.fakes.openai_server import FakeServer, event, stream
+from tests.harness import Llmctl, parse_json
 
 
 def test_chat_is_created_asked_and_looked_back_on(hub: Hub) -> None:
@@ -129,8 +130,78 @@ def test_persist_options_leave_out_rows_and_still_count_usage(hub: Hub) -> None:
     assert hub.stats()["input_tokens"] > 0
     hub.load_chat(chat.id, tools=[lookup_order]).ask("x", options=calling('lookup_order {"order_id": "1"}'))
     assert hub.query("SELECT * FROM tool_invocations") == []
-    with pytest.raises(errors.UsageError, match="toolCalls"):
-        hub.create_chat(model="echo", persistence={"toolCalls": False})
+    with pytest.raises(errors.UsageError, match="tool_call"):
+        hub.create_chat(model="echo", persistence={"toolCall": False})
+
+
+def test_persistence_may_be_written_as_nodellm_writes_it(hub: Hub) -> None:
+    chat = hub.create_chat(model="echo", tools=[lookup_order], persistence={"toolCalls": False})
+    chat.ask("x", options=calling('lookup_order {"order_id": "1"}'))
+    assert hub.query("SELECT * FROM tool_invocations") == []
+    assert len(chat.requests()) == 2
+
+
+@pytest.mark.parametrize(
+    ("keywords", "hint"),
+    [
+        ({"provider": "openai"}, 'connection="openai"'),
+        ({"table_names": {"chats": "x"}}, "Hub(tables="),
+        ({"tableNames": {"chats": "x"}}, "Hub(tables="),
+        ({"seed": 1}, 'options={"seed": 1}'),
+        ({"temperature": 0.5}, 'options={"temperature": 0.5}'),
+        ({"max_cost": 1}, "ask()"),
+        ({"project": "x"}, 'Hub(fields=["chats.NAME:TYPE"])'),
+    ],
+    ids=str,
+)
+def test_unknown_keyword_of_a_chat_names_the_right_one(hub: Hub, keywords: dict[str, Any], hint: str) -> None:
+    with pytest.raises(errors.UsageError, match=next(iter(keywords))) as caught:
+        hub.create_chat(model="echo", **keywords)
+    assert hint in str(caught.value.hint)
+    assert hub.chats() == []
+
+
+@pytest.mark.parametrize(("keyword", "hint"), [("provider", "connection="), ("model", "create_chat"), ("x", "")])
+def test_unknown_keyword_of_a_hub_names_the_right_one(env: Mapping[str, str], keyword: str, hint: str) -> None:
+    wrong: Any = {keyword: "openai"}
+    with pytest.raises(errors.UsageError, match=f'Hub.. has no keyword "{keyword}"') as caught:
+        Hub(env=env, **wrong)
+    assert hint in str(caught.value.hint)
+
+
+def test_thinking_may_be_a_budget_as_nodellm_writes_it(hub: Hub) -> None:
+    chat = hub.create_chat(model="echo", thinking={"budget": 16000})
+    assert chat.ask("x", thinking={"budget": 2000}).status == "completed"
+    assert chat.record()["settings"]["thinking"] == 16000
+    wrongs: tuple[Any, ...] = ({"budget": "many"}, {"budget": True}, {"effort": "low"}, {}, {"budget": 1, "type": "x"})
+    for wrong in wrongs:
+        with pytest.raises(errors.UsageError, match="thinking must be"):
+            chat.ask("x", thinking=wrong)
+
+
+def test_requests_of_a_chat_are_listed_newest_first(hub: Hub, llmctl: Llmctl) -> None:
+    chat = hub.create_chat(model="echo")
+    hub.create_chat(model="echo").ask("elsewhere")
+    first, second = chat.ask("one"), chat.ask("two")
+    assert [one["id"] for one in chat.requests()] == [second.request_id, first.request_id]
+    assert len(chat.requests(limit=1)) == 1
+    shown = parse_json(llmctl("request", "list", "--chat", chat.id, "--json"))
+    assert [{name: one[name] for name in shown[0] if name in one} for one in chat.requests()] == shown
+
+
+def test_chat_that_does_not_exist_is_none(hub: Hub) -> None:
+    chat = hub.create_chat(model="echo", name="talk")
+    found = hub.find_chat("talk", instructions="Be brief.")
+    assert found
+    assert found.id == chat.id
+    assert hub.find_chat("nowhere") is None
+
+
+def test_tools_of_a_copy_do_not_change_the_chat(hub: Hub) -> None:
+    chat = hub.create_chat(model="echo")
+    with_tool = chat.with_tool(lookup_order)
+    assert chat.ask("x", options=calling('lookup_order {"order_id": "1"}')).tool_calls[0]["status"] != "completed"
+    assert with_tool.ask("x", options=calling('lookup_order {"order_id": "1"}')).tool_calls[0]["status"] == "completed"
 
 
 def test_provider_and_model_of_the_environment_are_honoured(env: Mapping[str, str]) -> None:

@@ -197,7 +197,7 @@ def _read_python(source: str, env: Env) -> Definition:
         raise NotFoundError(f'cannot read "{path}": no such file')
     values = _inspect_class(path, name, env)
     described = values.pop("own_tools")
-    tools = [*values["tools"], *map(_format_grant, described)]
+    tools = [*map(_without_grant, values["tools"]), *map(_format_grant, described)]
     definition = agents_definition.from_values({**values, "tools": tools}, source)
     return agents_definition.with_own_tools(definition, [_to_own_tool(tool, path) for tool in described])
 
@@ -218,6 +218,12 @@ def _to_own_tool(described: dict[str, Any], path: str) -> OwnTool:
     if described["timeout"] is not None:
         data["timeout"] = described["timeout"]
     return OwnTool(described["name"], described["description"], described["schema"], data)
+
+
+def _without_grant(tool: str) -> str:
+    """Return a tool of the hub as a class names it, without automatic permission: a file never grants it."""
+    name, _, permission = tool.partition(":")
+    return name if permission in ("automatic", "auto") else tool
 
 
 def _format_grant(described: dict[str, Any]) -> str:

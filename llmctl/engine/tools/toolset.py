@@ -176,6 +176,20 @@ def grant_function(spec: FunctionSpec) -> ToolGrant:
     return ToolGrant(tool, PERMISSIONS[spec.permission])
 
 
+def describe_tool(tool: Any) -> FunctionSpec:
+    """Return a function, or a class or object with ``execute`` or ``__call__``, as a tool."""
+    from llmctl.tools.workers import call_python
+
+    return FunctionSpec(call_python.as_function(tool), **call_python.tool_attributes(tool))
+
+
+def describe_class(schema: Any) -> Any:
+    """Return the JSON Schema of a pydantic model, a dataclass or a TypedDict; anything else unchanged."""
+    from llmctl.tools.workers import call_python
+
+    return call_python.describe_class(schema)
+
+
 def source_hash(function: Callable[..., Any]) -> str:
     """Return the fingerprint of a function's source."""
     from llmctl.tools.workers import call_python

@@ -7,6 +7,9 @@ Arguments are read as JSON from stdin, the result is written as JSON to stdout; 
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -30,7 +33,7 @@ def main() -> None:
     if action == "agent":
         answer = describe_agent(module, source.get("class"))
     else:
-        function = getattr(module, source.get("function") or find_only_function(module))
+        function = as_function(getattr(module, source.get("function") or find_only_function(module)))
         answer = describe_function(function) if action == "describe" else call_function(function, json.load(sys.stdin))
     json.dump(answer, results, default=str)
     results.close()
@@ -50,6 +53,74 @@ def load_module(source: dict[str, Any]) -> Any:
         sys.path.insert(0, os.getcwd())
         module = importlib.import_module(source["module"])
     return module
+
+
+def as_function(tool: Any) -> Any:
+    """Return what a tool runs: a function itself, ``execute`` of a class or object that has it, or ``__call__``."""
+    if inspect.isclass(tool) and hasattr(tool, "execute"):
+        tool = tool()
+    if hasattr(tool, "execute"):
+        return tool.execute
+    is_plain = inspect.isroutine(tool) or inspect.isclass(tool) or hasattr(tool, "__wrapped__") or is_partial(tool)
+    return tool if is_plain or not callable(tool) else tool.__call__
+
+
+def is_partial(tool: Any) -> bool:
+    return isinstance(tool, functools.partial)
+
+
+def tool_attributes(tool: Any) -> dict[str, Any]:
+    """Return what a tool says of itself: ``name description schema permission timeout``, or its ``definition``.
+
+    A ``definition`` is one of NodeLLM or OpenAI: ``{"name", "description", "parameters"}``.
+    """
+    if inspect.isclass(tool) and hasattr(tool, "execute"):
+        tool = tool()
+    found = {name: getattr(tool, name, None) for name in ("name", "description", "schema", "permission", "timeout")}
+    definition = getattr(tool, "definition", None)
+    definition = definition() if callable(definition) else definition
+    if isinstance(definition, dict):
+        definition = definition.get("function", definition)
+        said = {**definition, "schema": definition.get("parameters", definition.get("schema"))}
+        found = {name: said.get(name) if value is None else value for name, value in found.items()}
+    if hasattr(tool, "execute") or not hasattr(tool, "__name__"):
+        owner = tool.func if is_partial(tool) else type(tool)
+        found["name"] = found["name"] or getattr(owner, "__name__", None)
+        found["description"] = found["description"] or (inspect.getdoc(owner) or "").partition("\n\n")[0] or None
+    found["schema"] = describe_class(found["schema"]) if found["schema"] is not None else None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def describe_class(schema: Any) -> Any:
+    """Return the JSON Schema of a pydantic model, a dataclass or a TypedDict; anything else is returned unchanged."""
+    if hasattr(schema, "model_json_schema"):
+        return schema.model_json_schema()
+    is_class = inspect.isclass(schema) and (dataclasses.is_dataclass(schema) or typing.is_typeddict(schema))
+    return schema_for(schema) if is_class else schema
+
+
+def schema_of_fields(kind: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a dataclass or a TypedDict."""
+    text = inspect.getdoc(kind) or ""
+    if dataclasses.is_dataclass(kind):
+        missing = dataclasses.MISSING
+        fields = [one for one in dataclasses.fields(kind) if one.init]
+        names = [one.name for one in fields]
+        required = [one.name for one in fields if one.default is missing and one.default_factory is missing]
+    else:
+        # Annotations that are strings do not count in ``__required_keys__``.
+        origins = {
+            name: typing.get_origin(hint) for name, hint in typing.get_type_hints(kind, include_extras=True).items()
+        }
+        names = list(origins)
+        required = [
+            name
+            for name, origin in origins.items()
+            if origin is typing.Required or (origin is not typing.NotRequired and name in kind.__required_keys__)
+        ]
+    hints = typing.get_type_hints(kind)
+    properties = {name: schema_for(hints[name]) | describe_parameter(text, name) for name in names}
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def find_only_function(module: Any) -> str:
@@ -86,8 +157,9 @@ def is_halt(value: object) -> bool:
 
 
 def describe_function(function: Any) -> dict[str, Any]:
-    text = inspect.getdoc(function) or ""
-    hints = typing.get_type_hints(function)
+    written = function.func if is_partial(function) else function
+    text = inspect.getdoc(written) or ""
+    hints = typing.get_type_hints(written)
     properties: dict[str, Any] = {}
     required = []
     for name, parameter in inspect.signature(function).parameters.items():
@@ -99,7 +171,7 @@ def describe_function(function: Any) -> dict[str, Any]:
         elif isinstance(parameter.default, (str, int, float, bool)):
             properties[name]["default"] = parameter.default
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {**describe_name(function), "schema": schema}
+    return {**describe_name(written), "schema": schema}
 
 
 def describe_name(function: Any) -> dict[str, str]:
@@ -121,8 +193,8 @@ def describe_agent(module: Any, name: str | None) -> dict[str, Any]:
     if not agent_class.has_fixed_instructions():
         sys.exit("its instructions are a function, which only works inside a program; use a template")
     definition = agent_class.words()
-    if hasattr(definition.get("schema"), "model_json_schema"):
-        definition["schema"] = definition["schema"].model_json_schema()
+    if "schema" in definition:
+        definition["schema"] = describe_class(definition["schema"])
     if agent_class.instructions:
         definition["instructions"] = agent_class.instructions
     tools = [tool for tool in agent_class.tools if isinstance(tool, str)]
@@ -135,16 +207,16 @@ def describe_tool(module: Any, function: Any) -> dict[str, Any]:
     key = next((key for key, value in vars(module).items() if value is function), None)
     if key is None:
         sys.exit(f"its tool {getattr(function, '__name__', function)!r} has no name in the file")
-    described = describe_function(function)
-    attributes = {name: getattr(function, name, None) for name in ("name", "description", "schema", "timeout")}
-    described |= {name: value for name, value in attributes.items() if value is not None}
-    more = {"permission": getattr(function, "permission", "automatic"), "timeout": attributes["timeout"]}
-    return {**described, **more, "function": key, "source": source_hash(function)}
+    attributes = {"permission": "automatic", "timeout": None, **tool_attributes(function)}
+    described = describe_function(as_function(function)) if "schema" not in attributes else describe_name(function)
+    return {**described, **attributes, "function": key, "source": source_hash(function)}
 
 
 def source_hash(function: Any) -> str:
     """Return the fingerprint of a function's source, or of its code if there is no source."""
     function = inspect.unwrap(function)
+    if not hasattr(function, "__name__"):  # an object: its class is the source
+        function = function.func if is_partial(function) else type(function)
     try:
         text = inspect.getsource(function).encode()
     except (OSError, TypeError):
@@ -155,6 +227,10 @@ def source_hash(function: Any) -> str:
 
 def schema_for(hint: Any) -> dict[str, Any]:
     """Return the JSON Schema for an annotation; empty for one without an equivalent."""
+    if inspect.isclass(hint) and (dataclasses.is_dataclass(hint) or typing.is_typeddict(hint)):
+        return schema_of_fields(hint)
+    if inspect.isclass(hint) and issubclass(hint, enum.Enum):
+        return {"enum": [one.value for one in hint]}
     if hint in _TYPES:
         return {"type": _TYPES[hint]}
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
