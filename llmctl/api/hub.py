@@ -31,7 +31,6 @@ from llmctl.store import readonly_sql
 from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records import chats
 from llmctl.store.stats import group_by as stats_group_by
-from llmctl.store.stats import query as inspect_stats
 from llmctl.store.stats import query as stats_query
 
 #: Columns of a chat that only turns write.
@@ -234,7 +233,7 @@ class Hub:
         keys = group_by.split(",") if isinstance(group_by, str) else list(group_by)
         with self.lent() as database:
             chat_id = chats.get_or_last(database, chat, _place()).id if chat else None
-            scope = inspect_stats.resolve_scope(database, chat_id, agent, connection, begin, end)
+            scope = stats_query.resolve_scope(database, chat_id, agent, connection, begin, end)
             if not any(keys):
                 return stats_query.get_total(database, scope)
             rows, total = stats_query.group_totals(database, scope, stats_group_by.build_grouping(database, keys, None))

@@ -1,1 +1,1 @@
-"""What llmctl does: the only room that combines the others. Knows no terminal, no exit code and no SQL."""
+"""What llmctl does: the only package that combines the others. Knows no terminal, no exit code and no SQL."""

@@ -27,7 +27,7 @@ def test_yes_continues_and_a_secret_is_not_shown() -> None:
 def test_anything_but_yes_changes_nothing(answer: bytes) -> None:
     code, screen = answered(answer)
     assert code == 10
-    assert screen.endswith("llmctl: nothing was changed\n")
+    assert screen.endswith("llmctl: cancelled\n")
 
 
 def test_ctrl_c_at_a_question_is_a_death_by_sigint() -> None:

@@ -55,7 +55,9 @@ def doctor(
     error = maintenance_doctor.to_error([result for result in results if result.status == "problem"])
     if error is not None:
         raise error
-    app.console.note(f"no problems found: {len(results)} checks passed")
+    notes = sum(result.status == "note" for result in results)
+    passed = f"{len(results) - notes} of {len(results)}" if notes else len(results)
+    app.console.note(f"no problems found: {passed} checks passed" + (", see the notes above" if notes else ""))
 
 
 def _run_checks(app: App, network: bool) -> Iterator[CheckResult]:

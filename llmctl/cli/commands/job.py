@@ -18,13 +18,12 @@ from llmctl.core.errors import LlmctlError, NotFoundError, StorageError, UsageEr
 from llmctl.core.options import TurnOptions, check_seconds
 from llmctl.core.stored_values import loads
 from llmctl.engine import recovery
-from llmctl.engine.jobs import command, lease
 from llmctl.engine.jobs import command as jobs_command
+from llmctl.engine.jobs import lease
 from llmctl.engine.jobs.command import CommandJob, OutputCallbacks, SkippedJob
 from llmctl.engine.recovery import recover_job
 from llmctl.store.database import Database, Row
 from llmctl.store.records import jobs
-from llmctl.store.records import jobs as records_jobs
 from llmctl.store.records.types import JobRow
 
 COLUMNS = [
@@ -239,7 +238,7 @@ def wait(
     app: App = ctx.obj
     timeout = check_seconds(timeout, "--timeout") if timeout else timeout
     database = app.hub("write")
-    job = command.wait_for_job(
+    job = jobs_command.wait_for_job(
         database, jobs.get(database, listing_args.resolve_last(app, "job", ref)).id, recover_job, timeout_s=timeout
     )
     document = jobs.get_record(database, job.id)
@@ -268,7 +267,7 @@ def cancel(ctx: typer.Context, ref: JobArgument) -> None:
     app: App = ctx.obj
     database = app.hub("write")
     job = jobs.get(database, listing_args.resolve_last(app, "job", ref))
-    result = command.cancel_job(database, job, recover_job)
+    result = jobs_command.cancel_job(database, job, recover_job)
     app.console.note(f"job {job.id[:8]} {_RESULTS[result]}")
 
 
@@ -328,7 +327,7 @@ def recover(ctx: typer.Context) -> None:
     app.console.note(f"recovered {len(done.jobs)} job{'' if len(done.jobs) == 1 else 's'}")
     if done.abandoned:
         app.console.note(f"finished {done.abandoned} row{'' if done.abandoned == 1 else 's'} that no job worked on")
-    emit_list(app.console, [records_jobs.get_record(database, job.id) for job in done.jobs], COLUMNS)
+    emit_list(app.console, [jobs.get_record(database, job.id) for job in done.jobs], COLUMNS)
     if done.failed:
         id, error = next(iter(done.failed.items()))
         more = f" and {len(done.failed) - 1} more" if len(done.failed) > 1 else ""

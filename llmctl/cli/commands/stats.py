@@ -110,7 +110,10 @@ def _parse_keys(group_by: str | None, plot: bool) -> list[str]:
 
 def _write_total(app: App, scope: Scope, total: Row) -> None:
     if app.console.format.kind == "auto":
-        columns = [column.replace(header=None, is_default=True) for column in _COLUMNS[:-1]]
+        columns = [
+            column.replace(header=column.name.removesuffix("_ms").replace("_", " "), is_default=True)  # no unit twice
+            for column in _COLUMNS[:-1]
+        ]
         emit_record(app.console, {"range": _describe_range(scope, total)} | total, [OutputColumn("range"), *columns])
     elif app.console.format.is_json:
         emit_record(app.console, total, _COLUMNS)

@@ -25,7 +25,7 @@ def confirm(console: Console, question: str, *, yes: bool, is_required: bool = T
     if answer is None:
         raise UsageError(f"refusing to {question} without confirmation", hint="pass --yes to run without a terminal")
     if answer.strip().lower() not in ("y", "yes"):
-        raise DeniedError("nothing was changed")
+        raise DeniedError("cancelled")
 
 
 def ask(console: Console, question: str) -> str | None:

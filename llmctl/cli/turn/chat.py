@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmctl.cli.app import App
+from llmctl.cli.catalog import CATALOG
 from llmctl.cli.turn import input
 from llmctl.cli.turn.input import ChatArgs
 from llmctl.cli.turn.printer import TurnPrinter
@@ -30,9 +31,6 @@ from llmctl.store.records.types import ChatRow
 if TYPE_CHECKING:
     from llmctl.cli.turn.agent import TurnAgent
     from llmctl.cli.turn.prompt_files import PromptFile
-
-#: Subcommands of ``chats`` that are easily typed after ``chat`` by mistake.
-_CHATS_VERBS = ("list", "show", "new", "edit", "search", "rename", "fork", "render", "unlock", "delete")
 
 
 class ChatCommand:
@@ -192,9 +190,9 @@ class ChatCommand:
         if (
             not self._prompt_file
             and len(words) == 2
-            and words[0] in _CHATS_VERBS
             and " " not in words[1]
             and "--" not in self._app.arguments
+            and words[0] in CATALOG["chats"].subcommands  # easily typed after "chat" by mistake
         ):
             verb, ref = words
             raise UsageError(

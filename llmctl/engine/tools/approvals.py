@@ -94,7 +94,7 @@ def _record_decision(database: Database, row: InvocationRow, decision: dict[str,
             f'tool call "{row.id[:8]}" is already approved',
             hint=f"continue with: llmctl chat --chat {root_chat_of_call(database, row)[:8]}",
         )
-    raise UsageError(f'"{row.id[:8]}" is not pending: it is {current.status}')
+    raise UsageError(f'"{row.id[:8]}" is already {current.status}')
 
 
 def _build_decision(effect: Literal["allow", "deny"], reason: str | None) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def validate_limits(data: Mapping[str, Any]) -> None:
     for name, least in (("timeout", 0.001), ("output", 1)):
         value = data.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < least):
-            raise UsageError(f'"{name}" must be at least {least}, got "{value}"')
+            raise UsageError(f'"{name}" must be {least} or more, got "{value}"')
     env = data.get("env")
     if env is not None and not isinstance(env, list | dict):
         raise UsageError('"env" must be a list of names, or an object of names and values')

@@ -6,7 +6,7 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.engine import recovery as jobs_unlock
+from llmctl.engine import recovery
 
 
 def unlock(
@@ -25,5 +25,5 @@ def unlock(
     app: App = ctx.obj
     database = app.hub("write")
     chat = listing_args.get_chat(app, ref)
-    freed = jobs_unlock.unlock_thread(database, listing_args.get_thread(database, chat).id, force=force)
+    freed = recovery.unlock_thread(database, listing_args.get_thread(database, chat).id, force=force)
     app.console.note(f'chat "{listing_args.display_name(chat)}" {listing_args.UNLOCK_RESULTS[freed]}')
