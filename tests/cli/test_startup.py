@@ -127,7 +127,7 @@ FOR_OTHERS |= {
     f"llmctl.wire.{name}"
     for name in ("anthropic", "gemini", "errors", "openai_models", "openai_embeddings", "openai_images")
 }
-FOR_OTHERS |= {f"llmctl.core.{name}" for name in ("embeddings", "images", "media_types", "schema_dsl", "text_files")}
+FOR_OTHERS |= {f"llmctl.core.{name}" for name in ("single_requests", "media_types", "schema_dsl", "text_files")}
 FOR_OTHERS |= {"llmctl.core.pii_patterns", "llmctl.core.secret_matcher", "llmctl.transport.retry"}
 
 

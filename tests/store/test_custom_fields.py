@@ -211,7 +211,15 @@ def test_field_holds_values_of_its_type_only(
     "spec",
     [
         *("chats.name:text", "chats.Name:text", "chats.sourceId:text", "chats.references:text"),
-        *("chat.x:text", "chats.x:blob", "chats.x", "chats.x:text:unique", "chats.1x:text", "chats.a-b:text", "x:text"),
+        *(
+            "talks.x:text",
+            "chats.x:blob",
+            "chats.x",
+            "chats.x:text:unique",
+            "chats.1x:text",
+            "chats.a-b:text",
+            "x:text",
+        ),
         *("usage_hourly.x:text", "chats.:text", ""),
     ],
 )
