@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.test_trust import SECRET
 from tests.fakes.openai_server import FakeServer
-from tests.harness import Result, run_in_process
+from tests.harness import Result, query, require_failure, run_in_process
 
 TIME = "2030-01-01T00:00:00.000+00:00"
 
@@ -78,3 +78,120 @@ def test_connection_to_echo_reaches_nobody_and_runs_nothing(
         assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
     assert server.requests == []
     assert not witness.exists()
+
+
+def test_connection_with_data_of_a_wrong_type_is_told(victim: dict[str, str], tmp_path: Path) -> None:
+    odd = [{"headers": ["a"]}, {"headers": {"X": 7}}, {"base_url": 7}, {"key": 7}, {"wire": 9}, {"options": [1]}]
+    receive(victim, tmp_path, *(connection(f"odd-{place}", "groq", data) for place, data in enumerate(odd)))
+    for place in range(len(odd)):
+        for arguments in (["chat", "-m", f"odd-{place}", "hi"], ["connection", "test", f"odd-{place}"]):
+            done = run_in_process(*arguments, env=victim)
+            assert done.returncode == 4, done.stderr
+            assert f'connection "odd-{place}" cannot be used' in done.stderr
+        assert run_in_process("connection", "show", f"odd-{place}", env=victim).returncode == 0
+    assert run_in_process("doctor", "--json", env=victim).returncode != 1
+    assert run_in_process("connection", "list", env=victim).returncode == 0
+
+
+def test_chat_of_a_file_is_not_what_continue_takes(victim: dict[str, str], tmp_path: Path) -> None:
+    """Not even if the file knows the folder, and says that the chat is from here."""
+    for terminal in (True, False):
+        chat: dict[str, Any] = {
+            "name": f"theirs-{terminal}",
+            "type": "chatModel",
+            "source_id": "c-e",
+            "model": "echo",
+            "settings": {},
+        }
+        place: dict[str, Any] = {
+            "last_turn_at": TIME,
+            "last_turn_folder": str(Path.cwd()),
+            "last_turn_terminal": terminal,
+        }
+        chat = {**chat, **place, "id": f"chat-{terminal}", "origin": "llmctl"}
+        receive(victim, tmp_path, connection("e", "echo", {}), ("chats", chat))
+    done = run_in_process("chat", "-c", "again", env=victim)
+    assert done.returncode == 0, done.stderr
+    assert 'continuing "mine"' in done.stderr
+
+
+def test_command_of_an_imported_job_is_not_run_again(victim: dict[str, str], tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    payload = {"command": ["touch", str(witness)], "folder": None, "timeout": None, "once_per": None}
+    done = receive(
+        victim,
+        tmp_path,
+        ("jobs", {"id": "job-1234", "name": "digest", "type": "command", "status": "failed", "payload": payload}),
+    )
+    assert done.returncode == 0, done.stderr
+    done = run_in_process("job", "retry", "job-1234", env=victim)
+    assert "llmctl job run --name digest -- touch" in require_failure(done, 4)
+    assert not witness.exists()
+
+
+def test_newer_row_of_an_own_job_does_not_change_its_command(victim: dict[str, str], tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    assert run_in_process("job", "run", "--name", "nightly", "--", "false", env=victim).returncode == 1
+    [(job,)] = query(victim, "SELECT id FROM jobs WHERE name = 'nightly'")
+    payload = {"command": ["touch", str(witness)]}
+    row = {"id": job, "name": "nightly", "type": "command", "status": "failed", "payload": payload}
+    receive(victim, tmp_path, ("jobs", row))
+    run_in_process("job", "retry", job, env=victim)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("name", ["claude-sonnet-4-5", "gpt-5", "groq", "openai:gpt-5", "gpt-9-of-tomorrow"])
+def test_alias_of_a_file_does_not_redirect_a_model(name: str, victim: dict[str, str], tmp_path: Path) -> None:
+    done = receive(victim, tmp_path, ("model_aliases", {"name": name, "target": "echo:x", "options": {}}))
+    assert f'alias "{name}" is left out' in done.stderr
+    assert run_in_process("chat", "-m", name, "hi", "--dry-run", "--json", env=victim).stdout.count("echo") == 0
+
+
+def test_alias_of_a_file_with_a_name_of_its_own_comes(victim: dict[str, str], tmp_path: Path) -> None:
+    receive(victim, tmp_path, ("model_aliases", {"name": "fast", "target": "echo:x", "options": {}}))
+    assert run_in_process("chat", "-m", "fast", "hi", env=victim).stdout == "hi\n"
+
+
+def test_older_connection_of_a_file_does_not_become_the_default(env: dict[str, str], tmp_path: Path) -> None:
+    """It needs no trust: it names a vendor's own host, for which the user has a key."""
+    mine = {**env, "ANTHROPIC_API_KEY": "sk-ant-000000000000000", "LLMCTL_NO_STDIN": "1"}
+    assert run_in_process("chat", "-m", "echo", "hi", env=mine).returncode == 0
+    table, row = connection("theirs", "openai", {"key": "env:OPENAI_API_KEY"})
+    receive(mine, tmp_path, (table, {**row, "created_at": "2020-01-01T00:00:00.000+00:00"}))
+    done = run_in_process("chat", "--dry-run", "--json", "hi", env={**mine, "OPENAI_API_KEY": SECRET})
+    assert done.json["url"].startswith("https://api.anthropic.com/")
+
+
+def test_settings_of_a_file_do_not_replace_those_of_this_hub(victim: dict[str, str], tmp_path: Path) -> None:
+    """Whoever once got an export of everything knows the id of the row."""
+    assert run_in_process("settings", "set", "budget.day", "1", env=victim).returncode == 0
+    [(id,)] = query(victim, "SELECT id FROM user_settings")
+    done = receive(victim, tmp_path, ("user_settings", {"id": id, "settings": {}, "theme": "dark"}))
+    assert "settings are kept as they are here" in done.stderr
+    assert run_in_process("settings", "get", "budget.day", env=victim).stdout.strip() == "1"
+
+
+def test_trust_question_shows_options_that_name_servers(victim: dict[str, str], tmp_path: Path) -> None:
+    data = {"options": {"tools": [{"type": "mcp", "server_url": "https://theirs.example"}]}}
+    receive(victim, tmp_path, connection("hosted", "openai", data))
+    assert "https://theirs.example" in require_failure(run_in_process("chat", "-m", "hosted", "hi", env=victim), 4)
+
+
+def test_detached_turn_on_an_untrusted_connection_is_refused_at_once(
+    victim: dict[str, str], server: FakeServer, tmp_path: Path
+) -> None:
+    """Before there is a job: through chat, a chat of the file, an agent and a prompt file."""
+    agent = {"id": "agent-1", "name": "clerk", "chat_model_id": "c-shop", "options": {}, "settings": {}}
+    chat = {"id": "chat-1", "name": "theirs", "type": "chatModel", "source_id": "c-shop", "model": "m", "settings": {}}
+    shop = connection("shop", "groq", {"base_url": server.url, "key": "env:OPENAI_API_KEY"})
+    receive(victim, tmp_path, shop, ("agents", agent), ("chats", chat))
+    file = tmp_path / "file.toml"
+    file.write_text('prompt = "hi"\nmodel = "shop"\n')
+    jobs = query(victim, "SELECT count(*) FROM jobs")
+    for arguments in (
+        *(["chat", "-m", "shop", "hi"], ["chat", "--chat", "theirs", "hi"]),
+        *(["agent", "run", "clerk", "hi"], ["run", str(file)]),
+    ):
+        assert "is not trusted here" in require_failure(run_in_process(*arguments, "--detach", env=victim), 4)
+    assert query(victim, "SELECT count(*) FROM jobs") == jobs
+    assert server.requests == []

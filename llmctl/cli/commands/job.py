@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import answer_output, list_output, record_output
 from llmctl.cli.console.output import emit_list, emit_record
 from llmctl.cli.console.terminal import safe_text
-from llmctl.core.errors import LlmctlError, NotFoundError, StorageError, UsageError
+from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, StorageError, UsageError
 from llmctl.core.options import TurnOptions, check_seconds
 from llmctl.core.stored_values import loads
 from llmctl.engine import recovery
@@ -294,9 +295,27 @@ def _run_again(app: App, job: JobRow) -> int:
     from llmctl.engine.jobs.command import CommandJob, job_from_row
 
     old = job_from_row(job)
+    _require_own(app, job, old)
     return run_in_foreground(
         app,
         CommandJob(old.command, old.name, old.folder, old.timeout_s, parent_id=job.id, attempt=old.attempt + 1),
+    )
+
+
+def _require_own(app: App, job: JobRow, old: CommandJob) -> None:
+    """Return if this user ran the command; a command of someone else runs only after a yes on a terminal."""
+    from llmctl.engine.connections import trust
+    from llmctl.engine.jobs.command import is_foreign
+
+    if trust.is_own_hub(app.hub(), app.env) and not is_foreign(job):
+        return
+    text, confirm = shlex.join(old.command), app.runtime_env().confirm
+    if confirm is not None and confirm(f"Job {job.id[:8]} came from elsewhere and would run: {text} Run it?"):
+        return
+    raise ConfigError(
+        f"job {job.id[:8]} came from elsewhere: its command is not run again",
+        hint=f"if it is right: llmctl job run --name {shlex.quote(old.name)} -- {text}",
+        reason="untrusted",
     )
 
 

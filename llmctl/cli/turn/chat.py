@@ -74,7 +74,15 @@ class ChatCommand:
             raise UsageError("no prompt", hint='pass one: llmctl chat --detach "hello"')
         from llmctl.cli import background
 
+        self.require_usable()
         background.start_this_command(self._app, args.name or "chat")
+
+    def require_usable(self) -> None:
+        """Raise the error that a turn would end with at once, for want of trust; on a terminal it is asked for."""
+        from llmctl.engine.connections import target
+
+        database = self._app.hub("create")
+        target.require_trust(database, self.build_plan(database, UserInput()).target, self._app.runtime_env())
 
     def run_turn(self, user_input: UserInput, chat: ChatRow | None = None) -> TurnResult:
         """Run one turn, show it and return its result. Models of ``--fallback`` are tried until one answers."""
@@ -301,6 +309,7 @@ def continue_turn(app: App, chat_id: str, *, detach: bool = False) -> None:
     if detach:
         from llmctl.cli import background
 
+        ChatCommand(app, ChatArgs(chat=chat_id, finish=True), TurnOptions(stdin=False)).require_usable()
         words = [*background.SELF_COMMAND, "--db", app.hub_path, "chat", "--chat", chat_id, "--no-stdin"]
         background.start_job(app, background.parse_command(app, words, "chat"))
         return

@@ -117,7 +117,7 @@ def _is_misspelled(default: DefaultModel, model: str, rows: Iterable[ConnectionR
 def _unknown_model(
     database: Database, model: str, default: DefaultModel | None, rows: list[ConnectionRow]
 ) -> LlmctlError:
-    vendor = _find_vendor(model)
+    vendor = find_vendor(model)
     own = next((row.name for row in rows if vendor and row.provider.lower() == vendor), None)
     if vendor and own is None and not (default and default.provider.name == vendor):
         return ConfigError(
@@ -136,7 +136,7 @@ def _unknown_model(
     )
 
 
-def _find_vendor(model: str) -> str | None:
+def find_vendor(model: str) -> str | None:
     """Return the provider that a name alone stands for: as its maker names models, as the catalog, or its own name."""
     providers = [name for name in catalog.list_providers() if _is_in_catalog(name, model)]
     lower = model.lower()

@@ -137,10 +137,7 @@ def resolve_endpoint(database: Database, target: Target, runtime: RuntimeEnv) ->
     Raises ConfigError for a connection that the user does not trust, before anything of it is used, and if a key is
     needed and cannot be found.
     """
-    if target.row is not None and target.provider.name != "echo":
-        from llmctl.engine.connections import trust
-
-        trust.require(database, target.row, target.base_url, runtime)
+    require_trust(database, target, runtime)
     env, home, on_terminal = runtime.env, runtime.home, runtime.on_terminal
     secrets = _query_secrets(target.query)
     headers = dict(target.provider.headers)
@@ -155,6 +152,14 @@ def resolve_endpoint(database: Database, target: Target, runtime: RuntimeEnv) ->
         Endpoint(target.base_url, headers, {**target.provider.query, **target.query}, target.provider.dialect),
         tuple(secrets),
     )
+
+
+def require_trust(database: Database, target: Target, runtime: RuntimeEnv) -> None:
+    """Raise ConfigError for a connection that the user does not trust; on a terminal the user is asked."""
+    if target.row is not None and target.provider.name != "echo":
+        from llmctl.engine.connections import trust
+
+        trust.require(database, target.row, target.base_url, runtime)
 
 
 def _from_reference(

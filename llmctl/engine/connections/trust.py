@@ -71,6 +71,8 @@ def describe_use(connection: ConnectionRow, base_url: str) -> str:
     headers: Mapping[str, Any] = data.get("headers") or {}
     parts = [f"the key {data['key']}" if data.get("key") else "no key of its own"]
     parts += [f"the header {name}: {value}" for name, value in headers.items()]
+    if not _has_plain_options(data.get("options")):
+        parts.append(f"the options {dumps(data['options'])}")
     return f"it sends to {redact_url(base_url)} with {', '.join(parts)}"
 
 

@@ -36,6 +36,9 @@ from llmctl.tools.process import ForegroundOptions
 #: Limit of the logged output of a command; the rest is shown, but not logged.
 MAX_LOG_BYTES = 10_000_000
 
+#: Set in the payload of a job that came with an import: somebody else ran its command, somewhere else.
+FOREIGN = "imported"
+
 PERIODS = ("hour", "day", "week", "month", "year")
 
 
@@ -98,6 +101,11 @@ def claim_job(database: Database, job_id: str) -> CommandJob:
             raise NotFoundError(f'no pending job "{job_id}"')
         database.commit(Update("jobs", job_id, _holder_columns(clock.now())))
     return job_from_row(row)
+
+
+def is_foreign(row: JobRow) -> bool:
+    """Return whether the job came with an import."""
+    return bool(loads(row.payload, {}).get(FOREIGN))
 
 
 def job_from_row(row: JobRow) -> CommandJob:

@@ -212,6 +212,7 @@ class _Arrivals:
         self._arrived: dict[str, ConnectionRow] = {}
         self._brings_settings = False
         self._own = [row for row in connections.list_remote(database) if trust.is_trusted(database, row, env)]
+        self._default = trust.default_name(database, env)
 
     def note(self, record: ImportRow) -> None:
         row = connections.find_by_id(self._database, record.row["id"]) if record.table == "model_connections" else None
@@ -224,7 +225,7 @@ class _Arrivals:
         return [row.name for row in self._arrived.values() if not trust.is_trusted(self._database, row, self._env)]
 
     def settle(self) -> list[str]:
-        """Trust what is the same as a trusted connection, make no other one the default; return the other names."""
+        """Trust what is the same as a trusted connection, keep the default; return the names of those not trusted."""
         for row in self._arrived.values():
             if any(trust.is_same_use(row, own) for own in self._own):
                 with suppress(StorageError):
@@ -232,6 +233,9 @@ class _Arrivals:
         names = self.list_names()
         if self._brings_settings and settings.get(self._database, "default_connection") in names:
             settings.update(self._database, "default_connection", None)
+        has_chosen = bool(settings.get(self._database, "default_connection"))
+        if self._default and not has_chosen and trust.default_name(self._database, self._env) != self._default:
+            settings.update(self._database, "default_connection", self._default)  # an older connection has come
         return names
 
 

@@ -13,7 +13,10 @@ from typing import Any
 
 from llmctl.core.stored_values import dumps, loads
 from llmctl.core.transfer_records import ImportRow
+from llmctl.engine.jobs.command import FOREIGN
+from llmctl.providers import PROVIDERS
 from llmctl.store.database import Database, Row
+from llmctl.store.records import connections
 from llmctl.store.transfer import merge
 from llmctl.tools.builtin import BUILTINS
 
@@ -21,11 +24,19 @@ from llmctl.tools.builtin import BUILTINS
 _CLASS_PREFIX = "python:"
 #: Options in which a request names tools of the provider's, servers of anybody's among them.
 _HOSTED_TOOLS = ("tools", "tool_choice", "mcp_servers")
+#: Columns of a chat that has had no turn in this hub.
+_IMPORTED_CHAT = {"origin": "import", "last_turn_folder": None, "last_turn_terminal": False}
 #: Columns that say what a row does, and what to call it in a report.
 _KEPT = {
     "model_connections": (("provider", "data"), "connection", "another host, key or options"),
     "tools": (("type", "schema", "data"), "tool", "another definition"),
     "model_aliases": (("target", "options"), "alias", "another target or options"),
+    "agents": (
+        ("chat_model_id", "instructions", "options", "settings", "version_hash"),
+        "agent",
+        "another connection, instructions or options",
+    ),
+    "user_settings": (("settings",), "settings", "other values"),
 }
 
 
@@ -38,6 +49,7 @@ class Narrower:
     def __init__(self, database: Database, on_problem: Callable[[str, int], None]) -> None:
         self._database = database
         self._on_problem = on_problem
+        self._is_fresh = merge.is_fresh(database)
         self.counts: dict[str, int] = {}
         self.hints: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -68,22 +80,43 @@ class Narrower:
         if own is None or all(_is_equal(own[name], row.get(name)) for name in columns):
             return row
         if str(row.get("updated_at")) > str(own["updated_at"]):
-            self._on_problem(f'{kind} "{own["name"]}" is kept as it is here: the file has {what}', record.line)
+            name = f'{kind} "{own["name"]}" is' if "name" in own else f"{kind} are"
+            as_here = "as it is here" if "name" in own else "as they are here"
+            self._on_problem(f"{name} kept {as_here}: the file has {what}", record.line)
         return {**row, **{name: own[name] for name in columns}}
 
-    def _narrow_alias(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+    def _narrow_alias(self, record: ImportRow, own: Row | None) -> Mapping[str, Any] | None:
+        """Return an alias; a new one does not get the name of a provider or of a model: it would redirect that."""
         row = self._keep_own(record, own)
-        return self._narrow_options(row) if own is None else row
+        if own is not None:
+            return row
+        name = str(row.get("name"))
+        if not self._is_taken(name):
+            return self._narrow_options(row)
+        command = shlex.join(("llmctl", "model", "alias", "set", name, str(row.get("target"))))
+        self._on_problem(f'alias "{name}" is left out: it would redirect a model; to set it: {command}', record.line)
+        return None
+
+    def _is_taken(self, name: str) -> bool:
+        """Return whether a name already says where a prompt goes: as CONNECTION:MODEL, or as a vendor or its model."""
+        from llmctl.engine.connections import model_names  # loads the catalog
+
+        head, colon, _ = name.partition(":")
+        if colon and (head in PROVIDERS or connections.find_by_name(self._database, head)):
+            return True
+        has_model = any(
+            connections.list_by_model(self._database, name, kind) for kind in ("chat", "embedding", "image")
+        )
+        return has_model or model_names.find_vendor(name) is not None
 
     def _narrow_agent(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
-        """Return an agent without its file: a program at that path, of anybody's, would run."""
-        row = {**record.row, "source_file": own["source_file"]} if own is not None else record.row
-        file = row.get("source_file")
-        if own is None and isinstance(file, str) and not file.startswith(_CLASS_PREFIX):
+        """Return a new agent without its file: a program at that path, of anybody's, would run."""
+        if own is not None:
+            return {**self._keep_own(record, own), "source_file": own["source_file"]}
+        row, file = record.row, record.row.get("source_file")
+        if isinstance(file, str) and not file.startswith(_CLASS_PREFIX):
             self._count("agent_files", "agent", "apply", file)
             row = {**row, "source_file": None}
-        if own is not None and _is_equal(own["options"], row.get("options")):
-            return row
         return self._narrow_options(row)
 
     def _narrow_options(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -94,12 +127,15 @@ class Narrower:
         return {**row, "options": dumps(_without_hosted_tools(options))}
 
     def _narrow_tool(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
-        """Return a tool; one that is not built in does not get the name of a built-in tool."""
+        """Return a tool; one that is not just as it is built in does not get the name of a built-in tool.
+
+        With that name the user's own commands would use the folders, hosts or commands that the file allows.
+        """
         row = self._keep_own(record, own)
         name = row.get("name")
         if own is not None or name not in BUILTINS:
             return row
-        if row.get("type") == "builtin" and (_parse_object(row.get("data")) or {}).get("builtin") == name:
+        if row.get("type") == "builtin" and _parse_object(row.get("data")) == {"builtin": name}:
             return row
         return {**row, "name": f"{name}-2"}
 
@@ -124,7 +160,13 @@ class Narrower:
         return {**row, "permission": "user-permitted"}
 
     def _narrow_chat(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
-        """Return a chat whose tools ask, except where they were automatic in this hub already."""
+        """Return a chat whose tools ask, and that ``chat -c`` does not take before it was continued here.
+
+        In an unused hub it stays as it was: nothing else could be meant.
+        """
+        if not self._is_fresh:
+            place = {name: own[name] if own else value for name, value in _IMPORTED_CHAT.items()}
+            record = record.replace(row={**record.row, **place})
         settings = _parse_object(record.row.get("settings"))
         if settings is None or not settings.keys() & {"tools", "options"}:
             return record.row
@@ -160,6 +202,16 @@ class Narrower:
         self._count("approvals", "tool", "approve", str(row.get("id"))[:8])
         return {**row, "decision": None}
 
+    def _narrow_job(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        """Return a job whose command is not run again here: it is what somebody else ran."""
+        row = record.row
+        if own is not None:
+            return {**row, "payload": own["payload"], "name": own["name"], "type": own["type"]}
+        payload = _parse_object(row.get("payload"))
+        if not payload or "command" not in payload:
+            return row
+        return {**row, "payload": dumps({**payload, FOREIGN: True})}
+
 
 _CHANGES: Mapping[str, Callable[[Narrower, ImportRow, Row | None], Mapping[str, Any] | None]] = {
     "model_connections": Narrower._keep_own,
@@ -170,6 +222,8 @@ _CHANGES: Mapping[str, Callable[[Narrower, ImportRow, Row | None], Mapping[str, 
     "agent_tool_connections": Narrower._narrow_grant,
     "chats": Narrower._narrow_chat,
     "tool_invocations": Narrower._narrow_invocation,
+    "jobs": Narrower._narrow_job,
+    "user_settings": Narrower._keep_own,
 }
 
 

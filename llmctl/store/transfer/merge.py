@@ -43,9 +43,7 @@ class Merger:
         self._layouts = TableLayouts(database)
         self._statements: dict[str, _Statements | None] = {}
         #: The hub is unused: its initial rows may be replaced.
-        self.is_fresh = not any(
-            database.value(f"SELECT 1 FROM {{{t}}} LIMIT 1") for t in ("chats", "requests", "agents")
-        )
+        self.is_fresh = is_fresh(database)
 
     def merge_record(self, record: ImportRow) -> MergeResult:
         """Merge a record; problems of the record are returned, not raised."""
@@ -116,6 +114,11 @@ class Merger:
             known = table in ddl.TABLES and table not in DERIVED
             self._statements[table] = _Statements(self.database, self._layouts, table) if known else None
         return self._statements[table]
+
+
+def is_fresh(database: Database) -> bool:
+    """Return whether the hub is unused."""
+    return not any(database.value(f"SELECT 1 FROM {{{table}}} LIMIT 1") for table in ("chats", "requests", "agents"))
 
 
 class _Statements:
