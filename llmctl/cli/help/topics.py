@@ -61,7 +61,7 @@ ENVIRONMENT_HELP: dict[str, Mapping[str, str]] = {
         "*_API_BASE": "base URL of a provider, such as OPENAI_API_BASE",
     },
     "Paths": {
-        "XDG_DATA_HOME": "the hub is in its llmctl folder; default: ~/.local/share",
+        "XDG_DATA_HOME": "the hub and API keys are in its llmctl folder; default: ~/.local/share",
         "XDG_CONFIG_HOME": "prompt files are in its llmctl folder; default: ~/.config",
         "XDG_STATE_HOME": "what you trust, and writes left by a full disk; default: ~/.local/state",
         "HOME": "home folder, for the defaults above",

@@ -121,7 +121,7 @@ class CallState:
         return error is None or error.reason in _LOST_ANSWERS
 
     def end_attempt(self, error: LlmctlError) -> None:
-        """Make room for the next attempt, after one that failed."""
+        """Forget what a failed attempt received, before the next one."""
         self.had_billable_attempt = self.may_be_billed(error)
         self.discard_received()
 
