@@ -6,6 +6,7 @@ Witnesses: a server that must not be reached, and a file that must not be made.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,21 @@ def test_detached_turn_on_an_untrusted_connection_is_refused_at_once(
         assert "is not trusted here" in require_failure(run_in_process(*arguments, "--detach", env=victim), 4)
     assert query(victim, "SELECT count(*) FROM jobs") == jobs
     assert server.requests == []
+
+
+def test_curl_command_of_an_imported_request_runs_nothing_else(victim: dict[str, str], tmp_path: Path) -> None:
+    """The name of the key's variable stands in double quotes, where a shell would run what it holds."""
+    evil = 'X"; touch PWNED; "$(touch PWNED)'
+    shop = connection("shop", "groq", {"base_url": "http://127.0.0.1:1/v1", "key": f"env:{evil}"})
+    receive(victim, tmp_path, shop)
+    row = {"provider": "groq", "model": "m", "connection": "shop", "status": "completed"}
+    headers = {"Authorization": "[redacted]", f"X-Key-{evil}": "[redacted]"}
+    url = "http://127.0.0.1:1/v1/chat/completions"
+    call = {"request_id": "r-theirs", "attempt": 1, "method": "PUT; touch PWNED", "endpoint": url, "status": "success"}
+    call |= {"request_headers": headers, "body": "{}"}
+    receive(victim, tmp_path, ("requests", {"id": "r-theirs", **row}), ("network_calls", call))
+    done = run_in_process("request", "curl", "r-theirs", env=victim)
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(done.stdout.replace("\\\n", " "))
+    assert "touch" not in words
+    assert "Authorization: Bearer $GROQ_API_KEY" in words

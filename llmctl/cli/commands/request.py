@@ -238,7 +238,8 @@ def _shell_variable(database: Database, request: RequestRow, header: str) -> str
     connection = connections.find(database, request.connection or "")
     kind, _, name = str(loads(connection.data, {}).get("key") or "").partition(":") if connection else ("", "", "")
     provider_variables = engine_replay.provider_for(request).key_env
-    variable = name if kind == "env" else provider_variables[0] if provider_variables else "API_KEY"
+    is_variable = kind == "env" and name.isascii() and name.isidentifier()
+    variable = name if is_variable else provider_variables[0] if provider_variables else "API_KEY"
     return f"Bearer ${variable}" if header.lower() == "authorization" else f"${variable}"
 
 
