@@ -474,6 +474,12 @@ def translate_error(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sq
         text = "database or disk is full"
     if "database is locked" in text:
         return _locked_error(path)
+    if damaged := re.match(r"Could not decode to UTF-8 column '(.*?)' with text", text):
+        return StorageError(
+            f'the hub "{path}" has damaged text in the column "{damaged[1]}"',
+            hint="list the damaged places: llmctl db check",
+            reason="corrupt",
+        )
     for part, message, hint, reason in _TRANSLATIONS:
         if part in text:
             return StorageError(message.format(path=path), hint=hint.format(path=path), reason=reason)

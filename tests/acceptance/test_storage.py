@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from llmctl.store.opening import spool_paths
 from tests.acceptance.hub_file import HubFile, parse_text
 from tests.fakes.openai_server import HOLD, FakeServer, delta, stream, thought
 from tests.harness import LLMCTL, Llmctl, Result, wait_until
@@ -249,7 +250,7 @@ def test_disk_that_fills_during_the_call_loses_nothing(
     disk.free()
     assert f"{llmctl.cwd}/.local/state/llmctl" in done.stderr
     assert_kept_and_taken_in(hub, llmctl, done, text)
-    assert os.listdir(f"{llmctl.cwd}/.local/state/llmctl") == []
+    assert os.listdir(f"{llmctl.cwd}/.local/state/llmctl") == ["trust"]
 
 
 def test_hub_that_cannot_grow_during_the_call_loses_nothing(hub: HubFile, llmctl: Llmctl, server: FakeServer) -> None:
@@ -309,7 +310,9 @@ def test_spool_of_a_turn_that_somebody_else_recovered_does_no_harm(
 ) -> None:
     os.mkdir(f"{hub.path}.spool")  # so that the state folder is used, which is unknown to another user
     assert spooled(llmctl, hub, server).returncode == 13
-    assert llmctl.with_env(XDG_STATE_HOME=f"{llmctl.cwd}/other")("chat", "-c", "go on").returncode == 0
+    elsewhere = llmctl.with_env(XDG_STATE_HOME=f"{llmctl.cwd}/other")
+    elsewhere("connection", "trust", "fake", "--yes", check=True)
+    assert elsewhere("chat", "-c", "go on").returncode == 0
     done = llmctl("chat", "-c", "and on")
     assert done.returncode == 0, done
     roles = [(role, status) for role, status, _ in hub.messages_by_role]
@@ -361,8 +364,9 @@ def test_spool_whose_chat_was_deleted_does_no_harm(hub: HubFile, llmctl: Llmctl,
 def test_answer_that_cannot_be_stored_is_shown_and_reported_lost(
     hub: HubFile, llmctl: Llmctl, server: FakeServer
 ) -> None:
-    os.mkdir(f"{hub.path}.spool")
-    done = spooled(llmctl.with_env(HOME=None), hub, server)
+    for path in spool_paths(hub.path, f"{llmctl.cwd}/.local/state/llmctl"):
+        os.mkdir(path)
+    done = spooled(llmctl, hub, server)
     assert (done.returncode, done.stdout) == (13, "one two three\n")
     assert "nowhere" not in done.stderr
     assert "the missing rows could not be saved anywhere" in done.stderr

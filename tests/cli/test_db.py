@@ -85,7 +85,7 @@ def test_check_of_a_sound_hub_is_silent(llmctl: Llmctl, hub_path: str) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     names = {row["name"] for row in json.loads(llmctl("db", "check", "--json").stdout)}
     assert names == {
-        *("integrity", "references", "orphans", "attachments", "stuck", "search", "usage", "migrations"),
+        *("integrity", "references", "orphans", "attachments", "stuck", "text", "search", "usage", "migrations"),
         *("jobs", "schema"),
     }
 
@@ -125,6 +125,44 @@ def test_check_finds_the_job_of_a_dead_process(
     assert "the process of these jobs is dead" in done.stdout
     llmctl("job", "recover", check=True)
     assert llmctl("db", "check").returncode == 0
+
+
+def damage_text(hub_path: str, table: str, column: str) -> None:
+    """Put a byte into the first text of a column that is not valid UTF-8."""
+    with closing(sqlite3.connect(hub_path)) as connection, connection:
+        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute(
+            f"UPDATE {table} SET {column} = CAST(x'68ff' AS TEXT) WHERE rowid = (SELECT min(rowid) FROM {table})"
+        )
+        for _, sql in triggers:
+            connection.execute(sql)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "words"),
+    [
+        ("messages", "content", ["chats", "list"]),
+        ("messages", "content", ["export", "--all"]),
+        ("chats", "name", ["chats", "list"]),
+        ("jobs", "name", ["job", "list"]),
+        ("requests", "model", ["request", "list"]),
+    ],
+)
+def test_damaged_text_is_a_storage_error_that_check_locates(
+    llmctl: Llmctl, hub_path: str, table: str, column: str, words: list[str]
+) -> None:
+    llmctl("chat", "-m", "echo", "--name", "talk", "hello", check=True)
+    damage_text(hub_path, table, column)
+    done = llmctl(*words)
+    assert done.returncode == 13, done.stderr
+    assert "has damaged text in the column" in done.stderr
+    assert "llmctl db check" in done.stderr
+    checked = llmctl("db", "check", "--json")
+    assert checked.returncode == 13
+    [text] = [finding for finding in checked.json if finding["name"] == "text"]
+    assert f'row 1 of {table}, column "{column}"' in text["problem"]
 
 
 def test_check_of_a_damaged_hub_is_a_storage_error(llmctl: Llmctl, hub_path: str) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from math import isclose
 
 from llmctl.core import clock
@@ -15,7 +16,7 @@ from llmctl.core.humanize import format_size, pluralize
 from llmctl.store.database import Database, Row, empty_wal, storage_errors
 from llmctl.store.maintenance import prune
 from llmctl.store.opening import MEMORY
-from llmctl.store.schema import migrations, objects
+from llmctl.store.schema import ddl, migrations, objects
 from llmctl.store.schema.ddl import ROLLUP_TABLES
 
 #: Dangling rows that foreign keys do not detect.
@@ -46,6 +47,8 @@ _STUCK = (
         " WHERE t.locking_job_id IS NOT NULL AND j.status IS NOT 'running'",
     ),
 )
+#: How many damaged places a finding names.
+_MAX_PLACES = 5
 _COUNT_NAMES = {"model_connections": "connections"}
 
 
@@ -74,6 +77,7 @@ def run_checks(database: Database, *, quick: bool = False) -> Iterator[Finding]:
     yield _check_attachments(database)
     yield _check_stuck(database)
     if not quick:
+        yield _check_text(database)
         yield _check_search(database)
         yield _check_usage(database)
     yield _check_migrations(database)
@@ -161,6 +165,38 @@ def _check_stuck(database: Database) -> Finding:
     result = [f"{count} {what}" for count, what in counts if count]
     problem = f"unfinished, with no job working on them: {', '.join(result)}" if result else None
     return Finding("stuck", problem, "recover them: llmctl job recover" if result else None)
+
+
+def _check_text(database: Database) -> Finding:
+    found = list(islice(_find_damaged_text(database), _MAX_PLACES + 1))
+    places = ", ".join(found[:_MAX_PLACES]) + (" and more" if len(found) > _MAX_PLACES else "")
+    problem = f"text that is not valid UTF-8: {places}" if found else None
+    return Finding("text", problem, "restore a copy: llmctl db restore FILE" if found else None)
+
+
+def _find_damaged_text(database: Database) -> Iterator[str]:
+    """Yield the places of text that cannot be decoded, which SQLite's own checks do not look at."""
+    connection = database.connection
+    factory, connection.text_factory = connection.text_factory, bytes
+    try:
+        for table in ddl.TABLES:
+            columns = connection.execute(database.sql(f"PRAGMA table_info({{{table}}})")).fetchall()
+            names = [column[1].decode() for column in columns if column[2] != b"BLOB"]
+            rows = connection.execute(database.sql(f"SELECT {', '.join(names)} FROM {{{table}}}"))
+            for number, row in enumerate(rows, 1):
+                for name, value in zip(names, row, strict=True):
+                    if isinstance(value, bytes) and not _is_utf8(value):
+                        yield f'row {number} of {database.names.get(table, table)}, column "{name}"'
+    finally:
+        connection.text_factory = factory
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_search(database: Database) -> Finding:

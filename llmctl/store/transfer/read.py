@@ -15,7 +15,7 @@ from typing import Any
 from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ExportRow, Kind, TableLayout, TransferHeader
 from llmctl.core.values import Value
-from llmctl.store.database import Database, Serializer, quote
+from llmctl.store.database import Database, Serializer, quote, storage_errors
 from llmctl.store.schema import ddl
 
 _COLUMN = re.compile(r"^  ([a-z_]+) [A-Z]", re.MULTILINE)
@@ -113,9 +113,9 @@ class HubReader:
             return
         if part not in self._sql:
             self._sql[part] = self._select(part)
-        cursor = self._database.connection.execute(self._sql[part] or "", parameters)
-        for values in cursor:
-            yield ExportRow(layout, values)
+        with storage_errors(self._database.path):
+            for values in self._database.connection.execute(self._sql[part] or "", parameters):
+                yield ExportRow(layout, values)
 
     def _select(self, part: RowQuery) -> str:
         layout = self._layouts.find(part.table)
