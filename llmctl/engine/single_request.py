@@ -6,30 +6,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from llmctl.core import clock
-from llmctl.core.chat import ChatResponse, Message, Usage
-from llmctl.core.errors import LlmctlError, StorageError, UnavailableError
+from llmctl.core.chat import ChatResponse, File, Message, Usage
+from llmctl.core.errors import LlmctlError, StorageError, UnavailableError, UsageError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.options import TurnOptions
 from llmctl.core.redaction import Redaction
 from llmctl.core.signals import defer_signals
+from llmctl.core.single_requests import EmbedRequest, EmbedResponse, ImageRequest, ImageResponse
 from llmctl.core.stored_values import new_id
 from llmctl.engine.billing import cost as billing_cost
 from llmctl.engine.billing.cost import CostEstimate, CostLimits, Reservation
+from llmctl.engine.chats import attachments
 from llmctl.engine.connections.target import Target, TargetKind, resolve_endpoint
 from llmctl.engine.jobs.lease import Heartbeat
-from llmctl.engine.models.rates import Price
+from llmctl.engine.models import rates
+from llmctl.engine.models.rates import Price, max_cost
 from llmctl.engine.runtime import CallerInfo, RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import records
 from llmctl.engine.turn.model_call import RequestSender, StreamedResponse, limit_size
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds
+from llmctl.providers import parse_host
 from llmctl.store.database import Database, Insert
+from llmctl.wire import WIRES, Embeddings, Images
 
 #: The most of an answer that is taken: 2,048 vectors of 3,072 numbers, or ten large pictures, twice.
 _MAX_ANSWER_BYTES = 256 * 1024**2
@@ -236,3 +242,107 @@ def _settle_reservation(state: CallState, cost: float | None, error: LlmctlError
     possible_cost = state.reservation.estimate.cost if cost is None and state.may_be_billed(error) else None
     state.reservation.settle(cost, possible_cost)
     return {"reserved_cost": possible_cost}
+
+
+def require_embeddings(plan: SingleRequestPlan) -> Embeddings:
+    """Return the embeddings of the target's wire; raise UsageError where it has none."""
+    embeddings = WIRES.load(plan.target.wire).embeddings
+    if embeddings is None:
+        name = plan.target.connection or plan.target.provider.name
+        raise UsageError(
+            f'"{name}" has no embeddings (wire {plan.target.wire})',
+            hint="choose another with -m CONNECTION:MODEL",
+            reason="no_embeddings",
+        )
+    return embeddings
+
+
+def embed(
+    runner: SingleRequestRunner, plan: SingleRequestPlan, texts: Sequence[str], batch: int | None = None
+) -> Iterator[EmbedResponse]:
+    """Yield answers, each with the vectors of the next texts; ``batch`` is the most texts in one request."""
+    embeddings = require_embeddings(plan)
+    size = min(batch or embeddings.most_texts, embeddings.most_texts)
+    for start in range(0, len(texts), size):
+        request = EmbedRequest(plan.target.model, tuple(texts[start : start + size]), plan.model_options)
+        yield _embed_batch(runner, plan, embeddings, request)
+
+
+def _embed_batch(
+    runner: SingleRequestRunner, plan: SingleRequestPlan, embeddings: Embeddings, request: EmbedRequest
+) -> EmbedResponse:
+    http = embeddings.build_request(runner.endpoint, request)
+    body = http.body.decode("utf-8", "replace")
+    prepared = PreparedRequest(http, body, lambda price: _estimate_embedding_cost(price, plan, http.body))
+    return runner.send(prepared, lambda body: embeddings.parse_response(body, request))
+
+
+def _estimate_embedding_cost(price: Price, plan: SingleRequestPlan, body: bytes) -> CostEstimate | None:
+    tokens = rates.max_input_tokens(body, (), None)
+    cost = max_cost(price, tokens, 0, context=billing_cost.price_context(plan.model_options), moment=datetime.now(UTC))
+    return None if cost is None else CostEstimate(tokens, 0, cost, cost)
+
+
+#: More than any model needs for one image: gpt-image-1 takes 6,240 for its largest.
+_TOKENS_PER_IMAGE = 20_000
+
+
+def require_images(plan: SingleRequestPlan) -> Images:
+    """Return the image requests of the target's wire; raise UsageError where it has none."""
+    images = WIRES.load(plan.target.wire).images
+    if images is None:
+        name = plan.target.connection or plan.target.provider.name
+        raise UsageError(
+            f'"{name}" cannot make images (wire {plan.target.wire})',
+            hint="choose another with -m CONNECTION:MODEL",
+            reason="no_images",
+        )
+    return images
+
+
+def make_images(
+    runner: SingleRequestRunner, plan: SingleRequestPlan, prompt: str, files: Iterable[File] = ()
+) -> ImageResponse:
+    """Return images as bytes; ``files`` are images to start from."""
+    images = require_images(plan)
+    request = ImageRequest(plan.target.model, prompt, tuple(files), plan.model_options)
+    http = images.build_request(runner.endpoint, request)
+    body = _stored_body(images, runner, request, http)
+    prepared = PreparedRequest(http, body, lambda price: _estimate_image_cost(price, plan, request))
+    answer = runner.send(prepared, images.parse_response)
+    return answer.replace(images=tuple(_with_content(image, plan) for image in answer.images))
+
+
+def _stored_body(images: Images, runner: SingleRequestRunner, request: ImageRequest, http: HttpRequest) -> str:
+    """Return the body without the content of files."""
+    if request.files:
+        files = tuple(file.replace(data=b"") if file.data else file for file in request.files)
+        http = images.build_request(runner.endpoint, request.replace(files=files))
+    return http.body.decode("utf-8", "replace")
+
+
+def _with_content(image: File, plan: SingleRequestPlan) -> File:
+    if image.data is not None or image.url is None:
+        return image
+    # A private address is fetched only from the target's own host, which may be a server of the user.
+    is_own_host = parse_host(image.url) == parse_host(plan.target.base_url)
+    runtime = plan.runtime.replace(private_fetch=True) if is_own_host else plan.runtime
+    fetched = attachments.fetch_url(image.url, runtime)
+    return image.replace(data=fetched.data, media_type=fetched.media_type)
+
+
+def _estimate_image_cost(price: Price, plan: SingleRequestPlan, request: ImageRequest) -> CostEstimate | None:
+    count = _image_count(request.options)
+    input_tokens = rates.max_input_tokens(request.prompt.encode("utf-8", "replace"), request.files, None)
+    output_tokens = count * _TOKENS_PER_IMAGE
+    image_cost = max((rate for _, rate in price.rates.get("image", ())), default=0.0) * count
+    context, moment = billing_cost.price_context(plan.model_options), datetime.now(UTC)
+    cost = max_cost(price, input_tokens, output_tokens, with_files=True, context=context, moment=moment)
+    if cost is None:
+        return CostEstimate(0, 0, image_cost, 0.0) if image_cost else None
+    return CostEstimate(input_tokens, output_tokens, cost + image_cost, 0.0)
+
+
+def _image_count(options: Mapping[str, Any]) -> int:
+    count = options.get("n", 1)
+    return count if isinstance(count, int) and count > 0 else 1

@@ -5,6 +5,8 @@ https://help.openai.com/en/articles/7260999-how-do-i-export-my-chatgpt-history-a
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -21,7 +23,6 @@ from llmctl.core.imported_conversation import (
     refer_to_file,
 )
 from llmctl.core.stored_values import dumps
-from llmctl.formats.chatgpt_citations import resolve_citations
 from llmctl.formats.imports import Format
 from llmctl.formats.message_links import OpenCalls, iter_branches
 
@@ -320,3 +321,50 @@ def _parse_time(seconds: Any) -> str | None:
 
 
 FORMAT = Format(is_conversation, read_conversation)
+
+
+#: ``<E200>kind<E202>arguments<E201>``; other characters of the block enclose words that stay.
+_MARKER = re.compile("\ue200([^\ue200\ue201\ue202]*)(?:\ue202([^\ue200\ue201]*))?\ue201")
+_PRIVATE = re.compile("[\ue200-\ue2ff]")
+
+
+def resolve_citations(text: str, metadata: Mapping[str, Any]) -> str:
+    """Return a text with its markers replaced by what they refer to, or removed."""
+    if not _PRIVATE.search(text):
+        return text
+    for marker, replacement in _list_references(metadata):
+        text = text.replace(marker, replacement)
+    return _PRIVATE.sub("", _MARKER.sub(_resolve_marker, text))
+
+
+def _list_references(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    references = metadata.get("content_references")
+    found = []
+    for one in references if isinstance(references, list) else ():
+        marker = one.get("matched_text") if isinstance(one, dict) else None
+        if isinstance(marker, str) and _PRIVATE.search(marker):
+            replacement = one.get("alt") or one.get("prompt_text")
+            found.append((marker, replacement if isinstance(replacement, str) else _links(one)))
+    return found
+
+
+def _links(reference: Mapping[str, Any]) -> str:
+    """Return the sources of a reference as Markdown links."""
+    items = reference.get("items")
+    links = [
+        f"[{one.get('title') or one['url']}]({one['url']})"
+        for one in (items if isinstance(items, list) else ())
+        if isinstance(one, dict) and isinstance(one.get("url"), str)
+    ]
+    return f"({', '.join(links)})" if links else ""
+
+
+def _resolve_marker(found: re.Match[str]) -> str:
+    """Return the name of an entity; other markers name a search result that the export does not contain."""
+    if found[1] != "entity":
+        return ""
+    try:
+        values = json.loads(found[2] or "")
+    except (ValueError, RecursionError):
+        return ""
+    return str(values[1]) if isinstance(values, list) and len(values) > 1 else ""

@@ -487,7 +487,7 @@ def translate_error(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sq
 
 
 def _locked_error(path: str) -> StorageError:
-    from llmctl.store.lock_holder import find_lock_holder  # only where waiting was no use
+    from llmctl.store.lock_wait import find_lock_holder  # only where waiting was no use
 
     holder = find_lock_holder(path)
     if holder is None:

@@ -8,7 +8,7 @@ import pytest
 
 from llmctl.core.chat import File, Text, Thinking, ToolCall, ToolResult
 from llmctl.core.imported_conversation import refer_to_file
-from llmctl.formats.chatgpt_citations import resolve_citations
+from llmctl.formats.chatgpt import resolve_citations
 from llmctl.formats.message_links import OpenCalls
 from tests.formats.test_imports import CHATGPT, CLAUDE, list_entry_texts, node, read
 

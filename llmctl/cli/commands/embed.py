@@ -96,7 +96,7 @@ class EmbedRun:
     def run(self) -> None:
         """Embed all texts and write the vectors: line by line as they come, or all at the end."""
         from llmctl.cli.commands.shared.single_request import build_plan, finish, open_runner
-        from llmctl.engine import embeddings
+        from llmctl.engine import single_request
 
         if self._args.batch is not None and self._args.batch < 1:
             raise UsageError(f'--batch must be 1 or more, got "{self._args.batch}"')
@@ -104,10 +104,10 @@ class EmbedRun:
             require_writable_path(self._args.output)
         sources = list(self._read_sources())
         plan = build_plan(self._app, "embedding", self._flags, no_log=self._args.no_log)
-        embeddings.require_embeddings(plan)
+        single_request.require_embeddings(plan)
         with open_runner(self._app, plan, lambda summary: self._document(plan, summary)) as runner:
             index = 0
-            for answer in embeddings.embed(runner, plan, [source.text for source in sources], self._args.batch):
+            for answer in single_request.embed(runner, plan, [source.text for source in sources], self._args.batch):
                 for vector in answer.vectors:
                     self._write_vector(index, sources[index], vector)
                     index += 1

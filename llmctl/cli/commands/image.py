@@ -72,14 +72,14 @@ class ImageRun:
     def run(self) -> None:
         """Generate the images and write them."""
         from llmctl.cli.commands.shared.single_request import build_plan, finish, open_runner
-        from llmctl.engine import images
+        from llmctl.engine import single_request
 
         self._check_output()
         files, prompt = self._read_input()
         plan = build_plan(self._app, "image", self._flags, no_log=self._args.no_log)
-        images.require_images(plan)
+        single_request.require_images(plan)
         with open_runner(self._app, plan, lambda summary: self._document(plan, summary)) as runner:
-            self._response = images.make_images(runner, plan, prompt, files)
+            self._response = single_request.make_images(runner, plan, prompt, files)
         self._write_images(self._response.images)
         if self._app.console.format.is_json:
             emit_json(self._app.console, self._document(plan, runner.summary))
