@@ -394,6 +394,8 @@ def empty_wal(connection: sqlite3.Connection) -> bool:
     return not busy
 
 
+#: SQLite makes the index of the write-ahead log in pieces of this size.
+_WAL_INDEX_BYTES = 32_768
 _TRANSLATIONS = (
     (
         "database or disk is full",
@@ -470,7 +472,7 @@ def write_error(path: str, error: Exception) -> StorageError:
 def translate_error(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sqlite3.DatabaseError:
     """Return the StorageError for an error about the file, or the error unchanged."""
     text = str(error)
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":  # no space for the WAL index
+    if "disk I/O error" in text and is_disk_full(path):  # there is no space for the WAL index
         text = "database or disk is full"
     if "database is locked" in text:
         return _locked_error(path)
@@ -484,6 +486,15 @@ def translate_error(error: sqlite3.DatabaseError, path: str) -> LlmctlError | sq
         if part in text:
             return StorageError(message.format(path=path), hint=hint.format(path=path), reason=reason)
     return error
+
+
+def is_disk_full(path: str) -> bool:
+    """Return whether there is no space for an index of the write-ahead log, which reading needs, too."""
+    try:
+        space = os.statvfs(os.path.dirname(os.path.abspath(path)))
+    except OSError:
+        return False
+    return space.f_bavail * space.f_frsize < _WAL_INDEX_BYTES
 
 
 def _locked_error(path: str) -> StorageError:

@@ -21,6 +21,7 @@ from llmctl.store.database import (
     WriteQueue,
     empty_wal,
     fill_table_slots,
+    is_disk_full,
     storage_errors,
     translate_error,
 )
@@ -237,7 +238,8 @@ def _is_readable_without_wal(path: str, error: sqlite3.OperationalError) -> bool
     This is for read-only or full file systems. A non-empty WAL holds the newest rows: ignoring it would return
     stale data.
     """
-    if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR_SHMSIZE")):
+    is_refused = error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY"))
+    if not is_refused and not ("disk I/O error" in str(error) and is_disk_full(path)):
         return False
     log = f"{path}-wal"
     return not os.path.exists(log) or not os.path.getsize(log)
