@@ -102,7 +102,7 @@ def test_an_export_that_breaks_off_brings_whole_conversations(
         ]
         done = llmctl("import", "-", "--json", input=text, check=True)
         assert (json.loads(done.stdout)["conversations"], json.loads(done.stdout)["complete"]) == (1, True)
-        assert llmctl("export", "--all").stdout == text
+        assert without_places(llmctl("export", "--all").stdout) == without_places(text)
 
 
 def test_import_killed_in_the_middle_leaves_whole_conversations(
@@ -130,7 +130,16 @@ def test_import_killed_in_the_middle_leaves_whole_conversations(
         assert 0 < len(said) < 2200
         assert hub.execute("SELECT count(*) FROM sqlite_master WHERE name = 'message_search_insert'").fetchone() == (1,)
     llmctl("import", "-", input=text, check=True)
-    assert llmctl("export", "--all", check=True).stdout == text
+    assert without_places(llmctl("export", "--all", check=True).stdout) == without_places(text)
+
+
+def without_places(text: str) -> list[Any]:
+    """Return the records of an export without where chats were used last, which a hub in use does not take."""
+    records = [json.loads(line) for line in text.splitlines()]
+    for record in records:
+        if record.get("table") == "chats":
+            record["row"] = {k: v for k, v in record["row"].items() if k not in ("last_turn_folder", "origin")}
+    return records
 
 
 def has_chats(path: str) -> bool:
