@@ -16,6 +16,7 @@ from llmctl.core.chat import (
     ChatResponse,
     Message,
     Part,
+    Text,
     Thinking,
     ToolResult,
     Usage,
@@ -107,7 +108,7 @@ def differences(exchange: Exchange, response: ChatResponse) -> dict[str, tuple[A
     encrypted = [item.get("encrypted_content") for item in items_when_done(exchange) if item["type"] == "reasoning"]
     others = [item for item in finished(exchange)["output"] if item["type"] not in PARTS]
     pairs = {
-        "text": (message.text, "".join(texts)),
+        "text": ("".join(part.text for part in message.parts if isinstance(part, Text)), "".join(texts)),
         "thinking": (message.thinking, expected_thinking(exchange)),
         "signatures": ([part.signature for part in thinking if part.signature], [s for s in encrypted if s]),
         "calls": (
