@@ -6,6 +6,7 @@ Once something was sent, nothing here keeps the answer from being shown: what th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from llmctl.core import clock
@@ -275,8 +276,7 @@ class Recorder:
     def _commit(self, writes: Sequence[Write], durable: bool) -> None:
         """Commit rows. Raises StorageError where the hub has lost the turn: what is written there is lost, too."""
         if durable and self._is_sent and self._has_lost_turn():
-            message = f'the hub "{self._database.path}" was moved, deleted or replaced during the turn'
-            raise StorageError(message, reason=_MOVED)
+            raise self._lost_turn_error()
         self._database.commit(*writes, durable=durable)
         self._committed += writes
 
@@ -285,6 +285,10 @@ class Recorder:
         if self._database.path != MEMORY and file_identity(self._database.path) != self._file:
             return True
         return not self._database.has_row("jobs", self._ids.job_id)
+
+    def _lost_turn_error(self) -> StorageError:
+        message = f'the hub "{self._database.path}" was moved, deleted or replaced during the turn'
+        return StorageError(message, reason=_MOVED)
 
     def _commit_begin(self, writes: Sequence[Write]) -> None:
         """Commit the rows of a call that begins; nothing goes to the spool, since nothing was sent."""
@@ -345,6 +349,9 @@ class Recorder:
         """Keep rows for the next run. Once some are lost, later ones would say what is not true: they are, too."""
         from llmctl.store import write_spool  # only where the hub takes no more rows
 
+        if self.storage_error is None and problem.reason != _MOVED:
+            with suppress(StorageError, *WRITE_ERRORS):  # a restored hub refuses the turn's rows in ways of its own
+                problem = self._lost_turn_error() if self._has_lost_turn() else problem
         if problem.reason == _MOVED and self.storage_error is None:
             writes = [*self._ids.restore_writes(), *map(_unconditional, self._committed), *writes]
         self.storage_error = self.storage_error or problem
