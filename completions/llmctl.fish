@@ -783,7 +783,7 @@ complete -c llmctl -n '__llmctl_at connection default' -l json -d 'Output one JS
 complete -c llmctl -n '__llmctl_at connection default' -l jsonl -d 'Output one JSON object per line.'
 complete -c llmctl -n '__llmctl_at connection default' -l columns -r -x -d 'Columns to output, in this order.'
 complete -c llmctl -n '__llmctl_at connection default' -a '(__llmctl_hub connection)'
-complete -c llmctl -n '__llmctl_at connection trust' -l all -d 'Trust all connections of the hub, and what it lets tools do unasked.'
+complete -c llmctl -n '__llmctl_at connection trust' -l all -d 'Trust all connections of the hub, and its permissions for tools.'
 complete -c llmctl -n '__llmctl_at connection trust' -s y -l yes -d 'Do not ask for confirmation.'
 complete -c llmctl -n '__llmctl_at connection trust' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at connection trust' -l jsonl -d 'Output one JSON object per line.'

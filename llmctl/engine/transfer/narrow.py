@@ -1,4 +1,4 @@
-"""An import may narrow what runs unasked, never widen it, and does not redirect what is here already.
+"""An import may narrow what runs without asking, never widen it, and does not redirect what is here already.
 
 What a file says about permissions was decided by whoever wrote it. Rules that allow calls are left out, automatic
 grants ask again, approvals are taken back, and hosted tools, which run where the file says, leave the options.

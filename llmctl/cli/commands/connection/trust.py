@@ -25,7 +25,7 @@ def trust(
         list[str] | None, typer.Argument(metavar="REF...", help="Connections: names, ids, or id prefixes.")
     ] = None,
     all_: Annotated[
-        bool, typer.Option("--all", help="Trust all connections of the hub, and what it lets tools do unasked.")
+        bool, typer.Option("--all", help="Trust all connections of the hub, and its permissions for tools.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
@@ -49,7 +49,7 @@ def trust(
     for connection in found:
         _trust_connection(app, database, connection, yes=yes)
     if all_ and not connection_trust.is_own_hub(database, app.env):
-        confirm(app.console, "trust this hub: what it lets tools do unasked", yes=yes)
+        confirm(app.console, "trust this hub, with its permissions for tools", yes=yes)
         connection_trust.trust_hub(database, app.env)
         app.console.note("this hub is trusted: its permissions of tools count")
 
