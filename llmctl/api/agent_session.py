@@ -20,7 +20,7 @@ from llmctl.engine.agents.definition import Definition
 from llmctl.engine.agents.subagents import SubagentContext
 from llmctl.engine.runtime import ToolGrant
 from llmctl.engine.tools import toolset
-from llmctl.engine.turn.options import Hooks, TurnPlan
+from llmctl.engine.turn.plan import Hooks, TurnPlan
 from llmctl.store.database import Database
 from llmctl.store.records import agents as rows
 from llmctl.store.records import chats

@@ -22,7 +22,7 @@ from llmctl.engine.connections.target import Target
 from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, CallerInfo, RuntimeEnv, ToolGrant, Toolset
 from llmctl.engine.tools import toolset
 from llmctl.engine.tools.toolset import FunctionSpec
-from llmctl.engine.turn.options import Hooks, TurnPlan, UserInput, choose_target, load_schema, resolve_options
+from llmctl.engine.turn.plan import Hooks, TurnPlan, UserInput, choose_target, load_schema, resolve_options
 from llmctl.store.database import Database
 from llmctl.store.records.settings import list_changed
 from llmctl.store.records.types import ChatRow

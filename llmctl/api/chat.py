@@ -16,7 +16,7 @@ from llmctl.core.signals import Interrupted
 from llmctl.engine.inspect import transcript
 from llmctl.engine.maintenance import delete as maintenance_delete
 from llmctl.engine.runtime import TurnEvent
-from llmctl.engine.turn.options import Hooks, TurnPlan
+from llmctl.engine.turn.plan import Hooks, TurnPlan
 from llmctl.engine.turn.turn import Turn, attempt_turn
 from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records import chats, invocations, requests

@@ -25,7 +25,7 @@ from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id, to_column_value
 from llmctl.engine.connections import discovery, trust
 from llmctl.engine.runtime import RuntimeEnv, current_folder
-from llmctl.engine.turn.options import UserInput
+from llmctl.engine.turn.plan import UserInput
 from llmctl.engine.turn.records import chat_row
 from llmctl.store import readonly_sql
 from llmctl.store.database import Database, Row, Serializer

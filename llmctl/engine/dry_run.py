@@ -10,7 +10,7 @@ from llmctl.core.redaction import Redaction
 from llmctl.engine.chats import attachments
 from llmctl.engine.connections.target import ResolvedEndpoint, resolve_endpoint
 from llmctl.engine.turn import history
-from llmctl.engine.turn.options import TurnPlan, build_chat_request, require_chat_model
+from llmctl.engine.turn.plan import TurnPlan, build_chat_request, require_chat_model
 from llmctl.store.database import Database
 from llmctl.store.records import chats
 from llmctl.wire import WIRES

@@ -20,7 +20,7 @@ from llmctl.engine.agents.subagents import SubagentContext
 from llmctl.engine.connections.target import Target
 from llmctl.engine.runtime import AgentContext, Toolset
 from llmctl.engine.tools import toolset
-from llmctl.engine.turn.options import TurnPlan, UserInput
+from llmctl.engine.turn.plan import TurnPlan, UserInput
 from llmctl.store.database import Database
 from llmctl.store.records import agents as rows
 from llmctl.store.records import chats

@@ -20,7 +20,7 @@ from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.billing.cost import CommandBudget, cost_limits
 from llmctl.engine.runtime import Toolset
 from llmctl.engine.turn import begin
-from llmctl.engine.turn.options import TurnPlan, UserInput, assign_custom_fields, choose_target, resolve_options
+from llmctl.engine.turn.plan import TurnPlan, UserInput, assign_custom_fields, choose_target, resolve_options
 from llmctl.engine.turn.state import TurnResult
 from llmctl.engine.turn.turn import TurnAttempt, attempt_turn
 from llmctl.store.database import Database

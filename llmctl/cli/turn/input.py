@@ -13,7 +13,7 @@ from llmctl.core.errors import UsageError
 from llmctl.core.options import TurnOptions
 from llmctl.core.stored_values import dumps
 from llmctl.core.values import Value
-from llmctl.engine.turn.options import UserInput
+from llmctl.engine.turn.plan import UserInput
 
 if TYPE_CHECKING:
     from llmctl.cli.turn.prompt_files import PromptFile

@@ -16,7 +16,7 @@ from llmctl.engine.chats import fork
 from llmctl.engine.connections import target
 from llmctl.engine.inspect import transcript
 from llmctl.engine.turn import begin
-from llmctl.engine.turn.options import TurnPlan, UserInput
+from llmctl.engine.turn.plan import TurnPlan, UserInput
 from llmctl.engine.turn.state import TurnResult
 from llmctl.formats.text import render_conversation
 from llmctl.store.database import Database

@@ -22,7 +22,7 @@ from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, CallerInfo, Ru
 from llmctl.engine.tools import toolset
 from llmctl.engine.tools.records import ApprovalPending, Suspended
 from llmctl.engine.turn import begin
-from llmctl.engine.turn.options import TurnPlan, UserInput, resolve_options
+from llmctl.engine.turn.plan import TurnPlan, UserInput, resolve_options
 from llmctl.engine.turn.turn import Turn
 from llmctl.store.database import Database
 from llmctl.store.opening import open_hub

@@ -20,7 +20,7 @@ from llmctl.engine.connections import target
 from llmctl.engine.runtime import CallerInfo, RuntimeEnv, Toolset, TurnEvent
 from llmctl.engine.tools import toolset
 from llmctl.engine.turn import history, records
-from llmctl.engine.turn.options import TurnPlan, UserInput
+from llmctl.engine.turn.plan import TurnPlan, UserInput
 from llmctl.engine.turn.state import TurnResult
 from llmctl.engine.turn.turn import Turn
 from llmctl.providers import PROVIDERS, Provider

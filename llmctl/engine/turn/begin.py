@@ -13,7 +13,7 @@ from llmctl.core.errors import LlmctlError, LockedError, NotFoundError, UsageErr
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
 from llmctl.engine.jobs import lease
-from llmctl.engine.turn.options import TurnPlan, UserInput
+from llmctl.engine.turn.plan import TurnPlan, UserInput
 from llmctl.engine.turn.records import chat_changes, chat_row, job_row, message_writes, session_writes, timestamps
 from llmctl.engine.turn.state import TurnIds
 from llmctl.store.database import Database, Insert, Update, Write

@@ -24,7 +24,7 @@ from llmctl.engine.connections.target import Target
 from llmctl.engine.runtime import RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import decode, records
 from llmctl.engine.turn.history import Origin
-from llmctl.engine.turn.options import TurnPlan
+from llmctl.engine.turn.plan import TurnPlan
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.state import Attempt, CallState, StepRequest, TurnIds
 from llmctl.wire import WIRES

@@ -17,7 +17,7 @@ from llmctl.engine.connections.target import Target
 from llmctl.engine.jobs import lease
 from llmctl.engine.runtime import CallerInfo
 from llmctl.engine.turn import history
-from llmctl.engine.turn.options import TurnPlan
+from llmctl.engine.turn.plan import TurnPlan
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, StepRequest, TurnIds
 from llmctl.store.database import Database, Delete, Insert, Update, Write
 from llmctl.store.records import chats

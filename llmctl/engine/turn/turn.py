@@ -3,7 +3,7 @@
 ``with Turn(...) as turn: for event in turn.events(): ...`` – a ``with`` block, because an exception in the consumer
 (Ctrl-C while printing, a closed pipe) is not thrown into a generator, but reaches ``__exit__``.
 
-Reading order: ``options``, ``turn``, ``begin``, ``history``, ``model_call``, ``state``, ``decode``, ``recorder``,
+Reading order: ``plan``, ``turn``, ``begin``, ``history``, ``model_call``, ``state``, ``decode``, ``recorder``,
 ``records``.
 """
 
@@ -27,7 +27,7 @@ from llmctl.engine.runtime import Notice, StepStarted, ToolEvent, TurnEvent
 from llmctl.engine.turn import history
 from llmctl.engine.turn.begin import begin_turn, release_failed_begin
 from llmctl.engine.turn.model_call import ModelCall, RequestSender
-from llmctl.engine.turn.options import TurnPlan, UserInput, build_chat_request, require_chat_model
+from llmctl.engine.turn.plan import TurnPlan, UserInput, build_chat_request, require_chat_model
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.records import correction_writes, message_writes
 from llmctl.engine.turn.state import StepRequest, TurnResult
@@ -56,8 +56,8 @@ class Turn:
         self._on_commit = on_commit
         self._started = time.monotonic()
         self._closed = False
-        #: The tool calls of the last step, as rows and as events.
-        self._calls: list[InvocationRow] = []
+        #: The tool calls in the answer of the step that just ended, as rows and as events.
+        self._step_calls: list[InvocationRow] = []
         self._pending_events: list[ToolEvent] = []
         #: Messages of this turn that are in no hub (nothing is logged).
         self._unlogged_messages: list[Message] = []
@@ -195,14 +195,16 @@ class Turn:
         if state.delivered and self.result.time_to_first_token_ms is None:
             self.result.time_to_first_token_ms = state.time_to_first_token_ms
         calls = response.message.tool_calls if status == "completed" else ()
-        self._calls, self._pending_events = self._begin_calls(state.message_id, response.message) if calls else ([], [])
+        self._step_calls, self._pending_events = (
+            self._begin_calls(state.message_id, response.message) if calls else ([], [])
+        )
         is_kept = self._recorder.finish(
             status,
             response,
             self._totals(),
             cost_columns=cost.to_columns(),
             error=error,
-            also=[Insert("tool_invocations", row.to_dict()) for row in self._calls],
+            also=[Insert("tool_invocations", row.to_dict()) for row in self._step_calls],
         )
         self.result.tool_events += self._pending_events
         if not is_kept:
@@ -258,7 +260,7 @@ class Turn:
         """Answer the calls of the step that just ended; True: a tool ended the turn."""
         if not self._plan.log:
             self._unlogged_messages.append(response.message)
-        return (yield from self._run_tools(self._calls))
+        return (yield from self._run_tools(self._step_calls))
 
     def _run_tools(self, rows: list[InvocationRow]) -> Generator[TurnEvent, None, bool]:
         yield from self._tool_loop.answer(rows)

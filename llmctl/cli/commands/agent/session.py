@@ -22,7 +22,7 @@ from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.agents import agents
 from llmctl.engine.agents import files as agent_files
 from llmctl.engine.agents.definition import Definition
-from llmctl.engine.turn.options import assign_custom_fields
+from llmctl.engine.turn.plan import assign_custom_fields
 from llmctl.store.database import Database
 from llmctl.store.records import agents as agent_rows
 from llmctl.store.records import chats

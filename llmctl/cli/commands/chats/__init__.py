@@ -13,7 +13,7 @@ from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.agents import agents
 from llmctl.engine.connections import target
 from llmctl.engine.tools import toolset
-from llmctl.engine.turn.options import assign_custom_fields
+from llmctl.engine.turn.plan import assign_custom_fields
 from llmctl.engine.turn.records import dump_chat_settings
 from llmctl.store.database import Database, Serializer
 from llmctl.store.records import chats

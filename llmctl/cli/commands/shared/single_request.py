@@ -15,7 +15,7 @@ from llmctl.engine.billing.cost import CommandBudget, cost_limits
 from llmctl.engine.connections import target
 from llmctl.engine.connections.target import TargetKind
 from llmctl.engine.single_request import SingleRequestPlan, SingleRequestRunner, UsageSummary
-from llmctl.engine.turn.options import resolve_options
+from llmctl.engine.turn.plan import resolve_options
 from llmctl.store.records import settings as settings_rows
 
 
