@@ -11,11 +11,15 @@ from llmctl.core import environment
 from llmctl.core.chat import StreamEvent, ToolSpec
 from llmctl.core.environment import is_switch_on
 from llmctl.core.errors import LlmctlError
+from llmctl.core.registry import LazyFunction
 from llmctl.core.tools import Permission, Tool
 from llmctl.core.values import Value
 
 if TYPE_CHECKING:  # only a program stops a turn from another thread
     from llmctl.core.interrupt import Interrupt
+
+#: Runs a program, such as an editor, on the terminal of this process: ``(argv, env) -> exit status``.
+run_on_terminal = LazyFunction("llmctl.tools.process:run_on_terminal")
 
 #: Passes the name of the calling script to a background job.
 SCRIPT_VARIABLE = "LLMCTL_SCRIPT"
@@ -128,14 +132,20 @@ def _find_script(pid: int) -> str | None:
     return scripts[0] if scripts else None
 
 
-def _find_git_commit(folder: str | None) -> str | None:
-    """Return the HEAD commit of the repository that contains a folder, read from its files."""
+def find_repository(folder: str | None) -> str | None:
+    """Return the root of the git repository that contains a folder, or None."""
     while folder:
         if os.path.exists(f"{folder}/.git"):
-            return _read_head(_resolve_git_folder(folder))
+            return folder
         parent = os.path.dirname(folder)
         folder = parent if parent != folder else None
     return None
+
+
+def _find_git_commit(folder: str | None) -> str | None:
+    """Return the HEAD commit of the repository that contains a folder, read from its files."""
+    root = find_repository(folder)
+    return _read_head(_resolve_git_folder(root)) if root else None
 
 
 def _resolve_git_folder(folder: str) -> str:

@@ -135,6 +135,24 @@ def start_detached(argv: Sequence[str], *, env: Mapping[str, str], stdin_fd: int
     return process.pid
 
 
+def run_on_terminal(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run a program on our own terminal, such as an editor, and return its exit status as :func:`run_program` does.
+
+    Ctrl-C and Ctrl-\\ are the program's meanwhile. Raises the same errors as :func:`run_program`.
+    """
+    try:
+        process = subprocess.Popen(list(argv), env=dict(env))
+    except (OSError, ValueError) as error:
+        raise _start_error(list(argv), None, error) from None
+    handlers = {signum: signal.signal(signum, signal.SIG_IGN) for signum in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        status = process.wait()
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+    return status if status >= 0 else 128 - status
+
+
 def make_undumpable() -> None:
     """Keep other programs of the user from reading the environment and memory of this process (Linux only).
 

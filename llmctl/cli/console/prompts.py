@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from llmctl.core.errors import DeniedError, UsageError
+from llmctl.core.errors import DeniedError, LlmctlError, UsageError
 
 if TYPE_CHECKING:
     from llmctl.cli.console.console import Console
@@ -57,3 +58,26 @@ def ask_secret(console: Console, question: str) -> str | None:
             return getpass(question).strip() or None
     except (OSError, EOFError):
         return None
+
+
+def edit_text(console: Console, text: str, suffix: str) -> str:
+    """Return a text as the user leaves it in their editor (``$VISUAL``, ``$EDITOR``, else vi); see git-var(1).
+
+    ``suffix`` is that of the file, which tells the editor the syntax. Raises LlmctlError if the editor fails.
+    """
+    from tempfile import TemporaryDirectory
+
+    from llmctl.core.text_files import read_text_file
+    from llmctl.engine.runtime import run_on_terminal
+
+    editor = next((value for name in ("VISUAL", "EDITOR") if (value := console.env.get(name, "").strip())), "vi")
+    console.io.flush()
+    with TemporaryDirectory(prefix="llmctl-") as folder:  # of this user alone
+        path = os.path.join(folder, f"edit{suffix}")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        # In a shell, as git runs it: the variable may hold arguments.
+        status = run_on_terminal(["/bin/sh", "-c", f'{editor} "$@"', editor, path], console.env)
+        if status:
+            raise LlmctlError(f'the editor "{editor}" ended with status {status}', hint="set EDITOR to another one")
+        return read_text_file(path)
