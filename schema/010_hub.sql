@@ -71,7 +71,7 @@ CREATE TABLE "jobs" (
   -- References to other records: name -> id.
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
   name TEXT NOT NULL,
-  -- turn, command or batch.
+  -- turn, command, batch or map.
   type TEXT NOT NULL,
   status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'running', 'completed', 'failed', 'cancelled')),
   text_log_id TEXT REFERENCES "text_logs" (id) ON DELETE SET NULL ON UPDATE CASCADE,

@@ -26,13 +26,16 @@ CREATE TABLE "chats" (
   -- Writer of the row: llmctl, import, or orm (another program).
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
-  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- The chat that replaced this branch of the conversation, left behind by /undo or /retry.
+  superseded_by TEXT REFERENCES "chats" (id) ON DELETE SET NULL ON UPDATE CASCADE
 );
 CREATE UNIQUE INDEX chats_name ON "chats" (name);
 CREATE INDEX chats_created_at ON "chats" (created_at);
 CREATE INDEX chats_last_turn_at ON "chats" (last_turn_at);
 CREATE INDEX chats_last_turn_folder ON "chats" (last_turn_folder, last_turn_at);
 CREATE INDEX chats_source_id ON "chats" (source_id);
+CREATE INDEX chats_superseded_by ON "chats" (superseded_by) WHERE superseded_by IS NOT NULL;
 
 -- The full history of a chat, in order. At most one job holds its lock.
 CREATE TABLE "message_threads" (

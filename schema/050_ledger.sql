@@ -62,7 +62,17 @@ CREATE TABLE "requests" (
   -- reserved if the answer was interrupted and its cost is unknown.
   reserved_cost REAL,
   -- Separately priced token counts, and other units used: unit -> number.
-  usage_details JSONB CHECK (usage_details IS NULL OR json_valid(usage_details) AND typeof(usage_details) = 'text')
+  usage_details JSONB CHECK (usage_details IS NULL OR json_valid(usage_details) AND typeof(usage_details) = 'text'),
+  -- The answer's identity: requests with the same key have the same answer. NULL if it may not be used again.
+  cache_key TEXT,
+  -- The request whose answer was used, if this one was answered from the cache.
+  cached_from TEXT,
+  -- US dollars that the cached answer would have cost.
+  saved_cost REAL,
+  -- How the provider processed it if not at once: batch. Its price depends on it.
+  processing TEXT,
+  -- The program that sent it through the proxy.
+  app TEXT
 );
 CREATE INDEX requests_chat_id ON "requests" (chat_id);
 CREATE INDEX requests_thread_id ON "requests" (thread_id);
@@ -74,6 +84,17 @@ CREATE INDEX requests_created_at ON "requests" (created_at);
 CREATE INDEX requests_reserved_cost ON "requests" (reserved_cost);
 CREATE INDEX requests_cost ON "requests" (cost);
 CREATE INDEX requests_duration ON "requests" (duration);
+CREATE INDEX requests_cache_key ON "requests" (cache_key) WHERE cache_key IS NOT NULL;
+
+-- Parts of HTTP bodies, such as system prompts and tools: stored once, however many calls sent them.
+CREATE TABLE "bodies" (
+  -- SHA-256 of the text.
+  hash TEXT NOT NULL PRIMARY KEY,
+  -- {"/place/in/the/body": value}; NULL if it is kept compressed.
+  text TEXT,
+  -- The same, compressed with gzip.
+  text_gz BLOB
+);
 
 -- One HTTP attempt of a request, without secrets.
 CREATE TABLE "network_calls" (
@@ -104,11 +125,14 @@ CREATE TABLE "network_calls" (
   provider_request_id TEXT,
   error TEXT,
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
-  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- The parts of the body that are kept in bodies, missing from it here.
+  shared_body TEXT REFERENCES "bodies" (hash) ON DELETE SET NULL ON UPDATE CASCADE
 );
 CREATE INDEX network_calls_request_id ON "network_calls" (request_id, attempt);
 CREATE INDEX network_calls_job_id ON "network_calls" (job_id);
 CREATE INDEX network_calls_created_at ON "network_calls" (created_at);
+CREATE INDEX network_calls_shared_body ON "network_calls" (shared_body) WHERE shared_body IS NOT NULL;
 
 -- Output of a model, as received. Outlives the message.
 CREATE TABLE "response_streams" (
@@ -130,7 +154,9 @@ CREATE TABLE "response_streams" (
   timeline JSONB NOT NULL DEFAULT '[]' CHECK (json_valid(timeline) AND typeof(timeline) = 'text'),
   last_flushed_at DATETIME CHECK (last_flushed_at GLOB '????-??-??T??:??:??.???+00:00'),
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
-  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- raw_output of a finished stream longer than 1 kB, compressed with gzip; raw_output is NULL then.
+  raw_output_gz BLOB
 );
 CREATE INDEX response_streams_message_id ON "response_streams" (message_id);
 CREATE INDEX response_streams_request_id ON "response_streams" (request_id);
@@ -144,6 +170,71 @@ CREATE TABLE "stream_chunks" (
   data BLOB NOT NULL,
   PRIMARY KEY (stream_id, seq)
 );
+
+-- A batch of requests at a provider, written before it is submitted.
+CREATE TABLE "provider_batches" (
+  id TEXT NOT NULL PRIMARY KEY,
+  -- References to other records: name -> id.
+  refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
+  job_id TEXT REFERENCES "jobs" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  -- Name of the connection; it outlives the connection.
+  connection TEXT NOT NULL,
+  provider TEXT NOT NULL,
+  model TEXT,
+  -- Sent along in the provider's metadata, to find the batch again after a crash.
+  marker TEXT NOT NULL,
+  -- The provider's id of the batch; NULL until it has answered.
+  remote_id TEXT,
+  status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'submitting', 'running', 'cancelling', 'completed', 'failed', 'expired', 'cancelled')),
+  -- The provider's own word.
+  remote_status TEXT,
+  -- Requests by status: total, completed, failed and others of the provider.
+  counts JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(counts) AND typeof(counts) = 'text'),
+  -- Ids of the provider's files: input, output, error.
+  files JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(files) AND typeof(files) = 'text'),
+  error TEXT,
+  submitted_at DATETIME CHECK (submitted_at GLOB '????-??-??T??:??:??.???+00:00'),
+  expires_at DATETIME CHECK (expires_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- When the provider finished it, and when its results were taken in.
+  finished_at DATETIME CHECK (finished_at GLOB '????-??-??T??:??:??.???+00:00'),
+  fetched_at DATETIME CHECK (fetched_at GLOB '????-??-??T??:??:??.???+00:00'),
+  created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+);
+CREATE UNIQUE INDEX provider_batches_marker ON "provider_batches" (marker);
+CREATE INDEX provider_batches_job_id ON "provider_batches" (job_id);
+CREATE INDEX provider_batches_status ON "provider_batches" (status);
+
+-- One row of the input of a map job.
+CREATE TABLE "map_items" (
+  id TEXT NOT NULL PRIMARY KEY,
+  -- References to other records: name -> id.
+  refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
+  job_id TEXT NOT NULL REFERENCES "jobs" (id) ON DELETE CASCADE ON UPDATE CASCADE,
+  -- Place in the input, from 1.
+  position INTEGER NOT NULL,
+  -- Name of the row: unique in the job, sent to batch APIs.
+  custom_id TEXT NOT NULL,
+  -- SHA-256 of the input.
+  input_hash TEXT NOT NULL,
+  -- Columns of the input: name -> value. NULL if it was not kept.
+  input JSONB CHECK (input IS NULL OR json_valid(input) AND typeof(input) = 'text'),
+  status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'running', 'submitted', 'completed', 'failed', 'cancelled')),
+  request_id TEXT REFERENCES "requests" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  batch_id TEXT REFERENCES "provider_batches" (id) ON DELETE SET NULL ON UPDATE CASCADE,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  -- Exit-code name and message of the error.
+  error_code TEXT,
+  error TEXT,
+  -- The answer.
+  output TEXT,
+  created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+);
+CREATE UNIQUE INDEX map_items_job_position ON "map_items" (job_id, position);
+CREATE UNIQUE INDEX map_items_job_custom_id ON "map_items" (job_id, custom_id);
+CREATE INDEX map_items_request_id ON "map_items" (request_id);
+CREATE INDEX map_items_batch_id ON "map_items" (batch_id) WHERE batch_id IS NOT NULL;
 
 -- Totals of the ledger by UTC hour, maintained by triggers; it only grows.
 CREATE TABLE "usage_hourly" (

@@ -92,7 +92,11 @@ SELECT
   r.folder,
   r.host,
   (SELECT count(*) FROM "network_calls" n WHERE n.request_id = r.id) AS attempts,
-  r.created_at
+  r.created_at,
+  r.cached_from,
+  r.saved_cost,
+  r.processing,
+  r.app
 FROM "requests" r
 LEFT JOIN "chats" c ON c.id = r.chat_id;
 

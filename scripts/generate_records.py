@@ -25,6 +25,8 @@ CLASSES = {
     "messages": "MessageRow",
     "requests": "RequestRow",
     "network_calls": "AttemptRow",
+    "map_items": "MapItemRow",
+    "provider_batches": "ProviderBatchRow",
     "tool_invocations": "InvocationRow",
     "jobs": "JobRow",
     "model_connections": "ConnectionRow",

@@ -66,6 +66,8 @@ def fill_hub(database: Database) -> dict[str, Any]:
     rows.insert("permission_rules", agent_id=agent, tool_id=tool, effect="deny")
     rows.insert("metrics", name="speed", value=1 / 3, dimensions=dumps({"where": "here"}))
     rows.insert("text_logs", text="on its own")
+    job = rows.insert("jobs", name="map", type="map", status="completed")
+    batch = rows.insert("provider_batches", job_id=job, connection="work", provider="openai", marker="m1")
     first = rows.chat("first", source_id=connection, user_id="u_1", metadata=dumps({"a": [1, 2.5, None, "ü"]}))
     turn = rows.turn(first, "what?", "that", cost=0.1 + 0.2, price_id=price, billed=1, tag="t")
     rows.tool_turn(first)
@@ -82,5 +84,8 @@ def fill_hub(database: Database) -> dict[str, Any]:
     running = rows.chat(None)
     rows.running(running, [b"data: {", b"\xf0\x9f"])
     rows.insert("requests", provider="openai", model="text-embedding", type="embedding", origin="orm", cost=0)
+    rows.database.execute("UPDATE {chats} SET superseded_by = ? WHERE id = ?", (fork["id"], first["id"]))
+    item = {"job_id": job, "batch_id": batch, "input_hash": "ab", "input": '{"city":"Paris"}'}
+    rows.insert("map_items", **item, position=1, custom_id="1", status="completed", request_id=turn["request"])
     rows.insert("network_calls", endpoint="https://example.org", method="GET", request_headers="{}")
     return {"first": first, "fork": fork, "running": running}

@@ -54,7 +54,15 @@ _DELETE_TEXT = (
     UPDATE {{network_calls}} SET body = NULL, body_hash = NULL, response = NULL, error = NULL, updated_at = :now
     WHERE request_id IN {_REQUESTS}
     """,
-    f"UPDATE {{requests}} SET error = NULL, parameters = NULL, updated_at = :now WHERE id IN {_REQUESTS}",
+    f"""
+    UPDATE {{requests}} SET error = NULL, parameters = NULL, cache_key = NULL, updated_at = :now
+    WHERE id IN {_REQUESTS}
+    """,
+    f"""
+    UPDATE {{map_items}} SET custom_id = id, input_hash = '', input = NULL, output = NULL, error = NULL,
+      updated_at = :now
+    WHERE request_id IN {_REQUESTS}
+    """,
     f"""
     UPDATE {{jobs}} SET name = type, payload = '{{}}', result = NULL, error = NULL, text_log_id = NULL,
       updated_at = :now

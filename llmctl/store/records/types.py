@@ -29,6 +29,7 @@ class ChatRow(TypedRow):
     origin: str = "orm"
     created_at: str
     updated_at: str
+    superseded_by: str | None = None
 
 
 class ThreadRow(TypedRow):
@@ -121,6 +122,11 @@ class RequestRow(TypedRow):
     updated_at: str
     reserved_cost: float | None = None
     usage_details: str | None = None
+    cache_key: str | None = None
+    cached_from: str | None = None
+    saved_cost: float | None = None
+    processing: str | None = None
+    app: str | None = None
 
 
 class AttemptRow(TypedRow):
@@ -145,6 +151,52 @@ class AttemptRow(TypedRow):
     time_to_first_byte: int | None = None
     provider_request_id: str | None = None
     error: str | None = None
+    created_at: str
+    updated_at: str
+    shared_body: str | None = None
+
+
+class MapItemRow(TypedRow):
+    """A row of ``map_items``."""
+
+    id: str
+    refs: str = "{}"
+    job_id: str
+    position: int
+    custom_id: str
+    input_hash: str
+    input: str | None = None
+    status: str = "pending"
+    request_id: str | None = None
+    batch_id: str | None = None
+    attempts: int = 0
+    error_code: str | None = None
+    error: str | None = None
+    output: str | None = None
+    created_at: str
+    updated_at: str
+
+
+class ProviderBatchRow(TypedRow):
+    """A row of ``provider_batches``."""
+
+    id: str
+    refs: str = "{}"
+    job_id: str | None = None
+    connection: str
+    provider: str
+    model: str | None = None
+    marker: str
+    remote_id: str | None = None
+    status: str = "pending"
+    remote_status: str | None = None
+    counts: str = "{}"
+    files: str = "{}"
+    error: str | None = None
+    submitted_at: str | None = None
+    expires_at: str | None = None
+    finished_at: str | None = None
+    fetched_at: str | None = None
     created_at: str
     updated_at: str
 

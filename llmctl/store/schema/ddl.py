@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from llmctl.store.database import quote
 
 #: Version of the schema in these files; a hub stores its own in ``PRAGMA user_version``.
-VERSION = 3
+VERSION = 5
 #: "llmc": marks a file as a hub, for ``file(1)`` too.
 APPLICATION_ID = 0x6C6C6D63
 
@@ -24,7 +24,8 @@ TABLES = (
     *("tools", "agents", "agent_tool_connections"),
     *("chats", "message_threads", "messages", "rendered_conversation_threads"),
     *("attachments", "message_attachments", "agent_sessions", "tool_invocations", "permission_rules"),
-    *("requests", "network_calls", "response_streams", "stream_chunks"),
+    *("requests", "bodies", "network_calls", "response_streams", "stream_chunks"),
+    *("provider_batches", "map_items"),
     *("usage_hourly", "usage_daily", "usage_monthly", "activity_daily"),
 )
 

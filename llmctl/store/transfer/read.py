@@ -22,8 +22,10 @@ _COLUMN = re.compile(r"^  ([a-z_]+) [A-Z]", re.MULTILINE)
 _TABLE = re.compile(r'^CREATE TABLE "([a-z_]+)"', re.MULTILINE)
 #: TEXT columns that usually hold JSON.
 _JSON_IN_TEXT = (("messages", "content_raw"),)
-#: Totals of other tables: triggers recompute them.
-DERIVED = ddl.DERIVED_TABLES
+#: Totals of other tables, which triggers recompute; and parts of HTTP bodies, which are exported whole.
+DERIVED = (*ddl.DERIVED_TABLES, "bodies")
+#: Columns that hold another column in fewer bytes.
+_COMPACT = (("network_calls", "shared_body"), ("response_streams", "raw_output_gz"))
 
 
 class HubReader:
@@ -128,6 +130,8 @@ class HubReader:
         if (table, name) == ("message_threads", "parent_id") and not self._selection.whole:
             # The conversation it was forked from may not be selected.
             return self._selection.fill_slots(f"CASE WHEN {column} IN THREADS THEN {column} END")
+        if (table, name) == ("chats", "superseded_by") and not self._selection.whole:
+            return self._selection.fill_slots(f"CASE WHEN {column} IN CHOSEN THEN {column} END")
         return column
 
 
@@ -148,7 +152,7 @@ class TableLayouts:
 
     def custom_columns(self) -> Mapping[str, Mapping[str, str]]:
         """Return table -> custom column -> declared type, in a fixed order."""
-        for table in set(ddl.TABLES) - set(ddl.DERIVED_TABLES):
+        for table in set(ddl.TABLES) - set(DERIVED):
             self.find(table)
         return {table: self.fields[table] for table in sorted(self.fields)}
 
@@ -161,7 +165,8 @@ class TableLayouts:
         own = sorted(name for name in declared if name not in self._builtin[table])
         if own:
             self.fields[table] = {name: declared[name] for name in own}
-        columns = (*(name for name in self._builtin[table] if name in declared), *own)
+        builtin = (name for name in self._builtin[table] if name in declared and (table, name) not in _COMPACT)
+        columns = (*builtin, *own)
         return TableLayout(table, columns, tuple(_kind(table, name, declared[name]) for name in columns))
 
 
@@ -202,6 +207,7 @@ SHARED = (
     RowQuery("text_logs", "{text_logs} t WHERE (WHICH) AND t.series_id IS NULL", "t.id"),
     RowQuery("text_logs", "{text_logs} t WHERE (WHICH) AND t.series_id IS NOT NULL", "t.series_id, t.position"),
     RowQuery("jobs", "{jobs} t WHERE (WHICH)", "t.created_at, t.id"),
+    RowQuery("provider_batches", "{provider_batches} t WHERE (WHICH)", "t.created_at, t.id"),
     RowQuery("attachments", "{attachments} t WHERE (WHICH)", "t.id"),
     RowQuery("metrics", "{metrics} t WHERE (WHICH)", "t.id"),
 )
@@ -305,6 +311,7 @@ UNATTACHED = (
         " LEFT JOIN {message_threads} h ON h.id = m.thread_id WHERE h.chat_id IS NULL))",
     ),
     RowQuery("network_calls", "{network_calls} t WHERE t.request_id IS NULL", "t.created_at, t.id"),
+    RowQuery("map_items", "{map_items} t", "t.job_id, t.position"),
 )
 
 
