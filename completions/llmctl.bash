@@ -5,7 +5,8 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat run embed image agent chats stats report request job export import tool init connection model settings completion help doctor db schema' ;;
+        '') words='chat run prompts embed image agent chats stats report request job export import tool init connection model settings completion help doctor db schema' ;;
+        'prompts') words='list show edit save path' ;;
         'agent') words='create apply list show edit remove attach detach run sessions session' ;;
         'agent session') words='new show diff delete' ;;
         'chats') words='list show new edit search rename fork render unlock delete' ;;
@@ -22,8 +23,13 @@ _llmctl_spec() {
         'metric') words='add list query export' ;;
         'log') words='add list show tail' ;;
         'ref') words='set unset list' ;;
-        'chat') flags='-c --continue --finish --chat --name -s --system --system-file -t --template -p --param -i --interactive -n --no-log --messages -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='--chat:hub/chat --name:any -s:any --system:any --system-file:file -t:any --template:any -p:any --param:any --messages:file -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any --fallback:any --schema:file --fix:any --output:file -T:any --tool:any --approve:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:any' arguments='any' more='1' ;;
+        'chat') flags='-c --continue --finish --chat --name -s --system --system-file -t --template -p --param -i --interactive -n --no-log --messages --save --force -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='--chat:hub/chat --name:any -s:any --system:any --system-file:file -t:any --template:any -p:any --param:any --messages:file --save:any -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any --fallback:any --schema:file --fix:any --output:file -T:any --tool:any --approve:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:any' arguments='any' more='1' ;;
         'run') flags='-p --param -c --continue --chat -n --no-log -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='-p:any --param:any --chat:hub/chat -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any --fallback:any --schema:file --fix:any --output:file -T:any --tool:any --approve:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:any' arguments='file any' more='1' ;;
+        'prompts list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
+        'prompts show') arguments='any' ;;
+        'prompts edit') flags='--project' arguments='any' ;;
+        'prompts save') flags='--chat --project --force' values='--chat:hub/chat' arguments='any file' ;;
+        'prompts path') flags='--project' arguments='any' ;;
         'embed') flags='-a --file --lines --batch --output -n --no-log --stdin --no-stdin -m --model --connection -o --option -u --usage --max-cost --timeout --retries --tag --json --jsonl' values='-a:file --file:file --batch:any --output:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --max-cost:any --timeout:any --retries:any --tag:any' arguments='any' more='1' ;;
         'image') flags='--output -a --attach -n --no-log --stdin --no-stdin -m --model --connection -o --option -u --usage --max-cost --timeout --retries --tag --json --jsonl' values='--output:file -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --max-cost:any --timeout:any --retries:any --tag:any' arguments='any' more='1' ;;
         'agent create') flags='--instructions --agent --description -m --model --connection -o --option --thinking -T --tool --json --jsonl --columns' values='--instructions:any --agent:hub/agent --description:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any -T:any --tool:any --columns:any' arguments='any' ;;
@@ -97,7 +103,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|run|embed|image|agent|chats|stats|report|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|prompts|embed|image|agent|chats|stats|report|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

@@ -2,7 +2,7 @@
 # Commands and flags are listed here; names and ids are looked up in the hub while you type.
 
 function __llmctl_path --description 'The command on the line, without its flags'
-    set -l groups agent 'agent session' chats request job tool connection model settings db schema thread message metric log ref
+    set -l groups prompts agent 'agent session' chats request job tool connection model settings db schema thread message metric log ref
     set -l words
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -50,6 +50,7 @@ complete -c llmctl -s V -l version -d 'Show the version.'
 complete -c llmctl -s h -l help -d 'Show help.'
 complete -c llmctl -n '__llmctl_at ' -a chat -d 'Chat with a model: one-shot, piped, continued or interactive'
 complete -c llmctl -n '__llmctl_at ' -a run -d 'Run a prompt file: a prompt with its model, options and schema in TOML'
+complete -c llmctl -n '__llmctl_at ' -a prompts -d 'Manage prompt files, which run and chat -t find by name'
 complete -c llmctl -n '__llmctl_at ' -a embed -d 'Embed texts as vectors'
 complete -c llmctl -n '__llmctl_at ' -a image -d 'Generate or edit an image'
 complete -c llmctl -n '__llmctl_at ' -a agent -d 'Manage agents and chat with them in persistent sessions'
@@ -70,6 +71,11 @@ complete -c llmctl -n '__llmctl_at ' -a help -d 'Show help on a command or a top
 complete -c llmctl -n '__llmctl_at ' -a doctor -d 'Diagnose problems and suggest fixes'
 complete -c llmctl -n '__llmctl_at ' -a db -d 'Maintain the hub file'
 complete -c llmctl -n '__llmctl_at ' -a schema -d 'Show, emit and check the hub\'s schema'
+complete -c llmctl -n '__llmctl_at prompts' -a list -d 'List prompt files that run and -t find by name'
+complete -c llmctl -n '__llmctl_at prompts' -a show -d 'Print a prompt file'
+complete -c llmctl -n '__llmctl_at prompts' -a edit -d 'Edit a prompt file in $VISUAL or $EDITOR, or begin a new one'
+complete -c llmctl -n '__llmctl_at prompts' -a save -d 'Save a prompt file under a name: a file, standard input, or what a chat began with'
+complete -c llmctl -n '__llmctl_at prompts' -a path -d 'Print the path of a prompt file, or of the folder of your own'
 complete -c llmctl -n '__llmctl_at agent' -a create -d 'Create an agent'
 complete -c llmctl -n '__llmctl_at agent' -a apply -d 'Create or update agents from files'
 complete -c llmctl -n '__llmctl_at agent' -a list -d 'List agents'
@@ -177,6 +183,8 @@ complete -c llmctl -n '__llmctl_at chat' -s p -l param -r -x -d 'Template parame
 complete -c llmctl -n '__llmctl_at chat' -s i -l interactive -d 'Keep the conversation open.'
 complete -c llmctl -n '__llmctl_at chat' -s n -l no-log -d 'Store no text, only the usage of each request.'
 complete -c llmctl -n '__llmctl_at chat' -l messages -r -F -d 'Read a JSON array of messages; print the new ones.'
+complete -c llmctl -n '__llmctl_at chat' -l save -r -x -d 'Keep flags and text as a prompt file; send nothing.'
+complete -c llmctl -n '__llmctl_at chat' -l force -d 'With --save: replace the file of that name.'
 complete -c llmctl -n '__llmctl_at chat' -s a -l attach -r -F -d 'File or URL to attach; - attaches stdin. Repeatable.'
 complete -c llmctl -n '__llmctl_at chat' -l stdin -l no-stdin -d 'Read stdin, or never read it. [automatic]'
 complete -c llmctl -n '__llmctl_at chat' -s m -l model -r -x -a '(__llmctl_hub model)' -d 'Model to use: MODEL, CONNECTION:MODEL, a connection or an alias.'
@@ -246,6 +254,17 @@ complete -c llmctl -n '__llmctl_at run' -l rollback -d 'Discard an incomplete an
 complete -c llmctl -n '__llmctl_at run' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at run' -l jsonl -d 'Output one JSON object per line.'
 complete -c llmctl -n '__llmctl_at run' -F
+complete -c llmctl -n '__llmctl_at prompts list' -l json -d 'Output one JSON document.'
+complete -c llmctl -n '__llmctl_at prompts list' -l jsonl -d 'Output one JSON object per line.'
+complete -c llmctl -n '__llmctl_at prompts list' -l csv -d 'Output CSV with a header.'
+complete -c llmctl -n '__llmctl_at prompts list' -l tsv -d 'Output tab-separated values with a header.'
+complete -c llmctl -n '__llmctl_at prompts list' -l columns -r -x -d 'Columns to output, in this order.'
+complete -c llmctl -n '__llmctl_at prompts edit' -l project -d 'In the project\'s .llmctl/prompts, not in your own folder.'
+complete -c llmctl -n '__llmctl_at prompts save' -l chat -r -x -a '(__llmctl_hub chat)' -d 'Keep the model, options and first prompt of this chat.'
+complete -c llmctl -n '__llmctl_at prompts save' -l project -d 'In the project\'s .llmctl/prompts, not in your own folder.'
+complete -c llmctl -n '__llmctl_at prompts save' -l force -d 'Replace the file of that name.'
+complete -c llmctl -n '__llmctl_at prompts save' -F
+complete -c llmctl -n '__llmctl_at prompts path' -l project -d 'In the project\'s .llmctl/prompts, not in your own folder.'
 complete -c llmctl -n '__llmctl_at embed' -s a -l file -r -F -d 'File with a text. Repeatable.'
 complete -c llmctl -n '__llmctl_at embed' -l lines -d 'Treat each line of files and stdin as a text.'
 complete -c llmctl -n '__llmctl_at embed' -l batch -r -x -d 'Maximum number of texts per request.'
@@ -837,7 +856,7 @@ complete -c llmctl -n '__llmctl_at settings unset' -l jsonl -d 'Output one JSON 
 complete -c llmctl -n '__llmctl_at settings unset' -l columns -r -x -d 'Columns to output, in this order.'
 complete -c llmctl -n '__llmctl_at completion' -a 'bash zsh fish'
 complete -c llmctl -n '__llmctl_at help' -l all -d 'List all commands, including plumbing.'
-complete -c llmctl -n '__llmctl_at help' -a 'chat run embed image agent chats stats report request job export import tool init connection model settings completion help doctor db schema exit-codes environment sql prompt-files permissions echo'
+complete -c llmctl -n '__llmctl_at help' -a 'chat run prompts embed image agent chats stats report request job export import tool init connection model settings completion help doctor db schema exit-codes environment sql prompt-files permissions echo'
 complete -c llmctl -n '__llmctl_at doctor' -l network -d 'Also send a request to every connection.'
 complete -c llmctl -n '__llmctl_at doctor' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at doctor' -l jsonl -d 'Output one JSON object per line.'

@@ -37,6 +37,17 @@ class CatalogEntry(Value):
 CATALOG: dict[str, CatalogEntry] = {
     "chat": CatalogEntry(CORE, "Chat with a model: one-shot, piped, continued or interactive"),
     "run": CatalogEntry(CORE, "Run a prompt file: a prompt with its model, options and schema in TOML"),
+    "prompts": CatalogEntry(
+        CORE,
+        "Manage prompt files, which run and chat -t find by name",
+        {
+            "list": "List prompt files that run and -t find by name",
+            "show": "Print a prompt file",
+            "edit": "Edit a prompt file in $VISUAL or $EDITOR, or begin a new one",
+            "save": "Save a prompt file under a name: a file, standard input, or what a chat began with",
+            "path": "Print the path of a prompt file, or of the folder of your own",
+        },
+    ),
     "embed": CatalogEntry(CORE, "Embed texts as vectors"),
     "image": CatalogEntry(CORE, "Generate or edit an image"),
     "agent": CatalogEntry(

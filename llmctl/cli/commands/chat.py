@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmctl.cli.app import App
 from llmctl.cli.console.console import answer_output
+from llmctl.core.errors import UsageError
 from llmctl.core.options import TurnOptions
+
+if TYPE_CHECKING:
+    from llmctl.cli.turn.input import ChatArgs
 
 FinishOption = Annotated[
     bool,
@@ -85,6 +89,17 @@ MessagesOption = Annotated[
         rich_help_panel="Input",
     ),
 ]
+SaveOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Keep flags and text as a prompt file; send nothing.",
+        rich_help_panel="Input",
+    ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="With --save: replace the file of that name.", rich_help_panel="Input")
+]
 
 
 @answer_output
@@ -103,13 +118,16 @@ def chat(
     interactive: InteractiveOption = False,
     no_log: NoLogOption = False,
     messages: MessagesOption = None,
+    save: SaveOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Chat with a model: one-shot, piped, continued or interactive.
 
     The answer goes to stdout, everything else to stderr. Piped input is appended to the prompt. Without a prompt, a
     terminal opens an interactive chat; -c continues the last conversation. Off a terminal, or with --finish, -c without
     a prompt finishes what is unfinished. A prompt that got no answer is sent again only that way, or by /retry.
-    With --schema, stdout is validated JSON or empty (exit 11); JSON in a fenced block is accepted.
+    With --schema, stdout is validated JSON or empty (exit 11); JSON in a fenced block is accepted. --save keeps the
+    command line as a prompt file for llmctl run; with -p K=V the text is a template and {{ K }} its parameter.
 
     Examples:
       llmctl chat -m echo "hello there"
@@ -118,22 +136,25 @@ def chat(
       llmctl chat --schema "name, age int" "invent a person"
       llmctl chat --name fix-42 --json "what was the error?"
     """
-    from llmctl.cli.turn.chat import ChatCommand
     from llmctl.cli.turn.input import ChatArgs
 
-    app: App = ctx.obj
     args = ChatArgs(
-        words=tuple(prompt or ()),
-        continue_=continue_,
-        finish=finish,
-        chat=chat,
-        name=name,
-        system=system,
-        system_file=system_file,
-        template=template,
-        params=tuple(param or ()),
-        interactive=interactive,
-        no_log=no_log,
-        messages=messages,
-    )
+        words=tuple(prompt or ()), params=tuple(param or ()), template=template, messages=messages,
+        system=system, system_file=system_file, continue_=continue_, finish=finish, chat=chat, name=name,
+        interactive=interactive, no_log=no_log,
+    )  # fmt: skip
+    _run(ctx.obj, args, flags, save, force=force)
+
+
+def _run(app: App, args: ChatArgs, flags: TurnOptions, save: str | None, *, force: bool) -> None:
+    """Run the turn, or keep its command line as a prompt file."""
+    if save is not None:
+        from llmctl.cli.turn.saved_prompts import save_flags
+
+        save_flags(app, args, flags, save, force=force)
+        return
+    if force:
+        raise UsageError("--force requires --save")
+    from llmctl.cli.turn.chat import ChatCommand
+
     ChatCommand(app, args, flags).run()

@@ -62,11 +62,12 @@ ENVIRONMENT_HELP: dict[str, Mapping[str, str]] = {
     },
     "Paths": {
         "XDG_DATA_HOME": "the hub and API keys are in its llmctl folder; default: ~/.local/share",
-        "XDG_CONFIG_HOME": "prompt files are in its llmctl folder; default: ~/.config",
+        "XDG_CONFIG_HOME": "prompt files are in its llmctl/prompts folder; default: ~/.config",
         "XDG_STATE_HOME": "what you trust, and writes left by a full disk; default: ~/.local/state",
         "HOME": "home folder, for the defaults above",
     },
     "Terminal": {
+        "VISUAL, EDITOR": "editor of `prompts edit`; default: vi",
         "NO_COLOR": "set: no color",
         "TERM": "dumb: no color",
         "COLUMNS": "width of tables",
@@ -97,8 +98,10 @@ Examples:
 """
 
 _PROMPT_FILES = """\
-A prompt file is TOML: a prompt with its model, options and schema. Run it with llmctl run FILE [ARG]..., or with
-chat -t NAME, which reads $XDG_CONFIG_HOME/llmctl/prompts/NAME.toml (or a path). With the first line
+A prompt file is TOML: a prompt with its model, options and schema. Run it with llmctl run NAME [ARG]... or
+chat -t NAME. NAME is a path, or NAME.toml is in .llmctl/prompts of this folder or one above it (up to the root of the
+repository), or in $XDG_CONFIG_HOME/llmctl/prompts: llmctl prompts list. To make one: llmctl prompts edit NAME, or add
+--save NAME to a chat command. With the first line
 
   #!/usr/bin/env -S llmctl run
 
@@ -133,7 +136,8 @@ Example:
 
 Examples:
   echo "guten Morgen" | llmctl run translate.toml
-  llmctl run translate.toml -p language=French "good morning"
+  llmctl run translate -p language=French "good morning"
+  llmctl chat --save translate -p language=French "Translate into {{ language }}: {{ stdin }}"
   llmctl chat -t translate -p language=Latin --dry-run "good morning"
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,11 @@ from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.options import TurnOptions, parse_pairs
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.text_files import read_text_file
+from llmctl.core.values import Value
 from llmctl.engine.agents import definition
+from llmctl.engine.runtime import current_folder, find_repository
+
+_SUFFIX = ".toml"
 
 
 class PromptFile:
@@ -101,28 +106,77 @@ class PromptFile:
 
 def open_prompt_file(app: App, file: str | None, template: str | None, params: Sequence[str]) -> PromptFile | None:
     """Return the prompt file of ``run FILE`` or ``-t NAME``; None if neither was given."""
-    path = file if file is not None else None if template is None else _find_template(app, template)
-    if path is None:
-        if params:
-            raise UsageError("--param requires a prompt file", hint="pass one with -t, or use llmctl run")
-        return None
-    return PromptFile(app, path, params)
+    if file is not None:
+        return PromptFile(app, find_prompt_file(app.env, file, prefers_path=True), params)
+    if template is not None:
+        return PromptFile(app, find_prompt_file(app.env, template), params)
+    if params:
+        raise UsageError("--param requires a prompt file", hint="pass one with -t, or use llmctl run")
+    return None
 
 
-def _find_template(app: App, name: str) -> str:
-    """Return the path of ``-t NAME``: a path, or a file of that name in the prompts folder."""
-    if os.sep in name or name.endswith(".toml"):
+# --- where prompt files are
+
+
+class StoredPrompt(Value):
+    """A prompt file that is found by its name. ``where`` is ``project`` or ``user``."""
+
+    name: str
+    path: str
+    where: str
+
+
+def prompt_folders(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the folders of prompt files, nearest first, with where each belongs.
+
+    They are ``.llmctl/prompts`` in the working folder and those above it, up to the root of the repository, then
+    the user's own. They need not exist.
+    """
+    folder = current_folder()
+    folders: dict[str, str] = {}
+    root = find_repository(folder) or folder
+    while folder and root:
+        folders[f"{folder}/.llmctl/prompts"] = "project"
+        folder = os.path.dirname(folder) if folder != root else None
+    if own := user_folder(env):
+        folders[own] = "user"
+    return folders
+
+
+def user_folder(env: Mapping[str, str]) -> str | None:
+    """Return the user's own folder of prompt files; None without a home folder."""
+    config = environment.config_folder(env)
+    return f"{config}/prompts" if config else None
+
+
+def list_prompt_files(env: Mapping[str, str]) -> list[StoredPrompt]:
+    """Return the prompt files that are found by name, by name; of two with the same name the nearer one."""
+    found: dict[str, StoredPrompt] = {}
+    for folder, where in prompt_folders(env).items():
+        for file in os.listdir(folder) if os.path.isdir(folder) else ():
+            name = file.removesuffix(_SUFFIX)
+            if name and file.endswith(_SUFFIX):
+                found.setdefault(name, StoredPrompt(name, f"{folder}/{file}", where))
+    return [found[name] for name in sorted(found)]
+
+
+def find_prompt_file(env: Mapping[str, str], name: str, *, prefers_path: bool = False) -> str:
+    """Return the path of a prompt file that is given by path or by name; NotFoundError names similar ones.
+
+    A name is looked for first, then a path; with ``prefers_path`` a file of that path comes first.
+    """
+    is_path = os.sep in name or name.endswith(_SUFFIX)
+    exists = os.path.exists(name) and not os.path.isdir(name)
+    if exists and (is_path or prefers_path):
         return name
-    config = environment.config_folder(app.env)
-    folder = f"{config}/prompts" if config else ""
-    path = f"{folder}/{name}.toml"
-    if os.path.isfile(path):
+    stored = {one.name: one.path for one in list_prompt_files(env)}
+    path = stored.get(name.removesuffix(_SUFFIX))
+    if path is not None:
         return path
-    there = os.listdir(folder) if os.path.isdir(folder) else ()
-    error = unknown_name_error(
-        "prompt file", name, (file[:-5] for file in there if file.endswith(".toml")), error=NotFoundError
-    )
-    error.hint = error.hint or f"create it: {path}"
+    if is_path or exists:
+        return name
+    error = unknown_name_error("prompt file", name, stored, error=NotFoundError)
+    error.hint = error.hint or f"create it: llmctl prompts edit {shlex.quote(name)}"
     raise error
 
 

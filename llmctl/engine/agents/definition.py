@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -126,3 +128,85 @@ def _parse_param(name: str, value: Any, source: str) -> TemplateParam:
     if value.keys() - {"default", "description"}:
         raise UsageError(f'"{source}": parameter "{name}" may only have "default" and "description"')
     return TemplateParam(**value)
+
+
+# --- definitions as text
+
+
+def format_definition(definition: Definition) -> str:
+    """Return the text of a prompt file that :func:`parse_definition` reads as this definition.
+
+    Raises UsageError for what TOML cannot hold: a null.
+    """
+    turn = definition.turn.to_dict()
+    values: dict[str, Any] = {"description": definition.description}
+    values |= {name: turn.pop(name, None) for name in ("model", "connection")}
+    values |= {"system": definition.system, "prompt": definition.prompt, **turn}
+    values["options"] = {_mark_option(name, value): value for name, value in definition.turn.options.items()}
+    values |= {"agents": definition.agents, "no_log": definition.no_log}
+    lines = [f"{name} = {_format_value(name, value)}\n" for name, value in values.items() if _is_given(value)]
+    if definition.params:
+        lines.append("\n[params]\n")
+        lines += [f"{_format_key(name)} = {_format_param(name, param)}\n" for name, param in definition.params.items()]
+    return "".join(lines)
+
+
+#: What a TOML string may not hold as it is, besides what JSON escapes (https://toml.io/en/v1.0.0#string).
+_TOML_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def _is_given(value: Any) -> bool:
+    """Return whether a value is not the same as a missing key; 0 is a value."""
+    return bool(value) or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _mark_option(name: str, value: Any) -> str:
+    """Return the name of a model option, with the ``:`` of those that are sent as they are."""
+    from llmctl.core.model_options import check_model_options
+
+    try:
+        check_model_options({name: value}, name)
+    except UsageError:
+        return f"{name}:"
+    return name
+
+
+def _format_param(name: str, param: TemplateParam) -> str:
+    if param.description is None and param.default is not None and not isinstance(param.default, Mapping):
+        return _format_value(name, param.default)
+    values = {"description": param.description, "default": param.default}
+    return _format_value(name, {key: value for key, value in values.items() if value is not None})
+
+
+def _format_value(name: str, value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() if "\n" in value:
+            return _format_lines(value)
+        case str():
+            return _escape_controls(json.dumps(value, ensure_ascii=False))
+        case int() | float():
+            return repr(value)
+        case Mapping():
+            pairs = ", ".join(f"{_format_key(key)} = {_format_value(name, item)}" for key, item in value.items())
+            return f"{{ {pairs} }}" if pairs else "{}"
+        case list() | tuple():
+            return f"[{', '.join(_format_value(name, item) for item in value)}]"
+    raise UsageError(f'"{name}" cannot be kept in a prompt file: TOML has no null')
+
+
+def _format_lines(text: str) -> str:
+    """Return a text as a string of several lines; what it escapes, tomllib reads back."""
+    if "'''" not in text and not text.endswith("'") and not _TOML_CONTROL.search(text):
+        return f"'''\n{text}'''"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"""\n{_escape_controls(escaped)}"""'
+
+
+def _escape_controls(text: str) -> str:
+    return _TOML_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _format_key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
