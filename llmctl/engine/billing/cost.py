@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -78,6 +79,7 @@ def calculate_cost(
     moment: datetime,
     context: PriceContext | None = None,
     looks_up: bool = True,
+    prices: PriceCache | None = None,
 ) -> Cost:
     """Calculate the cost of a usage. The first of ``candidates`` with a price counts.
 
@@ -89,7 +91,11 @@ def calculate_cost(
         return Cost(0.0)
     if usage is None:
         return Cost(0.0 if key.is_free else None)
-    price = find_price(database, key, candidates, moment=moment, looks_up=looks_up)
+    price = (
+        prices.find(key, candidates, moment)
+        if prices
+        else find_price(database, key, candidates, moment=moment, looks_up=looks_up)
+    )
     if price is None:
         return Cost(0.0 if key.is_free else None)
     from llmctl.engine.models.rates import calculate_usage_cost
@@ -149,6 +155,29 @@ def find_price(
         if row is not None and row.details != models.NO_PRICE:
             return price_from_row(row)
     return None
+
+
+#: Seconds after which a price is looked up again, in case it has changed.
+_PRICE_CACHE_S = 60.0
+
+
+class PriceCache:
+    """The prices of many requests, each looked up once a minute. Thread-safe; nobody else may use its connection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._found: dict[tuple[PriceKey, tuple[str | None, ...]], tuple[float, Price | None]] = {}
+        self._lock = Lock()
+
+    def find(self, key: PriceKey, candidates: Sequence[str | None], moment: datetime) -> Price | None:
+        """Return what :func:`find_price` returns."""
+        wanted = key, tuple(candidates)
+        with self._lock:
+            found_at, price = self._found.get(wanted, (-math.inf, None))
+            if time.monotonic() - found_at >= _PRICE_CACHE_S:
+                price = find_price(self._database, key, candidates, moment=moment)
+                self._found[wanted] = time.monotonic(), price
+            return price
 
 
 @cache
@@ -380,10 +409,13 @@ class SettledCost(Value):
 class CostTracker:
     """Calculates the cost of a turn's requests and keeps them within its limits."""
 
-    def __init__(self, database: Database, target: Target, limits: CostLimits) -> None:
+    def __init__(
+        self, database: Database, target: Target, limits: CostLimits, prices: PriceCache | None = None
+    ) -> None:
         self._database = database
         self._target = target
         self._limits = limits
+        self._prices = prices
         self._request: ChatRequest | None = None
         self._started_at = datetime.now(UTC)
 
@@ -404,7 +436,11 @@ class CostTracker:
     def _build_reservation(self, request: ChatRequest, build_body: Callable[[], bytes]) -> Reservation | None:
         from llmctl.engine.models import rates
 
-        price = find_price(self._database, self._price_key, (request.model,), moment=self._started_at)
+        price = (
+            self._prices.find(self._price_key, (request.model,), self._started_at)
+            if self._prices
+            else find_price(self._database, self._price_key, (request.model,), moment=self._started_at)
+        )
         if price is None:
             if self._price_key.is_free:
                 return None
@@ -436,6 +472,7 @@ class CostTracker:
             (response.model, self._request.model if self._request else self._target.model),
             moment=self._started_at,
             context=price_context(options),
+            prices=self._prices,
         )
         if reservation is None:
             return SettledCost(cost)

@@ -25,7 +25,7 @@ from llmctl.engine.runtime import RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import decode, records
 from llmctl.engine.turn.history import Origin
 from llmctl.engine.turn.plan import TurnPlan
-from llmctl.engine.turn.recorder import Recorder
+from llmctl.engine.turn.recorder import CallRecorder
 from llmctl.engine.turn.state import Attempt, CallState, StepRequest, TurnIds
 from llmctl.wire import WIRES
 from llmctl.wire.requests import has_tools
@@ -66,6 +66,30 @@ class SenderPlan(Protocol):
     def options(self) -> TurnOptions: ...
     @property
     def runtime(self) -> RuntimeEnv: ...
+
+
+class Pacer(Protocol):
+    """Decides when requests are sent again."""
+
+    def retry_delay_s(self, number: int, error: LlmctlError) -> float | None:
+        """Return the seconds to wait after failed attempt ``number`` (from 1), or None to give up."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait before the next attempt."""
+
+
+class _OwnPacer:
+    """Retries as ``--retries`` says, without regard to other requests."""
+
+    def __init__(self, retries: int, runtime: RuntimeEnv) -> None:
+        self._retries = retries
+        self.wait = runtime.sleep
+
+    def retry_delay_s(self, number: int, error: LlmctlError) -> float | None:
+        from llmctl.transport.retry import RetryPolicy  # only after a failed attempt
+
+        policy, is_rate_limit = RetryPolicy(retries=self._retries), error.reason == "rate_limit"
+        return policy.delay_s(number, error.retry_after, is_rate_limit=is_rate_limit)
 
 
 class ModelCall:
@@ -156,15 +180,26 @@ class ModelCall:
 class RequestSender:
     """Sends the requests of a turn or a command to one target, and retries; every attempt is a row."""
 
-    def __init__(self, recorder: Recorder, plan: SenderPlan, endpoint: Endpoint, redact: Redaction) -> None:
+    def __init__(
+        self,
+        recorder: CallRecorder,
+        plan: SenderPlan,
+        endpoint: Endpoint,
+        redact: Redaction,
+        pacer: Pacer | None = None,
+    ) -> None:
         self.recorder = recorder
         self.endpoint = endpoint
         self.redact = redact
         self.wire = WIRES.load(plan.target.wire)
         self._target = plan.target
-        self._retries = plan.options.retries
+        self._pacer: Pacer = pacer or _OwnPacer(plan.options.retries, plan.runtime)
         self._runtime = plan.runtime
         self._timeout_s = plan.options.timeout
+        self.start_timeout()
+
+    def start_timeout(self) -> None:
+        """Count the time limit from now on."""
         self._deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
 
     def send(
@@ -189,7 +224,7 @@ class RequestSender:
                 self.recorder.discard_attempt(error)
                 yield RetryScheduled(delay_s, number, error)
                 self.recorder.flush()  # let it be shown before the wait
-                self._runtime.sleep(delay_s)
+                self._pacer.wait(delay_s)
                 number += 1
 
     def _send_once(
@@ -244,10 +279,7 @@ class RequestSender:
         may_help = error.retryable or (isinstance(error, IncompleteError) and error.reason != "length")
         if self._running_state().delivered or not may_help or error.reason == "offline":
             return None
-        from llmctl.transport.retry import RetryPolicy  # only after a failed attempt
-
-        policy, is_rate_limit = RetryPolicy(retries=self._retries), error.reason == "rate_limit"
-        delay_s = policy.delay_s(number, error.retry_after, is_rate_limit=is_rate_limit)
+        delay_s = self._pacer.retry_delay_s(number, error)
         if delay_s is None or (self._deadline is not None and time.monotonic() + delay_s >= self._deadline):
             return None
         return delay_s

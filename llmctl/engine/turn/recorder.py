@@ -54,21 +54,15 @@ class RecorderPlan(Protocol):
     def log(self) -> bool: ...
 
 
-class Recorder:
-    """The rows of one turn, or of a command's single requests. Every public method commits before it returns.
+class CallRecorder:
+    """The rows of calls to a model, one call after the other; a subclass says where and when they are written.
 
     ``on_commit`` is called after each commit of the data of one read of the socket.
     """
 
     def __init__(
-        self,
-        database: Database,
-        ids: TurnIds,
-        plan: RecorderPlan,
-        redact: Redaction,
-        on_commit: Callable[[], None],
+        self, ids: TurnIds, plan: RecorderPlan, redact: Redaction, on_commit: Callable[[], None] = lambda: None
     ) -> None:
-        self._database = database
         self._ids = ids
         self._is_logged = plan.log
         self._options = plan.options
@@ -76,39 +70,8 @@ class Recorder:
         self._redact = redact
         self._on_commit = on_commit
         self._is_sent = False
-        self._file = file_identity(database.path)
-        #: The rows of its calls so far, except for the bytes of their streams.
-        self._committed: list[Write] = []
-        #: Where rows went that the hub did not take; None where no place took them.
-        self.spooled_to: str | None = None
-        #: Whether rows are neither in the hub nor in the spool.
-        self.has_lost_rows = False
-        #: Why the hub takes no more rows; from then on everything goes to the spool.
-        self.storage_error: StorageError | None = None
         #: The call that runs.
         self.state: CallState | None = None
-
-    def begin(self, state: CallState, writes: Sequence[Write]) -> None:
-        """Commit the rows of a call that begins, in one transaction.
-
-        Raises BudgetError where its cost might exceed a limit, and StorageError where the hub takes no rows: what is
-        asked next would lack what the hub lacks. Then nothing is written.
-        """
-        if self.storage_error:
-            raise self.storage_error
-        if state.reservation is None:
-            self._commit_begin(writes)
-            self.state = state
-            return
-        try:
-            self._write_reserved(state.reservation, writes)
-        except BudgetError:
-            from llmctl.engine import recovery  # only where a dead process may hold a reservation
-
-            if not recovery.recover_dead_reservations(self._database):
-                raise
-            self._write_reserved(state.reservation, writes)
-        self.state = state
 
     def begin_attempt(self, http: HttpRequest, number: int, body_columns: Callable[[], Mapping[str, Any]]) -> Attempt:
         """Commit the row of an attempt, before its socket opens; only the first one stores its body."""
@@ -200,6 +163,89 @@ class Recorder:
         self._write(Update("requests", state.request_id, columns), durable=True)
         self.state = None
 
+    def _end_writes(self, state: CallState, end: CallEnd) -> list[Write]:
+        now = {"updated_at": clock.now()}
+        if state.uncommitted_bytes:  # the last bytes are written with the end
+            state.timeline.append([state.size_bytes, clock.elapsed_ms(state.started)])
+        return [
+            self._message_write(state, end, now),
+            Update("requests", state.request_id, records.request_end_columns(state, end, self._redact) | now),
+            Update("response_streams", state.stream_id, records.stream_end_columns(state, end, self._redact) | now),
+            Delete("stream_chunks", {"stream_id": state.stream_id}),
+            *records.deletions_for(state.request_id, self._options.no_persist),
+        ]
+
+    def _message_write(self, state: CallState, end: CallEnd, now: Mapping[str, str]) -> Write:
+        if not end.keeps_message:
+            return Delete("messages", {"id": state.message_id})
+        columns = records.answer_columns(end, self._ids.chat_id, self._redact, state.origin)
+        # No longer pending if another job took over the thread in the meantime: its changes to the message stay.
+        return Update("messages", state.message_id, {**columns, **end.totals, **now}, where={"status": "pending"})
+
+    def _storable(self, writes: Sequence[Write]) -> Sequence[Write]:
+        """Return what is stored of rows: without text where nothing is logged."""
+        return writes if self._is_logged else tuple(records.strip_text(writes))
+
+    def begin(self, state: CallState, writes: Sequence[Write]) -> None:
+        """Begin a call with these rows."""
+        raise NotImplementedError
+
+    def _write(self, *writes: Write, durable: bool = False) -> None:
+        raise NotImplementedError
+
+    def _append(self, state: CallState, data: bytes) -> None:
+        """Record bytes of an answer, and when they came."""
+        raise NotImplementedError
+
+
+class Recorder(CallRecorder):
+    """The rows of one turn, or of a command's single requests. Every public method commits before it returns.
+
+    ``on_commit`` is called after each commit of the data of one read of the socket.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        ids: TurnIds,
+        plan: RecorderPlan,
+        redact: Redaction,
+        on_commit: Callable[[], None],
+    ) -> None:
+        super().__init__(ids, plan, redact, on_commit)
+        self._database = database
+        self._file = file_identity(database.path)
+        #: The rows of its calls so far, except for the bytes of their streams.
+        self._committed: list[Write] = []
+        #: Where rows went that the hub did not take; None where no place took them.
+        self.spooled_to: str | None = None
+        #: Whether rows are neither in the hub nor in the spool.
+        self.has_lost_rows = False
+        #: Why the hub takes no more rows; from then on everything goes to the spool.
+        self.storage_error: StorageError | None = None
+
+    def begin(self, state: CallState, writes: Sequence[Write]) -> None:
+        """Commit the rows of a call that begins, in one transaction.
+
+        Raises BudgetError where its cost might exceed a limit, and StorageError where the hub takes no rows: what is
+        asked next would lack what the hub lacks. Then nothing is written.
+        """
+        if self.storage_error:
+            raise self.storage_error
+        if state.reservation is None:
+            self._commit_begin(writes)
+            self.state = state
+            return
+        try:
+            self._write_reserved(state.reservation, writes)
+        except BudgetError:
+            from llmctl.engine import recovery  # only where a dead process may hold a reservation
+
+            if not recovery.recover_dead_reservations(self._database):
+                raise
+            self._write_reserved(state.reservation, writes)
+        self.state = state
+
     def close(self, status: str, error: str | None, exit_code: int | None = None) -> None:
         """Finish the job and unlock the thread."""
         with defer_signals():
@@ -235,25 +281,6 @@ class Recorder:
         except (StorageError, *WRITE_ERRORS) as problem:
             row = {"stream_id": state.stream_id, "seq": seq, "elapsed": elapsed_ms, "data": redacted}
             self._repeat_or_spool([Insert("stream_chunks", row)], problem)
-
-    def _end_writes(self, state: CallState, end: CallEnd) -> list[Write]:
-        now = {"updated_at": clock.now()}
-        if state.uncommitted_bytes:  # the last bytes are written with the end
-            state.timeline.append([state.size_bytes, clock.elapsed_ms(state.started)])
-        return [
-            self._message_write(state, end, now),
-            Update("requests", state.request_id, records.request_end_columns(state, end, self._redact) | now),
-            Update("response_streams", state.stream_id, records.stream_end_columns(state, end, self._redact) | now),
-            Delete("stream_chunks", {"stream_id": state.stream_id}),
-            *records.deletions_for(state.request_id, self._options.no_persist),
-        ]
-
-    def _message_write(self, state: CallState, end: CallEnd, now: Mapping[str, str]) -> Write:
-        if not end.keeps_message:
-            return Delete("messages", {"id": state.message_id})
-        columns = records.answer_columns(end, self._ids.chat_id, self._redact, state.origin)
-        # No longer pending if another job took over the thread in the meantime: its changes to the message stay.
-        return Update("messages", state.message_id, {**columns, **end.totals, **now}, where={"status": "pending"})
 
     def _tool_call_deletes(self, exit_code: int | None) -> list[Write]:
         """Return what deletes tool calls that are not kept; those that wait for the next turn stay."""
@@ -319,10 +346,6 @@ class Recorder:
                 self.storage_error = write_error(self._database.path, error)
                 raise self.storage_error from error
             raise
-
-    def _storable(self, writes: Sequence[Write]) -> Sequence[Write]:
-        """Return what is stored of rows: without text where nothing is logged."""
-        return writes if self._is_logged else tuple(records.strip_text(writes))
 
     def _repeat_or_spool(self, writes: Sequence[Write], problem: Exception, *, durable: bool = False) -> None:
         try:

@@ -174,7 +174,7 @@ def message_writes(
         "id": message_id,
         "thread_id": ids.thread_id,
         "seq": seq,
-        "chat_id": None if message.role == "tool" or message.tool_calls else ids.chat_id,
+        "chat_id": None if message.role == "tool" or message.tool_calls else ids.chat_id or None,
         "role": message.role,
         "type": _MESSAGE_TYPES.get(message.role, message.role),
         "source_id": source_id,
@@ -317,7 +317,7 @@ def request_row(
 def _chat_request_row(plan: TurnPlan, ids: TurnIds, state: CallState, step: StepRequest, redact: Redaction) -> Columns:
     request = step.request
     return request_row(plan, ids, state, _chat_parameters(step, state), redact) | {
-        "chat_id": ids.chat_id,
+        "chat_id": ids.chat_id or None,
         "thread_id": ids.thread_id,
         "message_id": state.message_id,
         "model": request.model,
@@ -389,7 +389,7 @@ def answer_columns(
     """Return the answer of a call as columns of its message; ``origin`` is the model that was called."""
     columns = message_columns(end.response, origin) | {
         "status": _MESSAGE_STATUS.get(end.status, "incomplete"),
-        "chat_id": chat_id if _ends_turn(end.response.message, end.status) else None,
+        "chat_id": (chat_id or None) if _ends_turn(end.response.message, end.status) else None,
         "error": _error_text(end.error, redact),
     }
     return columns | {name: redact.text(columns[name]) for name in _TEXT_COLUMNS if columns[name]}

@@ -18,7 +18,10 @@ from llmctl.store.records.types import ChatRow, ThreadRow
 
 
 class TurnIds:
-    """The rows a turn stands on. ``seq`` and ``last_time`` are those of its last message so far."""
+    """The rows a turn stands on. ``seq`` and ``last_time`` are those of its last message so far.
+
+    ``chat_id`` is empty where the thread belongs to no chat.
+    """
 
     def __init__(self, chat_id: str, thread_id: str, job_id: str, seq: int, last_time: str) -> None:
         self.chat_id = chat_id
