@@ -94,12 +94,15 @@ CREATE TABLE "messages" (
   -- Writer of the row: llmctl, import, or orm (another program).
   origin TEXT NOT NULL DEFAULT 'orm',
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
-  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
+  -- SHA-256 of the conversation up to here, by which a proxied request finds the thread that it continues.
+  prefix_hash TEXT
 );
 CREATE UNIQUE INDEX messages_thread_seq ON "messages" (thread_id, seq);
 CREATE INDEX messages_chat_id_created_at ON "messages" (chat_id, created_at);
 CREATE INDEX messages_created_at ON "messages" (created_at);
 CREATE INDEX messages_job_id ON "messages" (job_id);
+CREATE INDEX messages_prefix_hash ON "messages" (prefix_hash) WHERE prefix_hash IS NOT NULL;
 
 -- A thread as it was shown at a point in time.
 CREATE TABLE "rendered_conversation_threads" (

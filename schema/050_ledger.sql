@@ -72,7 +72,17 @@ CREATE TABLE "requests" (
   -- How the provider processed it if not at once: batch. Its price depends on it.
   processing TEXT,
   -- The program that sent it through the proxy.
-  app TEXT
+  app TEXT,
+  -- The repository, or the folder where there is none, that the request belongs to.
+  project TEXT,
+  -- Name and version of the program that sent it, as it calls itself.
+  client TEXT,
+  -- The conversation, as the program that sent it calls it.
+  session_key TEXT,
+  -- How it is paid if not by the token: subscription. Then its cost is 0.
+  billing TEXT,
+  -- US dollars that it would have cost by the token.
+  list_cost REAL
 );
 CREATE INDEX requests_chat_id ON "requests" (chat_id);
 CREATE INDEX requests_thread_id ON "requests" (thread_id);
@@ -85,6 +95,7 @@ CREATE INDEX requests_reserved_cost ON "requests" (reserved_cost);
 CREATE INDEX requests_cost ON "requests" (cost);
 CREATE INDEX requests_duration ON "requests" (duration);
 CREATE INDEX requests_cache_key ON "requests" (cache_key) WHERE cache_key IS NOT NULL;
+CREATE INDEX requests_session_key ON "requests" (session_key) WHERE session_key IS NOT NULL;
 
 -- Parts of HTTP bodies, such as system prompts and tools: stored once, however many calls sent them.
 CREATE TABLE "bodies" (
@@ -170,6 +181,29 @@ CREATE TABLE "stream_chunks" (
   data BLOB NOT NULL,
   PRIMARY KEY (stream_id, seq)
 );
+
+-- A program that may use the proxy, and what it may cost.
+CREATE TABLE "proxy_apps" (
+  id TEXT NOT NULL PRIMARY KEY,
+  -- References to other records: name -> id.
+  refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
+  name TEXT NOT NULL,
+  -- SHA-256 of the key that the program sends in place of a provider's; NULL if it has none.
+  key_hash TEXT,
+  -- Name of the connection that its requests go to.
+  connection TEXT,
+  -- Glob pattern of the models that it may use; NULL: all.
+  models TEXT,
+  -- US dollars.
+  max_cost_day REAL,
+  max_cost_month REAL,
+  -- No text of its requests is kept.
+  no_log BOOLEAN NOT NULL DEFAULT false CHECK (no_log IN (0, 1)),
+  created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
+  updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
+);
+CREATE UNIQUE INDEX proxy_apps_name ON "proxy_apps" (name);
+CREATE UNIQUE INDEX proxy_apps_key_hash ON "proxy_apps" (key_hash) WHERE key_hash IS NOT NULL;
 
 -- A batch of requests at a provider, written before it is submitted.
 CREATE TABLE "provider_batches" (

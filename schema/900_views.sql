@@ -96,7 +96,11 @@ SELECT
   r.cached_from,
   r.saved_cost,
   r.processing,
-  r.app
+  r.app,
+  r.project,
+  r.client,
+  r.billing,
+  r.list_cost
 FROM "requests" r
 LEFT JOIN "chats" c ON c.id = r.chat_id;
 

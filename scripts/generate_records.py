@@ -26,6 +26,7 @@ CLASSES = {
     "requests": "RequestRow",
     "network_calls": "AttemptRow",
     "map_items": "MapItemRow",
+    "proxy_apps": "ProxyAppRow",
     "provider_batches": "ProviderBatchRow",
     "tool_invocations": "InvocationRow",
     "jobs": "JobRow",

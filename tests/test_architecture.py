@@ -38,6 +38,7 @@ TOGETHER = {"turn", "recovery"}
 #: A heavy library stands at the top of exactly one file, so that lazy means: that file is not opened.
 HEAVY = {
     "httpx": "transport/client.py",
+    **dict.fromkeys(("aiohttp", "multidict", "yarl"), "transport/proxy.py"),
     "sqlite_utils": "store/writer.py",
     "jinja2": "formats/templates.py",
     "tabulate": "cli/console/table.py",

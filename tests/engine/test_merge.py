@@ -19,7 +19,7 @@ from llmctl.store.database import Database
 from llmctl.store.maintenance import integrity
 from llmctl.store.schema import ddl
 from llmctl.store.transfer import batches
-from llmctl.store.transfer.read import DERIVED
+from llmctl.store.transfer.read import NOT_EXPORTED
 from tests.engine.transfer_hubs import count_rows, export_hub, fill_hub, import_file, import_text, new_hub
 from tests.fakes.hub_builder import RENAMED, HubBuilder
 
@@ -243,7 +243,7 @@ def test_sums_are_the_same_row_by_row_and_all_at_once(hubs: tuple[Any, ...], mon
             tag=f"t{number % 2}",
             origin=["llmctl", "orm"][number % 5 == 0],
         )
-    for table in ("requests", *DERIVED):
+    for table in ("requests", *NOT_EXPORTED):
         ours.execute(f"DELETE FROM {{{table}}}")
     before = ours.query(TRIGGERS)
     import_text(ours, export_hub(theirs))

@@ -16,7 +16,7 @@ from llmctl.core.stored_values import dumps
 from llmctl.engine.transfer.export import ExportOptions
 from llmctl.store.opening import MEMORY, open_hub
 from llmctl.store.schema import custom_names, ddl
-from llmctl.store.transfer.read import DERIVED
+from llmctl.store.transfer.read import NOT_EXPORTED
 from tests.engine.transfer_hubs import count_rows, export_hub, fill_hub, import_text, new_hub, round_trip
 from tests.fakes.hub_builder import RENAMED, HubBuilder
 
@@ -32,7 +32,7 @@ def test_a_whole_hub_comes_back_byte_for_byte(full: tuple[Any, ...], tmp_path: P
     text = export_hub(full[0])
     assert round_trip(text, tmp_path / "other.db", names) == text
     tables = {json.loads(line)["table"] for line in text.splitlines()[1:]}
-    assert tables == set(ddl.TABLES) - set(DERIVED)
+    assert tables == set(ddl.TABLES) - set(NOT_EXPORTED)
 
 
 def test_nothing_of_a_hub_is_lost(full: tuple[Any, ...], tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_nothing_of_a_hub_is_lost(full: tuple[Any, ...], tmp_path: Path) -> None
     with closing(new_hub(tmp_path / "other.db")) as other:
         report = import_text(other, export_hub(database))
         assert not report.problem_count
-        tables = [table for table in ddl.TABLES if table not in DERIVED]
+        tables = [table for table in ddl.TABLES if table not in NOT_EXPORTED]
         assert count_rows(other, *tables) == count_rows(database, *tables)
         for sums in ("usage_hourly", "activity_daily"):
             every = f"SELECT * FROM {{{sums}}} ORDER BY 1, 2, 3"

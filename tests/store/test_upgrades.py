@@ -20,7 +20,7 @@ from llmctl.store.stats.group_by import Scope
 from tests.store.test_migrations import fresh, shape_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
-#: Schemas 4 and 5 came out together.
+#: Schemas 4 to 6 came out together.
 EARLIER = sorted(int(file.stem[-1]) for file in FIXTURES.glob("hub_?.sql"))
 SOURCES = ("jobs", "chats", "message_threads", "messages", "tool_invocations", "requests", "network_calls")
 

@@ -41,6 +41,7 @@ _HUB = {
     "bodies": "Body",
     "provider_batches": "ProviderBatch",
     "map_items": "MapItem",
+    "proxy_apps": "ProxyApp",
     "usage_hourly": "UsageHourly",
     "usage_daily": "UsageDaily",
     "usage_monthly": "UsageMonthly",

@@ -74,6 +74,7 @@ class MessageRow(TypedRow):
     origin: str = "orm"
     created_at: str
     updated_at: str
+    prefix_hash: str | None = None
 
 
 class RequestRow(TypedRow):
@@ -127,6 +128,11 @@ class RequestRow(TypedRow):
     saved_cost: float | None = None
     processing: str | None = None
     app: str | None = None
+    project: str | None = None
+    client: str | None = None
+    session_key: str | None = None
+    billing: str | None = None
+    list_cost: float | None = None
 
 
 class AttemptRow(TypedRow):
@@ -173,6 +179,22 @@ class MapItemRow(TypedRow):
     error_code: str | None = None
     error: str | None = None
     output: str | None = None
+    created_at: str
+    updated_at: str
+
+
+class ProxyAppRow(TypedRow):
+    """A row of ``proxy_apps``."""
+
+    id: str
+    refs: str = "{}"
+    name: str
+    key_hash: str | None = None
+    connection: str | None = None
+    models: str | None = None
+    max_cost_day: float | None = None
+    max_cost_month: float | None = None
+    no_log: int = 0
     created_at: str
     updated_at: str
 

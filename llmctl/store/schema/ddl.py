@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from llmctl.store.database import quote
 
 #: Version of the schema in these files; a hub stores its own in ``PRAGMA user_version``.
-VERSION = 5
+VERSION = 6
 #: "llmc": marks a file as a hub, for ``file(1)`` too.
 APPLICATION_ID = 0x6C6C6D63
 
@@ -25,7 +25,7 @@ TABLES = (
     *("chats", "message_threads", "messages", "rendered_conversation_threads"),
     *("attachments", "message_attachments", "agent_sessions", "tool_invocations", "permission_rules"),
     *("requests", "bodies", "network_calls", "response_streams", "stream_chunks"),
-    *("provider_batches", "map_items"),
+    *("proxy_apps", "provider_batches", "map_items"),
     *("usage_hourly", "usage_daily", "usage_monthly", "activity_daily"),
 )
 

@@ -11,7 +11,7 @@ from llmctl.core.values import Value
 from llmctl.store.database import Database, Row, quote, to_storable_row
 from llmctl.store.schema import ddl
 from llmctl.store.transfer.column_types import ColumnTypes
-from llmctl.store.transfer.read import DERIVED, TableLayouts
+from llmctl.store.transfer.read import NOT_EXPORTED, TableLayouts
 
 #: Python's errors for values that SQLite cannot store.
 _UNSTORABLE = (OverflowError, UnicodeError)
@@ -111,7 +111,7 @@ class Merger:
 
     def _statements_for(self, table: str) -> _Statements | None:
         if table not in self._statements:
-            known = table in ddl.TABLES and table not in DERIVED
+            known = table in ddl.TABLES and table not in NOT_EXPORTED
             self._statements[table] = _Statements(self.database, self._layouts, table) if known else None
         return self._statements[table]
 

@@ -22,8 +22,9 @@ _COLUMN = re.compile(r"^  ([a-z_]+) [A-Z]", re.MULTILINE)
 _TABLE = re.compile(r'^CREATE TABLE "([a-z_]+)"', re.MULTILINE)
 #: TEXT columns that usually hold JSON.
 _JSON_IN_TEXT = (("messages", "content_raw"),)
-#: Totals of other tables, which triggers recompute; and parts of HTTP bodies, which are exported whole.
-DERIVED = (*ddl.DERIVED_TABLES, "bodies")
+#: Totals of other tables, which triggers recompute; parts of HTTP bodies, which are exported whole; and what programs
+#: of this machine may do.
+NOT_EXPORTED = (*ddl.DERIVED_TABLES, "bodies", "proxy_apps")
 #: Columns that hold another column in fewer bytes.
 _COMPACT = (("network_calls", "shared_body"), ("response_streams", "raw_output_gz"))
 
@@ -152,7 +153,7 @@ class TableLayouts:
 
     def custom_columns(self) -> Mapping[str, Mapping[str, str]]:
         """Return table -> custom column -> declared type, in a fixed order."""
-        for table in set(ddl.TABLES) - set(DERIVED):
+        for table in set(ddl.TABLES) - set(NOT_EXPORTED):
             self.find(table)
         return {table: self.fields[table] for table in sorted(self.fields)}
 
