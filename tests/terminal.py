@@ -61,6 +61,7 @@ class Terminal:
         cwd: str | os.PathLike[str] | None = None,
     ) -> None:
         self.raw = b""
+        self._drawn = 0
         self._screen: Any = _AnsweringScreen(columns, rows, self.send)
         self._stream: Any = pyte.ByteStream(self._screen)
         self._status: int | None = None
@@ -89,7 +90,10 @@ class Terminal:
         return self._pid
 
     def send(self, text: str | bytes) -> None:
-        """Type; Enter is ``\\r``. What the process writes meanwhile is read, so that neither waits for the other."""
+        """Type; Enter is ``\\r``. What the process writes meanwhile is read, so that neither waits for the other.
+
+        It is drawn afterwards: a long paste arrives as quickly as from a terminal.
+        """
         data = text.encode() if isinstance(text, str) else text
         while data:
             readable, writable, _ = select.select([self._fd], [self._fd], [], TIMEOUT_S)
@@ -101,6 +105,7 @@ class Terminal:
                     return
             elif not self._read():
                 return
+        self._draw()
 
     def signal(self, signum: int) -> None:
         """Send a signal to the process."""
@@ -135,16 +140,19 @@ class Terminal:
 
     def screen(self) -> list[str]:
         """Return the lines that are on the screen, without trailing spaces and blank lines at the end."""
+        self._draw()
         return _strip_lines(self._screen.display)
 
     def text(self) -> list[str]:
         """Return the lines of the scroll-back and of the screen."""
+        self._draw()
         rows = [self._line(row) for row in self._screen.history.top]
         return _strip_lines([*rows, *self._screen.display])
 
     @property
     def cursor(self) -> tuple[int, int]:
         """The column and the row of the cursor, from 0."""
+        self._draw()
         return self._screen.cursor.x, self._screen.cursor.y
 
     def finish(self) -> int:
@@ -166,8 +174,13 @@ class Terminal:
         except OSError:  # what Linux raises when the other side of the terminal is closed
             return False
         self.raw += piece
-        self._stream.feed(piece)
         return bool(piece)
+
+    def _draw(self) -> None:
+        """Draw what was read since the last time. It may ask something, and the answer is typed at once."""
+        piece, self._drawn = self.raw[self._drawn :], len(self.raw)
+        if piece:
+            self._stream.feed(piece)
 
     def _is_on_a_line(self, text: str) -> bool:
         return any(text in line for line in self._screen.display)

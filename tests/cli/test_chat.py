@@ -518,19 +518,6 @@ def test_fallback_that_fails_too_gives_one_error(llmctl: Llmctl) -> None:
     assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "unavailable"
 
 
-def test_repl_continues_undoes_and_survives_errors(llmctl: Llmctl, env: dict[str, str]) -> None:
-    lines = ("one", "/nope", "two", "/undo", "/system be brief", "three", "/stats", "//slash", "/exit", "never said")
-    done = llmctl("chat", "-m", "echo", "-i", "--no-stdin", "--name", "x", input="\n".join(lines) + "\n")
-    assert done.returncode == 0
-    assert 'no command "/nope"' in done.stderr
-    said = (
-        "SELECT role, content FROM messages JOIN chats ON chats.id = messages.chat_id"
-        " WHERE chats.name = ? AND role <> 'assistant' ORDER BY seq"
-    )
-    assert query(env, said, "x") == [("user", "one"), ("system", "be brief"), ("user", "three"), ("user", "/slash")]
-    assert query(env, said, "x~1") == [("user", "one"), ("user", "two")]
-
-
 def test_first_prompt_of_an_open_conversation_belongs_to_it(llmctl: Llmctl, env: dict[str, str]) -> None:
     llmctl("chat", "-m", "echo", "-i", "--no-stdin", "one", input="two\n", check=True)
     assert query(env, "SELECT count(*) FROM chats") == [(1,)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, TextIO
 
 from llmctl.core.errors import DeniedError, LlmctlError, UsageError
 
@@ -40,11 +41,18 @@ def ask_line(console: Console, question: str) -> str | None:
     if not console.io.stderr_tty:
         return None
     try:
-        with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
+        with open("/dev/tty", encoding="utf-8", errors="replace") as terminal, take_lines(terminal):
             console.io.write_stderr(question)
             return terminal.readline()
     except OSError:
         return None
+
+
+def take_lines(terminal: TextIO) -> AbstractContextManager[None]:
+    """Return a block in which the terminal takes lines and shows them; what was typed before answers no question."""
+    from llmctl.cli.console.terminal import change_terminal
+
+    return change_terminal(terminal.fileno(), on=("ICRNL", "ECHO", "ICANON"), drop=True)
 
 
 def ask_secret(console: Console, question: str) -> str | None:
@@ -54,7 +62,7 @@ def ask_secret(console: Console, question: str) -> str | None:
     from getpass import getpass  # opens /dev/tty itself
 
     try:
-        with open("/dev/tty"):
+        with open("/dev/tty") as terminal, take_lines(terminal):
             return getpass(question).strip() or None
     except (OSError, EOFError):
         return None

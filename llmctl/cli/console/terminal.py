@@ -1,9 +1,12 @@
-"""Text on a terminal: neutralized escapes, display width, color."""
+"""Text on a terminal: neutralized escapes, display width, color; and how a terminal takes what is typed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 #: Control characters are made visible: C0 as control pictures, C1 and bidirectional overrides as U+FFFD.
@@ -73,3 +76,45 @@ def truncate(text: str, cells: int) -> str:
     while text and display_width(text) > cells - 1:
         text = text[: min(len(text) - 1, cells - 1)]
     return text.rstrip() + "…"
+
+
+#: Flags of a terminal, and where ``termios.tcgetattr`` has them: ICRNL turns Enter into a newline, ECHO shows what is
+#: typed, ICANON holds a line back until it is ended.
+_TERMINAL_FLAGS = {"ICRNL": 0, "ECHO": 3, "ICANON": 3}
+
+
+@contextmanager
+def change_terminal(
+    fd: int | None, *, on: Sequence[str] = (), off: Sequence[str] = (), drop: bool = False
+) -> Iterator[None]:
+    """Set flags of a terminal within a block, ``ICRNL``, ``ECHO`` or ``ICANON``; None and other files are left alone.
+
+    ``drop``: where this changes anything, forget what was typed before. Ctrl-C and Ctrl-Z keep their meaning. A shell
+    that Ctrl-Z led to has its own settings, so these are applied again when the process goes on.
+    """
+    if fd is None or not os.isatty(fd):
+        yield
+        return
+    import termios  # only where a terminal is
+
+    before, changed = termios.tcgetattr(fd), termios.tcgetattr(fd)
+    for name in on:
+        changed[_TERMINAL_FLAGS[name]] |= getattr(termios, name)
+    for name in off:
+        changed[_TERMINAL_FLAGS[name]] &= ~getattr(termios, name)
+
+    def apply(when: int = termios.TCSANOW) -> None:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(fd, when, changed)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before_continue = signal.signal(signal.SIGCONT, lambda *_: apply()) if is_main else None
+    try:
+        if changed != before:
+            apply(termios.TCSAFLUSH if drop else termios.TCSANOW)
+        yield
+    finally:
+        if before_continue is not None:
+            signal.signal(signal.SIGCONT, before_continue)
+        with suppress(termios.error):
+            termios.tcsetattr(fd, termios.TCSANOW, before)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from llmctl.cli.app import App
 from llmctl.cli.listing_args import sanitize
+from llmctl.cli.turn.line_input import Entry, LineInput
 from llmctl.core.chat import Message
 from llmctl.core.errors import LlmctlError, StorageError, UsageError
 from llmctl.core.exported_conversation import ExportedMessage
@@ -23,10 +24,8 @@ from llmctl.store.database import Database
 from llmctl.store.records import chats
 from llmctl.store.records.types import ChatRow
 
-_PROMPT = "> "
-_CONTINUATION_PROMPT = "… "
-
-
+#: What people type to leave a program.
+_LEAVING_WORDS = ("exit", "quit")
 _UNFINISHED: dict[begin.Unfinished, str] = {
     "answer": "the last message has no answer",
     "again": "the last answer broke off",
@@ -52,6 +51,7 @@ class ReplSession:
     def __init__(self, app: App, command: TurnRunner) -> None:
         self._app = app
         self._chat_command = command
+        self._input = LineInput(app.console.io)
         self._chat: ChatRow | None = None
         self._unsaved_messages: list[Message] = []
         self._system: str | None = command.system
@@ -70,7 +70,6 @@ class ReplSession:
 
     def run(self) -> None:
         """Read lines and handle them until the user exits."""
-        enable_history(self._app)
         database = self._app.hub("create")
         self._chat = self._chat_command.reload_chat(database, None) or self._chat_command.find_chat(database)
         if self._chat is not None:
@@ -79,22 +78,27 @@ class ReplSession:
         is_running = True
         while is_running:
             try:
-                line = self._read_line()
+                entry = self._input.read_entry()
             except EOFError:
                 self._app.console.io.write_stderr("\n")
                 return
             except Signalled as signalled:
                 self._handle_signal(signalled)
                 continue
-            is_running = self._handle_line(line)
+            is_running = self._handle_entry(entry)
 
-    def _handle_line(self, line: str) -> bool:
-        """Handle a line; return whether to continue. Errors are shown and do not end the chat."""
+    def _handle_entry(self, entry: Entry) -> bool:
+        """Handle what was entered; return whether to continue. Errors are shown and do not end the chat."""
+        text = entry.text
+        if text.strip() in _LEAVING_WORDS and not entry.is_pasted:
+            return False
         try:
-            if line.startswith("/") and not line.startswith("//"):
-                return self._run_command(line)
-            if line.strip():
-                self._run_turn(UserInput(prompt=line.removeprefix("/") if line.startswith("//") else line))
+            if text.startswith("/") and not text.startswith("//") and not entry.is_pasted:
+                return self._run_command(text)
+            if text.strip():
+                is_escaped = text.startswith("//") and not entry.is_pasted
+                with self._input.hold_typing():
+                    self._run_turn(UserInput(prompt=text.removeprefix("/") if is_escaped else text))
         except LlmctlError as error:
             hint = f"\nhint: {error.hint}" if error.hint else ""
             self._note(f"{error.message}{hint}")
@@ -116,14 +120,6 @@ class ReplSession:
         finally:
             self._system = None
             self._chat = self._chat_command.reload_chat(self._app.hub("read"), self._chat)
-
-    def _read_line(self) -> str:
-        """Read a line; a trailing backslash continues it on the next."""
-        lines = [input(_PROMPT)]
-        while lines[-1].endswith("\\"):
-            lines[-1] = lines[-1][:-1]
-            lines.append(input(_CONTINUATION_PROMPT))
-        return "\n".join(lines)
 
     def _run_command(self, line: str) -> bool:
         name, _, rest = line[1:].partition(" ")
@@ -218,12 +214,3 @@ class ReplSession:
 
     def _note(self, text: str) -> None:
         self._app.console.note(text)
-
-
-def enable_history(app: App) -> None:
-    """Enable line editing and history in ``input``. Nothing is written to disk; the hub has the prompts."""
-    try:
-        import readline
-    except ImportError:
-        return
-    readline.set_auto_history(True)
