@@ -12,7 +12,7 @@ _llmctl_spec() {
         'chats') words='list show new edit search rename fork render unlock delete' ;;
         'request') words='list show curl replay' ;;
         'job') words='list show log run wait cancel retry recover' ;;
-        'tool') words='add list show edit refresh remove invoke invocations pending approve deny' ;;
+        'tool') words='add list show edit refresh remove trust invoke invocations pending approve deny' ;;
         'connection') words='add list show edit remove test models default trust' ;;
         'model') words='list show price reprice alias' ;;
         'settings') words='list get set unset' ;;
@@ -78,6 +78,7 @@ _llmctl_spec() {
         'tool edit') flags='--name --allow --deny --chat --forget --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--name:any --allow:any --deny:any --chat:hub/chat --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:any' arguments='hub/tool' ;;
         'tool refresh') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
         'tool remove') flags='-y --yes' arguments='hub/tool' ;;
+        'tool trust') flags='-y --yes --json --jsonl --columns' values='--columns:any' arguments='hub/tool' more='1' ;;
         'tool invoke') flags='--args --arg --timeout --json --jsonl' values='--args:any --arg:any --timeout:any' arguments='hub/tool' ;;
         'tool invocations') flags='--status --tool --chat --limit --json --jsonl --csv --tsv --columns' values='--status:any --tool:hub/tool --chat:hub/chat --limit:any --columns:any' arguments='hub/invocation' ;;
         'tool pending') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;

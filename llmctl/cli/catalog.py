@@ -127,6 +127,7 @@ CATALOG: dict[str, CatalogEntry] = {
             "edit": "Edit a tool or its permission rules",
             "refresh": "Update the tools of an MCP server to those it offers now",
             "remove": "Remove a tool, or all tools of an MCP server; their invocations are kept",
+            "trust": "Trust tools that came with an import or a hub of someone else",
             "invoke": "Run a tool the way a model does",
             "invocations": "List tool invocations, newest first, or show one",
             "pending": "List the calls that await approval, oldest first",

@@ -225,6 +225,8 @@ class ApprovalNeeded(Value):
     invocation_id: str
     name: str
     arguments: str
+    #: What the tool does and which keys it takes, if it came with a file and is not trusted yet.
+    use: str | None = None
 
 
 class Notice(Value):
@@ -275,6 +277,8 @@ class ApprovalRequest(Value):
     command: str | None = None
     #: What ``always`` and ``never`` apply to, such as ``for this chat``.
     scope: str = "for this chat"
+    #: What the tool does and which keys it takes, if it came with a file and is not trusted yet.
+    use: str | None = None
 
 
 class ToolGrant(Value):
@@ -284,6 +288,8 @@ class ToolGrant(Value):
     permission: Permission = "user-permitted"
     #: The permission is the hub's, not one given for this turn: in a hub of someone else it only narrows.
     is_stored: bool = False
+    #: The user named just this tool for this turn, no pattern, server, chat or agent did.
+    is_named: bool = False
 
 
 class Toolset(Value):

@@ -238,6 +238,11 @@ def _usual(request: Request) -> Reply:
     """Repeat the last message, streamed if the request says so."""
     if request.method == "GET":
         return json_reply(200, {"data": [{"id": "fake-1"}]})
+    if request.path.endswith("/embeddings"):
+        texts = request.json["input"]
+        count = 1 if isinstance(texts, str) else len(texts)
+        vectors = [{"index": index, "embedding": [0.5, 0.25]} for index in range(count)]
+        return json_reply(200, {"data": vectors, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
     last = request.messages[-1][1]
     text = f"echo: {last}" if isinstance(last, str) else "echo"
     return stream(text) if request.json.get("stream") else document(text)

@@ -56,6 +56,8 @@ def _prompt_until_answered(console: Console, request: ApprovalRequest) -> Approv
         f'{who} wants to run "{request.name}"' + (f" ({request.description})" if request.description else "")
     )
     console.io.write_stderr(f"  {safe_text(request.arguments)}\n")
+    if request.use:
+        console.write_stderr_line(f"  it came with a file and is not trusted yet: {request.use}")
     if request.command:
         console.io.write_stderr(f"  $ {safe_text(request.command)}\n")
     while True:

@@ -6,7 +6,7 @@ Python files are imported in a worker process, as their tools are.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmctl.core.errors import NotFoundError, UsageError
@@ -16,6 +16,7 @@ from llmctl.core.tools import PERMISSIONS, Tool, require_valid_name
 from llmctl.engine.agents import agents
 from llmctl.engine.agents import definition as agents_definition
 from llmctl.engine.agents.definition import Definition, OwnTool
+from llmctl.engine.connections import trust
 from llmctl.engine.connections.target import Env
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.tools import toolset
@@ -23,7 +24,7 @@ from llmctl.engine.tools.context import ToolContextFactory
 from llmctl.store.database import Database
 from llmctl.store.records import agents as rows
 from llmctl.store.records import tools
-from llmctl.store.records.types import AgentRow
+from llmctl.store.records.types import AgentRow, ToolRow
 
 NoteCallback = Callable[[str], None]
 
@@ -84,7 +85,7 @@ def apply_definition(
         if existing:
             rows.update(database, agent_id, values)
         for tool in definition.own_tools:
-            _upsert_tool(database, tool)
+            _upsert_tool(database, tool, env)
         _sync_tools(database, agent_id, definition.turn.tools)
         update_fingerprint(database, agent_id)
     return rows.get(database, agent_id)
@@ -151,13 +152,19 @@ def _is_from_source(row: AgentRow, source: str | None) -> bool:
     return bool(current == source or (current and files[0] == files[1]))
 
 
-def _upsert_tool(database: Database, tool: OwnTool) -> None:
-    """Add a tool of the file to the hub, or update it."""
+def _upsert_tool(database: Database, tool: OwnTool, env: Env) -> None:
+    """Add a tool of the file to the hub, or update it; in a hub of this user it is trusted."""
     columns = {"description": tool.description, "schema": dumps(tool.schema), "data": dumps(tool.data)}
     existing = tools.find_by_name(database, require_valid_name(tool.name))
     if existing is None:
-        tools.add(database, {"name": tool.name, "type": "python", **columns})
-        return
+        [stored] = tools.add(database, {"name": tool.name, "type": "python", **columns})
+    else:
+        stored = _update_tool(database, existing, tool, columns)
+    if trust.is_own_hub(database, env):
+        trust.add_made_tool(database, tools.to_tool(stored), env)
+
+
+def _update_tool(database: Database, existing: ToolRow, tool: OwnTool, columns: Mapping[str, str]) -> ToolRow:
     file = tool.data["file"]
     if existing.type != "python" or loads(existing.data, {}).get("file") != file:
         raise UsageError(
@@ -165,8 +172,9 @@ def _upsert_tool(database: Database, tool: OwnTool) -> None:
             hint=f'rename the one in the file, for example: @tool(name="{tool.name}_2")',
         )
     old = (existing.description, loads(existing.schema), loads(existing.data))
-    if old != (tool.description, tool.schema, tool.data):
-        tools.update(database, existing.id, columns)
+    if old == (tool.description, tool.schema, tool.data):
+        return existing
+    return tools.update(database, existing.id, columns)
 
 
 def _sync_tools(database: Database, agent_id: str, refs: tuple[str, ...]) -> None:

@@ -1,9 +1,9 @@
-"""Which connections this user trusts, and which hubs are this user's own.
+"""Which connections and tools this user trusts, and which hubs are this user's own.
 
 A hub, an export or another database can come from anyone, and a connection in it decides who gets the user's prompts
-and keys. So this is kept outside the hub, per user: one small file for each connection, in ``trust/`` of llmctl's
-state folder. It names the hub, the connection and everything that decides where requests go and what is in them, and
-counts only while all of these are the same.
+and keys, a tool what runs. So this is kept outside the hub, per user: one small file for each connection or tool, in
+``trust/`` of llmctl's state folder. It names the hub, the connection or tool and everything that decides what it does
+(where requests go and what is in them, what is run), and counts only while all of these are the same.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core import environment
 from llmctl.core.environment import make_private_folder
 from llmctl.core.errors import ConfigError, StorageError
 from llmctl.core.redaction import redact_url
 from llmctl.core.stored_values import dumps, loads, new_id
+from llmctl.engine.connections import keys
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.providers import PROVIDERS, parse_host, parse_origin
 from llmctl.store import opening
 from llmctl.store.database import Database
 from llmctl.store.records import connections, settings
 from llmctl.store.records.types import ConnectionRow
+
+if TYPE_CHECKING:  # a turn without tools needs none of it
+    from llmctl.core.tools import Tool
 
 Env = Mapping[str, str]
 
@@ -118,6 +122,104 @@ def default_name(database: Database, env: Env) -> str | None:
     return next((row.name for row in list_usable(database, env, "chat")), None)
 
 
+# --- tools
+
+
+def is_tool_trusted(database: Database, tool: Tool, env: Env) -> bool:
+    """Return whether this user made, edited or confirmed a tool, or it needs no trust.
+
+    A function of the calling program needs none, nor does a tool just as it is built in.
+    """
+    if database.path == opening.MEMORY or _needs_no_tool_trust(tool):
+        return True
+    return _is_tool_recorded(database, tool, env) or (database.id is None and _was_used_before(database, env))
+
+
+def require_tool(database: Database, tool: Tool, runtime: RuntimeEnv) -> None:
+    """Return if the user's own command may use a tool; a tool that takes keys must be trusted for that.
+
+    On a terminal the user may confirm it now. Raises ConfigError (reason ``untrusted``) otherwise; no key was read.
+    """
+    if not list_references(tool) or is_tool_trusted(database, tool, runtime.env):
+        return
+    use = describe_tool_use(tool)
+    if runtime.confirm is not None and runtime.confirm(f'Tool "{tool.name}" is new here: {use}. Trust it?'):
+        with suppress(StorageError):  # a home that cannot be written: it is trusted this once
+            add_tool(database, tool, runtime.env)
+        return
+    raise ConfigError(
+        f'tool "{tool.name}" is not trusted here: {use}',
+        hint=f"if that is right: llmctl tool trust {shlex.quote(tool.name)}",
+        reason="untrusted",
+    )
+
+
+def add_tool(database: Database, tool: Tool, env: Env) -> None:
+    """Record that this user trusts a tool as it is now; raise StorageError if that cannot be stored."""
+    if database.path == opening.MEMORY or _needs_no_tool_trust(tool) or _is_tool_recorded(database, tool, env):
+        return
+    record = {"tool": tool.name, "hub": os.path.realpath(database.path), "digest": _digest_tool(tool)}
+    _write(_record_path(database, "tool", str(tool.id), env), record, env)
+
+
+def add_made_tool(database: Database, tool: Tool, env: Env) -> None:
+    """Record a tool that this user has just made or changed.
+
+    Where it cannot be stored, only a tool that takes keys is an error: any other one asks before it runs.
+    """
+    try:
+        add_tool(database, tool, env)
+    except StorageError:
+        if list_references(tool):
+            raise
+
+
+def list_references(tool: Tool) -> list[tuple[str, str]]:
+    """Return what a tool takes of this user's keys and variables: in which header or variable, and the reference."""
+    headers, variables = tool.data.get("headers") or {}, tool.data.get("env") or {}
+    if isinstance(variables, list):
+        variables = {str(name): f"env:{name}" for name in variables}
+    places = [("header", headers), ("variable", variables)]
+    return [
+        (f"{kind} {name}", value)
+        for kind, values in places
+        for name, value in (values.items() if isinstance(values, dict) else ())
+        if isinstance(value, str) and keys.is_reference(value)
+    ]
+
+
+def describe_tool_use(tool: Tool) -> str:
+    """Return where a tool sends to or what it runs, and with which keys, in words."""
+    data = tool.data
+    found = (data.get(name) for name in ("url", "server", "command", "file", "module"))
+    target: Any = next((value for value in found if value), "nothing")
+    target = shlex.join(map(str, target)) if isinstance(target, list) else str(target)
+    is_host = target.startswith(("https://", "http://"))
+    what = f"it sends to {redact_url(target)}" if is_host else f"it runs {target}"
+    if tool.type == "builtin":
+        what = f"it is {data.get('builtin')} with {dumps({k: v for k, v in data.items() if k != 'builtin'})}"
+    taken = ", ".join(f"the {place}: {reference}" for place, reference in list_references(tool))
+    return f"{what} with {taken}" if taken else what
+
+
+def _needs_no_tool_trust(tool: Tool) -> bool:
+    return (
+        tool.id is None
+        or tool.type == "function"
+        or (tool.type == "builtin" and dict(tool.data) == {"builtin": tool.name})
+    )
+
+
+def _is_tool_recorded(database: Database, tool: Tool, env: Env) -> bool:
+    path = _record_path(database, "tool", str(tool.id), env)
+    return path is not None and _read(path).get("digest") == _digest_tool(tool)
+
+
+def _digest_tool(tool: Tool) -> str:
+    what = {"type": tool.type, "schema": dict(tool.schema), "data": dict(tool.data)}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
 # --- hubs
 
 
@@ -146,7 +248,9 @@ def is_own_hub(database: Database, env: Env) -> bool:
 
 
 def trust_hub(database: Database, env: Env) -> None:
-    """Record that this user trusts what is stored in the hub of the permissions of tools."""
+    """Record that this user trusts the tools in the hub, and what is stored of their permissions."""
+    for tool in _list_tools(database):
+        add_tool(database, tool, env)
     _write(_record_path(database, "hub", "", env), {"hub": os.path.realpath(database.path)}, env)
 
 
@@ -170,13 +274,21 @@ def _record_hub(database: Database, env: Env) -> None:
 
 
 def _adopt_records(database: Database, env: Env) -> None:
-    """Record the connections of an earlier hub as trusted, before any process sees the id it has now."""
+    """Record the connections and tools of an earlier hub as trusted, before any process sees the id it has now."""
     if not _was_used_before(database, env, has_id=True):
         return
     _record_hub(database, env)
-    for connection in connections.list_remote(database):
-        with suppress(StorageError):
+    with suppress(StorageError):
+        for connection in connections.list_remote(database):
             add(database, connection, env)
+        for tool in _list_tools(database):
+            add_tool(database, tool, env)
+
+
+def _list_tools(database: Database) -> list[Tool]:
+    from llmctl.store.records import tools  # once for a hub
+
+    return tools.list_tools(database)
 
 
 def _was_used_before(database: Database, env: Env, *, has_id: bool = False) -> bool:

@@ -44,6 +44,13 @@ def approve(
         _record_decision(database, row, decision, denied=False)
     if always and tool.id:
         _remember_decision(database, row, tool.id, "allow")
+        trust.add_made_tool(database, tool, env)
+
+
+def describe_untrusted(database: Database, row: InvocationRow, env: Mapping[str, str]) -> str | None:
+    """Return what the tool of a call does and which keys it takes, if it came with a file and is not trusted yet."""
+    tool = _get_tool(database, row)
+    return None if trust.is_tool_trusted(database, tool, env) else trust.describe_tool_use(tool)
 
 
 def deny(database: Database, row: InvocationRow, *, reason: str | None = None, never: bool = False) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from llmctl.core import clock
-from llmctl.core.errors import DeniedError, LlmctlError, UsageError
+from llmctl.core.errors import DeniedError, LlmctlError, StorageError, UsageError
 from llmctl.core.stored_values import decode_arguments, dumps, loads
 from llmctl.core.tools import Tool
 from llmctl.engine.connections import trust
@@ -53,6 +54,8 @@ class PendingToolCall:
     error: LlmctlError | None = None
     #: Why it cannot continue for now.
     suspended_by: LlmctlError | None = None
+    #: What its tool does and which keys it takes, if the user has not trusted it.
+    use: str | None = None
     #: Its result is in the thread.
     is_reported: bool = False
 
@@ -140,12 +143,19 @@ class Authorizer:
             if tool_id
             else []
         )
-        if not self._is_own_hub:
-            grant = narrow_grant(grant)
+        approved = self._tools.approved
+        is_trusted = trust.is_tool_trusted(self._database, grant.tool, self._env)
+        if not is_trusted:
+            call.use = trust.describe_tool_use(grant.tool)
+        if not is_trusted and trust.list_references(grant.tool):  # who named it may not know which keys it takes
+            grant, approved = grant.replace(is_named=False), frozenset()
             rules = [rule for rule in rules if rule["effect"] == "deny"]
+        if not self._is_own_hub:
+            rules = [rule for rule in rules if rule["effect"] == "deny"]
+        grant = narrow_grant(grant, is_trusted=is_trusted, is_own_hub=self._is_own_hub)
         if name in self._turn_rules:
             rules.append({"arguments_rule": {}, "effect": self._turn_rules[name]})
-        decision = decide(grant, call.arguments, rules, self._tools.approved)
+        decision = decide(grant, call.arguments, rules, approved)
         return self._ask_user(grant.tool, call) if decision.effect == "ask" and self._tools.ask else decision
 
     def _ask_user(self, tool: Tool, call: PendingToolCall) -> Decision:
@@ -158,10 +168,14 @@ class Authorizer:
             self._tools.agent_name,
             _preview(tool, call.arguments),
             self._scope,
+            call.use,
         )
         reply: ApprovalReply = self._tools.ask(request)
         if reply in ("always", "never", "everywhere"):
             self._remember(tool, "deny" if reply == "never" else "allow", is_everywhere=reply == "everywhere")
+        if reply in ("always", "everywhere") and call.use:
+            with suppress(StorageError):  # a home that cannot be written: it is trusted this once
+                trust.add_tool(self._database, tool, self._env)
         if reply == "stop":
             raise DeniedError(
                 "you stopped the run", hint="the call is still pending: llmctl tool pending", reason="stopped"
@@ -197,10 +211,14 @@ def _preview(tool: Tool, arguments: Mapping[str, Any]) -> str | None:
         return None
 
 
-def narrow_grant(grant: ToolGrant) -> ToolGrant:
-    """Return the grant as it counts in a hub of someone else: what is stored there allows nothing."""
-    is_allowed = grant.is_stored and grant.permission == "automatic"
-    return grant.replace(permission="user-permitted") if is_allowed else grant
+def narrow_grant(grant: ToolGrant, *, is_trusted: bool, is_own_hub: bool) -> ToolGrant:
+    """Return the grant as it counts here.
+
+    What is stored in a hub of someone else allows nothing, and a tool that came with a file runs unasked only if the
+    user named just this one.
+    """
+    counts = (not grant.is_stored or is_own_hub) and (is_trusted or grant.is_named)
+    return grant if counts or grant.permission != "automatic" else grant.replace(permission="user-permitted")
 
 
 def decide(

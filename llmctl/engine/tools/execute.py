@@ -15,6 +15,7 @@ from llmctl.core.redaction import Redaction
 from llmctl.core.signals import block_signals, defer_signals
 from llmctl.core.stored_values import decode_arguments, dumps, new_id
 from llmctl.core.tools import Ran, Tool
+from llmctl.engine.connections import trust
 from llmctl.engine.output_log import FLUSH_INTERVAL_S, OutputLog
 from llmctl.engine.runtime import RuntimeEnv, ToolGrant, Toolset
 from llmctl.engine.tools import authorize, records
@@ -358,8 +359,10 @@ def invoke_tool(
     """Run a tool within a running job; return the row of the call, and the error if it failed.
 
     The error is InvalidOutputError for invalid arguments (JSON text), DeniedError if a rule denies the call, else what
-    the run raised: UnavailableError on timeout, RejectedError on failure.
+    the run raised: UnavailableError on timeout, RejectedError on failure. Raises ConfigError for a tool that takes
+    keys and is not trusted.
     """
+    trust.require_tool(database, tool, runtime)
     call = _create_call(database, tool, arguments, job_id)
     error = _authorize(database, tool, call)
     executor = ToolExecutor(database, job_id, runtime, Toolset((ToolGrant(tool, "automatic"),)), timeout_s=timeout_s)

@@ -138,4 +138,4 @@ class ToolLoop:
 def _pending_approvals(call: PendingToolCall) -> tuple[ApprovalNeeded, ...]:
     if isinstance(call.suspended_by, ApprovalPending):
         return call.suspended_by.calls
-    return () if call.suspended_by else (ApprovalNeeded(call.id, call.row.name, call.row.arguments),)
+    return () if call.suspended_by else (ApprovalNeeded(call.id, call.row.name, call.row.arguments, call.use),)

@@ -154,6 +154,11 @@ def _encode_parameters(text: str) -> str | None:
 # --- suspended calls: they continue where they stopped when their turn continues
 
 
+def _list_uses(calls: Iterable[ApprovalNeeded]) -> Iterable[tuple[str, str]]:
+    """Return what the tools do that came with a file, each once."""
+    return {call.name: call.use for call in calls if call.use}.items()
+
+
 class ApprovalPending(PendingError):
     """Tool calls of this turn, or of sub-agents in it, wait for the user's approval."""
 
@@ -161,7 +166,8 @@ class ApprovalPending(PendingError):
         self.calls = tuple(calls)
         names = ", ".join(dict.fromkeys(f'"{printable_name(call.name)}"' for call in calls))
         verb = "needs" if len({call.name for call in calls}) == 1 else "need"
-        super().__init__(f"{names} {verb} your approval", hint=self._hint(is_logged), reason="approval")
+        uses = "".join(f'; "{printable_name(name)}" is not trusted here: {use}' for name, use in _list_uses(calls))
+        super().__init__(f"{names} {verb} your approval{uses}", hint=self._hint(is_logged), reason="approval")
 
     def _hint(self, is_logged: bool) -> str:
         if is_logged:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from llmctl.core.errors import NotFoundError
 from llmctl.core.stored_values import loads
+from llmctl.engine.connections import trust
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.tools.define import NewTools, ToolSpecInput, new_tool_columns
 from llmctl.store.database import Database
@@ -55,30 +56,41 @@ def refresh_server(database: Database, name: str, runtime: RuntimeEnv) -> Server
     old = list_group(database, name)
     if not old or any(character in name for character in "*?["):
         raise NotFoundError(f'no MCP server "{name}"', hint=f"add it: llmctl tool add {name} --mcp 'npx -y PACKAGE'")
+    first = tools.to_tool(old[0])
+    trust.require_tool(database, first, runtime)
+    is_trusted = trust.is_tool_trusted(database, first, runtime.env)
     data = loads(old[0].data, {})
     spec = ToolSpecInput(name, "mcp", data={key: value for key, value in data.items() if key != "tool"})
-    return store_changes(database, old, new_tool_columns(spec, runtime, database.path))
+    new = new_tool_columns(spec, runtime, database.path)
+    return store_changes(database, old, new, runtime.env if is_trusted else None)
 
 
-def store_changes(database: Database, old: Sequence[ToolRow], new: NewTools) -> ServerChanges:
-    """Store what a server offers now.
+def store_changes(
+    database: Database, old: Sequence[ToolRow], new: NewTools, env: Mapping[str, str] | None
+) -> ServerChanges:
+    """Store what a server offers now; the user with this environment trusts it, nobody without one.
 
     A tool keeps the name it has here. Tools that the server no longer offers are deleted; their invocations stay.
     """
+    stored: list[ToolRow] = []
     by_own_name = {_own_name(row.data): row for row in old}
     changes = ServerChanges([], {}, [], new.problems)
     with database.transaction(durable=True):
         for columns in new.columns:
             row = by_own_name.pop(_own_name(columns["data"]), None)
             if row is None:
-                tools.add(database, columns)
+                stored += tools.add(database, columns)
                 changes.added.append(columns["name"])
             elif differing := _differences(row, columns):
-                tools.update(database, row.id, {name: columns[name] for name in _COMPARED})
+                stored.append(tools.update(database, row.id, {name: columns[name] for name in _COMPARED}))
                 changes.changed[row.name] = differing
+            else:
+                stored.append(row)
         for row in by_own_name.values():
             tools.delete(database, row.id)
             changes.removed.append(row.name)
+    for row in stored if env is not None else ():
+        trust.add_made_tool(database, tools.to_tool(row), env or {})
     return changes
 
 

@@ -36,9 +36,10 @@ def resolve_grants(
     single: dict[str, ToolGrant] = {}
     grouped: dict[str, ToolGrant] = {}
     for ref, permission in wanted.items():
-        found = get_tools(database, ref, writable=writable)
-        grants = single if len(found) == 1 and not _is_pattern(ref) else grouped
-        grants |= {tool.name: ToolGrant(tool, permission, is_stored) for tool in found}
+        found, is_group = _find_tools(database, ref, writable)
+        grants = grouped if is_group else single
+        is_named = not (is_group or is_stored)
+        grants |= {tool.name: ToolGrant(tool, permission, is_stored, is_named) for tool in found}
     return tuple({**grouped, **single}.values())
 
 
@@ -96,16 +97,21 @@ def get_tool(database: Database, ref: str, *, writable: bool = True) -> Tool:
 
 def get_tools(database: Database, ref: str, *, writable: bool = True) -> list[Tool]:
     """Return the tool with a name or REF, or all tools of an MCP server (``fs``) or of a pattern (``fs_*``)."""
+    return _find_tools(database, ref, writable)[0]
+
+
+def _find_tools(database: Database, ref: str, writable: bool) -> tuple[list[Tool], bool]:
+    """Return the tools of a REF, and whether they are those of a server or a pattern."""
     if not _is_pattern(ref):
         try:
-            return [get_tool(database, ref, writable=writable)]
+            return [get_tool(database, ref, writable=writable)], False
         except NotFoundError:
             if not (found := _list_group(database, ref)):
                 raise
-            return found
+            return found, True
     if not (found := _list_group(database, ref)):
         raise NotFoundError(f'no tool matches "{ref}"', hint="list tools: llmctl tool list")
-    return found
+    return found, True
 
 
 def _is_pattern(ref: str) -> bool:

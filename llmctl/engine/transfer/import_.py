@@ -16,6 +16,8 @@ from typing import IO, Any
 from llmctl.core import clock
 from llmctl.core.errors import IncompleteError, NotFoundError, StorageError, UsageError
 from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
+from llmctl.core.stored_values import loads
+from llmctl.core.tools import Tool
 from llmctl.core.transfer_records import ImportRow, MalformedLine, MergeResult, TransferHeader
 from llmctl.engine.connections import trust
 from llmctl.engine.transfer import conversations
@@ -135,7 +137,7 @@ def import_source(
             report.add_problem(outcome.reason, record.line, expected=record.table == "user_settings")
         if outcome.status in ("imported", "updated"):
             arrivals.note(record)
-            _warn_runs_command(report, record)
+            _warn_of_tool(report, record)
         if record.table == "messages" and (count := report.rows["imported"]["messages"]) % _PROGRESS_EVERY == 0:
             progress(count, source.position(), source.size)
 
@@ -198,10 +200,17 @@ def _add_fields(database: Database, header: TransferHeader, report: ImportReport
                 report.add_problem(f"{table}.{name}: {error.message}", 1)
 
 
-def _warn_runs_command(report: ImportReport, record: ImportRow) -> None:
-    """Warn of a tool that runs a command."""
-    if record.table == "tools" and record.row.get("type") == "command":
-        report.left_out[f'tool "{record.row.get("name")}" runs a command: look at it before you use it'] += 1
+def _warn_of_tool(report: ImportReport, record: ImportRow) -> None:
+    """Warn of a tool that runs a command or takes keys."""
+    if record.table != "tools":
+        return
+    row = record.row
+    data = loads(str(row.get("data")), {})
+    tool = Tool(str(row.get("name")), str(row.get("type")), data=data if isinstance(data, dict) else {})
+    if trust.list_references(tool):
+        report.left_out[f'tool "{tool.name}": {trust.describe_tool_use(tool)}: look at it before you use it'] += 1
+    elif tool.type == "command":
+        report.left_out[f'tool "{tool.name}" runs a command: look at it before you use it'] += 1
 
 
 class _Arrivals:

@@ -22,6 +22,11 @@ def list_(database: Database) -> list[Row]:
     return [shape.to_record(row) for row in database.rows("SELECT * FROM {tools} ORDER BY created_at, rowid")]
 
 
+def list_tools(database: Database) -> list[Tool]:
+    """Return all tools, oldest first."""
+    return [to_tool(ToolRow.from_row(row)) for row in database.rows("SELECT * FROM {tools} ORDER BY created_at, rowid")]
+
+
 def get(database: Database, ref: str) -> ToolRow:
     """Return the tool a REF refers to."""
     return ToolRow.from_row(refs.get(database, TABLE, ref, kind="tool"))

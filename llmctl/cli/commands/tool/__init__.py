@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.core.errors import UsageError
 from llmctl.core.options import parse_json
 from llmctl.core.text_files import read_text_file
+from llmctl.store.database import Row
+from llmctl.store.records import tools
 
 COLUMNS = [
     OutputColumn("id", "id", is_default=False),
@@ -20,9 +23,19 @@ COLUMNS = [
     OutputColumn("data", "json", is_default=False),
     OutputColumn("rules", "json", is_default=False),
     OutputColumn("references", "json", is_default=False),
+    OutputColumn("trusted", "bool", is_default=False),
     OutputColumn("created_at", "time", is_default=False),
     OutputColumn("updated_at", "time", is_default=False),
 ]
+
+
+def tool_record(app: App, row: Row) -> dict[str, Any]:
+    """Return a tool as commands print it: with whether this user trusts it."""
+    from llmctl.engine.connections import trust
+
+    database = app.hub()
+    return {**row, "trusted": trust.is_tool_trusted(database, tools.to_tool(tools.get(database, row["id"])), app.env)}
+
 
 ToolArgument = Annotated[str, typer.Argument(metavar="REF", help="Tool: name, id, or id prefix.")]
 

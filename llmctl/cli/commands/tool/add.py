@@ -43,6 +43,7 @@ def add(
       llmctl tool add fs --mcp 'npx -y @modelcontextprotocol/server-filesystem .'
       llmctl chat -T fs:ask "what is here?"
     """
+    from llmctl.engine.connections import trust
     from llmctl.engine.tools import servers
     from llmctl.engine.tools.define import new_tool_columns
 
@@ -51,10 +52,11 @@ def add(
     new = new_tool_columns(spec, app.runtime_env(), app.hub_path)
     database = app.hub("create")
     if mcp and name and (old := servers.list_group(database, name)):
-        for line in servers.describe_changes(servers.store_changes(database, old, new)):
+        for line in servers.describe_changes(servers.store_changes(database, old, new, app.env)):
             app.console.note(line)
         return
     for problem in new.problems:
         app.console.note(problem)
     for added in tools.add(database, *new.columns):
+        trust.add_made_tool(database, tools.to_tool(added), app.env)
         emit_change(app.console, tools.get_record(database, added.id), f'added tool "{added.name}"')

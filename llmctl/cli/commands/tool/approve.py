@@ -8,6 +8,7 @@ import typer
 
 from llmctl.cli.commands.tool.decide import CallsArgument, ContinueTurnOption, DetachOption, decide_calls
 from llmctl.cli.console.console import answer_output
+from llmctl.cli.console.terminal import safe_line
 from llmctl.store.database import Database
 from llmctl.store.records.types import InvocationRow
 
@@ -33,6 +34,8 @@ def approve(
     from llmctl.engine.tools import approvals
 
     def decide(database: Database, row: InvocationRow) -> None:
+        if use := approvals.describe_untrusted(database, row, ctx.obj.env):
+            ctx.obj.console.note(safe_line(f'"{row.name}" came with a file: {use}'))
         approvals.approve(database, row, ctx.obj.env, reason=because, always=always)
 
     decide_calls(ctx.obj, refs, decide, "approved", continues=continue_, detach=detach)

@@ -43,6 +43,7 @@ def edit(
       llmctl tool edit read_file --allow 'path=docs/*'
       llmctl tool edit run_command --deny '*'
     """
+    from llmctl.engine.connections import trust
     from llmctl.engine.tools.define import changed_tool_columns
     from llmctl.engine.tools.toolset import get_tool
 
@@ -51,7 +52,10 @@ def edit(
     stored = tools.get(database, str(get_tool(database, ref).id))  # a built-in tool is stored first
     changes = changed_tool_columns(parse_tool_spec(flags, name), stored)
     if changes:
-        tools.update(database, stored.id, changes)
+        is_trusted = trust.is_tool_trusted(database, tools.to_tool(stored), app.env)
+        changed = tools.to_tool(tools.update(database, stored.id, changes))
+        if is_trusted:  # one that came with a file is not known better for one value of it
+            trust.add_made_tool(database, changed, app.env)
     if forget:
         tools.delete_rules(database, stored.id)
     chat_id = listing_args.find_chat_id(app, chat)

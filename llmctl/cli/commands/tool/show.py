@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from llmctl.cli.app import App
-from llmctl.cli.commands.tool import COLUMNS, ToolArgument
+from llmctl.cli.commands.tool import COLUMNS, ToolArgument, tool_record
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_record
 from llmctl.store.records import tools
@@ -22,5 +22,5 @@ def show(ctx: typer.Context, ref: ToolArgument) -> None:
     """
     app: App = ctx.obj
     database = app.hub()
-    tool = tools.get_record(database, ref)
+    tool = tool_record(app, tools.get_record(database, ref))
     emit_record(app.console, tool | {"rules": tools.list_rules(database, tool["id"])}, _COLUMNS)
