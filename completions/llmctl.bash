@@ -23,119 +23,119 @@ _llmctl_spec() {
         'metric') words='add list query export' ;;
         'log') words='add list show tail' ;;
         'ref') words='set unset list' ;;
-        'chat') flags='-c --continue --finish --chat --name -s --system --system-file -t --template -p --param -i --interactive -n --no-log --messages --save --force -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='--chat:hub/chat --name:any -s:any --system:any --system-file:file -t:any --template:any -p:any --param:any --messages:file --save:any -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any --fallback:any --schema:file --fix:any --output:file -T:any --tool:any --approve:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:any' arguments='any' more='1' ;;
-        'run') flags='-p --param -c --continue --chat -n --no-log -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='-p:any --param:any --chat:hub/chat -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any --fallback:any --schema:file --fix:any --output:file -T:any --tool:any --approve:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:any' arguments='file any' more='1' ;;
-        'prompts list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'prompts show') arguments='any' ;;
-        'prompts edit') flags='--project' arguments='any' ;;
-        'prompts save') flags='--chat --project --force' values='--chat:hub/chat' arguments='any file' ;;
-        'prompts path') flags='--project' arguments='any' ;;
+        'chat') flags='-c --continue --finish --chat --name -s --system --system-file -t --template -p --param -i --interactive -n --no-log --messages --save --force -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='--chat:words/last+hub/chat --name:any -s:any --system:any --system-file:file -t:hub/prompt+files --template:hub/prompt+files -p:any --param:any --messages:file --save:hub/prompt -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high --fallback:hub/model --schema:file --fix:any --output:file -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --approve:words/time|read_file|list_files|fetch_url|run_command+hub/tool --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:list/tool-calls|requests|network|streams|none' arguments='any' more='1' ;;
+        'run') flags='-p --param -c --continue --chat -n --no-log -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='-p:any --param:any --chat:words/last+hub/chat -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high --fallback:hub/model --schema:file --fix:any --output:file -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --approve:words/time|read_file|list_files|fetch_url|run_command+hub/tool --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:list/tool-calls|requests|network|streams|none' arguments='hub/prompt+files any' more='1' ;;
+        'prompts list') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/name|where|model|about|path' ;;
+        'prompts show') arguments='hub/prompt' ;;
+        'prompts edit') flags='--project' arguments='hub/prompt' ;;
+        'prompts save') flags='--chat --project --force' values='--chat:words/last+hub/chat' arguments='hub/prompt file' ;;
+        'prompts path') flags='--project' arguments='hub/prompt' ;;
         'embed') flags='-a --file --lines --batch --output -n --no-log --stdin --no-stdin -m --model --connection -o --option -u --usage --max-cost --timeout --retries --tag --json --jsonl' values='-a:file --file:file --batch:any --output:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --max-cost:any --timeout:any --retries:any --tag:any' arguments='any' more='1' ;;
         'image') flags='--output -a --attach -n --no-log --stdin --no-stdin -m --model --connection -o --option -u --usage --max-cost --timeout --retries --tag --json --jsonl' values='--output:file -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --max-cost:any --timeout:any --retries:any --tag:any' arguments='any' more='1' ;;
-        'agent create') flags='--instructions --agent --description -m --model --connection -o --option --thinking -T --tool --json --jsonl --columns' values='--instructions:any --agent:hub/agent --description:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any -T:any --tool:any --columns:any' arguments='any' ;;
-        'agent apply') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' arguments='file' more='1' ;;
-        'agent list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'agent show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/agent' ;;
-        'agent edit') flags='--name --instructions --agent --description -m --model --connection -o --option --thinking -T --tool --json --jsonl --columns' values='--name:any --instructions:any --agent:hub/agent --description:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any -T:any --tool:any --columns:any' arguments='hub/agent' ;;
+        'agent create') flags='--instructions --agent --description -m --model --connection -o --option --thinking -T --tool --json --jsonl --columns' values='--instructions:any --agent:hub/agent --description:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --columns:list/id|name|connection|tools|sessions|last_at|description|instructions|options|settings|source_file|version_hash|chat_model_id|references|created_at|updated_at' arguments='any' ;;
+        'agent apply') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|name|connection|tools|sessions|last_at|description|instructions|options|settings|source_file|version_hash|chat_model_id|references|created_at|updated_at' arguments='file' more='1' ;;
+        'agent list') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|name|connection|tools|sessions|last_at|description|instructions|options|settings|source_file|version_hash|chat_model_id|references|created_at|updated_at' ;;
+        'agent show') flags='--json --jsonl --columns' values='--columns:list/id|name|connection|tools|sessions|last_at|description|instructions|options|settings|source_file|version_hash|chat_model_id|references|created_at|updated_at' arguments='hub/agent' ;;
+        'agent edit') flags='--name --instructions --agent --description -m --model --connection -o --option --thinking -T --tool --json --jsonl --columns' values='--name:any --instructions:any --agent:hub/agent --description:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --columns:list/id|name|connection|tools|sessions|last_at|description|instructions|options|settings|source_file|version_hash|chat_model_id|references|created_at|updated_at' arguments='hub/agent' ;;
         'agent remove') flags='-y --yes' arguments='hub/agent' ;;
-        'agent attach') flags='--permission --json --jsonl --columns' values='--permission:any --columns:any' arguments='hub/agent any' more='1' ;;
-        'agent detach') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/agent hub/tool' more='1' ;;
-        'agent run') flags='--session --chat -c --continue --finish --name -p --param --force -i --interactive -n --no-log -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='--session:hub/session --chat:hub/chat --name:any -p:any --param:any -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any --fallback:any --schema:file --fix:any --output:file -T:any --tool:any --approve:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:any' arguments='hub/agent any' more='1' ;;
-        'agent sessions') flags='--limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:any' arguments='hub/agent' ;;
-        'agent session new') flags='--name --metadata --field --json --jsonl --columns' values='--name:any --metadata:any --field:any --columns:any' arguments='hub/agent' ;;
-        'agent session show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/session' ;;
-        'agent session diff') flags='--json --jsonl' arguments='hub/session' ;;
+        'agent attach') flags='--permission --json --jsonl --columns' values='--permission:words/automatic|user-permitted|denied --columns:list/id|name|connection|tools|sessions|last_at|description|instructions|options|settings|source_file|version_hash|chat_model_id|references|created_at|updated_at' arguments='hub/agent words/time|read_file|list_files|fetch_url|run_command+hub/grant' more='1' ;;
+        'agent detach') flags='--json --jsonl --columns' values='--columns:list/id|name|connection|tools|sessions|last_at|description|instructions|options|settings|source_file|version_hash|chat_model_id|references|created_at|updated_at' arguments='hub/agent hub/tool' more='1' ;;
+        'agent run') flags='--session --chat -c --continue --finish --name -p --param --force -i --interactive -n --no-log -a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='--session:words/last+hub/session --chat:words/last+hub/chat --name:any -p:any --param:any -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high --fallback:hub/model --schema:file --fix:any --output:file -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --approve:words/time|read_file|list_files|fetch_url|run_command+hub/tool --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:list/tool-calls|requests|network|streams|none' arguments='hub/agent+files any' more='1' ;;
+        'agent sessions') flags='--limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:list/id|agent_class|name|turns|last_turn_at|metadata|chat_id|agent_id|agent|definition|references|created_at|updated_at' arguments='hub/agent' ;;
+        'agent session new') flags='--name --metadata --field --json --jsonl --columns' values='--name:any --metadata:any --field:any --columns:list/id|agent_class|name|turns|last_turn_at|metadata|chat_id|agent_id|agent|definition|references|created_at|updated_at' arguments='hub/agent+files' ;;
+        'agent session show') flags='--json --jsonl --columns' values='--columns:list/id|agent_class|name|turns|last_turn_at|metadata|chat_id|agent_id|agent|definition|references|created_at|updated_at' arguments='words/last+hub/session' ;;
+        'agent session diff') flags='--json --jsonl' arguments='words/last+hub/session' ;;
         'agent session delete') flags='--with-usage -y --yes' arguments='hub/session' ;;
-        'chats list') flags='--limit --since --where -m --model --agent --connection --folder --json --jsonl --csv --tsv --columns' values='--limit:any --since:any --where:any -m:hub/model --model:hub/model --agent:hub/agent --connection:hub/connection --folder:file --columns:any' ;;
-        'chats show') flags='--raw --all --json --jsonl --columns' values='--columns:any' arguments='hub/chat' ;;
-        'chats new') flags='--description -s --system -m --model --connection -o --option --thinking -T --tool --metadata --field --reference --no-persist --json --jsonl --columns' values='--description:any -s:any --system:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any -T:any --tool:any --metadata:any --field:any --reference:any --no-persist:any --columns:any' arguments='any' ;;
-        'chats edit') flags='--name --description -s --system --agent -m --model --connection -o --option --thinking -T --tool --metadata --field --reference --no-persist --json --jsonl --columns' values='--name:any --description:any -s:any --system:any --agent:hub/agent -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any -T:any --tool:any --metadata:any --field:any --reference:any --no-persist:any --columns:any' arguments='hub/chat' ;;
-        'chats search') flags='--role -m --model --since --chat --fts --limit --json --jsonl --csv --tsv --columns' values='--role:any -m:hub/model --model:hub/model --since:any --chat:hub/chat --limit:any --columns:any' arguments='any' more='1' ;;
-        'chats rename') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/chat any' ;;
-        'chats fork') flags='--at --name --json --jsonl --columns' values='--at:hub/message --name:any --columns:any' arguments='hub/chat' ;;
-        'chats render') flags='--format --save --reason --list --snapshot --diff --json --jsonl --columns' values='--format:any --reason:any --snapshot:any --diff:any --columns:any' arguments='hub/chat' ;;
-        'chats unlock') flags='--force' arguments='hub/chat' ;;
-        'chats delete') flags='--with-usage -y --yes' arguments='hub/chat' more='1' ;;
-        'stats') flags='--chat --agent --connection --since --until --in --group-by --tz --plot --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --agent:hub/agent --connection:hub/connection --since:any --until:any --in:any --group-by:any --tz:any --columns:any' ;;
-        'report') flags='--output --since --until --in --tz --chat --no-chats --serve --port' values='--output:file --since:any --until:any --in:any --tz:any --chat:hub/chat --port:any' ;;
-        'request list') flags='--chat --status --failed -m --model --provider --since --limit --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --status:any -m:hub/model --model:hub/model --provider:any --since:any --limit:any --columns:any' ;;
-        'request show') flags='--http --stream --reparse --json --jsonl --columns' values='--columns:any' arguments='hub/request' ;;
-        'request curl') arguments='hub/request' ;;
-        'request replay') flags='-m --model --json --jsonl' values='-m:hub/model --model:hub/model' arguments='hub/request' ;;
-        'job list') flags='--status --type --name --by-name --limit --json --jsonl --csv --tsv --columns' values='--status:any --type:any --name:any --limit:any --columns:any' ;;
-        'job show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/job' ;;
-        'job log') flags='-f --follow' arguments='hub/job' ;;
-        'job run') flags='--name --once-per --skip-if-running --timeout --shell --detach' values='--name:any --once-per:any --timeout:any' arguments='any' more='1' ;;
-        'job wait') flags='--timeout --json --jsonl --columns' values='--timeout:any --columns:any' arguments='hub/job' ;;
-        'job cancel') arguments='hub/job' ;;
-        'job retry') flags='-a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='-a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:any --fallback:any --schema:file --fix:any --output:file -T:any --tool:any --approve:any --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:any' arguments='hub/job' ;;
-        'job recover') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'export') flags='--chat --all --since -f --format --incomplete --output --mask-personal' values='--chat:hub/chat --since:any -f:any --format:any --output:file' ;;
-        'import') flags='-f --format --dry-run --json --jsonl' values='-f:any --format:any' arguments='file' ;;
-        'tool add') flags='--type --mcp --builtin --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--type:any --mcp:any --builtin:any --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:any' arguments='any' ;;
-        'tool list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'tool show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/tool' ;;
-        'tool edit') flags='--name --allow --deny --chat --forget --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--name:any --allow:any --deny:any --chat:hub/chat --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:any' arguments='hub/tool' ;;
-        'tool refresh') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
+        'chats list') flags='--limit --since --where -m --model --agent --connection --folder --json --jsonl --csv --tsv --columns' values='--limit:any --since:words/today|yesterday|1h|24h|7d|30d --where:any -m:hub/model --model:hub/model --agent:hub/agent --connection:hub/connection --folder:file --columns:list/id|name|preview|model|message_count|last_turn_at|description|connection|agent|provider|instructions|thread_id|type|source_id|last_turn_folder|last_turn_terminal|metadata|settings|references|origin|created_at|updated_at|state' ;;
+        'chats show') flags='--raw --all --json --jsonl --columns' values='--columns:any' arguments='words/last+hub/chat' ;;
+        'chats new') flags='--description -s --system -m --model --connection -o --option --thinking -T --tool --metadata --field --reference --no-persist --json --jsonl --columns' values='--description:any -s:any --system:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --metadata:any --field:any --reference:any --no-persist:list/tool-calls|requests|network|streams|none --columns:any' arguments='any' ;;
+        'chats edit') flags='--name --description -s --system --agent -m --model --connection -o --option --thinking -T --tool --metadata --field --reference --no-persist --json --jsonl --columns' values='--name:any --description:any -s:any --system:any --agent:hub/agent -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --metadata:any --field:any --reference:any --no-persist:list/tool-calls|requests|network|streams|none --columns:any' arguments='words/last+hub/chat' ;;
+        'chats search') flags='--role -m --model --since --chat --fts --limit --json --jsonl --csv --tsv --columns' values='--role:words/system|user|assistant|tool -m:hub/model --model:hub/model --since:words/today|yesterday|1h|24h|7d|30d --chat:words/last+hub/chat --limit:any --columns:list/chat_id|chat|seq|role|created_at|snippet|id|thread_id|model' arguments='any' more='1' ;;
+        'chats rename') flags='--json --jsonl --columns' values='--columns:any' arguments='words/last+hub/chat any' ;;
+        'chats fork') flags='--at --name --json --jsonl --columns' values='--at:hub/message --name:any --columns:any' arguments='words/last+hub/chat' ;;
+        'chats render') flags='--format --save --reason --list --snapshot --diff --json --jsonl --columns' values='--format:words/text|markdown|json --reason:any --snapshot:any --diff:any --columns:list/id|message_count|created_at|reason|upto_seq|thread_id|messages|references|updated_at' arguments='words/last+hub/chat' ;;
+        'chats unlock') flags='--force' arguments='words/last+hub/chat' ;;
+        'chats delete') flags='--with-usage -y --yes' arguments='words/last+hub/chat' more='1' ;;
+        'stats') flags='--chat --agent --connection --since --until --in --group-by --tz --plot --json --jsonl --csv --tsv --columns' values='--chat:words/last+hub/chat --agent:hub/agent --connection:hub/connection --since:words/today|yesterday|1h|24h|7d|30d --until:words/today|yesterday|1h|24h|7d|30d --in:words/today|yesterday|this-week|last-week|this-month|last-month|this-year|last-year --group-by:list/hour|day|month|provider|model|connection|chat|agent|tool|tag|status|script|folder|host --tz:words/local|UTC --columns:list/requests|failed_requests|messages|tool_calls|input_tokens|output_tokens|total_tokens|cached_tokens|cache_write_tokens|thinking_tokens|cost|unpriced_requests|duration_ms|avg_duration_ms|p50_duration_ms|p95_duration_ms|p50_time_to_first_token_ms|p95_time_to_first_token_ms|retries|failed_tool_calls|tool_duration_ms|cache_savings|first_at|last_at|chat_id' ;;
+        'report') flags='--output --since --until --in --tz --chat --no-chats --serve --port' values='--output:file --since:words/today|yesterday|1h|24h|7d|30d --until:words/today|yesterday|1h|24h|7d|30d --in:words/today|yesterday|this-week|last-week|this-month|last-month|this-year|last-year --tz:words/local|UTC --chat:words/last+hub/chat --port:any' ;;
+        'request list') flags='--chat --status --failed -m --model --provider --since --limit --json --jsonl --csv --tsv --columns' values='--chat:words/last+hub/chat --status:words/pending|completed|failed|incomplete|interrupted -m:hub/model --model:hub/model --provider:words/openai|anthropic|gemini|vertex|openrouter|deepseek|mistral|xai|groq|together|fireworks|perplexity|cerebras|zai|azure|bedrock|huggingface|ollama|lmstudio|llamacpp|vllm|gpustack|compatible|echo --since:words/today|yesterday|1h|24h|7d|30d --limit:any --columns:list/id|chat_id|provider|model|status|input_tokens|output_tokens|cost|duration|created_at|chat|connection|agent|agent_version|response_model|status_code|time_to_first_token|cached_tokens|cache_write_tokens|thinking_tokens|finish_reason|error_code|error_reason|error|attempts|correction_rounds|step|type|tag|script|folder|git_commit|host|response_id|price_id|parameters|thread_id|message_id|job_id|session_id|references|origin|updated_at' ;;
+        'request show') flags='--http --stream --reparse --json --jsonl --columns' values='--columns:list/id|chat_id|provider|model|status|input_tokens|output_tokens|cost|duration|created_at|chat|connection|agent|agent_version|response_model|status_code|time_to_first_token|cached_tokens|cache_write_tokens|thinking_tokens|finish_reason|error_code|error_reason|error|attempts|correction_rounds|step|type|tag|script|folder|git_commit|host|response_id|price_id|parameters|thread_id|message_id|job_id|session_id|references|origin|updated_at' arguments='words/last+hub/request' ;;
+        'request curl') arguments='words/last+hub/request' ;;
+        'request replay') flags='-m --model --json --jsonl' values='-m:hub/model --model:hub/model' arguments='words/last+hub/request' ;;
+        'job list') flags='--status --type --name --by-name --limit --json --jsonl --csv --tsv --columns' values='--status:words/pending|running|completed|failed|cancelled --type:any --name:any --limit:any --columns:list/name|last_status|last_at|last_success_at|runs|failed|last_exit_code|last_error|id|type|status|started_at|finished_at|error|exit_code|attempts|payload|result|text_log_id|parent_id|host|pid|boot_id|process_started_at|lease_expires_at|references|created_at|updated_at' ;;
+        'job show') flags='--json --jsonl --columns' values='--columns:list/id|name|type|status|started_at|finished_at|error|exit_code|attempts|payload|result|text_log_id|parent_id|host|pid|boot_id|process_started_at|lease_expires_at|references|created_at|updated_at' arguments='words/last+hub/job' ;;
+        'job log') flags='-f --follow' arguments='words/last+hub/job' ;;
+        'job run') flags='--name --once-per --skip-if-running --timeout --shell --detach' values='--name:any --once-per:words/hour|day|week|month|year --timeout:any' arguments='any' more='1' ;;
+        'job wait') flags='--timeout --json --jsonl --columns' values='--timeout:any --columns:list/id|name|type|status|started_at|finished_at|error|exit_code|attempts|payload|result|text_log_id|parent_id|host|pid|boot_id|process_started_at|lease_expires_at|references|created_at|updated_at|last_status|last_at|last_success_at|runs|failed|last_exit_code|last_error' arguments='words/last+hub/job' ;;
+        'job cancel') arguments='words/last+hub/job' ;;
+        'job retry') flags='-a --attach --stdin --no-stdin -m --model --connection -o --option --thinking --fallback --schema --fix -x --extract --show-thinking --no-stream --output -u --usage --dry-run --detach -T --tool --approve --history --max-steps --max-cost --timeout --retries --wait --metadata --field --reference --tag --no-persist --rollback --json --jsonl' values='-a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high --fallback:hub/model --schema:file --fix:any --output:file -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --approve:words/time|read_file|list_files|fetch_url|run_command+hub/tool --history:any --max-steps:any --max-cost:any --timeout:any --retries:any --wait:any --metadata:any --field:any --reference:any --tag:any --no-persist:list/tool-calls|requests|network|streams|none' arguments='words/last+hub/job' ;;
+        'job recover') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|name|type|status|started_at|finished_at|error|exit_code|attempts|payload|result|text_log_id|parent_id|host|pid|boot_id|process_started_at|lease_expires_at|references|created_at|updated_at' ;;
+        'export') flags='--chat --all --since -f --format --incomplete --output --mask-personal' values='--chat:words/last+hub/chat --since:words/today|yesterday|1h|24h|7d|30d -f:words/jsonl|markdown|html|csv|openai|sharegpt --format:words/jsonl|markdown|html|csv|openai|sharegpt --output:file' ;;
+        'import') flags='-f --format --dry-run --json --jsonl' values='-f:words/jsonl|hub|llm|node-llm|chatgpt|claude|openai|sharegpt --format:words/jsonl|hub|llm|node-llm|chatgpt|claude|openai|sharegpt' arguments='file' ;;
+        'tool add') flags='--type --mcp --builtin --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--type:any --mcp:any --builtin:words/time|read_file|list_files|fetch_url|run_command --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:list/id|name|type|description|schema|data|rules|references|trusted|created_at|updated_at' arguments='any' ;;
+        'tool list') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|name|type|description|schema|data|rules|references|trusted|created_at|updated_at' ;;
+        'tool show') flags='--json --jsonl --columns' values='--columns:list/id|name|type|description|schema|data|rules|references|trusted|created_at|updated_at' arguments='hub/tool' ;;
+        'tool edit') flags='--name --allow --deny --chat --forget --description --schema --command --shell --arguments --file --module --function --url --method --header --body --host --folder --env --cwd --timeout --output-limit --halt --data --json --jsonl --columns' values='--name:any --allow:any --deny:any --chat:words/last+hub/chat --description:any --schema:file --command:any --arguments:any --file:file --module:any --function:any --url:any --method:any --header:any --body:any --host:any --folder:file --env:any --cwd:file --timeout:any --output-limit:any --data:any --columns:list/id|name|type|description|schema|data|rules|references|trusted|created_at|updated_at' arguments='words/time|read_file|list_files|fetch_url|run_command+hub/tool' ;;
+        'tool refresh') flags='--json --jsonl --columns' values='--columns:list/id|name|type|description|schema|data|rules|references|trusted|created_at|updated_at' arguments='any' ;;
         'tool remove') flags='-y --yes' arguments='hub/tool' ;;
-        'tool trust') flags='-y --yes --json --jsonl --columns' values='--columns:any' arguments='hub/tool' more='1' ;;
-        'tool invoke') flags='--args --arg --timeout --json --jsonl' values='--args:any --arg:any --timeout:any' arguments='hub/tool' ;;
-        'tool invocations') flags='--status --tool --chat --limit --json --jsonl --csv --tsv --columns' values='--status:any --tool:hub/tool --chat:hub/chat --limit:any --columns:any' arguments='hub/invocation' ;;
-        'tool pending') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'tool approve') flags='-c --continue --detach --always --because --json --jsonl' values='--because:any' arguments='hub/invocation' more='1' ;;
-        'tool deny') flags='--because -c --continue --detach --never --json --jsonl' values='--because:any' arguments='hub/invocation' more='1' ;;
+        'tool trust') flags='-y --yes --json --jsonl --columns' values='--columns:list/id|name|type|description|schema|data|rules|references|trusted|created_at|updated_at' arguments='hub/tool' more='1' ;;
+        'tool invoke') flags='--args --arg --timeout --json --jsonl' values='--args:any --arg:any --timeout:any' arguments='words/time|read_file|list_files|fetch_url|run_command+hub/tool' ;;
+        'tool invocations') flags='--status --tool --chat --limit --json --jsonl --csv --tsv --columns' values='--status:words/pending|running|completed|failed|denied|cancelled --tool:words/time|read_file|list_files|fetch_url|run_command+hub/tool --chat:words/last+hub/chat --limit:any --columns:list/id|name|status|arguments|error|duration|created_at|chat|agent|chat_id|result|message_id|tool_call_id|decision|parameters|references|exit_status|step|tool_id|text_log_id|job_id|started_at|finished_at|updated_at' arguments='hub/invocation' ;;
+        'tool pending') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|created_at|agent|chat|name|arguments|chat_id' ;;
+        'tool approve') flags='-c --continue --detach --always --because --json --jsonl' values='--because:any' arguments='hub/pending' more='1' ;;
+        'tool deny') flags='--because -c --continue --detach --never --json --jsonl' values='--because:any' arguments='hub/pending' more='1' ;;
         'init') flags='--table --field --adopt --detect --no-detect --prisma --no-prisma --prisma-provider --prisma-major --json --jsonl' values='--table:any --field:any --prisma:file --prisma-provider:words/sqlite|postgresql|mysql --prisma-major:words/6|7' ;;
-        'connection add') flags='--provider -m --model --type --base-url --wire --key-env --key-command --key-file --key-keyring --key-stdin --no-key-stdin --header -o --option --data --description --default --json --jsonl --columns' values='--provider:any -m:hub/model --model:hub/model --type:words/chat|embedding|image|audio|moderation --base-url:any --wire:any --key-env:any --key-command:any --key-file:file --key-keyring:any --header:any -o:any --option:any --data:any --description:any --columns:any' arguments='any' ;;
-        'connection list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'connection show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/connection' ;;
-        'connection edit') flags='--name --provider -m --model --type --base-url --wire --key-env --key-command --key-file --key-keyring --key-stdin --no-key-stdin --no-key --header -o --option --data --description --json --jsonl --columns' values='--name:any --provider:any -m:hub/model --model:hub/model --type:words/chat|embedding|image|audio|moderation --base-url:any --wire:any --key-env:any --key-command:any --key-file:file --key-keyring:any --header:any -o:any --option:any --data:any --description:any --columns:any' arguments='hub/connection' ;;
-        'connection remove') flags='-y --yes --json --jsonl --columns' values='--columns:any' arguments='hub/connection' ;;
-        'connection test') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/connection' ;;
-        'connection models') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' arguments='hub/connection' ;;
-        'connection default') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/connection' ;;
-        'connection trust') flags='--all -y --yes --json --jsonl --columns' values='--columns:any' arguments='hub/connection' more='1' ;;
-        'model list') flags='--provider --type --search --json --jsonl --csv --tsv --columns' values='--provider:any --type:words/chat|embedding|image|audio|moderation|video --search:any --columns:any' ;;
-        'model show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/model' ;;
-        'model price') flags='--set --from --json --jsonl --csv --tsv --columns' values='--set:any --from:any --columns:any' arguments='hub/model' ;;
-        'model reprice') flags='--since --all --dry-run --json --jsonl --columns' values='--since:any --columns:any' ;;
-        'model alias') flags='-o --option --json --jsonl --csv --tsv --columns' values='-o:any --option:any --columns:any' arguments='any' more='1' ;;
-        'settings list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'settings get') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
-        'settings set') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' ;;
-        'settings unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
+        'connection add') flags='--provider -m --model --type --base-url --wire --key-env --key-command --key-file --key-keyring --key-stdin --no-key-stdin --header -o --option --data --description --default --json --jsonl --columns' values='--provider:words/openai|anthropic|gemini|vertex|openrouter|deepseek|mistral|xai|groq|together|fireworks|perplexity|cerebras|zai|azure|bedrock|huggingface|ollama|lmstudio|llamacpp|vllm|gpustack|compatible|echo -m:hub/model --model:hub/model --type:words/chat|embedding|image|audio|moderation --base-url:any --wire:words/anthropic|echo|gemini|openai-chat --key-env:hub/variable --key-command:any --key-file:file --key-keyring:any --header:any -o:any --option:any --data:any --description:any --columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' arguments='words/openai|anthropic|gemini|vertex|openrouter|deepseek|mistral|xai|groq|together|fireworks|perplexity|cerebras|zai|azure|bedrock|huggingface|ollama|lmstudio|llamacpp|vllm|gpustack|compatible|echo' ;;
+        'connection list') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' ;;
+        'connection show') flags='--json --jsonl --columns' values='--columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' arguments='hub/connection' ;;
+        'connection edit') flags='--name --provider -m --model --type --base-url --wire --key-env --key-command --key-file --key-keyring --key-stdin --no-key-stdin --no-key --header -o --option --data --description --json --jsonl --columns' values='--name:any --provider:words/openai|anthropic|gemini|vertex|openrouter|deepseek|mistral|xai|groq|together|fireworks|perplexity|cerebras|zai|azure|bedrock|huggingface|ollama|lmstudio|llamacpp|vllm|gpustack|compatible|echo -m:hub/model --model:hub/model --type:words/chat|embedding|image|audio|moderation --base-url:any --wire:words/anthropic|echo|gemini|openai-chat --key-env:hub/variable --key-command:any --key-file:file --key-keyring:any --header:any -o:any --option:any --data:any --description:any --columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' arguments='hub/connection' ;;
+        'connection remove') flags='-y --yes --json --jsonl --columns' values='--columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' arguments='hub/connection' ;;
+        'connection test') flags='--json --jsonl --columns' values='--columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' arguments='hub/connection' ;;
+        'connection models') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|name|context_tokens|max_output_tokens|owned_by|created|description' arguments='hub/connection' ;;
+        'connection default') flags='--json --jsonl --columns' values='--columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' arguments='hub/connection' ;;
+        'connection trust') flags='--all -y --yes --json --jsonl --columns' values='--columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' arguments='hub/connection' more='1' ;;
+        'model list') flags='--provider --type --search --json --jsonl --csv --tsv --columns' values='--provider:words/openai|anthropic|gemini|vertex|openrouter|deepseek|mistral|xai|groq|together|fireworks|perplexity|cerebras|zai|azure|bedrock|huggingface|ollama|lmstudio|llamacpp|vllm|gpustack|compatible|echo --type:words/chat|embedding|image|audio|moderation|video --search:any --columns:list/id|provider|type|context_tokens|input_per_million|output_per_million|max_output_tokens|capabilities|cached_per_million|cache_write_per_million|thinking_per_million|name|released|deprecated|names' ;;
+        'model show') flags='--json --jsonl --columns' values='--columns:list/id|provider|type|context_tokens|input_per_million|output_per_million|max_output_tokens|capabilities|cached_per_million|cache_write_per_million|thinking_per_million|name|released|deprecated|names' arguments='hub/model' ;;
+        'model price') flags='--set --from --json --jsonl --csv --tsv --columns' values='--set:any --from:any --columns:list/id|source|valid_from|is_current|input_per_million|output_per_million|cached_per_million|cache_write_per_million|thinking_per_million|details|provider|model' arguments='hub/model' ;;
+        'model reprice') flags='--since --all --dry-run --json --jsonl --columns' values='--since:words/today|yesterday|1h|24h|7d|30d --columns:list/id|provider|type|context_tokens|input_per_million|output_per_million|max_output_tokens|capabilities|cached_per_million|cache_write_per_million|thinking_per_million|name|released|deprecated|names|source|valid_from|is_current|details|model|target|options' ;;
+        'model alias') flags='-o --option --json --jsonl --csv --tsv --columns' values='-o:any --option:any --columns:list/id|name|target|options' arguments='any' more='1' ;;
+        'settings list') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/name|value|default|help|type|is_set' ;;
+        'settings get') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|max_steps|timeout|retries|rollback|budget.day|budget.month|audit.context|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped' ;;
+        'settings set') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|max_steps|timeout|retries|rollback|budget.day|budget.month|audit.context|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped hub/setting-value' ;;
+        'settings unset') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|max_steps|timeout|retries|rollback|budget.day|budget.month|audit.context|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
         'help') flags='--all' arguments='words/chat|run|prompts|embed|image|agent|chats|stats|report|request|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
-        'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
+        'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:list/name|status|message|hint|kind' ;;
+        'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:list/place|path|exists|bytes' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;
-        'db migrate') flags='--plan --verify --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'db check') flags='--quick --fix --json --jsonl --csv --tsv --columns' values='--columns:any' ;;
+        'db migrate') flags='--plan --verify --json --jsonl --csv --tsv --columns' values='--columns:list/version|name|kind|checksum' ;;
+        'db check') flags='--quick --fix --json --jsonl --csv --tsv --columns' values='--columns:list/name|problem|hint' ;;
         'db backup') flags='--force --json --jsonl' arguments='file' ;;
         'db restore') flags='--force --json --jsonl' arguments='file' ;;
-        'db prune') flags='--older-than --kind --dry-run -y --yes --vacuum --json --jsonl --csv --tsv --columns' values='--older-than:any --kind:any --columns:any' ;;
+        'db prune') flags='--older-than --kind --dry-run -y --yes --vacuum --json --jsonl --csv --tsv --columns' values='--older-than:words/30d|90d|1y --kind:any --columns:list/kind|rows|bytes' ;;
         'db vacuum') flags='--json --jsonl' ;;
-        'db scrub') flags='--dry-run --json --jsonl --csv --tsv --columns' values='--columns:any' arguments='any' ;;
+        'db scrub') flags='--dry-run --json --jsonl --csv --tsv --columns' values='--columns:list/place|values' arguments='any' ;;
         'db query') flags='-p --param --limit --json --jsonl --csv --tsv --columns' values='-p:any --param:any --limit:any --columns:any' arguments='any' ;;
         'schema show') flags='--json --jsonl' arguments='any' ;;
-        'schema emit') flags='--nodellm --provider --prisma-major --config --dialect --output' values='--provider:words/sqlite|postgresql|mysql --prisma-major:words/6|7 --dialect:words/sqlite|postgresql|mysql --output:file' arguments='any' ;;
-        'schema check') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
-        'thread list') flags='--locked --limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:any' ;;
-        'thread show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/thread' ;;
+        'schema emit') flags='--nodellm --provider --prisma-major --config --dialect --output' values='--provider:words/sqlite|postgresql|mysql --prisma-major:words/6|7 --dialect:words/sqlite|postgresql|mysql --output:file' arguments='words/prisma|sql|typescript|drizzle|typeorm|json-schema' ;;
+        'schema check') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/kind|table|what|name|detail' ;;
+        'thread list') flags='--locked --limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:list/id|chat_id|chat|message_count|locking_job_id|created_at|last_seq|lock_status|parent_id|parent_seq|references|updated_at' ;;
+        'thread show') flags='--json --jsonl --columns' values='--columns:list/id|chat_id|chat|message_count|locking_job_id|created_at|last_seq|lock_status|parent_id|parent_seq|references|updated_at' arguments='hub/thread' ;;
         'thread unlock') flags='--force' arguments='hub/thread' ;;
-        'message list') flags='--chat --limit --json --jsonl --csv --tsv --columns' values='--chat:hub/chat --limit:any --columns:any' ;;
-        'message show') flags='--json --jsonl --columns' values='--columns:any' arguments='hub/message' ;;
-        'message add') flags='--chat --role -m --model --reference --json --jsonl --columns' values='--chat:hub/chat --role:any -m:hub/model --model:hub/model --reference:any --columns:any' arguments='any' more='1' ;;
-        'metric add') flags='-d --dimension --at --reference --json --jsonl --columns' values='-d:any --dimension:any --at:any --reference:any --columns:any' arguments='any any' ;;
-        'metric list') flags='--since --until --in --where --limit --json --jsonl --csv --tsv --columns' values='--since:any --until:any --in:any --where:any --limit:any --columns:any' arguments='any' ;;
-        'metric query') flags='--bucket --by --aggregate --since --until --in --where --json --jsonl --csv --tsv --columns' values='--bucket:any --by:any --aggregate:any --since:any --until:any --in:any --where:any --columns:any' arguments='any' ;;
+        'message list') flags='--chat --limit --json --jsonl --csv --tsv --columns' values='--chat:words/last+hub/chat --limit:any --columns:list/id|in_chat|seq|role|status|created_at|content|chat|chat_id|thread_id|type|source_id|model_id|provider|input_tokens|output_tokens|thinking_tokens|thinking_text|finish_reason|error|content_raw|metadata|references|job_id|origin|updated_at' ;;
+        'message show') flags='--json --jsonl --columns' values='--columns:list/id|in_chat|seq|role|status|created_at|content|chat|chat_id|thread_id|type|source_id|model_id|provider|input_tokens|output_tokens|thinking_tokens|thinking_text|finish_reason|error|content_raw|metadata|references|job_id|origin|updated_at' arguments='hub/message' ;;
+        'message add') flags='--chat --role -m --model --reference --json --jsonl --columns' values='--chat:words/last+hub/chat --role:words/system|user|assistant|tool -m:hub/model --model:hub/model --reference:any --columns:list/id|in_chat|seq|role|status|created_at|content|chat|chat_id|thread_id|type|source_id|model_id|provider|input_tokens|output_tokens|thinking_tokens|thinking_text|finish_reason|error|content_raw|metadata|references|job_id|origin|updated_at' arguments='any' more='1' ;;
+        'metric add') flags='-d --dimension --at --reference --json --jsonl --columns' values='-d:any --dimension:any --at:any --reference:any --columns:list/id|name|value|dimensions|created_at|references|updated_at' arguments='any any' ;;
+        'metric list') flags='--since --until --in --where --limit --json --jsonl --csv --tsv --columns' values='--since:words/today|yesterday|1h|24h|7d|30d --until:words/today|yesterday|1h|24h|7d|30d --in:words/today|yesterday|this-week|last-week|this-month|last-month|this-year|last-year --where:any --limit:any --columns:list/id|name|value|dimensions|created_at|references|updated_at' arguments='any' ;;
+        'metric query') flags='--bucket --by --aggregate --since --until --in --where --json --jsonl --csv --tsv --columns' values='--bucket:any --by:any --aggregate:any --since:words/today|yesterday|1h|24h|7d|30d --until:words/today|yesterday|1h|24h|7d|30d --in:words/today|yesterday|this-week|last-week|this-month|last-month|this-year|last-year --where:any --columns:list/id|name|value|dimensions|created_at|references|updated_at' arguments='any' ;;
         'metric export') flags='--ledger --no-ledger --timestamps' arguments='any' ;;
-        'log add') flags='--to --reference --json --jsonl --columns' values='--to:any --reference:any --columns:any' arguments='any' more='1' ;;
-        'log list') flags='--limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:any' ;;
-        'log show') flags='--json --jsonl --columns' values='--columns:any' arguments='any' ;;
+        'log add') flags='--to --reference --json --jsonl --columns' values='--to:any --reference:any --columns:list/id|characters|pieces|updated_at|beginning|job_id|invocation_id|references|created_at' arguments='any' more='1' ;;
+        'log list') flags='--limit --json --jsonl --csv --tsv --columns' values='--limit:any --columns:list/id|characters|pieces|updated_at|beginning|job_id|invocation_id|references|created_at' ;;
+        'log show') flags='--json --jsonl --columns' values='--columns:list/id|characters|pieces|updated_at|beginning|job_id|invocation_id|references|created_at' arguments='any' ;;
         'log tail') flags='-n --lines -f --follow' values='-n:any --lines:any' arguments='any' ;;
-        'ref set') flags='--any --json --jsonl --columns' values='--columns:any' arguments='any any' more='1' ;;
-        'ref unset') flags='--json --jsonl --columns' values='--columns:any' arguments='any any' more='1' ;;
-        'ref list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' arguments='any' ;;
+        'ref set') flags='--any --json --jsonl --columns' values='--columns:list/direction|name|kind|id' arguments='any any' more='1' ;;
+        'ref unset') flags='--json --jsonl --columns' values='--columns:list/direction|name|kind|id' arguments='any any' more='1' ;;
+        'ref list') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/direction|name|kind|id' arguments='any' ;;
     esac
     flags+=" --db --quiet --debug -V --version -h --help" values+=" --db:file"
 }
@@ -157,30 +157,79 @@ _llmctl_words() {
     cur=${joined[-1]}
 }
 
-_llmctl_offer() { # words that start with the typed text
+_llmctl_read_typed() { # set typed to the text without quotes, and quote to the one it begins with
+    typed=$1 quote='' head=''
+    case $typed in
+        [\"\']*) quote=${typed:0:1} typed=${typed:1} ;;
+        *\\*) IFS= read typed <<< "$typed" ;;
+    esac
+    # Without quotes bash replaces only the text after the last : or =.
+    if [[ -z $quote ]]; then
+        local mark before
+        for mark in : =; do
+            before=${typed%"$mark"*}$mark
+            if [[ $COMP_WORDBREAKS == *$mark* && $typed == *$mark* ]] && ((${#before} > ${#head})); then
+                head=$before
+            fi
+        done
+    fi
+}
+
+_llmctl_offer() { # words that start with the typed text, quoted as the line needs it
     local word
     for word in "$@"; do
-        if [[ $word == "$typed"* ]]; then COMPREPLY+=("$word"); fi
+        if [[ $word == "$typed"* ]]; then
+            case $quote in
+                \") word=${word//\\/\\\\} word=${word//\"/\\\"} word=${word//\$/\\\$} word=${word//\`/\\\`} ;;
+                \') word=${word//\'/\'\\\'\'} ;;
+                *) printf -v word %q "${word#"$head"}" ;;
+            esac
+            COMPREPLY+=("$word")
+        fi
     done
 }
 
 _llmctl_hub() { # records of a kind from the hub
-    local value
+    local value previous=${joined[-2]-}
     while IFS=$'\t' read -r value _; do
-        if [[ $value == "$typed"* ]]; then
-            printf -v value %q "$value"
-            COMPREPLY+=("$value")
-        fi
-    done < <("${COMP_WORDS[0]}" --complete "$1" "$typed" "$db" 2>/dev/null)
+        _llmctl_offer "$value"
+    done < <("${COMP_WORDS[0]}" --complete "$1" "$typed" "$db" "${previous//[\'\"]/}" 2>/dev/null)
 }
 
-_llmctl_values() { # one of: file, hub/KIND, words/A|B, any
-    local IFS='|'
+_llmctl_list() { # words joined by commas: those that are not there yet
+    local before='' word
+    if [[ $typed == *,* ]]; then before=${typed%,*},; fi
+    for word in "$@"; do
+        if [[ ,$before != *,$word,* ]]; then _llmctl_offer "$before$word"; fi
+    done
+}
+
+_llmctl_files() { # files, beside other candidates
+    local file
+    while IFS= read -r file; do
+        if [[ -d $file ]]; then
+            file+=/
+            compopt -o nospace 2>/dev/null
+        fi
+        _llmctl_offer "$file"
+    done < <(compgen -f -- "$typed")
+}
+
+_llmctl_values() { # file, any, or some of hub/KIND, words/A|B, list/A|B, files, joined by +
+    local IFS=+ kind
     case $1 in
-        file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$typed") ;;
-        hub/*) _llmctl_hub "${1#*/}" ;;
-        words/*) _llmctl_offer ${1#*/} ;;
+        file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$typed"); return ;;
+        any) compopt -o default 2>/dev/null; return ;;
     esac
+    for kind in $1; do
+        IFS='|'
+        case $kind in
+            hub/*) _llmctl_hub "${kind#*/}" ;;
+            words/*) _llmctl_offer ${kind#*/} ;;
+            list/*) _llmctl_list ${kind#*/} ;;
+            files) _llmctl_files ;;
+        esac
+    done
 }
 
 _llmctl_value_of() { # set kind to the value kind of a flag; fails for a switch
@@ -214,7 +263,7 @@ _llmctl_candidates() { # walk the line up to the current word, then offer candid
         fi
     done
     if [[ -z $bare && $cur == --*=* ]] && _llmctl_value_of "${cur%%=*}"; then
-        typed=${cur#*=}
+        _llmctl_read_typed "${cur#*=}"
         _llmctl_values "$kind"
     elif [[ -z $bare && $cur == -* ]]; then
         _llmctl_offer $flags
@@ -228,16 +277,11 @@ _llmctl_candidates() { # walk the line up to the current word, then offer candid
 }
 
 _llmctl() {
-    local cur typed db='' joined
+    local cur typed quote head db='' joined
     COMPREPLY=()
     _llmctl_words
-    typed=$cur
+    _llmctl_read_typed "$cur"
     _llmctl_candidates
-    # Bash replaces only the text after the last colon.
-    if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then
-        COMPREPLY=("${COMPREPLY[@]#"${cur%:*}":}")
-        COMPREPLY=("${COMPREPLY[@]#"${cur%:*}"\\:}")
-    fi
 }
 
-complete -o default -F _llmctl llmctl
+complete -F _llmctl llmctl

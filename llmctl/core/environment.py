@@ -1,4 +1,4 @@
-"""What the environment says: paths of the hub and of configuration files, and switches. Private folders."""
+"""What the environment says: paths of the hub and of prompt files, and switches. Private folders."""
 
 from __future__ import annotations
 
@@ -19,6 +19,42 @@ def config_folder(env: Mapping[str, str]) -> str | None:
     """Return the folder of prompt files; None without a home folder."""
     folder = _xdg_folder(env, "XDG_CONFIG_HOME", ".config")
     return f"{folder}/llmctl" if folder else None
+
+
+def find_repository(folder: str | None) -> str | None:
+    """Return the root of the git repository that contains a folder, or None."""
+    while folder:
+        if os.path.exists(f"{folder}/.git"):
+            return folder
+        parent = os.path.dirname(folder)
+        folder = parent if parent != folder else None
+    return None
+
+
+def prompt_folders(env: Mapping[str, str], folder: str | None) -> list[str]:
+    """Return the folders of prompt files, nearest first; they need not exist.
+
+    They are ``.llmctl/prompts`` in a working folder and those above it, up to the root of the repository, then
+    the user's own.
+    """
+    folders = []
+    root = find_repository(folder) or folder
+    while folder and root:
+        folders.append(f"{folder}/.llmctl/prompts")
+        folder = os.path.dirname(folder) if folder != root else None
+    config = config_folder(env)
+    return [*folders, f"{config}/prompts"] if config else folders
+
+
+def list_prompt_files(env: Mapping[str, str], folder: str | None) -> dict[str, str]:
+    """Return the prompt files that are found by name in a working folder: name -> path, of equal names the nearest."""
+    found: dict[str, str] = {}
+    for place in prompt_folders(env, folder):
+        for file in os.listdir(place) if os.path.isdir(place) else ():
+            name = file.removesuffix(".toml")
+            if name and name != file:
+                found.setdefault(name, f"{place}/{file}")
+    return {name: found[name] for name in sorted(found)}
 
 
 def _xdg_folder(env: Mapping[str, str], variable: str, below_home: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmctl.core import environment
 from llmctl.core.chat import StreamEvent, ToolSpec
-from llmctl.core.environment import is_switch_on
+from llmctl.core.environment import find_repository, is_switch_on
 from llmctl.core.errors import LlmctlError
 from llmctl.core.registry import LazyFunction
 from llmctl.core.tools import Permission, Tool
@@ -130,16 +130,6 @@ def _find_script(pid: int) -> str | None:
         return name or None
     scripts = [word for word in words[1:2] if word and not word.startswith("-")]
     return scripts[0] if scripts else None
-
-
-def find_repository(folder: str | None) -> str | None:
-    """Return the root of the git repository that contains a folder, or None."""
-    while folder:
-        if os.path.exists(f"{folder}/.git"):
-            return folder
-        parent = os.path.dirname(folder)
-        folder = parent if parent != folder else None
-    return None
 
 
 def _find_git_commit(folder: str | None) -> str | None:

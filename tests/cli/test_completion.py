@@ -8,9 +8,11 @@ import resource
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 
 from llmctl.store.opening import build_file
@@ -67,7 +69,7 @@ def complete(kind: str, prefix: str = "", *db: str, **env: str) -> list[str]:
 
 def test_names_come_first_and_ids_complete_their_prefix(hub_path: Any) -> None:
     env = {"LLMCTL_DB": str(hub_path)}
-    assert complete("chat", "", **env) == ["fix it, please", "fix-42"]
+    assert complete("chat", "", **env) == ["fix it, please", "fix-42", "12345678"]
     assert complete("chat", "fix-", **env) == ["fix-42"]
     assert complete("chat", "a1b2", **env) == ["a1b2c3d5", "a1b2c3d4"]
     assert complete("chat", "a1b2c3d4-", **env) == ["a1b2c3d4-"]
@@ -181,6 +183,7 @@ def test_bash_completes_files(program: Any, hub_path: Any, tmp_path: Path) -> No
     assert bash(program, hub_path, "llmctl", "--db", f"{tmp_path}/som") == [f"{tmp_path}/some file.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed: its completions stay untried")
 def test_fish_completes_commands_flags_and_what_is_in_the_hub(program: Any, hub_path: Any, tmp_path: Path) -> None:
     def fish(line: str) -> list[str]:
@@ -207,6 +210,145 @@ def test_fish_completes_commands_flags_and_what_is_in_the_hub(program: Any, hub_
     assert fish(f"llmctl --db {tmp_path}/none chats show fix-") == []
 
 
+#: A record of each name that a shell must quote, and one that no shell may be given.
+AWKWARD = ["it's", 'say "hi"', "qa:b c", r"back\slash", "$HOMEY", "kx=y", "wild*card", "tilde~x", "zz\x1b[31m"]
+#: What is typed before Tab, and the words that the shell then runs.
+TYPED = {
+    "chats show fix-": "chats show fix-42",
+    "chats show 'fix i": "chats|show|fix it, please",
+    'chats show "fix i': "chats|show|fix it, please",
+    "chats show fix\\ i": "chats|show|fix it, please",
+    "chats show it": "chats|show|it's",
+    "chats show say": 'chats|show|say "hi"',
+    "chats show qa:": "chats|show|qa:b c",
+    "chats show 'qa:": "chats|show|qa:b c",
+    "chats show ba": "chats|show|back\\slash",
+    "chats show \\$HO": "chats|show|$HOMEY",
+    "chats show '$HO": "chats|show|$HOMEY",
+    "chats show kx=": "chats|show|kx=y",
+    "chats delete fix-42 wi": "chats|delete|fix-42|wild*card",
+    "chats show zz": "chats show zz",
+    "chat --chat=fix-": "chat --chat=fix-42",
+    "chat -m odd": "chat -m odd",
+    "chat -m sonnet:gpt-3": "chat -m sonnet:gpt-3.5-turbo",
+    "chat -T time:au": "chat -T time:auto",
+    "chat -t revi": "chat -t review",
+    "run ./fil": "run ./file.toml",
+    "run revi": "run review",
+    "agent run sup": "agent run support",
+    "agent run ./fil": "agent run ./file.toml",
+    "tool approve b": "tool approve bbbbbbbb",
+    "connection add open": "connection add open",
+    "connection add anth": "connection add anthropic",
+    "settings set the": "settings set theme",
+    "settings set theme da": "settings set theme dark",
+    "settings set default_connection so": "settings set default_connection sonnet",
+    "chats list --columns id,na": "chats list --columns id,name",
+    "stats --group-by day,mod": "stats --group-by day,model",
+    "stats --in yes": "stats --in yesterday",
+    "export --format mark": "export --format markdown",
+    "chat --thinking hi": "chat --thinking high",
+}
+SHELLS = {
+    "bash": (
+        ["bash", "--norc", "-i"],
+        "bind 'set enable-bracketed-paste off'; bind 'set bell-style none'; PS1=; source $SCRIPTS/llmctl.bash",
+    ),
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        "PS1=; unsetopt zle_bracketed_paste prompt_sp beep; autoload -Uz compinit; compinit -D -u;"
+        " source $SCRIPTS/_llmctl",
+    ),
+    "fish": (["fish", "--no-config"], "function fish_prompt; end; source $SCRIPTS/llmctl.fish"),
+}
+
+
+class Shell:
+    """A real shell on a terminal, with our completions."""
+
+    def __init__(self, name: str, program: Path, hub_path: Path, folder: Path) -> None:
+        command, setup = SHELLS[name]
+        env = {
+            "PATH": f"{program}:{os.environ['PATH']}",
+            "LLMCTL_DB": str(hub_path),
+            "HOME": str(folder),
+            "SCRIPTS": str(SCRIPTS),
+            "LC_ALL": "C.UTF-8",
+            "TERM": "xterm" if name == "fish" else "dumb",
+        }
+        self._terminal = pexpect.spawn(
+            command[0], command[1:], env=env, cwd=str(folder), dimensions=(24, 500), encoding="utf-8", timeout=TIMEOUT_S
+        )
+        self._terminal.sendline(f"{setup}; echo rea''dy")
+        self._terminal.expect("ready")
+
+    def complete(self, typed: str) -> list[str]:
+        """Type a command and Tab; return the words of the line after ``llmctl``, as the shell would run it."""
+        self._terminal.send(f"llmctl {typed}\t\x01printf '<%s>' \x05; echo 'e''nd'\r")
+        self._terminal.expect("(?:[\r\n]|^|\x1b\\[[0-9;?]*[a-zA-Z])<llmctl>(.*?)end")
+        return re.findall("<(.*?)>", self._terminal.match[1])
+
+    def __enter__(self) -> Shell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._terminal.close(force=True)
+
+
+@pytest.fixture
+def full_hub(hub_path: Path, tmp_path: Path) -> Path:
+    """A hub with what is looked up, and files beside it."""
+    with closing(sqlite3.connect(hub_path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO chats (id, name) VALUES (?, ?)",
+            [(f"{n:08x}-1111-4000-8000-000000000000", name) for n, name in enumerate(AWKWARD)],
+        )
+        connection.execute("INSERT INTO agents (id, name, instructions) VALUES ('1', 'support', 'You help.')")
+        connection.executemany(
+            "INSERT INTO tool_invocations (id, tool_call_id, name, arguments, status) VALUES (?, ?, 'count', '{}', ?)",
+            [("bbbbbbbb-1", "1", "pending"), ("bbbbbbbb-2", "2", "completed")],
+        )
+    (tmp_path / "file.toml").touch()
+    (tmp_path / ".config/llmctl/prompts").mkdir(parents=True)
+    (tmp_path / ".config/llmctl/prompts/review.toml").write_text('description = "Review it"\n')
+    return hub_path
+
+
+@pytest.mark.parametrize("name", ["bash", *(pytest.param(name, marks=pytest.mark.slow) for name in ("zsh", "fish"))])
+def test_tab_makes_the_line_that_runs(name: str, program: Path, full_hub: Path, tmp_path: Path) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed: its completions stay untried")
+    # In bash the fast run tries one line of each kind.
+    lines = dict(list(TYPED.items())[:: 1 if name != "bash" else 3])
+    with Shell(name, program, full_hub, tmp_path) as shell:
+        found = {typed: shell.complete(typed) for typed in lines}
+    assert found == {typed: re.split("[|]" if "|" in run else " ", run) for typed, run in lines.items()}
+
+
+def described(kind: str, prefix: str, hub_path: Path, **env: str) -> dict[str, str]:
+    script = f"import sys; sys.path.insert(0, {ROOT!r}); from llmctl._fastpath import main; main()"
+    done = run_command([PYTHON, "-c", script, "--complete", kind, prefix, str(hub_path)], env=env)
+    return dict(line.split("\t", 1) for line in done.stdout.splitlines())
+
+
+def test_descriptions_say_what_an_id_is(full_hub: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(full_hub)) as connection, connection:
+        connection.execute("INSERT INTO message_threads (id, chat_id) VALUES ('t', ?)", (IDS[2],))
+        connection.execute(
+            "INSERT INTO messages (id, thread_id, seq, role, type, content, status)"
+            " VALUES ('m', 't', 1, 'user', 'user', 'why is\nthe sky\x1b[31m blue?', 'completed')"
+        )
+        connection.execute("UPDATE chats SET superseded_by = ? WHERE id = ?", (IDS[0], IDS[2]))
+        connection.execute("INSERT INTO chats (id) VALUES ('99999999-1')")
+    assert described("chat", "123", full_hub) == {"12345678": "why is the sky[31m blue?"}
+    assert "12345678" not in described("chat", "", full_hub)  # a branch that /retry left
+    assert "99999999" in described("chat", "", full_hub)
+    assert described("pending", "", full_hub) == {"bbbbbbbb": "count {}"}
+    assert described("agent", "", full_hub) == {"support": "You help."}
+    assert described("prompt", "", full_hub, HOME=str(tmp_path)) == {"review": "Review it"}
+    assert described("grant", "x:a", full_hub) == {"x:auto": "run without asking", "x:ask": "ask each time"}
+
+
 ZSH = r"""
 zmodload zsh/zpty
 zpty shell zsh -f -i
@@ -227,6 +369,7 @@ zpty -d shell
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed: its completions stay untried")
 def test_zsh_completes_commands_flags_and_what_is_in_the_hub(program: Any, hub_path: Any, tmp_path: Path) -> None:
     assert subprocess.run(["zsh", "-n", SCRIPTS / "_llmctl"], capture_output=True).stderr == b""

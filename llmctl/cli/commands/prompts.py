@@ -11,8 +11,10 @@ from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import list_output
 from llmctl.cli.console.output import emit_list
+from llmctl.core import environment
 from llmctl.core.errors import DeniedError, LlmctlError, UsageError
 from llmctl.core.text_files import read_text_file
+from llmctl.engine.runtime import current_folder
 
 COLUMNS = [
     OutputColumn("name"),
@@ -48,10 +50,9 @@ def list_(ctx: typer.Context) -> None:
     Examples:
       llmctl prompts list
     """
-    from llmctl.cli.turn.prompt_files import list_prompt_files
-
     app: App = ctx.obj
-    rows = [_describe(one.path) | {"name": one.name, "where": one.where} for one in list_prompt_files(app.env)]
+    stored = environment.list_prompt_files(app.env, current_folder())
+    rows = [{"name": name, "where": _where(app, path), **_describe(path)} for name, path in stored.items()]
     emit_list(app.console, rows, COLUMNS)
     if not rows:
         app.console.note("no prompt files; to make one: llmctl prompts edit review")
@@ -79,16 +80,16 @@ def edit(ctx: typer.Context, name: PromptNameArgument, project: ProjectOption = 
     Examples:
       llmctl prompts edit review
     """
-    from llmctl.cli.turn import prompt_files, saved_prompts
+    from llmctl.cli.turn import saved_prompts
 
     app: App = ctx.obj
     if name.endswith(".toml") and os.path.isfile(name):
         path = name
     else:
-        stored = {one.name: one for one in prompt_files.list_prompt_files(app.env)}
+        stored = environment.list_prompt_files(app.env, current_folder())
         found = stored.get(name.removesuffix(".toml"))
-        is_wanted = found and not (project and found.where == "user")
-        path = found.path if found and is_wanted else saved_prompts.new_prompt_path(app.env, name, in_project=project)
+        is_wanted = found is not None and not (project and _where(app, found) == "user")
+        path = found if found and is_wanted else saved_prompts.new_prompt_path(app.env, name, in_project=project)
     old = read_text_file(path) if os.path.exists(path) else None
     text = _edit_until_valid(app, path, _NEW_FILE if old is None else old)
     if text == (_NEW_FILE if old is None else old):
@@ -153,6 +154,12 @@ def path(
     else:
         found = os.path.dirname(saved_prompts.new_prompt_path(app.env, "any", in_project=project))
     app.console.io.write(f"{found}\n")
+
+
+def _where(app: App, path: str) -> str:
+    """Return whether a prompt file is the user's own, or the project's."""
+    config = environment.config_folder(app.env)
+    return "user" if os.path.dirname(path) == f"{config}/prompts" else "project"
 
 
 def _describe(path: str) -> dict[str, Any]:

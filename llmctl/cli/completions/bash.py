@@ -37,30 +37,79 @@ _llmctl_words() {
     cur=${joined[-1]}
 }
 
-_llmctl_offer() { # words that start with the typed text
+_llmctl_read_typed() { # set typed to the text without quotes, and quote to the one it begins with
+    typed=$1 quote='' head=''
+    case $typed in
+        [\"\']*) quote=${typed:0:1} typed=${typed:1} ;;
+        *\\*) IFS= read typed <<< "$typed" ;;
+    esac
+    # Without quotes bash replaces only the text after the last : or =.
+    if [[ -z $quote ]]; then
+        local mark before
+        for mark in : =; do
+            before=${typed%"$mark"*}$mark
+            if [[ $COMP_WORDBREAKS == *$mark* && $typed == *$mark* ]] && ((${#before} > ${#head})); then
+                head=$before
+            fi
+        done
+    fi
+}
+
+_llmctl_offer() { # words that start with the typed text, quoted as the line needs it
     local word
     for word in "$@"; do
-        if [[ $word == "$typed"* ]]; then COMPREPLY+=("$word"); fi
+        if [[ $word == "$typed"* ]]; then
+            case $quote in
+                \") word=${word//\\/\\\\} word=${word//\"/\\\"} word=${word//\$/\\\$} word=${word//\`/\\\`} ;;
+                \') word=${word//\'/\'\\\'\'} ;;
+                *) printf -v word %q "${word#"$head"}" ;;
+            esac
+            COMPREPLY+=("$word")
+        fi
     done
 }
 
 _llmctl_hub() { # records of a kind from the hub
-    local value
+    local value previous=${joined[-2]-}
     while IFS=$'\t' read -r value _; do
-        if [[ $value == "$typed"* ]]; then
-            printf -v value %q "$value"
-            COMPREPLY+=("$value")
-        fi
-    done < <("${COMP_WORDS[0]}" --complete "$1" "$typed" "$db" 2>/dev/null)
+        _llmctl_offer "$value"
+    done < <("${COMP_WORDS[0]}" --complete "$1" "$typed" "$db" "${previous//[\'\"]/}" 2>/dev/null)
 }
 
-_llmctl_values() { # one of: file, hub/KIND, words/A|B, any
-    local IFS='|'
+_llmctl_list() { # words joined by commas: those that are not there yet
+    local before='' word
+    if [[ $typed == *,* ]]; then before=${typed%,*},; fi
+    for word in "$@"; do
+        if [[ ,$before != *,$word,* ]]; then _llmctl_offer "$before$word"; fi
+    done
+}
+
+_llmctl_files() { # files, beside other candidates
+    local file
+    while IFS= read -r file; do
+        if [[ -d $file ]]; then
+            file+=/
+            compopt -o nospace 2>/dev/null
+        fi
+        _llmctl_offer "$file"
+    done < <(compgen -f -- "$typed")
+}
+
+_llmctl_values() { # file, any, or some of hub/KIND, words/A|B, list/A|B, files, joined by +
+    local IFS=+ kind
     case $1 in
-        file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$typed") ;;
-        hub/*) _llmctl_hub "${1#*/}" ;;
-        words/*) _llmctl_offer ${1#*/} ;;
+        file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$typed"); return ;;
+        any) compopt -o default 2>/dev/null; return ;;
     esac
+    for kind in $1; do
+        IFS='|'
+        case $kind in
+            hub/*) _llmctl_hub "${kind#*/}" ;;
+            words/*) _llmctl_offer ${kind#*/} ;;
+            list/*) _llmctl_list ${kind#*/} ;;
+            files) _llmctl_files ;;
+        esac
+    done
 }
 
 _llmctl_value_of() { # set kind to the value kind of a flag; fails for a switch
@@ -94,7 +143,7 @@ _llmctl_candidates() { # walk the line up to the current word, then offer candid
         fi
     done
     if [[ -z $bare && $cur == --*=* ]] && _llmctl_value_of "${cur%%=*}"; then
-        typed=${cur#*=}
+        _llmctl_read_typed "${cur#*=}"
         _llmctl_values "$kind"
     elif [[ -z $bare && $cur == -* ]]; then
         _llmctl_offer $flags
@@ -108,19 +157,14 @@ _llmctl_candidates() { # walk the line up to the current word, then offer candid
 }
 
 _llmctl() {
-    local cur typed db='' joined
+    local cur typed quote head db='' joined
     COMPREPLY=()
     _llmctl_words
-    typed=$cur
+    _llmctl_read_typed "$cur"
     _llmctl_candidates
-    # Bash replaces only the text after the last colon.
-    if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then
-        COMPREPLY=("${COMPREPLY[@]#"${cur%:*}":}")
-        COMPREPLY=("${COMPREPLY[@]#"${cur%:*}"\\:}")
-    fi
 }
 
-complete -o default -F _llmctl llmctl
+complete -F _llmctl llmctl
 """
 
 
@@ -160,8 +204,9 @@ def _flag_value_kinds(flags: Iterable[FlagSpec]) -> str:
 
 
 def _value_kind(values: ValueSpec) -> str:
+    kinds = [f"hub/{values.hub}"] if values.hub else []
+    if values.words:
+        kinds.insert(0, f"{'list' if values.is_list else 'words'}/{'|'.join(word for word, _ in values.words)}")
     if values.file:
-        return "file"
-    if values.hub:
-        return f"hub/{values.hub}"
-    return f"words/{'|'.join(values.words)}" if values.words else "any"
+        kinds.append("files" if kinds else "file")
+    return "+".join(kinds) or "any"

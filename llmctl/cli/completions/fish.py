@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from llmctl.cli.completions.spec import CommandSpec, FlagSpec, ValueSpec, global_flags, visible_subcommands
 
@@ -34,6 +34,14 @@ function __llmctl_at
     test "$path" = "$argv"
 end
 
+function __llmctl_nth --description 'Whether the cursor is at this argument of the command: 1, 2, or 2+ for the rest'
+    set -l words (string match -v -- '-*' (commandline -opc)[2..-1])
+    set -l at (math (count $words) - (count (string split ' ' -- (__llmctl_path))) + 1)
+    test $at -eq (string trim --chars + -- $argv[1]); or begin
+        string match -q '*+' -- $argv[1]; and test $at -gt (string trim --chars + -- $argv[1])
+    end
+end
+
 function __llmctl_db
     set -l words (commandline -opc)
     for i in (seq (count $words))
@@ -45,10 +53,25 @@ function __llmctl_db
     end
 end
 
-function __llmctl_hub --description 'Records of a kind from the hub'
-    set -l program (commandline -opc)[1]
+function __llmctl_typed --description 'The word under the cursor, without quotes and its flag'
     set -l typed (commandline -ct | string replace -r -- '^--?[a-z-]+=' '')
-    command -q $program; and $program --complete $argv[1] "$typed" (__llmctl_db) 2>/dev/null
+    string unescape -- $typed 2>/dev/null; or string trim --left --chars '"\\'' -- $typed
+end
+
+function __llmctl_hub --description 'Records of a kind from the hub'
+    set -l words (commandline -opc)
+    set -l db (__llmctl_db)
+    test -n "$db"; or set db ''
+    set -l typed (__llmctl_typed | string collect --allow-empty)
+    command -q $words[1]; and $words[1] --complete $argv[1] "$typed" "$db" "$words[-1]" 2>/dev/null
+end
+
+function __llmctl_list --description 'Words joined by commas: those that are not there yet'
+    set -l before (string match -r -- '.*,' (__llmctl_typed))
+    test -n "$before"; or set before ''
+    for word in $argv
+        contains -- (string split -f 1 \t -- $word) (string split , -- $before); or echo -- $before$word
+    end
 end
 
 complete -c llmctl -f
@@ -68,9 +91,8 @@ def build_script(specs: Iterable[CommandSpec]) -> str:
     for spec in specs:
         lines += [_format_flag(_condition(spec.path), flag) for flag in spec.flags]
         lines += [
-            f"complete -c llmctl{_condition(spec.path)}{_format_values(values)}".replace(" -x", "")
-            for values in dict.fromkeys(values for _, values in spec.arguments)
-            if values
+            f"complete -c llmctl{condition}{_format_values(values)}".replace(" -x", "")
+            for condition, values in _arguments(spec)
         ]
     head = _HEAD.replace(
         "{groups}", " ".join(_quote(" ".join(path)) if path[1:] else path[0] for path in groups if path)
@@ -88,12 +110,27 @@ def _format_flag(condition: str, flag: FlagSpec) -> str:
     return f"complete -c llmctl{condition}{spelled}{takes} -d {_quote(flag.help)}"
 
 
+def _arguments(spec: CommandSpec) -> Iterator[tuple[str, ValueSpec]]:
+    """Yield the condition and the values of each argument; those of a command's only one need no place."""
+    for number, (_, values) in enumerate(spec.arguments, 1):
+        is_rest = spec.repeats and number == len(spec.arguments)
+        place = "" if len(spec.arguments) == 1 else f"; and __llmctl_nth {number}{'+' * is_rest}"
+        if values:
+            yield f" -n '__llmctl_at {' '.join(spec.path)}{place}'", values
+
+
 def _format_values(values: ValueSpec) -> str:
-    if values.file:
-        return " -F"
-    if values.hub:
-        return f" -x -a '(__llmctl_hub {values.hub})'"
-    return f" -x -a '{' '.join(values.words)}'" if values.words else " -x"
+    sources = [f"(__llmctl_hub {values.hub})"] if values.hub else []
+    words = " ".join(f'{word}\\t"{_escape(text)}"' if text else word for word, text in values.words)
+    if words:
+        sources.insert(0, f"(__llmctl_list {words})" if values.is_list else words)
+    listed = f" -a {_quote(' '.join(sources))}" if sources else ""
+    return listed + (" -F" if values.file else " -x")
+
+
+def _escape(text: str) -> str:
+    """Escape a text for double quotes."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
 
 
 def _quote(text: str) -> str:

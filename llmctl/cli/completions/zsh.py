@@ -15,13 +15,34 @@ typeset -ga _llmctl_globals=(
 @GLOBALS@
 )
 
-_llmctl_hub() { # records of a kind from the hub
-    local -a records
-    local line
-    for line in ${(f)"$($service --complete $1 "$PREFIX" "${opt_args[--db]:-$_llmctl_db}" 2>/dev/null)"}; do
-        records+=("${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}")
+_llmctl_add() { # candidates, one "VALUE<tab>DESCRIPTION" each
+    local -a values shown
+    local line width=0
+    set -- "${@:#}"
+    for line; do values+=("${line%%$'\\t'*}"); done
+    for line in $values; do ((${#line} > width)) && width=${#line}; done
+    for line; do
+        if [[ -n ${line#*$'\\t'} ]]; then
+            shown+=("${(r:width:)${line%%$'\\t'*}}  -- ${line#*$'\\t'}")
+        else
+            shown+=("${line%%$'\\t'*}")
+        fi
     done
-    _describe -t $1 $1 records
+    (($#values)) && compadd -l -d shown -a values
+}
+
+_llmctl_hub() { # records of a kind from the hub
+    _llmctl_add "${(@f)$($service --complete $1 "${(Q)PREFIX}" "${opt_args[--db]:-$_llmctl_db}" \
+        "${(Q)words[CURRENT-1]}" 2>/dev/null)}"
+}
+
+_llmctl_words() { # the words of a list below
+    _llmctl_add "${(@P)1}"
+}
+
+_llmctl_list() { # words joined by commas
+    compset -P '*,'
+    _llmctl_add "${(@P)1}"
 }
 
 """
@@ -59,17 +80,47 @@ _GROUP = """\
 """
 
 
+#: Word lists of the script, by what they hold; each is written once.
+_Lists = dict[tuple[tuple[str, str], ...], str]
+
+
 def build_script(specs: Iterable[CommandSpec]) -> str:
     """Build the completion script."""
     specs = list(specs)
+    lists = _name_lists(specs)
     groups = list(dict.fromkeys(spec.path[:-1] for spec in specs))
     below: dict[tuple[str, ...], list[tuple[str, ...]]] = {path: [] for path in groups}
     for path in (*groups, *(spec.path for spec in specs)):
         if path:
             below[path[:-1]].append(path)
-    bodies = [_format_command(spec) for spec in specs] + [_format_group(path, below[path]) for path in groups if path]
-    shared = "\n".join(f"    {_format_flag(flag)}" for flag in global_flags())
-    return _HEAD.replace("@GLOBALS@", shared) + "".join(bodies) + _format_group((), below[()]) + _TAIL.lstrip()
+    bodies = [_format_command(spec, lists) for spec in specs] + [
+        _format_group(path, below[path]) for path in groups if path
+    ]
+    shared = "\n".join(f"    {_format_flag(flag, lists)}" for flag in global_flags())
+    words = "".join(f"typeset -ga {name}=({' '.join(map(_format_word, pairs))})\n" for pairs, name in lists.items())
+    return (
+        _HEAD.replace("@GLOBALS@", shared)
+        + words
+        + "\n"
+        + "".join(bodies)
+        + _format_group((), below[()])
+        + _TAIL.lstrip()
+    )
+
+
+def _name_lists(specs: Iterable[CommandSpec]) -> _Lists:
+    lists: _Lists = {}
+    for spec in specs:
+        values = [flag.values for flag in spec.flags if flag.values] + [values for _, values in spec.arguments]
+        for one in values:
+            if one.words:
+                lists.setdefault(one.words, f"_llmctl_words_{len(lists) + 1}")
+    return lists
+
+
+def _format_word(word: tuple[str, str]) -> str:
+    text = "\\t".join(part.replace("\\", "\\\\").replace("'", "\\'") for part in word)
+    return f"$'{text}'"
 
 
 def _format_group(path: tuple[str, ...], below: Iterable[tuple[str, ...]]) -> str:
@@ -85,21 +136,21 @@ def _format_group(path: tuple[str, ...], below: Iterable[tuple[str, ...]]) -> st
     )
 
 
-def _format_command(spec: CommandSpec) -> str:
-    lines = [_format_flag(flag) for flag in spec.flags]
+def _format_command(spec: CommandSpec, lists: _Lists) -> str:
+    lines = [_format_flag(flag, lists) for flag in spec.flags]
     for number, (name, values) in enumerate(spec.arguments, 1):
         last = number == len(spec.arguments)
         place = "*" if last and spec.repeats else str(number)
-        lines.append(_quote(f"{place}:{_format_label(name)}:{_completion_action(values)}"))
+        lines.append(_quote(f"{place}:{_format_label(name)}:{_completion_action(values, lists)}"))
     body = "".join(f" \\\n        {line}" for line in lines)
     return f"{_function_name(spec.path)}() {{\n    _arguments -s -S $_llmctl_globals{body}\n}}\n\n"
 
 
-def _format_flag(flag: FlagSpec) -> str:
+def _format_flag(flag: FlagSpec, lists: _Lists) -> str:
     lead = "*" if flag.repeats else f"({' '.join(flag.names)})"
     text = f"[{flag.help.translate(_BRACKETS)}]"
     if flag.values is not None:
-        text += f":{_format_label(flag.metavar)}:{_completion_action(flag.values)}"
+        text += f":{_format_label(flag.metavar)}:{_completion_action(flag.values, lists)}"
     marks = [_mark_value_flag(name) if flag.values is not None else name for name in flag.names]
     if len(marks) == 1:
         return _quote(lead + marks[0] + text)
@@ -114,12 +165,16 @@ def _mark_value_flag(name: str) -> str:
     return f"{name}=" if name.startswith("--") else f"{name}+"
 
 
-def _completion_action(values: ValueSpec) -> str:
-    if values.file:
-        return "_files"
+def _completion_action(values: ValueSpec, lists: _Lists) -> str:
+    actions = [f"_llmctl_{'list' if values.is_list else 'words'} {lists[values.words]}"] if values.words else []
     if values.hub:
-        return f" _llmctl_hub {values.hub}"  # the space stops zsh from inserting its own flags before the kind
-    return f"({' '.join(values.words)})" if values.words else " "
+        actions.append(f"_llmctl_hub {values.hub}")
+    if values.file:
+        actions.append("_files")
+    if len(actions) > 1:
+        return f"{{{'; '.join(actions)}}}"
+    # the space stops zsh from inserting its own flags before the first argument
+    return f" {actions[0]}" if actions and not values.file else "".join(actions) or " "
 
 
 def _function_name(path: tuple[str, ...]) -> str:

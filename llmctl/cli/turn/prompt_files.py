@@ -14,9 +14,8 @@ from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.options import TurnOptions, parse_pairs
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.text_files import read_text_file
-from llmctl.core.values import Value
 from llmctl.engine.agents import definition
-from llmctl.engine.runtime import current_folder, find_repository
+from llmctl.engine.runtime import current_folder
 
 _SUFFIX = ".toml"
 
@@ -118,46 +117,10 @@ def open_prompt_file(app: App, file: str | None, template: str | None, params: S
 # --- where prompt files are
 
 
-class StoredPrompt(Value):
-    """A prompt file that is found by its name. ``where`` is ``project`` or ``user``."""
-
-    name: str
-    path: str
-    where: str
-
-
-def prompt_folders(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the folders of prompt files, nearest first, with where each belongs.
-
-    They are ``.llmctl/prompts`` in the working folder and those above it, up to the root of the repository, then
-    the user's own. They need not exist.
-    """
-    folder = current_folder()
-    folders: dict[str, str] = {}
-    root = find_repository(folder) or folder
-    while folder and root:
-        folders[f"{folder}/.llmctl/prompts"] = "project"
-        folder = os.path.dirname(folder) if folder != root else None
-    if own := user_folder(env):
-        folders[own] = "user"
-    return folders
-
-
 def user_folder(env: Mapping[str, str]) -> str | None:
     """Return the user's own folder of prompt files; None without a home folder."""
     config = environment.config_folder(env)
     return f"{config}/prompts" if config else None
-
-
-def list_prompt_files(env: Mapping[str, str]) -> list[StoredPrompt]:
-    """Return the prompt files that are found by name, by name; of two with the same name the nearer one."""
-    found: dict[str, StoredPrompt] = {}
-    for folder, where in prompt_folders(env).items():
-        for file in os.listdir(folder) if os.path.isdir(folder) else ():
-            name = file.removesuffix(_SUFFIX)
-            if name and file.endswith(_SUFFIX):
-                found.setdefault(name, StoredPrompt(name, f"{folder}/{file}", where))
-    return [found[name] for name in sorted(found)]
 
 
 def find_prompt_file(env: Mapping[str, str], name: str, *, prefers_path: bool = False) -> str:
@@ -169,7 +132,7 @@ def find_prompt_file(env: Mapping[str, str], name: str, *, prefers_path: bool = 
     exists = os.path.exists(name) and not os.path.isdir(name)
     if exists and (is_path or prefers_path):
         return name
-    stored = {one.name: one.path for one in list_prompt_files(env)}
+    stored = environment.list_prompt_files(env, current_folder())
     path = stored.get(name.removesuffix(_SUFFIX))
     if path is not None:
         return path

@@ -14,14 +14,14 @@ from llmctl.cli.console import console as stdin
 from llmctl.cli.turn import prompt_files
 from llmctl.cli.turn.input import ChatArgs, read_system_prompt
 from llmctl.cli.turn.prompt_files import PromptFile
-from llmctl.core.environment import make_private_folder
+from llmctl.core.environment import find_repository, make_private_folder, prompt_folders
 from llmctl.core.errors import ConfigError, LlmctlError, UsageError
 from llmctl.core.options import NULL, TURN_OPTIONS, TurnOptions, options_for, parse_pairs
 from llmctl.core.redaction import mask_keys
 from llmctl.core.stored_values import loads
 from llmctl.engine.agents.definition import Definition, TemplateParam, format_definition, parse_definition
 from llmctl.engine.connections.edit import reject_secret_options
-from llmctl.engine.runtime import current_folder, find_repository
+from llmctl.engine.runtime import current_folder
 from llmctl.engine.tools.toolset import parse_grant
 from llmctl.store.database import Database
 from llmctl.store.records import chats, connections
@@ -125,9 +125,10 @@ def write_prompt_file(app: App, path: str, name: str, text: str) -> None:
 
 def _project_folder(env: Mapping[str, str]) -> str | None:
     """Return the nearest folder of the project that exists, else the one at the root of its repository."""
-    existing = (path for path, where in prompt_files.prompt_folders(env).items() if where == "project")
-    found = next(filter(os.path.isdir, existing), None)
-    root = find_repository(current_folder()) or current_folder()
+    here = current_folder()
+    own = prompt_files.user_folder(env)
+    found = next((path for path in prompt_folders(env, here) if path != own and os.path.isdir(path)), None)
+    root = find_repository(here) or here
     return found or (f"{root}/.llmctl/prompts" if root else None)
 
 

@@ -41,7 +41,7 @@ _ROWS = {
     "host": "r.host",
 }
 #: In the order of the documentation.
-_KEYS = (
+KEYS = (
     *TIMES,
     *("provider", "model", "connection", "chat", "agent", "tool", "tag", "status", "script", "folder", "host"),
 )
@@ -63,7 +63,7 @@ class Grouping(Value):
 def key_names(database: Database) -> list[str]:
     """Return all group keys of this hub."""
     custom = [name for table in ("requests", "chats") for name in database.fields.get(table, {})]
-    return [*_KEYS, *(name for name in dict.fromkeys(custom) if name not in _KEYS)]
+    return [*KEYS, *(name for name in dict.fromkeys(custom) if name not in KEYS)]
 
 
 def build_grouping(database: Database, keys: Sequence[str], zone: tzinfo | None = None) -> Grouping:
