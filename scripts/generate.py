@@ -26,6 +26,7 @@ _KEYWORD_TYPES = {
     "list": "Sequence[str]",
     "pairs": "Mapping[str, Any]",
     "effort": "str | int | Mapping[str, int] | None",
+    "expiry": "str | float | bool | None",
     "schema": "Any",
 }
 _KEYWORDS_HEADER = '''\

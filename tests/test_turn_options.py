@@ -28,7 +28,14 @@ def good_value(entry: Option) -> Any:
     by_name = {"attach": ["file.txt"], "schema": "name, age int", "model": "echo", "connection": "echo"}
     if entry.name in by_name:
         return by_name[entry.name]
-    by_kind = {"switch": True, "tristate": True, "pairs": {"key": "value"}, "list": ["name"], "text": "text"}
+    by_kind: dict[str, Any] = {
+        "expiry": "7d",
+        "switch": True,
+        "tristate": True,
+        "pairs": {"key": "value"},
+        "list": ["name"],
+        "text": "text",
+    }
     return by_kind.get(entry.kind) or (entry.choices[0] if entry.choices else 3)
 
 
@@ -36,7 +43,7 @@ def bad_value(entry: Option) -> Any:
     """Return a value that the option refuses."""
     if entry.choices:
         return "cheese"
-    return {"integer": -5, "number": -5, "text": ""}.get(entry.kind, 3)
+    return {"integer": -5, "number": -5, "text": "", "expiry": "soon"}.get(entry.kind, 3)
 
 
 def flag_words(entry: Option, value: Any) -> list[str]:
@@ -97,7 +104,7 @@ def test_good_value_is_taken(
         else:
             assert getattr(taken, name) == (not expected if name == f"no_{entry.keyword}" else expected)
     else:
-        text = json.dumps(value)
+        text = value if isinstance(value, str) else json.dumps(value)
         assert llmctl_in_process("init", "--no-detect", "--no-prisma").returncode == 0
         assert llmctl_in_process("settings", "set", name, text).returncode == 0
         assert llmctl_in_process("settings", "get", name, "--json").json["value"] == value

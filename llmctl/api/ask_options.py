@@ -135,7 +135,7 @@ def build_plan(
 ) -> TurnPlan:
     """Return the plan of a turn, without its tools. ``own`` returns the agent's own target."""
     settings = list_changed(database)
-    resolved = resolve_options(options, settings, loads(chat.settings, {}) if chat else {})
+    resolved = resolve_options(options, settings, loads(chat.settings, {}) if chat else {}, env=runtime_env.env)
     limit = resolved.max_cost
     return TurnPlan(
         chat=chat,

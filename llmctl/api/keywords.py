@@ -46,6 +46,12 @@ class TurnKeywords(TypedDict, total=False):
     retries: int | None
     #: How long to wait for another process to release the chat.
     wait: float | None
+    #: Use the stored answer of an equal request, at most TTL old.
+    cache: str | float | bool | None
+    #: Ask again, and use the new answer from now on.
+    refresh: bool
+    #: Only use stored answers; send nothing.
+    cached_only: bool
     #: Add metadata to the chat, or set a custom column of that name.
     metadata: Mapping[str, Any]
     #: Link the chat to another record.
@@ -72,4 +78,5 @@ class AgentAttributes:
     max_cost: ClassVar[float | None] = None
     timeout: ClassVar[float | None] = None
     retries: ClassVar[int | None] = None
+    cache: ClassVar[str | float | bool | None] = None
     tag: ClassVar[str | None] = None

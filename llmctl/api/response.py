@@ -9,6 +9,8 @@ from typing import Any
 from llmctl.core.stored_values import decode_arguments
 from llmctl.engine.turn.state import TurnResult
 
+_CACHE_FIELDS = ("cached_from", "age_s", "saved_cost")
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -39,6 +41,11 @@ class Response:
     message_id: str | None
     request_id: str | None
     session_id: str | None
+    #: Whether the answer is that of an earlier request, and which; None where no cache was asked for.
+    cached: bool | None = None
+    cached_from: str | None = None
+    age_s: float | None = None
+    saved_cost: float | None = None
     #: Messages about what was left out or went wrong.
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -55,7 +62,8 @@ class Response:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as ``chat --json`` prints it."""
-        return {name.name: getattr(self, name.name) for name in fields(self) if name.name != "notes"}
+        left_out = {"notes", *(() if self.cached else _CACHE_FIELDS), *({"cached"} if self.cached is None else ())}
+        return {name.name: getattr(self, name.name) for name in fields(self) if name.name not in left_out}
 
 
 def to_response(result: TurnResult, notes: tuple[str, ...] = ()) -> Response:

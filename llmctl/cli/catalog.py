@@ -99,6 +99,15 @@ CATALOG: dict[str, CatalogEntry] = {
             "replay": "Send a request again",
         },
     ),
+    "cache": CatalogEntry(
+        HISTORY,
+        "Inspect and clear stored answers that equal requests may use",
+        {
+            "status": "Show how many answers can be used again, and what that has saved",
+            "explain": "Explain why a request was or was not answered from the cache",
+            "clear": "Forget the answers, so that equal requests are sent again",
+        },
+    ),
     "job": CatalogEntry(
         HISTORY,
         "Run and manage background jobs",

@@ -178,11 +178,28 @@ def _parse_flags(kind: type[OptionSet], values: Mapping[str, Any]) -> OptionSet:
     return kind(**parsed)
 
 
+class OptionalValueOption(TyperOption):
+    """An option that may stand alone: its value follows behind ``=`` only, and is empty without one."""
+
+    def add_to_parser(self, parser: Any, ctx: Any) -> None:
+        super().add_to_parser(parser, ctx)
+        match_long_option = parser._match_long_opt
+
+        def match_optional_value(name: str, value: str | None, state: Any) -> None:
+            match_long_option(name, "" if value is None and name in self.opts else value, state)
+
+        parser._match_long_opt = match_optional_value
+
+    def get_help_record(self, ctx: Any) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return record and (record[0].replace(f" {self.metavar}", f"[={self.metavar}]"), record[1])
+
+
 def _to_typer_option(option: Option) -> TyperOption:
     """Return the flag of an option. It gets texts: :func:`_parse_flags` reads them."""
     is_flag, multiple = option.kind in ("switch", "tristate"), option.kind in ("list", "pairs")
     default = f" [{option.default}]" if option.default else ""
-    return TyperOption(
+    return (OptionalValueOption if option.has_optional_value else TyperOption)(
         param_decls=[option.name, *option.flags],
         default=False if option.kind == "switch" else None,
         type=None if is_flag else str,

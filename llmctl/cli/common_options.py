@@ -28,6 +28,13 @@ ReferenceOption = Annotated[list[str] | None, typer.Option(metavar="K=ID", help=
 RequestFlags = Annotated[
     TurnOptions, ("model", "connection", "options", "tag", "max_cost", "timeout", "retries", "usage", "stdin")
 ]
+EmbedFlags = Annotated[
+    TurnOptions,
+    (
+        *("model", "connection", "options", "tag", "max_cost", "timeout", "retries", "usage", "stdin"),
+        *("cache", "refresh", "cached_only"),
+    ),
+]
 #: Flags of commands that create or edit chats and agents.
 ChatFlags = Annotated[
     TurnOptions,

@@ -16,7 +16,9 @@ from llmctl.core.errors import UsageError
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.values import Value
 
-Kind = Literal["text", "integer", "number", "switch", "tristate", "list", "pairs", "words", "effort", "schema"]
+Kind = Literal[
+    "text", "integer", "number", "switch", "tristate", "list", "pairs", "words", "effort", "schema", "expiry"
+]
 
 #: The groups of ``chat --help``, in order.
 GROUPS = ("Input", "Model", "Output", "Tools", "Conversation", "Limits", "Storage")
@@ -41,6 +43,7 @@ _NOUNS = {
     "pairs": "a table",
     "words": "a list of strings",
     "schema": "a string or a table",
+    "expiry": "on, off or a time such as 12h or 7d",
 }
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -77,6 +80,11 @@ class Option(Value):
     def unset(self) -> Any:
         """The value without any setting: the default, or the empty value of the kind."""
         return _UNSET.get(self.kind) if self.default is None else self.default
+
+    @property
+    def has_optional_value(self) -> bool:
+        """Whether its flag may stand alone: a value follows behind ``=`` only."""
+        return self.kind == "expiry"
 
     @property
     def requirement(self) -> str:
@@ -117,6 +125,8 @@ def parse_text(option: Option, text: str, label: str) -> Any:
             if text == NULL:
                 return text
             return check_value(option, int(text) if text.isdecimal() else text, label)
+        case "expiry":
+            return check_value(option, text or True, label)
         case "words" | "list":
             items = [word.strip() for word in text.split(",") if word.strip()]
             return check_value(option, [] if items == ["none"] else items, label)
@@ -153,6 +163,8 @@ def check_value(option: Option, value: Any, label: str) -> Any:
         _check_bounds(option, value, label)
     if option.kind in ("pairs", "schema"):
         _require_json(value, label)
+    if option.kind == "expiry":
+        return _parse_expiry(option, value, label)
     if option.kind == "list":
         return tuple(value)
     if option.decodes:
@@ -160,6 +172,18 @@ def check_value(option: Option, value: Any, label: str) -> Any:
 
         return check_model_options(value, label)
     return frozenset(value) if option.kind == "words" else value
+
+
+def _parse_expiry(option: Option, value: str | float, label: str) -> str:
+    """Return ``on``, ``off`` or a time such as ``7d``; a number counts seconds."""
+    if isinstance(value, bool) or str(value).lower() in _BOOLEANS:
+        return "on" if value is True or _BOOLEANS.get(str(value).lower()) else "off"
+    text = value.strip().lower() if isinstance(value, str) else f"{value:g}s"
+    from llmctl.core.time_ranges import parse_seconds  # only with a cache
+
+    if parse_seconds(text) is None:
+        raise _value_error(label, option.requirement, value)
+    return text
 
 
 def check_seconds(value: float | None, label: str) -> float | None:
@@ -193,6 +217,8 @@ def _has_kind(option: Option, value: Any) -> bool:
             return isinstance(value, Mapping)
         case "schema":
             return isinstance(value, str | Mapping)
+        case "expiry":
+            return isinstance(value, str | int | float)
     return isinstance(value, str)
 
 
@@ -435,6 +461,16 @@ class TurnOptions(OptionSet):
     )  # fmt: skip
 
     # Storage
+    cache: str | None = option(
+        "Use the stored answer of an equal request, at most TTL old.",
+        group="Storage", kind="expiry", metavar="TTL", doors="flag file python setting",
+    )  # fmt: skip
+    refresh: bool = option(
+        "Ask again, and use the new answer from now on.", group="Storage", kind="switch", doors="flag python"
+    )
+    cached_only: bool = option(
+        "Only use stored answers; send nothing.", group="Storage", kind="switch", doors="flag python"
+    )
     metadata: Mapping[str, Any] = option(
         "Add metadata to the chat, or set a custom column of that name.",
         group="Storage", kind="pairs", metavar="K=V|K:=JSON",
@@ -457,6 +493,11 @@ class TurnOptions(OptionSet):
         group="Storage", kind="switch", doors="flag python setting",
     )  # fmt: skip
 
+    @property
+    def uses_cache(self) -> bool:
+        """Whether the answer of an earlier request may be used, or this one's later."""
+        return self.cached_only or self.refresh or self.cache not in (None, "off")
+
 
 #: By name, in the order of the help.
 TURN_OPTIONS: Mapping[str, Option] = TurnOptions.OPTIONS
@@ -468,7 +509,14 @@ def options_for(door: str) -> tuple[Option, ...]:
 
 
 #: Words for the kinds of settings, as ``settings list`` prints them.
-_TYPES = {"switch": "boolean", "integer": "whole number", "number": "number", "list": "list", "text": "text"}
+_TYPES = {
+    "switch": "boolean",
+    "integer": "whole number",
+    "number": "number",
+    "list": "list",
+    "text": "text",
+    "expiry": "duration",
+}
 
 
 class Setting(Value):

@@ -35,6 +35,8 @@ from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.state import Attempt, CallEnd, CallState, TurnIds
 from llmctl.providers import parse_host
 from llmctl.store.database import Database, Insert
+from llmctl.store.records import requests
+from llmctl.store.records.types import RequestRow
 from llmctl.wire import WIRES, Embeddings, Images
 
 #: The most of an answer that is taken: 2,048 vectors of 3,072 numbers, or ten large pictures, twice.
@@ -89,14 +91,16 @@ class UsageSummary:
     usage_known: bool = False
     cost: float | None = None
     duration_ms: int = 0
+    #: How many requests used a stored answer; None where no cache was asked for.
+    cached_requests: int | None = None
     _answer_count: int = 0
 
-    def add_answer(self, answer: HasUsage, cost: float | None) -> None:
-        self.model = answer.model or self.model
+    def add_answer(self, usage: Usage | None, model: str | None, cost: float | None) -> None:
+        self.model = model or self.model
         is_known = self.cost is not None or not self._answer_count
         self.cost = (self.cost or 0.0) + cost if is_known and cost is not None else None
         self._answer_count += 1
-        if (usage := answer.usage) is not None:
+        if usage is not None:
             self.usage_known = True
             self.usage = Usage(
                 input_tokens=self.usage.input_tokens + usage.input_tokens,
@@ -116,7 +120,12 @@ class UsageSummary:
             "usage": counts if self.usage_known else dict.fromkeys(counts),
             "cost": self.cost,
             "duration_ms": self.duration_ms,
+            **self._cache_report(),
         }
+
+    def _cache_report(self) -> dict[str, Any]:
+        count = self.cached_requests
+        return {} if count is None else {"cached": count == len(self.request_ids), "cached_requests": count}
 
 
 A = TypeVar("A", bound=HasUsage)
@@ -136,7 +145,7 @@ class SingleRequestRunner:
         self._plan = plan
         self._on_retry = on_retry
         runtime = plan.runtime
-        resolved = resolve_endpoint(database, plan.target, runtime)
+        resolved = resolve_endpoint(database, plan.target, runtime, needs_key=not plan.options.cached_only)
         self.endpoint: Endpoint = resolved.endpoint
         self.summary = UsageSummary(plan.target.model)
         self._redact = Redaction(resolved.secrets)
@@ -175,15 +184,59 @@ class SingleRequestRunner:
         return self._recorder.storage_error
 
     def send(self, request: PreparedRequest, parse: Callable[[bytes], A]) -> A:
-        """Send a request, again while that may help, and return its answer. Raises what went wrong."""
-        self._begin(request)
+        """Send a request, again while that may help, and return its answer. Raises what went wrong.
+
+        Where a cache is asked for, the stored answer of an equal request is returned instead.
+        """
+        if self._plan.log and self._plan.options.uses_cache:
+            return self._send_cached(request, parse)
+        self._begin(self._new_state(self._prepare_reservation(request)))
+        answer, _ = self._request(request, parse)
+        self._finish("completed", answer, None)
+        return answer
+
+    def _send_cached(self, request: PreparedRequest, parse: Callable[[bytes], A]) -> A:
+        from llmctl.engine.turn.cache import Cache, Hit, Miss  # only where a cache is asked for
+        from llmctl.wire.canonical import CanonicalRequest
+
+        key = CanonicalRequest(self._plan.target.wire, request.http).key
+        stored: list[bytes] = []
+
+        def load_answer(row: RequestRow) -> bool:
+            stream = requests.find_request_stream(self._database, row.id)
+            stored[:] = [requests.stream_bytes(self._database, stream)] if stream else []
+            return bool(stored and stored[0])
+
+        def begin_hit(hit: Hit) -> None:
+            state = self._new_state(None)
+            state.cache_columns = hit.to_columns()
+            self._begin(state)
+
+        def begin_miss(miss: Miss) -> None:
+            stored.clear()
+            state = self._new_state(self._prepare_reservation(request))
+            state.cache_columns, state.cache_miss = {"cache_key": key}, miss.reason
+            self._begin(state)
+
+        cache = Cache(self._database, self._plan.options, self._plan.runtime)
+        cache.begin(key, is_usable=load_answer, begin_hit=begin_hit, begin_miss=begin_miss)
+        self.summary.cached_requests = (self.summary.cached_requests or 0) + len(stored)
+        answer, body = (parse(stored[0]), None) if stored else self._request(request, parse)
+        self._finish("completed", answer, None, body)
+        return answer
+
+    def _request(self, request: PreparedRequest, parse: Callable[[bytes], A]) -> tuple[A, bytes]:
+        """Return the answer of the host, and its body."""
+        body = b""
 
         def read(response: StreamedResponse, attempt: Attempt) -> Iterator[A]:
             attempt.time_to_first_byte_ms = clock.elapsed_ms(attempt.started)
             attempt.body = b"".join(limit_size(response.chunks, _MAX_ANSWER_BYTES))
             if not attempt.body:
                 raise UnavailableError("the server sent an empty answer", reason="empty")
-            answer = parse(self._redact.raw(attempt.body))
+            nonlocal body
+            body = self._redact.raw(attempt.body)
+            answer = parse(body)
             attempt.body = None  # only refusals are stored
             yield answer
 
@@ -192,17 +245,20 @@ class SingleRequestRunner:
                 self._on_retry(event.seconds, event.error)
             else:
                 answer = event
-        self._finish("completed", answer, None)
-        return answer
+        return answer, body
 
     def _body_columns(self, request: PreparedRequest) -> dict[str, Any]:
         return {"body": self._redact.request_text(request.stored_body)}
 
-    def _begin(self, request: PreparedRequest) -> None:
-        """Commit the row of the request. Raises BudgetError where its cost might exceed a limit."""
+    def _new_state(self, reservation: Reservation | None) -> CallState:
         self._ids.advance()
-        state = CallState("", new_id(), "", 0, reservation=self._prepare_reservation(request))
-        row = records.request_row(self._plan, self._ids, state, {"options": self._plan.model_options}, self._redact)
+        return CallState("", new_id(), new_id(), 0, reservation=reservation)
+
+    def _begin(self, state: CallState) -> None:
+        """Commit the row of the request. Raises BudgetError where its cost might exceed a limit."""
+        missed = {"cache_miss": state.cache_miss} if state.cache_miss else {}
+        parameters = {"options": self._plan.model_options, **missed}
+        row = records.request_row(self._plan, self._ids, state, parameters, self._redact)
         self._recorder.begin(state, [Insert("requests", {**row, "type": self._plan.kind})])
         self.summary.request_ids.append(state.request_id)
 
@@ -219,20 +275,26 @@ class SingleRequestRunner:
             return None
         raise billing_cost.unknown_price_error(target.provider.name, target.model)
 
-    def _finish(self, status: str, answer: HasUsage | None, error: LlmctlError | None) -> None:
-        """Write the end of the running request, with its usage and cost."""
+    def _finish(
+        self, status: str, answer: HasUsage | None, error: LlmctlError | None, body: bytes | None = None
+    ) -> None:
+        """Write the end of the running request, with its usage and cost, and the body of an answer to use again."""
         state, plan = self._recorder.state, self._plan
         assert state
         with defer_signals():
             usage, model = (answer.usage, answer.model) if answer else (None, None)
-            cost = billing_cost.cost_for_target(
-                self._database, plan.target, usage, model, plan.model_options, self._ids.last_time
-            )
+            if state.is_cached:
+                usage, cost = Usage(), billing_cost.Cost(0.0)
+            else:
+                cost = billing_cost.cost_for_target(
+                    self._database, plan.target, usage, model, plan.model_options, self._ids.last_time
+                )
             columns = cost.to_columns() | _settle_reservation(state, cost.amount, error)
             response = ChatResponse(Message("assistant", ()), usage=usage, model=model)
-            self._recorder.finish_request(CallEnd(status, response, False, {}, error, columns))
+            also = [] if body is None else [records.body_write(plan, state, body, self._ids.last_time)]
+            self._recorder.finish_request(CallEnd(status, response, False, {}, error, columns), also)
         if answer:
-            self.summary.add_answer(answer, cost.amount)
+            self.summary.add_answer(usage, model, cost.amount)
 
 
 def _settle_reservation(state: CallState, cost: float | None, error: LlmctlError | None) -> dict[str, float | None]:

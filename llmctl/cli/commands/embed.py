@@ -38,7 +38,7 @@ _MAX_TABLE_TEXT = 60
 @answer_output
 def embed(
     ctx: typer.Context,
-    flags: common_options.RequestFlags,
+    flags: common_options.EmbedFlags,
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; one vector for each.")] = None,
     file: Annotated[
         list[str] | None, typer.Option("--file", "-a", metavar="FILE|-", help="File with a text. Repeatable.")
@@ -52,6 +52,7 @@ def embed(
 
     Each TEXT and each file is one text. Without either, stdin is one text, or with --lines each of its lines. A pipe
     gets one JSON array per line, in the order of the texts; --jsonl adds the texts, --json adds usage and cost.
+    With --cache, the vectors of each request are stored, and equal requests use them.
     Without -m, a connection of type embedding is used, or the default connection's provider with its usual model.
 
     Examples:

@@ -196,7 +196,8 @@ def _command_spec(path: tuple[str, ...]) -> CommandSpec:
 
 def _flag_spec(option: Any, path: tuple[str, ...]) -> FlagSpec:
     names = tuple(sorted((*option.opts, *option.secondary_opts), key=len))
-    values = None if option.is_flag or option.count else _value_spec(option, path)
+    takes_value = not (option.is_flag or option.count or isinstance(option, command_tree.OptionalValueOption))
+    values = _value_spec(option, path) if takes_value else None
     metavar = (option.metavar or option.name.upper()).replace(":", " ")
     return FlagSpec(names, " ".join((option.help or "").split()), metavar, values, option.multiple or option.count)
 

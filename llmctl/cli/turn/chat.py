@@ -126,7 +126,7 @@ class ChatCommand:
         settings = list_changed(database)
         chat_settings = loads(chat.settings, {}) if chat else {}
         given = self._options.over(agent.defaults()) if agent else self._options
-        options = assign_custom_fields(database, resolve_options(given, settings, chat_settings))
+        options = assign_custom_fields(database, resolve_options(given, settings, chat_settings, env=self._app.env))
         if options.max_cost is not None and self._budget is None:
             self._budget = CommandBudget(options.max_cost)
         plan = TurnPlan(

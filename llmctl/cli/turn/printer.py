@@ -241,6 +241,8 @@ def format_usage(result: TurnResult) -> str:
     if result.cost is not None:
         parts.append(format_dollars(result.cost))
     parts += [format_duration(result.duration_ms), result.model]
+    if result.cache_report.get("cached"):
+        parts.append(f"cached {format_duration(result.cache_report['age_s'] * 1000)} ago")
     if result.chat_id:
         parts.append(f"chat {result.chat_id[:8]}")
     return ", ".join(parts)

@@ -41,7 +41,7 @@ _SCHEMA = {
 
 
 #: Options of the calling turn that hold for its sub-agents, too.
-_INHERITED = ("no_stream", "no_persist", "tag")
+_INHERITED = ("no_stream", "no_persist", "tag", "cache", "refresh", "cached_only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _build_plan(
     definition = agents.definition_from_row(database, row)
     agent = agents.build_context(database, row, definition, session, depth=parent.depth + 1)
     given = parent.options.only(_INHERITED).over(agents.turn_defaults(definition))
-    options = resolve_options(given, list_changed(database))
+    options = resolve_options(given, list_changed(database), env=parent.runtime.env)
     options = options.replace(timeout=_shorter_timeout(options.timeout, context.timeout_s))
     child = replace(parent, depth=parent.depth + 1, options=options)
     chat = chats.find_by_id(database, session.chat_id) if session else None

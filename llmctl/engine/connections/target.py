@@ -131,8 +131,12 @@ def with_model(target: Target, model: str | None) -> Target:
     return target.replace(model=model, wire=wire, type=target.type if model == target.model else "chat")
 
 
-def resolve_endpoint(database: Database, target: Target, runtime: RuntimeEnv) -> ResolvedEndpoint:
+def resolve_endpoint(
+    database: Database, target: Target, runtime: RuntimeEnv, *, needs_key: bool = True
+) -> ResolvedEndpoint:
     """Return the endpoint with its key: the only way to one, for every request to a model.
+
+    Without ``needs_key`` nothing will be sent, and no key is looked for.
 
     Raises ConfigError for a connection that the user does not trust, before anything of it is used, and if a key is
     needed and cannot be found.
@@ -143,7 +147,9 @@ def resolve_endpoint(database: Database, target: Target, runtime: RuntimeEnv) ->
     headers = dict(target.provider.headers)
     for name, value in target.headers.items():
         headers[name] = _resolve_header(value, env, home, secrets)
-    if target.key and target.provider.auth != "none":
+    if not needs_key:
+        pass
+    elif target.key and target.provider.auth != "none":
         key = _resolve_key(target.key, env, home, secrets, on_terminal=on_terminal)
         headers |= _auth_headers(target.provider.auth_by_wire.get(target.wire, target.provider.auth), key)
     elif _needs_key(target):

@@ -202,6 +202,10 @@ class Narrower:
         self._count("approvals", "tool", "approve", str(row.get("id"))[:8])
         return {**row, "decision": None}
 
+    def _narrow_request(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        """Return a request whose answer is no model's answer here: the file may say anything."""
+        return {**record.row, "cache_key": own["cache_key"] if own else None}
+
     def _narrow_job(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
         """Return a job whose command is not run again here: it is what somebody else ran."""
         row = record.row
@@ -222,6 +226,7 @@ _CHANGES: Mapping[str, Callable[[Narrower, ImportRow, Row | None], Mapping[str, 
     "agent_tool_connections": Narrower._narrow_grant,
     "chats": Narrower._narrow_chat,
     "tool_invocations": Narrower._narrow_invocation,
+    "requests": Narrower._narrow_request,
     "jobs": Narrower._narrow_job,
     "user_settings": Narrower._keep_own,
 }

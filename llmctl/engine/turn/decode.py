@@ -85,7 +85,7 @@ def parse_stored_answer(
     """
     total = ResponseBuilder(tool_names)
     try:
-        for event in decode_events([raw] if raw else [], *_wire_and_dialect(format), format.get("tools")):
+        for event in decode_events([raw] if raw else [], *wire_and_dialect(format), format.get("tools")):
             total.add(event)
     except LlmctlError as error:
         return total.build(), error
@@ -100,7 +100,7 @@ def _split_surrogate(text: str) -> tuple[str, str]:
     return replace_surrogates(text[:-1] if end else text), end
 
 
-def _wire_and_dialect(format: Mapping[str, Any]) -> tuple[Wire, Dialect]:
+def wire_and_dialect(format: Mapping[str, Any]) -> tuple[Wire, Dialect]:
     name = format.get("provider", "compatible")
     provider = PROVIDERS.load(name if name in PROVIDERS else "compatible")
     return WIRES.load(format.get("wire", provider.wire)), provider.dialect

@@ -21,7 +21,7 @@ from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
 from llmctl.engine.billing.cost import CostTracker
 from llmctl.engine.connections.target import Target
-from llmctl.engine.runtime import RetryScheduled, RuntimeEnv
+from llmctl.engine.runtime import Notice, RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import decode, records
 from llmctl.engine.turn.history import Origin
 from llmctl.engine.turn.plan import TurnPlan
@@ -95,6 +95,9 @@ class _OwnPacer:
 class ModelCall:
     """One step's call to a model."""
 
+    #: Fields of ``chat --json`` where a cache was asked for.
+    cache_report: Mapping[str, Any] = {}
+
     def __init__(self, sender: RequestSender, plan: TurnPlan, step: StepRequest) -> None:
         self._sender = sender
         self._plan = plan
@@ -105,18 +108,27 @@ class ModelCall:
 
         Raises BudgetError where its cost might exceed a limit.
         """
-        reservation = cost_tracker.prepare_reservation(self._step.request, lambda: self._stored_body(0))
+        state = self._new_state(ids)
+        self._reserve(state, cost_tracker)
+        self._commit(ids, state)
+        return state
+
+    def _new_state(self, ids: TurnIds) -> CallState:
         seq, _ = ids.advance()
         origin = Origin.from_target(self._plan.target).replace(model=self._step.request.model)
         tools = tuple(tool.name for tool in self._step.request.tools)
-        ids_of_call = new_id(), new_id(), new_id()
-        state = CallState(*ids_of_call, seq, reservation=reservation, origin=origin, tool_names=tools)
+        state = CallState(new_id(), new_id(), new_id(), seq, origin=origin, tool_names=tools)
         state.renamed_tools = self._renamed_tools
-        writes = records.call_writes(self._plan, ids, state, self._step, self._sender.redact)
-        self._sender.recorder.begin(state, writes)
         return state
 
-    def events(self) -> Iterator[StreamEvent | RetryScheduled]:
+    def _reserve(self, state: CallState, cost_tracker: CostTracker) -> None:
+        state.reservation = cost_tracker.prepare_reservation(self._step.request, lambda: self._stored_body(0))
+
+    def _commit(self, ids: TurnIds, state: CallState) -> None:
+        writes = records.call_writes(self._plan, ids, state, self._step, self._sender.redact)
+        self._sender.recorder.begin(state, writes)
+
+    def events(self) -> Iterator[StreamEvent | RetryScheduled | Notice]:
         """Send, and yield what comes. Raises where the answer is not complete, after the retries."""
         return self._sender.send(self._http, self._body_columns, self._read_events)
 
@@ -165,16 +177,21 @@ class ModelCall:
             chunks = sender.recorder.persist_stream(received, attempt)
             events = decode.decode_events(chunks, sender.wire, sender.endpoint.dialect, state.renamed_tools)
             for event in sender.redact.events(events, state.count_redactions, state.note_redacted_field):
-                state.event_count += not isinstance(event, Unreadable)
-                state.fold.add(event)
-                if isinstance(event, _DELIVERIES) and not state.delivered:
-                    state.delivered = True
-                    state.time_to_first_token_ms = clock.elapsed_ms(state.started)
+                receive_event(state, event)
                 yield event
         except LlmctlError as error:
             sender.redact.error(error)
             raise explain_disconnect(state, error, received.error) from error
         check_complete(state, self._plan.options.options, self._plan.target.options)
+
+
+def receive_event(state: CallState, event: StreamEvent) -> None:
+    """Count an event of an answer that arrives."""
+    state.event_count += not isinstance(event, Unreadable)
+    state.fold.add(event)
+    if isinstance(event, _DELIVERIES) and not state.delivered:
+        state.delivered = True
+        state.time_to_first_token_ms = clock.elapsed_ms(state.started)
 
 
 class RequestSender:

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Text
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.options import NULL, TurnOptions, options_for, parse_json
+from llmctl.core.options import NULL, TURN_OPTIONS, TurnOptions, options_for, parse_json, parse_text
 from llmctl.core.stored_values import assign_fields
 from llmctl.core.values import Value
 from llmctl.engine.billing.cost import CostLimits
@@ -117,10 +117,14 @@ class TurnPlan(Value):
     hooks: Hooks = Hooks()
 
 
+#: Options that a variable of the environment sets.
+_VARIABLES = {"cache": "LLMCTL_CACHE"}
+
+
 def resolve_options(
-    options: TurnOptions, settings: Mapping[str, Any], chat_settings: Mapping[str, Any] | None = None
+    options: TurnOptions, settings: Mapping[str, Any], chat_settings: Mapping[str, Any] | None = None, *, env: Env
 ) -> TurnOptions:
-    """Return the options of a turn: those given, then the chat's, then the hub's settings; what is left are defaults.
+    """Return the options of a turn: those given, then the chat's, the environment's, the hub's; the rest are defaults.
 
     The schema is loaded. Raises UsageError for options that contradict each other.
     """
@@ -129,10 +133,14 @@ def resolve_options(
         options=chat.get("options"), thinking=chat.get("thinking"), no_persist=frozenset(chat.get("without", ()))
     )
     own = {entry.name: settings[entry.name] for entry in options_for("setting") if entry.name in settings}
+    set_in_env = {name: variable for name, variable in _VARIABLES.items() if env.get(variable)}
+    own |= {name: parse_text(TURN_OPTIONS[name], env[variable], variable) for name, variable in set_in_env.items()}
     unkept = None if settings.get("stream.keep", True) else frozenset({"streams"})
     resolved = options.over(stored).over(TurnOptions(**own, no_persist=unkept))
     if "fix" in options.to_dict() and resolved.schema is None:
         raise UsageError("--fix requires --schema")
+    if resolved.refresh and resolved.cached_only:
+        raise UsageError("--refresh and --cached-only cannot be combined")
     thinking = None if resolved.thinking == NULL else resolved.thinking
     return resolved.replace(schema=load_schema(resolved.schema), thinking=thinking)
 

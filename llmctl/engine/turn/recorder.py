@@ -155,12 +155,12 @@ class CallRecorder:
             self.state = None
         return keeps
 
-    def finish_request(self, end: CallEnd) -> None:
-        """Write the end of a request that has neither message nor stream."""
+    def finish_request(self, end: CallEnd, also: Iterable[Write] = ()) -> None:
+        """Write the end of a request that has no message, and ``also`` in the same transaction."""
         state = self.state
         assert state
         columns = records.request_end_columns(state, end, self._redact) | {"updated_at": clock.now()}
-        self._write(Update("requests", state.request_id, columns), durable=True)
+        self._write(Update("requests", state.request_id, columns), *also, durable=True)
         self.state = None
 
     def _end_writes(self, state: CallState, end: CallEnd) -> list[Write]:

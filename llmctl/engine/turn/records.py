@@ -286,8 +286,24 @@ def call_writes(plan: TurnPlan, ids: TurnIds, state: CallState, step: StepReques
     return [
         Insert("messages", message),
         Insert("requests", _chat_request_row(plan, ids, state, step, redact)),
-        Insert("response_streams", stream),
+        *([] if state.is_cached else [Insert("response_streams", stream)]),
     ]
+
+
+def body_write(source: RequestSource, state: CallState, body: bytes, now: str) -> Write:
+    """Return what stores the whole answer of a single request, so that equal requests can use it."""
+    target = source.target
+    row = {
+        "id": state.stream_id,
+        "request_id": state.request_id,
+        "source_id": target.connection_id,
+        "format": dumps({"wire": target.wire, "provider": target.provider.name, "stream": False}),
+        "status": "completed",
+        "raw_output": body.decode("utf-8", "replace"),
+        "last_flushed_at": now,
+        **timestamps(now),
+    }
+    return Insert("response_streams", row)
 
 
 def request_row(
@@ -310,6 +326,7 @@ def request_row(
         "git_commit": caller.git_commit,
         "host": caller.host,
         **(state.reservation.to_columns() if state.reservation else {}),
+        **state.cache_columns,
         **timestamps(ids.last_time),
     }
 
@@ -339,6 +356,7 @@ def _chat_parameters(step: StepRequest, state: CallState) -> dict[str, Any]:
         "seqs": history.to_ranges(entry.seq for entry in step.entries),
         **({"messages_changed": True} if step.is_changed else {}),
         **({"bound": state.reservation.estimate.token_counts()} if state.reservation else {}),
+        **({"cache_miss": state.cache_miss} if state.cache_miss else {}),
     }
 
 
@@ -411,6 +429,8 @@ def request_end_columns(state: CallState, end: CallEnd, redact: Redaction) -> Co
         "error": _error_text(error, redact),
         **usage_columns(response.usage),
         **end.cost_columns,
+        # Text that lacks a secret is not what the model answered.
+        **({"cache_key": None} if state.cache_columns and (state.redactions or state.has_redacted_field) else {}),
     }
 
 

@@ -88,6 +88,10 @@ class CallState:
         self.renamed_tools: Mapping[str, str] = {}
         #: The tools that the model may call.
         self.tool_names = tool_names
+        #: What the row of the request says of the cache: its key, or the request whose answer it uses.
+        self.cache_columns: Mapping[str, Any] = {}
+        #: Why no stored answer was used, where one was asked for.
+        self.cache_miss: str | None = None
         self.started = time.monotonic()
         self.time_to_first_token_ms: int | None = None
         #: Whether an event was shown.
@@ -114,6 +118,11 @@ class CallState:
         self.has_redacted_field = False
         #: Events read so far.
         self.event_count = 0
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the answer is that of an earlier request."""
+        return "cached_from" in self.cache_columns
 
     def may_be_billed(self, error: LlmctlError | None) -> bool:
         """Return whether a call without usage may cost something: an attempt was sent, and was not refused."""
@@ -195,6 +204,8 @@ class TurnResult:
         self.data: Any = None
         #: What the turn added to the conversation, in order.
         self.new_messages: list[Message] = []
+        #: Whether the last answer is a stored one, and which; empty where no cache was asked for.
+        self.cache_report: Mapping[str, Any] = {}
 
     def add_response(self, response: ChatResponse, cost: float | None) -> None:
         """Count a step and its cost in US dollars; None where that is unknown."""
@@ -251,4 +262,5 @@ class TurnResult:
             "duration_ms": self.duration_ms,
             "time_to_first_token_ms": self.time_to_first_token_ms,
             "steps": self.steps,
+            **self.cache_report,
         }

@@ -20,7 +20,7 @@ from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, TextDelta
 from llmctl.core.errors import IncompleteError, LlmctlError, PendingError, StorageError, UnavailableError
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
-from llmctl.engine.billing.cost import CostTracker
+from llmctl.engine.billing.cost import Cost, CostTracker, SettledCost
 from llmctl.engine.connections.target import ResolvedEndpoint, Target, resolve, resolve_endpoint
 from llmctl.engine.jobs.lease import Heartbeat
 from llmctl.engine.runtime import Notice, StepStarted, ToolEvent, TurnEvent
@@ -73,7 +73,7 @@ class Turn:
             files = attachments.prepare_files(plan.input.files, plan.target, plan.runtime)
             plan = self._plan = plan.replace(input=plan.input.replace(files=files))
         # Trust and key first: without them nothing is worth storing.
-        resolved = resolve_endpoint(self._database, plan.target, plan.runtime)
+        resolved = resolve_endpoint(self._database, plan.target, plan.runtime, needs_key=not plan.options.cached_only)
         job_id = new_id()
         try:
             self._begin(resolved, job_id)
@@ -164,8 +164,9 @@ class Turn:
         if notice := _check_context_size(request, plan.target):
             yield Notice(notice)
         step = StepRequest(number, request, entries, is_changed=request.messages is not messages)
-        call = ModelCall(self._sender, plan, step)
+        call = self._build_call(step)
         state = call.begin(self._ids, self._cost_tracker)
+        self.result.cache_report = call.cache_report
         self.result.steps = number
         self.result.request_id = state.request_id
         self.result.message_id = state.message_id if plan.log else None
@@ -175,6 +176,13 @@ class Turn:
         response = self._finish_step("completed", None)
         plan.hooks.notify_response(response)
         return response
+
+    def _build_call(self, step: StepRequest) -> ModelCall:
+        if not (self._plan.log and self._plan.options.uses_cache):
+            return ModelCall(self._sender, self._plan, step)
+        from llmctl.engine.turn.cache import CachedCall  # only where a cache is asked for
+
+        return CachedCall(self._database, self._sender, self._plan, step)
 
     def _load_history(self) -> list[history.HistoryEntry]:
         reader = history.Origin.from_target(self._plan.target)
@@ -190,7 +198,12 @@ class Turn:
         state = self._recorder.state
         assert state
         response = self._recorder.build_response()
-        cost = self._cost_tracker.settle_cost(response, state.reservation, may_be_billed=state.may_be_billed(error))
+        is_billable = state.may_be_billed(error)
+        cost = (
+            SettledCost(Cost(0.0))
+            if state.is_cached
+            else self._cost_tracker.settle_cost(response, state.reservation, may_be_billed=is_billable)
+        )
         self.result.add_response(response, cost.cost.amount)
         if state.delivered and self.result.time_to_first_token_ms is None:
             self.result.time_to_first_token_ms = state.time_to_first_token_ms

@@ -41,6 +41,15 @@ class ScrubResult:
         self.places[place] = self.places.get(place, 0) + 1
 
 
+#: Text of which an answer in the cache may be made: such an answer is not used again once it was changed.
+_FORGET_ANSWER = {
+    name: f"UPDATE {{requests}} SET cache_key = NULL WHERE id = (SELECT {column} FROM {{{name}}} WHERE rowid = ?)"
+    for name, column in (("response_streams", "request_id"), ("network_calls", "request_id"), ("requests", "id"))
+} | {
+    "messages": "UPDATE {requests} SET cache_key = NULL WHERE message_id = (SELECT id FROM {messages} WHERE rowid = ?)"
+}
+
+
 class _ScrubRollback(Exception):
     """Rolls a dry run back."""
 
@@ -153,6 +162,8 @@ def _scrub_row(database: Database, table: _ScrubTable, key: Key, secret: SecretM
         done.count(table.logical, column)
     if changes:
         _update(database, table, where, key, changes)
+        if table.logical in _FORGET_ANSWER:
+            database.execute(_FORGET_ANSWER[table.logical], key)
 
 
 def _scrub_value(value: Any, secret: SecretMatcher, *, streamed: bool) -> Any:

@@ -98,6 +98,68 @@ def abandoned_attempt_ids(database: Database) -> list[str]:
     return [row["id"] for row in database.query(_ABANDONED_ATTEMPTS)]
 
 
+#: Answers that may be used again: complete, by llmctl itself, and no use of another one.
+_CACHED = """
+SELECT * FROM {requests}
+WHERE cache_key = ? AND status = 'completed' AND cached_from IS NULL AND origin = 'llmctl'
+  AND (finish_reason IN ('stop', 'tool_calls', 'length') OR type <> 'chat')
+ORDER BY created_at DESC, rowid DESC LIMIT 2
+"""
+_UNFINISHED_CACHED = """
+SELECT * FROM {requests}
+WHERE cache_key = ? AND status <> 'completed' AND cached_from IS NULL AND origin = 'llmctl'
+ORDER BY created_at DESC LIMIT 20
+"""
+
+
+_CACHE_TOTALS = """
+SELECT a.*, h.* FROM (
+  SELECT count(*) AS answers, min(created_at) AS oldest_at, max(created_at) AS newest_at FROM {requests}
+  WHERE cache_key IS NOT NULL AND status = 'completed'
+) a, (SELECT count(*) AS hits, sum(saved_cost) AS saved_cost FROM {requests} WHERE cached_from IS NOT NULL) h
+"""
+_SIMILAR = """
+SELECT r.* FROM (
+  SELECT id FROM {requests}
+  WHERE type = :type AND model = :model AND cached_from IS NULL AND created_at <= :created_at AND id <> :id
+  ORDER BY created_at DESC LIMIT :limit
+) n JOIN {requests} r ON r.id = n.id
+ORDER BY r.cache_key IS :cache_key AND r.cache_key IS NOT NULL DESC, r.created_at DESC
+"""
+_FORGET_CACHED = """
+UPDATE {requests} SET cache_key = NULL WHERE cache_key IS NOT NULL AND (:before IS NULL OR created_at < :before)
+"""
+
+
+def list_cached(database: Database, key: str) -> list[RequestRow]:
+    """Return the newest completed requests with this key of the cache."""
+    return list(map(RequestRow.from_row, database.rows(_CACHED, (key,))))
+
+
+def list_unfinished_cached(database: Database, key: str) -> list[RequestRow]:
+    """Return the newest requests with this key of the cache that run, or failed."""
+    return list(map(RequestRow.from_row, database.rows(_UNFINISHED_CACHED, (key,))))
+
+
+def get_cache_totals(database: Database) -> Row:
+    """Return how many answers may be used again and since when, how often that happened, and what it saved."""
+    row = database.one(_CACHE_TOTALS)
+    assert row is not None
+    return row
+
+
+def list_similar(database: Database, request: RequestRow, limit: int) -> list[RequestRow]:
+    """Return earlier requests to the same model, newest first; those with the same key of the cache come first."""
+    rows = database.rows(_SIMILAR, request.to_dict() | {"limit": limit})
+    return list(map(RequestRow.from_row, rows))
+
+
+def forget_cached(database: Database, before: str | None) -> int:
+    """Let no answer of requests before that time (None: of any) be used again; return how many those were."""
+    with database.transaction():
+        return database.execute(_FORGET_CACHED, {"before": before})
+
+
 def find_endpoint(database: Database, request_id: str) -> str | None:
     """Return the URL of a request's first HTTP attempt, or None if it was never sent."""
     sql = "SELECT endpoint FROM {network_calls} WHERE request_id = ? ORDER BY attempt LIMIT 1"

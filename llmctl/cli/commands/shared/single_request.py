@@ -27,7 +27,7 @@ def build_plan(app: App, kind: TargetKind, flags: TurnOptions, *, no_log: bool) 
     return SingleRequestPlan(
         kind=kind,
         target=target.resolve_for(database, kind, flags.model, flags.connection, app.env),
-        options=resolve_options(flags, settings),
+        options=resolve_options(flags, settings, env=app.env),
         caller=app.caller_info().restrict_to(settings.get("audit.context")),
         runtime=app.runtime_env(),
         log=not no_log,
