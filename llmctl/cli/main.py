@@ -67,6 +67,7 @@ def _report_error(error: BaseException, app: App, arguments: Sequence[str]) -> i
         app.console.io.write_stderr(errors.format_traceback(error))
     text = (errors.format_json if errors.wants_json(arguments) else errors.format_text)(failure)
     app.console.write_stderr_line(text.removesuffix("\n"))
+    app.console.write_footer()
     with suppress(LlmctlError):  # output written before the failure
         app.console.io.flush()
     return failure.exit_code

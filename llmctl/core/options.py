@@ -408,6 +408,10 @@ class TurnOptions(OptionSet):
         "Print only the first fenced code block.",
         group="Output", kind="switch", short="-x", doors="flag file",
     )  # fmt: skip
+    plain: bool = option(
+        "Print the answer on a terminal as it comes, not as Markdown.",
+        group="Output", kind="switch", doors="flag setting",
+    )  # fmt: skip
     show_thinking: bool = option("Print the model's thinking to stderr.", group="Output", kind="switch", doors="flag")
     no_stream: bool = option("Request the whole answer at once.", group="Output", kind="switch", keyword="stream")
     output: str | None = option(

@@ -32,18 +32,18 @@ def render_json(messages: Iterable[ExportedMessage]) -> Iterator[str]:
     yield dumps(to_snapshot(messages)) + "\n"
 
 
-def message_text(message: ExportedMessage) -> str:
+def content_text(message: ExportedMessage) -> str:
+    """Return the content of a message, or its tool results if it has none."""
+    return message.content or "\n".join(result.content for result in message.tool_results if result.content)
+
+
+def message_text(message: ExportedMessage, content: Callable[[ExportedMessage], str] = content_text) -> str:
     """Return a message as text: content or tool results, tool calls, files."""
-    text = content_text(message)
+    text = content(message)
     lines = [text] if text else []
     lines += [format_call(call) for call in message.tool_calls]
     lines += [f"[file: {format_file(file)}]" for file in message.attachments]
     return "\n".join(lines)
-
-
-def content_text(message: ExportedMessage) -> str:
-    """Return the content of a message, or its tool results if it has none."""
-    return message.content or "\n".join(result.content for result in message.tool_results if result.content)
 
 
 def format_call(call: ExportedToolCall) -> str:

@@ -270,8 +270,10 @@ def replay(
     try:
         for event in run.events():
             printer.show(event)
+        printer.finish(run.result)
     except LlmctlError as error:
         printer.fail(run.result, error)
         raise
-    printer.finish(run.result)
+    finally:
+        printer.close()
     printer.print_usage(run.result)

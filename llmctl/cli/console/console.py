@@ -11,7 +11,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal, TextIO, TypeVar
+from typing import Any, Literal, Protocol, TextIO, TypeVar
 
 from llmctl.core.environment import is_switch_on
 from llmctl.core.errors import LlmctlError, UsageError
@@ -34,6 +34,7 @@ class Console:
         #: Set by ``--json --jsonl --csv --tsv --columns``.
         self.format = OutputFormat()
         self._shown_notes: set[str] = set()
+        self._footer: list[str] = []
 
     def note(self, text: str) -> None:
         """Print a note to stderr, unless ``--quiet``."""
@@ -45,6 +46,16 @@ class Console:
         if text not in self._shown_notes:
             self._shown_notes.add(text)
             self.note(text)
+
+    def add_footer(self, line: str) -> None:
+        """Keep a line for stderr that follows the error with which the command is about to end."""
+        self._footer.append(line)
+
+    def write_footer(self) -> None:
+        """Write the lines that follow an error."""
+        lines, self._footer = self._footer, []
+        for line in lines:
+            self.write_stderr_line(line)
 
     def write_stderr_line(self, text: str) -> None:
         """Write a line to stderr, with terminal escapes neutralized."""
@@ -85,6 +96,12 @@ def answer_output(command: CommandFunction) -> CommandFunction:
     return command
 
 
+class Transient(Protocol):
+    """What stands on the terminal for now: it is erased before anything else is written."""
+
+    def hide(self) -> None: ...
+
+
 class Streams:
     """stdin, stdout and stderr with their properties. Commands write through this, never with ``print``."""
 
@@ -97,9 +114,11 @@ class Streams:
         self.stdin_tty: bool = stdin.isatty()
         self.stdout_tty: bool = stdout.isatty()
         self.stderr_tty: bool = stderr.isatty()
+        self.transient: Transient | None = None
 
     def write(self, text: str) -> None:
         """Write to stdout. A closed pipe raises :class:`Signalled` (SIGPIPE); other failures are errors (exit 1)."""
+        self._hide_transient()
         try:
             self.stdout.write(text)
         except OSError as error:
@@ -114,6 +133,7 @@ class Streams:
 
     def write_bytes(self, data: bytes) -> None:
         """Write bytes to stdout."""
+        self._hide_transient()
         self.flush()
         try:
             self.stdout.buffer.write(data)
@@ -122,6 +142,7 @@ class Streams:
 
     def write_stderr_bytes(self, data: bytes) -> None:
         """Write bytes to stderr; failures are ignored."""
+        self._hide_transient()
         with suppress(OSError):
             self.stderr.flush()
             self.stderr.buffer.write(data)
@@ -129,9 +150,14 @@ class Streams:
 
     def write_stderr(self, text: str) -> None:
         """Write to stderr; failures are ignored, there is nowhere to report them."""
+        self._hide_transient()
         with suppress(OSError):
             self.stderr.write(text)
             self.stderr.flush()
+
+    def _hide_transient(self) -> None:
+        if self.transient is not None:
+            self.transient.hide()
 
 
 def process_streams() -> Streams:

@@ -89,11 +89,20 @@ class ChatCommand:
         database = self._app.hub("create")
         plan = self.build_plan(database, user_input, chat)
         prints_messages = bool(self._args.messages)
-        printer = TurnPrinter(self._app.console, plan.options, new_messages=prints_messages, has_tools=bool(plan.tools))
-        for attempt in attempt_turn(database, plan, note=self._app.console.note, on_commit=printer.flush):
-            with attempt:
-                return self._show_turn(attempt, printer)
-        raise AssertionError("the last attempt returns or raises")
+        printer = TurnPrinter(
+            self._app.console,
+            plan.options,
+            source=plan.target.connection or plan.target.provider.name,
+            new_messages=prints_messages,
+            has_tools=bool(plan.tools),
+        )
+        try:
+            for attempt in attempt_turn(database, plan, note=self._app.console.note, on_commit=printer.flush):
+                with attempt:
+                    return self._show_turn(attempt, printer)
+            raise AssertionError("the last attempt returns or raises")
+        finally:
+            printer.close()
 
     def _show_turn(self, attempt: TurnAttempt, printer: TurnPrinter) -> TurnResult:
         turn = attempt.turn
@@ -117,7 +126,7 @@ class ChatCommand:
     def _show_failure(self, error: LlmctlError, result: TurnResult, printer: TurnPrinter) -> None:
         if not isinstance(error, InvalidOutputError) or self._app.console.format.kind == "jsonl":
             printer.fail(result, error)
-        printer.print_usage(result)
+        printer.print_usage(result, is_failed=True)
 
     def build_plan(self, database: Database, user_input: UserInput, chat: ChatRow | None = None) -> TurnPlan:
         """Build the plan of a turn; flags override the settings of the chat."""

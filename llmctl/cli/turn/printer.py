@@ -7,10 +7,10 @@ from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from signal import SIGPIPE
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.cli.console.console import Console
-from llmctl.core.chat import Message, TextDelta, ThinkingDelta, ToolResult
+from llmctl.core.chat import Message, ResponseStart, TextDelta, ThinkingDelta, ToolResult
 from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, PendingError, StorageError
 from llmctl.core.options import TurnOptions
 from llmctl.core.signals import Signalled
@@ -18,6 +18,10 @@ from llmctl.core.stored_values import decode_arguments, dumps
 from llmctl.core.tools import printable_name
 from llmctl.engine.runtime import ApprovalNeeded, Notice, RetryScheduled, StepStarted, ToolEvent, TurnEvent
 from llmctl.engine.turn.state import TurnResult
+
+if TYPE_CHECKING:
+    from llmctl.cli.console.live import LiveDisplay
+    from llmctl.cli.turn.answer_view import AnswerView
 
 #: Limit of the error of a tool, of which its row has all.
 _MAX_ERROR_CHARS = 300
@@ -27,11 +31,19 @@ class TurnPrinter:
     """Print the events of one turn to stdout and stderr."""
 
     def __init__(
-        self, console: Console, options: TurnOptions, *, new_messages: bool = False, has_tools: bool = False
+        self,
+        console: Console,
+        options: TurnOptions,
+        *,
+        source: str = "",
+        new_messages: bool = False,
+        has_tools: bool = False,
     ) -> None:
         self._console = console
         self._io = console.io
         self._options = options
+        #: The connection or provider that is asked.
+        self._source = source
         #: ``--messages``: plain output is the JSON array of new messages.
         self._prints_messages = new_messages
         self._output = options.output if options.output != "-" else None
@@ -49,9 +61,13 @@ class TurnPrinter:
         self._is_thinking_open = False
         #: Text for the next flush and its write function; it is flushed after the commit.
         self._pending: list[tuple[Callable[[str], object], str]] = []
+        self._display = self._open_display()
+        self._view = self._open_view()
 
     def show(self, event: TurnEvent) -> None:
         """Show one event."""
+        if self._display is not None:
+            self._show_status(self._display, event)
         if isinstance(event, TextDelta):
             self._show_text(event.text)
         elif self._console.format.kind == "jsonl":
@@ -62,9 +78,10 @@ class TurnPrinter:
             self._held_text.clear()  # text before a tool call is not part of the answer
         if isinstance(event, RetryScheduled):
             self._end_line()
-            from llmctl.core.humanize import format_duration  # only for notes
+            if self._display is None or not self._display.shows_status:
+                from llmctl.core.humanize import format_duration  # only for notes
 
-            self._console.note(f"{event.error.message}; retrying in {format_duration(event.seconds * 1000)}")
+                self._console.note(f"{event.error.message}; retrying in {format_duration(event.seconds * 1000)}")
         elif isinstance(event, Notice):
             self._console.note(event.text)
         elif isinstance(event, ToolEvent) and not self._console.format.is_json:
@@ -79,6 +96,8 @@ class TurnPrinter:
         for write, pieces in groupby(pending, itemgetter(0)):
             write("".join(text for _, text in pieces))
             self._io.flush()
+        if self._display is not None:
+            self._display.wait()
 
     def finish(self, result: TurnResult) -> None:
         """Print the end of a successful turn. Raises InvalidOutputError if ``-x`` finds no block."""
@@ -120,6 +139,7 @@ class TurnPrinter:
         if signum != SIGPIPE and self._is_live:
             with suppress(Signalled, LlmctlError):
                 self._release_held_text()
+                self._finish_view()
         if signum == SIGPIPE or not (self._console.format.is_json and result.request_id):
             return
         error = IncompleteError("interrupted by a signal", hint="run again: llmctl chat -c", reason="interrupted")
@@ -128,11 +148,19 @@ class TurnPrinter:
             self.fail(result, error)
             self._io.flush()
 
-    def print_usage(self, result: TurnResult) -> None:
-        """Print the usage line to stderr, with ``--usage`` or if stdout and stderr are terminals."""
+    def close(self) -> None:
+        """Print what a bug or a signal has left on the terminal's live lines, and erase them."""
+        if self._display is not None:
+            with suppress(Signalled, LlmctlError):
+                self._finish_view()
+            self._display.close()
+
+    def print_usage(self, result: TurnResult, *, is_failed: bool = False) -> None:
+        """Print the usage line to stderr, with ``--usage`` or if stdout and stderr are terminals; after the error."""
         wanted = self._options.usage or (self._io.stdout_tty and self._io.stderr_tty)
         if wanted and not self._console.quiet and result.request_id:
-            self._console.write_stderr_line(format_usage(result))
+            comes_last = is_failed and not self._console.format.is_json
+            (self._console.add_footer if comes_last else self._console.write_stderr_line)(format_usage(result))
 
     def _show_text(self, text: str) -> None:
         if self._console.format.kind == "jsonl":
@@ -141,6 +169,9 @@ class TurnPrinter:
             self._held_text.append(text)
         elif self._is_live and text:
             self._close_thinking()
+            if self._view is not None:
+                self._pending.append((self._view.write, text))
+                return
             self._pending.append((self._write, self._sanitize(text)))
             self._is_at_line_start = text.endswith("\n")
 
@@ -175,9 +206,49 @@ class TurnPrinter:
         self.flush()
         self._close_thinking()
         self.flush()
+        self._finish_view()
         if not self._is_at_line_start:
             self._write("\n")
             self._is_at_line_start = True
+
+    def _finish_view(self) -> None:
+        if self._view is not None:
+            self._view.finish()
+
+    def _open_display(self) -> LiveDisplay | None:
+        """Return what shows what is waited for; None without a terminal."""
+        if not (self._io.stderr_tty or self._io.stdout_tty):
+            return None
+        from llmctl.cli.console import live
+
+        return live.LiveDisplay(self._console) if live.is_drawable(self._console) else None
+
+    def _open_view(self) -> AnswerView | None:
+        """Return what renders the answer; None where it is written as it comes."""
+        is_plain = self._options.plain or self._console.env.get("NO_COLOR") or self._output
+        if self._display is None or is_plain or not (self._is_live and self._io.stdout_tty):
+            return None
+        from llmctl.cli.turn.answer_view import AnswerView
+
+        return AnswerView(self._io, self._display)
+
+    def _show_status(self, display: LiveDisplay, event: TurnEvent) -> None:
+        """Say what is waited for after this event."""
+        display.pause()
+        match event:
+            case StepStarted():
+                display.set_status("connecting")
+            case ResponseStart():
+                display.set_status("waiting for the answer")
+            case ThinkingDelta():
+                display.set_status("" if self._shows_thinking else "thinking")
+            case TextDelta():
+                display.set_status("" if self._is_live and self._held_text is None else "receiving the answer")
+            case ToolEvent(name=name, result=None):
+                display.set_status(f"tool {name} …")
+            case RetryScheduled(seconds, _, error):
+                reason = f"{error.status_code or error.message} from {self._source}"
+                display.set_status(lambda passed: f"retrying in {max(0, seconds - passed):.0f} s: {reason}")
 
     def _write_json(self, document: Any) -> None:
         self._write(self._format_json(document))

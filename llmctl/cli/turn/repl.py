@@ -102,6 +102,7 @@ class ReplSession:
         except LlmctlError as error:
             hint = f"\nhint: {error.hint}" if error.hint else ""
             self._note(f"{error.message}{hint}")
+            self._app.console.write_footer()
         except Signalled as signalled:
             self._handle_signal(signalled)
         return True

@@ -9,6 +9,7 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
+from llmctl.cli.commands.shared.messages import PlainOption, write_messages
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_change, emit_json, emit_list
@@ -46,6 +47,7 @@ def render(
     diff: Annotated[
         str | None, typer.Option(metavar="ID[,ID]", help="Compare a snapshot with another one, or with the thread.")
     ] = None,
+    plain: PlainOption = False,
 ) -> None:
     """Print a whole thread; save, list and compare snapshots of it.
 
@@ -72,13 +74,17 @@ def render(
     elif diff is not None:
         _write_diff(app, database, thread_id, diff.split(","))
     else:
-        _write_thread(app, database, thread_id, "json" if app.console.format.is_json else format)
+        _write_thread(app, database, thread_id, "json" if app.console.format.is_json else format, plain=plain)
 
 
-def _write_thread(app: App, database: Database, thread_id: str, format: str) -> None:
+def _write_thread(app: App, database: Database, thread_id: str, format: str, *, plain: bool) -> None:
     """Write every message of a thread, in order, in the named format."""
     render_messages = conversations.RENDERINGS.load(format)
-    records = sanitize(app.console, conversation(database, thread_id, steps=True))
+    messages = conversation(database, thread_id, steps=True)
+    if format == "text":
+        write_messages(app, messages, plain=plain)
+        return
+    records = sanitize(app.console, messages)
     for piece in render_messages(map(ExportedMessage.from_record, records)):
         app.console.io.write(piece)
 

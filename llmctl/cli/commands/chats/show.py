@@ -8,7 +8,7 @@ import typer
 
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
-from llmctl.cli.commands.shared.messages import write_messages
+from llmctl.cli.commands.shared.messages import PlainOption, write_messages
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_record
@@ -26,6 +26,7 @@ def show(
     ref: common_options.ChatArgument,
     raw: Annotated[bool, typer.Option("--raw", help="Print the whole thread as it is stored.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Include intermediate steps.")] = False,
+    plain: PlainOption = False,
 ) -> None:
     """Show a conversation.
 
@@ -54,7 +55,7 @@ def show(
             )
             + "\n\n"
         )
-    write_messages(app, messages, raw=raw, results=not everything)
+    write_messages(app, messages, raw=raw, results=not everything, plain=plain)
 
 
 def _title(chat: ChatRow, source: str | None) -> str:
