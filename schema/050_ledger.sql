@@ -99,13 +99,15 @@ CREATE INDEX requests_session_key ON "requests" (session_key) WHERE session_key 
 
 -- Parts of HTTP bodies, such as system prompts and tools: stored once, however many calls sent them.
 CREATE TABLE "bodies" (
+  id INTEGER NOT NULL PRIMARY KEY,
   -- SHA-256 of the text.
-  hash TEXT NOT NULL PRIMARY KEY,
-  -- {"/place/in/the/body": value}; NULL if it is kept compressed.
+  hash TEXT NOT NULL,
+  -- {"key": value} or {"key/index": value} by place in the body; NULL if it is kept compressed.
   text TEXT,
   -- The same, compressed with gzip.
   text_gz BLOB
 );
+CREATE UNIQUE INDEX bodies_hash ON "bodies" (hash);
 
 -- One HTTP attempt of a request, without secrets.
 CREATE TABLE "network_calls" (
@@ -137,13 +139,13 @@ CREATE TABLE "network_calls" (
   error TEXT,
   created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (created_at GLOB '????-??-??T??:??:??.???+00:00'),
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00'),
-  -- The parts of the body that are kept in bodies, missing from it here.
-  shared_body TEXT REFERENCES "bodies" (hash) ON DELETE SET NULL ON UPDATE CASCADE
+  -- The parts of the body that are kept in bodies; null stands in their places here.
+  shared_body_id INTEGER REFERENCES "bodies" (id) ON DELETE SET NULL ON UPDATE CASCADE
 );
 CREATE INDEX network_calls_request_id ON "network_calls" (request_id, attempt);
 CREATE INDEX network_calls_job_id ON "network_calls" (job_id);
 CREATE INDEX network_calls_created_at ON "network_calls" (created_at);
-CREATE INDEX network_calls_shared_body ON "network_calls" (shared_body) WHERE shared_body IS NOT NULL;
+CREATE INDEX network_calls_shared_body_id ON "network_calls" (shared_body_id) WHERE shared_body_id IS NOT NULL;
 
 -- Output of a model, as received. Outlives the message.
 CREATE TABLE "response_streams" (

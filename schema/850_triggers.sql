@@ -324,3 +324,18 @@ BEGIN
     failed_tool_calls = failed_tool_calls + excluded.failed_tool_calls,
     tool_duration = tool_duration + excluded.tool_duration;
 END;
+
+-- Parts of HTTP bodies that no call refers to any more are deleted.
+CREATE TRIGGER network_calls_body_delete AFTER DELETE ON "network_calls"
+WHEN OLD.shared_body_id IS NOT NULL
+BEGIN
+  DELETE FROM "bodies" WHERE id = OLD.shared_body_id
+    AND NOT EXISTS (SELECT 1 FROM "network_calls" WHERE shared_body_id = OLD.shared_body_id);
+END;
+
+CREATE TRIGGER network_calls_body_update AFTER UPDATE OF shared_body_id ON "network_calls"
+WHEN OLD.shared_body_id IS NOT NULL AND NEW.shared_body_id IS NOT OLD.shared_body_id
+BEGIN
+  DELETE FROM "bodies" WHERE id = OLD.shared_body_id
+    AND NOT EXISTS (SELECT 1 FROM "network_calls" WHERE shared_body_id = OLD.shared_body_id);
+END;

@@ -9,6 +9,7 @@ run_python(code)                a fresh Python, for what happens at start-up
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pty
@@ -249,7 +250,13 @@ def query(hub: Mapping[str, str] | str | os.PathLike[str], sql: str, *parameters
     """Return rows of the hub at a path, or of the one that an environment names, read with SQLite alone."""
     path = hub["LLMCTL_DB"] if isinstance(hub, Mapping) else hub
     with closing(sqlite3.connect(path, isolation_level=None, timeout=TIMEOUT_S)) as connection:
+        connection.create_function("gunzip", 1, gunzip, deterministic=True)
         return connection.execute(sql, parameters).fetchall()
+
+
+def gunzip(value: str | bytes | None) -> str | None:
+    """Return a stream as text, whichever column of ``response_streams`` has it."""
+    return gzip.decompress(value).decode() if isinstance(value, bytes) else value
 
 
 def query_dicts(hub: Mapping[str, str] | str | os.PathLike[str], sql: str, *parameters: Any) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmctl.core.errors import LlmctlError, StorageError
@@ -68,6 +69,10 @@ class Delete(Value):
 
 
 Write = Insert | Update | Delete
+
+#: Table -> its column whose long texts are stored in fewer bytes, and the longest text stored as it is.
+_LONG_TEXTS = {"response_streams": "raw_output", "network_calls": "body"}
+_MAX_PLAIN_CHARS = 1024
 
 #: What a write may raise because of its values or of the hub's state: no bug of the caller.
 WRITE_ERRORS = (sqlite3.Error, UnicodeEncodeError, OverflowError)
@@ -217,14 +222,40 @@ class Database:
         """Apply a write in the running transaction."""
         match write:
             case Insert(table, row):
-                self.writer.insert(self._physical_name(table), row)
+                self.writer.insert(self._physical_name(table), self.compact(table, row))
             case Update(table, id, changes, where):
+                changes = self.compact(table, changes)
                 assignments = ", ".join(f"{quote(column)} = ?" for column in changes)
                 condition = _equals(("id", *where))
                 sql = f"UPDATE {quote(self._physical_name(table))} SET {assignments} WHERE {condition}"
                 self.connection.execute(sql, [*changes.values(), id, *where.values()])
             case Delete(table, where):
                 self.writer.delete(self._physical_name(table), _equals(where), list(where.values()))
+
+    def compact(self, table: str, columns: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the columns of a row as they are stored: a long text of the ledger in fewer bytes."""
+        text = columns.get(_LONG_TEXTS.get(table, ""))
+        if not isinstance(text, str) or len(text) <= _MAX_PLAIN_CHARS:
+            return columns
+        from llmctl.store import compact  # only where there is a long text
+
+        if table == "response_streams":
+            return {**columns, "raw_output": None, "raw_output_gz": compact.compress(text)}
+        rest, shared = compact.split_body(text)
+        return {**columns, "body": rest, "shared_body_id": self.add_shared_body(shared)} if shared else columns
+
+    def add_shared_body(self, shared: str) -> int:
+        """Return the id of these parts in ``bodies``, where they are stored now if they were not."""
+        from llmctl.store import compact
+
+        digest = sha256(shared.encode()).hexdigest()
+        known = self.value("SELECT id FROM {bodies} WHERE hash = ?", (digest,))
+        if known is None:
+            is_long = len(shared) > _MAX_PLAIN_CHARS
+            values = (digest, None if is_long else shared, compact.compress(shared) if is_long else None)
+            sql = self.sql("INSERT INTO {bodies} (hash, text, text_gz) VALUES (?, ?, ?)")
+            known = self.connection.execute(sql, values).lastrowid
+        return int(known)
 
     @cached_property
     def writer(self) -> TableWriter:

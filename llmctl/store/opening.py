@@ -8,6 +8,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from llmctl.core import clock
 from llmctl.core.environment import make_private_folder
@@ -26,6 +27,9 @@ from llmctl.store.database import (
     translate_error,
 )
 from llmctl.store.schema import ddl
+
+if TYPE_CHECKING:
+    from llmctl.store.compact import SqlValue
 
 MEMORY = ":memory:"
 
@@ -258,6 +262,22 @@ def _apply_pragmas(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA secure_delete=ON")
+    connection.create_function("gunzip", 1, _gunzip, deterministic=True)
+    connection.create_function("whole_body", 2, _whole_body, deterministic=True)
+
+
+def _gunzip(value: SqlValue) -> SqlValue:
+    """Return compressed text as text, any other value unchanged: the function ``gunzip()`` of SQL."""
+    from llmctl.store import compact  # only where something is compressed
+
+    return compact.gunzip(value)
+
+
+def _whole_body(rest: str | None, shared: str | None) -> str | None:
+    """Return a body with the parts of it that are stored once: the function ``whole_body()`` of SQL."""
+    from llmctl.store import compact
+
+    return compact.whole_body(rest, shared)
 
 
 def _check_version(connection: sqlite3.Connection, path: str, *, upgrade: bool) -> Database:

@@ -7,12 +7,14 @@ ALTER TABLE "requests" ADD COLUMN app TEXT;
 CREATE INDEX requests_cache_key ON "requests" (cache_key) WHERE cache_key IS NOT NULL;
 ALTER TABLE "response_streams" ADD COLUMN raw_output_gz BLOB;
 CREATE TABLE "bodies" (
-  hash TEXT NOT NULL PRIMARY KEY,
+  id INTEGER NOT NULL PRIMARY KEY,
+  hash TEXT NOT NULL,
   text TEXT,
   text_gz BLOB
 );
-ALTER TABLE "network_calls" ADD COLUMN shared_body TEXT REFERENCES "bodies" (hash) ON DELETE SET NULL ON UPDATE CASCADE;
-CREATE INDEX network_calls_shared_body ON "network_calls" (shared_body) WHERE shared_body IS NOT NULL;
+CREATE UNIQUE INDEX bodies_hash ON "bodies" (hash);
+ALTER TABLE "network_calls" ADD COLUMN shared_body_id INTEGER REFERENCES "bodies" (id) ON DELETE SET NULL ON UPDATE CASCADE;
+CREATE INDEX network_calls_shared_body_id ON "network_calls" (shared_body_id) WHERE shared_body_id IS NOT NULL;
 CREATE TABLE "provider_batches" (
   id TEXT NOT NULL PRIMARY KEY,
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),

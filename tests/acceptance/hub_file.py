@@ -12,6 +12,7 @@ from typing import Any
 from llmctl.engine.connections import trust
 from llmctl.store.opening import open_hub
 from llmctl.store.records import connections
+from tests.harness import gunzip
 
 Row = dict[str, Any]
 
@@ -25,6 +26,7 @@ class HubFile:
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         with closing(sqlite3.connect(self.path, isolation_level=None, timeout=30)) as connection:
             connection.row_factory = sqlite3.Row
+            connection.create_function("gunzip", 1, gunzip, deterministic=True)
             return [dict(row) for row in connection.execute(sql, parameters)]
 
     def one(self, sql: str, *parameters: Any) -> Row:
@@ -55,9 +57,10 @@ class HubFile:
 
     def raw(self) -> str:
         """Return the bytes of the newest stream so far: in chunks while it runs, joined afterwards."""
-        stream = self.rows("SELECT * FROM response_streams ORDER BY rowid DESC LIMIT 1")[0]
-        if stream["raw_output"] is not None:
-            return str(stream["raw_output"])
+        kept = "gunzip(coalesce(raw_output_gz, raw_output)) AS output"
+        stream = self.rows(f"SELECT id, {kept} FROM response_streams ORDER BY rowid DESC LIMIT 1")[0]
+        if stream["output"] is not None:
+            return str(stream["output"])
         chunks = self.rows("SELECT data FROM stream_chunks WHERE stream_id = ? ORDER BY seq", stream["id"])
         return b"".join(row["data"] for row in chunks).decode()
 

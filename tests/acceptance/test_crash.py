@@ -107,7 +107,7 @@ def test_killed_turn_with_rollback_keeps_the_stream_and_no_message(
 ) -> None:
     start_turn(llmctl, server, "three", "--rollback").kill()
     assert_can_continue(llmctl, server, hub, None)
-    assert "three" in hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]["raw_output"]
+    assert "three" in hub.raw()
 
 
 # --- signals --------------------------------------------------------------------------------------------------------

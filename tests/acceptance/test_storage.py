@@ -22,6 +22,8 @@ from tests.acceptance.hub_file import HubFile, parse_text
 from tests.fakes.openai_server import HOLD, FakeServer, delta, stream, thought
 from tests.harness import LLMCTL, Llmctl, Result, wait_until
 
+STREAMS = "SELECT gunzip(coalesce(raw_output_gz, raw_output)) AS raw_output FROM response_streams"
+
 # --- committed before it is shown -----------------------------------------------------------------------------------
 
 
@@ -230,7 +232,7 @@ def assert_kept_and_taken_in(hub: HubFile, llmctl: Llmctl, done: Result, text: s
         "SELECT sum(output_tokens) FROM requests"
     )
     assert hub.value("SELECT count(*) FROM stream_chunks") == 0
-    assert parse_text(hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]["raw_output"]) == text
+    assert parse_text(hub.rows(f"{STREAMS} ORDER BY rowid")[0]["raw_output"]) == text
     assert hub.is_free()
     assert hub.list_side_files() == []
     hub.assert_sound()
@@ -317,7 +319,7 @@ def test_spool_of_a_turn_that_somebody_else_recovered_does_no_harm(
     assert done.returncode == 0, done
     roles = [(role, status) for role, status, _ in hub.messages_by_role]
     assert roles[:2] == [("user", "completed"), ("assistant", "interrupted")]
-    stream = hub.rows("SELECT raw_output FROM response_streams ORDER BY rowid")[0]
+    stream = hub.rows(f"{STREAMS} ORDER BY rowid")[0]
     assert parse_text(stream["raw_output"]) == "one two three"
     assert hub.states()["requests"] == ["completed"] * 3
     assert hub.value("SELECT sum(requests) FROM usage_hourly") == 3

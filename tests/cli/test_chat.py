@@ -161,7 +161,7 @@ def test_rollback_removes_the_broken_answer_and_the_stream_keeps_it(llmctl: Llmc
     done = llmctl("chat", "-m", "echo", "--rollback", "-o", "cut=2", "one two three")
     assert (done.returncode, done.stdout) == (12, "one two\n")
     assert query(env, "SELECT role FROM messages") == [("user",)]
-    assert "two" in query(env, "SELECT raw_output FROM response_streams")[0][0]
+    assert "two" in query(env, "SELECT gunzip(coalesce(raw_output_gz, raw_output)) FROM response_streams")[0][0]
 
 
 def test_retries_are_rows_and_are_announced(llmctl: Llmctl, env: dict[str, str]) -> None:

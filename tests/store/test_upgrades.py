@@ -119,3 +119,14 @@ def test_upgraded_hub_continues_counting(hub: Database) -> None:
 def test_an_upgraded_hub_can_be_searched_at_once(hub: Database) -> None:
     found = search.search(hub, "build red?", search.SearchFilter(), None)
     assert [row["chat"] for row in found] == ["fix-42"]
+
+
+def test_an_upgrade_leaves_the_search_index_of_a_long_history_alone(tmp_path: Path) -> None:
+    path = make_earlier(str(tmp_path / "hub.db"), max(EARLIER))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO message_search (rowid, content) VALUES (4711, 'still there')")
+        connection.commit()
+    with closing(open_hub(path, "write")) as hub:
+        assert hub.value("SELECT rowid FROM message_search WHERE message_search MATCH 'still'") == 4711
+        hub.commit(Insert("messages", {"id": "m", "role": "user", "content": "indexed as before"}))
+        assert hub.value("SELECT count(*) FROM message_search WHERE message_search MATCH 'indexed'") == 1

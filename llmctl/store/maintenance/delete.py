@@ -51,7 +51,8 @@ _DELETE_TEXT = (
     f"DELETE FROM {{response_streams}} WHERE message_id IN {_MESSAGES}",
     f"DELETE FROM {{response_streams}} WHERE request_id IN {_REQUESTS}",
     f"""
-    UPDATE {{network_calls}} SET body = NULL, body_hash = NULL, response = NULL, error = NULL, updated_at = :now
+    UPDATE {{network_calls}} SET body = NULL, body_hash = NULL, shared_body_id = NULL, response = NULL, error = NULL,
+      updated_at = :now
     WHERE request_id IN {_REQUESTS}
     """,
     f"""

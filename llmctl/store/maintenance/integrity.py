@@ -13,6 +13,7 @@ from math import isclose
 from llmctl.core import clock
 from llmctl.core.errors import LockedError
 from llmctl.core.humanize import format_size, pluralize
+from llmctl.store import compact
 from llmctl.store.database import Database, Row, empty_wal, storage_errors
 from llmctl.store.maintenance import prune
 from llmctl.store.opening import MEMORY
@@ -27,6 +28,11 @@ _ORPHANS = (
         "SELECT count(*) FROM {stream_chunks} c JOIN {response_streams} s ON s.id = c.stream_id"
         " WHERE s.status <> 'pending' AND s.raw_output IS NOT NULL",
     ),
+)
+_COMPACTED_ORPHANS = (
+    "chunks of compressed streams",
+    "SELECT count(*) FROM {stream_chunks} c JOIN {response_streams} s ON s.id = c.stream_id"
+    " WHERE s.raw_output_gz IS NOT NULL",
 )
 #: Pending rows that no job works on. Placeholders of other programs get ten minutes.
 _STUCK = (
@@ -147,7 +153,8 @@ def _check_references(database: Database) -> Finding:
 
 
 def _check_orphans(database: Database) -> Finding:
-    counts = [(database.value(sql), what) for what, sql in _ORPHANS]
+    orphans = (*_ORPHANS, _COMPACTED_ORPHANS) if database.version >= compact.SINCE_SCHEMA else _ORPHANS
+    counts = [(database.value(sql), what) for what, sql in orphans]
     result = [f"{count} {what}" for count, what in counts if count]
     return Finding("orphans", ", ".join(result) or None)
 
@@ -182,6 +189,8 @@ def _find_damaged_text(database: Database) -> Iterator[str]:
         for table in ddl.TABLES:
             columns = connection.execute(database.sql(f"PRAGMA table_info({{{table}}})")).fetchall()
             names = [column[1].decode() for column in columns if column[2] != b"BLOB"]
+            if not names:  # an older hub has no such table
+                continue
             rows = connection.execute(database.sql(f"SELECT {', '.join(names)} FROM {{{table}}}"))
             for number, row in enumerate(rows, 1):
                 for name, value in zip(names, row, strict=True):

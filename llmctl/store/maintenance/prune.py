@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from llmctl.core import clock
 from llmctl.core.values import Value
+from llmctl.store.compact import SINCE_SCHEMA
 from llmctl.store.database import Database
 
 #: Rows per transaction; other writers get their turn in between.
@@ -35,8 +36,8 @@ KINDS = {
         " AND (body IS NOT NULL OR response IS NOT NULL OR response_headers IS NOT NULL)",
         "coalesce(length(body), 0) + coalesce(length(response), 0) + coalesce(length(response_headers), 0)"
         " + length(request_headers)",
-        "UPDATE {network_calls} SET body = NULL, response = NULL, request_headers = '{}', response_headers = NULL,"
-        " updated_at = :now",
+        "UPDATE {network_calls} SET body = NULL, shared_body_id = NULL, response = NULL, request_headers = '{}',"
+        " response_headers = NULL, updated_at = :now",
     ),
     "logs": _PruneKind(
         "text_logs",
@@ -78,8 +79,11 @@ class PruneCount(Value):
 def count_old(database: Database, kind: str, before: str) -> PruneCount:
     """Count the rows of a kind from before a stored time."""
     own = KINDS[kind]
+    size = own.size
+    if kind == "streams" and database.version >= SINCE_SCHEMA:
+        size += " + coalesce(length(raw_output_gz), 0)"
     row = database.one(
-        f"SELECT count(*) AS rows, coalesce(sum({own.size}), 0) AS bytes FROM {{{own.table}}} WHERE {own.where}",
+        f"SELECT count(*) AS rows, coalesce(sum({size}), 0) AS bytes FROM {{{own.table}}} WHERE {own.where}",
         {"before": before},
     )
     return PruneCount(kind, row["rows"], row["bytes"]) if row else PruneCount(kind, 0, 0)

@@ -13,6 +13,7 @@ from llmctl.core import clock
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.core.secret_matcher import MARK, SecretMatcher
 from llmctl.core.stored_values import new_id
+from llmctl.store import compact
 from llmctl.store.database import Database, Insert, quote
 from llmctl.store.maintenance import backup
 from llmctl.store.maintenance.integrity import vacuum
@@ -24,6 +25,13 @@ OnTable = Callable[[str], None]
 Key = tuple[Any, ...]
 
 _WINDOW_BYTES = 1 << 20
+#: Compressed columns: their text is searched, and compressed again.
+_COMPRESSED = ("raw_output_gz", "text_gz")
+#: Table -> what else makes a row a candidate: a secret may be split over the events of a stream.
+_ALWAYS = {
+    "response_streams": ("raw_output IS NOT NULL", "raw_output_gz IS NOT NULL"),
+    "bodies": ("text_gz IS NOT NULL",),
+}
 
 
 @dataclass(slots=True)
@@ -133,8 +141,7 @@ def _has_rowid(connection: sqlite3.Connection, name: str) -> bool:
 def _candidates(database: Database, table: _ScrubTable, secret: SecretMatcher) -> list[Key]:
     """Return the keys of rows with any form of the secret. Streams are always included: it may be split over events."""
     condition = " OR ".join(_contains_condition(quote(column), len(secret.forms)) for column in table.columns) or "0"
-    if table.logical == "response_streams":
-        condition += " OR raw_output IS NOT NULL"
+    condition += "".join(f" OR {text}" for text in _ALWAYS.get(table.logical, ()))
     sql = f"SELECT {', '.join(table.key)} FROM {quote(table.name)} WHERE {condition}"
     values: dict[str, Any] = {f"t{i}": form for i, form in enumerate(secret.forms)}
     values |= {f"b{i}": form.encode() for i, form in enumerate(secret.forms)}
@@ -156,14 +163,24 @@ def _scrub_row(database: Database, table: _ScrubTable, key: Key, secret: SecretM
     changes = {
         column: after
         for column, before in zip(table.columns, row, strict=True)
-        if (after := _scrub_value(before, secret, streamed=column == "raw_output")) != before
+        if (after := _scrub_column(column, before, secret)) != before
     }
     for column in changes:
         done.count(table.logical, column)
+    if changes and table.logical == "bodies":
+        changes["hash"] = f"scrubbed {new_id()}"  # that of the text would tell whether a guess is right
     if changes:
         _update(database, table, where, key, changes)
         if table.logical in _FORGET_ANSWER:
             database.execute(_FORGET_ANSWER[table.logical], key)
+
+
+def _scrub_column(column: str, value: Any, secret: SecretMatcher) -> Any:
+    if column not in _COMPRESSED or value is None:
+        return _scrub_value(value, secret, streamed=column == "raw_output")
+    text = compact.decompress(value).decode("utf-8", "replace")
+    after = _scrub_value(text, secret, streamed=column == "raw_output_gz")
+    return value if after == text else compact.compress(after)
 
 
 def _scrub_value(value: Any, secret: SecretMatcher, *, streamed: bool) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmctl.core.values import Value
-from llmctl.store import refs
+from llmctl.store import compact, refs
 from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records.types import JobRow, RequestRow
 
@@ -171,7 +171,16 @@ def list_attempts(database: Database, request_id: str) -> list[Row]:
     """Return the HTTP attempts of a request, as records."""
     shape = Serializer(database, "network_calls")
     rows = database.rows("SELECT * FROM {network_calls} WHERE request_id = ? ORDER BY attempt, rowid", (request_id,))
-    return [shape.to_record(row) for row in rows]
+    return [shape.to_record(_restore_body(database, row)) for row in rows]
+
+
+def _restore_body(database: Database, row: Row) -> Row:
+    """Return a row of ``network_calls`` with its whole body."""
+    id = row.pop("shared_body_id", None)
+    if id is not None:
+        shared = database.value("SELECT gunzip(coalesce(text_gz, text)) FROM {bodies} WHERE id = ?", (id,))
+        row["body"] = compact.whole_body(row["body"], shared)
+    return row
 
 
 def append_chunk(database: Database, stream_id: str, seq: int, elapsed_ms: int, data: bytes) -> None:
@@ -202,12 +211,14 @@ def chunk_timeline(database: Database, stream_id: str) -> list[list[int]]:
 
 def find_request_stream(database: Database, request_id: str) -> Row | None:
     """Return the stream of a request, or None if it never began or was not stored."""
-    return database.one("SELECT * FROM {response_streams} WHERE request_id = ? ORDER BY rowid DESC", (request_id,))
+    row = database.one("SELECT * FROM {response_streams} WHERE request_id = ? ORDER BY rowid DESC", (request_id,))
+    return compact.restore_stream(row) if row else None
 
 
 def find_message_stream(database: Database, message_id: str) -> Row | None:
     """Return the stream that a message was read from, or None."""
-    return database.one("SELECT * FROM {response_streams} WHERE message_id = ? ORDER BY rowid DESC", (message_id,))
+    row = database.one("SELECT * FROM {response_streams} WHERE message_id = ? ORDER BY rowid DESC", (message_id,))
+    return compact.restore_stream(row) if row else None
 
 
 def read_stream(database: Database, stream: Row) -> tuple[bytes, list[list[int]]]:

@@ -159,7 +159,7 @@ class AttemptRow(TypedRow):
     error: str | None = None
     created_at: str
     updated_at: str
-    shared_body: str | None = None
+    shared_body_id: int | None = None
 
 
 class MapItemRow(TypedRow):

@@ -73,12 +73,16 @@ def recreate_code(connection: sqlite3.Connection, statements: Sequence[str] | No
     create_code(connection, statements if statements is not None else ddl.load_statements(_names(connection)))
 
 
-def drop_code(connection: sqlite3.Connection) -> None:
-    """Drop llmctl's views, triggers and search index. The user's triggers on these views are saved in ``hub_meta``."""
+def drop_code(connection: sqlite3.Connection, keep: Iterable[str] = ()) -> None:
+    """Drop llmctl's views, triggers and search index. The user's triggers on these views are saved in ``hub_meta``.
+
+    A search index that one of the statements ``keep`` would create as it is stays: filling it takes long.
+    """
     before = user_objects(connection)
+    kept = set(map(_without_comment, keep))
     for kind in ("trigger", "view", "table"):
         for thing in _code_objects(connection):
-            if thing.kind == kind:
+            if thing.kind == kind and (kind != "table" or thing.sql not in kept):
                 connection.execute(f"DROP {kind} {quote(thing.name)}")
     present = {thing.name for thing in list_objects(connection)}
     missing = [thing.sql for thing in before if thing.name not in present]
@@ -88,13 +92,26 @@ def drop_code(connection: sqlite3.Connection) -> None:
 def create_code(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
     """Create llmctl's code, fill the search index, restore the user's saved triggers."""
     code = [statement for statement in statements if is_code(statement)]
+    kept = {thing.name for thing in list_objects(connection) if thing.kind == "table"}
     for statement in code:
-        connection.execute(statement)
-    rebuild_search(connection)
+        if created_object(statement)[1] not in kept:
+            connection.execute(statement)
+    if not kept.issuperset(_search_names(code)):
+        rebuild_search(connection)
     record_code_names(connection, code)
     for sql in _set_aside_sql(connection):
         connection.execute(sql)
     set_meta(connection, "set_aside", None)
+
+
+def _search_names(code: Iterable[str]) -> set[str]:
+    return {name for kind, name in map(created_object, code) if kind == "VIRTUAL TABLE"}
+
+
+def _without_comment(statement: str) -> str:
+    """Return a statement as SQLite stores it."""
+    found = _CREATE.search(statement)
+    return statement[found.start() if found else 0 :].removesuffix(";")
 
 
 def rebuild_search(connection: sqlite3.Connection) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmctl.core.transfer_records import ImportRow, MergeResult
 from llmctl.core.values import Value
+from llmctl.store.compact import COMPACT_COLUMNS
 from llmctl.store.database import Database, Row, quote, to_storable_row
 from llmctl.store.schema import ddl
 from llmctl.store.transfer.column_types import ColumnTypes
@@ -57,6 +58,8 @@ class Merger:
         if refusal is not None:
             return refusal
         row = self.foreign_keys.translate_ids(record.table, record.row)
+        if record.table in COMPACT_COLUMNS:
+            row = self._compact(record.table, row)
         try:
             try:
                 outcome = self._write(record.table, statements, row)
@@ -66,10 +69,15 @@ class Merger:
             return MergeResult("skipped", f"{record.table}: {error}")
         if outcome.status == "updated":
             after_update(self.database, record.table, row)
-        if outcome.reason is None and not statements.known.issuperset(row):
-            unknown = sorted(row.keys() - statements.known)
+        if outcome.reason is None and not statements.known.issuperset(record.row):
+            unknown = sorted(record.row.keys() - statements.known)
             return outcome.replace(reason=f"{record.table}: no column {', '.join(unknown)}")
         return outcome
+
+    def _compact(self, table: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row as it is stored; what the file says of columns that only storage has is left out."""
+        _, compact = COMPACT_COLUMNS[table]
+        return self.database.compact(table, {name: value for name, value in row.items() if name != compact})
 
     def finish(self) -> int:
         """Set references to rows that were imported later; return the number of those dropped."""
@@ -127,8 +135,9 @@ class _Statements:
     def __init__(self, database: Database, layouts: TableLayouts, table: str) -> None:
         layout = layouts.find(table)
         assert layout is not None
-        self.columns = layout.columns
+        #: Those of an imported row, and one that holds another in fewer bytes.
         self.known = frozenset(layout.columns)
+        self.columns = layout.columns + COMPACT_COLUMNS.get(table, ())[1:]
         info = {row["name"]: row for row in database.rows(f"PRAGMA table_info({{{table}}})")}
         self.types = ColumnTypes(info.values())
         marks = [_placeholder(info[name], place) for place, name in enumerate(self.columns, 1)]
@@ -274,7 +283,10 @@ def _reject_settings(merger: Merger, row: Mapping[str, Any]) -> MergeResult | No
 
 
 def _reject_chunk(database: Database, row: Mapping[str, Any]) -> MergeResult | None:
-    sql = "SELECT 1 FROM {response_streams} WHERE id = ? AND status <> 'pending' AND raw_output IS NOT NULL"
+    sql = (
+        "SELECT 1 FROM {response_streams} WHERE id = ? AND status <> 'pending'"
+        " AND coalesce(raw_output, raw_output_gz) IS NOT NULL"
+    )
     return MergeResult("unchanged") if database.value(sql, (row.get("stream_id"),)) else None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ExportRow, Kind, TableLayout, TransferHeader
 from llmctl.core.values import Value
+from llmctl.store.compact import COMPACT_COLUMNS, SINCE_SCHEMA
 from llmctl.store.database import Database, Serializer, quote, storage_errors
 from llmctl.store.schema import ddl
 
@@ -25,8 +26,13 @@ _JSON_IN_TEXT = (("messages", "content_raw"),)
 #: Totals of other tables, which triggers recompute; parts of HTTP bodies, which are exported whole; and what programs
 #: of this machine may do.
 NOT_EXPORTED = (*ddl.DERIVED_TABLES, "bodies", "proxy_apps")
-#: Columns that hold another column in fewer bytes.
-_COMPACT = (("network_calls", "shared_body"), ("response_streams", "raw_output_gz"))
+#: How the whole value is read of a column that another one may hold in fewer bytes.
+_WHOLE = {
+    ("response_streams", "raw_output"): "gunzip(coalesce(t.raw_output_gz, t.raw_output))",
+    ("network_calls", "body"): """
+whole_body(t.body, (SELECT gunzip(coalesce(b.text_gz, b.text)) FROM {bodies} b WHERE b.id = t.shared_body_id))
+""".strip(),
+}
 
 
 class HubReader:
@@ -37,6 +43,7 @@ class HubReader:
         self._selection = chosen
         self._layouts = TableLayouts(database)
         self._sql: dict[RowQuery, str | None] = {}
+        self._is_compact = database.version >= SINCE_SCHEMA
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -128,6 +135,8 @@ class HubReader:
 
     def _column(self, table: str, name: str) -> str:
         column = f"t.{quote(name)}"
+        if (table, name) in _WHOLE and self._is_compact:
+            return _WHOLE[table, name]
         if (table, name) == ("message_threads", "parent_id") and not self._selection.whole:
             # The conversation it was forked from may not be selected.
             return self._selection.fill_slots(f"CASE WHEN {column} IN THREADS THEN {column} END")
@@ -166,7 +175,9 @@ class TableLayouts:
         own = sorted(name for name in declared if name not in self._builtin[table])
         if own:
             self.fields[table] = {name: declared[name] for name in own}
-        builtin = (name for name in self._builtin[table] if name in declared and (table, name) not in _COMPACT)
+        builtin = (
+            name for name in self._builtin[table] if name in declared and name not in COMPACT_COLUMNS.get(table, ())[1:]
+        )
         columns = (*builtin, *own)
         return TableLayout(table, columns, tuple(_kind(table, name, declared[name]) for name in columns))
 

@@ -17,7 +17,7 @@ from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import StorageError, UsageError
 from llmctl.store import opening
 from llmctl.store.database import Database
-from llmctl.store.maintenance import backup
+from llmctl.store.maintenance import backup, compaction
 from llmctl.store.schema import migrations
 from llmctl.store.schema.migrations import Migration
 
@@ -38,7 +38,8 @@ def migrate(
     """Upgrade the hub to the current schema.
 
     The hub is first copied to a file next to it. Migrations that only add tables and columns are applied automatically
-    by the first write; those that rewrite tables wait for this command.
+    by the first write; those that rewrite tables wait for this command. It also compresses what earlier versions
+    stored.
 
     Examples:
       llmctl db migrate --plan
@@ -94,6 +95,8 @@ def _migrate(app: App) -> Sequence[Migration]:
         app.identify_hub(database)
         with Progress(app.console, "copying the hub") as progress:
             result = migrations.upgrade(database, progress=progress)
+        with Progress(app.console, "compressing") as progress:
+            compaction.compact_rows(database, progress)
     if result.backup:
         app.console.note(f'the hub before the upgrade is kept in "{result.backup}"')
     _note_result(app, result.migrations, "applied")

@@ -18,7 +18,7 @@ from llmctl.core.errors import LockedError
 from llmctl.core.humanize import format_size
 from llmctl.core.registry import unknown_name_error
 from llmctl.store.database import Database, empty_wal
-from llmctl.store.maintenance import integrity
+from llmctl.store.maintenance import compaction, integrity
 from llmctl.store.maintenance import prune as maintenance_prune
 from llmctl.store.maintenance.prune import PruneCount
 
@@ -80,6 +80,7 @@ def _prune(app: App, database: Database, counts: Sequence[PruneCount], before: s
     with Progress(app.console, "pruning") as progress:
         for count in counts:
             _prune_kind(database, count, before, progress)
+        compaction.compact_rows(database, lambda done, total: progress.update(f"compressing {done * 100 // total} %"))
         empty_wal(database.connection)
         if not vacuum:
             return
