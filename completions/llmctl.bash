@@ -5,11 +5,13 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat run prompts embed image agent chats stats report request cache job export import tool init connection model settings completion help doctor db schema' ;;
+        '') words='chat run prompts embed image agent chats proxy stats report request cache job export import tool init connection model settings completion help doctor db schema' ;;
         'prompts') words='list show edit save path' ;;
         'agent') words='create apply list show edit remove attach detach run sessions session' ;;
         'agent session') words='new show diff delete' ;;
         'chats') words='list show new edit search rename fork render unlock delete' ;;
+        'proxy') words='run env status app' ;;
+        'proxy app') words='add list edit remove' ;;
         'request') words='list show curl replay' ;;
         'cache') words='status explain clear' ;;
         'job') words='list show log run wait cancel retry recover' ;;
@@ -57,6 +59,13 @@ _llmctl_spec() {
         'chats render') flags='--format --save --reason --list --snapshot --diff --plain --json --jsonl --columns' values='--format:words/text|markdown|json --reason:any --snapshot:any --diff:any --columns:list/id|message_count|created_at|reason|upto_seq|thread_id|messages|references|updated_at' arguments='words/last+hub/chat' ;;
         'chats unlock') flags='--force' arguments='words/last+hub/chat' ;;
         'chats delete') flags='--with-usage -y --yes' arguments='words/last+hub/chat' more='1' ;;
+        'proxy run') flags='--port --app --max-cost -n --no-log --require-key --forward-anyway' values='--port:any --app:any --max-cost:any' arguments='any' more='1' ;;
+        'proxy env') flags='--app --json' values='--app:any' arguments='any' ;;
+        'proxy status') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
+        'proxy app add') flags='--max-cost-day --max-cost-month --models --log --no-log --connection --key --json --jsonl --columns' values='--max-cost-day:any --max-cost-month:any --models:any --connection:hub/connection --columns:any' arguments='any' ;;
+        'proxy app list') flags='--json --jsonl --csv --tsv --columns' values='--columns:any' ;;
+        'proxy app edit') flags='--max-cost-day --max-cost-month --models --log --no-log --connection --key --json --jsonl --columns' values='--max-cost-day:any --max-cost-month:any --models:any --connection:hub/connection --columns:any' arguments='any' ;;
+        'proxy app remove') arguments='any' ;;
         'stats') flags='--chat --agent --connection --since --until --in --group-by --tz --plot --json --jsonl --csv --tsv --columns' values='--chat:words/last+hub/chat --agent:hub/agent --connection:hub/connection --since:words/today|yesterday|1h|24h|7d|30d --until:words/today|yesterday|1h|24h|7d|30d --in:words/today|yesterday|this-week|last-week|this-month|last-month|this-year|last-year --group-by:list/hour|day|month|provider|model|connection|chat|agent|tool|tag|status|script|folder|host --tz:words/local|UTC --columns:list/requests|failed_requests|messages|tool_calls|input_tokens|output_tokens|total_tokens|cached_tokens|cache_write_tokens|thinking_tokens|cost|unpriced_requests|duration_ms|avg_duration_ms|p50_duration_ms|p95_duration_ms|p50_time_to_first_token_ms|p95_time_to_first_token_ms|retries|failed_tool_calls|tool_duration_ms|cache_savings|first_at|last_at|chat_id' ;;
         'report') flags='--output --since --until --in --tz --chat --no-chats --serve --port' values='--output:file --since:words/today|yesterday|1h|24h|7d|30d --until:words/today|yesterday|1h|24h|7d|30d --in:words/today|yesterday|this-week|last-week|this-month|last-month|this-year|last-year --tz:words/local|UTC --chat:words/last+hub/chat --port:any' ;;
         'request list') flags='--chat --status --failed -m --model --provider --since --limit --json --jsonl --csv --tsv --columns' values='--chat:words/last+hub/chat --status:words/pending|completed|failed|incomplete|interrupted -m:hub/model --model:hub/model --provider:words/openai|anthropic|gemini|vertex|openrouter|deepseek|mistral|xai|groq|together|fireworks|perplexity|cerebras|zai|azure|bedrock|huggingface|ollama|lmstudio|llamacpp|vllm|gpustack|compatible|echo --since:words/today|yesterday|1h|24h|7d|30d --limit:any --columns:list/id|chat_id|provider|model|status|input_tokens|output_tokens|cost|duration|created_at|chat|connection|agent|agent_version|response_model|status_code|time_to_first_token|cached_tokens|cache_write_tokens|thinking_tokens|finish_reason|error_code|error_reason|error|attempts|correction_rounds|step|type|tag|script|folder|git_commit|host|response_id|price_id|parameters|thread_id|message_id|job_id|session_id|references|origin|updated_at' ;;
@@ -108,7 +117,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|plain|max_steps|timeout|retries|cache|rollback|budget.day|budget.month|audit.context|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped hub/setting-value' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|plain|max_steps|timeout|retries|cache|rollback|budget.day|budget.month|audit.context|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|run|prompts|embed|image|agent|chats|stats|report|request|cache|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|prompts|embed|image|agent|chats|proxy|stats|report|request|cache|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:list/name|status|message|hint|kind' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:list/place|path|exists|bytes' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

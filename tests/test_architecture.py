@@ -30,7 +30,7 @@ ENGINE = (
     {"connections"},
     {"billing", "chats", "jobs", "tools"},
     {"turn", "recovery"},
-    {"agents", "connection_test", "dry_run", "inspect", "single_request", "transfer"},
+    {"agents", "connection_test", "dry_run", "inspect", "proxy", "single_request", "transfer"},
     {"maintenance"},
 )
 #: A turn recovers what a dead one left, with the parts of a turn. Their modules form no circle.

@@ -32,6 +32,8 @@ class CatalogEntry(Value):
     panel: str
     help: str
     subcommands: Mapping[str, str] = {}
+    #: The subcommand that runs where none is named.
+    default: str | None = None
 
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -86,6 +88,21 @@ CATALOG: dict[str, CatalogEntry] = {
             "unlock": "Unlock a conversation held by a dead process",
             "delete": "Delete conversations and every copy of their text",
         },
+    ),
+    "proxy": CatalogEntry(
+        CORE,
+        "Record what other programs send to models",
+        {
+            "run": "Serve the proxy, for one command or until Ctrl-C",
+            "env": "Print the variables with which programs use a running proxy",
+            "status": "Show running proxies and what they have recorded",
+            "app": "Manage the programs that may use the proxy, and what they may cost",
+            "app add": "Add an app: a name for a program, with its limits",
+            "app list": "List apps with what they have cost",
+            "app edit": "Change an app",
+            "app remove": "Remove an app; what it recorded is kept",
+        },
+        default="run",
     ),
     "stats": CatalogEntry(HISTORY, "Show tokens, cost, latency and errors, for one chat or in total"),
     "report": CatalogEntry(HISTORY, "Write an HTML dashboard of cost, tokens, latency, errors, tools and chats"),
@@ -287,6 +304,24 @@ def subcommands(path: tuple[str, ...]) -> dict[str, str]:
         for name, text in commands
         if name.startswith(prefix) and " " not in name.removeprefix(prefix)
     }
+
+
+#: Flags that may precede a subcommand, and how many words they take.
+_GLOBAL_FLAGS = {"--db": 2, "--quiet": 1, "--debug": 1}
+
+
+def insert_default(path: tuple[str, ...], arguments: list[str]) -> list[str]:
+    """Return the arguments of a group with its default subcommand, where there are only flags of that one."""
+    default = CATALOG[path[0]].default if len(path) == 1 else None
+    if default is None:
+        return arguments
+    place = 0
+    while place < len(arguments) and arguments[place] in _GLOBAL_FLAGS:
+        place += _GLOBAL_FLAGS[arguments[place]]
+    rest = arguments[place:]
+    if rest and (not rest[0].startswith("-") or rest[0] in ("--help", "-h", "--version", "-V")):
+        return arguments
+    return [*arguments[:place], default, *rest]
 
 
 def is_group(path: tuple[str, ...]) -> bool:

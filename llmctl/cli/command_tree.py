@@ -98,6 +98,9 @@ class CommandGroup(TyperGroup):
         path = (*self._path, cmd_name)
         return CommandGroup(path) if catalog.is_group(path) else build_command(path)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, catalog.insert_default(self._path, args))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self._subcommands and not args[0].startswith("-"):
             raise unknown_name_error(" ".join((*self._path, "command")), args[0], self._subcommands)

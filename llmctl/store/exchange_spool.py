@@ -30,7 +30,7 @@ class ExchangeFolder:
 
     def __init__(self, path: str, lock: int) -> None:
         self.path = path
-        self._lock = lock
+        self.lock = lock
 
     @classmethod
     def create(cls, parent: str, name: str) -> ExchangeFolder:
@@ -54,11 +54,16 @@ class ExchangeFolder:
             if not any(name.endswith(_END) for name in os.listdir(self.path)):
                 os.unlink(os.path.join(self.path, _LOCK))
                 os.rmdir(self.path)
-        os.close(self._lock)
+        os.close(self.lock)
 
     def list_ids(self) -> list[str]:
         """Return the ids of the exchanges that are not recorded, oldest first."""
-        return sorted(name.removesuffix(_END) for name in os.listdir(self.path) if name.endswith(_END))
+        return self.list_ids_in(self.path)
+
+    @staticmethod
+    def list_ids_in(path: str) -> list[str]:
+        """Return the ids of the exchanges in a folder, oldest first."""
+        return sorted(name.removesuffix(_END) for name in os.listdir(path) if name.endswith(_END))
 
     def begin(self, exchange_id: str, about: Mapping[str, Any], max_bytes: int) -> ExchangeWriter:
         """Begin the file of an exchange. ``about`` is what is known of it; ids sort by time."""

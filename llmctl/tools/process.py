@@ -135,16 +135,40 @@ def start_detached(argv: Sequence[str], *, env: Mapping[str, str], stdin_fd: int
     return process.pid
 
 
+def start_helper(
+    argv: Sequence[str], *, env: Mapping[str, str], stdin_fd: int, shared_fds: Sequence[int] = ()
+) -> Callable[[], int]:
+    """Start a program that works for this one, on files that both have open; return what waits for its end.
+
+    It has a session of its own: what ends this process does not end it. The result is its exit status.
+    """
+    try:
+        process = subprocess.Popen(
+            list(argv), env=dict(env), stdin=stdin_fd, pass_fds=tuple(shared_fds), start_new_session=True
+        )
+    except (OSError, ValueError) as error:
+        raise _start_error(list(argv), None, error) from None
+    return process.wait
+
+
 def run_on_terminal(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a program on our own terminal, such as an editor, and return its exit status as :func:`run_program` does.
 
-    Ctrl-C and Ctrl-\\ are the program's meanwhile. Raises the same errors as :func:`run_program`.
+    Ctrl-C and Ctrl-\\ are the program's meanwhile, and other signals are passed on. Raises the same errors as
+    :func:`run_program`.
     """
     try:
         process = subprocess.Popen(list(argv), env=dict(env))
     except (OSError, ValueError) as error:
         raise _start_error(list(argv), None, error) from None
-    handlers = {signum: signal.signal(signum, signal.SIG_IGN) for signum in (signal.SIGINT, signal.SIGQUIT)}
+
+    def pass_on(signum: int, frame: object) -> None:
+        process.send_signal(signum)
+
+    ignored = (signal.SIGINT, signal.SIGQUIT)
+    passed = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    handlers = {signum: signal.signal(signum, signal.SIG_IGN) for signum in ignored}
+    handlers |= {signum: signal.signal(signum, pass_on) for signum in passed}
     try:
         status = process.wait()
     finally:

@@ -105,8 +105,8 @@ class ProxyServer:
         #: Requests that are not over.
         self.open_count = 0
 
-    async def start(self, port: int) -> int:
-        """Listen on 127.0.0.1 and return the port; 0 takes a free one. Raises OSError where the port is taken."""
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on a socket of :func:`open_listener`."""
         self._proxies = getproxies()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60),
@@ -130,17 +130,7 @@ class ProxyServer:
             shutdown_timeout=_DRAIN_S,
         )
         await self._runner.setup()
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            listener.close()
-            await self.close()
-            raise
         await web.SockSite(self._runner, listener, backlog=1024).start()
-        bound: int = listener.getsockname()[1]
-        return bound
 
     async def close(self) -> None:
         """Take no more requests, wait for the open ones, and close."""
@@ -221,6 +211,18 @@ class ProxyServer:
         if host in ("127.0.0.1", "::1", "localhost") or proxy_bypass(parts.netloc):
             return None
         return self._proxies.get(parts.scheme) or self._proxies.get("all")
+
+
+def open_listener(port: int) -> socket.socket:
+    """Return a socket on a port of 127.0.0.1; 0 takes a free one. Raises OSError where the port is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def without_hop_by_hop(headers: Headers) -> Headers:

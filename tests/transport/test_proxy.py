@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from llmctl.transport.proxy import Gate, Headers, ProxiedRequest, ProxyServer, Refusal, without_hop_by_hop
+from llmctl.transport.proxy import (
+    Gate,
+    Headers,
+    ProxiedRequest,
+    ProxyServer,
+    Refusal,
+    open_listener,
+    without_hop_by_hop,
+)
 
 
 class KeptPassage:
@@ -107,7 +115,9 @@ def read_request(connection: socket.socket) -> bytes:
 def run_proxy(gate: Gate) -> Iterator[int]:
     loop = asyncio.new_event_loop()
     server = ProxyServer(gate)
-    port = loop.run_until_complete(server.start(0))
+    listener = open_listener(0)
+    port = listener.getsockname()[1]
+    loop.run_until_complete(server.start(listener))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:

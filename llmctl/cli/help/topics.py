@@ -47,6 +47,7 @@ ENVIRONMENT_HELP: dict[str, Mapping[str, str]] = {
         "LLMCTL_MODEL": "model to use by default, as for --model",
         "LLMCTL_CONNECTION": "connection to use by default, as for --connection",
         "LLMCTL_CACHE": "on, off or a time such as 7d: use stored answers, as --cache",
+        "LLMCTL_PROXY": "set for programs that run behind llmctl proxy: its address",
         "LLMCTL_OFFLINE": "1: refuse all connections to other machines",
         "LLMCTL_ALLOW_PRIVATE_FETCH": "1: allow --attach to fetch URLs from private addresses",
         "LLMCTL_NO_STDIN": "1: read stdin only with --stdin or -",

@@ -55,6 +55,10 @@ _LIST = (
     f"SELECT c.*, {_COLUMNS} FROM (%(newest)s) n CROSS JOIN {{chats}} c ON c.rowid = n.place {_JOINS}"
     " ORDER BY n.used_at DESC, n.place DESC"
 )
+_THREAD = """
+SELECT t.* FROM {message_threads} t JOIN {chats} c ON c.id = t.chat_id WHERE t.chat_id = ?
+ORDER BY t.id IS NOT json_extract(c.refs, '$.main_thread'), t.rowid LIMIT 1
+"""
 _ONE = f"SELECT c.*, {_COLUMNS} FROM {{chats}} c {_JOINS} WHERE c.id = ?"
 
 #: The last turn of an imported chat was somewhere else, until it is continued here.
@@ -326,10 +330,11 @@ class AttachedFile(Value):
 
 
 def find_thread(database: Database, chat_id: str) -> ThreadRow | None:
-    """Return the thread of a chat, or None: another program created the chat and has added no message yet."""
-    return ThreadRow.find_row(
-        database.one("SELECT * FROM {message_threads} WHERE chat_id = ? ORDER BY rowid LIMIT 1", (chat_id,))
-    )
+    """Return the thread of a chat, or None: another program created the chat and has added no message yet.
+
+    It is the first one, or that to which the chat refers: a recorded chat may have others.
+    """
+    return ThreadRow.find_row(database.one(_THREAD, (chat_id,)))
 
 
 def list_thread_messages(database: Database, thread_id: str, *, upto_seq: int | None = None) -> list[MessageRow]:

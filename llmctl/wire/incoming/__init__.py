@@ -112,6 +112,27 @@ def parse_request(operation: Operation, body: bytes) -> ChatRequest:
     return request
 
 
+#: Names of errors by status: https://platform.claude.com/docs/en/api/errors, https://ai.google.dev/gemini-api/docs/troubleshooting
+_ANTHROPIC_ERRORS = {401: "authentication_error", 402: "billing_error", 403: "permission_error"}
+_GOOGLE_ERRORS = {401: "UNAUTHENTICATED", 402: "RESOURCE_EXHAUSTED", 403: "PERMISSION_DENIED", 502: "UNAVAILABLE"}
+
+
+def build_refusal(wire: str, status: int, reason: str, message: str) -> bytes:
+    """Return the body of an error in the words of a protocol."""
+    match wire:
+        case "anthropic":
+            kind = _ANTHROPIC_ERRORS.get(status, "api_error" if status >= 500 else "invalid_request_error")
+            body: Json = {"type": "error", "error": {"type": kind, "message": message}}
+        case "gemini":
+            name = _GOOGLE_ERRORS.get(status, "FAILED_PRECONDITION")
+            body = {"error": {"code": status, "message": message, "status": name}}
+        case "ollama":
+            body = {"error": message}
+        case _:
+            body = {"error": {"message": message, "type": reason, "param": None, "code": reason}}
+    return dumps(body).encode()
+
+
 def read_answer(wire: str, document: Json) -> Message:
     """Return an earlier answer, given as the document with which the provider would have sent it."""
     builder = ResponseBuilder()

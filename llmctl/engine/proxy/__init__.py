@@ -1,0 +1,1 @@
+"""Record what other programs send to models: the recording proxy."""
