@@ -51,6 +51,8 @@ class Provider(Value):
     #: The same for embeddings and images; None if the provider has none or there is no obvious choice.
     embedding_model: str | None = None
     image_model: str | None = None
+    #: The batch API, as a name in :data:`llmctl.wire.batches.BATCHES`; None: it has none.
+    batches: str | None = None
     #: A server on this machine: free, no key required.
     local: bool = False
     #: It forwards to models of many vendors: any model name may exist there.

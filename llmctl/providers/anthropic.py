@@ -7,6 +7,7 @@ from llmctl.providers import Provider
 
 PROVIDER = Provider(
     name="anthropic",
+    batches="anthropic",
     base_url="https://api.anthropic.com",
     wire="anthropic",
     auth="x-api-key",

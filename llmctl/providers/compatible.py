@@ -59,6 +59,7 @@ MISTRAL = _provider(
     "mistral",
     "https://api.mistral.ai/v1",
     "mistral-small-latest",
+    batches="mistral",
     # Usage is always sent; unknown fields and call ids in another format are rejected.
     dialect=Dialect(
         stream_usage=False,
@@ -75,6 +76,7 @@ XAI = _provider(
     "xai",
     "https://api.x.ai/v1",
     "grok-4.3",
+    batches="xai",
     dialect=Dialect(thinking_on_top=True, image_edits="json", files=("image/",)),
     image_model="grok-imagine-image",
     nodellm_id="xai",
@@ -85,6 +87,7 @@ GROQ = _provider(
     "groq",
     "https://api.groq.com/openai/v1",
     "openai/gpt-oss-120b",
+    batches="openai",
     dialect=Dialect(stream_usage=False, files=("image/",)),
     docs="https://console.groq.com/docs/openai",
 )
@@ -93,6 +96,7 @@ TOGETHER = _provider(
     "together",
     "https://api.together.xyz/v1",
     "openai/gpt-oss-120b",
+    batches="together",
     keys="TOGETHERAI_API_KEY",
     hosts=("api.together.ai",),
     docs="https://docs.together.ai/docs/openai-api-compatibility",
@@ -145,6 +149,7 @@ AZURE = _provider(
     # Every resource has its own URL; the model is the name of a deployment. For the older API use a base URL with
     # path and query, such as https://NAME.services.ai.azure.com/models?api-version=2024-05-01-preview
     "",
+    batches="openai",
     keys="AZURE_OPENAI_API_KEY",
     bases="AZURE_OPENAI_API_BASE AZURE_OPENAI_ENDPOINT",
     auth="api-key",
@@ -223,5 +228,6 @@ GPUSTACK = _local_server(
 COMPATIBLE = Provider(
     name="compatible",
     base_url="",
+    batches="openai",
     dialect=Dialect(done_marker=False, finish_reason_optional=True),
 )

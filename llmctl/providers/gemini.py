@@ -11,6 +11,7 @@ from llmctl.providers import Provider
 
 GEMINI = Provider(
     name="gemini",
+    batches="gemini",
     base_url="https://generativelanguage.googleapis.com/v1beta",
     wire="gemini",
     auth="x-goog-api-key",

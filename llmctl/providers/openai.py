@@ -17,6 +17,7 @@ _THINKING = ("o1*", "o3*", "o4*", "gpt-5*", "gpt-6*", "gpt-oss*")
 
 PROVIDER = Provider(
     name="openai",
+    batches="openai",
     base_url="https://api.openai.com/v1",
     key_env=("OPENAI_API_KEY",),
     base_env=("OPENAI_API_BASE", "OPENAI_BASE_URL"),
