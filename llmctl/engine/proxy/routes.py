@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
-from llmctl.core.errors import ConfigError
+from llmctl.core.errors import ConfigError, UnavailableError
 from llmctl.core.values import Value
 from llmctl.engine.connections import target as targets
 from llmctl.engine.connections import trust
 from llmctl.engine.runtime import RuntimeEnv
-from llmctl.providers import parse_origin
+from llmctl.providers import is_loopback, parse_origin
 from llmctl.store.database import Database
 from llmctl.store.records import connections
 from llmctl.transport.proxy import Headers
@@ -82,6 +82,8 @@ class RouteTable:
         scheme, host, port = parse_origin(base.url)
         if (scheme, "127.0.0.1" if host == "localhost" else host, port) == self._own_origin:
             raise ConfigError(f"{base.url} is this proxy itself", reason="loop")
+        if self._runtime.offline and not is_loopback(base.url):
+            raise UnavailableError(f'cannot reach "{host}": llmctl is offline', reason="offline")
         url = join_url(base.url, path, WIRE_ROUTES[wire].prefix)
         if base.query:
             url += ("&" if "?" in url else "?") + urlencode(base.query)
