@@ -194,3 +194,33 @@ def test_rows_begin_on_the_days_that_prices_changed() -> None:
         (None, 10.0),
         ("2025-06-10T00:00:00.000+00:00", 2.0),
     ]
+
+
+# Batches ---------------------------------------------------------------------------------------------------------
+
+BATCH = {"processing": "batch"}
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-sonnet-4-5"])
+def test_batch_costs_half_of_what_is_published(model: str) -> None:
+    price = listed("anthropic", model)
+    at_once = cost(price, 1_000_000, 100_000, 50_000)
+    assert cost(price, 1_000_000, 100_000, 50_000, context=BATCH) == pytest.approx(at_once / 2)
+    assert max_cost(price, 1_000, 1_000, context=BATCH, moment=NOON) == pytest.approx(
+        (max_cost(price, 1_000, 1_000, moment=NOON) or 0.0) / 2
+    )
+
+
+def test_batch_without_a_published_rate_has_an_unknown_cost() -> None:
+    assert cost(row(), 1_000, 1_000) is not None
+    assert cost(row(), 1_000, 1_000, context=BATCH) is None
+    assert max_cost(row(), 1_000, 1_000, context=BATCH, moment=NOON) is None
+
+
+def test_batch_takes_no_rate_of_requests_at_once() -> None:
+    """Cached tokens have no batch rate here: they cost what other input of a batch does."""
+    special = {"rates": {"input": [[0, 1.5]], "output": [[0, 7.5]]}, "when": BATCH}
+    night = {"rates": {"input": [[0, 0.1]]}, "begins": "00:00:00", "ends": "23:59:59"}
+    price = row(cached=2.9, specials=[special, night])
+    assert cost(price, 1_000_000, 0, 1_000_000, context=BATCH) == pytest.approx(1.5)
+    assert cost(price, 1_000_000, context={**BATCH, "service_tier": "batch"}) == pytest.approx(1.5)

@@ -77,9 +77,7 @@ def parse_form(request: HttpRequest) -> dict[str, Any]:
     head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
     parts = message_from_bytes(head + request.body).get_payload()
     assert isinstance(parts, list)
-    return {
-        str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True) for part in parts
-    }
+    return {str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True) for part in parts}
 
 
 def results_of(name: str, state: BatchState, *replies: Any) -> list[BatchResult]:

@@ -124,9 +124,10 @@ def cost_for_target(
     )
 
 
-def price_context(options: Mapping[str, Any]) -> PriceContext:
-    """Return the options of a request that change its price."""
-    return {name: options[name] for name in _CONTEXT_OPTIONS if name in options}
+def price_context(options: Mapping[str, Any], processing: str | None = None) -> PriceContext:
+    """Return what changes the price of a request: some of its options, and how it is processed (``batch``)."""
+    context = {name: options[name] for name in _CONTEXT_OPTIONS if name in options}
+    return context | {"processing": processing} if processing else context
 
 
 def find_price(
@@ -234,7 +235,7 @@ def calculate_stored_cost(
         usage,
         (response_model, request.model),
         moment=clock.parse(request.created_at),
-        context=price_context(parameters.get("options") or {}),
+        context=price_context(parameters.get("options") or {}, request.processing),
         looks_up=looks_up,
     )
 
@@ -407,15 +408,24 @@ class SettledCost(Value):
 
 
 class CostTracker:
-    """Calculates the cost of a turn's requests and keeps them within its limits."""
+    """Calculates the cost of a turn's requests and keeps them within its limits.
+
+    ``processing`` is that of all of them: ``batch``, or None for at once.
+    """
 
     def __init__(
-        self, database: Database, target: Target, limits: CostLimits, prices: PriceCache | None = None
+        self,
+        database: Database,
+        target: Target,
+        limits: CostLimits,
+        prices: PriceCache | None = None,
+        processing: str | None = None,
     ) -> None:
         self._database = database
         self._target = target
         self._limits = limits
         self._prices = prices
+        self._processing = processing
         self._request: ChatRequest | None = None
         self._started_at = datetime.now(UTC)
 
@@ -471,7 +481,7 @@ class CostTracker:
             response.usage,
             (response.model, self._request.model if self._request else self._target.model),
             moment=self._started_at,
-            context=price_context(options),
+            context=price_context(options, self._processing),
             prices=self._prices,
         )
         if reservation is None:
@@ -496,7 +506,7 @@ class CostTracker:
     def _max_cost(self, price: Price, input_tokens: int, output_tokens: int, with_files: bool) -> float | None:
         from llmctl.engine.models.rates import max_cost
 
-        context = price_context(self._request.options if self._request else {})
+        context = price_context(self._request.options if self._request else {}, self._processing)
         return max_cost(
             price, input_tokens, output_tokens, with_files=with_files, context=context, moment=self._started_at
         )

@@ -23,6 +23,8 @@ Rates = Mapping[str, RateTiers]
 #: Request options that select another rate: ``service_tier``, ``speed``, ``processing``.
 PriceContext = Mapping[str, Any]
 
+#: Key of a context: how the provider processes a request, if not at once.
+PROCESSING = "processing"
 MILLION = 1_000_000
 #: Rates with a column in ``model_prices``, per million tokens.
 RATE_COLUMNS = ("input", "output", "cached", "cache_write", "thinking")
@@ -78,9 +80,15 @@ class Price(Value):
     max_output_tokens: int | None = None
 
     def rates_at(self, context: PriceContext, moment: datetime) -> Rates:
-        """Return the rates for a request started at that (UTC) moment."""
-        rates = dict(self.rates)
+        """Return the rates for a request started at that (UTC) moment.
+
+        What is processed in another way than at once has rates of its own: none, where none are published.
+        """
+        is_special = bool(context.get(PROCESSING))
+        rates = {} if is_special else dict(self.rates)
         for override in self.overrides:
+            if is_special and PROCESSING not in override.when:
+                continue
             if override.applies(context, moment):
                 rates |= override.rates
         return rates
@@ -139,6 +147,8 @@ def max_cost(
         override.rates for override in price.overrides if override.begins is not None
     ]  # it may end at another hour
     possible = [price.rates, price.rates_at(context, moment), *by_hours]
+    if context.get(PROCESSING):
+        possible = [price.rates_at(context, moment)]
     sent = (*_INPUT_RATES, *(_FILE_RATES if with_files else ()))
     highest_in = _find_highest_rate(possible, sent, input_tokens)
     highest_out = _find_highest_rate(possible, _OUTPUT_RATES, input_tokens)
