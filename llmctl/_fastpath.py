@@ -50,6 +50,8 @@ def _write_static(name: str) -> bool:
     if text is None or sys.stdout is None:
         return False
     try:
+        if os.isatty(1) and text.count(b"\n") >= os.get_terminal_size(1).lines > 0:
+            return False  # needs a pager
         while text:
             text = text[os.write(1, text) :]
     except OSError:

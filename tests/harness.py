@@ -87,7 +87,7 @@ def parse_json(result: Result) -> Any:
 def build_env(home: str, **variables: str) -> dict[str, str]:
     """Return the environment of a new user, without keys or a hub; further variables are added."""
     inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return {**inherited, "HOME": home, "PYTHONPATH": ROOT, "NO_COLOR": "1", **variables}
+    return {**inherited, "HOME": home, "PYTHONPATH": ROOT, "NO_COLOR": "1", "LLMCTL_PAGER": "cat", **variables}
 
 
 class Llmctl:

@@ -19,7 +19,7 @@ from llmctl.engine.runtime import TurnEvent
 from llmctl.engine.turn.plan import Hooks, TurnPlan
 from llmctl.engine.turn.turn import Turn, attempt_turn
 from llmctl.store.database import Database, Row, Serializer
-from llmctl.store.records import chats, invocations, requests
+from llmctl.store.records import chat_summaries, chats, invocations, requests
 from llmctl.store.records.types import ChatRow
 from llmctl.store.stats import query
 
@@ -133,7 +133,7 @@ class Chat:
     def record(self) -> Row:
         """Return the chat's row as a record: name, model, metadata, custom fields …"""
         with self._runtime.connection() as database:
-            return Serializer(database, "chats").to_record(chats.get_summary(database, self.chat_id))
+            return Serializer(database, "chats").to_record(chat_summaries.get(database, self.chat_id))
 
     def pending(self) -> list[Row]:
         """Return the tool calls that wait for approval; ``ask(approve=[name])`` approves and continues."""

@@ -29,7 +29,7 @@ from llmctl.engine.turn.plan import UserInput
 from llmctl.engine.turn.records import chat_row
 from llmctl.store import readonly_sql
 from llmctl.store.database import Database, Row, Serializer
-from llmctl.store.records import chats
+from llmctl.store.records import chat_summaries, chats
 from llmctl.store.stats import group_by as stats_group_by
 from llmctl.store.stats import query as stats_query
 
@@ -177,7 +177,7 @@ class Hub:
         """Return chats as records, most recent turn first."""
         with self.lent() as database:
             shape = Serializer(database, "chats")
-            return [shape.to_record(row) for row in chats.list_(database, chats.ChatFilter(), limit)]
+            return [shape.to_record(row) for row in chat_summaries.list_(database, chat_summaries.ChatFilter(), limit)]
 
     def create_agent_session(
         self,

@@ -32,6 +32,8 @@ from llmctl.core.registry import unknown_name_error
 _CONTEXT_SETTINGS: dict[str, Any] = {"max_content_width": 100}
 #: Headings of the options in a command's help, in order.
 _PANELS = ("Options", *GROUPS)
+#: Besides lists, what these commands print can be longer than a screen.
+_PAGED_VERBS = ("show", "render", "log", "tail", "diff", "help")
 #: Widest name of an option that has its help on the same line.
 _NAME_COLUMN = 30
 
@@ -48,6 +50,14 @@ def execute(app: App, arguments: Sequence[str]) -> int:
 
 class Command(TyperCommand):
     """A runnable command. Its docstring is its manual, shown as written; options are grouped by help panel."""
+
+    #: Whether its output goes through the user's pager on a terminal.
+    is_paged = False
+
+    def invoke(self, ctx: Any) -> Any:
+        if self.is_paged and not ctx.params.get("follow"):
+            ctx.obj.console.use_pager()
+        return super().invoke(ctx)
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         formatter.write_paragraph()
@@ -112,6 +122,7 @@ class CommandGroup(TyperGroup):
         from llmctl.cli.help import text
 
         app: App = ctx.obj
+        app.console.use_pager()
         app.console.io.write(text.group_help(self._path) if self._path else text.short_help(app.describe_hub()))
         return None
 
@@ -130,8 +141,10 @@ def build_command(path: tuple[str, ...]) -> TyperCommand:
         name=path[-1], cls=Command, callback=callback, context_settings=_CONTEXT_SETTINGS, add_help_option=False
     )
     command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
-    command.params += [*flags, *output_options(getattr(function, OUTPUT_FLAGS_ATTRIBUTE, None)), *global_options()]
-    assert isinstance(command, TyperCommand)
+    output = getattr(function, OUTPUT_FLAGS_ATTRIBUTE, None)
+    command.params += [*flags, *output_options(output), *global_options()]
+    assert isinstance(command, Command)
+    command.is_paged = output == "listing" or path[-1] in _PAGED_VERBS
     return command
 
 
@@ -222,6 +235,7 @@ def global_options() -> list[TyperOption]:
     return [
         _option(["db", "--db"], _set_db, metavar="PATH", help="Hub to use; :memory: stores nothing on disk."),
         _option(["quiet", "--quiet"], _set_quiet, help="Print results only: no notes, progress or usage."),
+        _option(["no_pager", "--no-pager"], _set_no_pager, is_eager=True, help="Do not use a pager."),
         _option(["debug", "--debug"], _set_debug, help="Show the traceback of an error."),
         _option(["version", "--version", "-V"], _show_version, is_eager=True, help="Show the version."),
         _option(["help", "--help", "-h"], _show_help, is_eager=True, help="Show help."),
@@ -250,7 +264,7 @@ def output_options(output: str | None) -> list[TyperOption]:
 
 
 def _option(names: list[str], callback: Any, *, metavar: str | None = None, **settings: Any) -> TyperOption:
-    is_global = names[0] in ("db", "quiet", "debug", "version", "help")
+    is_global = names[0] in ("db", "quiet", "no_pager", "debug", "version", "help")
     kind = {"type": str} if metavar else {"is_flag": True, "default": False}
     return TyperOption(
         param_decls=names,
@@ -277,6 +291,11 @@ def _set_quiet(ctx: Any, option: Any, value: bool) -> None:
         ctx.obj.console.quiet = True
 
 
+def _set_no_pager(ctx: Any, option: Any, value: bool) -> None:
+    if value:
+        ctx.obj.console.no_pager = True
+
+
 def _set_debug(ctx: Any, option: Any, value: bool) -> None:
     if value:
         ctx.obj.debug = True
@@ -292,6 +311,7 @@ def _show_version(ctx: Any, option: Any, value: bool) -> None:
 
 def _show_help(ctx: Any, option: Any, value: bool) -> None:
     if value:
+        ctx.obj.console.use_pager()
         ctx.obj.console.io.write(ctx.get_help() + "\n")
         ctx.exit()
 

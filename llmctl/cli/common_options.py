@@ -9,7 +9,9 @@ import typer
 from llmctl.core.options import TurnOptions
 
 LimitOption = Annotated[int, typer.Option(metavar="N", help="Maximum number of rows; 0 for all.")]
-SinceOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only from this time on: 2026-10-05, 7d, 2h.")]
+SinceOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only from this time on: 2026-10-05, 7d, 2h, month.")
+]
 ModelFilterOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Only this model.")]
 ChatFilterOption = Annotated[str | None, typer.Option(metavar="REF", help="Only this chat.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Release it even if the process is still running.")]

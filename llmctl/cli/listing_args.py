@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmctl.cli.app import App
 from llmctl.cli.console.columns import ColumnKind, OutputColumn
 from llmctl.cli.console.console import Console
+from llmctl.cli.console.output import Extent, describe_empty
 from llmctl.cli.console.terminal import colorize, safe_text, supports_color
 from llmctl.core import time_ranges
 from llmctl.core.errors import NotFoundError, UsageError
@@ -28,6 +29,12 @@ UNLOCK_RESULTS = {
     "recovered": "is unlocked; the turn of the dead process was finished",
     "forced": "is unlocked; a running process held it",
 }
+
+
+def extent(limit: int, nouns: str, count: Callable[[], int], *filters: object) -> Extent:
+    """Return the extent of a list of at most ``--limit`` rows; ``filters`` are the values that restrict it."""
+    is_default = limit == DEFAULT_LIMIT
+    return Extent(describe_empty(nouns, *filters), parse_limit(limit), count, is_default)
 
 
 def parse_limit(value: int) -> int | None:

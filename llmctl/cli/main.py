@@ -30,6 +30,13 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
     """Run a command line and return its exit code. Raises only :class:`Signalled`, after everything is unwound."""
+    try:
+        return _run(arguments, env, io)
+    finally:
+        io.close_pager()
+
+
+def _run(arguments: Sequence[str], env: Mapping[str, str], io: Streams) -> int:
     app = App(env, io, arguments)
     try:
         with app:

@@ -90,6 +90,18 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def format_title(name: str | None, prompt: str | None, id: str, max_chars: int = 60) -> str:
+    """Return what a chat is called everywhere: its name, else the first words of its first prompt, else its short id.
+
+    A title is one line; escapes for terminals or HTML are the caller's.
+    """
+    words = name or " ".join((prompt or "").split())
+    if len(words) > max_chars and not name:
+        cut = words[:max_chars]
+        words = f"{cut[: cut.rfind(' ')] if ' ' in cut[max_chars // 2 :] else cut[:-1]}…"
+    return words or id[:8]
+
+
 def format_age(at: str, now: float | None = None) -> str:
     """Return a stored time relative to now (Unix seconds): ``5 s ago``, ``in 3 d``; the date beyond 30 days."""
     seconds = (time.time() if now is None else now) - clock.parse(at).timestamp()

@@ -13,7 +13,12 @@ from llmctl.core.errors import UsageError
 _RELATIVE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|min|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _CALENDAR = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
-_WORD = re.compile(r"(this|last)-(week|month|year)")
+_WORD = re.compile(r"(?:(this|last|previous)[- _])?(day|week|month|year)")
+#: ``7d``, ``last-7d``, ``7 days``, ``last 12 months``: months and years have the length of an average one.
+_SPAN = re.compile(
+    r"(?:(?:last|past|previous)[- _])?([0-9]+(?:\.[0-9]+)?)[- _]?(hours?|days?|weeks?|months?|years?|h|d|w|min|m|s)"
+)
+_SPAN_SECONDS = {"hour": 3600, "day": 86400, "week": 604800, "month": 2629746, "year": 31556952} | _SECONDS
 
 
 class TimeRange(NamedTuple):
@@ -23,14 +28,19 @@ class TimeRange(NamedTuple):
     until: str
 
 
-def parse_time(text: str, *, now: datetime | None = None, zone: tzinfo = UTC) -> str:
-    """Return the stored time of an RFC 3339 time, a date (its start) or an age (``90s 30m 2h 7d 4w``)."""
+def parse_time(text: str, *, now: datetime | None = None, zone: tzinfo = UTC, words: bool = True) -> str:
+    """Return the stored time of an RFC 3339 time, an age (``90s 30m 2h 7d 4w``) or a period, of which it is the start.
+
+    Periods are those of :func:`parse_period`: ``2026-10``, ``yesterday``, ``month``, ``last-week``. Without ``words``,
+    ``week`` and the like are refused: for what deletes, the start of this week may be too near.
+    """
     word = text.strip().lower()
     if relative := _RELATIVE.fullmatch(word):
-        return clock.format(_subtract_seconds(now, float(relative[1]) * _SECONDS[relative[2]], text))
+        return clock.format(_subtract_seconds(now, float(relative[1]) * _SECONDS[relative[2]], f'time "{text}"'))
     if word == "now":
         return clock.format(now or datetime.now(UTC))
-    if word in ("today", "yesterday") or _CALENDAR.fullmatch(word):
+    periods = (_CALENDAR, _WORD, _SPAN) if words else (_CALENDAR,)
+    if word in ("today", "yesterday") or any(form.fullmatch(word) for form in periods):
         return parse_period(word, now=now, zone=zone).since
     try:
         found = datetime.fromisoformat(text.strip())
@@ -38,7 +48,7 @@ def parse_time(text: str, *, now: datetime | None = None, zone: tzinfo = UTC) ->
     except (ValueError, OverflowError):
         raise UsageError(
             f'cannot parse the time "{text}"',
-            hint="use 2026-10-05, 2026-10-05T14:00:00Z, yesterday, or 7d for 7 days ago",
+            hint="use 2026-10-05, 2026-10-05T14:00:00Z, yesterday, month, last-week, or 7d for 7 days ago",
         ) from None
 
 
@@ -49,8 +59,15 @@ def parse_seconds(text: str) -> float | None:
 
 
 def parse_period(text: str, *, now: datetime | None = None, zone: tzinfo = UTC) -> TimeRange:
-    """Return the range of a day, a week (from Monday), a month or a year in a time zone."""
+    """Return the range of a day, a week (from Monday), a month or a year in a time zone, or of the last such as ``7d``.
+
+    ``week`` is this week, ``last-week`` the one before, ``last-7-days`` what ``7d`` is: until now.
+    """
     word = text.strip().lower()
+    if span := _SPAN.fullmatch(word):
+        seconds = float(span[1]) * _SPAN_SECONDS.get(span[2].removesuffix("s") or "s", 1)
+        end = now or datetime.now(UTC)
+        return TimeRange(clock.format(_subtract_seconds(end, seconds, f'period "{text}"')), clock.format(end))
     today = (now or datetime.now(UTC)).astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     try:
         begin, unit = _find_start(word, today)
@@ -58,7 +75,7 @@ def parse_period(text: str, *, now: datetime | None = None, zone: tzinfo = UTC) 
     except (ValueError, OverflowError):
         raise UsageError(
             f'cannot parse the period "{text}"',
-            hint="use today, yesterday, this-week, last-week, this-month, last-month, this-year, last-year, "
+            hint="use today, yesterday, week, month, year, last-week, last-month, last-year, 7d, "
             "2026, 2026-10 or 2026-10-05",
         ) from None
 
@@ -93,18 +110,18 @@ class _LocalZone(tzinfo):
         return moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
 
 
-def _subtract_seconds(now: datetime | None, seconds: float, text: str) -> datetime:
+def _subtract_seconds(now: datetime | None, seconds: float, what: str) -> datetime:
     try:
         return (now or datetime.now(UTC)) - timedelta(seconds=seconds)
     except OverflowError:
-        raise UsageError(f'cannot parse the time "{text}": it is too long ago') from None
+        raise UsageError(f"cannot parse the {what}: it is too long ago") from None
 
 
 def _find_start(word: str, today: datetime) -> tuple[datetime, str]:
     if word in ("today", "yesterday"):
         return today - timedelta(days=word == "yesterday"), "day"
     if found := _WORD.fullmatch(word):
-        return _start_of_named(found[1], found[2], today), found[2]
+        return _start_of_named(found[1] or "this", found[2], today), found[2]
     if not (found := _CALENDAR.fullmatch(word)):
         raise ValueError(word)
     year, month, day = found.groups()
@@ -112,9 +129,11 @@ def _find_start(word: str, today: datetime) -> tuple[datetime, str]:
 
 
 def _start_of_named(which: str, unit: str, today: datetime) -> datetime:
+    if unit == "day":
+        return today - timedelta(days=which != "this")
     if unit == "week":
         begin = today - timedelta(days=today.weekday())
-        return begin - timedelta(days=7 * (which == "last"))
+        return begin - timedelta(days=7 * (which != "this"))
     begin = today.replace(day=1, month=1 if unit == "year" else today.month)
     if which == "this":
         return begin

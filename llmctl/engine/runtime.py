@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # only a program stops a turn from another thread
 
 #: Runs a program, such as an editor, on the terminal of this process: ``(argv, env) -> exit status``.
 run_on_terminal = LazyFunction("llmctl.tools.process:run_on_terminal")
+start_filter = LazyFunction("llmctl.tools.process:TerminalFilter")
 
 #: Passes the name of the calling script to a background job.
 SCRIPT_VARIABLE = "LLMCTL_SCRIPT"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from llmctl.core.errors import UsageError
 from llmctl.core.values import Value
@@ -32,6 +34,34 @@ _SCAN_MESSAGES = (
     f"SELECT {_COLUMNS}, m.content AS snippet FROM {{messages}} m {_JOINS}"
     " WHERE m.content IS NOT NULL %(where)s ORDER BY m.rowid DESC LIMIT :limit"
 )
+#: One row per chat: its best message, how many match, and when the newest was written. ``snippet`` knows no groups.
+_CHATS = """
+SELECT coalesce(t.chat_id, m.chat_id) AS chat_id, count(*) AS hits, min(h.score) AS score, h.place, m.id, m.seq, m.role,
+  max(m.created_at) AS created_at
+FROM (%(hits)s) h JOIN {messages} m ON m.rowid = h.place
+LEFT JOIN {message_threads} t ON t.id = m.thread_id LEFT JOIN {chats} c ON c.id = coalesce(t.chat_id, m.chat_id)
+WHERE coalesce(t.chat_id, m.chat_id) IS NOT NULL %(where)s
+GROUP BY 1 ORDER BY %(order)s LIMIT :limit
+"""
+_RANKED_HITS = (
+    "SELECT message_search.rowid AS place, message_search.rank AS score FROM message_search"
+    " WHERE message_search MATCH :match"
+)
+_NEWEST_HITS = (
+    "SELECT message_search.rowid AS place, -message_search.rowid AS score FROM message_search"
+    " WHERE message_search MATCH :match"
+)
+_SCANNED_HITS = "SELECT rowid AS place, -rowid AS score FROM {messages} WHERE content IS NOT NULL"
+_SNIPPET = (
+    "SELECT snippet(message_search, 0, :on, :off, '…', 24) FROM message_search"
+    " WHERE message_search MATCH :match AND message_search.rowid = :place"
+)
+_CONTENT = "SELECT content FROM {messages} WHERE rowid = ?"
+_TITLE = """
+SELECT name, (SELECT substr(m.content, 1, 200) FROM {messages} m
+  WHERE m.chat_id = c.id AND m.role = 'user' ORDER BY m.created_at LIMIT 1) AS preview
+FROM {chats} c WHERE c.id = ?
+"""
 _COUNT_HITS = "SELECT count(*) FROM (SELECT 1 FROM message_search WHERE message_search MATCH ? LIMIT ?)"
 
 _CONDITIONS = {
@@ -70,8 +100,51 @@ def search(database: Database, text: str, filters: SearchFilter, limit: int | No
     query = FtsQuery(text, ()) if raw else parse_query(text)
     if query.match is None:
         return _scan_messages(database, query.literals, filters, limit)
-    try:
+    with _explained(text, raw):
         return _search_index(database, query.match, query.literals, filters, limit)
+
+
+def search_chats(
+    database: Database, text: str, filters: SearchFilter, limit: int | None, *, raw: bool = False, newest: bool = False
+) -> list[Row]:
+    """Return the chats with messages that match, best or newest first: ``title``, ``hits``, and the best message.
+
+    Of the message there are ``id seq role`` and a ``snippet``; ``created_at`` is the time of the newest that matches.
+    Texts are those of :func:`search`.
+    """
+    if not text.strip():
+        raise UsageError("the search text is empty", hint="search for a word: llmctl chats search error")
+    query = FtsQuery(text, ()) if raw else parse_query(text)
+    where, values = _conditions(filters, query.literals)
+    values |= {"match": query.match, "limit": -1 if limit is None else limit}
+    with _explained(text, raw):
+        hits = _SCANNED_HITS
+        if query.match is not None:
+            is_ranked = database.value(_COUNT_HITS, (query.match, RANKED_HITS + 1)) <= RANKED_HITS
+            hits = _RANKED_HITS if is_ranked and not newest else _NEWEST_HITS
+        order = "created_at DESC" if newest else "score, created_at DESC"
+        rows = database.query(_CHATS % {"hits": hits, "where": where, "order": order}, values)
+        return [_to_found_chat(database, row, query) for row in rows]
+
+
+def _to_found_chat(database: Database, row: Row, query: FtsQuery) -> Row:
+    from llmctl.core.humanize import format_title  # only for lists
+
+    place = row.pop("place")
+    if query.match is None:
+        snippet = _snippet(database.value(_CONTENT, (place,)), query.literals[0])
+    else:
+        marks = {"on": HIGHLIGHT_MARKS[0], "off": HIGHLIGHT_MARKS[1]}
+        snippet = database.value(_SNIPPET, marks | {"match": query.match, "place": place})
+    chat = database.one(_TITLE, (row["chat_id"],)) or {"name": None, "preview": None}
+    return row | {"title": format_title(chat["name"], chat["preview"], row["chat_id"]), "snippet": snippet}
+
+
+@contextmanager
+def _explained(text: str, raw: bool) -> Iterator[None]:
+    """Turn the error of SQLite about a query in its own syntax into one for the user."""
+    try:
+        yield
     except sqlite3.OperationalError as error:
         if not raw:
             raise

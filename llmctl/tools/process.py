@@ -177,6 +177,36 @@ def run_on_terminal(argv: Sequence[str], env: Mapping[str, str]) -> int:
     return status if status >= 0 else 128 - status
 
 
+class TerminalFilter:
+    """A program on our own terminal that reads what we write to it, such as a pager. The shell runs its command line.
+
+    Ctrl-C is the program's while it is waited for.
+    """
+
+    def __init__(self, command: str, env: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE, env=dict(env))
+        assert self._process.stdin is not None
+        self._input = self._process.stdin
+
+    def write(self, data: bytes) -> bool:
+        """Write to its standard input; return False if it reads no more."""
+        try:
+            self._input.write(data)
+        except OSError:
+            return False
+        return True
+
+    def finish(self) -> int:
+        """End its input, wait until it ends, and return its exit status; negative is a signal."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with suppress(OSError):
+                self._input.close()
+            return self._process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
 def make_undumpable() -> None:
     """Keep other programs of the user from reading the environment and memory of this process (Linux only).
 

@@ -41,7 +41,7 @@ def test_list_is_tab_separated_in_a_pipe(hub: HubBuilder, llmctl: Llmctl) -> Non
 def test_list_is_a_table_on_a_terminal(hub: HubBuilder, env: Mapping[str, str]) -> None:
     code, screen = run_on_terminal([*LLMCTL, "chats", "list"], env)
     assert code == 0
-    titles = ["ID", "NAME", "BEGINS", "WITH", "MODEL", "MESSAGES", "LAST", "TURN", "STATE"]
+    titles = ["ID", "TITLE", "COST", "LAST", "TURN", "TOKENS", "MODEL", "MESSAGES"]
     assert screen.splitlines()[0].split() == titles
     assert "fix" in screen
     assert len(screen.splitlines()[1].split()[0]) == 8

@@ -28,12 +28,12 @@ def test_known_error_is_a_line_and_its_hints() -> None:
 
 @pytest.mark.parametrize("flag", ["--json", "--jsonl"])
 def test_known_error_is_an_object_with_json(flag: str) -> None:
-    done = stage("row", flag, "--nope")
+    done = stage("row", flag, "--zzz")
     assert done.returncode == 2
     assert json.loads(done.stderr)["error"] == {
         "code": "usage",
         "reason": None,
-        "message": 'no option "--nope"',
+        "message": 'no option "--zzz"',
         "hint": 'see "llmctl row --help"',
         "retryable": False,
         "chat_id": None,

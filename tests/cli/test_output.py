@@ -143,7 +143,7 @@ def test_terminal_is_never_steered_by_data() -> None:
 
 def test_terminal_table_fits_its_width() -> None:
     for columns in (60, 80, 200):
-        lines = on_terminal("rows", columns=columns, NO_COLOR="1").splitlines()
+        lines = on_terminal("rows", "--quiet", columns=columns, NO_COLOR="1").splitlines()
         assert max(map(len, lines)) <= columns
     assert "…" in on_terminal("rows", columns=60, NO_COLOR="1")
 
@@ -152,6 +152,7 @@ def test_columns_at_the_end_go_before_the_name_is_cut() -> None:
     lines = on_terminal("named", columns=62, NO_COLOR="1").splitlines()
     assert lines[0].split() == ["NAME", "CREATED", "AT", "INPUT", "TOKENS"]
     assert lines[1].startswith("a-name-of-thirty-characters-01  ")
+    assert lines[3] == "llmctl: not wide enough for 1 column; to see: --columns is_default"
     chosen = on_terminal("named", "--columns", "name,created_at,input_tokens,is_default", columns=62, NO_COLOR="1")
     assert chosen.splitlines()[0].endswith("IS DEFAULT")
 

@@ -68,7 +68,6 @@ COMMANDS = (
     "connection list --columns name,provider,model,type",
     "agent list",
     "agent sessions",
-    "settings list",
     "thread list",
     "message list --chat weather",
     "log list",
@@ -78,9 +77,9 @@ COMMANDS = (
 
 def build_hub(env: dict[str, str]) -> None:
     """Make a hub whose rows are the same in every run."""
-    numbers = itertools.count(1)
+    ids = (f"5eed0000-0000-4000-8000-{number:012}" for number in itertools.count(1))
     with (
-        mock.patch("tests.fakes.hub_builder.new_id", lambda: f"5eed0000-0000-4000-8000-{next(numbers):012}"),
+        mock.patch("tests.fakes.hub_builder.new_id", side_effect=ids),
         closing(open_hub(env["LLMCTL_DB"], "create")) as database,
     ):
         trust.identify_hub(database, env)

@@ -13,7 +13,7 @@ from llmctl.engine.chats.fork import fork_chat, rewind_chat
 from llmctl.engine.jobs import lease
 from llmctl.engine.runtime import CallerInfo
 from llmctl.engine.turn import history
-from llmctl.store.records import chats, messages
+from llmctl.store.records import chat_summaries, chats, messages
 from llmctl.store.schema import custom_names
 from llmctl.store.stats import query
 from llmctl.store.stats.group_by import Scope
@@ -22,7 +22,7 @@ from tests.fakes.hub_builder import HubBuilder, event
 
 def forked(hub: HubBuilder, chat: Any, **more: Any) -> Any:
     fork = fork_chat(hub.database, chats.get(hub.database, chat["id"]), **more)
-    return chats.get_summary(hub.database, fork.id)
+    return chat_summaries.get(hub.database, fork.id)
 
 
 def list_messages(hub: HubBuilder, chat: Any) -> list[tuple[Any, ...]]:
@@ -138,13 +138,13 @@ def test_going_back_leaves_the_old_chat_whole_and_takes_its_name_along(any_hub: 
     any_hub.turn(chat, "three", "four")
     fork, prompt = rewind_chat(any_hub.database, chats.get(any_hub.database, chat["id"]), CallerInfo())
     assert (fork.name, prompt) == ("fix", "three")
-    assert [text for _, _, text in list_messages(any_hub, chats.get_summary(any_hub.database, fork.id))] == [
+    assert [text for _, _, text in list_messages(any_hub, chat_summaries.get(any_hub.database, fork.id))] == [
         "one",
         "two",
     ]
     assert [text for _, _, text in list_messages(any_hub, chat)] == ["one", "two", "three", "four"]
     again, _ = rewind_chat(any_hub.database, fork, CallerInfo())
-    assert list_messages(any_hub, chats.get_summary(any_hub.database, again.id)) == []
+    assert list_messages(any_hub, chat_summaries.get(any_hub.database, again.id)) == []
     assert [chats.get(any_hub.database, id).name for id in (chat["id"], fork.id)] == ["fix~1", "fix~2"]
     with pytest.raises(UsageError, match="nothing to rewind"):
         rewind_chat(any_hub.database, again, CallerInfo())
@@ -154,7 +154,7 @@ def test_a_fork_is_the_newest_chat(any_hub: HubBuilder) -> None:
     chat = any_hub.chat("old")
     any_hub.chat("newer")
     fork = forked(any_hub, chat)
-    assert next(chats.list_(any_hub.database, chats.ChatFilter(), 1))["id"] == fork["id"]
+    assert next(chat_summaries.list_(any_hub.database, chat_summaries.ChatFilter(), 1))["id"] == fork["id"]
 
 
 def test_messages_of_another_program_are_forked_too(any_hub: HubBuilder) -> None:

@@ -9,14 +9,14 @@ import pytest
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.engine.inspect import transcript
 from llmctl.store.database import Database
-from llmctl.store.records import chats, messages
-from llmctl.store.records.chats import ChatFilter
+from llmctl.store.records import chat_summaries, chats, messages
+from llmctl.store.records.chat_summaries import ChatFilter
 from llmctl.store.schema import custom_names
 from tests.fakes.hub_builder import START, HubBuilder, event
 
 
 def names(database: Database, limit: Any = None, **wanted: Any) -> list[Any]:
-    return [row["name"] for row in chats.list_(database, ChatFilter(**wanted), limit)]
+    return [row["name"] for row in chat_summaries.list_(database, ChatFilter(**wanted), limit)]
 
 
 def test_the_newest_turn_comes_first_whoever_made_the_chat(any_hub: HubBuilder) -> None:
@@ -32,7 +32,7 @@ def test_the_newest_turn_comes_first_whoever_made_the_chat(any_hub: HubBuilder) 
 
 
 def test_the_first_page_needs_no_scan_and_no_sort(any_hub: HubBuilder) -> None:
-    sql = chats._NEWEST % {"where": "true"}
+    sql = chat_summaries._NEWEST % {"where": "true"}
     plan = any_hub.database.query(f"EXPLAIN QUERY PLAN {sql}", {"limit": 50})
     details = " / ".join(row["detail"] for row in plan)
     for half in (">?", "=?"):  # each in the order of the index, cut to a page before the two are put together
@@ -43,7 +43,7 @@ def test_a_chat_is_listed_with_its_numbers(any_hub: HubBuilder) -> None:
     chat = any_hub.chat("fix", source_id=any_hub.connection("work"))
     any_hub.turn(chat, "the first thing said", "yes")
     any_hub.turn(chat, "the second", "no")
-    row = next(chats.list_(any_hub.database, ChatFilter(), 1))
+    row = next(chat_summaries.list_(any_hub.database, ChatFilter(), 1))
     assert (row["message_count"], row["preview"], row["connection"]) == (4, "the first thing said", "work")
     assert row["thread_id"] == chat["thread_id"]
 
@@ -79,8 +79,8 @@ def test_where_takes_any_key(any_hub: HubBuilder, key: str) -> None:
 
     any_hub.chat("it", metadata=dumps({key: "v"}))
     assert names(any_hub.database, where=[(key, "v")]) == ["it"]
-    assert chats.has_field(any_hub.database, key)
-    assert not chats.has_field(any_hub.database, f"{key}x")
+    assert chat_summaries.has_field(any_hub.database, key)
+    assert not chat_summaries.has_field(any_hub.database, f"{key}x")
 
 
 def test_where_finds_custom_fields_by_their_type(any_hub: HubBuilder) -> None:
@@ -104,7 +104,7 @@ def test_names_are_unique_and_never_empty(any_hub: HubBuilder) -> None:
 
 def test_a_new_system_prompt_is_a_new_row(any_hub: HubBuilder) -> None:
     chat_id = chats.add(any_hub.database, {"name": "x", "model": "m"}, system="be terse")
-    chat = chats.get_summary(any_hub.database, chat_id)
+    chat = chat_summaries.get(any_hub.database, chat_id)
     chats.update(any_hub.database, chats.get(any_hub.database, chat_id), {}, system="be kind")
     found = messages.conversation(any_hub.database, chat["thread_id"])
     assert [(row["seq"], row["role"], row["content"]) for row in found] == [
@@ -112,7 +112,7 @@ def test_a_new_system_prompt_is_a_new_row(any_hub: HubBuilder) -> None:
         (2, "system", "be kind"),
     ]
     assert found[0]["created_at"] < found[1]["created_at"]
-    assert chats.get_summary(any_hub.database, chat_id)["instructions"] == "be kind"
+    assert chat_summaries.get(any_hub.database, chat_id)["instructions"] == "be kind"
 
 
 def test_what_people_see_has_the_calls_of_the_turn_with_its_answer(any_hub: HubBuilder) -> None:

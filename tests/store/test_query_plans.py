@@ -11,7 +11,7 @@ import pytest
 from llmctl.store import search
 from llmctl.store.database import Database
 from llmctl.store.opening import open_hub
-from llmctl.store.records import chats
+from llmctl.store.records import chat_summaries
 from llmctl.store.stats import group_by, query
 from llmctl.store.stats.group_by import Scope
 from tests.benchmarks.hub import make
@@ -94,7 +94,7 @@ def test_groups_are_the_same_from_each_roll_up(hub: Database) -> None:
 
 
 def test_the_first_page_of_chats_comes_out_of_an_index(hub: Database) -> None:
-    found = scans(hub, lambda: list(chats.list_(hub, chats.ChatFilter(), 50)))
+    found = scans(hub, lambda: list(chat_summaries.list_(hub, chat_summaries.ChatFilter(), 50)))
     assert [detail for detail, _ in found if "USING INDEX" not in detail and "COVERING" not in detail] == []
 
 
@@ -104,7 +104,7 @@ def test_a_page_of_chats_reads_as_many_rows_as_it_shows(hub: Database) -> None:
     counts = []
     for limit in (10, 20):
         steps[0] = 0
-        list(chats.list_(hub, chats.ChatFilter(), limit))
+        list(chat_summaries.list_(hub, chat_summaries.ChatFilter(), limit))
         counts.append(steps[0])
     hub.connection.set_progress_handler(None, 0)
     assert counts[1] < 2.5 * counts[0]

@@ -470,6 +470,10 @@ def test_a_moment_is_stored_time() -> None:
         "2026-02-03T04:05:06Z": "2026-02-03T04:05:06.000+00:00",
         "2026-02-03 04:05:06.789+02:00": "2026-02-03T02:05:06.789+00:00",
         "2026-02-03T04:05": "2026-02-03T04:05:00.000+00:00",
+        "month": "2026-10-01T00:00:00.000+00:00",
+        "Last Week": "2026-09-28T00:00:00.000+00:00",
+        "this-year": "2026-01-01T00:00:00.000+00:00",
+        "3 days": "2026-10-02T12:00:00.000+00:00",
     }.items():
         assert time_ranges.parse_time(text, now=now) == wanted, text
     berlin = time_ranges.parse_time_zone("Europe/Berlin")
@@ -483,6 +487,11 @@ def test_a_moment_is_stored_time() -> None:
         ("yesterday", "2026-03-01", "2026-03-02"),
         ("this-week", "2026-03-02", "2026-03-09"),
         ("last-week", "2026-02-23", "2026-03-02"),
+        ("week", "2026-03-02", "2026-03-09"),
+        ("day", "2026-03-02", "2026-03-03"),
+        ("last-day", "2026-03-01", "2026-03-02"),
+        ("previous month", "2026-02-01", "2026-03-01"),
+        ("year", "2026-01-01", "2027-01-01"),
         ("this-month", "2026-03-01", "2026-04-01"),
         ("last-month", "2026-02-01", "2026-03-01"),
         ("last-year", "2025-01-01", "2026-01-01"),
@@ -494,6 +503,29 @@ def test_a_moment_is_stored_time() -> None:
 def test_a_period_is_whole(word: str, since: str, until: str) -> None:
     now = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
     assert time_ranges.parse_period(word, now=now) == (f"{since}T00:00:00.000+00:00", f"{until}T00:00:00.000+00:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("7d", "2026-02-23T12:00:00"),
+        ("last-7d", "2026-02-23T12:00:00"),
+        ("last 7 days", "2026-02-23T12:00:00"),
+        ("36h", "2026-03-01T00:00:00"),
+        ("1.5h", "2026-03-02T10:30:00"),
+        ("2 weeks", "2026-02-16T12:00:00"),
+    ],
+)
+def test_a_span_ends_now(text: str, since: str) -> None:
+    now = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+    expected = (f"{since}.000+00:00", "2026-03-02T12:00:00.000+00:00")
+    assert time_ranges.parse_period(text, now=now) == expected
+
+
+def test_what_deletes_takes_no_word_for_its_start() -> None:
+    for word in ("week", "this-month", "last 7 days"):
+        with pytest.raises(UsageError):
+            time_ranges.parse_time(word, words=False)
 
 
 def test_a_day_of_a_zone_may_have_23_hours() -> None:

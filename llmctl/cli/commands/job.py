@@ -11,11 +11,13 @@ import typer
 from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
 from llmctl.cli.background import stdin_fd
-from llmctl.cli.console.columns import OutputColumn
+from llmctl.cli.console.columns import ColumnKind, OutputColumn
 from llmctl.cli.console.console import answer_output, list_output, record_output
-from llmctl.cli.console.output import emit_list, emit_record
+from llmctl.cli.console.output import Extent, describe_empty, emit_list, emit_record
 from llmctl.cli.console.terminal import safe_text
+from llmctl.core import clock
 from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, StorageError, UsageError
+from llmctl.core.humanize import format_duration, pluralize
 from llmctl.core.options import TurnOptions, check_seconds
 from llmctl.core.stored_values import loads
 from llmctl.engine import recovery
@@ -147,9 +149,12 @@ def list_(
     by_name: Annotated[
         bool, typer.Option("--by-name", help="One row per name: last run, last success, failures.")
     ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="On a terminal: list turns of chats, too.")] = False,
     limit: common_options.LimitOption = listing_args.DEFAULT_LIMIT,
 ) -> None:
     """List jobs, newest first.
+
+    Every turn of a chat is a job, too: a table on a terminal leaves them out, unless --all or --type turn.
 
     Examples:
       llmctl job list --status running
@@ -158,11 +163,16 @@ def list_(
     app: App = ctx.obj
     database = app.hub()
     if by_name:
-        emit_list(app.console, jobs.summarize_by_name(database, name), _COLUMNS_BY_NAME)
+        named = jobs.summarize_by_name(database, name)
+        emit_list(app.console, named, _COLUMNS_BY_NAME, Extent(describe_empty("jobs", name)))
         return
-    wanted = listing_args.require_choice(status, jobs.STATUSES, "status")
-    rows = jobs.list_(database, wanted, type, name, listing_args.parse_limit(limit))
-    emit_list(app.console, rows, listing_args.add_custom_columns(database, "jobs", COLUMNS))
+    without = "turn" if app.console.shows_table and not everything and type is None else None
+    wanted = jobs.JobFilter(listing_args.require_choice(status, jobs.STATUSES, "status"), type, name, without)
+    extent = listing_args.extent(limit, "jobs", lambda: jobs.count(database, wanted), status, type, name)
+    columns = listing_args.add_custom_columns(database, "jobs", COLUMNS)
+    emit_list(app.console, jobs.list_(database, wanted, extent.limit), columns, extent)
+    if without and (turns := jobs.count(database, wanted.replace(type=without, without=None))):
+        app.console.note(f"{pluralize(turns, 'turn')} of chats left out; --all lists them")
 
 
 @record_output
@@ -178,8 +188,51 @@ def show(ctx: typer.Context, ref: JobArgument) -> None:
     database = app.hub()
     job = jobs.get(database, listing_args.resolve_last(app, "job", ref))
     document = jobs.get_record(database, job.id) | {"alive": lease.is_job_alive(job)}
+    if app.console.shows_table and not app.console.format.columns:
+        emit_record(app.console, *_describe_job(job, document))
+        return
     kinds = {column.name: column.kind for column in COLUMNS} | {"holds": "json", "alive": "bool"}
     emit_record(app.console, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
+
+
+#: What people want to know of a job, in order; lease and process are in ``--json``.
+_CARD = (
+    *(OutputColumn(name) for name in ("id", "name", "type")),
+    *(OutputColumn("status", "status"), OutputColumn("error"), OutputColumn("exit code", "number")),
+    *(OutputColumn(name) for name in ("command", "folder", "chat")),
+    *(OutputColumn(name, "time") for name in ("created", "started", "finished")),
+    *(OutputColumn("duration", "duration"), OutputColumn("attempts", "number"), OutputColumn("log")),
+)
+
+
+def _describe_job(job: JobRow, document: Row) -> tuple[Row, list[OutputColumn]]:
+    """Return a job as people read it, and the columns that have something to say."""
+    payload, is_over = document["payload"] or {}, job.status not in ("pending", "running")
+    command = payload.get("command")
+    row: Row = {
+        "id": job.id,
+        "name": job.name,
+        "type": job.type,
+        "status": job.status if is_over or document["alive"] else f"{job.status}, but its process is dead",
+        "error": job.error,
+        "exit code": job.exit_code,
+        "command": shlex.join(command) if isinstance(command, list) else command,
+        "folder": payload.get("folder"),
+        "chat": payload.get("chat_id"),
+        "created": None if job.started_at else job.created_at,
+        "started": job.started_at,
+        "finished": job.finished_at,
+        "duration": _duration_ms(job),
+        "attempts": job.attempts if (job.attempts or 0) > 1 else None,
+        "log": f"llmctl job log {job.id[:8]}" if job.text_log_id else None,
+    }
+    return row, [column for column in _CARD if row[column.name] is not None]
+
+
+def _duration_ms(job: JobRow) -> float | None:
+    if not (job.started_at and job.finished_at):
+        return None
+    return 1000 * (clock.parse(job.finished_at) - clock.parse(job.started_at)).total_seconds()
 
 
 _POLL_INTERVAL_S = 0.2
@@ -243,8 +296,19 @@ def wait(
         database, jobs.get(database, listing_args.resolve_last(app, "job", ref)).id, recover_job, timeout_s=timeout
     )
     document = jobs.get_record(database, job.id)
-    emit_record(app.console, document, [OutputColumn(name, "json" if name == "holds" else "text") for name in document])
+    if app.console.shows_table and not app.console.format.columns:
+        app.console.note(f"job {job.id[:8]} ({job.name}) {_describe_end(job)}")
+    else:
+        kinds: dict[str, ColumnKind] = {"holds": "json"}
+        emit_record(app.console, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
     raise typer.Exit(_exit_code(job))
+
+
+def _describe_end(job: JobRow) -> str:
+    """Return such as ``failed after 3.2 s: exit code 2``."""
+    took = f" after {format_duration(ms)}" if (ms := _duration_ms(job)) is not None else ""
+    why = job.error or (f"exit code {job.exit_code}" if job.exit_code else None)
+    return f"{job.status}{took}{f': {why}' if why else ''}"
 
 
 def _exit_code(job: JobRow) -> int:
@@ -343,9 +407,9 @@ def recover(ctx: typer.Context) -> None:
     app: App = ctx.obj
     database = app.hub("write")
     done = recovery.recover_dead_jobs(database)
-    app.console.note(f"recovered {len(done.jobs)} job{'' if len(done.jobs) == 1 else 's'}")
+    app.console.note(f"recovered {pluralize(len(done.jobs), 'job')}")
     if done.abandoned:
-        app.console.note(f"finished {done.abandoned} row{'' if done.abandoned == 1 else 's'} that no job worked on")
+        app.console.note(f"finished {pluralize(done.abandoned, 'row')} that no job worked on")
     emit_list(app.console, [jobs.get_record(database, job.id) for job in done.jobs], COLUMNS)
     if done.failed:
         id, error = next(iter(done.failed.items()))

@@ -100,7 +100,9 @@ def list_(ctx: typer.Context, limit: common_options.LimitOption = listing_args.D
       llmctl log list --limit 5
     """
     app: App = ctx.obj
-    emit_list(app.console, text_logs.list_(app.hub(), listing_args.parse_limit(limit)), COLUMNS)
+    database = app.hub()
+    extent = listing_args.extent(limit, "logs", lambda: text_logs.count(database))
+    emit_list(app.console, text_logs.list_(database, extent.limit), COLUMNS, extent)
 
 
 @record_output

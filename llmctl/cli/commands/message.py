@@ -67,9 +67,11 @@ def list_(
     app: App = ctx.obj
     database = app.hub()
     thread = listing_args.get_thread(database, listing_args.get_chat(app, chat)) if chat is not None else None
-    rows = messages.list_(database, thread.id if thread else None, listing_args.parse_limit(limit))
+    thread_id = thread.id if thread else None
+    rows = messages.list_(database, thread_id, listing_args.parse_limit(limit))
     columns = listing_args.add_custom_columns(database, "messages", COLUMNS)
-    emit_list(app.console, transcript.with_partial_answers(database, rows), columns)
+    extent = listing_args.extent(limit, "messages", lambda: messages.count(database, thread_id), chat)
+    emit_list(app.console, transcript.with_partial_answers(database, rows), columns, extent)
 
 
 _KINDS = {column.name: column.kind for column in COLUMNS} | {

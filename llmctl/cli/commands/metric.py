@@ -14,7 +14,7 @@ from llmctl.cli.app import App
 from llmctl.cli.commands.shared.time_range import PeriodOption, UntilOption, parse_time_range
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import list_output, record_output
-from llmctl.cli.console.output import emit_change, emit_list
+from llmctl.cli.console.output import Extent, emit_change, emit_list
 from llmctl.core import clock, time_ranges
 from llmctl.core.errors import UsageError
 from llmctl.core.options import parse_pairs
@@ -95,8 +95,10 @@ def list_(
       llmctl metric list build_seconds --since 7d --where branch=main
     """
     app: App = ctx.obj
-    rows = metrics.list_(app.hub(), build_filter(name, since, until, period, where), listing_args.parse_limit(limit))
-    emit_list(app.console, rows, _COLUMNS)
+    database, wanted = app.hub(), build_filter(name, since, until, period, where)
+    given = (name, since, until, period, where)
+    extent = listing_args.extent(limit, "metrics", lambda: metrics.count(database, wanted), *given)
+    emit_list(app.console, metrics.list_(database, wanted, extent.limit), _COLUMNS, extent)
 
 
 @list_output
@@ -131,7 +133,8 @@ def query(
     aggregation = metrics.MetricQuery(_parse_bucket(bucket), dimensions, aggregates)
     rows = metrics.aggregate(app.hub(), build_filter(name, since, until, period, where), aggregation)
     keys = [*([OutputColumn("bucket", "time")] if bucket is not None else []), *map(OutputColumn, dimensions)]
-    emit_list(app.console, rows, [*keys, *(OutputColumn(word, "number") for word in aggregates)])
+    extent = Extent(f'no metrics match "{name}"')
+    emit_list(app.console, rows, [*keys, *(OutputColumn(word, "number") for word in aggregates)], extent)
 
 
 def _parse_bucket(text: str | None) -> str | int | None:

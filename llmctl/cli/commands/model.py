@@ -12,7 +12,7 @@ from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import list_output, record_output
-from llmctl.cli.console.output import emit_change, emit_list, emit_record
+from llmctl.cli.console.output import Extent, emit_change, emit_list, emit_record
 from llmctl.core import clock, time_ranges
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.options import parse_model_options, parse_pairs
@@ -81,7 +81,7 @@ def list_(
     matches = [record for record in records if _matches(record, type, search)]
     if not matches and search:
         raise catalog.model_not_found(search, (record["id"] for record in records))
-    emit_list(app.console, matches, COLUMNS)
+    emit_list(app.console, matches, COLUMNS, Extent("no models match"))
 
 
 def _matches(record: dict[str, Any], type: str | None, search: str | None) -> bool:
@@ -164,6 +164,7 @@ def price(
         app.console,
         price_lookup.price_history(database, price_lookup.resolve_model(database, model, app.env)),
         _PRICE_COLUMNS,
+        Extent(f'no price of "{model}" is known'),
     )
 
 
@@ -236,7 +237,7 @@ def alias(
     app: App = ctx.obj
     match words or ["list"]:
         case ["list"]:
-            emit_list(app.console, models.list_aliases(app.hub()), _ALIAS_COLUMNS)
+            emit_list(app.console, models.list_aliases(app.hub()), _ALIAS_COLUMNS, Extent("no aliases yet"))
         case ["remove", name]:
             row = _remove(app, name)
             emit_change(app.console, row, f'removed alias "{row["name"]}"')

@@ -10,7 +10,7 @@ import typer
 from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import list_output, record_output
-from llmctl.cli.console.output import emit_change, emit_list
+from llmctl.cli.console.output import Extent, emit_change, emit_list
 from llmctl.core.errors import NotFoundError
 from llmctl.core.options import parse_pairs
 from llmctl.store.records import record_links
@@ -84,4 +84,4 @@ def list_(ctx: typer.Context, ref: RecordArgument) -> None:
     database = app.hub()
     table, row = record_links.get(database, ref)
     rows = [*record_links.list_outgoing(database, table, row), *record_links.list_incoming(database, row["id"])]
-    emit_list(app.console, rows, _COLUMNS)
+    emit_list(app.console, rows, _COLUMNS, Extent("no references"))

@@ -103,8 +103,10 @@ def list_(
         provider=provider,
         since=listing_args.parse_time(since),
     )
-    rows = requests.list_(database, wanted, listing_args.parse_limit(limit))
-    emit_list(app.console, rows, listing_args.add_custom_columns(database, "requests", COLUMNS))
+    given = wanted.to_dict().values()
+    extent = listing_args.extent(limit, "requests", lambda: requests.count(database, wanted), *given)
+    columns = listing_args.add_custom_columns(database, "requests", COLUMNS)
+    emit_list(app.console, requests.list_(database, wanted, extent.limit), columns, extent)
 
 
 #: Sections as notes name them.

@@ -46,7 +46,9 @@ def list_(
       llmctl thread list --locked
     """
     app: App = ctx.obj
-    emit_list(app.console, chats.list_threads(app.hub(), listing_args.parse_limit(limit), locked=locked), _COLUMNS)
+    database = app.hub()
+    extent = listing_args.extent(limit, "threads", lambda: chats.count_threads(database, locked=locked), locked)
+    emit_list(app.console, chats.list_threads(database, extent.limit, locked=locked), _COLUMNS, extent)
 
 
 @record_output

@@ -9,16 +9,20 @@ from llmctl.core import stored_values
 from llmctl.core.values import Value
 
 Row = Mapping[str, Any]
-ColumnKind = Literal["text", "id", "time", "number", "cost", "duration", "bool", "json", "status"]
+ColumnKind = Literal["text", "id", "time", "number", "cost", "duration", "bool", "json", "status", "snippet"]
 
 
 class OutputColumn(Value):
-    """A column of a list: its key in the row, the kind of value, and whether it is shown without ``--columns``."""
+    """A column of a list: its key in the row, the kind of value, and whether it is shown without ``--columns``.
+
+    ``is_optional`` columns came after 0.1.0: JSON has them, CSV and TSV only if ``--columns`` names them.
+    """
 
     name: str
     kind: ColumnKind = "text"
     is_default: bool = True
     header: str | None = None
+    is_optional: bool = False
 
     @property
     def title(self) -> str:

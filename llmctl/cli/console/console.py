@@ -11,11 +11,14 @@ import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeVar
 
 from llmctl.core.environment import is_switch_on
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.signals import Signalled
+
+if TYPE_CHECKING:
+    from llmctl.cli.console.pager import Pager
 
 CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 
@@ -29,12 +32,25 @@ class Console:
     def __init__(self, env: Mapping[str, str], io: Streams) -> None:
         self.env = env
         self.io = io
-        #: Set by ``--quiet``.
+        #: Set by ``--quiet`` and ``--no-pager``.
         self.quiet = False
+        self.no_pager = False
         #: Set by ``--json --jsonl --csv --tsv --columns``.
         self.format = OutputFormat()
         self._shown_notes: set[str] = set()
         self._footer: list[str] = []
+
+    @property
+    def shows_table(self) -> bool:
+        """Whether lists are tables for people: on a terminal, unless a flag asks for another format."""
+        return self.io.stdout_tty and self.format.kind == "auto"
+
+    def use_pager(self) -> None:
+        """Show what is written from here on in the user's pager, if stdout is a terminal."""
+        if self.io.stdout_tty and not self.no_pager:
+            from llmctl.cli.console.pager import find_pager
+
+            self.io.start_pager = find_pager(self.env, self.io.stdout)
 
     def note(self, text: str) -> None:
         """Print a note to stderr, unless ``--quiet``."""
@@ -115,10 +131,21 @@ class Streams:
         self.stdout_tty: bool = stdout.isatty()
         self.stderr_tty: bool = stderr.isatty()
         self.transient: Transient | None = None
+        #: Starts the pager that stdout goes to, with the first write; None without one.
+        self.start_pager: Callable[[], Pager] | None = None
+        self._pager: Pager | None = None
+        #: What stderr gets when the pager, which draws the screen, has ended.
+        self._held: list[str] = []
 
     def write(self, text: str) -> None:
-        """Write to stdout. A closed pipe raises :class:`Signalled` (SIGPIPE); other failures are errors (exit 1)."""
+        """Write to stdout. A closed pipe raises :class:`Signalled` (SIGPIPE); other failures are errors (exit 1).
+
+        A pager that the user has left ends the run: exit 0.
+        """
         self._hide_transient()
+        if self.start_pager is not None:
+            self._write_paged(text.encode("utf-8", "backslashreplace"))
+            return
         try:
             self.stdout.write(text)
         except OSError as error:
@@ -134,6 +161,9 @@ class Streams:
     def write_bytes(self, data: bytes) -> None:
         """Write bytes to stdout."""
         self._hide_transient()
+        if self.start_pager is not None:
+            self._write_paged(data)
+            return
         self.flush()
         try:
             self.stdout.buffer.write(data)
@@ -151,6 +181,9 @@ class Streams:
     def write_stderr(self, text: str) -> None:
         """Write to stderr; failures are ignored, there is nowhere to report them."""
         self._hide_transient()
+        if self._pager is not None:
+            self._held.append(text)
+            return
         with suppress(OSError):
             self.stderr.write(text)
             self.stderr.flush()
@@ -158,6 +191,25 @@ class Streams:
     def _hide_transient(self) -> None:
         if self.transient is not None:
             self.transient.hide()
+
+    def _write_paged(self, data: bytes) -> None:
+        assert self.start_pager is not None
+        if self._pager is None:
+            self.flush()
+            self._pager = self.start_pager()
+        if not self._pager.write(data):
+            raise SystemExit(0)
+
+    def close_pager(self) -> None:
+        """Wait for the pager, if there is one; then write what was held back."""
+        pager, self._pager, self.start_pager = self._pager, None, None
+        if pager is None:
+            return
+        if unseen := pager.close():
+            self.write_bytes(unseen)
+            self.flush()
+        self.write_stderr("".join(self._held))
+        self._held.clear()
 
 
 def process_streams() -> Streams:

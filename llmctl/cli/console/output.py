@@ -6,6 +6,9 @@ The decorators add ``--json --jsonl --csv --tsv --columns`` (records: no CSV or 
 
 Columns: ``--columns`` if given; else the default ones for terminals and pipes, all declared ones for CSV and TSV,
 the whole row for JSON. Pipes get no header, ``--tsv`` has one; both escape tab, newline, return and backslash.
+
+Whoever watches a terminal is told on stderr what a list left out: rows beyond ``--limit``, columns that do not fit,
+and that nothing was found. Nobody else is.
 """
 
 from __future__ import annotations
@@ -17,17 +20,70 @@ from llmctl.cli.console.columns import ColumnKind, OutputColumn, Row, format_pla
 from llmctl.cli.console.console import Console, OutputFormat
 from llmctl.core import stored_values
 from llmctl.core.errors import UsageError
+from llmctl.core.humanize import pluralize
+from llmctl.core.values import Value
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 #: Valid in JSON unescaped, but terminals interpret them.
 _TERMINAL_JSON = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
+class Extent(Value):
+    """What a list is of, for the notes on what it left out.
+
+    ``limit`` is the number of rows it shows at most, None for all; ``count`` says how many there are, and is called
+    only where that can be more. ``empty`` is the note for no rows.
+    """
+
+    empty: str
+    limit: int | None = None
+    count: Callable[[], int] | None = None
+    is_default_limit: bool = True
+
+
+def describe_empty(noun: str, *filters: object) -> str:
+    """Return the note for a list without rows: whether there are none at all, or none that the filters let through."""
+    is_filtered = any(value not in (None, False, (), []) for value in filters)
+    return f"no {noun} match" if is_filtered else f"no {noun} yet"
+
+
 def emit_list(
-    console: Console, rows: Iterable[Row], columns: Sequence[OutputColumn], fmt: OutputFormat | None = None
+    console: Console, rows: Iterable[Row], columns: Sequence[OutputColumn], extent: Extent | None = None
 ) -> None:
     """Write a list. Rows are written one by one as they arrive, except in a terminal table."""
-    fmt = fmt or console.format
+    shown = _RowCounter(rows)
+    _write_list(console, shown, columns, console.format)
+    if extent is not None:
+        _note_omissions(console, extent, shown.number)
+
+
+class _RowCounter:
+    """Passes rows on, and counts them."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = rows
+        self.number = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self.number += 1
+            yield row
+
+
+def _note_omissions(console: Console, extent: Extent, shown: int) -> None:
+    """Tell people at a terminal that there are no rows, or more rows; whoever asked for a number knows it in a pipe."""
+    io = console.io
+    if not (io.stdout_tty or io.stderr_tty):
+        return
+    if shown == 0:
+        console.note(extent.empty)
+    elif shown == extent.limit and extent.count and (io.stdout_tty or extent.is_default_limit):
+        total = extent.count()
+        if total > shown:
+            console.note(f"{shown:,} of {total:,}; --limit 0 shows all")
+
+
+def _write_list(console: Console, rows: Iterable[Row], columns: Sequence[OutputColumn], fmt: OutputFormat) -> None:
     selected = _select_columns(columns, fmt)
     match fmt.kind:
         case "json":
@@ -42,7 +98,11 @@ def emit_list(
         case _ if console.io.stdout_tty:
             from llmctl.cli.console import table
 
-            console.io.write(table.format_table(console, rows, selected, keep_columns=fmt.columns is not None))
+            text, hidden = table.format_table(console, rows, selected, keep_columns=fmt.columns is not None)
+            console.io.write(text)
+            if hidden:
+                names = ",".join(column.name for column in hidden)
+                console.note(f"not wide enough for {pluralize(len(hidden), 'column')}; to see: --columns {names}")
         case _:
             _write_lines(console, rows, selected, _format_tsv_line, header=False)
 
@@ -89,7 +149,8 @@ def emit_json(console: Console, document: Any, fmt: OutputFormat | None = None) 
 
 def _select_columns(columns: Sequence[OutputColumn], fmt: OutputFormat) -> list[OutputColumn]:
     if fmt.columns is None:
-        return [column for column in columns if column.is_default or fmt.kind in ("csv", "tsv")]
+        is_complete = fmt.kind in ("csv", "tsv")
+        return [column for column in columns if (not column.is_optional if is_complete else column.is_default)]
     by_name = {column.name: column for column in columns}
     for name in fmt.columns:
         if name not in by_name:

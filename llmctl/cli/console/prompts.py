@@ -40,6 +40,7 @@ def ask_line(console: Console, question: str) -> str | None:
     """Return a line typed by the user, with its newline; empty at the end of input, None without a terminal."""
     if not console.io.stderr_tty:
         return None
+    console.io.close_pager()
     try:
         with open("/dev/tty", encoding="utf-8", errors="replace") as terminal, take_lines(terminal):
             console.io.write_stderr(question)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _GAP = 2
 _MIN_COLUMN_WIDTH = 8
 _MIN_COLUMNS = 2
+_SHRINKING = ("text", "json", "snippet")
 _RIGHT_ALIGNED = ("number", "cost", "duration")
 _STATUS_COLORS = {
     "completed": "green",
@@ -40,23 +41,26 @@ tabulate.MIN_PADDING = 0  # the default widens a column by the padding of its he
 
 def format_table(
     console: Console, rows: Iterable[Row], columns: Sequence[OutputColumn], *, keep_columns: bool = False
-) -> str:
-    """Format a padded table no wider than the terminal; empty without rows.
+) -> tuple[str, Sequence[OutputColumn]]:
+    """Return a padded table no wider than the terminal, empty without rows, and the columns it has no room for.
 
-    Unless ``keep_columns``, trailing columns are dropped before the names in the first column are truncated.
+    Unless ``keep_columns``, trailing columns are left out before the names in the first column are truncated.
     """
     lines = [[format_cell(row.get(column.name), column.kind) for column in columns] for row in rows]
     if not lines:
-        return ""
+        return "", ()
+    declared = columns
     terminal_width = terminal.terminal_width(console.env, console.io.stdout)
     titles = [column.title.upper() for column in columns]
     widths = _fit_widths(titles, lines, columns, terminal_width)
-    while not keep_columns and len(columns) > _MIN_COLUMNS and _is_too_narrow(widths, lines, terminal_width):
+    while not keep_columns and len(columns) > _MIN_COLUMNS and _is_too_narrow(widths, lines, columns, terminal_width):
         columns, titles, lines = columns[:-1], titles[:-1], [line[:-1] for line in lines]
         widths = _fit_widths(titles, lines, columns, terminal_width)
-    lines = [[terminal.truncate(cell, cells) for cell, cells in zip(line, widths, strict=True)] for line in lines]
-    if terminal.supports_color(console.env, console.io.stdout_tty):
-        lines = [[_colorize_cell(c, column.kind) for c, column in zip(line, columns, strict=True)] for line in lines]
+    kinds = [column.kind for column in columns]
+    lines = [[_fit_cell(*cell) for cell in zip(line, kinds, widths, strict=True)] for line in lines]
+    use_color = terminal.supports_color(console.env, console.io.stdout_tty)
+    lines = [[_colorize_cell(*cell, use_color) for cell in zip(line, kinds, strict=True)] for line in lines]
+    if use_color:
         titles = [terminal.colorize(title, "dim") for title in titles]
     text = tabulate.tabulate(
         lines,
@@ -65,7 +69,7 @@ def format_table(
         disable_numparse=True,
         colalign=["right" if column.kind in _RIGHT_ALIGNED else "left" for column in columns],
     )
-    return "".join(f"{line.rstrip()}\n" for line in text.split("\n"))
+    return "".join(f"{line.rstrip()}\n" for line in text.split("\n")), declared[len(columns) :]
 
 
 def format_card(console: Console, row: Mapping[str, Any], columns: Sequence[OutputColumn]) -> str:
@@ -99,6 +103,7 @@ def _format_card_value(value: Any, kind: ColumnKind) -> str:
 
 
 _FORMATTERS: Mapping[ColumnKind, Callable[[Any], str]] = {
+    "snippet": terminal.safe_snippet,
     "id": lambda value: str(value)[:8],
     "time": format_age,
     "number": lambda value: f"{value:,}" if isinstance(value, int) else str(value),
@@ -114,22 +119,31 @@ def _fit_widths(
     """Return the column widths; in a table that is too wide, the widest texts shrink first, the first column last."""
     widths = [max(map(terminal.display_width, cells)) for cells in zip(titles, *lines, strict=True)]
     while sum(widths) + _GAP * (len(widths) - 1) > terminal_width:
-        texts = [
-            i for i, column in enumerate(columns) if column.kind in ("text", "json") and widths[i] > _MIN_COLUMN_WIDTH
-        ]
+        texts = [i for i, column in enumerate(columns) if column.kind in _SHRINKING and widths[i] > _MIN_COLUMN_WIDTH]
         if not texts:
             break
         widths[max(texts[texts[0] == 0 :] or texts, key=widths.__getitem__)] -= 1
     return widths
 
 
-def _is_too_narrow(widths: Sequence[int], lines: Sequence[Sequence[str]], terminal_width: int) -> bool:
-    """Return whether the columns do not fit, or the names in the first one would be cut below half the width."""
-    names = min(max(terminal.display_width(line[0]) for line in lines), terminal_width // 2)
-    return sum(widths) + _GAP * (len(widths) - 1) > terminal_width or widths[0] < names
+def _is_too_narrow(
+    widths: Sequence[int], lines: Sequence[Sequence[str]], columns: Sequence[OutputColumn], terminal_width: int
+) -> bool:
+    """Return whether the columns do not fit, or cut the names: below half the width, or a quarter behind an id."""
+    at = 1 if columns[0].kind == "id" and columns[1].kind == "text" else 0
+    names = min(max(terminal.display_width(line[at]) for line in lines), terminal_width // (4 if at else 2))
+    return sum(widths) + _GAP * (len(widths) - 1) > terminal_width or widths[at] < names
 
 
-def _colorize_cell(cell: str, kind: ColumnKind) -> str:
+def _fit_cell(cell: str, kind: ColumnKind, cells: int) -> str:
+    return terminal.show_match(cell, cells) if kind == "snippet" else terminal.truncate(cell, cells)
+
+
+def _colorize_cell(cell: str, kind: ColumnKind, use_color: bool) -> str:
+    if kind == "snippet":
+        return terminal.highlight(cell, "bold" if use_color else None)
+    if not use_color:
+        return cell
     if kind == "id":
         return terminal.colorize(cell, "yellow")
     if kind == "status" and cell in _STATUS_COLORS:

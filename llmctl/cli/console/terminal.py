@@ -22,6 +22,10 @@ _JSON_ESCAPES = {
     code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 }
 
+#: Around words that are highlighted: they take no room, and become a color, or nothing.
+HIGHLIGHT_MARKS = ("\x02", "\x03")
+_NO_MARKS = dict.fromkeys(map(ord, HIGHLIGHT_MARKS))
+
 _COLORS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 
@@ -50,6 +54,30 @@ def colorize(text: str, color: str) -> str:
     return f"\x1b[{_COLORS[color]}m{text}\x1b[0m" if text else text
 
 
+def safe_snippet(text: str) -> str:
+    """Neutralize terminal escapes like :func:`safe_line`; the marks of highlighted words stay."""
+    on, off = HIGHLIGHT_MARKS
+    return on.join(off.join(map(safe_line, piece.split(off))) for piece in text.split(on))
+
+
+def highlight(text: str, color: str | None) -> str:
+    """Return text with its marked words in a color; with None it only loses the marks."""
+    if color is None:
+        return text.translate(_NO_MARKS)
+    on, off = HIGHLIGHT_MARKS
+    is_open = text.rfind(on) > text.rfind(off)  # the end was cut off
+    return (text + off * is_open).replace(on, f"\x1b[{_COLORS[color]}m").replace(off, "\x1b[0m")
+
+
+def show_match(text: str, cells: int) -> str:
+    """Truncate a snippet so that its first marked word is in what is left."""
+    at = text.find(HIGHLIGHT_MARKS[0])
+    if display_width(text) > cells and display_width(text[:at]) > cells // 2:
+        start = max(0, at - cells // 3)
+        text = "…" + text[max(start, text.find(" ", start, at)) :].lstrip()
+    return truncate(text, cells)
+
+
 def terminal_width(env: Mapping[str, str], stream: Any) -> int:
     """Return the terminal width of a stream: ``COLUMNS``, the terminal's own size, or 80."""
     if env.get("COLUMNS", "").isdecimal() and int(env["COLUMNS"]) > 0:
@@ -62,6 +90,8 @@ def terminal_width(env: Mapping[str, str], stream: Any) -> int:
 
 def display_width(text: str) -> int:
     """Return how many terminal cells a text takes."""
+    if HIGHLIGHT_MARKS[0] in text:
+        text = text.translate(_NO_MARKS)
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width  # only for non-ASCII text

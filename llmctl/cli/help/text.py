@@ -16,12 +16,13 @@ GLOBAL_OPTIONS = """\
 Global options, before or after the command:
   --db PATH      Hub to use; :memory: stores nothing on disk
   --quiet        Print results only: no notes, progress or usage
+  --no-pager     Do not show long output in a pager
   --debug        Show the traceback of an error
   -V, --version  Show the version
   -h, --help     Show help
 """
 
-GLOBAL_FOOTER = "\nGlobal options: --db PATH, --quiet, --debug, --version (see llmctl --help)\n"
+GLOBAL_FOOTER = "\nGlobal options: --db PATH, --quiet, --no-pager, --debug, --version (see llmctl --help)\n"
 
 _EXAMPLES = """\
 Examples:

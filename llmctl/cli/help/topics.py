@@ -73,6 +73,8 @@ ENVIRONMENT_HELP: dict[str, Mapping[str, str]] = {
         "NO_COLOR": "set: no color",
         "TERM": "dumb: no color",
         "COLUMNS": "width of tables",
+        "LLMCTL_PAGER": "what shows long output; default: less -FRX; empty or cat: none",
+        "PAGER": "the same, for all programs",
     },
 }
 

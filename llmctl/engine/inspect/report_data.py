@@ -29,7 +29,7 @@ from llmctl.engine.inspect.transcript import with_partial_answers
 from llmctl.formats.exports import Conversation
 from llmctl.formats.report import tables
 from llmctl.store.database import Database, Row
-from llmctl.store.records import chats, messages
+from llmctl.store.records import chat_summaries, chats, messages
 from llmctl.store.stats import group_by, query, report_queries
 from llmctl.store.stats import totals as stats_totals
 from llmctl.store.stats.group_by import Grouping, Scope
@@ -213,9 +213,9 @@ def _report_chats(database: Database, options: ReportOptions, chat_ids: Sequence
     if not options.names:
         return []
     if options.chats is not None:
-        return list(report_queries.chat_summaries(database, options.chats))
+        return list(report_queries.summarize_chats(database, options.chats))
     ids = dict.fromkeys([*report_queries.newest_chats(database, options.scope, options.newest), *chat_ids])
-    found = report_queries.chat_summaries(database, list(ids))
+    found = report_queries.summarize_chats(database, list(ids))
     return sorted(found, key=lambda row: str(row["last_turn_at"] or row["created_at"]), reverse=True)
 
 
@@ -305,7 +305,7 @@ def load_conversations(database: Database, ids: Iterable[str], limit: SizeLimit)
     """Yield chats with messages, tool calls and results; long texts are cut, with a note."""
     masker = Masker()
     for id in ids:
-        chat = chats.get_summary(database, id)
+        chat = chat_summaries.get(database, id)
         title = tables.chat_title(id, chat["name"], chat["preview"])
         thread = chats.find_thread(database, id)
         found = messages.conversation(database, thread.id, steps=True) if thread else []

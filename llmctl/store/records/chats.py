@@ -15,71 +15,21 @@ from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.core.values import Value
 from llmctl.store import refs
-from llmctl.store.database import Database, Insert, Row, Serializer, Update, quote
+from llmctl.store.database import Database, Insert, Row, Serializer, Update
 from llmctl.store.records.types import ChatRow, JobRow, MessageRow, ThreadRow
 
-_COLUMNS = """
-  k.name AS connection,
-  a.name AS agent,
-  (SELECT t.id FROM {message_threads} t WHERE t.chat_id = c.id ORDER BY t.rowid LIMIT 1) AS thread_id,
-  (SELECT count(*) FROM {messages} m WHERE m.chat_id = c.id) AS message_count,
-  (SELECT substr(m.content, 1, 200) FROM {messages} m
-   WHERE m.chat_id = c.id AND m.role = 'user' ORDER BY m.created_at LIMIT 1) AS preview,
-  -- What the last turn left: NULL where it was answered.
-  (SELECT CASE
-     WHEN m.status = 'pending' OR j.status = 'running' THEN 'running'
-     WHEN m.role = 'user' THEN CASE j.status WHEN 'failed' THEN 'failed' ELSE 'unanswered' END
-     WHEN m.role = 'tool' THEN 'unfinished'
-     WHEN m.status <> 'completed' THEN m.status
-     WHEN m.chat_id IS NULL THEN 'unfinished' END
-   FROM {message_threads} t JOIN {messages} m ON m.thread_id = t.id LEFT JOIN {jobs} j ON j.id = m.job_id
-   WHERE t.chat_id = c.id AND m.role <> 'system' ORDER BY m.seq DESC LIMIT 1) AS state
-"""
-_JOINS = """
-LEFT JOIN {model_connections} k ON c.type <> 'agent' AND k.id = c.source_id
-LEFT JOIN {agents} a ON c.type = 'agent' AND a.id = c.source_id
-"""
-#: Chats without a turn of llmctl have no `last_turn_at`. Both halves are read from one index, newest first:
-#: among equal keys (all NULL) an index is in the order of the rowids.
-_NEWEST = """
-SELECT * FROM (
-  SELECT rowid AS place, coalesce(last_turn_at, created_at) AS used_at FROM {chats} c
-  WHERE last_turn_at IS NOT NULL AND %(where)s ORDER BY last_turn_at DESC LIMIT :limit)
-UNION ALL
-SELECT * FROM (
-  SELECT rowid AS place, created_at AS used_at FROM {chats} c
-  WHERE last_turn_at IS NULL AND %(where)s ORDER BY rowid DESC LIMIT :limit)
-ORDER BY used_at DESC, place DESC LIMIT :limit
-"""
-_LIST = (
-    f"SELECT c.*, {_COLUMNS} FROM (%(newest)s) n CROSS JOIN {{chats}} c ON c.rowid = n.place {_JOINS}"
-    " ORDER BY n.used_at DESC, n.place DESC"
-)
 _THREAD = """
 SELECT t.* FROM {message_threads} t JOIN {chats} c ON c.id = t.chat_id WHERE t.chat_id = ?
 ORDER BY t.id IS NOT json_extract(c.refs, '$.main_thread'), t.rowid LIMIT 1
 """
-_ONE = f"SELECT c.*, {_COLUMNS} FROM {{chats}} c {_JOINS} WHERE c.id = ?"
 
 #: The last turn of an imported chat was somewhere else, until it is continued here.
 _WITH_MODEL = """
 SELECT * FROM {chats} WHERE last_turn_at IS NOT NULL AND type <> 'agent'
   AND (origin = 'llmctl' OR last_turn_terminal OR last_turn_folder IS NOT NULL)"""
 
-#: The values of the metadata whose path is a key or begins it: ``a.b`` is b in a. Members of an array have its path.
-#: A JSON path cannot express every key.
-_WALK = """
-WITH RECURSIVE walk(path, type, value) AS (
-  SELECT e.key, e.type, e.value FROM json_each(c.metadata) e
-  UNION ALL
-  SELECT CASE w.type WHEN 'array' THEN w.path ELSE w.path || '.' || e.key END, e.type, e.value
-  FROM walk w, json_each(w.value) e
-  WHERE w.type IN ('object', 'array') AND substr({key} || '.', 1, length(w.path) + 1) = w.path || '.'
-)
-SELECT 1 FROM walk WHERE path = {key}"""
-#: JSON's true and false as users type them; SQLite would return 1 and 0.
-_METADATA = f"""
-EXISTS ({_WALK} AND CASE WHEN type IN ('true', 'false', 'null') THEN type ELSE CAST(value AS TEXT) END = {{value}})
+_NEWEST_OF_ANY = """
+SELECT id, name, type, last_turn_at FROM {chats} ORDER BY coalesce(last_turn_at, created_at) DESC, rowid DESC LIMIT 1
 """
 
 
@@ -91,24 +41,6 @@ class Place(Value):
 
     def describe(self) -> str:
         return "from a terminal" if self.terminal else f"from {_format_folder(self.folder)}"
-
-
-class ChatFilter(Value):
-    """Conditions on chats; all that are set must hold. ``where``: pairs of custom field or metadata key, and value."""
-
-    since: str | None = None
-    model: str | None = None
-    agent_id: str | None = None
-    connection_id: str | None = None
-    folder: str | None = None
-    where: Sequence[tuple[str, str]] = ()
-
-
-def list_(database: Database, filters: ChatFilter, limit: int | None) -> Iterator[Row]:
-    """Yield chats with their counts, the one with the newest turn first."""
-    conditions, values = _conditions(database, filters)
-    newest = _NEWEST % {"where": " AND ".join(conditions) or "true"}
-    return database.rows(_LIST % {"newest": newest}, values | {"limit": -1 if limit is None else limit})
 
 
 def get(database: Database, ref: str) -> ChatRow:
@@ -152,26 +84,10 @@ def get_columns(database: Database, id: str) -> Row:
     return row
 
 
-def get_summary(database: Database, id: str) -> Row:
-    """Return the chat with that id, with its counts."""
-    row = database.one(_ONE, (id,))
-    if row is None:
-        raise NotFoundError(f'no chat "{id}"')
-    return row
-
-
 def count(database: Database) -> int:
     """Return the number of chats."""
     number: int = database.value("SELECT count(*) FROM {chats}")
     return number
-
-
-def has_field(database: Database, name: str) -> bool:
-    """Return whether any chat has that custom field or metadata key."""
-    if name in database.fields.get("chats", {}):
-        return True
-    sql = f"SELECT 1 FROM {{chats}} c WHERE c.metadata IS NOT NULL AND EXISTS ({_WALK.format(key=':key')}) LIMIT 1"
-    return database.value(sql, {"key": name}) is not None
 
 
 def add(database: Database, row: Mapping[str, Any], *, system: str | None = None) -> str:
@@ -205,6 +121,17 @@ def find_name(database: Database, id: str) -> str | None:
     """Return the name of the chat with that id, or None."""
     name: str | None = database.value("SELECT name FROM {chats} WHERE id = ?", (id,))
     return name
+
+
+_FIRST_PROMPT = """
+SELECT substr(content, 1, 200) FROM {messages} WHERE chat_id = ? AND role = 'user' ORDER BY created_at LIMIT 1"""
+
+
+def get_title(database: Database, chat: ChatRow) -> str:
+    """Return what the chat is called: see :func:`llmctl.core.humanize.format_title`."""
+    from llmctl.core.humanize import format_title  # only for titles
+
+    return format_title(chat.name, None if chat.name else database.value(_FIRST_PROMPT, (chat.id,)), chat.id)
 
 
 def count_turns(database: Database, id: str) -> int:
@@ -262,35 +189,6 @@ def _system_message(chat_id: str, thread_id: str, seq: int, text: str, at: str) 
         "created_at": at,
         "updated_at": at,
     }
-
-
-def _conditions(database: Database, filters: ChatFilter) -> tuple[list[str], dict[str, Any]]:
-    fixed = {
-        "coalesce(c.last_turn_at, c.created_at) >= :since": filters.since,
-        "c.model = :model": filters.model,
-        "c.type = 'agent' AND c.source_id = :agent_id": filters.agent_id,
-        "c.type <> 'agent' AND c.source_id = :connection_id": filters.connection_id,
-        "c.last_turn_folder = :folder": filters.folder,
-    }
-    conditions = [condition for condition, value in fixed.items() if value is not None]
-    values: dict[str, Any] = {
-        name: getattr(filters, name) for name in ("since", "model", "agent_id", "connection_id", "folder")
-    }
-    for index, (field, value) in enumerate(filters.where):
-        condition, result = _where(database, index, field, value)
-        conditions.append(condition)
-        values |= result
-    return conditions, values
-
-
-def _where(database: Database, index: int, field: str, value: str) -> tuple[str, dict[str, Any]]:
-    declared = database.fields.get("chats", {}).get(field)
-    if declared is None:
-        names = {"key": f":key{index}", "value": f":value{index}"}
-        return _METADATA.format(**names), {f"key{index}": field, f"value{index}": value}
-    if declared.upper().startswith("BOOL") and value.lower() in ("true", "false"):
-        value = "1" if value.lower() == "true" else "0"
-    return f"c.{quote(field)} = :value{index}", {f"value{index}": value}
 
 
 # --- threads and their messages
@@ -462,6 +360,12 @@ def list_threads(database: Database, limit: int | None, *, locked: bool = False)
     return (shape.to_record(row) for row in rows)
 
 
+def count_threads(database: Database, *, locked: bool = False) -> int:
+    """Return the number of threads of :func:`list_threads`."""
+    where = "WHERE locking_job_id IS NOT NULL" if locked else ""
+    return int(database.value(f"SELECT count(*) FROM {{message_threads}} {where}"))
+
+
 def get_thread_record(database: Database, ref: str) -> Row:
     """Return the thread a REF refers to, as a record."""
     id = refs.get(database, "message_threads", ref, kind="thread")["id"]
@@ -569,7 +473,7 @@ def _newest_chat_hint(database: Database) -> str:
     if chat is not None:
         place = Place(bool(chat.last_turn_terminal), chat.last_turn_folder)
         return f"the newest one is {place.describe()}: llmctl chat --chat {chat.name or chat.id[:8]}"
-    other = next(iter(list_(database, ChatFilter(), 1)), None)
+    other = database.one(_NEWEST_OF_ANY)
     if other is None:
         return 'start one: llmctl chat "..."'
     what = "an agent session" if other["type"] == "agent" else "imported" if other["last_turn_at"] else "without a turn"

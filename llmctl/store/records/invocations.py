@@ -32,16 +32,21 @@ _OF_OTHER_PROGRAMS = """
 SELECT i.* FROM {messages} m JOIN {tool_invocations} i ON i.message_id = m.id
 WHERE m.thread_id = ? AND m.role = 'assistant' AND m.origin <> 'llmctl' ORDER BY i.created_at, i.rowid
 """
-_LIST = """
-SELECT i.*, t.chat_id, c.name AS chat, a.name AS agent FROM {tool_invocations} i
+_OF_CHATS = """
+FROM {tool_invocations} i
 LEFT JOIN {messages} m ON m.id = i.message_id
 LEFT JOIN {message_threads} t ON t.id = m.thread_id
-LEFT JOIN {chats} c ON c.id = t.chat_id
-LEFT JOIN {agents} a ON c.type = 'agent' AND a.id = c.source_id
+"""
+_FILTERS = """
 WHERE (:status IS NULL OR i.status = :status) AND (:tool IS NULL OR i.tool_id = :tool OR i.name = :tool)
 AND (:chat IS NULL OR t.chat_id = :chat)
-ORDER BY i.created_at DESC, i.rowid DESC LIMIT :limit
 """
+_LIST = (
+    f"SELECT i.*, t.chat_id, c.name AS chat, a.name AS agent {_OF_CHATS} LEFT JOIN {{chats}} c ON c.id = t.chat_id"
+    f" LEFT JOIN {{agents}} a ON c.type = 'agent' AND a.id = c.source_id {_FILTERS}"
+    " ORDER BY i.created_at DESC, i.rowid DESC LIMIT :limit"
+)
+_COUNT = f"SELECT count(*) {_OF_CHATS} {_FILTERS}"
 _PENDING_APPROVALS = """
 SELECT i.*, t.chat_id, c.name AS chat, a.name AS agent FROM {tool_invocations} i
 JOIN {messages} m ON m.id = i.message_id
@@ -145,6 +150,11 @@ def list_(
     shape = Serializer(database, "tool_invocations")
     values = {"status": status, "tool": tool, "chat": chat, "limit": -1 if limit is None else limit}
     return (to_record(shape, row) for row in database.rows(_LIST, values))
+
+
+def count(database: Database, status: str | None, tool: str | None, chat: str | None) -> int:
+    """Return the number of invocations of :func:`list_`."""
+    return int(database.value(_COUNT, {"status": status, "tool": tool, "chat": chat}))
 
 
 def list_pending_approvals(database: Database, since: str) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmctl.core.values import Value
 from llmctl.store import refs
 from llmctl.store.database import Database, Row, Serializer
 from llmctl.store.records.types import JobRow
@@ -27,10 +28,9 @@ SELECT status, exit_code, error FROM {jobs} WHERE type = 'command' AND name = ?
 ORDER BY created_at DESC, rowid DESC LIMIT 1
 """
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
-_LIST = """
-SELECT * FROM {jobs} WHERE (:status IS NULL OR status = :status) AND (:type IS NULL OR type = :type)
-  AND (:name IS NULL OR name = :name)
-ORDER BY created_at DESC, rowid DESC LIMIT :limit
+_FILTERED = """
+FROM {jobs} WHERE (:status IS NULL OR status = :status) AND (:type IS NULL OR type = :type)
+  AND (:name IS NULL OR name = :name) AND (:without IS NULL OR type <> :without)
 """
 #: A log is a first row and its continuations.
 _LOG_PIECES = """
@@ -90,13 +90,26 @@ def summarize_by_name(database: Database, name: str | None = None) -> list[Row]:
     return rows
 
 
-def list_(
-    database: Database, status: str | None, type: str | None, name: str | None, limit: int | None
-) -> Iterator[Row]:
+class JobFilter(Value):
+    """Conditions on jobs; all that are set must hold. ``without`` is a type that is left out."""
+
+    status: str | None = None
+    type: str | None = None
+    name: str | None = None
+    without: str | None = None
+
+
+def list_(database: Database, filters: JobFilter, limit: int | None) -> Iterator[Row]:
     """Yield jobs as records, newest first."""
     shape = Serializer(database, "jobs")
-    values = {"status": status, "type": type, "name": name, "limit": -1 if limit is None else limit}
-    return (shape.to_record(row) for row in database.rows(_LIST, values))
+    sql = f"SELECT * {_FILTERED} ORDER BY created_at DESC, rowid DESC LIMIT :limit"
+    values = filters.to_dict() | {"limit": -1 if limit is None else limit}
+    return (shape.to_record(row) for row in database.rows(sql, values))
+
+
+def count(database: Database, filters: JobFilter) -> int:
+    """Return the number of jobs that match."""
+    return int(database.value(f"SELECT count(*) {_FILTERED}", filters.to_dict()))
 
 
 def find(database: Database, job_id: str | None) -> JobRow | None:

@@ -57,6 +57,12 @@ def list_(database: Database, thread_id: str | None, limit: int | None) -> Itera
     return (to_record(shape, row) for row in rows)
 
 
+def count(database: Database, thread_id: str | None) -> int:
+    """Return the number of messages of :func:`list_`."""
+    sql = "SELECT count(*) FROM {messages} WHERE :thread IS NULL OR thread_id = :thread"
+    return int(database.value(sql, {"thread": thread_id}))
+
+
 #: The next message that users see, if it is of another job, is not an answer.
 _FAILED_PROMPTS = """
 SELECT m.id, coalesce(j.error, j.status) AS error FROM {messages} m JOIN {jobs} j ON j.id = m.job_id

@@ -104,6 +104,12 @@ def list_(database: Database, filters: MetricFilter, limit: int | None) -> Itera
     return (shape.to_record(row) for row in database.rows(sql, values | {"limit": -1 if limit is None else limit}))
 
 
+def count(database: Database, filters: MetricFilter) -> int:
+    """Return the number of metrics that match."""
+    where, values = _conditions(filters)
+    return int(database.value(f"SELECT count(*) FROM {{metrics}} m WHERE {where}", values))
+
+
 def aggregate(database: Database, filters: MetricFilter, query: MetricQuery) -> Iterator[Row]:
     """Yield a row per bucket and combination of dimensions: keys, then aggregates; oldest bucket first."""
     where, values = _conditions(filters)

@@ -41,11 +41,20 @@ class RequestFilter(Value):
 
 def list_(database: Database, filters: RequestFilter, limit: int | None) -> Iterator[Row]:
     """Yield requests as records, newest first, with the chat's name and the number of attempts."""
-    values = {name: getattr(filters, name) for name in _CONDITIONS}
-    where = " AND ".join(text for name, text in _CONDITIONS.items() if values[name] is not None)
     shape = Serializer(database, "requests")
-    rows = database.rows(_LIST.format(where=where or "true"), values | {"limit": -1 if limit is None else limit})
-    return (shape.to_record(row) for row in rows)
+    values = filters.to_dict() | {"limit": -1 if limit is None else limit}
+    return (shape.to_record(row) for row in database.rows(_LIST.format(where=_where(filters)), values))
+
+
+def count(database: Database, filters: RequestFilter) -> int:
+    """Return the number of requests that match."""
+    sql = f"SELECT count(*) FROM {{requests}} WHERE {_where(filters)}"
+    return int(database.value(sql, filters.to_dict()))
+
+
+def _where(filters: RequestFilter) -> str:
+    values = filters.to_dict()
+    return " AND ".join(text for name, text in _CONDITIONS.items() if values[name] is not None) or "true"
 
 
 def get(database: Database, ref: str) -> RequestRow:

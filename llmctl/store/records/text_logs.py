@@ -65,6 +65,11 @@ def list_(database: Database, limit: int | None) -> Iterator[Row]:
     return (shape.to_record(row) for row in database.rows(_LIST, (-1 if limit is None else limit,)))
 
 
+def count(database: Database) -> int:
+    """Return the number of logs."""
+    return int(database.value("SELECT count(*) FROM {text_logs} WHERE series_id IS NULL"))
+
+
 def get_record(database: Database, log_id: str) -> Row:
     """Return a log as a record, without its text."""
     row = database.one(_ONE, (log_id,))

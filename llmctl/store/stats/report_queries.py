@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from llmctl.store.database import Database, Row
-from llmctl.store.records import chats
+from llmctl.store.records import chat_summaries
 from llmctl.store.stats.group_by import Scope
 
 Measure = Literal["cost", "duration"]
@@ -97,14 +97,14 @@ def newest_chats(database: Database, scope: Scope, limit: int) -> list[str]:
     return [row["id"] for row in database.rows(sql, {"since": scope.since, "until": scope.until, "limit": limit})]
 
 
-def chat_summaries(database: Database, ids: Sequence[str]) -> list[Row]:
+def summarize_chats(database: Database, ids: Sequence[str]) -> list[Row]:
     """Return chats as in listings, each with tokens and cost of all its requests."""
     return [_chat_summary(database, id) for id in ids]
 
 
 def _chat_summary(database: Database, id: str) -> Row:
     sums: dict[str, Any] = database.one(_SUMS, (id,)) or {}
-    return chats.get_summary(database, id) | sums
+    return chat_summaries.get(database, id) | sums
 
 
 def _time_range(scope: Scope, time: str) -> str:

@@ -7,7 +7,7 @@ import typer
 from llmctl.cli.app import App
 from llmctl.cli.commands.agent import COLUMNS
 from llmctl.cli.console.console import list_output
-from llmctl.cli.console.output import emit_list
+from llmctl.cli.console.output import Extent, emit_list
 from llmctl.store.records import agents
 
 
@@ -19,4 +19,4 @@ def list_(ctx: typer.Context) -> None:
       llmctl agent list --json
     """
     app: App = ctx.obj
-    emit_list(app.console, agents.list_(app.hub()), COLUMNS)
+    emit_list(app.console, agents.list_(app.hub()), COLUMNS, Extent("no agents yet"))

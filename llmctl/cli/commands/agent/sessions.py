@@ -28,4 +28,5 @@ def sessions(
     app: App = ctx.obj
     database = app.hub()
     rows = agents.list_sessions(database, agents.get(database, ref).id if ref else None)
-    emit_list(app.console, rows[: listing_args.parse_limit(limit)], COLUMNS)
+    extent = listing_args.extent(limit, "sessions", lambda: len(rows), ref)
+    emit_list(app.console, rows[: extent.limit], COLUMNS, extent)

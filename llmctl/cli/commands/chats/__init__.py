@@ -16,7 +16,7 @@ from llmctl.engine.tools import toolset
 from llmctl.engine.turn.plan import assign_custom_fields
 from llmctl.engine.turn.records import dump_chat_settings
 from llmctl.store.database import Database, Serializer
-from llmctl.store.records import chats
+from llmctl.store.records import chat_summaries
 from llmctl.store.records.types import AgentRow, ChatRow
 
 #: Options that a chat keeps, unless it is with an agent: then those of the agent's definition count.
@@ -66,7 +66,7 @@ def chat_columns(
 
 def emit_chat(app: App, database: Database, chat_id: str, text: str) -> None:
     """Report a chat that was created or changed; ``{name}`` in the text is its name or short id."""
-    row = chats.get_summary(database, chat_id)
+    row = chat_summaries.get(database, chat_id)
     emit_change(
         app.console, Serializer(database, "chats").to_record(row), text.replace("{name}", row["name"] or chat_id[:8])
     )

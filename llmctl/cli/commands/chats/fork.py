@@ -11,7 +11,7 @@ from llmctl.cli.app import App
 from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_change
 from llmctl.store.database import Serializer
-from llmctl.store.records import chats, messages
+from llmctl.store.records import chat_summaries, messages
 
 
 @record_output
@@ -39,4 +39,4 @@ def fork(
     copy = fork_chat(database, chat, upto_seq=seq, name=name, caller=app.caller_info())
     old_name, new_name = listing_args.display_name(chat), listing_args.display_name(copy)
     text = f'forked "{old_name}"; continue with: llmctl chat --chat {new_name}'
-    emit_change(app.console, Serializer(database, "chats").to_record(chats.get_summary(database, copy.id)), text)
+    emit_change(app.console, Serializer(database, "chats").to_record(chat_summaries.get(database, copy.id)), text)

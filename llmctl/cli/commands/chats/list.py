@@ -16,7 +16,7 @@ from llmctl.cli.console.output import emit_list
 from llmctl.core.errors import UsageError
 from llmctl.store import refs
 from llmctl.store.database import Database, Row, Serializer
-from llmctl.store.records import chats
+from llmctl.store.records import chat_summaries
 
 _COLUMNS = [
     OutputColumn("id", "id"),
@@ -42,7 +42,14 @@ _COLUMNS = [
     OutputColumn("created_at", "time", is_default=False),
     OutputColumn("updated_at", "time", is_default=False),
     OutputColumn("state", "status", is_default=False),
+    OutputColumn("title", is_default=False, is_optional=True),
+    OutputColumn("status", "status", is_default=False, is_optional=True),
+    OutputColumn("cost", "cost", is_default=False, is_optional=True),
+    OutputColumn("tokens", "number", is_default=False, is_optional=True),
+    OutputColumn("superseded_by", "id", is_default=False, is_optional=True),
 ]
+#: The table on a terminal, in order; a pipe gets the columns that it always got.
+_TABLE = ("id", "title", "state", "cost", "last_turn_at", "tokens", "model", "message_count")
 
 
 @list_output
@@ -58,31 +65,48 @@ def list_(
     agent: Annotated[str | None, typer.Option(metavar="REF", help="Only chats with this agent.")] = None,
     connection: Annotated[str | None, typer.Option(metavar="REF", help="Only chats over this connection.")] = None,
     folder: Annotated[str | None, typer.Option(metavar="PATH", help="Only chats last used from this folder.")] = None,
+    sort: Annotated[
+        chat_summaries.Sort, typer.Option(metavar="KEY", help="last-turn, created, cost, tokens, messages or title.")
+    ] = "last-turn",
+    branches: Annotated[
+        bool, typer.Option("--branches", help="Also branches that /undo, /retry or /edit left behind.")
+    ] = False,
 ) -> None:
     """List conversations, newest first.
 
-    On a terminal, "state" marks a chat whose last turn failed or is unfinished.
+    The title is the name, or the first words. "state" marks a chat whose last turn failed or is unfinished; "status"
+    is completed or empty for the others.
 
     Examples:
-      llmctl chats list --since 7d
+      llmctl chats list --since week --sort cost
+      llmctl chats list --columns id,title,status,cost,tokens
       llmctl chats list --where ticket=42 --columns id,name,metadata
     """
     app: App = ctx.obj
     database = app.hub()
-    wanted = chats.ChatFilter(
+    wanted = chat_summaries.ChatFilter(
         since=listing_args.parse_time(since),
         model=model,
         agent_id=_find_id(database, "agents", agent, "agent"),
         connection_id=_find_id(database, "model_connections", connection, "connection"),
         folder=os.path.abspath(folder) if folder else None,
         where=_parse_where(where or ()),
+        branches=branches,
     )
+    given = (since, model, agent, connection, folder, where)
+    extent = listing_args.extent(limit, "chats", lambda: chat_summaries.count(database, wanted), *given)
     serializer = Serializer(database, "chats")
-    rows = (serializer.to_record(row) for row in chats.list_(database, wanted, listing_args.parse_limit(limit)))
+    rows: Iterable[Row] = map(serializer.to_record, chat_summaries.list_(database, wanted, extent.limit, sort))
     columns = listing_args.add_custom_columns(database, "chats", _COLUMNS)
-    if app.console.io.stdout_tty:  # a pipe gets the columns that it always got
-        columns = [column.replace(is_default=column.is_default or column.name == "state") for column in columns]
-    emit_list(app.console, _note_unknown_fields(app, database, wanted, rows), columns)
+    if app.console.shows_table and not app.console.format.columns:
+        rows = list(rows)
+        columns = _arrange_table(columns, has_states=any(row["state"] for row in rows))
+    emit_list(app.console, _note_unknown_fields(app, database, wanted, rows), columns, extent)
+
+
+def _arrange_table(columns: Sequence[OutputColumn], *, has_states: bool) -> list[OutputColumn]:
+    by_name = {column.name: column.replace(is_default=True) for column in columns}
+    return [by_name[name] for name in _TABLE if has_states or name != "state"]
 
 
 def _find_id(database: Database, table: str, ref: str | None, kind: str) -> str | None:
@@ -99,7 +123,9 @@ def _parse_where(items: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _note_unknown_fields(app: App, database: Database, filter: chats.ChatFilter, rows: Iterable[Row]) -> Iterator[Row]:
+def _note_unknown_fields(
+    app: App, database: Database, filter: chat_summaries.ChatFilter, rows: Iterable[Row]
+) -> Iterator[Row]:
     """Yield the rows; if there are none, note each field of the filter that no chat has."""
     is_empty = True
     for row in rows:
@@ -107,5 +133,5 @@ def _note_unknown_fields(app: App, database: Database, filter: chats.ChatFilter,
         yield row
     if is_empty:
         for name, _ in filter.where:
-            if not chats.has_field(database, name):
+            if not chat_summaries.has_field(database, name):
                 app.console.note(f'no chat has a field "{name}"')

@@ -12,7 +12,7 @@ from llmctl.cli.app import App
 from llmctl.cli.commands.shared.messages import PlainOption, write_messages
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import record_output
-from llmctl.cli.console.output import emit_change, emit_json, emit_list
+from llmctl.cli.console.output import Extent, emit_change, emit_json, emit_list
 from llmctl.cli.listing_args import sanitize
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.exported_conversation import ExportedMessage
@@ -68,7 +68,8 @@ def render(
         emit_change(app.console, row, f"saved {pluralize(len(row['messages']), 'message')} as snapshot {row['id'][:8]}")
     elif list_snapshots:
         rows = chats.list_snapshots(database, thread_id)
-        emit_list(app.console, [row | {"message_count": len(row["messages"])} for row in rows], _COLUMNS)
+        listed = [row | {"message_count": len(row["messages"])} for row in rows]
+        emit_list(app.console, listed, _COLUMNS, Extent("no snapshots yet"))
     elif snapshot is not None:
         _write_snapshot(app, chats.get_snapshot(database, snapshot, thread_id)["messages"])
     elif diff is not None:

@@ -10,8 +10,9 @@ from llmctl.cli import common_options, listing_args
 from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import list_output
-from llmctl.cli.console.output import emit_list
+from llmctl.cli.console.output import Extent, emit_list
 from llmctl.store import search as index
+from llmctl.store.database import Row
 
 _COLUMNS = [
     OutputColumn("chat_id", "id"),
@@ -23,6 +24,17 @@ _COLUMNS = [
     OutputColumn("id", "id", is_default=False),
     OutputColumn("thread_id", "id", is_default=False),
     OutputColumn("model", is_default=False),
+]
+#: One row per chat.
+_CHAT_COLUMNS = [
+    OutputColumn("chat_id", "id"),
+    OutputColumn("title"),
+    OutputColumn("snippet", "snippet"),
+    OutputColumn("hits", "number"),
+    OutputColumn("created_at", "time", header="newest"),
+    OutputColumn("id", "id", is_default=False),
+    OutputColumn("seq", "number", header="#", is_default=False),
+    OutputColumn("role", is_default=False),
 ]
 _ROLES = ("system", "user", "assistant", "tool")
 
@@ -38,12 +50,15 @@ def search(
     since: common_options.SinceOption = None,
     chat: Annotated[str | None, typer.Option(metavar="REF", help="Only this chat.")] = None,
     fts: Annotated[bool, typer.Option("--fts", help="QUERY is in SQLite's full-text query syntax.")] = False,
+    newest: Annotated[bool, typer.Option("--newest", help="On a terminal: newest first, not best first.")] = False,
     limit: common_options.LimitOption = listing_args.DEFAULT_LIMIT,
 ) -> None:
     """Search messages by their words.
 
     All words must match, ignoring case; the last matches as a prefix; "quoted words" match as a phrase. Punctuation
-    is literal: c++, foo-bar, a@b.com. The best matches come first; of more than 50,000, the newest are ranked.
+    is literal: c++, foo-bar, a@b.com. The best matches come first; of more than 50,000, the newest are ranked. A
+    terminal shows one row per chat, with its best match, and so does --columns title or hits; pipes and the other
+    formats get one row per message.
 
     Examples:
       llmctl chats search monads --since 30d
@@ -58,8 +73,17 @@ def search(
         model=model,
         chat_id=listing_args.find_chat_id(app, chat),
     )
-    rows = index.search(database, " ".join(query), wanted, listing_args.parse_limit(limit), raw=fts)
-    on, off = index.HIGHLIGHT_MARKS
-    emit_list(
-        app.console, (row | {"snippet": row["snippet"].replace(on, "").replace(off, "")} for row in rows), _COLUMNS
-    )
+    text, number, columns = " ".join(query), listing_args.parse_limit(limit), app.console.format.columns
+    by_chat = {"title", "hits"} & set(columns) if columns else app.console.shows_table
+
+    def find(limit: int | None) -> list[Row]:
+        if by_chat:
+            return index.search_chats(database, text, wanted, limit, raw=fts, newest=newest)
+        return index.search(database, text, wanted, limit, raw=fts)
+
+    rows = find(number)
+    if not (by_chat and app.console.shows_table):
+        on, off = index.HIGHLIGHT_MARKS
+        rows = [row | {"snippet": row["snippet"].replace(on, "").replace(off, "")} for row in rows]
+    extent = Extent("nothing found", number, lambda: len(find(None)), limit == listing_args.DEFAULT_LIMIT)
+    emit_list(app.console, rows, _CHAT_COLUMNS if by_chat else _COLUMNS, extent)

@@ -15,7 +15,7 @@ from llmctl.cli.console.output import emit_record
 from llmctl.cli.listing_args import colorize_stdout, sanitize
 from llmctl.engine.inspect.transcript import conversation
 from llmctl.store.database import Serializer
-from llmctl.store.records import chats
+from llmctl.store.records import chat_summaries, chats
 from llmctl.store.records.types import ChatRow
 from llmctl.store.stats import query
 
@@ -40,7 +40,7 @@ def show(
     app: App = ctx.obj
     database = app.hub()
     chat = listing_args.get_chat(app, ref)
-    summary = chats.get_summary(database, chat.id)
+    summary = chat_summaries.get(database, chat.id)
     thread = chats.find_thread(database, chat.id)
     messages = conversation(database, thread.id, steps=everything or raw) if thread else []
     if app.console.format.is_json or app.console.format.columns:

@@ -9,7 +9,7 @@ import typer
 from llmctl.cli.app import App
 from llmctl.cli.commands.connection import COLUMNS, connection_record
 from llmctl.cli.console.console import list_output
-from llmctl.cli.console.output import emit_list
+from llmctl.cli.console.output import Extent, emit_list
 from llmctl.store.records import connections
 
 
@@ -23,6 +23,6 @@ def list_(ctx: typer.Context) -> None:
     """
     app: App = ctx.obj
     rows = [connection_record(app, row) for row in connections.list_(app.hub())]
-    emit_list(app.console, rows, COLUMNS)
+    emit_list(app.console, rows, COLUMNS, Extent("no connections yet"))
     if untrusted := " ".join(shlex.quote(row["name"]) for row in rows if not row["trusted"]):
         app.console.note(f"not used before you trust it: llmctl connection trust {untrusted}")

@@ -8,7 +8,7 @@ from llmctl.cli.app import App
 from llmctl.cli.commands.connection import OptionalConnectionArgument, resolve_target
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import list_output
-from llmctl.cli.console.output import emit_list
+from llmctl.cli.console.output import Extent, emit_list
 
 _COLUMNS = [
     OutputColumn("id"),
@@ -38,4 +38,5 @@ def models(ctx: typer.Context, ref: OptionalConnectionArgument = None) -> None:
         app.console,
         connection_test.list_models(database, resolve_target(app, ref), app.runtime_env()).models,
         _COLUMNS,
+        Extent("the host offers no models"),
     )

@@ -52,7 +52,7 @@ def prune(
     """
     app: App = ctx.obj
     kinds = _parse_kinds(kind)
-    before = time_ranges.parse_time(older_than)
+    before = time_ranges.parse_time(older_than, words=False)
     database = app.hub("read" if dry_run else "write")
     counts = [_count(database, name, before) for name in kinds]
     if not dry_run and any(count.rows for count in counts):

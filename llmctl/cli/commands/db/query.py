@@ -11,7 +11,7 @@ from llmctl.cli import listing_args
 from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn, Row
 from llmctl.cli.console.console import list_output
-from llmctl.cli.console.output import emit_list
+from llmctl.cli.console.output import Extent, emit_list
 from llmctl.core.errors import UsageError
 from llmctl.core.options import parse_pairs
 from llmctl.store import readonly_sql
@@ -42,7 +42,7 @@ def query(
     result = readonly_sql.run_query(app.hub(), _read_sql(app, sql), parse_pairs(param or (), "--param"))
     maximum = _max_rows(app, limit)
     rows = result.rows if maximum is None else _truncate(app, result.rows, maximum)
-    emit_list(app.console, rows, [OutputColumn(name) for name in result.columns])
+    emit_list(app.console, rows, [OutputColumn(name) for name in result.columns], Extent("no rows"))
 
 
 def _read_sql(app: App, sql: str) -> str:

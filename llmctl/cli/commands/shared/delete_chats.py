@@ -11,7 +11,7 @@ from llmctl.cli.listing_args import display_name, get_chat
 from llmctl.core.humanize import pluralize
 from llmctl.engine.maintenance import delete as maintenance_delete
 from llmctl.store.database import Database
-from llmctl.store.records import chats
+from llmctl.store.records import chat_summaries
 from llmctl.store.records.types import ChatRow
 
 
@@ -36,7 +36,7 @@ def delete_chats(app: App, refs: Sequence[str], *, with_usage: bool, yes: bool) 
 
 
 def _question(database: Database, selected: Sequence[ChatRow], with_usage: bool) -> str:
-    counts = {chat.id: chats.get_summary(database, chat.id)["message_count"] for chat in selected}
+    counts = {chat.id: chat_summaries.get(database, chat.id)["message_count"] for chat in selected}
     names = ", ".join(f'"{display_name(chat)}" ({pluralize(counts[chat.id], "message")})' for chat in selected)
     usage = " and their usage" if with_usage else ""
     return f"delete {'chats' if len(selected) > 1 else 'chat'} {names} and every copy of the text{usage}"

@@ -10,9 +10,14 @@ import typer
 from llmctl.core import time_ranges
 from llmctl.core.errors import UsageError
 
-UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only before this time.")]
+UntilOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only before this time, or before the start of a period.")
+]
 PeriodOption = Annotated[
-    str | None, typer.Option("--in", metavar="PERIOD", help="today, yesterday, last-month, 2026, 2026-10 ...")
+    str | None,
+    typer.Option(
+        "--in", metavar="PERIOD", help="today, yesterday, week, month, last-week, last-month, 7d, 2026, 2026-10 ..."
+    ),
 ]
 TimeZoneOption = Annotated[
     str | None, typer.Option(metavar="ZONE", help="Time zone of days and hours, such as Europe/Rome, or local. [UTC]")

@@ -58,9 +58,10 @@ def invocations(
         return
     listing_args.require_choice(status, invocation_rows.STATUSES, "status")
     stored = tools.find(database, tool) if tool else None
-    chat_id, number = listing_args.find_chat_id(app, chat), listing_args.parse_limit(limit)
-    rows = invocation_rows.list_(database, status, stored.id if stored else tool, chat_id, number)
-    emit_list(app.console, rows, listing_args.add_custom_columns(database, "tool_invocations", _COLUMNS))
+    wanted = (status, stored.id if stored else tool, listing_args.find_chat_id(app, chat))
+    extent = listing_args.extent(limit, "invocations", lambda: invocation_rows.count(database, *wanted), *wanted)
+    columns = listing_args.add_custom_columns(database, "tool_invocations", _COLUMNS)
+    emit_list(app.console, invocation_rows.list_(database, *wanted, extent.limit), columns, extent)
 
 
 def _get_with_log(database: Database, ref: str) -> Row:

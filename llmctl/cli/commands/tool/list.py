@@ -8,7 +8,7 @@ from llmctl.cli import listing_args
 from llmctl.cli.app import App
 from llmctl.cli.commands.tool import COLUMNS, tool_record
 from llmctl.cli.console.console import list_output
-from llmctl.cli.console.output import emit_list
+from llmctl.cli.console.output import Extent, emit_list
 from llmctl.store.records import tools
 
 
@@ -26,6 +26,7 @@ def list_(ctx: typer.Context) -> None:
     app: App = ctx.obj
     database = app.hub()
     rows = [tool_record(app, row) for row in tools.list_(database)]
-    emit_list(app.console, rows, listing_args.add_custom_columns(database, tools.TABLE, COLUMNS))
+    columns = listing_args.add_custom_columns(database, tools.TABLE, COLUMNS)
+    emit_list(app.console, rows, columns, Extent("no tools yet"))
     if app.console.io.stdout_tty and (names := toolset.list_unused_builtins(database)):
         app.console.note(f"built in, ready to use: {', '.join(names)}")
