@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -22,7 +23,7 @@ from llmctl.core.signals import defer_signals
 from llmctl.core.single_requests import EmbedRequest, EmbedResponse, ImageRequest, ImageResponse
 from llmctl.core.stored_values import new_id
 from llmctl.engine.billing import cost as billing_cost
-from llmctl.engine.billing.cost import CostEstimate, CostLimits, Reservation
+from llmctl.engine.billing.cost import CostEstimate, CostLimits, PriceKey, Reservation
 from llmctl.engine.chats import attachments
 from llmctl.engine.connections.target import Target, TargetKind, resolve_endpoint
 from llmctl.engine.jobs.lease import Heartbeat
@@ -266,7 +267,7 @@ class SingleRequestRunner:
         target, limits = self._plan.target, self._plan.cost_limits
         if not limits:
             return None
-        key = billing_cost.price_key(target)
+        key = self._price_key
         price = billing_cost.find_price(self._database, key, (target.model,), moment=clock.parse(clock.now()))
         estimate = request.estimate(price) if price else None
         if price and estimate:
@@ -274,6 +275,11 @@ class SingleRequestRunner:
         if key.is_free:
             return None
         raise billing_cost.unknown_price_error(target.provider.name, target.model)
+
+    @cached_property
+    def _price_key(self) -> PriceKey:
+        plan = self._plan
+        return billing_cost.limited_price_key(self._database, plan.target, plan.cost_limits, plan.runtime.env)
 
     def _finish(
         self, status: str, answer: HasUsage | None, error: LlmctlError | None, body: bytes | None = None
@@ -287,7 +293,7 @@ class SingleRequestRunner:
                 usage, cost = Usage(), billing_cost.Cost(0.0)
             else:
                 cost = billing_cost.cost_for_target(
-                    self._database, plan.target, usage, model, plan.model_options, self._ids.last_time
+                    self._database, plan.target, usage, model, plan.model_options, self._ids.last_time, self._price_key
                 )
             columns = cost.to_columns() | _settle_reservation(state, cost.amount, error)
             response = ChatResponse(Message("assistant", ()), usage=usage, model=model)

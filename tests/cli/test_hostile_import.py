@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import shlex
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmctl.engine.billing.cost import price_list_version
 from tests.cli.test_trust import SECRET
 from tests.fakes.openai_server import FakeServer
 from tests.harness import Result, query, require_failure, run_in_process
@@ -214,3 +217,51 @@ def test_curl_command_of_an_imported_request_runs_nothing_else(victim: dict[str,
     words = shlex.split(done.stdout.replace("\\\n", " "))
     assert "touch" not in words
     assert "Authorization: Bearer $GROQ_API_KEY" in words
+
+
+# --- prices and limits
+
+
+def price(source: str, rate: float) -> tuple[str, dict[str, Any]]:
+    columns = {"provider": "openai", "model": "gpt-4o", "source": source, "valid_from": "2020-01-01T00:00:00.000+00:00"}
+    return "model_prices", {**columns, "input_per_million": rate, "output_per_million": rate, "details": {}}
+
+
+def ask_limited(env: dict[str, str], server: FakeServer) -> Result:
+    """Ask a model with a price in the list for more than the limit allows."""
+    where = ("--provider", "openai", "--base-url", server.url, "--model", "gpt-4o")
+    run_in_process("connection", "add", "own", *where, "--key-env", "MY_KEY", env=env)
+    return run_in_process("chat", "-m", "own", "--max-cost", "0.000001", "hi", env={**env, "MY_KEY": "k"})
+
+
+@pytest.mark.parametrize("source", ["user", "list"])
+def test_price_of_a_file_does_not_lower_what_a_limit_counts(
+    source: str, victim: dict[str, str], server: FakeServer, tmp_path: Path
+) -> None:
+    done = receive(victim, tmp_path, price(price_list_version() or "" if source == "list" else source, 0.0))
+    assert ("llmctl model price openai:gpt-4o --set input=0 --set output=0" in done.stderr) is (source == "user")
+    require_failure(ask_limited(victim, server), 7)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("source", ["user", "list"])
+def test_price_in_a_hub_of_someone_else_does_not_lower_what_a_limit_counts(
+    source: str, env: dict[str, str], server: FakeServer, tmp_path: Path
+) -> None:
+    theirs = {**env, "HOME": str(tmp_path / "theirs"), "LLMCTL_NO_STDIN": "1"}
+    assert run_in_process("chat", "-m", "echo", "hi", env=theirs).returncode == 0
+    assert run_in_process("model", "price", "openai:gpt-4o", "--set", "input=0", "--set", "output=0", env=theirs)
+    if source == "list":
+        with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection, connection:
+            connection.execute("UPDATE model_prices SET source = ?", (price_list_version(),))
+            connection.execute("UPDATE model_prices SET input_per_million = 0, output_per_million = 0")
+    require_failure(ask_limited({**env, "LLMCTL_NO_STDIN": "1"}, server), 7)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("column", ["cost", "reserved_cost"])
+def test_requests_of_a_file_do_not_widen_a_limit(column: str, victim: dict[str, str], tmp_path: Path) -> None:
+    columns = {"provider": "openai", "model": "gpt-4o", "status": "completed", column: -1000.0, "origin": "llmctl"}
+    receive(victim, tmp_path, ("requests", columns))
+    [(value,)] = query(victim, f"SELECT coalesce(sum({column}), 0) FROM requests")
+    assert value == 0

@@ -132,6 +132,7 @@ _NARROWED = {
     "chat_grants": ("automatic tool of a chat, which asks now", "automatic tools of chats, which ask now"),
     "approvals": ("approved call, which waits again", "approved calls, which wait again"),
     "agent_files": ("file of an agent, which it does not follow", "files of agents, which they do not follow"),
+    "prices": ("price, at which no limit counts", "prices, at which no limit counts"),
     "hosted_tools": ("set of hosted tools in options", "sets of hosted tools in options"),
 }
 

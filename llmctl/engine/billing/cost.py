@@ -25,6 +25,7 @@ from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Usage
 from llmctl.core.errors import BudgetError, StorageError
 from llmctl.core.stored_values import loads
 from llmctl.core.values import Value
+from llmctl.engine.connections import trust
 from llmctl.engine.connections.target import Target
 from llmctl.providers import PROVIDERS, Provider, host_matches, parse_host
 from llmctl.store.database import WRITE_ERRORS, Database
@@ -45,6 +46,10 @@ class PriceKey(Value):
 
     provider: str
     is_free: bool = False
+    #: The hub is someone else's: what it stores counts only for models that the installed price list does not have.
+    is_foreign: bool = False
+    #: Ids of prices that came with a file and do not count.
+    ignored: frozenset[str] = frozenset()
 
 
 class Cost(Value):
@@ -60,6 +65,18 @@ class Cost(Value):
 
 def price_key(target: Target) -> PriceKey:
     return PriceKey(target.provider.name, is_free(target.provider, target.base_url))
+
+
+def limited_price_key(database: Database, target: Target, limits: CostLimits, env: Mapping[str, str] | None) -> PriceKey:
+    """Return whose prices apply to a request under limits: a file or a hub of someone else must not lower them.
+
+    ``env`` says who the user is; None: not known, every price in the hub counts.
+    """
+    key = price_key(target)
+    if not limits or env is None:
+        return key
+    ignored = trust.list_foreign_prices(database, env)
+    return key.replace(is_foreign=not trust.is_own_hub(database, env), ignored=ignored)
 
 
 def is_free(provider: Provider, base_url: str) -> bool:
@@ -112,11 +129,12 @@ def cost_for_target(
     model: str | None,
     options: Mapping[str, Any],
     started_at: str,
+    key: PriceKey | None = None,
 ) -> Cost:
     """Calculate the cost of a request to ``target``, answered by ``model`` and started at ``started_at``."""
     return calculate_cost(
         database,
-        price_key(target),
+        key or price_key(target),
         usage,
         (model, target.model),
         moment=clock.parse(started_at),
@@ -141,16 +159,25 @@ def find_price(
     from llmctl.store.records import models
 
     at, source = clock.format(moment), price_list_version()
+    if key.is_foreign and not key.is_free and source:
+        for name in names:
+            row = _find_valid_row(_read_price_list(key.provider, name, source), [name], at)
+            if row is not None:
+                return price_from_row(row)
     try:
         rows = models.prices_for_models(database, key.provider, names)
     except (StorageError, *WRITE_ERRORS):
         return None
+    has_ignored = any(row.id in key.ignored for row in rows)
+    rows = [row for row in rows if row.id not in key.ignored]
     own = _find_valid_row([row for row in rows if row.source == models.USER_SOURCE], names, at)
     if own is not None or key.is_free:
         return price_from_row(own) if own else None
     for name in names:
         stored = [row for row in rows if row.model == name and row.source != models.USER_SOURCE]
-        if looks_up and source and all(row.source != source for row in stored):
+        if has_ignored and source:  # some of the rows of the list may be forged
+            stored = _read_price_list(key.provider, name, source)
+        elif looks_up and source and all(row.source != source for row in stored):
             stored = _look_up(database, key.provider, name, source)
         row = _find_valid_row([row for row in stored if not source or row.source == source], [name], at)
         if row is not None and row.details != models.NO_PRICE:
@@ -209,10 +236,17 @@ def _look_up(database: Database, provider: str, model: str, source: str) -> list
     try:
         return models.store_source_prices(database, provider, model, source, rows)
     except (StorageError, *WRITE_ERRORS):  # the hub is not writable: the price still applies
-        now = clock.now()
-        named = {"id": "", "provider": provider, "model": model, "source": source, "created_at": now, "updated_at": now}
-        unsaved = [PriceRow.from_row({**row, **named}) for row in rows]
-        return sorted(unsaved, key=lambda row: row.valid_from or "", reverse=True)
+        return _read_price_list(provider, model, source)
+
+
+def _read_price_list(provider: str, model: str, source: str) -> list[PriceRow]:
+    """Return the prices of a model in the installed list, newest first, as rows that are in no hub."""
+    from llmctl.engine.models import catalog  # 200 ms
+
+    now = clock.now()
+    named = {"id": "", "provider": provider, "model": model, "source": source, "created_at": now, "updated_at": now}
+    rows = [PriceRow.from_row({**row, **named}) for row in catalog.price_rows(provider, model)]
+    return sorted(rows, key=lambda row: row.valid_from or "", reverse=True)
 
 
 def settle_stored_request(database: Database, request: RequestRow, response: ChatResponse) -> dict[str, Any]:
@@ -420,8 +454,10 @@ class CostTracker:
         limits: CostLimits,
         prices: PriceCache | None = None,
         processing: str | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self._database = database
+        self._env = env
         self._target = target
         self._limits = limits
         self._prices = prices
@@ -431,8 +467,7 @@ class CostTracker:
 
     @cached_property
     def _price_key(self) -> PriceKey:
-
-        return price_key(self._target)
+        return limited_price_key(self._database, self._target, self._limits, self._env)
 
     def prepare_reservation(self, request: ChatRequest, build_body: Callable[[], bytes]) -> Reservation | None:
         """Return what has to be reserved for a request that begins now; None if there is no limit.

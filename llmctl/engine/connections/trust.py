@@ -254,6 +254,20 @@ def trust_hub(database: Database, env: Env) -> None:
     _write(_record_path(database, "hub", "", env), {"hub": os.path.realpath(database.path)}, env)
 
 
+def distrust_prices(database: Database, ids: list[str], env: Env) -> None:
+    """Record prices that came with a file: limits do not count at them."""
+    if database.path != opening.MEMORY:
+        known = set(list_foreign_prices(database, env))
+        _write(_record_path(database, "prices", "", env), {"foreign": sorted(known | set(ids))}, env)
+
+
+def list_foreign_prices(database: Database, env: Env) -> frozenset[str]:
+    """Return the ids of the prices that came with a file."""
+    path = _record_path(database, "prices", "", env) if database.path != opening.MEMORY else None
+    ids = _read(path).get("foreign") if path else None
+    return frozenset(map(str, ids)) if isinstance(ids, list) else frozenset()
+
+
 def approve_call(database: Database, invocation_id: str, fingerprint: str, env: Env) -> bool:
     """Record that this user approved a call, if the hub is someone else's: approvals in it do not count."""
     if is_own_hub(database, env):

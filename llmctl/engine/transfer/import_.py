@@ -145,6 +145,9 @@ def import_source(
         records = _read_records(database, source, report, narrower, dry_run)
         lost = _merge(database, records, on_record, report)
     report.narrowed, report.narrowed_hints = narrower.counts, narrower.hints
+    if narrower.prices and not dry_run:
+        with suppress(StorageError):  # then the hub is not known as this user's own: no price in it counts
+            trust.distrust_prices(database, narrower.prices, env or {})
     report.untrusted = arrivals.list_names() if dry_run else arrivals.settle()
     if lost:
         report.add_skipped(

@@ -14,9 +14,10 @@ from typing import Any
 from llmctl.core.stored_values import dumps, loads
 from llmctl.core.transfer_records import ImportRow
 from llmctl.engine.jobs.command import FOREIGN
+from llmctl.engine.models.rates import RATE_COLUMNS
 from llmctl.providers import PROVIDERS
 from llmctl.store.database import Database, Row
-from llmctl.store.records import connections
+from llmctl.store.records import connections, models
 from llmctl.store.transfer import merge
 from llmctl.tools.builtin import BUILTINS
 
@@ -52,6 +53,8 @@ class Narrower:
         self._is_fresh = merge.is_fresh(database)
         self.counts: dict[str, int] = {}
         self.hints: dict[str, str] = {}
+        #: Ids of prices that are new here.
+        self.prices: list[str] = []
         self._names: dict[str, str] = {}
 
     def narrow(self, record: ImportRow) -> ImportRow | None:
@@ -202,9 +205,25 @@ class Narrower:
         self._count("approvals", "tool", "approve", str(row.get("id"))[:8])
         return {**row, "decision": None}
 
+    def _narrow_price(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
+        """Return a price; no limit of this user counts at a new one."""
+        row = record.row
+        if own is not None:
+            return {**own, **_later(own, row)}
+        self.prices.append(str(row.get("id")))
+        if row.get("source") == models.USER_SOURCE:
+            rates = [word for name in RATE_COLUMNS for word in _describe_rate(name, row.get(f"{name}_per_million"))]
+            self._count("prices", "model", "price", f"{row.get('provider')}:{row.get('model')}", *rates)
+        return row
+
     def _narrow_request(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
-        """Return a request whose answer is no model's answer here: the file may say anything."""
-        return {**record.row, "cache_key": own["cache_key"] if own else None}
+        """Return a request whose answer is no model's answer here, and that reserves nothing and lowers no sum."""
+        row, cost = record.row, record.row.get("cost")
+        is_negative = isinstance(cost, int | float) and cost < 0
+        narrowed = {"cache_key": own["cache_key"] if own else None}
+        narrowed |= {"cost": None} if is_negative else {}
+        narrowed |= {"reserved_cost": None} if own is None else {}
+        return {**row, **narrowed}
 
     def _narrow_job(self, record: ImportRow, own: Row | None) -> Mapping[str, Any]:
         """Return a job whose command is not run again here: it is what somebody else ran."""
@@ -228,6 +247,7 @@ _CHANGES: Mapping[str, Callable[[Narrower, ImportRow, Row | None], Mapping[str, 
     "tool_invocations": Narrower._narrow_invocation,
     "requests": Narrower._narrow_request,
     "jobs": Narrower._narrow_job,
+    "model_prices": Narrower._narrow_price,
     "user_settings": Narrower._keep_own,
 }
 
@@ -257,6 +277,12 @@ def _describe_rule(text: Any) -> str:
     if isinstance(globs, dict) and len(globs) == 1 and len(rule) == 1:
         return "=".join(map(str, next(iter(globs.items()))))
     return dumps(rule["schema"]) if "schema" in rule else "*"
+
+
+def _describe_rate(name: str, value: Any) -> tuple[str, ...]:
+    """Return a rate as ``model price`` takes it."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return ("--set", f"{name}={value:g}") if is_number else ()
 
 
 def _without_hosted_tools(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class Turn:
             tools = toolset.with_called_tools(self._database, self._ids.thread_id, plan.tools)
             plan = self._plan = plan.replace(tools=tools)
         self._recorder = Recorder(self._database, self._ids, plan, redact, self._on_commit)
-        self._cost_tracker = CostTracker(self._database, plan.target, plan.cost_limits)
+        self._cost_tracker = CostTracker(self._database, plan.target, plan.cost_limits, env=plan.runtime.env)
         self._sender = RequestSender(self._recorder, plan, resolved.endpoint, redact)
         self._heartbeat = Heartbeat(self._database.path, self._ids.job_id)
         if plan.log:

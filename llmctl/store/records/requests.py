@@ -243,7 +243,7 @@ def read_stream(database: Database, stream: Row) -> tuple[bytes, list[list[int]]
 # Periods begin with an hour, so the roll-up covers them. Few rows have reserved costs, and they are indexed.
 _SPENDING = """
 SELECT
-  (SELECT coalesce(sum(cost), 0) FROM {usage_hourly} WHERE hour >= :since) AS spent,
+  (SELECT coalesce(sum(max(cost, 0)), 0) FROM {usage_hourly} WHERE hour >= :since) AS spent,
   (SELECT coalesce(sum(reserved_cost), 0) FROM {requests} WHERE reserved_cost > 0 AND created_at >= :since) AS set_aside
 """
 _RESERVING_JOBS = """
