@@ -92,14 +92,33 @@ _PARAMETERS = (
 )
 #: Words of an option's or a header's name. ``stop_token`` and ``max_tokens`` are none.
 _SECRET_NAMES = (
-    r"(?i)token|(.*[-_])?(api[-_]?key|access[-_]?key|secret|password|passwd|credentials?|authorization"
-    r"|(api|auth|access|bearer|refresh|id|session)[-_]?token)([-_](id|key))?"
+    r"(?i)(token|bearer|jwt|cookie)"
+    r"|(.*[-_])?(api[-_]?key|apikey|(access|private|signing|subscription|client|account|master|auth)[-_]?key|secret"
+    r"|password|passwd|passphrase|credentials?|authorization|(api|auth|access|bearer|refresh|id|session)[-_]?token)"
+    r"([-_](id|key|value))?"
 )
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether the name of an option or header says that its value is a secret."""
-    return re.fullmatch(_SECRET_NAMES, name) is not None
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.fullmatch(_SECRET_NAMES, words) is not None or re.fullmatch(_SECRET_NAMES, name) is not None
+
+
+def find_secret_values(value: Any) -> list[str]:
+    """Return the texts in a JSON value whose name, at any depth, says that they are secrets."""
+    match value:
+        case Mapping():
+            own = [str(item) for name, item in value.items() if _is_word(item) and is_secret_name(str(name))]
+            return [*own, *(secret for item in value.values() for secret in find_secret_values(item))]
+        case list() | tuple():
+            return [secret for item in value for secret in find_secret_values(item)]
+    return []
+
+
+def _is_word(value: Any) -> bool:
+    """Return whether a JSON value is a text that is not empty, or a number."""
+    return (isinstance(value, str) and bool(value)) or (isinstance(value, int) and not isinstance(value, bool))
 
 
 # Strings, compiled when a URL is found: not every start-up needs them.

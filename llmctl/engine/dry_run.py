@@ -10,7 +10,7 @@ from llmctl.core.redaction import Redaction
 from llmctl.engine.chats import attachments
 from llmctl.engine.connections.target import ResolvedEndpoint, resolve_endpoint
 from llmctl.engine.turn import history
-from llmctl.engine.turn.plan import TurnPlan, build_chat_request, require_chat_model
+from llmctl.engine.turn.plan import TurnPlan, build_chat_request, list_option_secrets, require_chat_model
 from llmctl.store.database import Database
 from llmctl.store.records import chats
 from llmctl.wire import WIRES
@@ -50,7 +50,7 @@ def preview_request(database: Database, plan: TurnPlan) -> RequestPreview:
     messages, _ = attachments.drop_unsupported_files((entry.message for entry in entries), plan.target)
     request = build_chat_request(plan, messages)
     http = WIRES.load(plan.target.wire).build_request(resolved.endpoint, request)
-    redact = Redaction(resolved.secrets)
+    redact = Redaction((*resolved.secrets, *list_option_secrets(plan)))
     return RequestPreview(
         http.method,
         redact.url(http.url),

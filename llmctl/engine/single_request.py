@@ -18,7 +18,7 @@ from llmctl.core.chat import ChatResponse, File, Message, Usage
 from llmctl.core.errors import LlmctlError, StorageError, UnavailableError, UsageError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.options import TurnOptions
-from llmctl.core.redaction import Redaction
+from llmctl.core.redaction import Redaction, find_secret_values
 from llmctl.core.signals import defer_signals
 from llmctl.core.single_requests import EmbedRequest, EmbedResponse, ImageRequest, ImageResponse
 from llmctl.core.stored_values import new_id
@@ -149,7 +149,7 @@ class SingleRequestRunner:
         resolved = resolve_endpoint(database, plan.target, runtime, needs_key=not plan.options.cached_only)
         self.endpoint: Endpoint = resolved.endpoint
         self.summary = UsageSummary(plan.target.model)
-        self._redact = Redaction(resolved.secrets)
+        self._redact = Redaction((*resolved.secrets, *find_secret_values(plan.model_options)))
         self._started = time.monotonic()
 
     def __enter__(self) -> SingleRequestRunner:

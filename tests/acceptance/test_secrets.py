@@ -243,6 +243,40 @@ def test_key_in_an_option_is_not_kept(
         assert server.requests[0].json["api_key"] == key
 
 
+UNKNOWN_SHAPE = "hunter2 battery 5511"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(f"{name}={UNKNOWN_SHAPE}" for name in ("api_key", "password", "secretKey", "openaiApiKey", "X-Auth-Key")),
+        f'extra:={{"deep": [{{"access_token": "{UNKNOWN_SHAPE}"}}]}}',
+        f'tools:=[{{"type": "mcp", "server_url": "https://x.example", "authorization": "{UNKNOWN_SHAPE}"}}]',
+    ],
+)
+def test_secret_of_an_option_is_sent_and_kept_nowhere(
+    keyed: Llmctl, server: FakeServer, hub: HubFile, option: str, tmp_path: Path
+) -> None:
+    """It serves one turn; no door stores it."""
+    server.answer(stream(f"you said {UNKNOWN_SHAPE}"))
+    (tmp_path / "file.toml").write_text(f'prompt = "hi"\noptions = {{ api_key = "{UNKNOWN_SHAPE}" }}\n')
+    runs = [keyed("chat", "-o", option, *words, "hi") for words in (("--json", "--name", "c"), ("--dry-run",))]
+    runs += [keyed("run", "--dry-run", str(tmp_path / "file.toml")), keyed("request", "curl", "last")]
+    assert UNKNOWN_SHAPE.encode() in server.requests[0].body
+    assert [done.returncode for done in runs] == [0] * 4, runs
+    (tmp_path / "file.toml").unlink()
+    doors = (
+        ["agent", "create", "clerk", "-m", "echo", "-o", option],
+        ["chats", "edit", "c", "-o", option],
+        ["connection", "add", "other", "--base-url", server.url, "-o", option],
+        ["connection", "edit", "fake", "-o", option],
+        ["model", "alias", "fast", "fake:m", "-o", option],
+    )
+    runs += [keyed(*door) for door in doors]
+    assert [done.returncode for done in runs[4:]] == [2] * len(doors), runs[4:]
+    assert_nowhere(UNKNOWN_SHAPE, keyed.cwd, *runs)
+
+
 def test_key_of_a_command_or_a_file_is_not_kept(
     keyed: Llmctl, server: FakeServer, hub: HubFile, key: str, tmp_path: Path, keeper: None
 ) -> None:

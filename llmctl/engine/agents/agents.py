@@ -17,6 +17,7 @@ from llmctl.core.options import TurnOptions, options_for
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.agents.definition import Definition, TemplateParam
 from llmctl.engine.connections import target
+from llmctl.engine.connections.edit import reject_secret_options
 from llmctl.engine.connections.target import Env, Target
 from llmctl.engine.runtime import AgentContext
 from llmctl.store.database import Database
@@ -93,7 +94,8 @@ def _describe_source(row: AgentRow) -> str:
 
 
 def definition_columns(definition: Definition, connection_id: str | None) -> dict[str, Any]:
-    """Return a definition as columns of ``agents``."""
+    """Return a definition as columns of ``agents``. Raises UsageError for an option that holds a secret."""
+    reject_secret_options(definition.turn.options)
     settings = _stored_settings(definition)
     if definition.params:
         settings["params"] = {

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmctl.core.errors import NotFoundError, UsageError
-from llmctl.core.redaction import is_secret_name, mask_keys, redact_headers, redact_url
+from llmctl.core.redaction import find_secret_values, is_secret_name, mask_keys, redact_headers, redact_url
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.connections import keys
@@ -157,11 +157,9 @@ def _validate_header(name: str, value: Any) -> None:
 
 
 def reject_secret_options(options: Mapping[str, Any]) -> None:
-    """Raise UsageError for an option whose name says that its value is a secret, whatever the value looks like."""
+    """Raise UsageError for an option that holds a secret: its name says so, at any depth, or it looks like a key."""
     for name, value in options.items():
-        if isinstance(value, dict):
-            reject_secret_options(value)
-        elif isinstance(value, str) and value and is_secret_name(name):
+        if find_secret_values({name: value}) or mask_keys(text := dumps({name: value})) != text:
             raise UsageError(
                 f'option "{name}" must not hold a secret: options are stored and shown as they are',
                 hint="pass keys with --key-stdin or --key-env, or in a header: --header 'NAME=env:VARIABLE'",

@@ -9,6 +9,7 @@ from typing import Any
 from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Text
 from llmctl.core.errors import NotFoundError, UsageError
 from llmctl.core.options import NULL, TURN_OPTIONS, TurnOptions, options_for, parse_json, parse_text
+from llmctl.core.redaction import find_secret_values
 from llmctl.core.stored_values import assign_fields
 from llmctl.core.values import Value
 from llmctl.engine.billing.cost import CostLimits
@@ -232,12 +233,21 @@ def require_chat_model(target: Target) -> None:
         )
 
 
+def list_option_secrets(plan: TurnPlan) -> tuple[str, ...]:
+    """Return the secrets among the model options, such as ``-o api_key=...``: they are sent, and stored nowhere."""
+    return tuple(find_secret_values(_merge_model_options(plan)))
+
+
+def _merge_model_options(plan: TurnPlan) -> dict[str, Any]:
+    return {**plan.target.options, **plan.target.alias_options, **plan.options.options}
+
+
 def build_chat_request(plan: TurnPlan, messages: tuple[Message, ...]) -> ChatRequest:
     """Return the request for these messages: the turn's options override the alias's and the connection's.
 
     An option that is null takes back what those set.
     """
-    options = {**plan.target.options, **plan.target.alias_options, **plan.options.options}
+    options = _merge_model_options(plan)
     return ChatRequest(
         model=plan.target.model,
         messages=messages,

@@ -27,7 +27,7 @@ from llmctl.engine.runtime import Notice, StepStarted, ToolEvent, TurnEvent
 from llmctl.engine.turn import history
 from llmctl.engine.turn.begin import begin_turn, release_failed_begin
 from llmctl.engine.turn.model_call import ModelCall, RequestSender
-from llmctl.engine.turn.plan import TurnPlan, UserInput, build_chat_request, require_chat_model
+from llmctl.engine.turn.plan import TurnPlan, UserInput, build_chat_request, list_option_secrets, require_chat_model
 from llmctl.engine.turn.recorder import Recorder
 from llmctl.engine.turn.records import correction_writes, message_writes
 from llmctl.engine.turn.state import StepRequest, TurnResult
@@ -85,8 +85,9 @@ class Turn:
         return self
 
     def _begin(self, resolved: ResolvedEndpoint, job_id: str) -> None:
-        plan, redact = self._plan, Redaction(resolved.secrets)
-        self._secrets = resolved.secrets
+        plan = self._plan
+        self._secrets = (*resolved.secrets, *list_option_secrets(plan))
+        redact = Redaction(self._secrets)
         self._ids = begin_turn(self._database, plan, redact, job_id)
         if plan.log and plan.input.is_resume:
             from llmctl.engine.tools import toolset

@@ -12,6 +12,7 @@ from llmctl.core.options import NULL, TURN_OPTIONS, TurnOptions
 from llmctl.core.stored_values import dumps, loads
 from llmctl.engine.agents import agents
 from llmctl.engine.connections import target
+from llmctl.engine.connections.edit import reject_secret_options
 from llmctl.engine.tools import toolset
 from llmctl.engine.turn.plan import assign_custom_fields
 from llmctl.engine.turn.records import dump_chat_settings
@@ -88,6 +89,7 @@ def _merge_settings(database: Database, flags: TurnOptions, settings: dict[str, 
     """Return a chat's settings with those of the flags."""
     given = flags.to_dict()
     if "options" in given:
+        reject_secret_options(flags.options)
         settings["options"] = _merge(settings.get("options"), flags.options)
     if "thinking" in given:
         settings["thinking"] = None if flags.thinking == NULL else flags.thinking
