@@ -431,26 +431,44 @@ def make_old_hub(path: str | Path, server: FakeServer) -> None:
         connection.commit()
 
 
+@pytest.fixture
+def veteran(env: dict[str, str], server: FakeServer) -> dict[str, str]:
+    """A user of an earlier version: their hub is where llmctl makes it."""
+    place = Path(env["HOME"], ".local/share/llmctl/hub.db")
+    place.parent.mkdir(parents=True)
+    make_old_hub(place, server)
+    return {**env, "LLMCTL_DB": str(place)}
+
+
 @pytest.mark.parametrize("first", ["chat -m own --no-stdin hi", "settings set retries 1", "init", "db migrate"])
-def test_hub_used_before_the_upgrade_stays_trusted(first: str, env: dict[str, str], server: FakeServer) -> None:
+def test_hub_used_before_the_upgrade_stays_trusted(first: str, veteran: dict[str, str]) -> None:
     """Whatever the first command of the new version is."""
-    make_old_hub(env["LLMCTL_DB"], server)
-    done = run_in_process(*first.split(), env=env)
+    done = run_in_process(*first.split(), env=veteran)
     assert done.returncode == 0, done.stderr
-    assert chat_code(env) == 0
+    assert chat_code(veteran) == 0
 
 
-def test_all_hubs_from_before_the_upgrade_stay_trusted(env: dict[str, str], server: FakeServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trace", ["hub", "keys"])
+def test_all_hubs_from_before_the_upgrade_stay_trusted(
+    trace: str, veteran: dict[str, str], server: FakeServer, tmp_path: Path
+) -> None:
     """A hub for each project: the second is opened later."""
-    make_old_hub(env["LLMCTL_DB"], server)
+    if trace == "keys":
+        place = Path(veteran["LLMCTL_DB"])
+        place.unlink()
+        (place.parent / "keys").mkdir()
+        (place.parent / "keys" / "own").write_text("key")
+    make_old_hub(tmp_path / "first.db", server)
     make_old_hub(tmp_path / "project.db", server)
-    assert chat_code(env) == 0
-    assert chat_code(env, "--db", str(tmp_path / "project.db")) == 0
+    assert chat_code({**veteran, "LLMCTL_DB": str(tmp_path / "first.db")}) == 0
+    assert chat_code(veteran, "--db", str(tmp_path / "project.db")) == 0
 
 
-def test_old_hub_that_came_after_the_upgrade_is_inert(env: dict[str, str], server: FakeServer, tmp_path: Path) -> None:
+def test_old_hub_that_came_after_the_upgrade_is_inert(
+    veteran: dict[str, str], server: FakeServer, tmp_path: Path
+) -> None:
     """Nothing in a file can say that it was used here before."""
-    make_old_hub(env["LLMCTL_DB"], server)
+    env = veteran
     assert chat_code(env) == 0
     make_old_hub(tmp_path / "late.db", server)
     os.utime(tmp_path / "late.db", (0, 0))
@@ -459,9 +477,23 @@ def test_old_hub_that_came_after_the_upgrade_is_inert(env: dict[str, str], serve
     assert len(server.requests) == 1
 
 
-def test_old_hub_is_inert_for_a_user_who_is_new_here(env: dict[str, str], server: FakeServer, tmp_path: Path) -> None:
-    make_old_hub(tmp_path / "theirs.db", server)
-    assert chat_code(env, "--db", str(tmp_path / "theirs.db")) == 4
+@pytest.mark.parametrize("door", ["--db", "LLMCTL_DB"])
+@pytest.mark.parametrize("kind", ["old", "without id"])
+def test_hub_of_someone_else_is_inert_for_a_user_who_is_new_here(
+    kind: str, door: str, stranger: dict[str, str], env: dict[str, str], server: FakeServer, tmp_path: Path
+) -> None:
+    """A file cannot claim to be a hub from before the upgrade, at the very first run either."""
+    theirs = tmp_path / "theirs.db"
+    if kind == "old":
+        make_old_hub(theirs, server)
+    else:
+        shutil.copy(stranger["LLMCTL_DB"], theirs)
+        with closing(sqlite3.connect(theirs)) as connection, connection:
+            connection.execute("DELETE FROM hub_meta WHERE key = 'hub_id'")
+            connection.execute("UPDATE model_connections SET name = 'own' WHERE name = 'shared'")
+    for _ in range(2):
+        where = {"LLMCTL_DB": str(theirs)} if door == "LLMCTL_DB" else {}
+        assert chat_code({**env, "OPENAI_API_KEY": SECRET, **where}, *([] if where else ["--db", str(theirs)])) == 4
     assert server.requests == []
 
 
@@ -613,9 +645,9 @@ def test_in_memory_hub_leaves_no_record(env: dict[str, str], server: FakeServer)
     assert trust_files(env) == []
 
 
-def test_many_processes_trust_at_once(llmctl: Llmctl, env: dict[str, str], server: FakeServer) -> None:
-    make_old_hub(env["LLMCTL_DB"], server)
-    running = [llmctl.start("chat", "-m", "own", "--no-stdin", f"p{number}") for number in range(8)]
+def test_many_processes_trust_at_once(llmctl: Llmctl, veteran: dict[str, str]) -> None:
+    env = veteran
+    running = [llmctl.with_env(**env).start("chat", "-m", "own", "--no-stdin", f"p{number}") for number in range(8)]
     assert [process.wait().returncode for process in running] == [0] * 8
     folder = Path(env["HOME"], ".local/state/llmctl/trust")
     assert all(path.suffix == ".json" or path.name == "since" for path in folder.rglob("*") if path.is_file())
@@ -732,8 +764,8 @@ def test_own_tools_are_allowed_by_pattern(env: dict[str, str], tmp_path: Path) -
         assert call(env, "say", "-T", "s*:auto").returncode == 0
 
 
-def test_tools_of_a_hub_from_before_the_upgrade_are_allowed_by_pattern(env: dict[str, str], server: FakeServer) -> None:
-    make_old_hub(env["LLMCTL_DB"], server)
+def test_tools_of_a_hub_from_before_the_upgrade_are_allowed_by_pattern(veteran: dict[str, str]) -> None:
+    env = veteran
     time = "2026-01-01T00:00:00.000+00:00"
     with closing(sqlite3.connect(env["LLMCTL_DB"])) as connection, connection:
         connection.execute(

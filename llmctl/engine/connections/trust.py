@@ -309,9 +309,9 @@ def _was_used_before(database: Database, env: Env, *, has_id: bool = False) -> b
     """Return whether this user had the hub before hubs had ids. Nothing in the file itself counts: it can be forged.
 
     The file must be this user's, and unchanged since the user's first run of a version that gives ids. That run counts
-    only if it found a hub without id at a place that the environment names (``LLMCTL_DB``, or the data folder):
-    whoever is new here has no earlier hubs. Other places must be on the same disk as the records, since media that
-    are plugged in keep their own times.
+    only if it found traces of an earlier version in llmctl's own data folder, a hub without id or stored keys: whoever
+    is new here has no earlier hubs, whatever ``LLMCTL_DB`` or ``--db`` leads to. Other places than the named ones must
+    be on the same disk as the records, since media that are plugged in keep their own times.
     """
     if not _owns_file(database) or (database.id is not None and not has_id):
         return False
@@ -349,12 +349,24 @@ def _make_folder(folder: str, env: Env) -> None:
     path = os.path.join(folder, "since")
     if os.path.exists(path):
         return
-    had_hub = any(_is_earlier_hub(place) for place in _named_places(env))
+    had_hub = _has_earlier_traces(env)
     draft = f"{path}.{new_id()}"
     _write_file(draft, dumps({"since": time.time() if had_hub else 0.0}))
     with suppress(FileExistsError):  # another process was first
         os.link(draft, path)
     os.unlink(draft)
+
+
+def _has_earlier_traces(env: Env) -> bool:
+    """Return whether this user used an earlier version, as far as llmctl's own data folder shows."""
+    data = environment.data_folder(env)
+    if data is None:
+        return False
+    try:
+        has_keys = bool(os.listdir(os.path.join(data, "keys")))
+    except OSError:
+        has_keys = False
+    return has_keys or _is_earlier_hub(os.path.join(data, "hub.db"))
 
 
 def _is_earlier_hub(path: str) -> bool:
