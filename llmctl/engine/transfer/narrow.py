@@ -96,7 +96,7 @@ class Narrower:
         name = str(row.get("name"))
         if not self._is_taken(name):
             return self._narrow_options(row)
-        command = shlex.join(("llmctl", "model", "alias", "set", name, str(row.get("target"))))
+        command = shlex.join(("llmctl", "model", "alias", name, str(row.get("target"))))
         self._on_problem(f'alias "{name}" is left out: it would redirect a model; to set it: {command}', record.line)
         return None
 
