@@ -67,7 +67,9 @@ def price_key(target: Target) -> PriceKey:
     return PriceKey(target.provider.name, is_free(target.provider, target.base_url))
 
 
-def limited_price_key(database: Database, target: Target, limits: CostLimits, env: Mapping[str, str] | None) -> PriceKey:
+def limited_price_key(
+    database: Database, target: Target, limits: CostLimits, env: Mapping[str, str] | None
+) -> PriceKey:
     """Return whose prices apply to a request under limits: a file or a hub of someone else must not lower them.
 
     ``env`` says who the user is; None: not known, every price in the hub counts.

@@ -6,7 +6,6 @@ A request under a limit is a row with its highest cost before it is sent, in the
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -90,7 +89,7 @@ class ProxyBudget:
             raise BudgetError(f"its cost cannot be limited: {error}", reason="unparsed") from None
         target = find_target(facts)
         limits = self._limits or CostLimits(day=math.inf)
-        tracker = CostTracker(self._database, target.replace(model=request.model), limits, os.environ)
+        tracker = CostTracker(self._database, target.replace(model=request.model), limits)
         return tracker.prepare_reservation(request, lambda: body)
 
     def _check(self, cap: _Cap, cost: float) -> None:
