@@ -831,6 +831,7 @@ complete -c llmctl -n '__llmctl_at tool pending' -l columns -r -a '(__llmctl_lis
 complete -c llmctl -n '__llmctl_at tool approve' -s c -l continue -d 'Continue the turn.'
 complete -c llmctl -n '__llmctl_at tool approve' -l detach -d 'Continue in the background; print the job id.'
 complete -c llmctl -n '__llmctl_at tool approve' -l always -d 'Allow such calls from now on, in this chat or by this agent.'
+complete -c llmctl -n '__llmctl_at tool approve' -l args -r -x -d 'Run it with these arguments instead.'
 complete -c llmctl -n '__llmctl_at tool approve' -l because -r -x -d 'Reason, stored with the call.'
 complete -c llmctl -n '__llmctl_at tool approve' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at tool approve' -l jsonl -d 'Output one JSON object per line.'

@@ -257,6 +257,12 @@ _NO_ARGUMENTS = {"type": "object", "properties": {}}
 ApprovalReply = Literal["once", "always", "everywhere", "no", "never", "stop"]
 
 
+class EditedArguments(Value):
+    """The user's answer that asks again with other arguments (JSON text)."""
+
+    arguments: str
+
+
 class ApprovalRequest(Value):
     """A call that the user has to approve. ``arguments`` is the whole JSON text, ``agent`` a name."""
 
@@ -270,6 +276,13 @@ class ApprovalRequest(Value):
     scope: str = "for this chat"
     #: What the tool does and which keys it takes, if it came with a file and is not trusted yet.
     use: str | None = None
+
+    #: Why the arguments that the user wrote cannot be used.
+    problem: str = ""
+
+
+#: Asks the user; after edited arguments it is called again, with what they mean.
+AskUser = Callable[[ApprovalRequest], ApprovalReply | EditedArguments]
 
 
 class ToolGrant(Value):
@@ -290,7 +303,7 @@ class Toolset(Value):
     #: Names that the user approved for this turn (``--approve``); denied tools stay denied.
     approved: frozenset[str] = frozenset()
     #: Asks the user on the terminal; None if there is none.
-    ask: Callable[[ApprovalRequest], ApprovalReply] | None = None
+    ask: AskUser | None = None
     #: The agent that remembered decisions apply to; None: they apply to the chat.
     agent_id: str | None = None
     agent_name: str | None = None

@@ -120,8 +120,8 @@ class ToolType:
     checked: Callable[[Mapping[str, Any]], dict[str, Any]]
     #: List the tools behind some data; None if the user has to describe them.
     discover: Callable[[str, Mapping[str, Any], Context], list[Discovered]] | None = None
-    #: Return the command line or request that a call runs, for the user to read.
-    preview: Callable[[Tool, Mapping[str, Any]], str] | None = None
+    #: Return the command line or request that a call runs, for the user to read; None if it has none.
+    preview: Callable[[Tool, Mapping[str, Any]], str | None] | None = None
 
 
 TYPES: Registry[ToolType] = Registry(

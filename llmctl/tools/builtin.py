@@ -136,6 +136,16 @@ def run(tool: Tool, arguments: Arguments, context: Context) -> Ran:
     return BUILTINS[tool.data.get("builtin") or tool.name].run(tool, arguments, context)
 
 
+def preview(tool: Tool, arguments: Arguments) -> str | None:
+    """Return the command line or request of a call; None for tools without one."""
+    match tool.data.get("builtin") or tool.name:
+        case "run_command":
+            return str(arguments["command"])
+        case "fetch_url":
+            return f"GET {arguments['url']}"
+    return None
+
+
 def argument_kind(tool: Tool, argument: str) -> argument_patterns.Kind:
     """Return what an argument of a tool is, for the patterns of rules."""
     builtin = BUILTINS.get(tool.data.get("builtin") or tool.name) if tool.type == "builtin" else None
@@ -158,4 +168,4 @@ def validate_data(data: Mapping[str, Any]) -> dict[str, Any]:
     return validated
 
 
-TYPE = ToolType(run, validate_data)
+TYPE = ToolType(run, validate_data, preview=preview)

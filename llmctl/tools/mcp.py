@@ -62,6 +62,12 @@ def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     return read_result(result, context.most_bytes)
 
 
+def preview(tool: Tool, arguments: Mapping[str, Any]) -> str:
+    """Return the server of a call, and the name of the tool there."""
+    server = tool.data["server"]
+    return f"{server if isinstance(server, str) else shlex.join(server)}: {tool.data.get('tool') or tool.name}"
+
+
 def read_result(result: Mapping[str, Any], max_bytes: int) -> Ran:
     """Return the result of a call, whatever a server put into it; unknown parts become text."""
     if result.get("resultType") == "input_required":
@@ -173,4 +179,4 @@ def _decode_file(what: str, media_type: Any, data: str, uri: str | None) -> tupl
     return f"[{what}, {media_type}, {len(content)} bytes]", File(media_type, data=content, name=name)
 
 
-TYPE = ToolType(run, validate_data, discover)
+TYPE = ToolType(run, validate_data, discover, preview)

@@ -32,6 +32,11 @@ def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     )
 
 
+def preview(tool: Tool, arguments: Mapping[str, Any]) -> str:
+    """Return the function of a call, as ``FILE:FUNCTION``."""
+    return f"{tool.data.get('file') or tool.data.get('module')}:{tool.data.get('function') or tool.name}"
+
+
 def discover(name: str, data: Mapping[str, Any], context: Context) -> list[Discovered]:
     """Read the signature and docstring of the function. This imports, and so runs, its module."""
     described, stderr = subprocess_tool.run_worker(_build_argv("describe", data), context, {})
@@ -51,4 +56,4 @@ def _build_argv(action: str, data: Mapping[str, Any]) -> list[str]:
     return [data.get("python") or sys.executable, "-P", _WORKER, action, dumps(source), _PACKAGE_ROOT]
 
 
-TYPE = ToolType(run, validate_data, discover)
+TYPE = ToolType(run, validate_data, discover, preview)

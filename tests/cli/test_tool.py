@@ -482,7 +482,7 @@ def at_terminal(
 ) -> tuple[int, str]:
     """Chat with a controlling terminal at which a person types, stdin a pipe; return the exit code and the screen."""
     command = [*LLMCTL, "chat", "-m", "echo", "-o", f"tool={calls}", "-T", "time"]
-    answers = [("[q]uit:", answer) for answer in typed]
+    answers = [("goes back:" if answer in (b"1\n", b"2\n") else "[q]uit:", answer) for answer in typed]
     return run_on_terminal(["bash", "-c", 'printf hi | "$@"', "_", *command], env, answers, folder)
 
 
@@ -490,7 +490,7 @@ def at_terminal(
     ("typed", "code", "statuses", "rules"),
     [
         ([b"y\n", b"n\n"], 0, ["completed", "denied"], []),
-        ([b"what?\n", b"a\n"], 0, ["completed", "completed"], ["allow"]),
+        ([b"what?\n", b"a\n", b"1\n"], 0, ["completed", "completed"], ["allow"]),
         ([b"v\n"], 0, ["denied", "denied"], ["deny"]),
         ([b"q\n"], 10, ["pending", "pending"], []),
         ([b"\x04"], 10, ["pending", "pending"], []),
@@ -530,14 +530,91 @@ def test_prompt_shows_what_runs_and_asks_again_after_enter(
         'tool=say {"x": "a; b"}\nget {"x": "/"}',
         "hi",
     ]
-    answers = [("[q]uit:", b"\n"), ("[q]uit:", b"A\n"), ("[q]uit:", b"n\n")]
+    back = "Always [1] for this chat or [2] everywhere? Enter goes back:"
+    answers = [("[q]uit:", b"\n"), ("[q]uit:", b"a\n"), (back, b"\n"), ("[q]uit:", b"a\n"), (back, b"2\n")]
+    answers.append(("[q]uit:", b"n\n"))
     code, screen = run_on_terminal(command, env, answers, tmp_path)
     assert code == 0, screen
     assert "  $ echo 'a; b' | tr a b\n" in screen
     assert "  $ GET http://127.0.0.1:1/%2F\n" in screen
-    assert "[a]lways for this chat, [A]lways everywhere" in screen
+    assert "ne[v]er for this chat" in screen
     assert [status for _, status in runs(env)] == ["completed", "denied"]
     assert query(env, "SELECT effect, chat_id FROM permission_rules") == [("allow", None)]
+
+
+COUNT = ("tool", "add", "count", "--command", "wc -w {file}", "--schema", '{"type": "object", "required": ["file"]}')
+
+
+def test_arguments_edited_at_the_prompt_are_checked_shown_again_and_recorded(
+    llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path
+) -> None:
+    llmctl(*COUNT, check=True)
+    (tmp_path / "b.txt").write_text("one two three")
+    command = [*LLMCTL, "chat", "-m", "echo", "-T", "count", "-o", 'tool=count {"file": "a.txt"}', "hi"]
+    ask_again, inline = "[q]uit:", "Arguments as JSON (Enter keeps them):"
+    answers = [(ask_again, b"e\n"), (inline, b'{"fil": 1}\n'), (ask_again, b"e\n"), (inline, b'{"file": "b.txt"}\n')]
+    code, screen = run_on_terminal(command, env, [*answers, (ask_again, b"y\n")], tmp_path)
+    assert code == 0, screen
+    assert 'invalid arguments: "file" is a required property' in screen
+    assert "  $ wc -w b.txt\n" in screen
+    require_edited(env)
+
+
+def test_arguments_are_edited_in_the_users_editor(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
+    llmctl(*COUNT, check=True)
+    (tmp_path / "b.txt").write_text("one two three")
+    command = [*LLMCTL, "chat", "-m", "echo", "-T", "count", "-o", 'tool=count {"file": "a.txt"}', "hi"]
+    answers = [("[q]uit:", b"e\n"), ("[q]uit:", b"y\n")]
+    code, screen = run_on_terminal(command, {**env, "EDITOR": "sed -i s/a.txt/b.txt/"}, answers, tmp_path)
+    assert code == 0, screen
+    require_edited(env)
+
+
+def test_approve_with_arguments_runs_these_and_keeps_those_of_the_model(
+    llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path
+) -> None:
+    llmctl(*COUNT, check=True)
+    (tmp_path / "b.txt").write_text("one two three")
+    assert ask(llmctl, 'count {"file": "a.txt"}', "-T", "count").returncode == 8
+    id = llmctl("tool", "pending", "--columns", "id").stdout.strip()
+    refused = llmctl("tool", "approve", id, "--args", '{"fil": 1}')
+    assert (refused.returncode, runs(env)) == (11, [("count", "pending")])
+    assert 'invalid arguments for "count": "file" is a required property' in refused.stderr
+    assert llmctl("tool", "approve", id, id, "--args", "{}").returncode == 2
+    assert llmctl("tool", "approve", id, "--continue", "--args", "-", input='{"file": "b.txt"}').returncode == 0
+    require_edited(env)
+
+
+def require_edited(env: Mapping[str, str]) -> None:
+    """Check that a call of the model ran with the user's arguments, and that rows and model know both."""
+    ((arguments, status, decision, result),) = query(
+        env, "SELECT arguments, status, decision, result FROM tool_invocations"
+    )
+    assert (arguments, status) == ('{"file": "a.txt"}', "completed")
+    assert json.loads(json.loads(decision)["arguments"]) == {"file": "b.txt"}
+    assert result.startswith("[The user changed the arguments to {")
+    assert "3 b.txt" in result
+
+
+def test_a_rule_denies_edited_arguments_too(llmctl: Llmctl, env: Mapping[str, str], tmp_path: Path) -> None:
+    llmctl(*COUNT, check=True)
+    assert ask(llmctl, 'count {"file": "a.txt"}', "-T", "count").returncode == 8
+    id = llmctl("tool", "pending", "--columns", "id").stdout.strip()
+    with closing(sqlite3.connect(env["LLMCTL_DB"])) as hub, hub:
+        hub.execute(
+            "INSERT INTO permission_rules (id, tool_id, effect, arguments_rule, created_at, updated_at) SELECT 'r', id,"
+            """ 'deny', '{"glob": {"file": "secret*"}}', created_at, created_at FROM tools"""
+        )
+    refused = llmctl("tool", "approve", id, "--args", '{"file": "secret.txt"}')
+    assert (refused.returncode, "a rule denies them" in refused.stderr) == (11, True)
+
+
+@pytest.mark.parametrize("zone", [r"\u001b[2J\u009b31m\u202e\u0007", "\x9b2J\u202e\x7f"])
+def test_no_escape_of_a_call_reaches_the_terminal_that_asks(env: Mapping[str, str], tmp_path: Path, zone: str) -> None:
+    code, screen = at_terminal(env, tmp_path, b"n\n", calls=f'time {{"zone": "{zone}"}}')
+    assert code == 0
+    assert 'wants to run "time"' in screen
+    assert not set("\x1b\x07\x9b\u202e\x7f") & set(screen)
 
 
 def test_failed_tool_says_why(llmctl: Llmctl) -> None:

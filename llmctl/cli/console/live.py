@@ -106,7 +106,7 @@ class LiveDisplay:
         #: Returns the lines of the open block.
         self._open_lines: Callable[[os.terminal_size], Sequence[str]] = lambda size: ()
         self._label: str | Callable[[float], str] = ""
-        self._since = time.monotonic()
+        self._since = self._silent_since = time.monotonic()
         self._drawn_at = 0.0
         self._is_waiting = False
         self._before: object = None
@@ -142,6 +142,7 @@ class LiveDisplay:
     def hide(self) -> None:
         """Erase everything: something else is printed now."""
         self._is_waiting = False
+        self._silent_since = time.monotonic()
         self._region.hide()
 
     def close(self) -> None:
@@ -160,7 +161,7 @@ class LiveDisplay:
         now = self._drawn_at = time.monotonic()
         size = self._region.size
         lines = self._open_lines(size)
-        if not lines and self.shows_status and self._label and now - self._since >= _STATUS_AFTER_S:
+        if not lines and self.shows_status and self._label and now - self._silent_since >= _STATUS_AFTER_S:
             lines = [truncate(f"{_FRAMES[int(now * 10) % len(_FRAMES)]} {self._describe(now)}", size.columns - 1)]
         self._region.show(lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from llmctl.cli.catalog import CATALOG
 from llmctl.cli.turn import input
 from llmctl.cli.turn.input import ChatArgs
 from llmctl.cli.turn.printer import TurnPrinter
-from llmctl.core.errors import InvalidOutputError, LlmctlError, UsageError
+from llmctl.core.errors import InvalidOutputError, LlmctlError, UnavailableError, UsageError
 from llmctl.core.options import TurnOptions
 from llmctl.core.signals import Signalled
 from llmctl.core.stored_values import dumps, loads
@@ -114,6 +115,7 @@ class ChatCommand:
             printer.finish(turn.result)
         except LlmctlError as error:
             error.chat_id, error.request_id = turn.result.chat_id or error.chat_id, turn.result.request_id
+            _name_source(error, turn.result)
             if not attempt.falls_back(error):
                 self._show_failure(error, turn.result, printer)
             raise
@@ -311,6 +313,16 @@ class ChatCommand:
         chat_id = self._result.chat_id if self._result else None
         chat_id = chat_id or (chat.id if chat else None)
         return chats.get(database, chat_id) if chat_id else None
+
+
+def _name_source(error: LlmctlError, result: TurnResult) -> None:
+    """Say in an error who sent it: the status of a failed response, and the connection in message and hint."""
+    source = result.connection or result.provider
+    if isinstance(error, UnavailableError) and (error.status_code or 0) >= 400:
+        status = str(error.status_code)
+        error.message += f" (from {source})" if status in error.message else f" ({status} from {source})"
+    if error.hint and result.connection:
+        error.hint = re.sub(r"(llmctl connection \w+) NAME\b", rf"\1 {result.connection}", error.hint)
 
 
 def continue_turn(app: App, chat_id: str, *, detach: bool = False) -> None:

@@ -221,7 +221,12 @@ class TurnPrinter:
             return None
         from llmctl.cli.console import live
 
-        return live.LiveDisplay(self._console) if live.is_drawable(self._console) else None
+        if not live.is_drawable(self._console):
+            return None
+        display = live.LiveDisplay(self._console)
+        display.set_status("waiting for the chat to be released" if self._options.wait else "waiting for the hub")
+        display.wait()
+        return display
 
     def _open_view(self) -> AnswerView | None:
         """Return what renders the answer; None where it is written as it comes."""

@@ -18,7 +18,7 @@ from llmctl.engine.agents import agents, files
 from llmctl.engine.agents.agents import MAX_DEPTH
 from llmctl.engine.agents.definition import Definition
 from llmctl.engine.billing.cost import CostLimits
-from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, CallerInfo, RuntimeEnv, ToolGrant, Toolset
+from llmctl.engine.runtime import AskUser, CallerInfo, RuntimeEnv, ToolGrant, Toolset
 from llmctl.engine.tools import toolset
 from llmctl.engine.tools.records import ApprovalPending, Suspended
 from llmctl.engine.turn import begin
@@ -57,7 +57,7 @@ class SubagentContext:
     depth: int = 0
     #: Names that the user approved for this turn, and the function that asks the user on the terminal.
     approved: frozenset[str] = frozenset()
-    ask: Callable[[ApprovalRequest], ApprovalReply] | None = None
+    ask: AskUser | None = None
 
     @classmethod
     def from_plan(
@@ -66,7 +66,7 @@ class SubagentContext:
         plan: TurnPlan,
         *,
         depth: int = 0,
-        ask: Callable[[ApprovalRequest], ApprovalReply] | None = None,
+        ask: AskUser | None = None,
     ) -> SubagentContext:
         """Return what the sub-agents of a turn inherit."""
         return cls(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from llmctl.core import clock
-from llmctl.core.errors import DeniedError, NotFoundError, UsageError
+from llmctl.core.errors import DeniedError, InvalidOutputError, NotFoundError, UsageError
 from llmctl.core.tools import Tool
 from llmctl.engine.connections import trust
 from llmctl.engine.tools import authorize, records
@@ -28,13 +28,18 @@ def approve(
     *,
     reason: str | None = None,
     always: bool = False,
+    arguments: str | None = None,
 ) -> None:
     """Allow a call: exactly this tool with these arguments. ``always`` also stores a rule for the chat or agent.
 
-    Raises DeniedError if the call has expired, UsageError if it is not pending.
+    ``arguments`` (JSON text) take the place of the model's. Raises DeniedError if the call has expired, UsageError if
+    it is not pending, InvalidOutputError for arguments that the tool does not take.
     """
     tool = _get_tool(database, row)
-    decision = _build_decision("allow", reason) | {"fingerprint": records.fingerprint_call(tool, row.arguments)}
+    if arguments is not None:
+        _require_usable_arguments(database, row, tool, arguments)
+    decision = _build_decision("allow", reason, arguments)
+    decision["fingerprint"] = records.fingerprint_call(tool, row.arguments if arguments is None else arguments)
     if row.created_at < authorize.pending_cutoff(database):
         expired = {"effect": "deny", "by": "expiry", "at": clock.now(), "because": "There was no decision in time."}
         invocations.decide(database, row.id, expired, denied=True)
@@ -104,8 +109,26 @@ def _record_decision(database: Database, row: InvocationRow, decision: dict[str,
     raise UsageError(f'"{row.id[:8]}" is already {current.status}')
 
 
-def _build_decision(effect: Literal["allow", "deny"], reason: str | None) -> dict[str, Any]:
-    values = {"effect": effect, "by": "user", "at": clock.now(), "because": reason}
+def _require_usable_arguments(database: Database, row: InvocationRow, tool: Tool, arguments: str) -> None:
+    chat = chats.find_by_id(database, get_chat_id(database, row))
+    agent_id = chat.source_id if chat and chat.type == "agent" else None
+    rules = (
+        tools.list_active_rules(database, tool.id, chat_id=chat.id if chat else None, agent_id=agent_id)
+        if tool.id
+        else []
+    )
+    if problem := authorize.check_edited_arguments(tool, arguments, rules)[1]:
+        raise InvalidOutputError(
+            f'invalid arguments for "{tool.name}": {problem}',
+            hint=f"see: llmctl tool show {tool.name}",
+            reason="arguments",
+        )
+
+
+def _build_decision(
+    effect: Literal["allow", "deny"], reason: str | None, arguments: str | None = None
+) -> dict[str, Any]:
+    values = {"effect": effect, "by": "user", "at": clock.now(), "because": reason, "arguments": arguments}
     return {name: value for name, value in values.items() if value}
 
 

@@ -13,7 +13,7 @@ from llmctl.core.errors import DeniedError, LlmctlError, StorageError, UsageErro
 from llmctl.core.stored_values import decode_arguments, dumps, loads
 from llmctl.core.tools import Tool
 from llmctl.engine.connections import trust
-from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, ToolGrant, Toolset
+from llmctl.engine.runtime import ApprovalReply, ApprovalRequest, EditedArguments, ToolGrant, Toolset
 from llmctl.engine.tools import records
 from llmctl.engine.tools.records import ToolOutcome
 from llmctl.store.database import Database
@@ -34,10 +34,12 @@ class Decision:
     effect: Literal["allow", "ask", "deny"]
     by: str
     reason: str | None = None
+    #: What the user wrote in place of the model's arguments (JSON text).
+    arguments: str | None = None
 
     def to_json(self, at: str) -> dict[str, Any]:
         """Return the decision as stored in the column ``decision``."""
-        values = {"effect": self.effect, "by": self.by, "at": at, "because": self.reason}
+        values = {"effect": self.effect, "by": self.by, "at": at, "because": self.reason, "arguments": self.arguments}
         return {name: value for name, value in values.items() if value}
 
 
@@ -122,27 +124,24 @@ class Authorizer:
     def _stored_decision(self, call: PendingToolCall) -> Decision | None:
         """Return what the user decided about exactly this call, in any process, or a denial if it has expired."""
         decision = loads(call.row.decision, {}) if call.row.decision else {}
-        fingerprint = records.fingerprint_call(call.tool, call.row.arguments)
+        edited = decision.get("arguments")
+        fingerprint = records.fingerprint_call(call.tool, edited or call.row.arguments)
         if decision.get("fingerprint") == fingerprint and (
             decision["effect"] == "deny"
             or self._is_own_hub
             or trust.is_approved(self._database, call.id, fingerprint, self._env)
         ):
-            return Decision(decision["effect"], decision["by"], decision.get("because"))
+            if edited:
+                call.arguments, _ = parse_arguments(call.tool, edited) if call.tool else ({}, [])
+            return Decision(decision["effect"], decision["by"], decision.get("because"), edited)
         if call.row.created_at < pending_cutoff(self._database):
             return Decision("deny", "expiry", "There was no decision in time.")
         return None
 
     def _decide(self, grant: ToolGrant, call: PendingToolCall) -> Decision:
         """Apply permission and rules; ask the user if they leave it open."""
-        name, tool_id = grant.tool.name, grant.tool.id
-        rules = (
-            records_tools.list_active_rules(
-                self._database, tool_id, chat_id=self._chat_id, agent_id=self._tools.agent_id
-            )
-            if tool_id
-            else []
-        )
+        name = grant.tool.name
+        rules = self._list_rules(grant.tool)
         approved = self._tools.approved
         is_trusted = trust.is_tool_trusted(self._database, grant.tool, self._env)
         if not is_trusted:
@@ -158,19 +157,16 @@ class Authorizer:
         decision = decide(grant, call.arguments, rules, approved)
         return self._ask_user(grant.tool, call) if decision.effect == "ask" and self._tools.ask else decision
 
+    def _list_rules(self, tool: Tool) -> list[dict[str, Any]]:
+        if not tool.id:
+            return []
+        return records_tools.list_active_rules(
+            self._database, tool.id, chat_id=self._chat_id, agent_id=self._tools.agent_id
+        )
+
     def _ask_user(self, tool: Tool, call: PendingToolCall) -> Decision:
         """Ask the user on the terminal. Raises DeniedError if the user stops the run."""
-        assert self._tools.ask
-        request = ApprovalRequest(
-            tool.name,
-            call.row.arguments,
-            tool.description,
-            self._tools.agent_name,
-            _preview(tool, call.arguments),
-            self._scope,
-            call.use,
-        )
-        reply: ApprovalReply = self._tools.ask(request)
+        reply, edited = self._ask_until_decided(tool, call)
         if reply in ("always", "never", "everywhere"):
             self._remember(tool, "deny" if reply == "never" else "allow", is_everywhere=reply == "everywhere")
         if reply in ("always", "everywhere") and call.use:
@@ -180,7 +176,31 @@ class Authorizer:
             raise DeniedError(
                 "you stopped the run", hint="the call is still pending: llmctl tool pending", reason="stopped"
             )
-        return Decision("allow" if reply in ("once", "always", "everywhere") else "deny", "user")
+        effect: Literal["allow", "deny"] = "allow" if reply in ("once", "always", "everywhere") else "deny"
+        return Decision(effect, "user", arguments=edited if effect == "allow" else None)
+
+    def _ask_until_decided(self, tool: Tool, call: PendingToolCall) -> tuple[ApprovalReply, str | None]:
+        """Return the user's reply, and the arguments as the user changed them; they are shown and asked for again."""
+        assert self._tools.ask
+        edited: str | None = None
+        problem = ""
+        while True:
+            request = ApprovalRequest(
+                tool.name,
+                edited or call.row.arguments,
+                tool.description,
+                self._tools.agent_name,
+                _preview(tool, call.arguments),
+                self._scope,
+                call.use,
+                problem,
+            )
+            reply = self._tools.ask(request)
+            if not isinstance(reply, EditedArguments):
+                return reply, edited
+            arguments, problem = check_edited_arguments(tool, reply.arguments, self._list_rules(tool))
+            if not problem:
+                call.arguments, edited = arguments, reply.arguments
 
     @property
     def _scope(self) -> str:
@@ -297,6 +317,16 @@ def parse_arguments(tool: Tool, text: str) -> tuple[dict[str, Any], list[str]]:
         return value, json_schema.find_errors(tool.schema, value)
     except LlmctlError as error:
         return value, [error.message]
+
+
+def check_edited_arguments(tool: Tool, text: str, rules: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Return the arguments that the user wrote, and why they cannot be used; empty if they can."""
+    arguments, errors = parse_arguments(tool, text)
+    if not errors and any(
+        rule["effect"] == "deny" and rule_matches(rule["arguments_rule"], arguments, "deny", tool) for rule in rules
+    ):
+        errors = ["a rule denies them"]
+    return arguments, "; ".join(errors)
 
 
 def remember_decision(

@@ -214,7 +214,7 @@ class ToolExecutor:
         if isinstance(run.result, Suspended):
             call.suspended_by = run.result.cause
             return [_requeue_write(run)]
-        call.outcome = self._run_outcome(call, run)
+        call.outcome = records.note_edited_arguments(self._run_outcome(call, run), call.decision)
         log = self._logs.pop(call.id, None)
         if self._tools.on_end:
             self._tools.on_end(records.event_from_row(call.row, call.outcome))

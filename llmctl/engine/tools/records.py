@@ -114,6 +114,13 @@ def outcome_from_row(row: InvocationRow) -> ToolOutcome | None:
     return ToolOutcome(status, text, error, row.exit_status, halts=bool(row.halts))
 
 
+def note_edited_arguments(outcome: ToolOutcome, decision: Mapping[str, Any] | None) -> ToolOutcome:
+    """Return the outcome of a run; a model is told if it ran with other arguments than its own."""
+    if not (decision and decision.get("arguments")) or outcome.halts:
+        return outcome
+    return outcome.replace(text=f"[The user changed the arguments to {decision['arguments']}]\n{outcome.text}")
+
+
 def not_run_outcome(name: str, reason: str) -> ToolOutcome:
     """Return the outcome of a call that never ran."""
     return ToolOutcome("cancelled", f"The tool '{printable_name(name)}' was not run: {reason}", reason)
