@@ -60,7 +60,13 @@ FALLBACK = {"certifi": "transport/client.py"}
 PROCESSES = "tools/process.py"
 EDGE = ("cli", "_fastpath", "__main__", "api")
 #: They call code of others, which may raise anything, and say what became of it, or hand it to another thread.
-FOREIGN = ("tools/function.py", "core/plugins.py", "engine/turn/plan.py", "api/async_stream.py")
+FOREIGN = (
+    "tools/function.py",
+    "core/plugins.py",
+    "engine/proxy/exchange_rows.py",
+    "engine/turn/plan.py",
+    "api/async_stream.py",
+)
 #: Programs of their own, started by tools: they run the code of others.
 CHILDREN = ("tools/workers/", "formats/template_worker.py")
 

@@ -108,6 +108,15 @@ class ExchangeReader:
         session_key = find_session_key(names, _load_json(exchange.request))
         facts = ExchangeFacts(**exchange.about, session_key=session_key)
         plan = self._plan(facts)
+        try:
+            writes = self._build_writes(exchange_id, exchange, facts, plan)
+        except Exception as error:  # bytes of strangers: what of them is odd must not keep the rest from the hub
+            writes = self._other_writes(exchange_id, exchange, facts, plan, f"{type(error).__name__}: {error}")
+        return list(_complete(writes, facts))
+
+    def _build_writes(
+        self, exchange_id: str, exchange: StoredExchange, facts: ExchangeFacts, plan: TurnPlan
+    ) -> list[Write]:
         request, problem = None, None
         if facts.kind == "chat":
             try:
@@ -115,11 +124,9 @@ class ExchangeReader:
             except ValueError as error:
                 problem = str(error) if exchange.request_size == len(exchange.request) else "the body is incomplete"
         if request is None:
-            writes = self._other_writes(exchange_id, exchange, facts, plan, problem)
-        else:
-            plan = plan.replace(target=plan.target.replace(model=request.model))
-            writes = self._chat_writes(exchange_id, exchange, facts, plan, request)
-        return list(_complete(writes, facts))
+            return self._other_writes(exchange_id, exchange, facts, plan, problem)
+        plan = plan.replace(target=plan.target.replace(model=request.model))
+        return self._chat_writes(exchange_id, exchange, facts, plan, request)
 
     def _plan(self, facts: ExchangeFacts) -> TurnPlan:
         return TurnPlan(
@@ -161,10 +168,11 @@ class ExchangeReader:
         self, found: Continuation, facts: ExchangeFacts, plan: TurnPlan, request: ChatRequest, system: str
     ) -> list[Write]:
         """Return the rows of a new chat and a new thread, and what changes of the chat."""
+        state = self._chats[found.chat_id] = self._chat_state(found)
         if not found.is_new_thread:
             return [Update("chats", found.chat_id, {"last_turn_at": facts.at, "updated_at": facts.at})]
-        state = self._chat_state(found)
-        is_side_call = not request.tools and (facts.client or "").startswith(_AGENTS)
+        has_tools = bool(request.tools or request.options.get("tools"))
+        is_side_call = not has_tools and (facts.client or "").startswith(_AGENTS)
         if not is_side_call and (state.main_thread is None or system == (state.instructions or "")):
             state = ChatState(found.thread_id, system)
         self._chats[found.chat_id] = state
