@@ -47,6 +47,7 @@ HEAVY = {
     "markdown_it": "formats/markdown_blocks.py",
     "keyring": "engine/connections/system_keyring.py",
     "ijson": "engine/transfer/json_documents.py",
+    "prompt_toolkit": "cli/turn/editor.py",
     "jsonschema_rs": "tools/json_schema.py",
     "mcp": "tools/mcp_connection.py",
     "mcp_types": "tools/mcp_connection.py",

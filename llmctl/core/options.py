@@ -569,6 +569,7 @@ _ALL = (
         default=_AUDIT_WORDS,
         choices=_AUDIT_WORDS,
     ),
+    _setting("chat.keys", "keys of the line editor of chat", default="emacs", choices=("emacs", "vi")),
     _setting("stream.keep", "keep the raw bytes of finished streams", "switch", default=True),
     _setting(
         "pending.expiry", "days until a tool call that waits for approval is denied", "number", default=7, minimum=0

@@ -18,9 +18,9 @@ class LazyFunction:
         #: ``package.module:function``.
         self._path = path
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         module, _, name = self._path.partition(":")
-        return getattr(import_module(module), name)(*arguments)
+        return getattr(import_module(module), name)(*arguments, **options)
 
 
 class Registry(Generic[T]):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # only a program stops a turn from another thread
 #: Runs a program, such as an editor, on the terminal of this process: ``(argv, env) -> exit status``.
 run_on_terminal = LazyFunction("llmctl.tools.process:run_on_terminal")
 start_filter = LazyFunction("llmctl.tools.process:TerminalFilter")
+#: Runs a program, or a command line in a shell, without a terminal: see :func:`llmctl.tools.process.run_program`.
+run_program = LazyFunction("llmctl.tools.process:run_program")
 
 #: Passes the name of the calling script to a background job.
 SCRIPT_VARIABLE = "LLMCTL_SCRIPT"

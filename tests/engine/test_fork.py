@@ -137,7 +137,7 @@ def test_going_back_leaves_the_old_chat_whole_and_takes_its_name_along(any_hub: 
     any_hub.turn(chat, "one", "two")
     any_hub.turn(chat, "three", "four")
     fork, prompt = rewind_chat(any_hub.database, chats.get(any_hub.database, chat["id"]), CallerInfo())
-    assert (fork.name, prompt) == ("fix", "three")
+    assert (fork.name, prompt.text) == ("fix", "three")
     assert [text for _, _, text in list_messages(any_hub, chat_summaries.get(any_hub.database, fork.id))] == [
         "one",
         "two",

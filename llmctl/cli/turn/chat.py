@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ from llmctl.store.records.types import ChatRow
 if TYPE_CHECKING:
     from llmctl.cli.turn.agent import TurnAgent
     from llmctl.cli.turn.prompt_files import PromptFile
+    from llmctl.engine.connections.target import Target
 
 
 class ChatCommand:
@@ -47,6 +50,10 @@ class ChatCommand:
         self._check_flags()
         self._caller = app.caller_info()
         self._result: TurnResult | None = None
+        #: Whether the chat is open for further messages.
+        self._is_open = False
+        #: Whether the chat that the flags or the environment name is no longer meant.
+        self._has_left = False
         self.system = input.read_system_prompt(self._args)
 
     def run(self) -> None:
@@ -121,9 +128,26 @@ class ChatCommand:
             raise
         except Signalled as end:
             printer.finish_interrupted(turn.result, end.signum)
+            if end.signum == signal.SIGINT and self._app.console.io.stderr_tty:
+                self._note_stop(turn.result)
             raise
         printer.print_usage(turn.result)
         return turn.result
+
+    def _note_stop(self, result: TurnResult) -> None:
+        """Say what Ctrl-C has left of the answer, and how to go on."""
+        from llmctl.core.humanize import pluralize  # only for this note
+
+        self._app.console.io.write_stderr("\n")
+        words = len(result.response.message.text.split()) if result.response else 0
+        if result.chat_id is None or self._options.rollback:
+            self._app.console.note("stopped; the answer is not kept")
+            return
+        kept = f"{pluralize(words, 'word')} kept" if words else "the prompt is kept"
+        name = chats.find_name(self._app.hub("read"), result.chat_id) or result.chat_id[:8]
+        command = f"agent run {self._args.agent}" if self._args.agent else "chat"
+        way_on = "/continue" if self._is_open else f"llmctl {command} -c"
+        self._app.console.note(f'stopped; {kept} in "{name}"; {way_on} goes on')
 
     def _show_failure(self, error: LlmctlError, result: TurnResult, printer: TurnPrinter) -> None:
         if not isinstance(error, InvalidOutputError) or self._app.console.format.kind == "jsonl":
@@ -164,9 +188,29 @@ class ChatCommand:
             else self._build_toolset(database, options, chat_settings.get("tools") or {}),
         )
 
-    def use_model(self, ref: str) -> None:
-        """Send the next turns to another model."""
-        self._options = self._options.replace(model=ref)
+    @property
+    def options(self) -> TurnOptions:
+        """The options of the next turns, as the flags and the commands of an open chat set them."""
+        return self._options
+
+    def change_options(self, **changes: Any) -> None:
+        """Change options of the next turns."""
+        self._options = self._options.replace(**changes)
+
+    def find_target(self, database: Database, chat: ChatRow | None) -> Target | None:
+        """Return where the next turn goes; None for an agent's, and where there is no connection."""
+        if self._args.agent is not None or (chat is not None and chat.type == "agent"):
+            return None
+        stored = loads(chat.settings, {}) if chat else {}
+        options = resolve_options(self._options, list_changed(database), stored, env=self._app.env)
+        with suppress(LlmctlError):
+            return choose_target(database, options, chat, self._app.env)
+        return None
+
+    def leave_chat(self, name: str | None) -> None:
+        """Forget the chat that the flags and the last turn name: the next turn begins one, with a name or without."""
+        self._args = self._args.replace(continue_=False, chat=None, session=None, name=name)
+        self._result, self._has_left = None, True
 
     def _build_toolset(self, database: Database, options: TurnOptions, stored: Mapping[str, Any]) -> Toolset:
         """Return the tools of the flags and of the chat; a flag overrides the chat's permission for a tool."""
@@ -205,25 +249,30 @@ class ChatCommand:
             raise UsageError("--finish cannot be combined with a prompt or --interactive")
         if args.system is not None and args.system_file:
             raise UsageError("--system and --system-file cannot be combined")
-        words = args.words
-        if (
-            not self._prompt_file
-            and len(words) == 2
-            and " " not in words[1]
-            and "--" not in self._app.arguments
-            and words[0] in CATALOG["chats"].subcommands  # easily typed after "chat" by mistake
-        ):
-            verb, ref = words
-            raise UsageError(
-                f'"chat {verb} {ref}" is ambiguous: a prompt or a command',
-                hint=f"command: llmctl chats {verb} {ref}; prompt: llmctl chat -- {verb} {ref}",
-            )
+        self._refuse_chats_verb()
         if empty := [flag for flag, value in (("--chat", args.chat), ("--name", args.name)) if value == ""]:
             raise UsageError(f"{empty[0]} must not be empty", hint="check that the variable it comes from is set")
         if self._options.output:
             from llmctl.cli.atomic_write import require_writable_path
 
             require_writable_path(self._options.output)
+
+    def _refuse_chats_verb(self) -> None:
+        """Raise UsageError for what is easily typed instead of a command of ``chats``; off a terminal one word is not.
+
+        ``--`` before the words makes them a prompt.
+        """
+        words, io = self._args.words, self._app.console.io
+        has_other_prompt = self._prompt_file or self._args.agent is not None or "--" in self._app.arguments
+        if has_other_prompt or not words or words[0] not in CATALOG["chats"].subcommands:
+            return
+        is_alone = len(words) == 1 and io.stdin_tty and io.stderr_tty
+        if is_alone or (len(words) == 2 and " " not in words[1]):
+            text = " ".join(words)
+            raise UsageError(
+                f'"chat {text}" is ambiguous: a prompt or a command',
+                hint=f"command: llmctl chats {text}; prompt: llmctl chat -- {text}",
+            )
 
     @property
     def _is_continuation(self) -> bool:
@@ -254,6 +303,7 @@ class ChatCommand:
             raise UsageError(message, hint='pass a prompt: llmctl chat "hello", or pipe it in', reason="no_prompt")
         from llmctl.cli.turn.repl import ReplSession
 
+        self._is_open = True
         ReplSession(self._app, self).run()
 
     def _show_dry_run(self, user_input: UserInput) -> None:
@@ -288,21 +338,26 @@ class ChatCommand:
 
             return turn_agent.find_session_chat(self._app, database, args, self._options)
         if args.chat:
-            return chats.get_or_last(database, args.chat, self._place)
+            chat = chats.get_or_last(database, args.chat, self._place)
+            if announce and args.chat == "last" and self._app.console.io.stderr_tty:
+                self._announce(database, chat)
+            return chat
         if args.name:
             return chats.find_by_name(database, args.name)
         if not args.continue_:
-            ref = self._app.env.get("LLMCTL_CHAT")
+            ref = None if self._has_left else self._app.env.get("LLMCTL_CHAT")
             return chats.get_or_last(database, ref, self._place) if ref else None
         chat = chats.get_last_used(database, self._place)
         if announce:
-            turns = chats.count_turns(database, chat.id)
-            from llmctl.core.humanize import format_age  # only for this note
-
-            when = format_age(str(chat.last_turn_at))
-            plural = "" if turns == 1 else "s"
-            self._app.console.note(f'continuing "{chat.name or chat.id[:8]}", {turns} turn{plural}, {when}')
+            self._announce(database, chat)
         return chat
+
+    def _announce(self, database: Database, chat: ChatRow) -> None:
+        """Say which chat is continued."""
+        from llmctl.core.humanize import format_age, pluralize  # only for this note
+
+        turns, when = pluralize(chats.count_turns(database, chat.id), "turn"), format_age(str(chat.last_turn_at))
+        self._app.console.note(f'continuing "{chat.name or chat.id[:8]}", {turns}, {when}')
 
     @property
     def _place(self) -> chats.Place:

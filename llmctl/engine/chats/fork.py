@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.chat import ToolResult
+from llmctl.core.chat import Message, ToolResult
 from llmctl.core.errors import UsageError
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine.runtime import CallerInfo
@@ -50,11 +50,11 @@ def fork_chat(
     return chats.get(database, chat_id)
 
 
-def rewind_chat(database: Database, chat: ChatRow, caller: CallerInfo) -> tuple[ChatRow, str]:
-    """Fork a chat before its last user message; return the fork and the text of that message.
+def rewind_chat(database: Database, chat: ChatRow, caller: CallerInfo) -> tuple[ChatRow, Message]:
+    """Fork a chat before its last user message; return the fork and that message, with its files.
 
-    The old chat is not modified, but for its name: that moves to the fork, so that ``--name N`` continues where the
-    user is, and the old chat becomes ``N~1``, ``N~2``.
+    The old chat is superseded: its name moves to the fork, so that ``--name N`` continues where the user is, it becomes
+    ``N~1``, ``N~2``, and listings leave it out. Its messages stay as they are.
     """
     last = chats.find_last_user_message(database, chat.id)
     if last is None:
@@ -64,7 +64,9 @@ def rewind_chat(database: Database, chat: ChatRow, caller: CallerInfo) -> tuple[
             renamed = {"name": _pick_old_name(database, chat.name), "updated_at": clock.now()}
             database.commit(Update("chats", chat.id, renamed))
         fork = fork_chat(database, chat, upto_seq=(last.seq or 0) - 1, name=chat.name, caller=caller)
-    return fork, last.content or ""
+        database.commit(Update("chats", chat.id, {"superseded_by": fork.id, "updated_at": clock.now()}))
+        files = chats.attachments_by_message(database, str(last.thread_id)).get(last.id, ())
+    return fork, to_message(last, files)
 
 
 def _pick_old_name(database: Database, name: str) -> str:
@@ -112,7 +114,7 @@ def _changed_columns(
 
     The last turn is now and here, so that `chat --continue` continues the fork.
     """
-    changes: dict[str, Any] = {"last_turn_at": clock.now()}
+    changes: dict[str, Any] = {"last_turn_at": clock.now(), "superseded_by": None}
     if caller:
         changes |= {"last_turn_folder": caller.folder, "last_turn_terminal": int(caller.terminal)}
     system = [row.content for row in rows if row.role == "system" and row.content]

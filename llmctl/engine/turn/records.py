@@ -104,6 +104,8 @@ def chat_changes(chat: ChatRow, plan: TurnPlan, now: str) -> Columns:
         changes["metadata"] = dumps({**loads(chat.metadata, {}), **options.metadata})
     if options.references:
         changes["refs"] = dumps({**loads(chat.refs, {}), **options.references})
+    if chat.superseded_by:  # a branch that the user goes back to
+        changes["superseded_by"] = None
     return changes
 
 

@@ -105,6 +105,15 @@ def _find_failed_prompts(database: Database, thread_id: str) -> dict[str, str]:
     return {row["id"]: row["error"] for row in database.query(_FAILED_PROMPTS, (thread_id,))}
 
 
+def list_prompts(database: Database, before: int | None, limit: int) -> list[tuple[int, str]]:
+    """Return key and text of the user messages of all chats, newest first, from those before a key."""
+    sql = (
+        "SELECT rowid AS key, content FROM {messages} WHERE role = 'user' AND content <> '' AND chat_id IS NOT NULL"
+        " AND (:before IS NULL OR rowid < :before) ORDER BY rowid DESC LIMIT :limit"
+    )
+    return [(row["key"], row["content"]) for row in database.query(sql, {"before": before, "limit": limit})]
+
+
 def find(database: Database, id: str | None) -> MessageRow | None:
     """Return the message with that id, or None."""
     return MessageRow.find_row(database.one("SELECT * FROM {messages} WHERE id = ?", (id,)))

@@ -259,6 +259,17 @@ def get_spending(database: Database, since: str) -> tuple[float, float]:
     return row["spent"], row["set_aside"]
 
 
+def get_chat_usage(database: Database, chat_id: str) -> tuple[int, float | None]:
+    """Return the tokens of a chat's last answered request, input and output, and the cost of all of them."""
+    row = database.one(
+        "SELECT (SELECT coalesce(input_tokens, 0) + coalesce(output_tokens, 0) FROM {requests} WHERE chat_id = :chat"
+        " AND status = 'completed' ORDER BY created_at DESC LIMIT 1) AS tokens,"
+        " (SELECT sum(cost) FROM {requests} WHERE chat_id = :chat) AS cost",
+        {"chat": chat_id},
+    )
+    return (row["tokens"] or 0, row["cost"]) if row else (0, None)
+
+
 def list_reserving_jobs(database: Database) -> list[JobRow]:
     """Return the running jobs with requests that have reserved costs."""
     return list(map(JobRow.from_row, database.query(_RESERVING_JOBS)))
