@@ -142,6 +142,7 @@ def build_command(path: tuple[str, ...]) -> TyperCommand:
     )
     command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
     output = getattr(function, OUTPUT_FLAGS_ATTRIBUTE, None)
+    command.params = [_allow_no_value(param) for param in command.params]
     command.params += [*flags, *output_options(output), *global_options()]
     assert isinstance(command, Command)
     command.is_paged = output == "listing" or path[-1] in _PAGED_VERBS
@@ -209,6 +210,16 @@ class OptionalValueOption(TyperOption):
     def get_help_record(self, ctx: Any) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)
         return record and (record[0].replace(f" {self.metavar}", f"[={self.metavar}]"), record[1])
+
+
+def _allow_no_value(param: Any) -> Any:
+    """Return the option; one whose metavar is ``[=VALUE]`` may stand without a value."""
+    metavar = str(param.metavar or "")
+    if not metavar.startswith("[="):
+        return param
+    return OptionalValueOption(
+        param_decls=[param.name, *param.opts], default=None, type=str, metavar=metavar[2:-1], help=param.help
+    )
 
 
 def _to_typer_option(option: Option) -> TyperOption:

@@ -85,9 +85,9 @@ def format_change(now: float | None, before: float | None) -> str | None:
     return f"{'+' if percent > 0 else '−' if percent < 0 else '±'}{abs(percent)} %"
 
 
-def pluralize(count: int, noun: str) -> str:
-    """Return a count with its noun: ``1 request``, ``1,234 requests``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def pluralize(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun: ``1 request``, ``1,234 requests``; ``plural`` is for ``retries`` and the like."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def format_title(name: str | None, prompt: str | None, id: str, max_chars: int = 60) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -152,8 +153,65 @@ def test_text_names_its_range(hub: HubBuilder, llmctl: Llmctl, env: Mapping[str,
     assert (lines["requests"], lines["total_tokens"], lines["cost"]) == ("2", "15", "0.25")
     code, screen = run_on_terminal([*LLMCTL, "stats", "--group-by", "model"], env)
     assert code == 0
-    assert screen.startswith("from the first request, 2026-10-05T12:00:03.000+00:00 to now\n")
+    assert screen.startswith("from the first request, 2026-10-05 12:00, to now (UTC)\n")
     assert "gpt-5" in screen
+
+
+def test_terminal_shows_a_card_without_zeros_and_groups_with_a_total(hub: HubBuilder, env: Mapping[str, str]) -> None:
+    code, screen = run_on_terminal([*LLMCTL, "stats"], env)
+    card = dict(line.split("  ", 1) for line in screen.splitlines())
+    assert code == 0
+    assert list(card)[1:7] == ["requests", "messages", "tokens in", "tokens out", "cost", "duration"]
+    _, screen = run_on_terminal([*LLMCTL, "stats", "--group-by", "model"], env)
+    lines = screen.splitlines()
+    assert lines[1].split()[:3] == ["MODEL", "REQUESTS", "COST"]
+    assert lines[-1].split()[:2] == ["total", "3"]
+    assert "MESSAGES" not in screen
+
+
+def test_project_is_the_repository_above_a_folder(hub: HubBuilder, llmctl: Llmctl, tmp_path: Path) -> None:
+    (tmp_path / "shop" / ".git").mkdir(parents=True)
+    for folder in ("shop", "shop/cart/api", "shop/gone", "alone"):
+        hub.turn(hub.chat(), "hi", "ho", folder=str(tmp_path / folder), tag="t")
+    groups = parse_json(llmctl("stats", "--group-by", "project", "--json"))["groups"]
+    found = {group["project"]: group["requests"] for group in groups if group["project"]}
+    assert found == {str(tmp_path / "shop"): 3, str(tmp_path / "alone"): 1}
+    for flags, requests in (
+        (["--folder", "shop"], 3),
+        (["--folder", "shop/cart"], 1),
+        (["--folder", "sho"], 0),
+        (["--tag", "t"], 4),
+        (["--tag", "t", "--folder", "alone"], 1),
+        (["--tag", "other"], 0),
+    ):
+        assert parse_json(llmctl("stats", "--json", *flags))["requests"] == requests, flags
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--plot", "cost"], 0, "$0."),
+        (["--plot=requests"], 0, "2 requests"),
+        (["--plot", "words"], 2, "--plot must be tokens, cost or requests"),
+        (["fix-42"], 2, "for one chat: llmctl stats --chat fix-42"),
+    ],
+)
+def test_plot_draws_what_is_asked(hub: HubBuilder, llmctl: Llmctl, flags: list[str], code: int, words: str) -> None:
+    done = llmctl("stats", *flags)
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr
+
+
+def test_outlier_leaves_the_other_bars_on_a_terminal(hub: HubBuilder, env: Mapping[str, str]) -> None:
+    chat = hub.chat()
+    for day, tokens in ((10, 1000), (11, 900), (12, 5_000_000), (13, 1100)):
+        hub.turn(chat, "hi", "ho", input_tokens=tokens, at=f"2026-11-{day}T12:00:00.000+00:00")
+    code, screen = run_on_terminal([*LLMCTL, "stats", "--plot", "--since", "2026-11-01", "--until", "2026-12-01"], env)
+    lines = screen.splitlines()
+    assert code == 0
+    assert [line.count("█") > 20 for line in lines[1:5]] == [True] * 4
+    assert "»" in lines[3]
+    assert lines[5].startswith("» is longer")
 
 
 def test_a_pipe_gets_the_groups_alone(hub: HubBuilder, llmctl: Llmctl) -> None:

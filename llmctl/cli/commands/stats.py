@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC
-from typing import Annotated, Any
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -14,11 +15,21 @@ from llmctl.cli.commands.shared.time_range import PeriodOption, TimeZoneOption, 
 from llmctl.cli.console import terminal
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import list_output
-from llmctl.cli.console.output import emit_json, emit_list, emit_record
+from llmctl.cli.console.output import Extent, emit_json, emit_list, emit_record
 from llmctl.core import time_ranges
 from llmctl.core.errors import UsageError
-from llmctl.core.humanize import format_dollars
+from llmctl.core.humanize import (
+    NO_VALUE,
+    format_age,
+    format_bucket,
+    format_count,
+    format_dollars,
+    format_duration,
+    format_time,
+    pluralize,
+)
 from llmctl.store.database import Row
+from llmctl.store.records import chats
 from llmctl.store.stats import group_by as stats_group_by
 from llmctl.store.stats import query
 from llmctl.store.stats.group_by import Scope
@@ -51,8 +62,27 @@ _COLUMNS = [
     OutputColumn("last_at", "time", header="last"),
     OutputColumn("chat_id", "id", is_default=False),
 ]
+Measure = Literal["tokens", "cost", "requests"]
+#: What ``--plot`` draws, and its column.
+_MEASURES: Mapping[str, str] = {"tokens": "total_tokens", "cost": "cost", "requests": "requests"}
+#: What a table has room for in any case; the group keys stand before.
+_FIRST = (*stats_group_by.KEYS, "requests", "cost")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _MIN_BAR_WIDTH = 8
+
+
+GroupByOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY[,KEY]",
+        help="hour, day, month, provider, model, connection, chat, agent, tool, tag, status, script, folder, "
+        "project, host, or a custom field.",
+    ),
+]
+PlotOption = Annotated[
+    str | None,
+    typer.Option("--plot", metavar="[=WHAT]", help="Draw bars of tokens, cost or requests; by day or --group-by."),
+]
 
 
 @list_output
@@ -64,39 +94,58 @@ def stats(
     since: common_options.SinceOption = None,
     until: UntilOption = None,
     period: PeriodOption = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY[,KEY]",
-            help="hour, day, month, provider, model, connection, chat, agent, tool, tag, status, script, folder, host, "
-            "or a custom field.",
-        ),
-    ] = None,
+    group_by: GroupByOption = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only requests with this tag.")] = None,
+    folder: Annotated[str | None, typer.Option(metavar="PATH", help="Only from this folder and those in it.")] = None,
     tz: TimeZoneOption = None,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw bars; by day, unless --group-by.")] = False,
+    plot: PlotOption = None,
+    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Show tokens, cost, latency and errors, for one chat or in total.
 
     Percentiles of one chat are exact, others within 5%. Days are UTC, unless --tz. A cost is empty where no price is
-    known. Deleted chats stay counted.
+    known. Deleted chats stay counted. A project is the git repository that has the folder of a request. On a terminal,
+    what is zero everywhere is left out.
 
     Examples:
       llmctl stats --json
-      llmctl stats --in last-month --group-by model
-      llmctl stats --since 7d --plot
+      llmctl stats --in month --group-by project
+      llmctl stats --since 7d --plot cost
       llmctl stats --chat last
     """
     app: App = ctx.obj
     zone = time_ranges.parse_time_zone(tz) if tz else None
     times = parse_time_range(since, until, period, zone or UTC)
-    keys = _parse_keys(group_by, plot)
+    measure = _parse_measure(plot, words or ())
+    keys = _parse_keys(group_by, measure is not None)
     database = app.hub()
-    scope = resolve_scope(database, listing_args.find_chat_id(app, chat), agent, connection, *times)
+    scope = resolve_scope(
+        database,
+        listing_args.find_chat_id(app, chat),
+        agent,
+        connection,
+        *times,
+        tag=tag,
+        folder=os.path.abspath(folder) if folder else None,
+    )
     if not keys:
-        _write_total(app, scope, query.get_total(database, scope))
+        _write_total(app, scope, query.get_total(database, scope), zone)
         return
     rows, total = query.group_totals(database, scope, stats_group_by.build_grouping(database, keys, zone))
-    _write_groups(app, scope, keys, rows, total, plot=plot)
+    _write_groups(app, scope, keys, rows, total, measure=measure, zone=zone)
+
+
+def _parse_measure(plot: str | None, words: Sequence[str]) -> Measure | None:
+    """Return what ``--plot``, ``--plot=cost`` or ``--plot cost`` draws; a word without it is likely a chat."""
+    if plot is None or (plot and words) or len(words) > 1:
+        if words:
+            raise UsageError(f'unexpected argument "{words[0]}"', hint=f"for one chat: llmctl stats --chat {words[0]}")
+        if plot is None:
+            return None
+    word = plot or (words[0] if words else "tokens")
+    if word not in _MEASURES:
+        raise UsageError(f'--plot must be tokens, cost or requests, got "{word}"')
+    return cast(Measure, word)
 
 
 def _parse_keys(group_by: str | None, plot: bool) -> list[str]:
@@ -108,30 +157,121 @@ def _parse_keys(group_by: str | None, plot: bool) -> list[str]:
     return keys
 
 
-def _write_total(app: App, scope: Scope, total: Row) -> None:
-    if app.console.format.kind == "auto":
+def _write_total(app: App, scope: Scope, total: Row, zone: tzinfo | None) -> None:
+    if app.console.shows_table and not app.console.format.columns:
+        card = {"range": _describe_range(scope, total, zone), **_summarize(total, zone)}
+        emit_record(app.console, card, [OutputColumn(name) for name, text in card.items() if text])
+    elif app.console.format.kind == "auto":
         columns = [
             column.replace(header=column.name.removesuffix("_ms").replace("_", " "), is_default=True)  # no unit twice
             for column in _COLUMNS[:-1]
         ]
-        emit_record(app.console, {"range": _describe_range(scope, total)} | total, [OutputColumn("range"), *columns])
+        emit_record(app.console, {"range": _name_range(scope, total)} | total, [OutputColumn("range"), *columns])
     elif app.console.format.is_json:
         emit_record(app.console, total, _COLUMNS)
     else:
         emit_list(app.console, [total], _COLUMNS)
 
 
-def _write_groups(app: App, scope: Scope, keys: Sequence[str], rows: list[Row], total: Row, *, plot: bool) -> None:
+def _summarize(total: Row, zone: tzinfo | None) -> dict[str, str]:
+    """Return the totals as people read them, by title; empty is nothing to say."""
+
+    def join(head: str, *parts: tuple[float | None, str]) -> str:
+        notes = ", ".join(text for value, text in parts if value)
+        return f"{head} ({notes})" if notes else head
+
+    count = format_count
+    return {
+        "requests": join(
+            count(total["requests"]),
+            (total["failed_requests"], f"{count(total['failed_requests'])} failed"),
+            (total["retries"], pluralize(total["retries"], "retry", "retries")),
+        ),
+        "messages": count(total["messages"]) if total["messages"] else "",
+        "tool calls": join(
+            count(total["tool_calls"]),
+            (total["failed_tool_calls"], f"{count(total['failed_tool_calls'])} failed"),
+            (total["tool_duration_ms"], format_duration(total["tool_duration_ms"])),
+        )
+        if total["tool_calls"]
+        else "",
+        "tokens in": join(
+            count(total["input_tokens"]),
+            (total["cached_tokens"], f"{count(total['cached_tokens'])} cached"),
+            (total["cache_write_tokens"], f"{count(total['cache_write_tokens'])} written to the cache"),
+        ),
+        "tokens out": join(
+            count(total["output_tokens"]), (total["thinking_tokens"], f"{count(total['thinking_tokens'])} thinking")
+        ),
+        "cost": join(
+            format_dollars(total["cost"]),
+            (total["unpriced_requests"], f"{pluralize(total['unpriced_requests'], 'request')} without a price"),
+            (total["cache_savings"], f"the provider's cache saved {format_dollars(total['cache_savings'])}"),
+        ),
+        "duration": join(
+            format_duration(total["p50_duration_ms"]),
+            (total["requests"] > 1, f"95%: {format_duration(total['p95_duration_ms'])}"),
+            (total["requests"] > 1, f"sum: {format_duration(total['duration_ms'])}"),
+        )
+        if total["p50_duration_ms"] is not None
+        else "",
+        "first token": format_duration(total["p50_time_to_first_token_ms"])
+        if total["p50_time_to_first_token_ms"] is not None
+        else "",
+        "last": f"{format_time(total['last_at'], zone)} ({format_age(total['last_at'])})" if total["last_at"] else "",
+    }
+
+
+def _write_groups(
+    app: App,
+    scope: Scope,
+    keys: Sequence[str],
+    rows: list[Row],
+    total: Row,
+    *,
+    measure: Measure | None,
+    zone: tzinfo | None,
+) -> None:
     columns = [*(OutputColumn(key) for key in keys), *_COLUMNS]
-    if app.console.format.kind == "json":
+    console, is_table = app.console, app.console.shows_table
+    if console.format.kind == "json":
         _write_json(app, rows, total, columns)
         return
-    if app.console.format.kind == "auto" and (app.console.io.stdout_tty or plot):
-        app.console.io.write(f"{listing_args.sanitize(app.console, _describe_range(scope, total))}\n")
-    if app.console.format.kind == "auto" and plot:
-        app.console.io.write(listing_args.sanitize(app.console, _render_bars(app, rows, keys)))
+    if is_table:
+        rows = [row | {key: _name_group(app, key, row) for key in keys} for row in rows]
+        console.io.write(f"{listing_args.sanitize(console, _describe_range(scope, total, zone))}\n")
+    elif console.format.kind == "auto" and measure:
+        console.io.write(f"{_name_range(scope, total)}\n")
+    extent = Extent("no requests match")
+    if console.format.kind == "auto" and measure and rows:
+        console.io.write(listing_args.sanitize(console, _render_bars(app, rows, keys, measure)))
+    elif is_table:
+        whole = [total | {key: "total" if key == keys[0] else "" for key in keys}] if len(rows) > 1 else []
+        shown = columns if console.format.columns else _arrange_table(columns, rows)
+        emit_list(console, [*rows, *whole], shown, extent)
     else:
-        emit_list(app.console, rows, columns)
+        emit_list(console, rows, columns, extent)
+
+
+def _arrange_table(columns: Sequence[OutputColumn], rows: Sequence[Row]) -> list[OutputColumn]:
+    """Return the columns without those that are zero or unknown in every row, and cost before the tokens."""
+    kept = [column for column in columns if column.name == "requests" or any(row.get(column.name) for row in rows)]
+    return sorted(kept, key=lambda column: _FIRST.index(column.name) if column.name in _FIRST else len(_FIRST))
+
+
+def _name_group(app: App, key: str, row: Row) -> str:
+    """Return the value of a group key as people read it."""
+    value = row[key]
+    if value is None:
+        return NO_VALUE
+    if key == "hour":
+        return format_bucket(value)
+    if key == "chat" and value == row["chat_id"]:
+        chat = chats.find_by_id(app.hub(), value)
+        return chats.get_title(app.hub(), chat) if chat else f"{value[:8]} (deleted)"
+    if key in ("folder", "project") and app.home and f"{value}/".startswith(f"{app.home}/"):
+        return f"~{value[len(app.home) :]}"
+    return str(value)
 
 
 def _write_json(app: App, rows: list[Row], total: Row, columns: Sequence[OutputColumn]) -> None:
@@ -144,31 +284,63 @@ def _write_json(app: App, rows: list[Row], total: Row, columns: Sequence[OutputC
     emit_json(app.console, {"groups": groups, "total": {name: total[name] for name in names or total if name in total}})
 
 
-def _describe_range(scope: Scope, total: Any) -> str:
+def _name_range(scope: Scope, total: Any) -> str:
+    """Return the range of time for programs: stored times."""
     since = scope.since or (total["first_at"] and f"the first request, {total['first_at']}") or "the beginning"
     return f"from {since} to {scope.until or 'now'}"
 
 
-def _render_bars(app: App, rows: Sequence[Row], keys: Sequence[str]) -> str:
-    """Return a line for each row: its keys, a bar of its tokens, their number, and the cost if it is known."""
+def _describe_range(scope: Scope, total: Any, zone: tzinfo | None) -> str:
+    """Return the range of time for people: ``from 2026-11-01 00:00 to now (UTC)``."""
+    first = total["first_at"] and f"the first request, {format_time(total['first_at'], zone)},"
+    since = format_time(scope.since, zone) if scope.since else first or "the beginning"
+    until = format_time(scope.until, zone) if scope.until else "now"
+    return f"from {since} to {until} ({zone or 'UTC'})"
+
+
+def _render_bars(app: App, rows: Sequence[Row], keys: Sequence[str], measure: Measure) -> str:
+    """Return a line for each row: its keys, a bar, and its tokens, cost or requests.
+
+    On a terminal, bars of outliers are cut, so that the others are not empty.
+    """
     labels = [" ".join(str(row[key]) if row[key] is not None else "-" for key in keys) for row in rows]
-    texts = [_format_usage(row) for row in rows]
-    label_width = max(map(terminal.display_width, labels), default=0)
-    text_width = max(map(len, texts), default=0)
+    values = [row[_MEASURES[measure]] or 0 for row in rows]
+    texts = [_format_usage(row, measure) for row in rows]
+    if app.console.shows_table:
+        half = terminal.terminal_width(app.env, app.console.io.stdout) // 2
+        labels = [terminal.truncate(label, half) for label in labels]
+    label_width = max(map(terminal.display_width, labels))
+    text_width = max(map(len, texts))
     bar_width = max(
         _MIN_BAR_WIDTH, terminal.terminal_width(app.env, app.console.io.stdout) - label_width - text_width - 4
     )
-    largest = max((row["total_tokens"] for row in rows), default=0) or 1
+    largest = (_largest_usual(values) if app.console.shows_table else max(values)) or 1
     lines = []
-    for label, text, row in zip(labels, texts, rows, strict=True):
+    for label, text, value in zip(labels, texts, values, strict=True):
         padding = " " * (label_width - terminal.display_width(label))
-        lines.append(f"{label}{padding}  {_bar(row['total_tokens'] / largest, bar_width)}{text}\n")
+        bar = _bar(value / largest, bar_width) if value <= largest else f"{'█' * (bar_width - 2)}»  "
+        lines.append(f"{label}{padding}  {bar}{text}\n")
+    if any(value > largest for value in values):
+        lines.append(f"» is longer: up to {max(values) / largest:,.0f} times the longest bar\n")
     return "".join(lines)
 
 
-def _format_usage(row: Row) -> str:
-    cost = f", {format_dollars(row['cost'])}" if row["cost"] is not None else ""
-    return f"{row['total_tokens']:,} tokens{cost}"
+def _largest_usual(values: Sequence[float]) -> float:
+    """Return the largest value that is no outlier: one of at most a fifth of them, at least five times the next."""
+    ordered = sorted(values, reverse=True)
+    for index in range(max(1, len(ordered) // 5), 0, -1):
+        if index < len(ordered) and ordered[index] > 0 and ordered[index - 1] >= 5 * ordered[index]:
+            return ordered[index]
+    return ordered[0]
+
+
+def _format_usage(row: Row, measure: Measure) -> str:
+    if measure == "requests":
+        return pluralize(row["requests"], "request")
+    cost = format_dollars(row["cost"]) if row["cost"] is not None else ""
+    if measure == "cost":
+        return cost or NO_VALUE
+    return f"{row['total_tokens']:,} tokens{f', {cost}' if cost else ''}"
 
 
 def _bar(share: float, width: int) -> str:

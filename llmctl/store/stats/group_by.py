@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta, tzinfo
+from functools import cache
 from typing import Literal
 
 from llmctl.core import clock
+from llmctl.core.environment import find_repository
 from llmctl.core.errors import UsageError
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.values import Value
@@ -38,12 +40,15 @@ _ROWS = {
     "tool": "i.name",
     "script": "r.script",
     "folder": "r.folder",
+    #: The repository that has the folder today: it may be cloned, moved or made later than the request.
+    "project": "llmctl_project(r.folder)",
     "host": "r.host",
 }
 #: In the order of the documentation.
 KEYS = (
     *TIMES,
-    *("provider", "model", "connection", "chat", "agent", "tool", "tag", "status", "script", "folder", "host"),
+    *("provider", "model", "connection", "chat", "agent", "tool", "tag", "status", "script", "folder"),
+    *("project", "host"),
 )
 
 
@@ -78,6 +83,8 @@ def build_grouping(database: Database, keys: Sequence[str], zone: tzinfo | None 
     of_chats = {name: f"c.{quote(name)}" for name in database.fields.get("chats", {}) if name not in own}
     if zone is not None:
         _register_timezone_function(database, zone)
+    if "project" in keys:
+        database.connection.create_function("llmctl_project", 1, cache(_find_project), deterministic=True)
     by_message = {key: _time_expression("m.created_at", key, zone) for key in TIMES} | of_chats | {"chat": "m.chat_id"}
     by_call = {key: _time_expression("i.created_at", key, zone) for key in TIMES} | of_chats
     by_call |= {"chat": "t.chat_id", "tool": "i.name"}
@@ -121,6 +128,10 @@ def _time_expression(column: str, key: str, zone: tzinfo | None) -> str:
     return f"{start} || ':00:00.000+00:00'" if key == "hour" else start
 
 
+def _find_project(folder: str | None) -> str | None:
+    return find_repository(folder) or folder
+
+
 def _register_timezone_function(database: Database, zone: tzinfo) -> None:
     """Register the SQL function that converts times to a time zone."""
     seen: dict[tuple[str, str], str] = {}
@@ -155,7 +166,8 @@ _MORE_THAN = {"month": timedelta(days=32), "day": timedelta(hours=25), "hour": t
 class Scope(Value):
     """What to count; all conditions that are set must hold. ``since`` is inclusive, ``until`` exclusive.
 
-    Agents and connections are identified by name in the ledger, which outlives them, and by id in chats.
+    Only requests have tags and folders: with one of them, messages and tool calls are unknown. Agents and connections
+    are identified by name in the ledger, which outlives them, and by id in chats.
     """
 
     chat_id: str | None = None
@@ -163,6 +175,9 @@ class Scope(Value):
     agent_id: str | None = None
     connection: str | None = None
     connection_id: str | None = None
+    tag: str | None = None
+    #: This folder and those below it.
+    folder: str | None = None
     since: str | None = None
     until: str | None = None
 

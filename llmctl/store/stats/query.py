@@ -138,8 +138,9 @@ def _sum_queries(scope: Scope, grouping: Grouping, *, old: bool = False) -> Iter
 
     An ``old`` hub, of schema 1, has only the hourly roll-up until its first write.
     """
-    without = {"month", "day"} if old else {"day"} if scope.agent or scope.connection else set()
-    units = [unit for unit in grouping.rolled_up if unit not in without and scope.chat_id is None]
+    without = {"month", "day"} if old else {"day"} if scope.agent or scope.connection or scope.tag else set()
+    has_rows_only = scope.chat_id is not None or scope.folder is not None
+    units = [unit for unit in grouping.rolled_up if unit not in without and not has_rows_only]
     for unit, part in scope.split(units):
         if unit is None:
             yield _ledger_query(part, grouping)
@@ -151,12 +152,15 @@ def _sum_queries(scope: Scope, grouping: Grouping, *, old: bool = False) -> Iter
 def _ledger_query(scope: Scope, grouping: Grouping) -> _SumQuery:
     needs_chats = any(text.startswith("c.") for text in grouping.rows)
     table = (_REQUESTS_OF_CHATS if needs_chats else _REQUESTS) + (_CALLED if "tool" in grouping.keys else "")
-    where, values = _where(scope, "r.created_at", ("chat_id", "agent", "connection"))
+    where, values = _where(scope, "r.created_at", ("chat_id", "agent", "connection", "tag"))
+    if scope.folder is not None:
+        where += " AND (r.folder = :folder OR substr(r.folder, 1, length(:below)) = :below)"
+        values |= {"folder": scope.folder, "below": f"{scope.folder.rstrip('/')}/"}
     return _SumQuery(table, _FROM_ROWS, grouping.rows, f"r.status <> 'pending'{where}", values)
 
 
 def _rollup_query(scope: Scope, unit: Unit, keys: tuple[str, ...]) -> _SumQuery:
-    where, values = _where(scope, f"r.{unit}", ("agent", "connection"))
+    where, values = _where(scope, f"r.{unit}", ("agent", "connection", "tag"))
     sums = _FROM_ROLLUP | ({"failed_requests": "sum(r.failed_requests)"} if unit == "day" else {})
     return _SumQuery(f"{{{ROLLUP_TABLES[unit]}}} r", sums, keys, f"true{where}", values)
 
@@ -202,11 +206,14 @@ def resolve_scope(
     connection: str | None,
     since: str | None,
     until: str | None,
+    *,
+    tag: str | None = None,
+    folder: str | None = None,
 ) -> Scope:
     """Return the scope of a query; agents and connections by REF. Raises NotFoundError for an unknown one."""
     agent, agent_id = _resolve_name(database, "agents", "agent", agent)
     connection, connection_id = _resolve_name(database, "model_connections", "connection", connection)
-    return Scope(chat_id, agent, agent_id, connection, connection_id, since, until)
+    return Scope(chat_id, agent, agent_id, connection, connection_id, tag, folder, since, until)
 
 
 def _resolve_name(

@@ -208,6 +208,8 @@ def has_rollups(database: Database) -> bool:
 
 
 def _count_queries(scope: Scope, grouping: Grouping) -> Iterator[_CountQuery]:
+    if scope.tag is not None or scope.folder is not None:
+        return
     of_source = scope.agent is not None or scope.connection is not None or bool(scope.chat_id)
     of_chats = of_source or bool(set(grouping.keys) - {*TIMES, "tool"})
     daily = None if of_chats else grouping.activity
