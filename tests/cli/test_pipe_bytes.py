@@ -60,7 +60,7 @@ COMMANDS = (
     "job list --by-name",
     "job show 5eed0000-0000-4000-8000-000000000003",
     "request list",
-    "request list --status failed --csv",
+    "request list --status failed --csv --columns id,model,status,cost,error,duration",
     "request show 5eed0000-0000-4000-8000-000000000008",
     "tool pending",
     "tool invocations",

@@ -83,12 +83,14 @@ def build_grouping(database: Database, keys: Sequence[str], zone: tzinfo | None 
     of_chats = {name: f"c.{quote(name)}" for name in database.fields.get("chats", {}) if name not in own}
     if zone is not None:
         _register_timezone_function(database, zone)
+    rows = {key: _time_expression("r.created_at", key, zone) for key in TIMES} | own | of_chats | _ROWS
     if "project" in keys:
+        if any(column["name"] == "project" for column in database.query("PRAGMA table_info({requests})")):
+            rows["project"] = f"coalesce(r.project, {rows['project']})"  # recorded by the proxy, since schema 6
         database.connection.create_function("llmctl_project", 1, cache(_find_project), deterministic=True)
     by_message = {key: _time_expression("m.created_at", key, zone) for key in TIMES} | of_chats | {"chat": "m.chat_id"}
     by_call = {key: _time_expression("i.created_at", key, zone) for key in TIMES} | of_chats
     by_call |= {"chat": "t.chat_id", "tool": "i.name"}
-    rows = {key: _time_expression("r.created_at", key, zone) for key in TIMES} | own | of_chats | _ROWS
     return Grouping(
         tuple(keys),
         _pick_all(rows, keys) or (),
