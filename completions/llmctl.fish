@@ -870,6 +870,7 @@ complete -c llmctl -n '__llmctl_at connection add' -s o -l option -r -x -d 'Mode
 complete -c llmctl -n '__llmctl_at connection add' -l data -r -x -d 'Additional connection data, as a JSON object.'
 complete -c llmctl -n '__llmctl_at connection add' -l description -r -x -d 'Description.'
 complete -c llmctl -n '__llmctl_at connection add' -l default -d 'Make it the default connection.'
+complete -c llmctl -n '__llmctl_at connection add' -l test -l no-test -d 'Try the key before it is added. [only on a terminal]'
 complete -c llmctl -n '__llmctl_at connection add' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at connection add' -l jsonl -d 'Output one JSON object per line.'
 complete -c llmctl -n '__llmctl_at connection add' -l columns -r -a '(__llmctl_list id name provider model_id type key is_default trusted description base_url data created_at updated_at)' -x -d 'Columns to output, in this order.'

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from llmctl.providers import PROVIDERS
 from tests.fakes.openai_server import FakeServer, Reply
 from tests.harness import LLMCTL, Llmctl, query, run_on_terminal
 
@@ -507,7 +508,7 @@ def test_quiet_says_the_id_alone(llmctl: Llmctl) -> None:
 
 
 def test_key_is_asked_for_unseen_on_a_terminal(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
-    command = [*LLMCTL, "connection", "add", "openai"]
+    command = [*LLMCTL, "connection", "add", "openai", "--no-test"]
     code, screen = run_on_terminal(command, env, [(":", KEY.encode() + b"\n")], tmp_path)
     assert code == 0
     assert "Key of openai" in screen.partition("|")[0]
@@ -547,3 +548,96 @@ def test_chat_of_another_program_uses_the_connection_to_its_provider(llmctl: Llm
         there = llmctl.with_env(K="key-0123456789")
         there("chat", "--name", "x", "more", check=True)
         assert server.requests[0].json["model"] == "gpt-4o"
+
+
+# --- asked for on a terminal, and tried before it is stored
+
+
+CATALOG = {"object": "list", "data": [{"id": id} for id in ("gpt-5", "gpt-5-nano", "o4\x1b[2J", "text-embedding-3")]}
+ADD = [*LLMCTL, "connection", "add"]
+
+
+def test_terminal_asks_for_everything(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
+    with FakeServer() as server:
+        server.answer(reply({"error": {"message": "Incorrect API key"}}, 401), reply(CATALOG))
+        answers = [
+            ("[stop]:", b"open\n"),  # fits two
+            ("[stop]:", b"openai\n"),
+            ("[openai]:", b"bad name\n"),
+            ("[openai]:", b"work\n"),
+            ("none):", b"sk-wrong-0123456789\n"),
+            ("s: stop [k]:", b"k\n"),
+            ("none):", KEY.encode() + b"\n"),
+            ("[gpt-5]:", b"nano\n"),
+            ("[y]:", b"\n"),
+        ]
+        code, screen = run_on_terminal(ADD, env | {"OPENAI_API_BASE": server.url}, answers, tmp_path)
+    assert code == 0, screen
+    assert 'invalid connection name "bad name"' in screen
+    assert '"open" fits openai, openrouter' in screen
+    assert "Incorrect API key" in screen
+    assert "it works: 4 models" in screen
+    assert "\x1b[2J" not in screen
+    assert "sk-" not in screen
+    assert [request.headers["authorization"] for request in server.requests] == [
+        "Bearer sk-wrong-0123456789",
+        f"Bearer {KEY}",
+    ]
+    added = shown(llmctl, "work")
+    assert (added["provider"], added["model_id"], added["is_default"]) == ("openai", "gpt-5-nano", True)
+    assert Path(key_path(llmctl, "work")).read_text().strip() == KEY
+    assert query(env, "SELECT count(*) FROM network_calls") == [(0,)]
+
+
+def test_every_step_can_be_skipped(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
+    answers = [
+        ("[stop]:", b"azure\n"),
+        ("[decide later]:", b"\n"),
+        ("[azure]:", b"\n"),
+        ("none):", b"\n"),
+        ("[y]:", b"n\n"),
+    ]
+    code, screen = run_on_terminal(ADD, env, answers, tmp_path)
+    assert code == 0, screen
+    assert shown(llmctl, "azure")["key_found"] is not True
+
+
+@pytest.mark.parametrize(("end", "code"), [(b"\x03", -2), (b"\x04", 10), (b"s\n", 10)])
+def test_stopping_leaves_nothing(llmctl: Llmctl, env: dict[str, str], tmp_path: Path, end: bytes, code: int) -> None:
+    with FakeServer() as server:
+        server.answer(reply({"error": {"message": "Incorrect API key"}}, 401))
+        answers = [("[stop]:", b"openai\n"), ("[openai]:", b"\n"), ("none):", KEY.encode() + b"\n"), ("stop [k]:", end)]
+        assert run_on_terminal(ADD, env | {"OPENAI_API_BASE": server.url}, answers, tmp_path)[0] == code
+    assert query(env, "SELECT name FROM model_connections") == [("echo",)]
+    assert not list(Path(env["HOME"]).rglob("keys"))
+
+
+def test_name_alone_is_tried_on_a_terminal(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
+    with FakeServer() as server:
+        server.answer(reply({"error": {"message": "Incorrect API key"}}, 401), reply(CATALOG))
+        there = env | {"OPENAI_API_BASE": server.url}
+        answers = [("none):", KEY.encode() + b"\n"), ("stop [k]:", b"a\n")]
+        code, screen = run_on_terminal([*ADD, "openai"], there, answers, tmp_path)
+        assert (code, "Incorrect API key" in screen) == (0, True)
+        flags = ("--provider", "openai", "--key-stdin", "--test")
+        llmctl("connection", "add", "second", *flags, input=KEY, env=there, check=True)
+        server.answer(reply({"error": {"message": "Incorrect API key"}}, 401))
+        done = llmctl("connection", "add", "third", *flags, input=KEY, env=there)
+        assert (done.returncode, done.stdout) == (4, "")
+    assert query(env, "SELECT name FROM model_connections ORDER BY rowid") == [("echo",), ("openai",), ("second",)]
+
+
+def test_pipe_is_asked_nothing(llmctl: Llmctl) -> None:
+    done = llmctl("connection", "add")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "missing argument NAME" in done.stderr
+    for name in ("bad name", "a:b", "-x", "tab\tname"):
+        done = llmctl("connection", "add", "--", name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "invalid connection name" in done.stderr
+
+
+def test_help_names_every_provider(llmctl: Llmctl) -> None:
+    text = " ".join(llmctl("connection", "add", "--help").stdout.split())
+    listed = text.partition("Providers: ")[2].partition("(any")[0].replace(",", " ").split()
+    assert {*listed, "echo"} == set(PROVIDERS.names())

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import orm_hubs
-from tests.harness import Llmctl, query
+from tests.harness import LLMCTL, Llmctl, query, run_on_terminal
 
 
 @pytest.fixture
@@ -181,8 +181,26 @@ def test_schema_that_the_user_changed_is_left_alone(llmctl: Llmctl, tmp_path: Pa
 
 def test_schema_of_another_hub_in_the_folder_is_left_alone(llmctl: Llmctl, tmp_path: Path) -> None:
     (tmp_path / "schema.prisma").write_text("// mine\n")
-    assert llmctl("init").returncode == 0
+    done = llmctl("init", check=True)
     assert (tmp_path / "schema.prisma").read_text() == "// mine\n"
+    assert 'left "' in done.stderr
+    assert not list(tmp_path.rglob("*.new"))
+    llmctl("init", "--prisma", "schema.prisma", check=True)
+    assert "model" in (tmp_path / "schema.prisma.new").read_text()
+
+
+@pytest.mark.parametrize(("answer", "names"), [(b"\n", ["openai", "groq"]), (b"2\n", ["groq"]), (b"n\n", [])])
+def test_init_offers_what_it_found(
+    llmctl: Llmctl, env: dict[str, str], hub_path: str, answer: bytes, names: list[str]
+) -> None:
+    keys = {"OPENAI_API_KEY": "sk-1234567890abcdef", "GROQ_API_KEY": "gsk_1234567890abcdef"}
+    answers = [("none [a]:", answer), *([] if names else [("[n]:", b"\n")])]
+    code, screen = run_on_terminal([*LLMCTL, "init", "--no-prisma"], env | keys, answers)
+    assert code == 0, screen
+    assert "1  openai" in screen
+    added = query(hub_path, "SELECT name FROM model_connections WHERE name <> 'echo' ORDER BY rowid")
+    assert [name for (name,) in added] == names
+    assert ("llmctl connection add" in screen) == (not names)
 
 
 def test_init_where_the_schema_cannot_be_written_says_what_to_do(llmctl: Llmctl) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,7 +15,7 @@ from llmctl.cli.console.output import emit_json
 from llmctl.cli.console.progress import Progress
 from llmctl.core.errors import UsageError
 from llmctl.engine.maintenance import init as maintenance_init
-from llmctl.engine.maintenance.init import PrismaOptions
+from llmctl.engine.maintenance.init import Found, PrismaOptions
 from llmctl.store.schema import custom_names
 
 TableOption = Annotated[
@@ -51,8 +52,10 @@ def init(
     """Create or upgrade the hub and discover connections.
 
     Safe to run again at any time: what exists is kept, what is missing is created. Connections are added for providers'
-    keys in the environment and for local servers (Ollama, LM Studio, llama.cpp, vLLM) that answer within 0.3 s.
-    schema.prisma is written next to the hub; one that you changed is left alone.
+    keys in the environment and for local servers (Ollama, LM Studio, llama.cpp, vLLM) that answer within 0.3 s; on a
+    terminal you are asked which. schema.prisma is written next to the hub, and for Prisma 7 prisma.config.ts. One that
+    another program made is left alone, unless --prisma or --adopt asks for it; of one that was changed since llmctl
+    wrote it, the new text goes to a file that ends in .new.
 
     --adopt copies the database first, then renames columns (createdAt to created_at) and keeps tables: a program that
     uses it fails until its Prisma client is generated from the schema.prisma written here, whose models have the
@@ -71,6 +74,7 @@ def init(
         adopt=adopt,
         detect=detect,
         prisma=_prisma_options(no_prisma, prisma, prisma_provider, prisma_major),
+        choose=partial(_choose, app) if _is_interactive(app) else list,
     )
     with Progress(app.console, "copying the database") as progress:
         report = maintenance_init.init_hub(app.hub_path, options, app.env, note=app.console.note, progress=progress)
@@ -78,6 +82,44 @@ def init(
         emit_json(app.console, asdict(report))
     elif app.console.quiet or not app.console.io.stdout_tty:
         app.console.io.write(f"{report.path}\n")
+    if detect and report.default_connection is None and _is_interactive(app):
+        _offer_connection(app)
+
+
+def _is_interactive(app: App) -> bool:
+    io = app.console.io
+    return io.stdin_tty and io.stdout_tty and io.stderr_tty and not (app.console.quiet or app.console.format.is_json)
+
+
+def _choose(app: App, found: Found) -> Found:
+    """Return the connections that the user wants of those that were found."""
+    from llmctl.cli.console.prompts import ask
+    from llmctl.cli.console.terminal import safe_line
+
+    for number, one in enumerate(found, 1):
+        model = f", model {one.model}" if one.model else ""
+        app.console.io.write_stderr(safe_line(f"{number:>4}  {one.name}{model}: {one.reason}") + "\n")
+    while True:
+        text = (ask(app.console, "Add these connections? Numbers, a for all, n for none [a]: ") or "a").strip().lower()
+        words = text.replace(",", " ").split()
+        if text[:1] in ("a", "y"):
+            return found
+        if text[:1] == "n":
+            return ()
+        if all(word.isdecimal() and 0 < int(word) <= len(found) for word in words):
+            return [found[int(word) - 1] for word in words]
+
+
+def _offer_connection(app: App) -> None:
+    """Offer to set up a connection, now that there is none."""
+    from llmctl.cli.console.prompts import ask
+
+    if (ask(app.console, "Set up a connection to a model now? y or n [n]: ") or "n").strip().lower()[:1] == "y":
+        from llmctl.cli.commands.connection.add import ask_and_add
+
+        ask_and_add(app)
+    else:
+        app.console.note("to set one up later: llmctl connection add")
 
 
 def _prisma_options(disabled: bool, path: str | None, provider: Any, major: str | None) -> PrismaOptions | None:

@@ -36,6 +36,7 @@ Examples:
 _START = """\
 Get started:
   llmctl init                  create the hub and find connections
+  llmctl connection add        set up a provider: asks for its key, offers models
   llmctl chat "hello"          ask a model (-m echo works offline)
   llmctl chats list            list conversations
   llmctl help                  list all commands

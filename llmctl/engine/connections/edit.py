@@ -60,16 +60,16 @@ def find_provider(spec: ConnectionSpec, old: ConnectionRow | None = None) -> Pro
 
 def build_columns(spec: ConnectionSpec, env: Env, old: ConnectionRow | None = None) -> dict[str, Any]:
     """Return the columns of a new connection, or the changes to ``old``; raise for invalid values and for secrets."""
+    if spec.name is not None and not _NAME.fullmatch(spec.name):
+        raise UsageError(
+            f'invalid connection name "{spec.name}"',
+            hint='it must not contain ":" or white space, or start with "-": -m NAME:MODEL has to say it',
+        )
     provider = find_provider(spec, old)
     data = _merge_data(spec, loads(old.data, {}) if old else {}, provider)
     _validate_key_owner(provider, data, env)
     values = {"name": spec.name, "model_id": spec.model, "type": spec.type, "description": spec.description}
     columns: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
-    if "name" in columns and not _NAME.fullmatch(columns["name"]):
-        raise UsageError(
-            f'invalid connection name "{columns["name"]}"',
-            hint='it must not contain ":" or white space, or start with "-"',
-        )
     for name in ("name", "model_id", "description"):
         _reject_secret(columns.get(name), name)
     if old is None:

@@ -23,7 +23,7 @@ TargetKind = Literal["embedding", "image"]
 
 #: What to do without any connection.
 SETUP_HINT = (
-    "pipe a key into `llmctl connection add openai --key-stdin`; "
+    "`llmctl connection add openai` asks for the key (in scripts: `connection add openai --key-stdin < key.txt`); "
     "or start a local server (Ollama, LM Studio, llama.cpp, vLLM) and run `llmctl init`; "
     "or try it offline with `-m echo`"
 )

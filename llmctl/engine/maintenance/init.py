@@ -14,16 +14,18 @@ from llmctl.core.humanize import pluralize
 from llmctl.engine.connections import discovery, trust
 from llmctl.engine.connections.keys import Env
 from llmctl.engine.jobs import lease
+from llmctl.providers import PROVIDERS
 from llmctl.store import opening
 from llmctl.store.adopt.run import AdoptResult, adopt
 from llmctl.store.database import Database
 from llmctl.store.emit import prisma
 from llmctl.store.emit.naming import NamingStyle
 from llmctl.store.maintenance.backup import Progress
-from llmctl.store.records import jobs, settings
+from llmctl.store.records import connections, jobs, settings
 from llmctl.store.schema import custom_names, introspect, migrations, objects
 
 Note = Callable[[str], None]
+Found = Sequence[discovery.DiscoveredConnection]
 
 
 PrismaProvider = Literal["sqlite", "postgresql", "mysql"]
@@ -40,13 +42,17 @@ class PrismaOptions:
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """Options of ``init``. With ``prisma`` None no schema is written."""
+    """Options of ``init``. With ``prisma`` None no schema is written.
+
+    ``choose`` gets the connections that were discovered and are new, and returns those to add.
+    """
 
     tables: Mapping[str, str] = field(default_factory=dict)
     fields: Sequence[custom_names.CustomField] = ()
     adopt: bool = False
     detect: bool = True
     prisma: PrismaOptions | None = field(default_factory=PrismaOptions)
+    choose: Callable[[Found], Found] = list
 
 
 @dataclass(slots=True)
@@ -181,29 +187,43 @@ def _discard_note(text: str) -> None:
 
 
 def _add_connections(database: Database, options: InitOptions, env: Env, report: InitReport, note: Note) -> None:
-    added = discovery.add_discovered(database, discovery.discover(env), env) if options.detect else []
-    for found, is_new in added:
-        model = f", model {found.model}" if found.model else ""
+    found = discovery.discover(env) if options.detect else []
+    new = [one for one in found if connections.find_by_name(database, one.name) is None]
+    refused = {one.name for one in new} - {one.name for one in options.choose(new)} if new else set()
+    added = discovery.add_discovered(database, (one for one in found if one.name not in refused), env)
+    for one, is_new in added:
+        model = f", model {one.model}" if one.model else ""
         if is_new:
-            note(f'added connection "{found.name}"{model}: {found.reason}')
-        record = {"name": found.name, "provider": found.provider, "model": found.model}
-        report.connections.append({**record, "how": found.reason, "new": is_new})
+            note(f'added connection "{one.name}"{model}: {one.reason}')
+        record = {"name": one.name, "provider": one.provider, "model": one.model}
+        report.connections.append({**record, "how": one.reason, "new": is_new})
     report.default_connection = discovery.pick_default(database, env)
     if report.default_connection:
-        note(f'default connection: "{report.default_connection}"')
+        note(f'default connection: "{report.default_connection}"{_describe_keyless(database, report)}')
     else:
         note('no connection yet except "echo", which works offline: llmctl chat -m echo hello')
+
+
+def _describe_keyless(database: Database, report: InitReport) -> str:
+    """Return what it means that the default is a server on this machine; empty for any other."""
+    row = connections.find_by_name(database, str(report.default_connection))
+    provider = row.provider.lower() if row else ""
+    is_local = provider in PROVIDERS.names() and PROVIDERS.load(provider).local
+    return ", a server on this machine: no key, no cost, nothing leaves it" if is_local else ""
 
 
 def _report_prisma_files(database: Database, options: InitOptions, report: InitReport, note: Note) -> None:
     if options.prisma is None:
         return
-    for file in write_prisma_files(database, options.prisma):
+    is_wanted = options.prisma.path is not None or options.adopt
+    for file in write_prisma_files(database, options.prisma, beside_foreign=is_wanted):
         report.files.append({"path": file.path, "state": file.state})
         if file.state == "edited":
             note(
                 f'left "{file.path.removesuffix(".new")}" unchanged because it was edited; wrote "{file.path}" instead'
             )
+        elif file.state == "left":
+            note(f'left "{file.path}" alone: llmctl did not make it; for one of this hub: llmctl schema emit prisma')
         elif file.state != "same":
             note(f'{"wrote" if file.state == "made" else "updated"} "{file.path}"')
 
@@ -213,14 +233,21 @@ def _report_prisma_files(database: Database, options: InitOptions, report: InitR
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file and what was done: ``edited`` means it was changed by hand, and the new text is in ``path`` instead."""
+    """A file and what was done.
+
+    ``left``: somebody else made it. ``edited``: it was changed by hand, and the new text is in ``path`` instead.
+    """
 
     path: str
-    state: Literal["made", "updated", "same", "edited"]
+    state: Literal["made", "updated", "same", "left", "edited"]
 
 
-def write_prisma_files(database: Database, options: PrismaOptions) -> list[WrittenFile]:
-    """Write the schema, and for Prisma 7 its config; remember paths and hashes in the hub."""
+def write_prisma_files(database: Database, options: PrismaOptions, *, beside_foreign: bool = True) -> list[WrittenFile]:
+    """Write the schema, and for Prisma 7 its config; remember paths and hashes in the hub.
+
+    The new text of a file of ours that was changed by hand goes to ``PATH.new``; that of one that somebody else made
+    only if ``beside_foreign``.
+    """
     stored: Mapping[str, Any] = database.meta("prisma", {})
     # Only an explicit path is remembered: the schema of a hub that moves is found next to it.
     chosen_path = os.path.abspath(options.path) if options.path else stored.get("path")
@@ -229,7 +256,7 @@ def write_prisma_files(database: Database, options: PrismaOptions) -> list[Writt
     major: Literal[6, 7] = options.major or stored.get("major", 7)
     texts = _emit_files(database, path, provider, major)
     hashes: dict[str, str] = dict(stored.get("hashes", {}))
-    written = [_write_if_ours(name, text, hashes) for name, text in texts.items()]
+    written = [_write_if_ours(name, text, hashes, beside_foreign) for name, text in texts.items()]
     state = {"path": chosen_path, "provider": provider, "major": major, "hashes": hashes}
     if state != stored:
         with database.transaction():
@@ -259,12 +286,14 @@ def _emit_files(database: Database, path: str, provider: PrismaProvider, major: 
     return texts
 
 
-def _write_if_ours(path: str, text: str, hashes: dict[str, str]) -> WrittenFile:
+def _write_if_ours(path: str, text: str, hashes: dict[str, str], beside_foreign: bool) -> WrittenFile:
     new, present = _hash(text.encode()), _read(path)
     if present is not None and _hash(present) == new:
         hashes[path] = new
         return WrittenFile(path, "same")
     if present is not None and _hash(present) != hashes.get(path):
+        if path not in hashes and not beside_foreign:
+            return WrittenFile(path, "left")
         _replace_file(f"{path}.new", text)
         return WrittenFile(f"{path}.new", "edited")
     _replace_file(path, text)

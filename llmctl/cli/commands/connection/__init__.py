@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -143,25 +143,37 @@ def connection_record(app: App, row: Row) -> dict[str, Any]:
     }
 
 
-def with_key(
-    app: App, spec: ConnectionSpec, flags: KeyFlags, id: str, old: ConnectionRow | None = None
-) -> ConnectionSpec:
-    """Return the spec with the key's reference; a key that is read or typed is stored in a file first.
+@dataclass(frozen=True, slots=True)
+class KeyChoice:
+    """The key of a connection: a reference, an empty one for no key, or a key that was read and is to be stored."""
 
-    ``id`` is that of the connection, which may not exist yet.
-    """
+    reference: str | None = None
+    typed: str | None = field(default=None, repr=False)
+
+
+def choose_key(app: App, spec: ConnectionSpec, flags: KeyFlags, old: ConnectionRow | None = None) -> KeyChoice:
+    """Return the key that the flags, the environment or the user at the terminal name; nothing is stored."""
     reference = flags.reference()
     if reference is not None:
         if reference.startswith("file:"):
             path = os.path.expanduser(reference.removeprefix("file:"))
             reference = f"file:{os.path.abspath(path)}"
-        return replace(spec, key=reference)
+        return KeyChoice(reference)
     if flags.stdin:
-        return replace(spec, key=_store_key(app, id, _read_key(app)))
-    if old is None:
-        typed = _ask_key(app, spec)
-        return replace(spec, key=_store_key(app, id, typed) if typed else _find_environment_key(app, spec))
-    return spec
+        return KeyChoice(typed=_read_key(app))
+    if old is not None:
+        return KeyChoice()
+    typed = ask_key(app, spec)
+    return KeyChoice(typed=typed) if typed else KeyChoice(_find_environment_key(app, spec))
+
+
+def with_key(app: App, spec: ConnectionSpec, key: KeyChoice, id: str) -> ConnectionSpec:
+    """Return the spec with the reference of a key; one that was read or typed is stored in a file first.
+
+    ``id`` is that of the connection, which may not exist yet.
+    """
+    reference = _store_key(app, id, key.typed) if key.typed is not None else key.reference
+    return spec if reference is None else replace(spec, key=reference)
 
 
 def delete_unused_key_file(app: App, id: str, reference: str | None) -> None:
@@ -251,7 +263,7 @@ def _key_references(app: App, but: str | None = None) -> set[str | None]:
     return {value for data in others for value in (data.get("key"), *(data.get("headers") or {}).values())}
 
 
-def _ask_key(app: App, spec: ConnectionSpec) -> str | None:
+def ask_key(app: App, spec: ConnectionSpec) -> str | None:
     """Ask for the key without echo, if one is needed and not known yet."""
     from llmctl.engine.connections import keys
     from llmctl.engine.connections.edit import find_provider
@@ -263,7 +275,7 @@ def _ask_key(app: App, spec: ConnectionSpec) -> str | None:
         return None
     from llmctl.cli.console.prompts import ask_secret
 
-    return ask_secret(app.console, f"Key of {provider.name} (empty for none): ")
+    return ask_secret(app.console, f"Key of {provider.name} (not shown; Enter for none): ")
 
 
 def _find_environment_key(app: App, spec: ConnectionSpec) -> str | None:

@@ -24,6 +24,7 @@ from llmctl.cli.commands.connection import (
     ProviderOption,
     TypeOption,
     WireOption,
+    choose_key,
     connection_record,
     delete_unused_key_file,
     parse_spec_fields,
@@ -77,7 +78,7 @@ def edit(
     key_flags = KeyFlags(key_env, key_command, key_file, key_keyring, key_stdin, no_key)
     if (spec, key_flags) == (ConnectionSpec(), KeyFlags()):
         raise UsageError("nothing to change", hint=f"llmctl connection edit {old.name} --model ID, or see --help")
-    spec = with_key(app, spec, key_flags, old.id, old)
+    spec = with_key(app, spec, choose_key(app, spec, key_flags, old), old.id)
     renamed = models.alias_writes(database, old, name) if name else ()
     new = connections.update(database, old.id, build_columns(spec, app.env, old), then=renamed)
     trust.add(database, new, app.env)
