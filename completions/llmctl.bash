@@ -5,7 +5,7 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat run prompts embed image agent chats proxy stats report request cache job export import tool init connection model settings completion help doctor db schema' ;;
+        '') words='chat run prompts map embed image agent chats proxy stats report request cache job export import tool init connection model settings completion help doctor db schema' ;;
         'prompts') words='list show edit save path' ;;
         'agent') words='create apply list show edit remove attach detach run sessions session' ;;
         'agent session') words='new show diff delete' ;;
@@ -33,6 +33,7 @@ _llmctl_spec() {
         'prompts edit') flags='--project' arguments='hub/prompt' ;;
         'prompts save') flags='--chat --project --force' values='--chat:words/last+hub/chat' arguments='hub/prompt file' ;;
         'prompts path') flags='--project' arguments='hub/prompt' ;;
+        'map') flags='-t --template -p --param -s --system --system-file -m --model --connection -o --option --thinking --schema --fix -x --extract --max-cost --timeout --retries --tag --sql --from --input-format --id --limit --sample --shard --output --errors --select --order --progress --estimate -P --parallel --rpm --tpm --on-error --resume --retry-failed --restart --json --jsonl --columns' values='-t:hub/prompt+files --template:hub/prompt+files -p:any --param:any -s:any --system:any --system-file:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high --schema:file --fix:any --max-cost:any --timeout:any --retries:any --tag:any --sql:any --from:file --input-format:any --id:any --limit:any --sample:any --shard:any --output:file --errors:file --select:any --order:any -P:any --parallel:any --rpm:any --tpm:any --on-error:any --columns:any' arguments='any' more='1' ;;
         'embed') flags='-a --file --lines --batch --output -n --no-log --stdin --no-stdin -m --model --connection -o --option -u --usage --max-cost --timeout --retries --cache --refresh --cached-only --tag --json --jsonl' values='-a:file --file:file --batch:any --output:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --max-cost:any --timeout:any --retries:any --tag:any' arguments='any' more='1' ;;
         'image') flags='--output -a --attach -n --no-log --stdin --no-stdin -m --model --connection -o --option -u --usage --max-cost --timeout --retries --tag --json --jsonl' values='--output:file -a:file --attach:file -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --max-cost:any --timeout:any --retries:any --tag:any' arguments='any' more='1' ;;
         'agent create') flags='--instructions --agent --description -m --model --connection -o --option --thinking -T --tool --json --jsonl --columns' values='--instructions:any --agent:hub/agent --description:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --columns:list/id|name|connection|tools|sessions|last_at|description|instructions|options|settings|source_file|version_hash|chat_model_id|references|created_at|updated_at' arguments='any' ;;
@@ -117,7 +118,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|plain|max_steps|timeout|retries|cache|rollback|budget.day|budget.month|audit.context|chat.keys|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped hub/setting-value' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|plain|max_steps|timeout|retries|cache|rollback|budget.day|budget.month|audit.context|chat.keys|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|run|prompts|embed|image|agent|chats|proxy|stats|report|request|cache|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|prompts|map|embed|image|agent|chats|proxy|stats|report|request|cache|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:list/name|status|message|hint|kind' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:list/place|path|exists|bytes' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

@@ -31,7 +31,7 @@ ENGINE = (
     {"billing", "chats", "jobs", "tools"},
     {"turn", "recovery"},
     {"agents", "connection_test", "dry_run", "inspect", "proxy", "single_request", "transfer"},
-    {"maintenance"},
+    {"bulk", "maintenance"},
 )
 #: A turn recovers what a dead one left, with the parts of a turn. Their modules form no circle.
 TOGETHER = {"turn", "recovery"}

@@ -50,6 +50,7 @@ CATALOG: dict[str, CatalogEntry] = {
             "path": "Print the path of a prompt file, or of the folder of your own",
         },
     ),
+    "map": CatalogEntry(CORE, "Send a prompt for every row of a table, in parallel"),
     "embed": CatalogEntry(CORE, "Embed texts as vectors"),
     "image": CatalogEntry(CORE, "Generate or edit an image"),
     "agent": CatalogEntry(

@@ -153,27 +153,28 @@ def build_command(path: tuple[str, ...]) -> TyperCommand:
 
 
 def _expand_option_sets(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[TyperOption]]:
-    """Return a function without the parameter that is an option set, and the flags that stand for it."""
+    """Return a function without the parameters that are option sets, and the flags that stand for them."""
     signature = inspect.signature(function, eval_str=True)
+    sets: dict[str, tuple[type[OptionSet], list[Option]]] = {}
     for parameter in signature.parameters.values():
         annotation = parameter.annotation
         kind = getattr(annotation, "__origin__", annotation)
         if isinstance(kind, type) and issubclass(kind, OptionSet):
-            break
-    else:
+            (names,) = getattr(annotation, "__metadata__", (kind.OPTIONS,))
+            options = [option for option in kind.OPTIONS.values() if option.flags and option.name in names]
+            sets[parameter.name] = kind, options
+    if not sets:
         return function, []
-    (names,) = getattr(annotation, "__metadata__", (kind.OPTIONS,))
-    options = [option for option in kind.OPTIONS.values() if option.flags and option.name in names]
 
     @wraps(function)
     def call(**values: Any) -> Any:
-        flags = {option.name: values.pop(option.name) for option in options}
-        return function(**values, **{parameter.name: _parse_flags(kind, flags)})
+        flags = {name: {entry.name: values.pop(entry.name) for entry in own} for name, (_, own) in sets.items()}
+        return function(**values, **{name: _parse_flags(sets[name][0], given) for name, given in flags.items()})
 
-    others = [other for other in signature.parameters.values() if other is not parameter]
+    others = [other for other in signature.parameters.values() if other.name not in sets]
     call.__dict__["__signature__"] = signature.replace(parameters=others)
     call.__annotations__ = {other.name: other.annotation for other in others}
-    return call, [_to_typer_option(option) for option in options]
+    return call, [_to_typer_option(option) for _, own in sets.values() for option in own]
 
 
 def _parse_flags(kind: type[OptionSet], values: Mapping[str, Any]) -> OptionSet:

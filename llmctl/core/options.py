@@ -75,16 +75,13 @@ class Option(Value):
     allows_empty: bool = False
     #: Whether values of ``K=V`` are decoded where they are JSON: numbers, true, lists.
     decodes: bool = False
+    #: Whether its flag may stand alone: a value follows behind ``=`` only.
+    has_optional_value: bool = False
 
     @property
     def unset(self) -> Any:
         """The value without any setting: the default, or the empty value of the kind."""
         return _UNSET.get(self.kind) if self.default is None else self.default
-
-    @property
-    def has_optional_value(self) -> bool:
-        """Whether its flag may stand alone: a value follows behind ``=`` only."""
-        return self.kind == "expiry"
 
     @property
     def requirement(self) -> str:
@@ -467,7 +464,7 @@ class TurnOptions(OptionSet):
     # Storage
     cache: str | None = option(
         "Use the stored answer of an equal request, at most TTL old.",
-        group="Storage", kind="expiry", metavar="TTL", doors="flag file python setting",
+        group="Storage", kind="expiry", metavar="TTL", has_optional_value=True, doors="flag file python setting",
     )  # fmt: skip
     refresh: bool = option(
         "Ask again, and use the new answer from now on.", group="Storage", kind="switch", doors="flag python"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
-from uuid import uuid4
 
 from llmctl.core import clock
 from llmctl.core.errors import UsageError
@@ -68,9 +68,22 @@ def loads(text: str | None, default: Any = None) -> Any:
     return default if value is None else value
 
 
+#: Random bytes for the next ids: asking the system for each would let go of Python's lock, and wait for it again.
+_random_bytes: list[bytes] = []
+_IDS_AT_ONCE = 64
+os.register_at_fork(after_in_child=_random_bytes.clear)
+
+
 def new_id() -> str:
     """Return a random version 4 UUID in lower case, as the seeds and Prisma's ``uuid()`` create them."""
-    return str(uuid4())
+    try:
+        chosen = _random_bytes.pop()
+    except IndexError:
+        block = os.urandom(16 * _IDS_AT_ONCE)
+        _random_bytes.extend(block[start : start + 16] for start in range(16, len(block), 16))
+        chosen = block[:16]
+    text = chosen.hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[chosen[8] & 3]}{text[17:20]}-{text[20:]}"
 
 
 def to_column_value(name: str, value: Any, declared_type: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from typing import Any
 
 from llmctl.core.errors import UsageError
 from llmctl.formats import templates
@@ -15,20 +16,22 @@ MEMORY_BYTES = 1_000_000_000
 
 
 def main() -> None:
-    """Answer with ``text``, or with the ``error``, ``hint`` and ``reason`` of a template that cannot be rendered."""
+    """Answer with a ``text`` for each of the ``rows`` of values, or with ``error``, ``hint`` and ``reason``."""
     request = json.load(sys.stdin)
     for limit, value in ((resource.RLIMIT_CPU, CPU_S), (resource.RLIMIT_AS, MEMORY_BYTES)):
         try:
             resource.setrlimit(limit, (value, value))
         except (ValueError, OSError):  # the system has a lower limit, or none of this kind
             continue
-    answer: dict[str, str | None]
+    json.dump([_render(request["text"], values, request["source"]) for values in request["rows"]], sys.stdout)
+
+
+def _render(text: str, values: dict[str, Any], source: str) -> dict[str, str | None]:
     try:
-        answer = {"text": templates.render(request["text"], request["values"], request["source"])}
+        return {"text": templates.render(text, values, source)}
     except UsageError as error:
-        answer = {"error": error.message, "hint": error.hint, "reason": error.reason}
+        return {"error": error.message, "hint": error.hint, "reason": error.reason}
     except MemoryError:
-        answer = {"error": templates.too_large_message(request["source"])}
+        return {"error": templates.too_large_message(source)}
     except Exception as error:  # what a filter or method raises is the template's own mistake
-        answer = {"error": f'cannot render "{request["source"]}": {error}'}
-    json.dump(answer, sys.stdout)
+        return {"error": f'cannot render "{source}": {error}'}

@@ -6,7 +6,7 @@ https://jinja.palletsprojects.com/en/stable/sandbox/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ _LINEAR_FILTERS = frozenset(
     for word in line.split()
 )
 _MAX_CONSTANT = 100
+_RENDER_ERRORS = (
+    *(TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError),
+    SyntaxError,  # more blocks in each other than Python compiles
+)
 _NAME = re.compile(r"'(\w+)' is undefined")
 _FOLDER = Path(__file__).parent
 _ELEMENT = re.compile(r"has no element (\d+)")
@@ -97,23 +101,27 @@ def _is_small(value: Any) -> bool:
 
 def render(text: str, values: Mapping[str, Any], source: str) -> str:
     """Render a template; raise UsageError for a missing value and for any other error in it."""
+    return compile_template(text, source)(values)
+
+
+def compile_template(text: str, source: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return what renders a template again and again, as :func:`render` does."""
     try:
-        return _ENVIRONMENT.from_string(text).render(values)
+        template = _ENVIRONMENT.from_string(text)
     except TemplateSyntaxError as error:
         raise _syntax_error(error, source) from error
-    except UndefinedError as error:
-        raise _missing_value_error(error.message or "a value is missing", source) from error
-    except (
-        TemplateError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        RecursionError,
-        SyntaxError,  # more blocks in each other than Python compiles
-    ) as error:
+    except _RENDER_ERRORS as error:
         raise UsageError(f'cannot render "{source}": {error}', reason="template") from error
+
+    def render_values(values: Mapping[str, Any]) -> str:
+        try:
+            return template.render(values)
+        except UndefinedError as error:
+            raise _missing_value_error(error.message or "a value is missing", source) from error
+        except _RENDER_ERRORS as error:
+            raise UsageError(f'cannot render "{source}": {error}', reason="template") from error
+
+    return render_values
 
 
 def render_html(name: str, values: Mapping[str, Any]) -> Iterator[str]:

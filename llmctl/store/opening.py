@@ -67,6 +67,15 @@ def open_hub(path: str, mode: Mode = "read", *, upgrade: bool = True, prepare: P
     return database
 
 
+def open_sibling(database: Database) -> Database:
+    """Open a further connection to a hub, for another thread; an in-memory hub has but one, which stays open."""
+    if database.path != MEMORY:
+        return open_hub(database.path, "write")
+    shared = Database(database.connection, MEMORY)
+    shared.close = lambda: None  # type: ignore[method-assign]
+    return shared
+
+
 def missing_hub_error(path: str) -> ConfigError:
     return ConfigError(f'no hub at "{path}"', hint="create one: llmctl init", reason="no_hub")
 

@@ -133,6 +133,19 @@ def test_replaced_hub_gets_no_rows(database: Database, tmp_path: Path) -> None:
     ("writes", "joined"),
     [
         (
+            [
+                Insert("messages", {"id": "m"}),
+                Update("requests", "r", {"message_id": "m"}),
+                Insert("response_streams", {"id": "s", "message_id": "m"}),
+                Delete("messages", {"id": "m"}),
+                Update("requests", "r", {"status": "failed"}),
+            ],
+            (
+                Insert("response_streams", {"id": "s", "message_id": None}),
+                Update("requests", "r", {"message_id": None, "status": "failed"}),
+            ),
+        ),
+        (
             [Insert("messages", {"id": "m", "status": "pending"}), Update("messages", "m", {"content": "hi"})],
             (Insert("messages", {"id": "m", "status": "pending", "content": "hi"}),),
         ),
@@ -172,7 +185,15 @@ def test_replaced_hub_gets_no_rows(database: Database, tmp_path: Path) -> None:
             ),
         ),
     ],
-    ids=["insert and update", "condition not met", "updates", "own chunks", "chunks of another", "retried"],
+    ids=[
+        "deleted again",
+        "insert and update",
+        "condition not met",
+        "updates",
+        "own chunks",
+        "chunks of another",
+        "retried",
+    ],
 )
 def test_writes_are_joined(writes: list[Write], joined: tuple[Write, ...]) -> None:
     assert join_writes(writes) == joined

@@ -47,6 +47,14 @@ class PromptFile:
         system = None if file.system is None else _render(file.system, values, file.source).rstrip("\n")
         return system, prompt
 
+    def template_values(self) -> dict[str, Any]:
+        """Return the parameters that have a value, for templates whose other variables come from elsewhere."""
+        known = self._template_names() | self.definition.params.keys()
+        for name in self._params:
+            if name not in known or name in definition.RESERVED_PARAMS:
+                raise unknown_name_error("parameter", name, known - set(definition.RESERVED_PARAMS))
+        return self._param_defaults() | self._params
+
     def _template_names(self) -> frozenset[str]:
         texts = (self.definition.system or "", self.definition.prompt or "")
         if not any(map(_is_template, texts)):

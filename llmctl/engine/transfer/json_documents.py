@@ -45,7 +45,7 @@ FORMATS_HINT = 'known formats: llmctl\'s jsonl, exports of ChatGPT and Claude, S
 
 def open_documents(first_line: bytes, stream: IO[bytes], name: str, format: str | None) -> tuple[str, Read]:
     """Return the format of JSON documents, and a function that reads them; ``first_line`` was read already."""
-    documents = _iter_documents(first_line, stream)
+    documents = iter_documents(first_line, stream)
     first = list(islice(documents, 1))
     if not first:
         raise UsageError(f'"{name}" is empty')
@@ -93,7 +93,7 @@ def _read_conversations(documents: Iterator[tuple[int, Any]], reader: Format) ->
                 yield MalformedLine(number, f"invalid conversation: {type(error).__name__} {error}")
 
 
-def _iter_documents(first_line: bytes, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
+def iter_documents(first_line: bytes, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
     """Yield each document with its number: of its line, or in its array."""
     if not first_line.strip(_BLANK) and starts_with_array(stream):
         yield from enumerate(_iter_items(b"", stream, "item"), 1)

@@ -172,7 +172,7 @@ class CachedCall(ModelCall):
 
     def begin(self, ids: TurnIds, cost_tracker: CostTracker) -> CallState:
         """Commit the rows of the call: one that is answered already, or one that is sent."""
-        canonical = CanonicalRequest(self._plan.target.wire, self._http)
+        canonical = CanonicalRequest(self._plan.target.wire, self.http)
         self._hosted_tool = canonical.find_hosted_tool()
         if self._hosted_tool is not None:
             if self._plan.options.cached_only:

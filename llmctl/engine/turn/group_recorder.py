@@ -37,7 +37,7 @@ from llmctl.store.database import (
     translate_error,
     write_error,
 )
-from llmctl.store.opening import MEMORY, open_hub
+from llmctl.store.opening import MEMORY, open_sibling
 
 #: Entries of a group at most, and seconds from one commit to the next where fewer are waiting.
 GROUP_SIZE = 200
@@ -84,7 +84,7 @@ class GroupRecorder:
     ) -> None:
         self._path = database.path
         #: An in-memory hub has one connection: nobody else may write while the recorder is open.
-        self._database = database if database.path == MEMORY else open_hub(database.path, "write")
+        self._database = open_sibling(database)
         self._runtime = runtime
         self._group_size = group_size
         self._max_delay_s = max_delay_s
@@ -134,6 +134,10 @@ class GroupRecorder:
             self._is_urgent = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._done >= goal or self._run_result.done())
+        self.require_running()
+
+    def require_running(self) -> None:
+        """Raise what has ended the thread: a bug."""
         if self._run_result.done():
             self._run_result.result()
 
@@ -143,8 +147,7 @@ class GroupRecorder:
             self._is_closed = True
             self._changed.notify_all()
         self._thread.shutdown()
-        if self._path != MEMORY:
-            self._database.close()
+        self._database.close()
         self._run_result.result()
 
     @property
@@ -332,6 +335,19 @@ class ExchangeRecorder(CallRecorder):
         """Add further rows of the exchange."""
         self._write(*writes)
 
+    def cancel_writes(self, request_id: str, reason: str | None, now: str) -> list[Write]:
+        """Return what ends the rows of an intention unanswered; without a reason they are deleted: nothing was sent."""
+        attempt = self._first_attempt
+        if reason is None:
+            attempts = [Delete("network_calls", {"request_id": request_id})]
+            return [*attempts, Delete("requests", {"id": request_id})]
+        error = {"error_code": "incomplete", "error_reason": "interrupted", "error": reason}
+        ended: list[Write] = [Update("requests", request_id, {"status": "interrupted", **error, "updated_at": now})]
+        if attempt:
+            columns = {"status": "error", "error": reason, "updated_at": now}
+            ended.append(Update("network_calls", attempt.id, columns, {"status": "pending"}))
+        return ended
+
     def pop_writes(self) -> list[Write]:
         """Return the rows since the intention, and forget them."""
         writes, self._writes = self._writes, []
@@ -374,7 +390,27 @@ def join_writes(writes: Iterable[Write]) -> tuple[Write, ...]:
             case Delete("stream_chunks", where) if ("response_streams", where.get("stream_id")) in places:
                 continue
         joined.append(write)
-    return tuple(write for write in joined if write is not None)
+    return tuple(_without_deleted([write for write in joined if write is not None]))
+
+
+def _without_deleted(writes: Sequence[Write]) -> Iterator[Write]:
+    """Leave out rows that the writes insert and delete; nothing refers to them either."""
+    inserted = {(write.table, write.row.get("id")) for write in writes if isinstance(write, Insert)}
+    deletes = [
+        write for write in writes if isinstance(write, Delete) and (write.table, write.where.get("id")) in inserted
+    ]
+    gone = {write.where["id"] for write in deletes}
+    if not gone:
+        yield from writes
+        return
+    for write in writes:
+        if isinstance(write, Insert) and write.row.get("id") not in gone:
+            yield Insert(write.table, {name: None if value in gone else value for name, value in write.row.items()})
+        elif isinstance(write, Update) and write.id not in gone:
+            changes = {name: None if value in gone else value for name, value in write.changes.items()}
+            yield Update(write.table, write.id, changes, write.where)
+        elif isinstance(write, Delete) and write not in deletes:
+            yield write
 
 
 def _list_retried(writes: Iterable[Write]) -> Iterator[str]:

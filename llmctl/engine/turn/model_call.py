@@ -130,10 +130,15 @@ class ModelCall:
 
     def events(self) -> Iterator[StreamEvent | RetryScheduled | Notice]:
         """Send, and yield what comes. Raises where the answer is not complete, after the retries."""
-        return self._sender.send(self._http, self._body_columns, self._read_events)
+        return self._sender.send(self.http, self.body_columns, self._read_events)
+
+    def receive(self, response: StreamedResponse) -> Iterator[StreamEvent]:
+        """Yield the events of a response that came in another way than :meth:`events` asks for it."""
+        return self._sender.receive(response, self.http, self.body_columns, self._read_events)
 
     @cached_property
-    def _http(self) -> HttpRequest:
+    def http(self) -> HttpRequest:
+        """The request as it is sent."""
         return self._build_http(self._step.request)
 
     def _build_http(self, request: ChatRequest) -> HttpRequest:
@@ -149,7 +154,7 @@ class ModelCall:
 
         return list_renamed(request, rule)
 
-    def _body_columns(self) -> dict[str, Any]:
+    def body_columns(self) -> dict[str, Any]:
         """Return the body without what the thread's previous call carried: else the hub would grow quadratically.
 
         Messages that a hook changed are in no row: then it is the whole body.
@@ -164,7 +169,7 @@ class ModelCall:
         request = self._step.request
         messages = request.messages[omitted:]
         if not omitted and not any(map(records.has_file_content, messages)):
-            return self._http.body
+            return self.http.body
         stored = tuple(map(records.without_file_content, messages))
         return self._build_http(request.replace(messages=stored)).body
 
@@ -252,13 +257,32 @@ class RequestSender:
         read: Callable[[StreamedResponse, Attempt], Iterator[T]],
     ) -> Iterator[T]:
         with self._record_attempt(http, number, body_columns) as attempt, self._open(http, number) as response:
-            attempt.status_code, attempt.headers = response.status, response.headers
-            self._running_state().status_code = response.status
-            if not 200 <= response.status < 300:
-                attempt.body = _read_refusal(response)
-                refusal = self.wire.parse_error(response.status, response.headers, attempt.body)
-                raise _with_suggestions(refusal, self._target)
-            yield from read(response, attempt)
+            yield from self._read_response(response, attempt, read)
+
+    def receive(
+        self,
+        response: StreamedResponse,
+        http: HttpRequest,
+        body_columns: Callable[[], Mapping[str, Any]],
+        read: Callable[[StreamedResponse, Attempt], Iterator[T]],
+    ) -> Iterator[T]:
+        """Yield what ``read`` makes of a response to ``http`` that came in another way, such as in a batch."""
+        with self._record_attempt(http, 1, body_columns) as attempt:
+            yield from self._read_response(response, attempt, read)
+
+    def _read_response(
+        self,
+        response: StreamedResponse,
+        attempt: Attempt,
+        read: Callable[[StreamedResponse, Attempt], Iterator[T]],
+    ) -> Iterator[T]:
+        attempt.status_code, attempt.headers = response.status, response.headers
+        self._running_state().status_code = response.status
+        if not 200 <= response.status < 300:
+            attempt.body = _read_refusal(response)
+            refusal = self.wire.parse_error(response.status, response.headers, attempt.body)
+            raise _with_suggestions(refusal, self._target)
+        yield from read(response, attempt)
 
     @contextmanager
     def _record_attempt(
@@ -427,7 +451,8 @@ def _echo_response(
     def sleep(seconds: float) -> None:
         before_wait()
         left = seconds if deadline is None else min(seconds, deadline - time.monotonic())
-        runtime.sleep(max(0.0, left))
+        if left > 0 or runtime.interrupt is not None:  # sleeping lets go of Python's lock, and waits for it again
+            runtime.sleep(max(0.0, left))
         if left < seconds:
             raise UnavailableError("no answer in time", reason="timeout")
 

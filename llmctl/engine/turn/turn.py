@@ -162,7 +162,7 @@ class Turn:
         if unsupported and number == 1:
             yield Notice(f"left out files that this model does not accept: {', '.join(unsupported)}")
         request = plan.hooks.change_request(build_chat_request(plan, messages))
-        if notice := _check_context_size(request, plan.target):
+        if notice := check_prompt_size(request, plan.target):
             yield Notice(notice)
         step = StepRequest(number, request, entries, is_changed=request.messages is not messages)
         call = self._build_call(step)
@@ -390,7 +390,7 @@ def _drop_unsupported_files(messages: Iterable[Message], target: Target) -> tupl
     return attachments.drop_unsupported_files(sent, target)
 
 
-def _check_context_size(request: ChatRequest, target: Target) -> str | None:
+def check_prompt_size(request: ChatRequest, target: Target) -> str | None:
     """Return a notice about a prompt that may be too long; raise RejectedError for one that is."""
     if sum(map(_count_chars, request.messages)) < _LONG_PROMPT_CHARS:
         return None

@@ -252,6 +252,16 @@ WHERE r.reserved_cost > 0 AND r.status = 'pending' AND j.status = 'running'
 """
 
 
+#: Of the latest 200 answers among the latest requests.
+_AVERAGE_USAGE = """
+SELECT avg(output_tokens) AS output_tokens, avg(duration) AS duration FROM (
+  SELECT output_tokens, duration FROM (SELECT * FROM {requests} ORDER BY created_at DESC LIMIT 10000)
+  WHERE provider = :provider AND model = :model AND status = 'completed' AND duration > 0 AND output_tokens > 0
+  LIMIT 200
+)
+"""
+
+
 def get_spending(database: Database, since: str) -> tuple[float, float]:
     """Return the costs spent and the costs reserved since the beginning of a UTC hour."""
     row = database.one(_SPENDING, {"since": since})
@@ -268,6 +278,21 @@ def get_chat_usage(database: Database, chat_id: str) -> tuple[int, float | None]
         {"chat": chat_id},
     )
     return (row["tokens"] or 0, row["cost"]) if row else (0, None)
+
+
+class UsualUsage(Value):
+    """The mean of a model's latest answers."""
+
+    output_tokens: float
+    duration_ms: float
+
+
+def average_usage(database: Database, provider: str, model: str) -> UsualUsage | None:
+    """Return the mean usage of the latest answers of a model; None if there are none."""
+    row = database.one(_AVERAGE_USAGE, {"provider": provider, "model": model})
+    if row is None or row["output_tokens"] is None or row["duration"] is None:
+        return None
+    return UsualUsage(row["output_tokens"], row["duration"])
 
 
 def list_reserving_jobs(database: Database) -> list[JobRow]:
