@@ -53,6 +53,18 @@ CATALOG: dict[str, CatalogEntry] = {
     "map": CatalogEntry(CORE, "Send a prompt for every row of a table, in parallel"),
     "embed": CatalogEntry(CORE, "Embed texts as vectors"),
     "image": CatalogEntry(CORE, "Generate or edit an image"),
+    "batch": CatalogEntry(
+        CORE,
+        "Answer many requests within a day, at half price",
+        {
+            "run": "Answer the lines of a file in OpenAI's batch format, by any provider",
+            "list": "List batches, newest first",
+            "show": "Show a batch as the hub has it; batch fetch asks the provider",
+            "wait": "Wait for the batches of a job and take in their results",
+            "fetch": "Take in the results of batches that have ended, without waiting",
+            "cancel": "Ask the provider to end the batches of a job",
+        },
+    ),
     "agent": CatalogEntry(
         CORE,
         "Manage agents and chat with them in persistent sessions",

@@ -57,6 +57,12 @@ def list_running(database: Database, *, commands: bool = True) -> list[JobRow]:
     )
 
 
+def list_by_type(database: Database, type: str) -> Iterator[JobRow]:
+    """Yield the jobs of a type, newest first."""
+    rows = database.query("SELECT * FROM {jobs} WHERE type = ? ORDER BY created_at DESC, rowid DESC", (type,))
+    return map(JobRow.from_row, rows)
+
+
 def list_running_children(
     database: Database, job_id: str, *, pid: int | None = None, host: str | None = None
 ) -> list[JobRow]:

@@ -244,7 +244,11 @@ def read_stream(database: Database, stream: Row) -> tuple[bytes, list[list[int]]
 _SPENDING = """
 SELECT
   (SELECT coalesce(sum(max(cost, 0)), 0) FROM {usage_hourly} WHERE hour >= :since) AS spent,
-  (SELECT coalesce(sum(reserved_cost), 0) FROM {requests} WHERE reserved_cost > 0 AND created_at >= :since) AS set_aside
+  (SELECT coalesce(sum(reserved_cost), 0) FROM {requests} WHERE reserved_cost > 0 AND created_at >= :since)
+  + (
+    SELECT coalesce(sum(max(json_extract(counts, '$.reserved_cost'), 0)), 0) FROM {provider_batches}
+    WHERE status IN ('submitting', 'running', 'cancelling') AND created_at >= :since
+  ) AS set_aside
 """
 _RESERVING_JOBS = """
 SELECT DISTINCT j.* FROM {requests} r JOIN {jobs} j ON j.id = r.job_id

@@ -63,6 +63,8 @@ class BatchState(Value):
     #: Ids of files: ``input``, ``output``, ``error``.
     files: Mapping[str, str] = {}
     error: str | None = None
+    #: The provider's queue is full: it may take the same batch once others have ended.
+    is_queue_full: bool = False
     expires_at: str | None = None
     #: When the provider received it, as it writes times.
     created_at: str | None = None

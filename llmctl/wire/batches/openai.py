@@ -38,6 +38,8 @@ _STATUSES: Mapping[str, BatchStatus] = {
     "cancelled": "cancelled",
     "cancelling": "cancelling",
 }
+#: Code of a batch that failed because others have used up the tokens that may wait.
+QUEUE_FULL = "token_limit_exceeded"
 #: Codes of lines that were not answered because the batch ended.
 _UNSENT_CODES = ("batch_expired", "batch_cancelled")
 _MAX_PAGES = 5
@@ -119,6 +121,7 @@ def _to_state(document: Mapping[str, Any]) -> BatchState:
         else {},
         files={name: str(id) for name, id in files.items() if id},
         error=_find_error(document),
+        is_queue_full=QUEUE_FULL in str(document.get("errors")),
         expires_at=_to_time(document.get("expires_at") or document.get("job_deadline")),
         created_at=_to_time(document.get("created_at")),
     )

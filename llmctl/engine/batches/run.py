@@ -1,0 +1,368 @@
+"""Submit the rows of a job as batches, look how they are doing, and take each result in once.
+
+A batch is committed before it is submitted, with a marker that goes along: after a crash the provider is asked for it.
+A row is in at most one batch that may be running; what a batch did not answer can be sent again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from llmctl.core import clock
+from llmctl.core.errors import LlmctlError, LockedError, PartialError, PendingError, RejectedError
+from llmctl.core.humanize import pluralize
+from llmctl.core.stored_values import dumps, loads, new_id
+from llmctl.engine import recovery
+from llmctl.engine.batches.host import BatchHost, was_refused
+from llmctl.engine.billing.cost import Reservation
+from llmctl.engine.jobs import lease
+from llmctl.engine.jobs.lease import Heartbeat
+from llmctl.engine.runtime import RuntimeEnv
+from llmctl.store.database import Database, Insert, Update
+from llmctl.store.records import jobs, provider_batches
+from llmctl.store.records.types import JobRow, MapItemRow, ProviderBatchRow
+from llmctl.wire.batches import BatchInput, BatchRequest, BatchResult, BatchState, iter_results, run_steps
+
+#: Seconds after which a batch that the provider does not list was never submitted: a call that was cut off may still
+#: be on its way.
+_SUBMISSION_GRACE_S = 10.0
+#: Seconds between two looks: the first, by how much they grow, and the longest.
+_FIRST_POLL_S, _POLL_GROWTH, _LONGEST_POLL_S = 5.0, 1.5, 120.0
+#: Bytes of a line besides its body, at most.
+_LINE_OVERHEAD = 300
+
+
+class BatchSource(Protocol):
+    """The rows of a job: what is asked of each, and what becomes of the answers."""
+
+    def build_request(self, item: MapItemRow) -> BatchRequest:
+        """Return the request of a row, with any custom id. Raises the error of a row that cannot be asked."""
+
+    def reserve(self, requests: list[BatchRequest]) -> Reservation | None:
+        """Return what the requests may cost at most; None without a limit."""
+
+    def reject(self, item: MapItemRow, error: LlmctlError) -> None:
+        """Record that a row cannot be asked."""
+
+    def take_in(self, item: MapItemRow, result: BatchResult) -> None:
+        """Record the end of a row, with its ledger rows, some time before :meth:`flush` returns."""
+
+    def flush(self) -> None:
+        """Commit what was recorded."""
+
+    def close(self) -> None:
+        """End what records."""
+
+    def write_output(self) -> None:
+        """Write the results of all rows, once none is open."""
+
+
+class BatchJob:
+    """One job whose rows go through a batch API. Used within :func:`hold_job`."""
+
+    def __init__(
+        self,
+        database: Database,
+        job: JobRow,
+        connection: str,
+        host: BatchHost,
+        source: BatchSource,
+        runtime: RuntimeEnv,
+        note: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        self._database = database
+        self._job = job
+        self._connection = connection
+        self._host = host
+        self._source = source
+        self._runtime = runtime
+        self._note = note
+
+    def submit_pending(self, *, repeats: bool = False) -> None:
+        """Submit the rows that are in no batch, in as many batches as the provider's limits ask for.
+
+        With ``repeats`` also those that an ended batch left unanswered. Raises what the provider refuses them with.
+        """
+        while wave := self._next_wave(repeats):
+            if not self._submit(wave):
+                return
+
+    def refresh(self) -> bool:
+        """Look at every open batch and take in the results of those that have ended; return whether all have.
+
+        Raises PendingError where only a person can tell whether a batch was submitted.
+        """
+        for row in provider_batches.list_unfetched(self._database, self._job.id):
+            current = self._resolve(row) if row.status in ("pending", "submitting") else row
+            if current is not None:
+                self._look_at(current)
+        return not provider_batches.list_unfetched(self._database, self._job.id)
+
+    def wait(self, timeout_s: float | None, *, repeats: bool = False) -> bool:
+        """Work until every row has ended, or the time is over; return whether all have."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        delay_s = _FIRST_POLL_S
+        while not self.refresh() or self._has_pending(repeats):
+            self.submit_pending(repeats=repeats)
+            repeats = False
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return self.refresh()
+            pause = delay_s if self._host.poll_after_s is None else self._host.poll_after_s
+            self._runtime.sleep(pause if left is None else min(pause, left))
+            delay_s = min(delay_s * _POLL_GROWTH, _LONGEST_POLL_S)
+        return True
+
+    def cancel(self) -> None:
+        """Ask the provider to end every open batch; what they have finished so far is taken in later."""
+        for row in provider_batches.list_unfetched(self._database, self._job.id):
+            current = self._resolve(row) if row.status in ("pending", "submitting") else row
+            if current is not None and current.remote_id:
+                self._store_state(current, self._host.cancel(current.remote_id))
+
+    def adopt(self, row: ProviderBatchRow, remote_id: str) -> None:
+        """Take a batch at the provider as the one that was submitted."""
+        self._store_state(row, self._host.get_state(remote_id))
+
+    def release(self, row: ProviderBatchRow) -> None:
+        """Take a batch as one that was never submitted."""
+        self._end_unsubmitted(row, "it was not submitted")
+
+    # --- submission
+
+    def _has_pending(self, repeats: bool) -> bool:
+        return next(provider_batches.iter_pending(self._database, self._job.id, repeats=repeats), None) is not None
+
+    def _next_wave(self, repeats: bool) -> list[tuple[MapItemRow, BatchRequest]]:
+        """Return the next rows that fit into one batch: of one path and one model."""
+        protocol = self._host.protocol
+        wave: list[tuple[MapItemRow, BatchRequest]] = []
+        size = 0
+        for item in provider_batches.iter_pending(self._database, self._job.id, repeats=repeats):
+            try:
+                request = self._source.build_request(item)
+            except LlmctlError as error:
+                self._source.reject(item, error)
+                continue
+            length = len(dumps(request.body).encode("utf-8", "replace")) + _LINE_OVERHEAD
+            if wave and (request.path, request.model) != (wave[0][1].path, wave[0][1].model):
+                continue
+            if wave and (len(wave) >= protocol.max_requests or size + length > protocol.max_bytes):
+                break
+            wave.append((item, request))
+            size += length
+        self._source.flush()
+        return wave
+
+    def _submit(self, wave: list[tuple[MapItemRow, BatchRequest]]) -> bool:
+        """Submit a batch; return False where the provider's queue takes no more for now."""
+        marker = f"llmctl-{new_id().replace('-', '')[:16]}"
+        named = [request.replace(custom_id=f"{marker}-{item.position}") for item, request in wave]
+        row = self._commit_batch(marker, [item for item, _ in wave], named)
+        batch = BatchInput(marker, named, submitted_at=str(row.submitted_at))
+        host = self._host
+        try:
+            state = run_steps(host.protocol.submit(host.endpoint, batch), host.send)
+        except LlmctlError as error:
+            if was_refused(error):
+                self._end_unsubmitted(row, error.message)
+                raise
+            resolved = self._resolve(row)
+            if resolved is None:
+                raise
+            return True
+        self._store_state(row, state)
+        self._note(f"submitted {pluralize(len(wave), 'row')} as batch {row.id[:8]} ({state.remote_id})")
+        return True
+
+    def _commit_batch(self, marker: str, items: list[MapItemRow], requests: list[BatchRequest]) -> ProviderBatchRow:
+        """Commit a batch that is going to be submitted. Raises BudgetError where it may exceed a limit."""
+        reservation = self._source.reserve(requests)
+        now = clock.now()
+        counts = {"total": len(items)} | ({"reserved_cost": reservation.estimate.cost} if reservation else {})
+        row = {
+            "id": new_id(),
+            "job_id": self._job.id,
+            "connection": self._connection,
+            "provider": self._host.protocol.name,
+            "model": requests[0].model,
+            "marker": marker,
+            "status": "submitting",
+            "counts": dumps(counts),
+            "submitted_at": now,
+            "created_at": now,
+            "updated_at": now,
+        }
+        with self._database.transaction(durable=True):
+            if reservation:
+                reservation.reserve(self._database)
+            self._database.commit(Insert("provider_batches", row))
+            provider_batches.assign_items(self._database, row["id"], [item.id for item in items], now)
+        return ProviderBatchRow.from_row(row)
+
+    def _resolve(self, row: ProviderBatchRow) -> ProviderBatchRow | None:
+        """Find out whether a batch was submitted; return it, or None if not: its rows can be sent then."""
+        host, count = self._host, provider_batches.count_batch_items(self._database, row.id)
+        batch = BatchInput(row.marker, [BatchRequest("", "", "", {})] * count, submitted_at=str(row.submitted_at))
+        while True:
+            found = run_steps(host.protocol.find(host.endpoint, batch), host.send)
+            if found and (host.protocol.keeps_marker or found[0].is_ended):
+                return self._store_state(row, found[0])
+            if found:
+                raise _uncertain_error(row, found[0])
+            age_s = (clock.parse(clock.now()) - clock.parse(str(row.submitted_at))).total_seconds()
+            if not 0 <= age_s < _SUBMISSION_GRACE_S:
+                self._end_unsubmitted(row, "it was not submitted")
+                return None
+            self._runtime.sleep(min(1.0, _SUBMISSION_GRACE_S - age_s))
+
+    def _end_unsubmitted(self, row: ProviderBatchRow, reason: str) -> None:
+        """End a batch that the provider does not have; its rows are as before."""
+        now = clock.now()
+        with self._database.transaction(durable=True):
+            provider_batches.release_items(self._database, row.id, "pending", now, is_undone=True)
+            end = {"status": "failed", "error": self._host.redact.text(reason), "finished_at": now, "updated_at": now}
+            self._database.commit(Update("provider_batches", row.id, end))
+
+    # --- results
+
+    def _look_at(self, row: ProviderBatchRow) -> None:
+        assert row.remote_id
+        state = self._host.get_state(row.remote_id)
+        current = self._store_state(row, state)
+        if state.is_ended:
+            self._collect(current, state)
+
+    def _store_state(self, row: ProviderBatchRow, state: BatchState) -> ProviderBatchRow:
+        """Store what the provider says of a batch; one that has ended counts as open until its results are taken in."""
+        known = loads(row.counts, {})
+        changes = {
+            "remote_id": state.remote_id,
+            "status": "running" if state.status == "running" else "cancelling" if not state.is_ended else "running",
+            "remote_status": state.remote_status,
+            "counts": dumps({**known, **{name: value for name, value in state.counts.items() if value}}),
+            "files": dumps(dict(state.files)),
+            "error": self._host.redact.text(state.error) if state.error else None,
+            "expires_at": state.expires_at,
+            "updated_at": clock.now(),
+        }
+        self._database.commit(Update("provider_batches", row.id, changes), durable=True)
+        return row.replace(**changes)
+
+    def _collect(self, row: ProviderBatchRow, state: BatchState) -> None:
+        """Take in the results of a batch that has ended; what has none can be sent again."""
+        host = self._host
+        seen: set[str] = set()
+        for result in iter_results(host.protocol.read_results(host.endpoint, state), host.send):
+            item = None if result.custom_id in seen else self._find_item(row, result)
+            if item is not None and result.kind != "unsent":
+                seen.add(result.custom_id)
+                self._source.take_in(item, result)
+        self._source.flush()
+        now = clock.now()
+        with self._database.transaction(durable=True):
+            if state.status == "failed" and not state.is_queue_full:
+                reason = state.error or f"the provider ended the batch as {state.remote_status}"
+                error = host.redact.text(f"the batch failed: {reason}")
+                provider_batches.release_items(
+                    self._database, row.id, "failed", now, code=RejectedError.code, error=error
+                )
+            else:
+                undone = state.is_queue_full
+                provider_batches.release_items(self._database, row.id, "pending", now, is_undone=undone)
+            counts = {name: value for name, value in loads(row.counts, {}).items() if name != "reserved_cost"}
+            end = {"status": state.status, "counts": dumps(counts), "finished_at": now, "fetched_at": now}
+            self._database.commit(Update("provider_batches", row.id, {**end, "updated_at": now}))
+
+    def _find_item(self, row: ProviderBatchRow, result: BatchResult) -> MapItemRow | None:
+        """Return the row that a result is of; None if it is none of this batch, or was taken in already."""
+        marker, _, position = result.custom_id.rpartition("-")
+        if marker != row.marker or not position.isdecimal():
+            return None
+        item = provider_batches.find_item(self._database, self._job.id, int(position))
+        return item if item and item.batch_id == row.id and item.status == "submitted" else None
+
+
+def finish_rows(database: Database, job_id: str, source: BatchSource) -> None:
+    """Write the output once every row has ended, and raise what the job came to.
+
+    Raises PendingError while a batch is open, and PartialError where rows failed or were not answered.
+    """
+    counts = provider_batches.count_items(database, job_id)
+    if counts.get("submitted") or provider_batches.list_unfetched(database, job_id):
+        raise running_error(database, job_id)
+    if unanswered := counts.get("pending", 0):
+        raise PartialError(
+            f"{pluralize(unanswered, 'row')} of {sum(counts.values())} not answered",
+            hint=f"send them again: llmctl batch wait {job_id[:8]} --resubmit",
+            reason="unanswered",
+        )
+    source.write_output()
+    if failed := counts.get("failed", 0):
+        raise PartialError(f"{pluralize(failed, 'row')} of {sum(counts.values())} failed", reason="failed_rows")
+
+
+def running_error(database: Database, job_id: str) -> PendingError:
+    """Return the error for a job whose batches still run, with the command that waits for it."""
+    rows = provider_batches.list_unfetched(database, job_id)
+    counts = [loads(row.counts, {}) for row in rows]
+    total, done = (sum(int(one.get(name) or 0) for one in counts) for name in ("total", "completed"))
+    batches = f"{len(rows)} batch{'' if len(rows) == 1 else 'es'}"
+    return PendingError(
+        f"{batches} still running: {done} of {pluralize(total, 'row')} answered",
+        hint=f"llmctl batch wait {job_id[:8]}",
+        reason="batch_running",
+    )
+
+
+def _uncertain_error(row: ProviderBatchRow, state: BatchState) -> PendingError:
+    id = row.id[:8]
+    return PendingError(
+        f"batch {id} may have been submitted before the crash: {state.remote_id} has as many requests",
+        hint=f"if it is that one: llmctl batch wait {id} --adopt {state.remote_id}; if not: llmctl batch wait {id}"
+        " --resubmit",
+        reason="batch_uncertain",
+    )
+
+
+@contextmanager
+def hold_job(database: Database, job: JobRow) -> Iterator[None]:
+    """Make this process the one that works on a job; however the block ends, the job's row says how it stands.
+
+    Raises LockedError where another live process works on it.
+    """
+    with database.transaction(durable=True):
+        current = jobs.get(database, job.id)
+        if lease.is_alive(current) and current.pid != lease.process_identity().pid:
+            raise LockedError(
+                f"job {job.id[:8]} is running: process {current.pid}", hint=f"llmctl job show {job.id[:8]}"
+            )
+        if current.status == "running":
+            recovery.recover_job(database, current)
+        held = {"status": "running", "error": None, "exit_code": None, "finished_at": None}
+        identity = lease.process_identity().to_dict() | {"lease_expires_at": lease.lease_expiry()}
+        database.commit(Update("jobs", job.id, {**held, **identity, "started_at": clock.now()}))
+    heartbeat = Heartbeat(database.path, job.id)
+    end: dict[str, Any] = {"status": "cancelled", "error": "interrupted"}
+    try:
+        yield
+        end = {"status": "completed", "exit_code": 0}
+    except PendingError as error:
+        end = {"status": "pending", "error": error.message, "exit_code": None}
+        raise
+    except PartialError as error:
+        is_over = error.reason == "failed_rows"
+        end = {"status": "completed" if is_over else "failed", "error": error.message, "exit_code": error.exit_code}
+        raise
+    except LlmctlError as error:
+        end = {"status": "failed", "error": error.message, "exit_code": error.exit_code}
+        raise
+    finally:
+        heartbeat.stop()
+        now = clock.now()
+        finished = {} if end["status"] == "pending" else {"finished_at": now}
+        counts = dumps(provider_batches.count_items(database, job.id))
+        database.commit(Update("jobs", job.id, {**end, **finished, "result": counts, "updated_at": now}), durable=True)
