@@ -32,6 +32,7 @@ ENGINE = (
     {"turn", "recovery"},
     {"agents", "connection_test", "dry_run", "inspect", "proxy", "single_request", "transfer"},
     {"bulk", "maintenance"},
+    {"batches"},
 )
 #: A turn recovers what a dead one left, with the parts of a turn. Their modules form no circle.
 TOGETHER = {"turn", "recovery"}
