@@ -5,7 +5,7 @@
 _llmctl_spec() {
     words='' flags='' values='' arguments='' more=''
     case $1 in
-        '') words='chat run prompts map embed image batch agent chats proxy stats report request cache job export import tool init connection model settings completion help doctor db schema' ;;
+        '') words='chat run prompts map embed image batch agent chats proxy stats report request cache job export import tool mcp init connection model settings completion help doctor db schema' ;;
         'prompts') words='list show edit save path' ;;
         'batch') words='run list show wait fetch cancel' ;;
         'agent') words='create apply list show edit remove attach detach run sessions session' ;;
@@ -17,6 +17,7 @@ _llmctl_spec() {
         'cache') words='status explain clear' ;;
         'job') words='list show log run wait cancel retry recover' ;;
         'tool') words='add list show edit refresh remove trust invoke invocations pending approve deny' ;;
+        'mcp') words='serve install' ;;
         'connection') words='add list show edit remove test models default trust' ;;
         'model') words='list show price reprice alias' ;;
         'settings') words='list get set unset' ;;
@@ -105,6 +106,8 @@ _llmctl_spec() {
         'tool pending') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|created_at|agent|chat|name|arguments|chat_id' ;;
         'tool approve') flags='-c --continue --detach --always --args --because --json --jsonl' values='--args:any --because:any' arguments='hub/pending' more='1' ;;
         'tool deny') flags='--because -c --continue --detach --never --json --jsonl' values='--because:any' arguments='hub/pending' more='1' ;;
+        'mcp serve') flags='--all-projects --allow --max-cost --http' values='--allow:any --max-cost:any --http:any' ;;
+        'mcp install') flags='--print' arguments='hub/agent' ;;
         'init') flags='--table --field --adopt --detect --no-detect --prisma --no-prisma --prisma-provider --prisma-major --json --jsonl' values='--table:any --field:any --prisma:file --prisma-provider:words/sqlite|postgresql|mysql --prisma-major:words/6|7' ;;
         'connection add') flags='--provider -m --model --type --base-url --wire --key-env --key-command --key-file --key-keyring --key-stdin --no-key-stdin --header -o --option --data --description --default --test --no-test --json --jsonl --columns' values='--provider:words/openai|anthropic|gemini|vertex|openrouter|deepseek|mistral|xai|groq|together|fireworks|perplexity|cerebras|zai|azure|bedrock|huggingface|ollama|lmstudio|llamacpp|vllm|gpustack|compatible|echo -m:hub/model --model:hub/model --type:words/chat|embedding|image|audio|moderation --base-url:any --wire:words/anthropic|echo|gemini|openai-chat --key-env:hub/variable --key-command:any --key-file:file --key-keyring:any --header:any -o:any --option:any --data:any --description:any --columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' arguments='words/openai|anthropic|gemini|vertex|openrouter|deepseek|mistral|xai|groq|together|fireworks|perplexity|cerebras|zai|azure|bedrock|huggingface|ollama|lmstudio|llamacpp|vllm|gpustack|compatible|echo' ;;
         'connection list') flags='--json --jsonl --csv --tsv --columns' values='--columns:list/id|name|provider|model_id|type|key|is_default|trusted|description|base_url|data|created_at|updated_at' ;;
@@ -125,7 +128,7 @@ _llmctl_spec() {
         'settings set') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|plain|max_steps|timeout|retries|cache|rollback|budget.day|budget.month|audit.context|chat.keys|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped hub/setting-value' ;;
         'settings unset') flags='--json --jsonl --columns' values='--columns:list/name|value|default|help|type|is_set' arguments='words/default_connection|plain|max_steps|timeout|retries|cache|rollback|budget.day|budget.month|audit.context|chat.keys|stream.keep|pending.expiry|permission.expiry|theme|sidebar_open|last_page|bootstrapped' ;;
         'completion') arguments='words/bash|zsh|fish' ;;
-        'help') flags='--all' arguments='words/chat|run|prompts|map|embed|image|batch|agent|chats|proxy|stats|report|request|cache|job|export|import|tool|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
+        'help') flags='--all' arguments='words/chat|run|prompts|map|embed|image|batch|agent|chats|proxy|stats|report|request|cache|job|export|import|tool|mcp|init|connection|model|settings|completion|help|doctor|db|schema|exit-codes|environment|sql|prompt-files|permissions|echo' more='1' ;;
         'doctor') flags='--network --json --jsonl --csv --tsv --columns' values='--columns:list/name|status|message|hint|kind' ;;
         'db path') flags='--all --json --jsonl --csv --tsv --columns' values='--columns:list/place|path|exists|bytes' ;;
         'db status') flags='--json --jsonl --columns' values='--columns:any' ;;

@@ -2,7 +2,7 @@
 # Commands and flags are listed here; names and ids are looked up in the hub while you type.
 
 function __llmctl_path --description 'The command on the line, without its flags'
-    set -l groups prompts batch agent 'agent session' chats proxy 'proxy app' request cache job tool connection model settings db schema thread message metric log ref
+    set -l groups prompts batch agent 'agent session' chats proxy 'proxy app' request cache job tool mcp connection model settings db schema thread message metric log ref
     set -l words
     set -l skip 0
     for word in (commandline -opc)[2..-1]
@@ -90,6 +90,7 @@ complete -c llmctl -n '__llmctl_at ' -a job -d 'Run and manage background jobs'
 complete -c llmctl -n '__llmctl_at ' -a export -d 'Export conversations or the whole hub'
 complete -c llmctl -n '__llmctl_at ' -a import -d 'Import conversations from another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI'
 complete -c llmctl -n '__llmctl_at ' -a tool -d 'Manage tools and approve or deny their calls'
+complete -c llmctl -n '__llmctl_at ' -a mcp -d 'Offer the history of a project to agents, over MCP'
 complete -c llmctl -n '__llmctl_at ' -a init -d 'Create or upgrade the hub and discover connections'
 complete -c llmctl -n '__llmctl_at ' -a connection -d 'Manage connections to models'
 complete -c llmctl -n '__llmctl_at ' -a model -d 'Look up models and prices, and define aliases'
@@ -170,6 +171,8 @@ complete -c llmctl -n '__llmctl_at tool' -a invocations -d 'List tool invocation
 complete -c llmctl -n '__llmctl_at tool' -a pending -d 'List the calls that await approval, oldest first'
 complete -c llmctl -n '__llmctl_at tool' -a approve -d 'Approve a pending call: this tool with these arguments, nothing else'
 complete -c llmctl -n '__llmctl_at tool' -a deny -d 'Deny a pending call; the model is informed and continues without it'
+complete -c llmctl -n '__llmctl_at mcp' -a serve -d 'Serve history, usage, models and prompt files over MCP'
+complete -c llmctl -n '__llmctl_at mcp' -a install -d 'Add the server to an agent: claude, codex, gemini, cursor or vscode'
 complete -c llmctl -n '__llmctl_at connection' -a add -d 'Add a connection'
 complete -c llmctl -n '__llmctl_at connection' -a list -d 'List connections'
 complete -c llmctl -n '__llmctl_at connection' -a show -d 'Show a connection'
@@ -916,6 +919,12 @@ complete -c llmctl -n '__llmctl_at tool deny' -l never -d 'Deny such calls from 
 complete -c llmctl -n '__llmctl_at tool deny' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at tool deny' -l jsonl -d 'Output one JSON object per line.'
 complete -c llmctl -n '__llmctl_at tool deny' -a '(__llmctl_hub pending)'
+complete -c llmctl -n '__llmctl_at mcp serve' -l all-projects -d 'Offer the chats of every folder, not of this project only.'
+complete -c llmctl -n '__llmctl_at mcp serve' -l allow -r -x -d 'Further tools: ask (with --max-cost), query.'
+complete -c llmctl -n '__llmctl_at mcp serve' -l max-cost -r -x -d 'The most that ask may cost in all.'
+complete -c llmctl -n '__llmctl_at mcp serve' -l http -r -x -d 'Serve HTTP on loopback, not stdio.'
+complete -c llmctl -n '__llmctl_at mcp install' -l print -d 'Print what would be added, and to which file.'
+complete -c llmctl -n '__llmctl_at mcp install' -a '(__llmctl_hub agent)'
 complete -c llmctl -n '__llmctl_at init' -l table -r -x -d 'Custom name for a table. Repeatable.'
 complete -c llmctl -n '__llmctl_at init' -l field -r -x -d 'Custom column; append :index for an index. Repeatable.'
 complete -c llmctl -n '__llmctl_at init' -l adopt -d 'Turn another program\'s database, such as @node-llm/orm\'s, into a hub.'
@@ -1052,7 +1061,7 @@ complete -c llmctl -n '__llmctl_at settings unset' -l columns -r -a '(__llmctl_l
 complete -c llmctl -n '__llmctl_at settings unset' -a 'default_connection\\t"connection to use if none is given" plain\\t"print the answer on a terminal as it comes, not as Markdown (--plain)" max_steps\\t"maximum number of model calls in a turn (--max-steps)" timeout\\t"time limit, including all retries (--timeout)" retries\\t"retries after a failed attempt (--retries)" cache\\t"use the stored answer of an equal request, at most TTL old (--cache)" rollback\\t"discard an incomplete answer instead of keeping its text (--rollback)" budget.day\\t"maximum cost of all requests of a day (UTC), in US dollars" budget.month\\t"maximum cost of all requests of a month (UTC), in US dollars" audit.context\\t"what to record about the caller of a request; none for nothing" chat.keys\\t"keys of the line editor of chat" stream.keep\\t"keep the raw bytes of finished streams" pending.expiry\\t"days until a tool call that waits for approval is denied" permission.expiry\\t"days until always and never decisions expire" theme\\t"colors of user interfaces" sidebar_open\\t"whether user interfaces show the sidebar" last_page\\t"last page shown in a user interface" bootstrapped\\t"whether llmctl init was run"'
 complete -c llmctl -n '__llmctl_at completion' -a 'bash zsh fish'
 complete -c llmctl -n '__llmctl_at help' -l all -d 'List all commands, including plumbing.'
-complete -c llmctl -n '__llmctl_at help' -a 'chat\\t"Chat with a model: one-shot, piped, continued or interactive" run\\t"Run a prompt file: a prompt with its model, options and schema in TOML" prompts\\t"Manage prompt files, which run and chat -t find by name" map\\t"Send a prompt for every row of a table, in parallel" embed\\t"Embed texts as vectors" image\\t"Generate or edit an image" batch\\t"Answer many requests within a day, at half price" agent\\t"Manage agents and chat with them in persistent sessions" chats\\t"Manage conversations" proxy\\t"Record what other programs send to models" stats\\t"Show tokens, cost, latency and errors, for one chat or in total" report\\t"Write an HTML dashboard of cost, tokens, latency, errors, tools and chats" request\\t"Inspect and replay requests" cache\\t"Inspect and clear stored answers that equal requests may use" job\\t"Run and manage background jobs" export\\t"Export conversations or the whole hub" import\\t"Import conversations from another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI" tool\\t"Manage tools and approve or deny their calls" init\\t"Create or upgrade the hub and discover connections" connection\\t"Manage connections to models" model\\t"Look up models and prices, and define aliases" settings\\t"Read and change settings" completion\\t"Print the completion script of a shell" help\\t"Show help on a command or a topic" doctor\\t"Diagnose problems and suggest fixes" db\\t"Maintain the hub file" schema\\t"Show, emit and check the hub\'s schema" exit-codes\\t"topic" environment\\t"topic" sql\\t"topic" prompt-files\\t"topic" permissions\\t"topic" echo\\t"topic"'
+complete -c llmctl -n '__llmctl_at help' -a 'chat\\t"Chat with a model: one-shot, piped, continued or interactive" run\\t"Run a prompt file: a prompt with its model, options and schema in TOML" prompts\\t"Manage prompt files, which run and chat -t find by name" map\\t"Send a prompt for every row of a table, in parallel" embed\\t"Embed texts as vectors" image\\t"Generate or edit an image" batch\\t"Answer many requests within a day, at half price" agent\\t"Manage agents and chat with them in persistent sessions" chats\\t"Manage conversations" proxy\\t"Record what other programs send to models" stats\\t"Show tokens, cost, latency and errors, for one chat or in total" report\\t"Write an HTML dashboard of cost, tokens, latency, errors, tools and chats" request\\t"Inspect and replay requests" cache\\t"Inspect and clear stored answers that equal requests may use" job\\t"Run and manage background jobs" export\\t"Export conversations or the whole hub" import\\t"Import conversations from another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI" tool\\t"Manage tools and approve or deny their calls" mcp\\t"Offer the history of a project to agents, over MCP" init\\t"Create or upgrade the hub and discover connections" connection\\t"Manage connections to models" model\\t"Look up models and prices, and define aliases" settings\\t"Read and change settings" completion\\t"Print the completion script of a shell" help\\t"Show help on a command or a topic" doctor\\t"Diagnose problems and suggest fixes" db\\t"Maintain the hub file" schema\\t"Show, emit and check the hub\'s schema" exit-codes\\t"topic" environment\\t"topic" sql\\t"topic" prompt-files\\t"topic" permissions\\t"topic" echo\\t"topic"'
 complete -c llmctl -n '__llmctl_at doctor' -l network -d 'Also send a request to every connection.'
 complete -c llmctl -n '__llmctl_at doctor' -l json -d 'Output one JSON document.'
 complete -c llmctl -n '__llmctl_at doctor' -l jsonl -d 'Output one JSON object per line.'

@@ -174,6 +174,14 @@ CATALOG: dict[str, CatalogEntry] = {
             "deny": "Deny a pending call; the model is informed and continues without it",
         },
     ),
+    "mcp": CatalogEntry(
+        SETUP,
+        "Offer the history of a project to agents, over MCP",
+        {
+            "serve": "Serve history, usage, models and prompt files over MCP",
+            "install": "Add the server to an agent: claude, codex, gemini, cursor or vscode",
+        },
+    ),
     "init": CatalogEntry(SETUP, "Create or upgrade the hub and discover connections"),
     "connection": CatalogEntry(
         SETUP,

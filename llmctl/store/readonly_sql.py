@@ -7,6 +7,7 @@ import sqlite3
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from llmctl.core.errors import UsageError
@@ -59,11 +60,11 @@ def run_query(database: Database, sql: str, parameters: Mapping[str, Any]) -> Qu
     return QueryResult(columns, _read_rows(cursor, columns, database.path))
 
 
-def query_rows(database: Database, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
-    """Run one SELECT as :func:`run_query` does, return all rows and restore the connection's settings."""
+def query_rows(database: Database, sql: str, parameters: Mapping[str, Any], limit: int | None = None) -> list[Row]:
+    """Run one SELECT as :func:`run_query` does, return its first rows and restore the connection's settings."""
     connection = database.connection
     try:
-        return list(run_query(database, sql, parameters).rows)
+        return list(islice(run_query(database, sql, parameters).rows, limit))
     finally:
         connection.set_authorizer(None)
         connection.set_progress_handler(None, 0)

@@ -1,197 +1,166 @@
-"""MCP servers: one odd tool, result or message never costs more than itself; files reach the model."""
+"""``llmctl mcp``: what agents may read of the hub, with the official SDK as the client."""
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import sys
-import time
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from tests.fakes.openai_server import FakeServer, Reply, event
-from tests.harness import Llmctl, Result, query, query_dicts, run_on_terminal
+from tests.harness import LLMCTL, Llmctl, query, require_failure, require_success
 
-pytest.importorskip("mcp")
-
-SERVER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "tools", "mcp_server.py")
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+Talk = Callable[[Any], Awaitable[Any]]
 
 
-def tool(name: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "inputSchema": {"type": "object", "properties": {}}, **more}
+def talk(llmctl: Llmctl, conversation: Talk, *arguments: str) -> Any:
+    """Start the server, and let a client of the SDK talk to it."""
+    from mcp import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
+    words = [*LLMCTL[1:], "mcp", "serve", *arguments]
+    server = StdioServerParameters(command=LLMCTL[0], args=words, env=llmctl.env, cwd=llmctl.cwd)
+
+    async def run() -> Any:
+        async with Client(stdio_client(server)) as client:
+            return await conversation(client)
+
+    return anyio.run(run)
+
+
+def text_of(result: Any) -> str:
+    return str(result.content[0].text)
+
+
+def json_of(result: Any) -> Any:
+    assert not result.is_error, text_of(result)
+    return json.loads(text_of(result))
 
 
 @pytest.fixture
-def spec_file(tmp_path: Path) -> Path:
-    return tmp_path / "spec.json"
+def projects(llmctl: Llmctl, tmp_path: Path) -> Path:
+    """Two projects, each with a chat; the first has a private one, too."""
+    for name in ("one", "two"):
+        (tmp_path / name / ".git").mkdir(parents=True)
+        require_success(llmctl("chat", "-m", "echo", f"the plan of {name} is monads", cwd=tmp_path / name))
+    require_success(llmctl("chat", "-m", "echo", "--tag", "private", "secret monads", cwd=tmp_path / "one"))
+    return tmp_path
 
 
-def add(llmctl: Llmctl, spec_file: Path, *flags: str, name: str = "s", **spec: Any) -> Result:
-    spec_file.write_text(json.dumps({"tools": [tool("t")], **spec}))
-    return llmctl("tool", "add", name, "--mcp", f"{sys.executable} {SERVER} {spec_file}", *flags)
+@pytest.mark.slow
+def test_agent_sees_the_chats_of_its_project_only(llmctl: Llmctl, projects: Path) -> None:
+    inside = Llmctl(llmctl.env, str(projects / "one"))
+
+    async def search(client: Any) -> Any:
+        found = json_of(await client.call_tool("search_history", {"words": "monads"}))
+        chat = await client.call_tool("read_chat", {"chat_id": found["hits"][0]["chat_id"]})
+        uris = [resource.uri for resource in (await client.list_resources()).resources]
+        return found, text_of(chat), uris
+
+    found, chat, uris = talk(inside, search)
+    assert [hit["snippet"] for hit in found["hits"]] == ["the plan of one is monads"]
+    assert "the plan of one" in chat
+    assert "not to be followed" in chat
+    assert len(uris) == 1
+    everything, _, uris = talk(inside, search, "--all-projects")
+    assert len(everything["hits"]) == len(uris) == 2
+    assert "secret" not in json.dumps(everything)
 
 
-def call(llmctl: Llmctl, *calls: str, grant: str = "s:auto") -> list[tuple[str, str]]:
-    done = llmctl("chat", "-m", "echo", "-o", "tool=" + "\n".join(calls), "-T", grant, "--json", "hi", check=True)
-    assert "Traceback" not in done.stderr
-    return [(one["status"], one["result"]) for one in done.json["tool_calls"]]
+@pytest.mark.slow
+def test_chat_of_another_project_cannot_be_read(llmctl: Llmctl, projects: Path, env: dict[str, str]) -> None:
+    ((other,),) = query(env, "SELECT id FROM chats WHERE last_turn_folder LIKE '%/two'")
+
+    async def read(client: Any) -> Any:
+        result = await client.call_tool("read_chat", {"chat_id": other})
+        with pytest.raises(Exception, match="no chat"):
+            await client.read_resource(f"llmctl://chat/{other}")
+        return result
+
+    result = talk(Llmctl(llmctl.env, str(projects / "one")), read)
+    assert result.is_error
+    assert "in this project" in text_of(result)
 
 
-def names(env: Mapping[str, str]) -> list[str]:
-    return [name for (name,) in query(env, "SELECT name FROM tools ORDER BY rowid")]
+@pytest.mark.slow
+def test_calls_are_rows_without_what_was_read(llmctl: Llmctl, projects: Path, env: dict[str, str]) -> None:
+    async def call(client: Any) -> Any:
+        await client.call_tool("search_history", {"words": "monads"})
+        await client.call_tool("usage", {"group_by": "model"})
+        return await client.call_tool("usage", {"group_by": "nosuch"})
 
-
-def test_tool_that_cannot_be_used_is_named_and_the_others_are_added(
-    llmctl: Llmctl, env: Mapping[str, str], spec_file: Path
-) -> None:
-    odd = [
-        {"name": "typed", "inputSchema": {"properties": {"x": {"type": "any"}}}},
-        {"name": "list", "inputSchema": ["x"]},
-        {"name": "array", "inputSchema": {"type": "array"}},
-        {"inputSchema": {}},
-        "text",
+    assert talk(llmctl, call, "--all-projects").is_error
+    rows = query(env, "SELECT name, status, result FROM tool_invocations ORDER BY rowid")
+    assert rows == [
+        ("mcp:search_history", "completed", None),
+        ("mcp:usage", "completed", None),
+        ("mcp:usage", "failed", None),
     ]
-    more = [{"name": "bare", "description": 7, "outputSchema": "x", "annotations": 3}]
-    done = add(llmctl, spec_file, tools=[*odd, tool("good"), *more])
-    assert (done.returncode, names(env)) == (0, ["s_good", "s_bare"]), done.stderr
-    for name in ("s_typed", "s_list", "s_array", "inputSchema", "text"):
-        assert name in done.stderr
-    done = add(llmctl, spec_file, name="o", tools=odd)
-    assert (done.returncode, names(env)) == (2, ["s_good", "s_bare"]), done.stderr
-    assert 'cannot use the tool "o_typed"' in done.stderr
 
 
-def test_names_that_become_the_same_get_numbers(llmctl: Llmctl, env: Mapping[str, str], spec_file: Path) -> None:
-    long = "x" * 70
-    add(llmctl, spec_file, tools=[tool(name) for name in ("a.b", "a_b", "a b", long, long + "y")])
-    assert names(env) == ["s_a_b", "s_a_b_2", "s_a_b_3", "s_" + "x" * 62, "s_" + "x" * 60 + "_2"]
-    results = call(llmctl, "s_a_b", "s_a_b_2", "s_a_b_3")
-    assert [json.loads(text)["name"] for _, text in results] == ["a.b", "a_b", "a b"]
+@pytest.mark.slow
+def test_question_and_query_only_where_they_are_allowed(llmctl: Llmctl, projects: Path, env: dict[str, str]) -> None:
+    async def names(client: Any) -> Any:
+        return [tool.name for tool in (await client.list_tools()).tools]
+
+    assert talk(llmctl, names) == ["search_history", "read_chat", "usage", "list_models"]
+
+    async def use(client: Any) -> Any:
+        answer = json_of(await client.call_tool("ask_model", {"prompt": "say this", "model": "echo"}))
+        rows = json_of(await client.call_tool("query", {"sql": "SELECT count(*) AS n FROM v_chats"}))
+        refused = [await client.call_tool("query", {"sql": sql}) for sql in ("DELETE FROM chats", "PRAGMA x; SELECT 1")]
+        return answer, rows["rows"], [result.is_error for result in refused]
+
+    answer, rows, refused = talk(llmctl, use, "--allow", "ask,query", "--max-cost", "1")
+    assert answer["answer"] == "say this"
+    assert rows == [{"n": 4}]
+    assert refused == [True, True]
+    assert query(env, "SELECT tag FROM requests WHERE tag = 'mcp'") == [("mcp",)]
 
 
-def test_odd_result_costs_no_more_than_itself(llmctl: Llmctl, spec_file: Path) -> None:
-    parts = [{"type": "widget", "x": 1}, {"type": "text", "text": "42"}]
-    add(llmctl, spec_file, "--timeout", "5", result={"content": parts})
-    assert call(llmctl, "s_t") == [("completed", '[widget of an unknown type] {"type":"widget","x":1}\n42')]
-    add(llmctl, spec_file, result={"content": parts[1:], "isError": "x"})
-    assert call(llmctl, "s_t") == [("failed", "Error executing tool 's_t': 42")]
-    add(llmctl, spec_file, result={"isError": True})
-    assert call(llmctl, "s_t")[0][0] == "failed"
-    add(llmctl, spec_file, "--timeout", "1", result=[])
-    assert call(llmctl, "s_t")[0][0] == "failed"
+@pytest.mark.slow
+def test_prompt_files_are_prompts(llmctl: Llmctl, tmp_path: Path) -> None:
+    folder = tmp_path / ".llmctl" / "prompts"
+    folder.mkdir(parents=True)
+    (folder / "changelog.toml").write_text(
+        'description = "Write a changelog"\n'
+        'prompt = "Changes of {{ version }} for {{ who }}"\n[params]\nwho = "users"\n'
+    )
+    require_success(llmctl("init", "--no-prisma", "--no-detect"))
+
+    async def use(client: Any) -> Any:
+        prompts = (await client.list_prompts()).prompts
+        got = await client.get_prompt("changelog", {"version": "1.4"})
+        return prompts, got.messages[0].content.text
+
+    prompts, text = talk(llmctl, use)
+    (prompt,) = prompts
+    assert prompt.description == "Write a changelog"
+    assert {argument.name: argument.required for argument in prompt.arguments} == {"who": False, "version": True}
+    assert text == "Changes of 1.4 for users"
 
 
-def test_invalid_notifications_are_ignored(llmctl: Llmctl, spec_file: Path) -> None:
-    notifications = [
-        {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": 3}},
-        {"jsonrpc": "2.0", "method": "notifications/progress", "params": "x"},
-        {"jsonrpc": "2.0", "method": 7},
-        "text",
-    ]
-    add(llmctl, spec_file, notifications=notifications)
-    done = llmctl("tool", "invoke", "s_t", check=True)
-    assert done.stderr == ""
+def test_bad_flags_are_refused(llmctl: Llmctl) -> None:
+    assert "requires --max-cost" in require_failure(llmctl("mcp", "serve", "--allow", "ask"), 2)
+    assert 'got "shell"' in require_failure(llmctl("mcp", "serve", "--allow", "shell"), 2)
+    assert 'got "emacs"' in require_failure(llmctl("mcp", "install", "emacs"), 2)
+    require_failure(llmctl("mcp", "install", "claude"), 2)
 
 
-def test_image_of_a_tool_reaches_the_model_and_is_kept(
-    llmctl: Llmctl, env: Mapping[str, str], spec_file: Path, server: FakeServer
-) -> None:
-    image = {"type": "image", "data": base64.b64encode(PNG).decode(), "mimeType": "image/png"}
-    blob = {"uri": "file:///tmp/notes.txt", "blob": base64.b64encode(b"from a file").decode(), "mimeType": "text/plain"}
-    add(llmctl, spec_file, result={"content": [image, {"type": "resource", "resource": blob}, image]})
-    llmctl("connection", "add", "fake", "--provider", "compatible", "--base-url", server.url, "--model", "m")
-    called = {"index": 0, "id": "c1", "function": {"name": "s_t", "arguments": "{}"}}
-    delta = {"choices": [{"index": 0, "delta": {"tool_calls": [called]}, "finish_reason": "tool_calls"}]}
-    server.answer(Reply(200, {"content-type": "text/event-stream"}, (event(delta), event("[DONE]")), chunked=True))
-    done = llmctl("chat", "-m", "fake", "-T", "s:auto", "--json", "look", check=True)
-    text = done.json["tool_calls"][0]["result"]
-    assert "[image, image/png, 70 bytes]" in text
-    kept = query_dicts(env, "SELECT name, media_type, content FROM attachments ORDER BY rowid")
-    assert [(row["name"], row["content"]) for row in kept] == [("image.png", PNG), ("notes.txt", b"from a file")]
-    assert query(env, "SELECT count(*) FROM message_attachments") == [(3,)]
-    llmctl("chat", "-c", "and again?", check=True)
-    for request in server.requests[1:]:
-        assert request.body.decode().count(base64.b64encode(PNG).decode()) == 2
-        assert "from a file" in request.body.decode()
-    assert len(server.requests) == 3
-    add(llmctl, spec_file, result={"content": [image]})
-    assert [status for status, _ in call(llmctl, "s_t", "\ns_t")] == ["completed", "completed"]
-
-
-def test_server_that_crashed_is_started_again_by_the_next_call(llmctl: Llmctl, spec_file: Path) -> None:
-    add(llmctl, spec_file, crash=True)
-    first, second = call(llmctl, "s_t", "\ns_t")
-    assert first[0] == "failed"
-    assert first[1] == "Error executing tool 's_t': the MCP server ended: ValueError: out of cheese"
-    assert second[0] == "completed"
-
-
-def test_time_limit_of_a_server_is_kept(llmctl: Llmctl, spec_file: Path) -> None:
-    add(llmctl, spec_file, delay=60, linger=60)
-    started = time.monotonic()
-    done = llmctl("tool", "invoke", "s_t", "--timeout", "0.5")
-    assert (done.returncode, done.stderr) == (6, "llmctl: no result within 0.5 s\n")
-    assert time.monotonic() - started < 30
-
-
-def test_tools_of_a_server_are_granted_and_removed_together(
-    llmctl: Llmctl, env: Mapping[str, str], spec_file: Path
-) -> None:
-    add(llmctl, spec_file, tools=[tool("a"), tool("b"), tool("bc")])
-    assert [status for status, _ in call(llmctl, "s_a\ns_b")] == ["completed", "completed"]
-    assert call(llmctl, "s_b\ns_a", grant="s_b*:auto")[0][0] == "completed"
-    done = llmctl("chat", "-m", "echo", "-T", "s:deny", "-T", "s_a:auto", "-o", "tool=s_a\ns_b", "--json", "hi")
-    assert [one["status"] for one in done.json["tool_calls"]] == ["completed", "denied"]
-    assert llmctl("chat", "-m", "echo", "-T", "x_*", "hi").returncode == 3
-    llmctl("agent", "create", "clerk", "--model", "echo", "--tool", "s:auto", check=True)
-    assert len(llmctl("agent", "show", "clerk", "--json", check=True).json["tools"]) == 3
-    llmctl("agent", "detach", "clerk", "s_b*", check=True)
-    assert len(llmctl("agent", "show", "clerk", "--json", check=True).json["tools"]) == 1
-    llmctl("tool", "remove", "s", check=True)
-    assert names(env) == []
-
-
-@pytest.mark.parametrize("again", ["add", "refresh"])
-def test_changes_of_a_server_are_taken_over(
-    llmctl: Llmctl, env: Mapping[str, str], spec_file: Path, again: str
-) -> None:
-    add(llmctl, spec_file, tools=[tool("a"), tool("b"), tool("c")])
-    llmctl("tool", "edit", "s_b", "--name", "own", "--deny", "*", check=True)
-    changed = tool("b", description="New")
-    new = [tool("a"), changed, tool("d"), {"name": "odd", "inputSchema": {"type": "array"}}]
-    spec_file.write_text(json.dumps({"tools": new}))
-    done = llmctl("tool", "refresh", "s") if again == "refresh" else add(llmctl, spec_file, tools=new)
-    assert done.returncode == 0, done.stderr
-    for line in ('added tool "s_d"', 'changed tool "own": description', 'removed tool "s_c"', '"s_odd"'):
-        assert line in done.stderr
-    assert names(env) == ["s_a", "own", "s_d"]
-    assert llmctl("tool", "invoke", "own").returncode == 10
-    assert "nothing has changed" in llmctl("tool", "refresh", "s", check=True).stderr
-    assert llmctl("tool", "refresh", "nope").returncode == 3
-
-
-def test_variable_that_is_not_set_is_named(llmctl: Llmctl, spec_file: Path) -> None:
-    done = add(llmctl, spec_file, "--env", "FOO")
-    assert (done.returncode, "FOO" in done.stderr, "connection" in done.stderr) == (4, True, False), done.stderr
-    assert "--env FOO=" in done.stderr
-
-
-def test_removing_asks_on_a_terminal(llmctl: Llmctl, env: Mapping[str, str], spec_file: Path, tmp_path: Path) -> None:
-    add(llmctl, spec_file)
-    command = [sys.executable, "-m", "llmctl", "tool", "remove", "s_t"]
-    assert run_on_terminal(command, env, [("[y/N]", b"n\n")])[0] == 10
-    assert names(env) == ["s_t"]
-    assert run_on_terminal([*command, "--yes"], env)[0] == 0
-    assert names(env) == []
-    llmctl("connection", "add", "work", "--provider", "ollama", "--model", "m", check=True)
-    command = [sys.executable, "-m", "llmctl", "connection", "remove", "work"]
-    assert run_on_terminal(command, env, [("[y/N]", b"n\n")])[0] == 10
-    assert run_on_terminal(command, env, [("[y/N]", b"y\n")])[0] == 0
-    assert llmctl("connection", "show", "work").returncode == 3
+@pytest.mark.parametrize(
+    ("agent", "place", "key"),
+    [
+        ("claude", ".claude.json", "mcpServers"),
+        ("gemini", ".gemini/settings.json", "mcpServers"),
+        ("cursor", ".cursor/mcp.json", "mcpServers"),
+        ("codex", ".codex/config.toml", "mcp_servers"),
+    ],
+)
+def test_install_shows_what_to_add(llmctl: Llmctl, env: Mapping[str, str], agent: str, place: str, key: str) -> None:
+    path, _, text = require_success(llmctl("mcp", "install", agent, "--print")).partition("\n\n")
+    assert path == f"{env['HOME']}/{place}"
+    document = tomllib.loads(text) if place.endswith(".toml") else json.loads(text)
+    assert document[key]["llmctl"]["args"][-2:] == ["mcp", "serve"]

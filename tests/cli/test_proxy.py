@@ -82,7 +82,7 @@ def recording(llmctl: Llmctl, *arguments: str) -> Iterator[tuple[Proxy, FakeServ
 
 
 def list_messages(env: Mapping[str, str]) -> list[tuple[str, str]]:
-    return query(env, "SELECT role, content FROM messages ORDER BY thread_id, seq")  # type: ignore[return-value]
+    return query(env, "SELECT role, content FROM messages ORDER BY thread_id, seq")
 
 
 def test_conversation_without_a_name_is_one_chat(llmctl: Llmctl, env: dict[str, str]) -> None:
