@@ -303,6 +303,9 @@ CREATE TABLE "usage_hourly" (
   retries INTEGER NOT NULL DEFAULT 0,
   -- US dollars saved by cached tokens; NULL if no price is known.
   cache_savings REAL,
+  -- Requests answered from the cache of answers, and the US dollars that saved.
+  cached_requests INTEGER NOT NULL DEFAULT 0,
+  saved_cost REAL NOT NULL DEFAULT 0,
   PRIMARY KEY (hour, provider, model, connection, agent, tag, status)
 );
 
@@ -329,6 +332,8 @@ CREATE TABLE "usage_daily" (
   last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
   retries INTEGER NOT NULL DEFAULT 0,
   cache_savings REAL,
+  cached_requests INTEGER NOT NULL DEFAULT 0,
+  saved_cost REAL NOT NULL DEFAULT 0,
   PRIMARY KEY (day, provider, model)
 );
 
@@ -358,7 +363,41 @@ CREATE TABLE "usage_monthly" (
   last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
   retries INTEGER NOT NULL DEFAULT 0,
   cache_savings REAL,
+  cached_requests INTEGER NOT NULL DEFAULT 0,
+  saved_cost REAL NOT NULL DEFAULT 0,
   PRIMARY KEY (month, provider, model, connection, agent, tag, status)
+);
+
+-- The same by one property of a request that is no key of the others: a tool it called (a request with two counts for
+-- both), its script, its folder.
+CREATE TABLE "usage_labels" (
+  -- day or month, and when it begins.
+  unit TEXT NOT NULL CHECK (unit IN ('day', 'month')),
+  period DATETIME NOT NULL CHECK (period GLOB '????-??-??T??:??:??.???+00:00'),
+  kind TEXT NOT NULL CHECK (kind IN ('tool', 'script', 'folder')),
+  -- Empty for requests that have none.
+  label TEXT NOT NULL DEFAULT '',
+  requests INTEGER NOT NULL DEFAULT 0,
+  failed_requests INTEGER NOT NULL DEFAULT 0,
+  input_tokens INTEGER NOT NULL DEFAULT 0,
+  output_tokens INTEGER NOT NULL DEFAULT 0,
+  cached_tokens INTEGER NOT NULL DEFAULT 0,
+  cache_write_tokens INTEGER NOT NULL DEFAULT 0,
+  thinking_tokens INTEGER NOT NULL DEFAULT 0,
+  cost REAL NOT NULL DEFAULT 0,
+  priced_requests INTEGER NOT NULL DEFAULT 0,
+  unpriced_requests INTEGER NOT NULL DEFAULT 0,
+  duration INTEGER NOT NULL DEFAULT 0,
+  timed_requests INTEGER NOT NULL DEFAULT 0,
+  duration_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(duration_histogram) AND typeof(duration_histogram) = 'text'),
+  first_token_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(first_token_histogram) AND typeof(first_token_histogram) = 'text'),
+  first_at DATETIME CHECK (first_at GLOB '????-??-??T??:??:??.???+00:00'),
+  last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
+  retries INTEGER NOT NULL DEFAULT 0,
+  cache_savings REAL,
+  cached_requests INTEGER NOT NULL DEFAULT 0,
+  saved_cost REAL NOT NULL DEFAULT 0,
+  PRIMARY KEY (unit, period, kind, label)
 );
 
 -- Activity by UTC day: messages users see (tool is empty), and calls of each tool.

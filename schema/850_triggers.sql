@@ -49,7 +49,7 @@ CREATE VIEW usage_changes AS
 SELECT
   1 AS sign, r.id, r.created_at, r.provider, r.model, r.response_model, r.connection, r.agent, r.tag, r.status, r.origin,
   r.input_tokens, r.output_tokens, r.cached_tokens, r.cache_write_tokens, r.thinking_tokens, r.cost, r.price_id,
-  r.duration, r.time_to_first_token
+  r.duration, r.time_to_first_token, r.script, r.folder, r.message_id, r.cached_from, r.saved_cost, '' AS tool
 FROM "requests" r WHERE false;
 
 CREATE TRIGGER requests_usage_insert AFTER INSERT ON "requests"
@@ -59,7 +59,8 @@ BEGIN
     1,
     NEW.id, NEW.created_at, NEW.provider, NEW.model, NEW.response_model, NEW.connection, NEW.agent, NEW.tag,
     NEW.status, NEW.origin, NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens,
-    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token
+    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token,
+    NEW.script, NEW.folder, NEW.message_id, NEW.cached_from, NEW.saved_cost, NULL
   );
 END;
 
@@ -70,14 +71,15 @@ BEGIN
     1,
     NEW.id, NEW.created_at, NEW.provider, NEW.model, NEW.response_model, NEW.connection, NEW.agent, NEW.tag,
     NEW.status, NEW.origin, NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens,
-    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token
+    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token,
+    NEW.script, NEW.folder, NEW.message_id, NEW.cached_from, NEW.saved_cost, NULL
   );
 END;
 
 CREATE TRIGGER requests_usage_correct AFTER UPDATE OF
   status, provider, model, response_model, connection, agent, tag, created_at,
   input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
-  cost, price_id, duration, time_to_first_token
+  cost, price_id, duration, time_to_first_token, script, folder, cached_from, saved_cost
 ON "requests"
 WHEN OLD.status <> 'pending'
 BEGIN
@@ -85,14 +87,39 @@ BEGIN
     -1,
     OLD.id, OLD.created_at, OLD.provider, OLD.model, OLD.response_model, OLD.connection, OLD.agent, OLD.tag,
     OLD.status, OLD.origin, OLD.input_tokens, OLD.output_tokens, OLD.cached_tokens, OLD.cache_write_tokens,
-    OLD.thinking_tokens, OLD.cost, OLD.price_id, OLD.duration, OLD.time_to_first_token
+    OLD.thinking_tokens, OLD.cost, OLD.price_id, OLD.duration, OLD.time_to_first_token,
+    OLD.script, OLD.folder, OLD.message_id, OLD.cached_from, OLD.saved_cost, NULL
   );
   INSERT INTO usage_changes SELECT
     1,
     NEW.id, NEW.created_at, NEW.provider, NEW.model, NEW.response_model, NEW.connection, NEW.agent, NEW.tag,
     NEW.status, NEW.origin, NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens,
-    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token
+    NEW.thinking_tokens, NEW.cost, NEW.price_id, NEW.duration, NEW.time_to_first_token,
+    NEW.script, NEW.folder, NEW.message_id, NEW.cached_from, NEW.saved_cost, NULL
   WHERE NEW.status <> 'pending';
+END;
+
+-- The tools that a request called are known after its end: it counts for each of them once, no longer for none.
+CREATE TRIGGER tool_invocations_usage_insert AFTER INSERT ON "tool_invocations"
+WHEN NEW.message_id IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM "tool_invocations" WHERE message_id = NEW.message_id AND name = NEW.name AND id <> NEW.id
+)
+BEGIN
+  INSERT INTO usage_changes SELECT
+    -1,
+    r.id, r.created_at, r.provider, r.model, r.response_model, r.connection, r.agent, r.tag,
+    r.status, r.origin, r.input_tokens, r.output_tokens, r.cached_tokens, r.cache_write_tokens,
+    r.thinking_tokens, r.cost, r.price_id, r.duration, r.time_to_first_token,
+    r.script, r.folder, r.message_id, r.cached_from, r.saved_cost, ''
+  FROM "requests" r WHERE r.message_id = NEW.message_id AND r.status <> 'pending'
+    AND NOT EXISTS (SELECT 1 FROM "tool_invocations" WHERE message_id = NEW.message_id AND id <> NEW.id);
+  INSERT INTO usage_changes SELECT
+    1,
+    r.id, r.created_at, r.provider, r.model, r.response_model, r.connection, r.agent, r.tag,
+    r.status, r.origin, r.input_tokens, r.output_tokens, r.cached_tokens, r.cache_write_tokens,
+    r.thinking_tokens, r.cost, r.price_id, r.duration, r.time_to_first_token,
+    r.script, r.folder, r.message_id, r.cached_from, r.saved_cost, NEW.name
+  FROM "requests" r WHERE r.message_id = NEW.message_id AND r.status <> 'pending';
 END;
 
 -- What a request adds to the totals. Cost 0 and duration 0 of other programs mean unknown. Cache savings are what the
@@ -103,7 +130,8 @@ SELECT
   1 AS sign, h.first_at AS created_at, h.provider, h.model, h.connection, h.agent, h.tag, h.status,
   h.input_tokens, h.output_tokens, h.cached_tokens, h.cache_write_tokens, h.thinking_tokens,
   h.cost, h.priced_requests, h.unpriced_requests, h.duration, h.timed_requests, h.retries, h.cache_savings,
-  '' AS duration_bucket, '' AS first_token_bucket
+  '' AS duration_bucket, '' AS first_token_bucket,
+  '' AS script, '' AS folder, '' AS message_id, h.cached_requests, h.saved_cost, '' AS tool
 FROM "usage_hourly" h WHERE false;
 
 CREATE TRIGGER usage_changes_read INSTEAD OF INSERT ON usage_changes
@@ -144,129 +172,10 @@ BEGIN
           FROM (SELECT CAST(NEW.time_to_first_token AS INTEGER) AS ms) WHERE ms > 0
         )
       )
-    )
+    ),
+    coalesce(NEW.script, ''), coalesce(NEW.folder, ''), NEW.message_id,
+    NEW.sign * (NEW.cached_from IS NOT NULL), NEW.sign * coalesce(NEW.saved_cost, 0), NEW.tool
   );
-END;
-
-CREATE TRIGGER usage_deltas_add INSTEAD OF INSERT ON usage_deltas
-BEGIN
-  INSERT INTO "usage_hourly" (
-    hour, provider, model, connection, agent, tag, status, requests,
-    input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
-    cost, priced_requests, unpriced_requests, duration, timed_requests, retries, cache_savings,
-    duration_histogram, first_token_histogram, first_at, last_at
-  ) VALUES (
-    substr(NEW.created_at, 1, 13) || ':00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status, NEW.sign,
-    NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens, NEW.thinking_tokens,
-    NEW.cost, NEW.priced_requests, NEW.unpriced_requests, NEW.duration, NEW.timed_requests, NEW.retries, NEW.cache_savings,
-    CASE WHEN NEW.duration_bucket IS NULL THEN '{}' ELSE json_object(NEW.duration_bucket, NEW.sign) END,
-    CASE WHEN NEW.first_token_bucket IS NULL THEN '{}' ELSE json_object(NEW.first_token_bucket, NEW.sign) END,
-    NEW.created_at, NEW.created_at
-  ) ON CONFLICT (hour, provider, model, connection, agent, tag, status) DO UPDATE SET
-    requests = requests + excluded.requests,
-    input_tokens = input_tokens + excluded.input_tokens,
-    output_tokens = output_tokens + excluded.output_tokens,
-    cached_tokens = cached_tokens + excluded.cached_tokens,
-    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-    thinking_tokens = thinking_tokens + excluded.thinking_tokens,
-    cost = cost + excluded.cost,
-    priced_requests = priced_requests + excluded.priced_requests,
-    unpriced_requests = unpriced_requests + excluded.unpriced_requests,
-    duration = duration + excluded.duration,
-    timed_requests = timed_requests + excluded.timed_requests,
-    retries = retries + excluded.retries,
-    cache_savings = coalesce(cache_savings + excluded.cache_savings, cache_savings, excluded.cache_savings),
-    duration_histogram = CASE WHEN NEW.duration_bucket IS NULL THEN duration_histogram ELSE json_set(
-      duration_histogram, '$."' || NEW.duration_bucket || '"',
-      coalesce(json_extract(duration_histogram, '$."' || NEW.duration_bucket || '"'), 0) + NEW.sign
-    ) END,
-    first_token_histogram = CASE WHEN NEW.first_token_bucket IS NULL THEN first_token_histogram ELSE json_set(
-      first_token_histogram, '$."' || NEW.first_token_bucket || '"',
-      coalesce(json_extract(first_token_histogram, '$."' || NEW.first_token_bucket || '"'), 0) + NEW.sign
-    ) END,
-    first_at = min(first_at, excluded.first_at),
-    last_at = max(last_at, excluded.last_at);
-  DELETE FROM "usage_hourly"
-  WHERE NEW.sign < 0 AND requests = 0 AND (hour, provider, model, connection, agent, tag, status) = (substr(NEW.created_at, 1, 13) || ':00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status);
-
-  INSERT INTO "usage_daily" (
-    day, provider, model, requests, failed_requests,
-    input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
-    cost, priced_requests, unpriced_requests, duration, timed_requests, retries, cache_savings,
-    duration_histogram, first_token_histogram, first_at, last_at
-  ) VALUES (
-    substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.sign, NEW.sign * (NEW.status = 'failed'),
-    NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens, NEW.thinking_tokens,
-    NEW.cost, NEW.priced_requests, NEW.unpriced_requests, NEW.duration, NEW.timed_requests, NEW.retries, NEW.cache_savings,
-    CASE WHEN NEW.duration_bucket IS NULL THEN '{}' ELSE json_object(NEW.duration_bucket, NEW.sign) END,
-    CASE WHEN NEW.first_token_bucket IS NULL THEN '{}' ELSE json_object(NEW.first_token_bucket, NEW.sign) END,
-    NEW.created_at, NEW.created_at
-  ) ON CONFLICT (day, provider, model) DO UPDATE SET
-    requests = requests + excluded.requests,
-    failed_requests = failed_requests + excluded.failed_requests,
-    input_tokens = input_tokens + excluded.input_tokens,
-    output_tokens = output_tokens + excluded.output_tokens,
-    cached_tokens = cached_tokens + excluded.cached_tokens,
-    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-    thinking_tokens = thinking_tokens + excluded.thinking_tokens,
-    cost = cost + excluded.cost,
-    priced_requests = priced_requests + excluded.priced_requests,
-    unpriced_requests = unpriced_requests + excluded.unpriced_requests,
-    duration = duration + excluded.duration,
-    timed_requests = timed_requests + excluded.timed_requests,
-    retries = retries + excluded.retries,
-    cache_savings = coalesce(cache_savings + excluded.cache_savings, cache_savings, excluded.cache_savings),
-    duration_histogram = CASE WHEN NEW.duration_bucket IS NULL THEN duration_histogram ELSE json_set(
-      duration_histogram, '$."' || NEW.duration_bucket || '"',
-      coalesce(json_extract(duration_histogram, '$."' || NEW.duration_bucket || '"'), 0) + NEW.sign
-    ) END,
-    first_token_histogram = CASE WHEN NEW.first_token_bucket IS NULL THEN first_token_histogram ELSE json_set(
-      first_token_histogram, '$."' || NEW.first_token_bucket || '"',
-      coalesce(json_extract(first_token_histogram, '$."' || NEW.first_token_bucket || '"'), 0) + NEW.sign
-    ) END,
-    first_at = min(first_at, excluded.first_at),
-    last_at = max(last_at, excluded.last_at);
-  DELETE FROM "usage_daily"
-  WHERE NEW.sign < 0 AND requests = 0 AND (day, provider, model) = (substr(NEW.created_at, 1, 10) || 'T00:00:00.000+00:00', NEW.provider, NEW.model);
-
-  INSERT INTO "usage_monthly" (
-    month, provider, model, connection, agent, tag, status, requests,
-    input_tokens, output_tokens, cached_tokens, cache_write_tokens, thinking_tokens,
-    cost, priced_requests, unpriced_requests, duration, timed_requests, retries, cache_savings,
-    duration_histogram, first_token_histogram, first_at, last_at
-  ) VALUES (
-    substr(NEW.created_at, 1, 7) || '-01T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status, NEW.sign,
-    NEW.input_tokens, NEW.output_tokens, NEW.cached_tokens, NEW.cache_write_tokens, NEW.thinking_tokens,
-    NEW.cost, NEW.priced_requests, NEW.unpriced_requests, NEW.duration, NEW.timed_requests, NEW.retries, NEW.cache_savings,
-    CASE WHEN NEW.duration_bucket IS NULL THEN '{}' ELSE json_object(NEW.duration_bucket, NEW.sign) END,
-    CASE WHEN NEW.first_token_bucket IS NULL THEN '{}' ELSE json_object(NEW.first_token_bucket, NEW.sign) END,
-    NEW.created_at, NEW.created_at
-  ) ON CONFLICT (month, provider, model, connection, agent, tag, status) DO UPDATE SET
-    requests = requests + excluded.requests,
-    input_tokens = input_tokens + excluded.input_tokens,
-    output_tokens = output_tokens + excluded.output_tokens,
-    cached_tokens = cached_tokens + excluded.cached_tokens,
-    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-    thinking_tokens = thinking_tokens + excluded.thinking_tokens,
-    cost = cost + excluded.cost,
-    priced_requests = priced_requests + excluded.priced_requests,
-    unpriced_requests = unpriced_requests + excluded.unpriced_requests,
-    duration = duration + excluded.duration,
-    timed_requests = timed_requests + excluded.timed_requests,
-    retries = retries + excluded.retries,
-    cache_savings = coalesce(cache_savings + excluded.cache_savings, cache_savings, excluded.cache_savings),
-    duration_histogram = CASE WHEN NEW.duration_bucket IS NULL THEN duration_histogram ELSE json_set(
-      duration_histogram, '$."' || NEW.duration_bucket || '"',
-      coalesce(json_extract(duration_histogram, '$."' || NEW.duration_bucket || '"'), 0) + NEW.sign
-    ) END,
-    first_token_histogram = CASE WHEN NEW.first_token_bucket IS NULL THEN first_token_histogram ELSE json_set(
-      first_token_histogram, '$."' || NEW.first_token_bucket || '"',
-      coalesce(json_extract(first_token_histogram, '$."' || NEW.first_token_bucket || '"'), 0) + NEW.sign
-    ) END,
-    first_at = min(first_at, excluded.first_at),
-    last_at = max(last_at, excluded.last_at);
-  DELETE FROM "usage_monthly"
-  WHERE NEW.sign < 0 AND requests = 0 AND (month, provider, model, connection, agent, tag, status) = (substr(NEW.created_at, 1, 7) || '-01T00:00:00.000+00:00', NEW.provider, NEW.model, NEW.connection, NEW.agent, NEW.tag, NEW.status);
 END;
 
 -- Activity. Messages count while users see them, or if users saw them when their chat was deleted.

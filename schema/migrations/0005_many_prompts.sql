@@ -61,3 +61,40 @@ CREATE UNIQUE INDEX map_items_job_position ON "map_items" (job_id, position);
 CREATE UNIQUE INDEX map_items_job_custom_id ON "map_items" (job_id, custom_id);
 CREATE INDEX map_items_request_id ON "map_items" (request_id);
 CREATE INDEX map_items_batch_id ON "map_items" (batch_id) WHERE batch_id IS NOT NULL;
+ALTER TABLE "usage_hourly" ADD COLUMN cached_requests INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE "usage_hourly" ADD COLUMN saved_cost REAL NOT NULL DEFAULT 0;
+ALTER TABLE "usage_daily" ADD COLUMN cached_requests INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE "usage_daily" ADD COLUMN saved_cost REAL NOT NULL DEFAULT 0;
+ALTER TABLE "usage_monthly" ADD COLUMN cached_requests INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE "usage_monthly" ADD COLUMN saved_cost REAL NOT NULL DEFAULT 0;
+CREATE TABLE "usage_labels" (
+  unit TEXT NOT NULL CHECK (unit IN ('day', 'month')),
+  period DATETIME NOT NULL CHECK (period GLOB '????-??-??T??:??:??.???+00:00'),
+  kind TEXT NOT NULL CHECK (kind IN ('tool', 'script', 'folder')),
+  label TEXT NOT NULL DEFAULT '',
+  requests INTEGER NOT NULL DEFAULT 0,
+  failed_requests INTEGER NOT NULL DEFAULT 0,
+  input_tokens INTEGER NOT NULL DEFAULT 0,
+  output_tokens INTEGER NOT NULL DEFAULT 0,
+  cached_tokens INTEGER NOT NULL DEFAULT 0,
+  cache_write_tokens INTEGER NOT NULL DEFAULT 0,
+  thinking_tokens INTEGER NOT NULL DEFAULT 0,
+  cost REAL NOT NULL DEFAULT 0,
+  priced_requests INTEGER NOT NULL DEFAULT 0,
+  unpriced_requests INTEGER NOT NULL DEFAULT 0,
+  duration INTEGER NOT NULL DEFAULT 0,
+  timed_requests INTEGER NOT NULL DEFAULT 0,
+  duration_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(duration_histogram) AND typeof(duration_histogram) = 'text'),
+  first_token_histogram JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(first_token_histogram) AND typeof(first_token_histogram) = 'text'),
+  first_at DATETIME CHECK (first_at GLOB '????-??-??T??:??:??.???+00:00'),
+  last_at DATETIME CHECK (last_at GLOB '????-??-??T??:??:??.???+00:00'),
+  retries INTEGER NOT NULL DEFAULT 0,
+  cache_savings REAL,
+  cached_requests INTEGER NOT NULL DEFAULT 0,
+  saved_cost REAL NOT NULL DEFAULT 0,
+  PRIMARY KEY (unit, period, kind, label)
+);
+-- Days before this one are counted by `db migrate`, from the last to the first.
+INSERT INTO "hub_meta" (key, value)
+SELECT 'labels_from', strftime('"%Y-%m-%dT00:00:00.000+00:00"', 'now', '+1 day')
+WHERE EXISTS (SELECT 1 FROM "requests");

@@ -18,7 +18,7 @@ FIELDS = [
     *("total_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens", "cost", "unpriced_requests"),
     *("duration_ms", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
     *("first_at", "last_at", "p95_time_to_first_token_ms"),
-    *("retries", "failed_tool_calls", "tool_duration_ms", "cache_savings"),
+    *("retries", "failed_tool_calls", "tool_duration_ms", "cache_savings", "cached_requests", "saved_cost"),
 ]
 
 
@@ -63,6 +63,8 @@ def test_json_has_the_documented_fields_in_their_order(hub: HubBuilder, llmctl: 
         "failed_tool_calls": 0,
         "tool_duration_ms": 0,
         "cache_savings": None,
+        "cached_requests": 0,
+        "saved_cost": None,
     }
     rounded = {"p50_duration_ms": 720, "p50_time_to_first_token_ms": 220, "p95_time_to_first_token_ms": 220}
     assert parse_json(llmctl("stats", "--json")) == found | rounded | {"chat_id": None}
@@ -74,7 +76,7 @@ def test_no_request_is_zeros_and_nulls(llmctl: Llmctl, env: Mapping[str, str]) -
     assert list(found) == FIELDS
     assert {name for name, value in found.items() if value is None} == {
         *("chat_id", "cost", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
-        *("first_at", "last_at", "p95_time_to_first_token_ms", "cache_savings"),
+        *("first_at", "last_at", "p95_time_to_first_token_ms", "cache_savings", "saved_cost"),
     }
     assert llmctl("stats").returncode == 0
     assert parse_json(llmctl("stats", "--json", "--group-by", "model")) == {"groups": [], "total": found}

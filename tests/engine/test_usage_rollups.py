@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 
 from llmctl.core import clock
-from llmctl.core.stored_values import loads
+from llmctl.core.stored_values import dumps, loads
+from llmctl.core.transfer_records import ImportRow
 from llmctl.engine.billing import reprice as billing_reprice
 from llmctl.store.database import Database
 from llmctl.store.maintenance import delete as maintenance_delete
 from llmctl.store.maintenance import integrity, rollups
 from llmctl.store.maintenance import prune as maintenance_prune
 from llmctl.store.schema.ddl import ROLLUP_TABLES
-from llmctl.store.stats import group_by, query
-from llmctl.store.stats.group_by import Scope
+from llmctl.store.stats import group_by, labels, query
+from llmctl.store.stats.group_by import LABELS, Scope, Unit
+from llmctl.store.transfer.batches import merge_records
 from tests.engine.transfer_hubs import export_hub, import_text, new_hub
 from tests.fakes.hub_builder import RENAMED, HubBuilder
 from tests.store.test_stats import expected, same
@@ -42,6 +44,10 @@ class RandomOperations:
             "model": rng.choice(["m1", "m2"]),
             "agent": rng.choice([None, "coder"]),
             "tag": rng.choice([None, "ci"]),
+            "script": rng.choice([None, "make", ""]),
+            "folder": rng.choice([None, "/src", "/home"]),
+            "saved_cost": rng.choice([None, 0.5]),
+            "cached_from": rng.choice([None, None, "another"]),
             "origin": rng.choice(["llmctl", "orm"]),
             "cost": rng.choice([None, 0.0, 0.125]),
             "duration": rng.choice([None, 0, rng.randint(1, 90_000)]),
@@ -106,6 +112,30 @@ def agree(database: Database) -> None:
             alike(group, expected(rows, lambda row, of=of, name=group[key]: of(row) == name))
 
 
+def labels_agree(database: Database, *kinds: str) -> None:
+    """Compare the totals by label with the rows, in every unit."""
+    for kind in kinds:
+        grouping = group_by.build_grouping(database, [kind])
+        wanted = sums_of(query.sum_source(database, Scope(), grouping, None))
+        assert sums_of(query.sum_groups(database, Scope(), grouping)) == wanted, kind
+        units: tuple[Unit, ...] = ("day", "month")
+        for unit in units:
+            assert sums_of(query.sum_source(database, Scope(), grouping, unit)) == wanted, (kind, unit)
+
+
+def sums_of(groups: Any) -> Any:
+    """Return requests and sums by group; of times how many there are, since the roll-ups round them."""
+    return {
+        key: (
+            {name: round(value, 9) for name, value in tally.sums.items()},
+            sum(tally.durations.values()),
+            sum(tally.first_tokens.values()),
+        )
+        for key, tally in groups.items()
+        if tally.sums["requests"]
+    }
+
+
 def alike(found: Any, wanted: Any) -> None:
     """Compare figures; money as far as binary fractions go, savings elsewhere, times that only widen."""
     cost, first, last = (wanted.pop(name) for name in ("cost", "first_at", "last_at"))
@@ -126,13 +156,79 @@ def test_rollups_match_after_random_operations(tmp_path: Path, seed: int, names:
             assert not list(integrity.find_rollup_problems(database))
         life.merge()
         agree(database)
+        labels_agree(database, "script", "folder")
         import_text(new, export_hub(database))
         agree(new)
+        labels_agree(new, *LABELS)
         known = {finding.name for hub in (database, new) for finding in integrity.run_checks(hub) if finding.problem}
         assert known <= {"stuck"}
 
 
+def test_a_request_counts_for_each_tool_it_called(tmp_path: Path) -> None:
+    with closing(new_hub(tmp_path / "hub.db")) as database:
+        life = RandomOperations(database, 5)
+        rows, call = life.rows, {"tool_call_id": "1", "arguments": "{}", "duration": 5}
+        for _ in range(30):
+            life.turn()
+        life.remember()
+        step = rows.step(rows.chat(), "two tools")
+        for number, name in enumerate(("weather", "time", "weather")):
+            rows.insert("tool_invocations", message_id=step["message"], name=name, **call | {"tool_call_id": number})
+        labels_agree(database, *LABELS)
+        grouping = group_by.build_grouping(database, ["tool"])
+        assert {("weather",), ("time",), (None,)} == query.sum_groups(database, Scope(), grouping).keys()
+        life.reprice()
+        labels_agree(database, *LABELS)
+        (invocation, *_) = database.query("SELECT * FROM {tool_invocations} LIMIT 1")
+        life.merge()  # what it has already counts once
+        labels_agree(database, *LABELS)
+        late = ImportRow("tool_invocations", invocation | {"id": "late", "tool_call_id": "9", "name": "late"})
+        merge_records(database, [late], lambda record, result: None)
+        labels_agree(database, *LABELS)
+        maintenance_delete.delete_chat(database, database.value("SELECT id FROM {chats} LIMIT 1"), with_usage=True)
+        labels_agree(database, *LABELS)
+
+
+def test_labels_of_a_long_history_are_filled_day_by_day(tmp_path: Path) -> None:
+    with closing(new_hub(tmp_path / "hub.db")) as database:
+        life = RandomOperations(database, 6)
+        for _ in range(60):
+            life.turn()
+        before = totals(database)
+        grouping = group_by.build_grouping(database, ["folder"])
+        wanted = sums_of(query.sum_groups(database, Scope(), grouping))
+        database.execute("DELETE FROM {usage_labels}")
+        assert list(integrity.find_rollup_problems(database)) == [
+            "the totals by tool, script or folder are lower than those by month"
+        ]
+        tomorrow = dumps(clock.add_seconds(life.rows.now, 90_000)[:10] + "T00:00:00.000+00:00")
+        database.execute("INSERT INTO {hub_meta} (key, value) VALUES ('labels_from', ?)", (tomorrow,))
+        assert not list(integrity.find_rollup_problems(database))  # they are not there yet
+        assert sums_of(query.sum_groups(database, Scope(), grouping)) == wanted
+
+        def stop(done: int, total: int) -> None:
+            if done >= total // 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            labels.fill_labels(database, stop)
+        known = database.meta("labels_from")
+        assert sums_of(query.sum_groups(database, Scope(), grouping)) == wanted
+        rows = database.value("SELECT count(*) FROM {requests} WHERE created_at >= ? AND status <> 'pending'", (known,))
+        recent = Scope(since=known)
+        assert sum(t.sums["requests"] for t in query.sum_groups(database, recent, grouping).values()) == rows > 0
+        life.turn()
+        seen: list[tuple[int, int]] = []
+        labels.fill_labels(database, lambda done, total: seen.append((done, total)))
+        assert seen[-1][0] == seen[-1][1]
+        assert database.meta("labels_from") is None
+        labels_agree(database, *LABELS)
+        labels.fill_labels(database)
+        assert len(totals(database)) >= len(before)
+
+
 DAMAGES = [
+    "DELETE FROM usage_labels WHERE kind = 'script'",
     "DELETE FROM usage_hourly",
     "DELETE FROM usage_daily",
     "DELETE FROM usage_monthly WHERE rowid % 2",
@@ -177,7 +273,7 @@ def test_totals_keep_what_the_rows_no_longer_say(tmp_path: Path) -> None:
 def totals(database: Database) -> list[Any]:
     """Return every row of the totals; of sums of floats what is seen of them."""
     found = []
-    for table in (*ROLLUP_TABLES.values(), "activity_daily"):
+    for table in (*ROLLUP_TABLES.values(), "usage_labels", "activity_daily"):
         for row in database.query(f"SELECT * FROM {table}"):
             values: dict[str, Any] = {
                 name: round(value, 9) if isinstance(value, float) else value for name, value in row.items()

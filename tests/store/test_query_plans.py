@@ -57,7 +57,7 @@ def by(hub: Database, *keys: Any) -> Any:
 
 
 def test_what_has_no_roll_up_is_seen_to_scan(hub: Database) -> None:
-    assert "SCAN r" in [detail for detail, _ in scans(hub, lambda: query.group_totals(hub, Scope(), by(hub, "script")))]
+    assert "SCAN r" in [detail for detail, _ in scans(hub, lambda: query.group_totals(hub, Scope(), by(hub, "host")))]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,13 @@ def test_a_chat_is_counted_from_its_own_rows(hub: Database) -> None:
     assert scans(hub, lambda: query.group_totals(hub, Scope(chat_id=chat_id), by(hub, "model", "day"))) == []
 
 
-@pytest.mark.parametrize("keys", [("model", "day"), ("day",), ("month", "agent"), ("connection",), ("tag", "status")])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *(("model", "day"), ("day",), ("month", "agent"), ("connection",), ("tag", "status")),
+        *(("tool",), ("script", "month"), ("folder",)),
+    ],
+)
 def test_groups_over_a_year_scan_no_history(hub: Database, keys: tuple[str, ...]) -> None:
     assert scans(hub, lambda: query.group_totals(hub, Scope(), by(hub, *keys))) == []
 

@@ -21,6 +21,12 @@ def test_committed_file_matches_the_generator() -> None:
     assert committed == GENERATOR["render"](), "run: python scripts/generate_records.py"
 
 
+def test_committed_trigger_of_the_rollups_matches_the_generator() -> None:
+    generator = runpy.run_path(str(ROOT / "scripts" / "generate_rollups.py"))
+    committed = (ROOT / "schema" / "860_rollups.sql").read_text(encoding="utf-8")
+    assert committed == generator["render"](), "run: python -m scripts.generate_rollups"
+
+
 @pytest.mark.parametrize("table", GENERATOR["CLASSES"])
 def test_fields_are_the_columns_of_the_table(table: str) -> None:
     row_type: type[TypedRow] = getattr(types, GENERATOR["CLASSES"][table])

@@ -19,13 +19,13 @@ from llmctl.store.stats.totals import percentiles
 from tests.fakes.hub_builder import START, HubBuilder
 
 NONE = dict.fromkeys(("cost", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"))
-NONE |= dict.fromkeys(("p95_time_to_first_token_ms", "cache_savings"))
+NONE |= dict.fromkeys(("p95_time_to_first_token_ms", "cache_savings", "saved_cost"))
 FIELDS = [
     *("chat_id", "requests", "failed_requests", "messages", "tool_calls", "input_tokens", "output_tokens"),
     *("total_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens", "cost", "unpriced_requests"),
     *("duration_ms", "avg_duration_ms", "p50_duration_ms", "p95_duration_ms", "p50_time_to_first_token_ms"),
     *("first_at", "last_at", "p95_time_to_first_token_ms"),
-    *("retries", "failed_tool_calls", "tool_duration_ms", "cache_savings"),
+    *("retries", "failed_tool_calls", "tool_duration_ms", "cache_savings", "cached_requests", "saved_cost"),
 ]
 
 

@@ -15,7 +15,7 @@ from llmctl.store import search
 from llmctl.store.database import Database, Insert
 from llmctl.store.opening import open_hub
 from llmctl.store.schema import ddl
-from llmctl.store.stats import group_by, query
+from llmctl.store.stats import group_by, labels, query
 from llmctl.store.stats.group_by import Scope
 from tests.store.test_migrations import fresh, shape_of
 
@@ -92,6 +92,8 @@ def test_sums_of_an_upgraded_hub_are_those_of_one_that_counted_from_the_start(hu
             other.commit(*(Insert(table, row | later) for row in rows))
         for row in hub.rows("SELECT id, status FROM {requests}"):
             other.execute("UPDATE {requests} SET status = :status WHERE id = :id", row)
+        assert hub.value("SELECT count(*) FROM {usage_labels}") == 0  # a long history would take long
+        labels.fill_labels(hub)
         for table in ddl.DERIVED_TABLES:
             columns = [row["name"] for row in hub.query(f"PRAGMA table_info({{{table}}})")]
             order = f"SELECT {', '.join(columns)} FROM {{{table}}} ORDER BY 1, 2, 3, 4, 5, 6"

@@ -45,6 +45,7 @@ _HUB = {
     "usage_hourly": "UsageHourly",
     "usage_daily": "UsageDaily",
     "usage_monthly": "UsageMonthly",
+    "usage_labels": "UsageLabel",
     "activity_daily": "ActivityDaily",
     "hub_meta": "HubMeta",
     "schema_migrations": "SchemaMigration",

@@ -94,9 +94,10 @@ _SUBTRACT_ACTIVITY = (
     """,
     "DELETE FROM {activity_daily} WHERE messages = 0 AND tool_calls = 0",
 )
-#: Setting a request to pending makes its trigger subtract it from the roll-ups; pending ones are not counted.
-_SUBTRACT_USAGE = (
-    f"UPDATE {{requests}} SET status = 'pending' WHERE id IN {_REQUESTS} AND status <> 'pending'",
+#: Setting a request to pending makes its trigger subtract it from the roll-ups; pending ones are not counted. Before
+#: its tool calls go: it counts for each of them.
+_SUBTRACT_USAGE = f"UPDATE {{requests}} SET status = 'pending' WHERE id IN {_REQUESTS} AND status <> 'pending'"
+_DELETE_USAGE = (
     f"DELETE FROM {{network_calls}} WHERE request_id IN {_REQUESTS}",
     f"DELETE FROM {{requests}} WHERE id IN {_REQUESTS}",
 )
@@ -116,9 +117,9 @@ def delete_chat(database: Database, chat_id: str, *, with_usage: bool = False) -
     values = {"chat": chat_id, "now": clock.now()}
     with database.transaction(durable=True):
         forks = tuple(row["chat_id"] for row in database.rows(_FORKS, (chat_id,)))
-        for statement in (*_COLLECT, *(_SUBTRACT_ACTIVITY if with_usage else ())):
+        for statement in (*_COLLECT, *((*_SUBTRACT_ACTIVITY, _SUBTRACT_USAGE) if with_usage else ())):
             database.execute(statement, values)
-        for statement in (*_DELETE_TEXT, *(_SUBTRACT_USAGE if with_usage else ())):
+        for statement in (*_DELETE_TEXT, *(_DELETE_USAGE if with_usage else ())):
             database.execute(statement, values)
     return forks
 

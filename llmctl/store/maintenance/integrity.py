@@ -19,6 +19,7 @@ from llmctl.store.maintenance import prune
 from llmctl.store.opening import MEMORY
 from llmctl.store.schema import ddl, migrations, objects
 from llmctl.store.schema.ddl import ROLLUP_TABLES
+from llmctl.store.stats import labels
 
 #: Dangling rows that foreign keys do not detect.
 _ORPHANS = (
@@ -301,6 +302,8 @@ def find_rollup_problems(database: Database) -> Iterator[str]:
     for unit in units[1:]:
         if not _sums_agree(rolled_up[units[0]], rolled_up[unit]):
             yield f"the totals by {unit} differ from those by {units[0]}"
+    if database.version >= compact.SINCE_SCHEMA and (problem := labels.find_problem(database)):
+        yield problem
     if len(units) > 1 and (missing := database.value(_UNCOUNTED_ACTIVITY)):
         yield f"{missing} messages or tool calls are missing from the totals by day"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from llmctl.store.database import Database
 from llmctl.store.schema.ddl import ROLLUP_TABLES
+from llmctl.store.stats import labels
 
 _HOUR_KEYS = ("hour", "provider", "model", "connection", "agent", "tag", "status")
 _HOUR = "substr({at}, 1, 13) || ':00:00.000+00:00'"
@@ -59,20 +60,25 @@ _SKIPPED = ("duration_histogram", "first_token_histogram", "first_at", "last_at"
 def rebuild_rollups(database: Database) -> None:
     """Raise totals that are too low to what the rows say; one transaction."""
     with database.transaction(durable=True):
-        columns = [row["name"] for row in database.query("PRAGMA table_info(usage_changes)")][1:]
+        columns = [row["name"] for row in database.query("PRAGMA table_info(usage_changes)")][1:-1]
         database.execute(_FIND_LOW_HOURS)
         database.execute(_DELETE_LOW_HOURS)
-        for unit in _TIMES:  # the trigger adds to these, too
-            database.execute(f"CREATE TEMP TABLE kept_{unit} AS SELECT * FROM {{{ROLLUP_TABLES[unit]}}}")
-        database.execute(_COUNT_AGAIN.replace("{columns}", ", ".join(f"c.{name}" for name in columns)))
+        others = [*(ROLLUP_TABLES[unit] for unit in _TIMES), "usage_labels"]
+        for table in others:  # the trigger adds to these, too
+            database.execute(f"CREATE TEMP TABLE kept_{table} AS SELECT * FROM {{{table}}}")
+        named = ", ".join(f"c.{name}" for name in columns)
+        database.execute(_COUNT_AGAIN.replace("{columns}", f"{named}, NULL"))
         database.execute("DROP TABLE temp.low_hours")
+        for table in others:
+            database.execute(f"DELETE FROM {{{table}}}")
+            database.execute(f"INSERT INTO {{{table}}} SELECT * FROM temp.kept_{table}")
+            database.execute(f"DROP TABLE temp.kept_{table}")
         for unit in _TIMES:
-            database.execute(f"DELETE FROM {{{ROLLUP_TABLES[unit]}}}")
-            database.execute(f"INSERT INTO {{{ROLLUP_TABLES[unit]}}} SELECT * FROM temp.kept_{unit}")
-            database.execute(f"DROP TABLE temp.kept_{unit}")
             _rebuild_from_hours(database, unit)
         database.execute(_COUNT_MESSAGES)
         database.execute(_COUNT_TOOL_CALLS)
+    if labels.find_problem(database):
+        labels.refill_labels(database)
 
 
 def _rebuild_from_hours(database: Database, unit: str) -> None:

@@ -26,13 +26,13 @@ TABLES = (
     *("attachments", "message_attachments", "agent_sessions", "tool_invocations", "permission_rules"),
     *("requests", "bodies", "network_calls", "response_streams", "stream_chunks"),
     *("proxy_apps", "provider_batches", "map_items"),
-    *("usage_hourly", "usage_daily", "usage_monthly", "activity_daily"),
+    *("usage_hourly", "usage_daily", "usage_monthly", "usage_labels", "activity_daily"),
 )
 
 #: Totals of the ledger by unit of time; maintained by triggers.
 ROLLUP_TABLES = {"hour": "usage_hourly", "day": "usage_daily", "month": "usage_monthly"}
 #: Tables that only triggers write.
-DERIVED_TABLES = (*ROLLUP_TABLES.values(), "activity_daily")
+DERIVED_TABLES = (*ROLLUP_TABLES.values(), "usage_labels", "activity_daily")
 
 # A string: compiled when a hub is created, not at start-up.
 _QUOTED = r'"([a-z_]+)"'

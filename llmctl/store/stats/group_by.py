@@ -28,6 +28,14 @@ _ROLLED_UP: dict[Unit, dict[str, str]] = {
     "day": {"day": "substr(r.day, 1, 10)", "month": "substr(r.day, 1, 7)", **_ALWAYS},
     "hour": {"hour": "r.hour", "day": "substr(r.hour, 1, 10)", "month": "substr(r.hour, 1, 7)", **_ALWAYS, **_FINER},
 }
+#: Keys that only a roll-up of their own has, one at a time; with days and months.
+LABELS = ("tool", "script", "folder")
+_LABELLED: dict[Unit, dict[str, str]] = {
+    "month": {"month": "substr(r.period, 1, 7)"},
+    "day": {"day": "substr(r.period, 1, 10)", "month": "substr(r.period, 1, 7)"},
+}
+#: In ``hub_meta``: the day from which that roll-up is complete; nothing if it is complete.
+LABELS_FROM = "labels_from"
 _ACTIVITY = {"day": "substr(a.day, 1, 10)", "month": "substr(a.day, 1, 7)", "tool": "nullif(a.tool, '')"}
 _ROWS = {
     "provider": "lower(r.provider)",
@@ -38,8 +46,8 @@ _ROWS = {
     "status": "r.status",
     "chat": "r.chat_id",
     "tool": "i.name",
-    "script": "r.script",
-    "folder": "r.folder",
+    "script": "nullif(r.script, '')",
+    "folder": "nullif(r.folder, '')",
     #: The repository that has the folder today: it may be cloned, moved or made later than the request.
     "project": "llmctl_project(r.folder)",
     "host": "r.host",
@@ -63,6 +71,8 @@ class Grouping(Value):
     messages: tuple[str, ...] | None = ()
     calls: tuple[str, ...] | None = ()
     activity: tuple[str, ...] | None = ()
+    #: The key that the roll-up of labels has; None: another roll-up.
+    label: str | None = None
 
 
 def key_names(database: Database) -> list[str]:
@@ -91,20 +101,24 @@ def build_grouping(database: Database, keys: Sequence[str], zone: tzinfo | None 
     by_message = {key: _time_expression("m.created_at", key, zone) for key in TIMES} | of_chats | {"chat": "m.chat_id"}
     by_call = {key: _time_expression("i.created_at", key, zone) for key in TIMES} | of_chats
     by_call |= {"chat": "t.chat_id", "tool": "i.name"}
+    label = next((key for key in keys if key in LABELS), None)
     return Grouping(
         tuple(keys),
         _pick_all(rows, keys) or (),
-        _rollup_expressions(keys, zone),
+        _rollup_expressions(keys, zone, label),
         _pick_all(by_message, keys),
         _pick_all(by_call, keys),
         _pick_all(_ACTIVITY, keys) if _is_utc(keys, zone) else None,
+        label,
     )
 
 
-def _rollup_expressions(keys: Sequence[str], zone: tzinfo | None) -> Mapping[Unit, tuple[str, ...]]:
+def _rollup_expressions(keys: Sequence[str], zone: tzinfo | None, label: str | None) -> Mapping[Unit, tuple[str, ...]]:
     if not _is_utc(keys, zone):
         return {}
-    result = {unit: _pick_all(expressions, keys) for unit, expressions in _ROLLED_UP.items()}
+    sources = _LABELLED if label else _ROLLED_UP
+    own = {label: "nullif(r.label, '')"} if label else {}
+    result = {unit: _pick_all(expressions | own, keys) for unit, expressions in sources.items()}
     return {unit: expressions for unit, expressions in result.items() if expressions is not None}
 
 

@@ -6,7 +6,7 @@ as history grows: whole months, then days and hours at the ends of a range, then
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from llmctl.core import clock
@@ -14,9 +14,10 @@ from llmctl.core.errors import NotFoundError
 from llmctl.core.values import Value
 from llmctl.store import refs
 from llmctl.store.database import Database, Row
+from llmctl.store.schema import ddl
 from llmctl.store.schema.ddl import ROLLUP_TABLES
 from llmctl.store.stats import totals
-from llmctl.store.stats.group_by import TIMES, Grouping, Scope, Unit
+from llmctl.store.stats.group_by import LABELS_FROM, TIMES, Grouping, Scope, Unit
 from llmctl.store.stats.totals import Groups, UsageTotals
 
 # Cost 0 or duration 0 written by another program means unknown.
@@ -43,6 +44,8 @@ _FROM_ROWS = {
     "timed_requests": "sum(coalesce(r.duration, 0) > 0)",
     "retries": "sum((SELECT max(n.attempt) - 1 FROM {network_calls} n WHERE n.request_id = r.id))",
     "cache_savings": f"sum({_CACHE_SAVINGS})",
+    "cached_requests": "sum(r.cached_from IS NOT NULL)",
+    "saved_cost": "sum(r.saved_cost)",
     "first_at": "min(r.created_at)",
     "last_at": "max(r.created_at)",
     "durations": "group_concat(CASE WHEN r.duration > 0 THEN r.duration END)",
@@ -55,11 +58,15 @@ _FROM_ROLLUP = {name: f"sum(r.{name})" for name in _FROM_ROWS} | {
     "durations": "group_concat(nullif(r.duration_histogram, '{}'))",
     "first_tokens": "group_concat(nullif(r.first_token_histogram, '{}'))",
 }
-#: Totals that schema 1 does not have.
-_MISSING_IN_SCHEMA_1 = {"retries": "0", "cache_savings": "NULL"}
+#: Totals that only later schemas have.
+_MISSING_BEFORE_2 = {"retries": "0", "cache_savings": "NULL"}
+_MISSING_BEFORE_5 = {"cached_requests": "0", "saved_cost": "0"}
 _REQUESTS = "{requests} r"
 _REQUESTS_OF_CHATS = "{requests} r LEFT JOIN {chats} c ON c.id = r.chat_id"
-_CALLED = " LEFT JOIN (SELECT DISTINCT message_id, name FROM {tool_invocations}) i ON i.message_id = r.message_id"
+#: The first call of each tool.
+_CALLED = """ LEFT JOIN {tool_invocations} i ON i.message_id = r.message_id AND i.rowid = (
+  SELECT min(o.rowid) FROM {tool_invocations} o WHERE o.message_id = r.message_id AND o.name = i.name)"""
+_LABEL_UNITS: tuple[Unit, ...] = ("month", "day")
 
 
 def get_total(database: Database, scope: Scope) -> Row:
@@ -105,9 +112,28 @@ def _total(database: Database, scope: Scope) -> UsageTotals:
 def sum_groups(database: Database, scope: Scope, grouping: Grouping) -> Groups:
     """Return the totals of each group, for further merging; only requests are counted."""
     groups: Groups = {}
-    for source in _sum_queries(scope, grouping, old=not totals.has_rollups(database)):
+    label_units = _label_units(database, scope) if grouping.label else ()
+    for source in _sum_queries(scope, grouping, version=database.version, label_units=label_units):
         source.add_to(groups, database)
     return groups
+
+
+def sum_source(database: Database, scope: Scope, grouping: Grouping, unit: Unit | None) -> Groups:
+    """Return the totals of each group as the roll-up of this unit has them, or the rows of the ledger."""
+    groups: Groups = {}
+    source = _rollup_query(scope, unit, grouping) if unit else _ledger_query(scope, grouping)
+    source.add_to(groups, database)
+    return groups
+
+
+def _label_units(database: Database, scope: Scope) -> tuple[Unit, ...]:
+    """Return the units in which the roll-up of labels has the time range: it is filled when a hub is migrated."""
+    if database.version < 5:
+        return ()
+    since = database.meta(LABELS_FROM)
+    if since is None:
+        return _LABEL_UNITS
+    return ("day",) if scope.since and scope.since >= since else ()
 
 
 class _SumQuery(Value):
@@ -133,20 +159,29 @@ class _SumQuery(Value):
                 groups[key] = UsageTotals.from_row(row)
 
 
-def _sum_queries(scope: Scope, grouping: Grouping, *, old: bool = False) -> Iterator[_SumQuery]:
+def _sum_queries(
+    scope: Scope, grouping: Grouping, *, version: int = ddl.VERSION, label_units: Sequence[Unit] = _LABEL_UNITS
+) -> Iterator[_SumQuery]:
     """Yield the queries to sum up: roll-ups for whole months, days and hours, rows for the rest.
 
-    An ``old`` hub, of schema 1, has only the hourly roll-up until its first write.
+    A hub of schema 1 has only the hourly roll-up until its first write.
     """
-    without = {"month", "day"} if old else {"day"} if scope.agent or scope.connection or scope.tag else set()
-    has_rows_only = scope.chat_id is not None or scope.folder is not None
-    units = [unit for unit in grouping.rolled_up if unit not in without and not has_rows_only]
-    for unit, part in scope.split(units):
-        if unit is None:
-            yield _ledger_query(part, grouping)
-        else:
-            source = _rollup_query(part, unit, grouping.rolled_up[unit])
-            yield source.replace(sums=source.sums | _MISSING_IN_SCHEMA_1) if old else source
+    missing = (_MISSING_BEFORE_2 if version < 2 else {}) | (_MISSING_BEFORE_5 if version < 5 else {})
+    for unit, part in scope.split(_usable_units(scope, grouping, version, label_units)):
+        source = _ledger_query(part, grouping) if unit is None else _rollup_query(part, unit, grouping)
+        rows_lack = _MISSING_BEFORE_5 if version < 5 else {}
+        yield source.replace(sums=source.sums | (rows_lack if unit is None else missing))
+
+
+def _usable_units(scope: Scope, grouping: Grouping, version: int, label_units: Sequence[Unit]) -> list[Unit]:
+    """Return the units of the roll-ups that have the keys and the scope, longest first."""
+    of_source = bool(scope.agent or scope.connection or scope.tag)
+    if scope.chat_id is not None or scope.folder is not None:
+        return []
+    if grouping.label:
+        return [unit for unit in grouping.rolled_up if unit in label_units and not of_source]
+    without = {"month", "day"} if version < 2 else {"day"} if of_source else set()
+    return [unit for unit in grouping.rolled_up if unit not in without]
 
 
 def _ledger_query(scope: Scope, grouping: Grouping) -> _SumQuery:
@@ -159,9 +194,15 @@ def _ledger_query(scope: Scope, grouping: Grouping) -> _SumQuery:
     return _SumQuery(table, _FROM_ROWS, grouping.rows, f"r.status <> 'pending'{where}", values)
 
 
-def _rollup_query(scope: Scope, unit: Unit, keys: tuple[str, ...]) -> _SumQuery:
+def _rollup_query(scope: Scope, unit: Unit, grouping: Grouping) -> _SumQuery:
+    keys = grouping.rolled_up[unit]
+    failed = {"failed_requests": "sum(r.failed_requests)"}
+    if grouping.label:
+        where, values = _where(scope, "r.period", ())
+        of_label = f"r.unit = '{unit}' AND r.kind = '{grouping.label}'"
+        return _SumQuery("{usage_labels} r", _FROM_ROLLUP | failed, keys, of_label + where, values)
     where, values = _where(scope, f"r.{unit}", ("agent", "connection", "tag"))
-    sums = _FROM_ROLLUP | ({"failed_requests": "sum(r.failed_requests)"} if unit == "day" else {})
+    sums = _FROM_ROLLUP | (failed if unit == "day" else {})
     return _SumQuery(f"{{{ROLLUP_TABLES[unit]}}} r", sums, keys, f"true{where}", values)
 
 

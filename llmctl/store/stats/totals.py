@@ -20,6 +20,7 @@ _LEDGER_SUMS = (
     *("requests", "failed_requests", "input_tokens", "output_tokens"),
     *("cached_tokens", "cache_write_tokens", "thinking_tokens"),
     *("cost", "priced_requests", "unpriced_requests", "duration", "timed_requests", "retries"),
+    *("cached_requests", "saved_cost"),
 )
 _ACTIVITY_COUNTS = ("messages", "tool_calls", "failed_tool_calls", "tool_duration")
 
@@ -109,6 +110,8 @@ class UsageTotals:
             "failed_tool_calls": activity["failed_tool_calls"],
             "tool_duration_ms": activity["tool_duration"],
             "cache_savings": None if self.cache_savings is None else round(self.cache_savings, 12),
+            "cached_requests": sums["cached_requests"],
+            "saved_cost": round(sums["saved_cost"], 12) if sums["cached_requests"] else None,
         }
 
 

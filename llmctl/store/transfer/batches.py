@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -25,14 +25,32 @@ from llmctl.store.transfer.merge import Merger
 from llmctl.store.transfer.read import SHARED_TABLES
 
 #: Triggers per new row: indexing, counting, adding to the totals.
-_TRIGGERS = ("message_search_insert", "requests_usage_insert", "tool_invocations_activity_insert")
+_TRIGGERS = (
+    *("message_search_insert", "requests_usage_insert"),
+    *("tool_invocations_activity_insert", "tool_invocations_usage_insert"),
+)
 _ADD_TRIGGER = "usage_deltas_add"
 #: Triggers that give messages of other programs a thread, and that count messages once they have one.
 _ADOPT_TRIGGER, _COUNT_TRIGGER = "messages_adopted", "messages_activity_insert"
 #: Tables whose new rows are processed in bulk.
 _TABLES = ("messages", "requests", "network_calls", "tool_invocations")
 _INDEX = "INSERT INTO message_search (rowid, content) SELECT rowid, content FROM {messages} WHERE rowid > ?"
-_COUNT = "INSERT INTO usage_changes SELECT 1, COLUMNS FROM {requests} WHERE rowid > ? AND status <> 'pending'"
+_COUNT = "INSERT INTO usage_changes SELECT 1, COLUMNS, NULL FROM {requests} WHERE rowid > ? AND status <> 'pending'"
+#: Requests that were counted before: they called tools.
+_COUNT_FOR_TOOL = """
+INSERT INTO usage_changes SELECT 1, COLUMNS, i.name FROM (
+  SELECT DISTINCT n.message_id, n.name FROM {tool_invocations} n
+  WHERE n.rowid > :tool_invocations AND NOT EXISTS (SELECT 1 FROM {tool_invocations} o
+    WHERE o.message_id = n.message_id AND o.name = n.name AND o.rowid <= :tool_invocations)
+) i JOIN {requests} r ON r.message_id = i.message_id WHERE r.rowid <= :requests AND r.status <> 'pending'
+"""
+_COUNT_NOT_WITHOUT_TOOL = """
+INSERT INTO usage_changes SELECT -1, COLUMNS, '' FROM {requests} r
+WHERE r.message_id IN (SELECT message_id FROM {tool_invocations} WHERE rowid > :tool_invocations)
+  AND NOT EXISTS (SELECT 1 FROM {tool_invocations} o
+    WHERE o.message_id = r.message_id AND o.rowid <= :tool_invocations)
+  AND r.rowid <= :requests AND r.status <> 'pending'
+"""
 _COUNT_MESSAGES = """
 INSERT INTO {activity_daily} (day, messages)
 SELECT substr(created_at, 1, 10) || 'T00:00:00.000+00:00', count(*)
@@ -59,7 +77,9 @@ SELECT
   0 AS input_tokens, 0 AS output_tokens, 0 AS cached_tokens, 0 AS cache_write_tokens, 0 AS thinking_tokens,
   0 AS cost, 0 AS priced_requests, 0 AS unpriced_requests, 0 AS duration, 0 AS timed_requests,
   max(n.attempt) - max(1, coalesce(max(CASE WHEN n.rowid <= :network_calls THEN n.attempt END), 1)) AS retries,
-  NULL AS cache_savings, NULL AS duration_bucket, NULL AS first_token_bucket
+  NULL AS cache_savings, NULL AS duration_bucket, NULL AS first_token_bucket,
+  coalesce(r.script, '') AS script, coalesce(r.folder, '') AS folder, r.message_id,
+  0 AS cached_requests, 0 AS saved_cost, NULL AS tool
 FROM {network_calls} n JOIN {requests} r ON r.id = n.request_id
 WHERE r.id IN (SELECT request_id FROM {network_calls} WHERE rowid > :network_calls AND attempt > 1)
   AND r.rowid <= :requests AND r.status <> 'pending'
@@ -75,6 +95,19 @@ _UNITS = {
     "day": (10, "T00:00:00.000+00:00"),
     "month": (7, "-01T00:00:00.000+00:00"),
 }
+#: Every delta once for each label that it counts for.
+_LABELLED = """
+  SELECT d.*, 'script' AS kind, d.script AS label FROM llmctl_deltas d WHERE d.tool IS NULL
+  UNION ALL SELECT d.*, 'folder', d.folder FROM llmctl_deltas d WHERE d.tool IS NULL
+  UNION ALL SELECT d.*, 'tool', d.tool FROM llmctl_deltas d WHERE d.tool IS NOT NULL
+  UNION ALL SELECT d.*, 'tool', i.name FROM llmctl_deltas d JOIN (
+    SELECT DISTINCT message_id, name FROM {tool_invocations}
+    WHERE message_id IN (SELECT message_id FROM llmctl_deltas)
+  ) i ON i.message_id = d.message_id WHERE d.tool IS NULL
+  UNION ALL SELECT d.*, 'tool', '' FROM llmctl_deltas d WHERE d.tool IS NULL
+    AND NOT EXISTS (SELECT 1 FROM {tool_invocations} i WHERE i.message_id = d.message_id)
+"""
+_LABEL_KEYS = ("unit", "period", "kind", "label")
 _HISTOGRAM = "_histogram"
 _EARLIEST, _LATEST = "first_at", "last_at"
 _MINUS = "-"
@@ -121,8 +154,11 @@ class BulkInsert:
                 self._database.execute(_COUNT_MESSAGES, (before["messages"],))
         if self._last_rowids["tool_invocations"] != before["tool_invocations"]:
             self._database.execute(_COUNT_CALLS, (before["tool_invocations"],))
+            listed = ", ".join(f"r.{name}" for name in self._columns("usage_changes")[1:-1])
+            self._database.execute(_COUNT_NOT_WITHOUT_TOOL.replace("COLUMNS", listed), before)
+            self._database.execute(_COUNT_FOR_TOOL.replace("COLUMNS", listed), before)
         if self._last_rowids["requests"] != before["requests"]:
-            columns = self._columns("usage_changes")[1:]
+            columns = self._columns("usage_changes")[1:-1]
             self._database.execute(_COUNT.replace("COLUMNS", ", ".join(columns)), (before["requests"],))
         if self._last_rowids["network_calls"] != before["network_calls"]:
             self._database.execute(_RETRY, before)
@@ -170,12 +206,14 @@ class _Rollup:
     keys: tuple[str, ...]
     sums: tuple[str, ...]
     histograms: tuple[str, ...]
+    source: str = "llmctl_deltas WHERE tool IS NULL"
 
     @property
     def key_sql(self) -> str:
         length, rest = _UNITS[self.unit]
-        time = f"substr(created_at, 1, {length}) || '{rest}' AS {self.unit}"
-        return ", ".join(time if key == self.unit else key for key in self.keys)
+        time = f"substr(created_at, 1, {length}) || '{rest}'"
+        values = {self.unit: time, "period": time, "unit": f"'{self.unit}'"}
+        return ", ".join(f"{values.get(key, key)} AS {key}" for key in self.keys)
 
     @property
     def groups(self) -> str:
@@ -188,10 +226,12 @@ class Rollups:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._rollups = [_describe_rollup(database, unit, table) for unit, table in ddl.ROLLUP_TABLES.items()]
+        labels = [_describe_rollup(database, unit, "usage_labels") for unit in ("day", "month")]
+        self._rollups += [replace(roll_up, source=f"({_LABELLED})") for roll_up in labels]
 
     def can_compute(self, columns: Collection[str]) -> bool:
         """Return whether all columns of the roll-ups can be computed from these columns."""
-        known = {*columns, *_OF_SIGNS, *_UNITS, _EARLIEST, _LATEST}
+        known = {*columns, *_OF_SIGNS, *_UNITS, *_LABEL_KEYS, _EARLIEST, _LATEST}
         return all(
             {*roll_up.keys, *roll_up.sums} <= known and {_bucket(name) for name in roll_up.histograms} <= known
             for roll_up in self._rollups
@@ -211,7 +251,7 @@ class Rollups:
         times = f"min(created_at) AS {_EARLIEST}, max(created_at) AS {_LATEST}"
         minus = f"CASE WHEN sign < 0 THEN '{_MINUS}' ELSE '' END"
         buckets = ", ".join(f"group_concat({minus} || {_bucket(name)}) AS {name}" for name in roll_up.histograms)
-        select = f"SELECT {roll_up.key_sql}, {sums}, {times}, {buckets} FROM llmctl_deltas GROUP BY {roll_up.groups}"
+        select = f"SELECT {roll_up.key_sql}, {sums}, {times}, {buckets} FROM {roll_up.source} GROUP BY {roll_up.groups}"
         for row in self._database.query(select):
             for name in roll_up.histograms:
                 row[name] = _count_buckets(row[name])

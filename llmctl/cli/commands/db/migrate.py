@@ -20,6 +20,7 @@ from llmctl.store.database import Database
 from llmctl.store.maintenance import backup, compaction
 from llmctl.store.schema import migrations
 from llmctl.store.schema.migrations import Migration
+from llmctl.store.stats import labels
 
 _COLUMNS = [
     OutputColumn("version", "number"),
@@ -38,8 +39,8 @@ def migrate(
     """Upgrade the hub to the current schema.
 
     The hub is first copied to a file next to it. Migrations that only add tables and columns are applied automatically
-    by the first write; those that rewrite tables wait for this command. It also compresses what earlier versions
-    stored.
+    by the first write; those that rewrite tables wait for this command. It also counts the history by
+    tool, script and folder, for `stats --group-by`, and compresses what earlier versions stored.
 
     Examples:
       llmctl db migrate --plan
@@ -95,6 +96,8 @@ def _migrate(app: App) -> Sequence[Migration]:
         app.identify_hub(database)
         with Progress(app.console, "copying the hub") as progress:
             result = migrations.upgrade(database, progress=progress)
+        with Progress(app.console, "counting by tool, script and folder") as progress:
+            labels.fill_labels(database, progress)
         with Progress(app.console, "compressing") as progress:
             compaction.compact_rows(database, progress)
     if result.backup:
