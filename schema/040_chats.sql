@@ -35,7 +35,7 @@ CREATE INDEX chats_created_at ON "chats" (created_at);
 CREATE INDEX chats_last_turn_at ON "chats" (last_turn_at);
 CREATE INDEX chats_last_turn_folder ON "chats" (last_turn_folder, last_turn_at);
 CREATE INDEX chats_source_id ON "chats" (source_id);
-CREATE INDEX chats_superseded_by ON "chats" (superseded_by) WHERE superseded_by IS NOT NULL;
+CREATE INDEX chats_superseded_by ON "chats" (superseded_by);
 
 -- The full history of a chat, in order. At most one job holds its lock.
 CREATE TABLE "message_threads" (
@@ -102,7 +102,7 @@ CREATE UNIQUE INDEX messages_thread_seq ON "messages" (thread_id, seq);
 CREATE INDEX messages_chat_id_created_at ON "messages" (chat_id, created_at);
 CREATE INDEX messages_created_at ON "messages" (created_at);
 CREATE INDEX messages_job_id ON "messages" (job_id);
-CREATE INDEX messages_prefix_hash ON "messages" (prefix_hash) WHERE prefix_hash IS NOT NULL;
+CREATE INDEX messages_prefix_hash ON "messages" (prefix_hash);
 
 -- A thread as it was shown at a point in time.
 CREATE TABLE "rendered_conversation_threads" (

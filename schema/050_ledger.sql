@@ -94,8 +94,8 @@ CREATE INDEX requests_created_at ON "requests" (created_at);
 CREATE INDEX requests_reserved_cost ON "requests" (reserved_cost);
 CREATE INDEX requests_cost ON "requests" (cost);
 CREATE INDEX requests_duration ON "requests" (duration);
-CREATE INDEX requests_cache_key ON "requests" (cache_key) WHERE cache_key IS NOT NULL;
-CREATE INDEX requests_session_key ON "requests" (session_key) WHERE session_key IS NOT NULL;
+CREATE INDEX requests_cache_key ON "requests" (cache_key);
+CREATE INDEX requests_session_key ON "requests" (session_key);
 
 -- Parts of HTTP bodies, such as system prompts and tools: stored once, however many calls sent them.
 CREATE TABLE "bodies" (
@@ -145,7 +145,7 @@ CREATE TABLE "network_calls" (
 CREATE INDEX network_calls_request_id ON "network_calls" (request_id, attempt);
 CREATE INDEX network_calls_job_id ON "network_calls" (job_id);
 CREATE INDEX network_calls_created_at ON "network_calls" (created_at);
-CREATE INDEX network_calls_shared_body_id ON "network_calls" (shared_body_id) WHERE shared_body_id IS NOT NULL;
+CREATE INDEX network_calls_shared_body_id ON "network_calls" (shared_body_id);
 
 -- Output of a model, as received. Outlives the message.
 CREATE TABLE "response_streams" (
@@ -205,7 +205,7 @@ CREATE TABLE "proxy_apps" (
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
 );
 CREATE UNIQUE INDEX proxy_apps_name ON "proxy_apps" (name);
-CREATE UNIQUE INDEX proxy_apps_key_hash ON "proxy_apps" (key_hash) WHERE key_hash IS NOT NULL;
+CREATE UNIQUE INDEX proxy_apps_key_hash ON "proxy_apps" (key_hash);
 
 -- A batch of requests at a provider, written before it is submitted.
 CREATE TABLE "provider_batches" (
@@ -270,7 +270,7 @@ CREATE TABLE "map_items" (
 CREATE UNIQUE INDEX map_items_job_position ON "map_items" (job_id, position);
 CREATE UNIQUE INDEX map_items_job_custom_id ON "map_items" (job_id, custom_id);
 CREATE INDEX map_items_request_id ON "map_items" (request_id);
-CREATE INDEX map_items_batch_id ON "map_items" (batch_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX map_items_batch_id ON "map_items" (batch_id);
 
 -- Totals of the ledger by UTC hour, maintained by triggers; it only grows.
 CREATE TABLE "usage_hourly" (

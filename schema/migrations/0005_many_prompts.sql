@@ -4,7 +4,7 @@ ALTER TABLE "requests" ADD COLUMN cached_from TEXT;
 ALTER TABLE "requests" ADD COLUMN saved_cost REAL;
 ALTER TABLE "requests" ADD COLUMN processing TEXT;
 ALTER TABLE "requests" ADD COLUMN app TEXT;
-CREATE INDEX requests_cache_key ON "requests" (cache_key) WHERE cache_key IS NOT NULL;
+CREATE INDEX requests_cache_key ON "requests" (cache_key);
 ALTER TABLE "response_streams" ADD COLUMN raw_output_gz BLOB;
 CREATE TABLE "bodies" (
   id INTEGER NOT NULL PRIMARY KEY,
@@ -14,7 +14,7 @@ CREATE TABLE "bodies" (
 );
 CREATE UNIQUE INDEX bodies_hash ON "bodies" (hash);
 ALTER TABLE "network_calls" ADD COLUMN shared_body_id INTEGER REFERENCES "bodies" (id) ON DELETE SET NULL ON UPDATE CASCADE;
-CREATE INDEX network_calls_shared_body_id ON "network_calls" (shared_body_id) WHERE shared_body_id IS NOT NULL;
+CREATE INDEX network_calls_shared_body_id ON "network_calls" (shared_body_id);
 CREATE TABLE "provider_batches" (
   id TEXT NOT NULL PRIMARY KEY,
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
@@ -60,7 +60,7 @@ CREATE TABLE "map_items" (
 CREATE UNIQUE INDEX map_items_job_position ON "map_items" (job_id, position);
 CREATE UNIQUE INDEX map_items_job_custom_id ON "map_items" (job_id, custom_id);
 CREATE INDEX map_items_request_id ON "map_items" (request_id);
-CREATE INDEX map_items_batch_id ON "map_items" (batch_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX map_items_batch_id ON "map_items" (batch_id);
 ALTER TABLE "usage_hourly" ADD COLUMN cached_requests INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE "usage_hourly" ADD COLUMN saved_cost REAL NOT NULL DEFAULT 0;
 ALTER TABLE "usage_daily" ADD COLUMN cached_requests INTEGER NOT NULL DEFAULT 0;

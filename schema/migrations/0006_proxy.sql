@@ -4,9 +4,9 @@ ALTER TABLE "requests" ADD COLUMN client TEXT;
 ALTER TABLE "requests" ADD COLUMN session_key TEXT;
 ALTER TABLE "requests" ADD COLUMN billing TEXT;
 ALTER TABLE "requests" ADD COLUMN list_cost REAL;
-CREATE INDEX requests_session_key ON "requests" (session_key) WHERE session_key IS NOT NULL;
+CREATE INDEX requests_session_key ON "requests" (session_key);
 ALTER TABLE "messages" ADD COLUMN prefix_hash TEXT;
-CREATE INDEX messages_prefix_hash ON "messages" (prefix_hash) WHERE prefix_hash IS NOT NULL;
+CREATE INDEX messages_prefix_hash ON "messages" (prefix_hash);
 CREATE TABLE "proxy_apps" (
   id TEXT NOT NULL PRIMARY KEY,
   refs JSONB NOT NULL DEFAULT '{}' CHECK (json_valid(refs) AND typeof(refs) = 'text'),
@@ -21,4 +21,4 @@ CREATE TABLE "proxy_apps" (
   updated_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')) CHECK (updated_at GLOB '????-??-??T??:??:??.???+00:00')
 );
 CREATE UNIQUE INDEX proxy_apps_name ON "proxy_apps" (name);
-CREATE UNIQUE INDEX proxy_apps_key_hash ON "proxy_apps" (key_hash) WHERE key_hash IS NOT NULL;
+CREATE UNIQUE INDEX proxy_apps_key_hash ON "proxy_apps" (key_hash);

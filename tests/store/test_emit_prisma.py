@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from llmctl.store.emit import prisma
+from llmctl.store.schema import introspect
 from tests.harness import TIMEOUT_S
 from tests.store.sample_hubs import ODD_NAMES, USER_SQL, make_hub, read_catalog
 
@@ -332,3 +333,10 @@ def test_config_of_other_databases_reads_their_address_from_the_environment(plai
     assert 'url: env("DATABASE_URL")' in text
     assert 'import { defineConfig, env } from "prisma/config";' in text
     assert "external" not in text
+
+
+def test_no_index_is_partial() -> None:
+    """Prisma's engine cannot describe a database that has one: it quotes the name of the index as if it were a column."""
+    tables = introspect.describe_schema().tables
+    assert tables
+    assert [index.name for table in tables for index in table.indexes if not index.is_plain] == []
