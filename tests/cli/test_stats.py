@@ -242,3 +242,19 @@ def test_stats_of_a_failed_and_a_cut_turn_count_what_was_used(llmctl: Llmctl) ->
     llmctl("chat", "-m", "echo", "--name", "a", "--retries", "0", "again", "-o", "fail=400")
     found = parse_json(llmctl("stats", "--chat", "a", "--json"))
     assert (found["requests"], found["failed_requests"]) == (2, 1)
+
+
+def test_a_chat_without_its_requests_has_the_tokens_of_its_messages(llmctl: Llmctl) -> None:
+    llmctl("chat", "-m", "echo", "--name", "kept", "one two three", check=True)
+    turns = ((), ("--no-persist", "requests"), ("--no-persist", "requests", "-o", "tool=time"))
+    for flags in turns:
+        llmctl("chat", "--chat", "kept", "-T", "time:auto", *flags, "four five", check=True)
+    whole, chat = (parse_json(llmctl("stats", "--json", *of)) for of in ((), ("--chat", "kept")))
+    names = ("input_tokens", "output_tokens", "total_tokens")
+    assert {name: chat[name] for name in names} == {name: whole[name] for name in names}
+    assert (chat["requests"], whole["requests"]) == (2, 5)
+    llmctl("chats", "fork", "kept", "--name", "copy", check=True)
+    assert parse_json(llmctl("stats", "--json", "--chat", "copy"))["total_tokens"] == 0
+    llmctl("chat", "--chat", "copy", "--no-persist", "requests", "six", check=True)
+    copy = parse_json(llmctl("stats", "--json", "--chat", "copy"))
+    assert copy["total_tokens"] == parse_json(llmctl("stats", "--json"))["total_tokens"] - whole["total_tokens"]

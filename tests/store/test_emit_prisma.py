@@ -336,7 +336,7 @@ def test_config_of_other_databases_reads_their_address_from_the_environment(plai
 
 
 def test_no_index_is_partial() -> None:
-    """Prisma's engine cannot describe a database that has one: it quotes the name of the index as if it were a column."""
+    """Prisma cannot describe a database that has one: its query quotes the name of the index as a column."""
     tables = introspect.describe_schema().tables
     assert tables
     assert [index.name for table in tables for index in table.indexes if not index.is_plain] == []

@@ -58,6 +58,14 @@ _FROM_ROLLUP = {name: f"sum(r.{name})" for name in _FROM_ROWS} | {
     "durations": "group_concat(nullif(r.duration_histogram, '{}'))",
     "first_tokens": "group_concat(nullif(r.first_token_histogram, '{}'))",
 }
+#: Messages that a fork copied were not asked for in its chat.
+_UNKEPT = """
+SELECT sum(m.input_tokens) AS input_tokens, sum(m.output_tokens) AS output_tokens,
+  sum(m.thinking_tokens) AS thinking_tokens
+FROM {messages} m LEFT JOIN {message_threads} t ON t.id = m.thread_id
+WHERE m.chat_id = :chat_id AND m.role = 'assistant' AND m.seq > coalesce(t.parent_seq, 0)
+  AND NOT EXISTS (SELECT 1 FROM {requests} r WHERE r.message_id = m.id)
+"""
 #: Totals that only later schemas have.
 _MISSING_BEFORE_2 = {"retries": "0", "cache_savings": "NULL"}
 _MISSING_BEFORE_5 = {"cached_requests": "0", "saved_cost": "0"}
@@ -105,8 +113,18 @@ def group_totals(database: Database, scope: Scope, grouping: Grouping) -> tuple[
 
 def _total(database: Database, scope: Scope) -> UsageTotals:
     whole = sum_groups(database, scope, Grouping()).get((), UsageTotals())
+    if scope.chat_id is not None:
+        _add_unkept_requests(database, scope, whole)
     totals.add_activity(database, scope, Grouping(), {(): whole})
     return whole
+
+
+def _add_unkept_requests(database: Database, scope: Scope, whole: UsageTotals) -> None:
+    """Add the tokens of a chat's turns whose requests were not kept; their answers have the sums of them."""
+    times = "".join(f" AND {condition}" for condition in scope.time_conditions("m.created_at"))
+    row = database.one(_UNKEPT + times, scope.to_dict())
+    for name, value in (row or {}).items():
+        whole.sums[name] += value or 0
 
 
 def sum_groups(database: Database, scope: Scope, grouping: Grouping) -> Groups:
