@@ -226,7 +226,7 @@ def _stream_writes(database: Database, stream: Row, output: str, results: str, n
         "status": "interrupted",
         "raw_output": output,
         "result_messages": results,
-        "timeline": dumps(requests.chunk_timeline(database, stream["id"])),
+        "timeline": dumps(records.join_arrivals(requests.chunk_timeline(database, stream["id"]))),
         "updated_at": now,
     }
     return [Update("response_streams", stream["id"], changes), Delete("stream_chunks", {"stream_id": stream["id"]})]

@@ -24,7 +24,7 @@ COMPACT_COLUMNS = {"response_streams": ("raw_output", "raw_output_gz"), "network
 SINCE_SCHEMA = 5
 #: zlib's number for a window of 32 kB within the gzip format.
 _GZIP = 31
-_LEVEL = 6
+_LEVEL = 9
 #: A smaller part of a body costs more as a row of its own.
 _MIN_PART = 256
 #: Keys of a body with what differs from call to call, and the roles of messages that do not.

@@ -155,7 +155,8 @@ def sizes(hub: str, folder: Path) -> None:
         _spent(("chat", "-m", "echo", "--chat", "size", "--no-stdin", prompt), env)
     grown = _pages(env["LLMCTL_DB"]) - before
     with sqlite3.connect(env["LLMCTL_DB"]) as connection:
-        kept = "sum(length(raw_output) + length(timeline) + length(result_messages))"
+        output = "coalesce(length(raw_output_gz), length(raw_output), 0)"
+        kept = f"sum({output} + length(timeline) + length(result_messages))"
         streams = connection.execute(f"SELECT {kept} FROM response_streams").fetchone()[0]
     print(f"{_TURNS} turns through `chat -m echo`: {grown / _TURNS:,.0f} bytes a turn for {2 * (_TEXT // 2)} of text")
     print(f"(llm 0.36, which keeps neither stream nor attempts: {_PEER:,} for {_TEXT}),")

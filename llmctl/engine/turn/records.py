@@ -441,10 +441,16 @@ def stream_end_columns(state: CallState, end: CallEnd, redact: Redaction) -> Col
     return {
         "status": end.status,
         "raw_output": _raw_output(state, redact),
-        "timeline": dumps(state.timeline),
+        "timeline": dumps(join_arrivals(state.timeline)),
         "result_messages": result_messages(end, state.message_id, redact),
         "last_flushed_at": clock.now(),
     }
+
+
+def join_arrivals(timeline: Sequence[list[int]]) -> list[list[int]]:
+    """Return a timeline without what came in the same millisecond as the bytes before it."""
+    pairs = zip([None, *timeline], timeline, strict=False)
+    return [entry for before, entry in pairs if before is None or before[1] != entry[1]]
 
 
 def result_messages(end: CallEnd, message_id: str | None, redact: Redaction) -> str:

@@ -113,7 +113,7 @@ def group_totals(database: Database, scope: Scope, grouping: Grouping) -> tuple[
 
 def _total(database: Database, scope: Scope) -> UsageTotals:
     whole = sum_groups(database, scope, Grouping()).get((), UsageTotals())
-    if scope.chat_id is not None:
+    if scope.chat_id is not None and scope.tag is None and scope.folder is None:  # messages have neither
         _add_unkept_requests(database, scope, whole)
     totals.add_activity(database, scope, Grouping(), {(): whole})
     return whole
