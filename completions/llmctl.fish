@@ -348,6 +348,8 @@ complete -c llmctl -n '__llmctl_at map' -l id -r -x -d 'Column that names a row.
 complete -c llmctl -n '__llmctl_at map' -l limit -r -x -d 'Only the first N rows.'
 complete -c llmctl -n '__llmctl_at map' -l sample -r -x -d 'Only N rows, at random but always the same.'
 complete -c llmctl -n '__llmctl_at map' -l shard -r -x -d 'Only the I-th of N parts.'
+complete -c llmctl -n '__llmctl_at map' -l via -r -x -d 'How rows are sent: batch uses the provider\'s batch API, at half price. [at once]'
+complete -c llmctl -n '__llmctl_at map' -l wait -d 'With --via batch: wait for the answers.'
 complete -c llmctl -n '__llmctl_at map' -l output -r -F -d 'Write .jsonl or .csv when all rows are done. [stdout]'
 complete -c llmctl -n '__llmctl_at map' -l errors -r -F -d 'Write failed rows here, too.'
 complete -c llmctl -n '__llmctl_at map' -l select -r -x -d 'Columns to copy to the output.'

@@ -409,6 +409,77 @@ def test_batches_are_listed_and_shown(
     assert llmctl_in_process("batch", "wait", "abcd1234").returncode == 3
 
 
+# ---------------------------------------------------------------- map --via batch
+
+
+def map_rows(run: RunInProcess, folder: Path, *flags: str) -> Result:
+    table = folder / "table.csv"
+    table.write_text("name,text\na,one\nb,two words\nc,three little words\n")
+    words = ("map", str(table), "{{ text }}", "--id", "name", "--connection", "work", "--via", "batch")
+    return run(*words, "--output", str(folder / "out.jsonl"), *flags)
+
+
+def map_output(folder: Path) -> list[tuple[str, str, str | None]]:
+    rows = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    return [(row["id"], row["status"], row["output"]) for row in rows]
+
+
+MAPPED = [
+    ("a", "completed", "echo: one"),
+    ("b", "completed", "echo: two words"),
+    ("c", "completed", "echo: three little words"),
+]
+
+
+def test_map_goes_through_a_batch(
+    llmctl_in_process: RunInProcess, api: OpenAIBatches, tmp_path: Path, env: dict[str, str]
+) -> None:
+    api.endings = ["running"]
+    done = map_rows(llmctl_in_process, tmp_path, "--tag", "night")
+    job = query(env, "SELECT id FROM jobs")[0][0][:8]
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (8, f"hint: llmctl batch wait {job}")
+    assert map_rows(llmctl_in_process, tmp_path, "--resume").returncode == 8
+    assert len(api.batches) == 1
+    api.end()
+    assert llmctl_in_process("batch", "wait", job).returncode == 0
+    assert map_output(tmp_path) == MAPPED
+    rows = query_dicts(env, "SELECT * FROM requests")
+    assert {(row["status"], row["processing"], row["duration"], row["cost"] is None) for row in rows} == {
+        ("completed", "batch", None, False)
+    }
+    assert (len(rows), query(env, "SELECT status FROM jobs")) == (3, [("completed",)])
+
+
+def test_map_sends_again_what_an_expired_batch_left(
+    llmctl_in_process: RunInProcess, api: OpenAIBatches, tmp_path: Path, env: dict[str, str]
+) -> None:
+    api.endings = ["expired"]
+    api.answer = lambda line: None if "two" in str(line["body"]) else answer_line(line)
+    assert map_rows(llmctl_in_process, tmp_path).returncode == 14
+    assert not (tmp_path / "out.jsonl").exists()
+    api.answer = answer_line
+    assert map_rows(llmctl_in_process, tmp_path, "--resume", "--wait").returncode == 0
+    assert (api.submitted[1:], map_output(tmp_path)) == ([["two words"]], MAPPED)
+
+
+def test_map_checks_answers_of_a_batch_against_the_schema(
+    llmctl_in_process: RunInProcess, api: OpenAIBatches, tmp_path: Path
+) -> None:
+    done = map_rows(llmctl_in_process, tmp_path, "--schema", "age int")
+    assert done.returncode == 14
+    assert {row[1] for row in map_output(tmp_path)} == {"failed"}
+    error = require_failure(map_rows(llmctl_in_process, tmp_path, "--schema", "age int", "--fix", "1"), 2)
+    assert error.startswith("llmctl: --fix and --via batch cannot be combined\n")
+
+
+def test_map_needs_a_batch_api(llmctl_in_process: RunInProcess, tmp_path: Path, env: dict[str, str]) -> None:
+    table = tmp_path / "names.txt"
+    table.write_text("a\nb\n")
+    error = require_failure(llmctl_in_process("map", str(table), "hi:", "-m", "echo", "--via", "batch"), 2)
+    assert error.startswith('llmctl: "echo" has no batch API\n')
+    assert query(env, "SELECT count(*) FROM jobs") == [(0,)]
+
+
 # ---------------------------------------------------------------- killed at random
 
 

@@ -26,8 +26,9 @@ from llmctl.store.records import jobs, provider_batches
 from llmctl.store.records.types import JobRow, ProviderBatchRow
 
 if TYPE_CHECKING:
-    from llmctl.engine.batches.exchange import ExchangePlan
+    from llmctl.engine.batches.exchange import LinePlan
     from llmctl.engine.batches.run import BatchJob, BatchSource
+    from llmctl.engine.bulk.spec import MapSpec
     from llmctl.engine.connections.target import Target
 
 COLUMNS = [
@@ -175,16 +176,8 @@ def run(
         require_writable_path(output)
     database = app.hub("create")
     job = _find_or_begin(app, database, _RunArgs(file, output, restart), flags)
-    with _open_found(app, database, job, None, flags) as opened:
-        if opened.batches is None:
-            opened.answer_at_once()
-        elif wait_:
-            opened.batches.wait(None)
-        else:
-            opened.batches.refresh()
-            opened.batches.submit_pending()
-            opened.batches.refresh()
-        opened.finish()
+    with _open_lines(app, database, job, None, flags) as opened:
+        opened.work(wait=wait_)
 
 
 class _RunArgs(Value):
@@ -248,7 +241,7 @@ def _read_input(app: App, file: str) -> str:
     return data.decode("utf-8", "replace")
 
 
-class _OpenedJob:
+class OpenedJob:
     """A job that this process works on, and what it is worked on with."""
 
     def __init__(self, database: Database, job: JobRow, batch: ProviderBatchRow | None, source: BatchSource) -> None:
@@ -259,12 +252,26 @@ class _OpenedJob:
         self.at_provider: BatchJob | None = None
 
     @property
-    def batches(self) -> Any:
+    def batches(self) -> BatchJob:
+        """Raises UsageError for a job that is answered at once."""
+        if self.at_provider is None:
+            raise UsageError(f"job {self._job.id[:8]} has no batches", hint="llmctl batch list")
         return self.at_provider
 
-    def answer_at_once(self) -> None:
-        source: Any = self._source
-        source.answer_all()
+    def work(self, *, wait: bool, repeats: bool = False) -> None:
+        """Submit what is in no batch, take in what has ended, and finish; raise what the job came to."""
+        if self.at_provider is None:
+            from llmctl.engine.batches.lines import LineSource
+
+            assert isinstance(self._source, LineSource)
+            self._source.answer_all()
+        elif wait:
+            self.at_provider.wait(None, repeats=repeats)
+        else:
+            self.at_provider.refresh()
+            self.at_provider.submit_pending(repeats=repeats)
+            self.at_provider.refresh()
+        self.finish()
 
     def finish(self) -> None:
         from llmctl.engine.batches.run import finish_rows
@@ -273,30 +280,64 @@ class _OpenedJob:
 
 
 @contextmanager
-def _open_job(app: App, ref: str) -> Iterator[_OpenedJob]:
+def _open_job(app: App, ref: str) -> Iterator[OpenedJob]:
     database = app.hub("write")
     batch = provider_batches.find(database, ref)
     if batch is not None and batch.job_id is None:
         raise NotFoundError(f"the job of batch {batch.id[:8]} was deleted")
     job = jobs.get(database, str(batch.job_id) if batch else ref)
-    with _open_found(app, database, job, batch, TurnOptions()) as opened:
-        if opened.at_provider is None:
-            raise UsageError(f"job {job.id[:8]} has no batches")
-        yield opened
+    if not provider_batches.list_of_job(database, job.id):
+        raise UsageError(f"job {job.id[:8]} has no batches", hint="llmctl batch list")
+    if job.type == "map":
+        from llmctl.engine.bulk.spec import from_payload
+
+        with open_map(app, database, job, from_payload(job), TurnOptions(), batch) as opened:
+            yield opened
+    else:
+        with _open_lines(app, database, job, batch, TurnOptions()) as opened:
+            yield opened
 
 
 @contextmanager
-def _open_found(
+def open_map(
+    app: App,
+    database: Database,
+    job: JobRow,
+    spec: MapSpec,
+    flags: TurnOptions,
+    batch: ProviderBatchRow | None = None,
+) -> Iterator[OpenedJob]:
+    """Hold a map and open what works on it through a batch API."""
+    from llmctl.cli.commands.map import build_turn
+    from llmctl.engine.batches.host import BatchHost
+    from llmctl.engine.batches.maps import MapSource
+    from llmctl.engine.batches.run import BatchJob, hold_job
+    from llmctl.engine.connections.target import resolve_endpoint
+
+    turn = build_turn(app, database, spec, flags)
+    resolved = resolve_endpoint(database, turn.target, turn.runtime)
+    host = BatchHost(turn.target, resolved, turn.runtime, turn.options.retries)
+    with hold_job(database, job):
+        source = MapSource(database, job, spec, turn, resolved, app.console.io.write)
+        opened = OpenedJob(database, job, batch, source)
+        name = turn.target.connection or turn.target.provider.name
+        opened.at_provider = BatchJob(database, job, name, host, source, turn.runtime, app.console.note)
+        try:
+            yield opened
+        finally:
+            source.close()
+
+
+@contextmanager
+def _open_lines(
     app: App, database: Database, job: JobRow, batch: ProviderBatchRow | None, flags: TurnOptions
-) -> Iterator[_OpenedJob]:
-    """Hold a job and open what works on it; a job of another kind has no batches."""
+) -> Iterator[OpenedJob]:
+    """Hold a job of ``batch run`` and open what works on it."""
     from llmctl.engine.batches import lines
     from llmctl.engine.batches.host import BatchHost, find_protocol
     from llmctl.engine.batches.run import BatchJob, hold_job
     from llmctl.engine.connections.target import resolve_endpoint
 
-    if job.type != lines.JOB_TYPE:
-        raise UsageError(f"job {job.id[:8]} has no batches", hint="llmctl batch list")
     payload = loads(job.payload, {})
     target = _find_target(app, database, payload)
     resolved = resolve_endpoint(database, target, app.runtime_env())
@@ -310,7 +351,7 @@ def _open_found(
     with hold_job(database, job):
         model = target.model if payload.get("overrides_model") else None
         source = lines.LineSource(database, job, plan, model, lambda chunks: _write_output(app, payload, chunks))
-        opened = _OpenedJob(database, job, batch, source)
+        opened = OpenedJob(database, job, batch, source)
         try:
             if protocol is not None:
                 host = BatchHost(target, resolved, app.runtime_env(), plan.turn.options.retries)
@@ -329,11 +370,11 @@ def _find_target(app: App, database: Database, payload: dict[str, Any]) -> Targe
     return target.resolve(database, payload["model"], app.env)
 
 
-def _build_plan(app: App, database: Database, job: JobRow, target: Target, flags: TurnOptions) -> ExchangePlan:
+def _build_plan(app: App, database: Database, job: JobRow, target: Target, flags: TurnOptions) -> LinePlan:
     """Return what all lines have in common, still without endpoint and secrets."""
     from llmctl.core.http import Endpoint
     from llmctl.core.redaction import Redaction
-    from llmctl.engine.batches.exchange import ExchangePlan
+    from llmctl.engine.batches.exchange import LinePlan
     from llmctl.engine.billing.cost import CommandBudget, PriceCache, cost_limits
     from llmctl.engine.turn.plan import TurnPlan, UserInput, resolve_options
     from llmctl.store.opening import open_sibling
@@ -351,7 +392,7 @@ def _build_plan(app: App, database: Database, job: JobRow, target: Target, flags
         cost_limits=cost_limits(changed, budget),
     )
     prices = PriceCache(open_sibling(database))
-    return ExchangePlan(turn, Endpoint(target.base_url), Redaction(()), job.id, prices)
+    return LinePlan(turn, Endpoint(target.base_url), Redaction(()), job.id, prices)
 
 
 def _write_output(app: App, payload: dict[str, Any], chunks: Iterable[str]) -> None:
@@ -362,7 +403,7 @@ def _write_output(app: App, payload: dict[str, Any], chunks: Iterable[str]) -> N
         app.console.io.write(chunk)
 
 
-def _decide(opened: _OpenedJob, adopt: str | None) -> None:
+def _decide(opened: OpenedJob, adopt: str | None) -> None:
     """Settle by hand whether a batch was submitted."""
     row = opened.batch
     is_open = row is not None and row.status in ("pending", "submitting")

@@ -68,6 +68,13 @@ class MapOptions(OptionSet):
     )  # fmt: skip
     shard: str | None = option("Only the I-th of N parts.", group="Input", metavar="I/N", doors="flag")
 
+    # Model
+    via: str | None = option(
+        "How rows are sent: batch uses the provider's batch API, at half price. [at once]",
+        group="Model", metavar="batch", choices=("batch",), doors="flag",
+    )  # fmt: skip
+    wait: bool = option("With --via batch: wait for the answers.", group="Model", kind="switch", doors="flag")
+
     # Output
     output: str | None = option(
         "Write .jsonl or .csv when all rows are done. [stdout]", group="Output", metavar="FILE", doors="flag"
@@ -185,7 +192,7 @@ class MapCommand:
     def _show_estimate(self, database: Database, spec: MapSpec) -> None:
         from llmctl.engine.bulk.estimate import estimate_map
 
-        found = estimate_map(database, spec, self._build_plan(database, spec), self._pace)
+        found = estimate_map(database, spec, build_turn(self._app, database, spec, self._flags), self._pace)
         columns = [OutputColumn(name, "number" if name != "model" else "text") for name in found]
         emit_record(self._app.console, found, columns)
 
@@ -195,14 +202,25 @@ class MapCommand:
         from llmctl.engine.bulk.run import MapSetup, run_map
         from llmctl.engine.connections.target import resolve_endpoint
 
-        turn = self._build_plan(database, spec)
+        turn = build_turn(self._app, database, spec, self._flags)
         is_local = turn.target.wire == "echo"
         pace = self._pace.replace(start=1) if is_local else self._pace  # threads only help to wait for others
         resolved = resolve_endpoint(database, turn.target, turn.runtime)
+        if self._options.via:
+            from llmctl.engine.batches.host import require_protocol
+            from llmctl.engine.batches.maps import require_batchable
+
+            require_protocol(turn.target)
+            require_batchable(turn)
+        elif self._options.wait:
+            raise UsageError("--wait requires --via batch")
         if job is None:
             job = map_jobs.begin_map(database, spec, Redaction(resolved.secrets))
         else:
             job = map_jobs.take_over(database, job, retries_failed=self._options.retry_failed is not None)
+        if self._options.via:
+            self._run_in_batches(database, job, spec)
+            return
         display = ProgressDisplay(self._app, self._options.progress)
         setup = MapSetup(
             turn=turn,
@@ -220,6 +238,17 @@ class MapCommand:
             raise
         finally:
             display.finish()
+
+    def _run_in_batches(self, database: Database, job: JobRow, spec: MapSpec) -> None:
+        """Submit the rows and take in what has been answered; without --wait exit code 8 says that some still run."""
+        from llmctl.cli.commands.batch import open_map
+
+        try:
+            with open_map(self._app, database, job, spec, self._flags) as opened:
+                opened.work(wait=self._options.wait, repeats=True)
+        except LlmctlError as error:
+            error.hint = error.hint or _hint_after(error, job, spec)
+            raise
 
     # --- what to do
 
@@ -357,27 +386,28 @@ class MapCommand:
             return read_text_file(args.system_file).rstrip("\n")
         return args.system if args.system is not None or file is None else file.definition.system
 
-    def _build_plan(self, database: Database, spec: MapSpec) -> TurnPlan:
-        """Return the turn that every row is: its text, and nothing of a chat."""
-        from llmctl.engine.billing.cost import CommandBudget, cost_limits
-        from llmctl.engine.connections.target import resolve
-        from llmctl.engine.turn.plan import TurnPlan, UserInput, require_chat_model, resolve_options
-        from llmctl.store.records.settings import list_changed
 
-        settings = list_changed(database)
-        options = resolve_options(self._flags.over(spec.options), settings, env=self._app.env).replace(no_stream=True)
-        target = resolve(database, spec.model, self._app.env)
-        require_chat_model(target)
-        budget = None if options.max_cost is None else CommandBudget(options.max_cost)
-        return TurnPlan(
-            chat=None,
-            target=target,
-            input=UserInput(),
-            options=options,
-            caller=self._app.caller_info().restrict_to(settings.get("audit.context")),
-            runtime=self._app.runtime_env(),
-            cost_limits=cost_limits(settings, budget),
-        )
+def build_turn(app: App, database: Database, spec: MapSpec, flags: TurnOptions) -> TurnPlan:
+    """Return the turn that every row is: its text, and nothing of a chat."""
+    from llmctl.engine.billing.cost import CommandBudget, cost_limits
+    from llmctl.engine.connections.target import resolve
+    from llmctl.engine.turn.plan import TurnPlan, UserInput, require_chat_model, resolve_options
+    from llmctl.store.records.settings import list_changed
+
+    settings = list_changed(database)
+    options = resolve_options(flags.over(spec.options), settings, env=app.env).replace(no_stream=True)
+    target = resolve(database, spec.model, app.env)
+    require_chat_model(target)
+    budget = None if options.max_cost is None else CommandBudget(options.max_cost)
+    return TurnPlan(
+        chat=None,
+        target=target,
+        input=UserInput(),
+        options=options,
+        caller=app.caller_info().restrict_to(settings.get("audit.context")),
+        runtime=app.runtime_env(),
+        cost_limits=cost_limits(settings, budget),
+    )
 
 
 def _require_no_tools(options: TurnOptions) -> None:

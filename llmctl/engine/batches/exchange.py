@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import dumps, new_id
 from llmctl.core.values import Value
 from llmctl.engine.billing.cost import CostTracker, PriceCache, Reservation
+from llmctl.engine.bulk.exchange import StoredResponse
 from llmctl.engine.turn import records
 from llmctl.engine.turn.group_recorder import ExchangeRecorder, join_writes
 from llmctl.engine.turn.history import HistoryEntry
@@ -28,7 +29,7 @@ from llmctl.wire.batches import BatchResult
 PROCESSING = "batch"
 
 
-class ExchangePlan(Value):
+class LinePlan(Value):
     """What all requests of a job have in common."""
 
     #: Without input and options.
@@ -44,19 +45,15 @@ class ExchangePlan(Value):
 _TABLES = ("message_threads", "messages")
 
 
+def order_writes(writes: Iterable[Write]) -> list[Write]:
+    """Return the writes of whole exchanges, one for each row: what others refer to comes first."""
+    return sorted(join_writes(writes), key=_write_order)
+
+
 def _write_order(write: Write) -> int:
     if isinstance(write, Delete):
         return len(_TABLES) + 1
     return _TABLES.index(write.table) if write.table in _TABLES else len(_TABLES)
-
-
-class ReceivedResponse:
-    """A response that came in a batch."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        self.status = status
-        self.headers: Mapping[str, str] = {}
-        self.chunks: Iterator[bytes] = iter((body,) if body else ())
 
 
 class _BodyCall(ModelCall):
@@ -75,9 +72,7 @@ class _BodyCall(ModelCall):
 class LineExchange:
     """One request: :meth:`begin`, commit the :attr:`intention`, :meth:`send` or :meth:`receive`, :meth:`pop_writes`."""
 
-    def __init__(
-        self, database: Database, plan: ExchangePlan, request: ChatRequest, own_body: bytes | None = None
-    ) -> None:
+    def __init__(self, database: Database, plan: LinePlan, request: ChatRequest, own_body: bytes | None = None) -> None:
         self._plan = plan
         self._ids = TurnIds("", new_id(), plan.job_id, 0, "")
         self._recorder = ExchangeRecorder(self._ids, plan.turn, plan.redact)
@@ -132,7 +127,7 @@ class LineExchange:
         if result.wire:
             self._sender.wire = WIRES.load(result.wire)
         status = result.status_code or (200 if result.kind == "answered" else 400)
-        self._consume(self._call.receive(ReceivedResponse(status, result.body)))
+        self._consume(self._call.receive(StoredResponse(status, {}, result.body)))
         unknown = {"duration": None, "time_to_first_token": None}
         self._recorder.write(Update("requests", self._state.request_id, unknown))
         if result.wire:
@@ -145,7 +140,7 @@ class LineExchange:
 
     def whole_writes(self) -> list[Write]:
         """Return all rows of a request that was received: what others refer to comes first."""
-        return sorted(join_writes([*self.intention, *self.pop_writes()]), key=_write_order)
+        return order_writes([*self.intention, *self.pop_writes()])
 
     def _consume(self, events: Iterator[Any]) -> None:
         try:

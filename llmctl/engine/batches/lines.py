@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -17,9 +18,10 @@ from llmctl.core import clock
 from llmctl.core.chat import ChatRequest, ChatResponse
 from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.stored_values import dumps, loads, new_id
-from llmctl.engine.batches.exchange import ExchangePlan, LineExchange
-from llmctl.engine.billing.cost import CostEstimate, CostTracker, Reservation
+from llmctl.engine.batches.exchange import PROCESSING, LineExchange, LinePlan
+from llmctl.engine.billing.cost import CostEstimate, CostTracker, PriceCache, Reservation
 from llmctl.engine.turn.group_recorder import GroupRecorder
+from llmctl.engine.turn.plan import TurnPlan
 from llmctl.store.database import Database, Insert, Update, Write
 from llmctl.store.records import jobs, provider_batches
 from llmctl.store.records.types import JobRow, MapItemRow
@@ -108,7 +110,7 @@ class LineSource:
     """The lines of a job: asked on the wire of the target, and answered in OpenAI's words."""
 
     def __init__(
-        self, database: Database, job: JobRow, plan: ExchangePlan, model: str | None, write_output: WriteChunks
+        self, database: Database, job: JobRow, plan: LinePlan, model: str | None, write_output: WriteChunks
     ) -> None:
         self._database = database
         self._job = job
@@ -125,20 +127,11 @@ class LineSource:
         path = http.url.partition("?")[0].removeprefix(self._plan.endpoint.base_url.rstrip("/"))
         return BatchRequest("", path.removeprefix("/v1"), request.model, body)
 
+    def prepare(self, items: Sequence[MapItemRow]) -> None:
+        """Do nothing: a line has its request."""
+
     def reserve(self, requests: list[BatchRequest]) -> Reservation | None:
-        turn = self._plan.turn
-        if not turn.cost_limits:
-            return None
-        tracker = CostTracker(
-            self._database, turn.target, turn.cost_limits, self._plan.prices, processing=self._plan.processing
-        )
-        total, last = CostEstimate(0, 0, 0.0, 0.0), None
-        for one in requests:
-            body = dumps(one.body).encode("utf-8", "replace")
-            last = tracker.prepare_reservation(ChatRequest(one.model, ()), lambda body=body: body)  # type: ignore[misc]
-            if last is not None:
-                total = _add_estimates(total, last.estimate)
-        return last and Reservation(turn.cost_limits, total, last.price)
+        return reserve_requests(self._database, self._plan.turn, self._plan.prices, requests)
 
     def reject(self, item: MapItemRow, error: LlmctlError) -> None:
         self._recorder.record([self._item_write(item, None, error, None)])
@@ -211,7 +204,7 @@ class LineSource:
         return exchange.error
 
     @property
-    def _plan_without_limits(self) -> ExchangePlan:
+    def _plan_without_limits(self) -> LinePlan:
         """The plan for what was reserved and spent already."""
         return self._plan.replace(turn=self._plan.turn.replace(cost_limits=type(self._plan.turn.cost_limits)()))
 
@@ -255,6 +248,22 @@ class LineSource:
             "output": dumps(response) if response else None,
         }
         return Update("map_items", item.id, {**changes, "updated_at": clock.now()})
+
+
+def reserve_requests(
+    database: Database, turn: TurnPlan, prices: PriceCache, requests: list[BatchRequest]
+) -> Reservation | None:
+    """Return what requests may cost at most in a batch; None without a limit. Raises BudgetError for unknown prices."""
+    if not turn.cost_limits:
+        return None
+    tracker = CostTracker(database, turn.target, turn.cost_limits, prices, processing=PROCESSING)
+    total, last = CostEstimate(0, 0, 0.0, 0.0), None
+    for one in requests:
+        body = dumps(one.body).encode("utf-8", "replace")
+        last = tracker.prepare_reservation(ChatRequest(one.model, ()), partial(bytes, body))
+        if last is not None:
+            total = _add_estimates(total, last.estimate)
+    return last and Reservation(turn.cost_limits, total, last.price)
 
 
 def _encode(body: Mapping[str, Any] | None) -> bytes | None:

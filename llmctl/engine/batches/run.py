@@ -7,8 +7,9 @@ A row is in at most one batch that may be running; what a batch did not answer c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Protocol
 
 from llmctl.core import clock
@@ -22,7 +23,7 @@ from llmctl.engine.jobs import lease
 from llmctl.engine.jobs.lease import Heartbeat
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.store.database import Database, Insert, Update
-from llmctl.store.records import jobs, provider_batches
+from llmctl.store.records import jobs, map_items, provider_batches
 from llmctl.store.records.types import JobRow, MapItemRow, ProviderBatchRow
 from llmctl.wire.batches import BatchInput, BatchRequest, BatchResult, BatchState, iter_results, run_steps
 
@@ -33,10 +34,15 @@ _SUBMISSION_GRACE_S = 10.0
 _FIRST_POLL_S, _POLL_GROWTH, _LONGEST_POLL_S = 5.0, 1.5, 120.0
 #: Bytes of a line besides its body, at most.
 _LINE_OVERHEAD = 300
+#: Rows that are read, or taken in and committed, together.
+_CHUNK = 500
 
 
 class BatchSource(Protocol):
     """The rows of a job: what is asked of each, and what becomes of the answers."""
+
+    def prepare(self, items: Sequence[MapItemRow]) -> None:
+        """Get ready for these rows: they are the next ones to be built or taken in."""
 
     def build_request(self, item: MapItemRow) -> BatchRequest:
         """Return the request of a row, with any custom id. Raises the error of a row that cannot be asked."""
@@ -141,7 +147,7 @@ class BatchJob:
         protocol = self._host.protocol
         wave: list[tuple[MapItemRow, BatchRequest]] = []
         size = 0
-        for item in provider_batches.iter_pending(self._database, self._job.id, repeats=repeats):
+        for item in self._iter_prepared(repeats):
             try:
                 request = self._source.build_request(item)
             except LlmctlError as error:
@@ -156,6 +162,12 @@ class BatchJob:
             size += length
         self._source.flush()
         return wave
+
+    def _iter_prepared(self, repeats: bool) -> Iterator[MapItemRow]:
+        items = provider_batches.iter_pending(self._database, self._job.id, repeats=repeats)
+        while part := list(islice(items, _CHUNK)):
+            self._source.prepare(part)
+            yield from part
 
     def _submit(self, wave: list[tuple[MapItemRow, BatchRequest]]) -> bool:
         """Submit a batch; return False where the provider's queue takes no more for now."""
@@ -255,13 +267,14 @@ class BatchJob:
     def _collect(self, row: ProviderBatchRow, state: BatchState) -> None:
         """Take in the results of a batch that has ended; what has none can be sent again."""
         host = self._host
-        seen: set[str] = set()
-        for result in iter_results(host.protocol.read_results(host.endpoint, state), host.send):
-            item = None if result.custom_id in seen else self._find_item(row, result)
-            if item is not None and result.kind != "unsent":
-                seen.add(result.custom_id)
+        results = iter_results(host.protocol.read_results(host.endpoint, state), host.send)
+        while part := list(islice(results, _CHUNK)):
+            named = {result.custom_id: result for result in part if result.kind != "unsent"}
+            found = [(item, one) for one in named.values() if (item := self._find_item(row, one))]
+            self._source.prepare([item for item, _ in found])
+            for item, result in found:
                 self._source.take_in(item, result)
-        self._source.flush()
+            self._source.flush()
         now = clock.now()
         with self._database.transaction(durable=True):
             if state.status == "failed" and not state.is_queue_full:
@@ -340,7 +353,7 @@ def hold_job(database: Database, job: JobRow) -> Iterator[None]:
             raise LockedError(
                 f"job {job.id[:8]} is running: process {current.pid}", hint=f"llmctl job show {job.id[:8]}"
             )
-        if current.status == "running":
+        if current.status == "running" and not lease.is_alive(current):
             recovery.recover_job(database, current)
         held = {"status": "running", "error": None, "exit_code": None, "finished_at": None}
         identity = lease.process_identity().to_dict() | {"lease_expires_at": lease.lease_expiry()}
@@ -364,5 +377,7 @@ def hold_job(database: Database, job: JobRow) -> Iterator[None]:
         heartbeat.stop()
         now = clock.now()
         finished = {} if end["status"] == "pending" else {"finished_at": now}
-        counts = dumps(provider_batches.count_items(database, job.id))
-        database.commit(Update("jobs", job.id, {**end, **finished, "result": counts, "updated_at": now}), durable=True)
+        counts = provider_batches.count_items(database, job.id)
+        result = {"rows": sum(counts.values()), **counts, "cost": map_items.sum_cost(database, job.id)}
+        changes = {**end, **finished, "result": dumps(result), "updated_at": now}
+        database.commit(Update("jobs", job.id, changes), durable=True)

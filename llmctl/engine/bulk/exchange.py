@@ -31,6 +31,7 @@ from llmctl.engine.turn.state import Attempt, CallState, StepRequest, TurnIds, T
 from llmctl.engine.turn.turn import check_prompt_size
 from llmctl.store.database import Database, Insert, Update, Write
 from llmctl.store.records.map_items import PendingItem
+from llmctl.wire import WIRES
 
 #: Bytes of a token, for the pace alone.
 _BYTES_PER_TOKEN = 4
@@ -50,6 +51,8 @@ class ExchangePlan(Value):
     prices: PriceCache
     pace: SharedPace
     pace_options: PaceOptions
+    #: ``batch``, or None for at once: prices depend on it.
+    processing: str | None = None
 
 
 class StoredResponse:
@@ -76,7 +79,7 @@ class ItemExchange:
         turn = plan.turn
         self._ids = TurnIds("", new_id(), plan.job_id, 0, "")
         self._recorder = _PacedRecorder(self._ids, plan)
-        self._cost_tracker = CostTracker(database, turn.target, turn.cost_limits, plan.prices)
+        self._cost_tracker = CostTracker(database, turn.target, turn.cost_limits, plan.prices, plan.processing)
         self._entries = [HistoryEntry(number, message) for number, message in enumerate(messages, 1)]
         self._step = 0
         self._state: CallState | None = None
@@ -111,8 +114,9 @@ class ItemExchange:
         check_prompt_size(request, self._plan.turn.target)
         call = self._build_call(request)
         self._state = call.begin(self._ids, self._cost_tracker)
-        self.request_id = self._state.request_id
-        rows = self._recorder.intention_writes(call.http, call.body_columns)
+        self.request_id, self._stream_id = self._state.request_id, self._state.stream_id
+        processing = {"processing": self._plan.processing} if self._plan.processing else {}
+        rows = self._recorder.intention_writes(call.http, call.body_columns, processing)
         running = {"status": "running", "request_id": self.request_id, "attempts": self.item.attempts + 1}
         update = Update("map_items", self.item.id, {**running, "updated_at": self._ids.last_time})
         self.intention = [*rows, update], self._state.reservation
@@ -142,10 +146,20 @@ class ItemExchange:
             tokens = usage.input_tokens + usage.output_tokens if usage else None
             self._pacer.finish(is_answered=self.error is None, tokens=tokens)
 
-    def receive(self, response: StoredResponse) -> None:
-        """Take in a response that came in another way."""
+    def receive(self, response: StoredResponse, wire: str | None = None) -> None:
+        """Take in a response that came in another way; how long it took is not known.
+
+        ``wire`` reads it, where that is not the wire of the request.
+        """
         assert self._call
+        assert self._state
+        if wire:
+            self._sender.wire = WIRES.load(wire)
         self._consume(self._call.receive(response))
+        self._recorder.write(Update("requests", self.request_id, {"duration": None, "time_to_first_token": None}))
+        if wire:
+            format = {"wire": wire, "provider": self._plan.turn.target.provider.name, "stream": False}
+            self._recorder.write(Update("response_streams", self._stream_id, {"format": dumps(format)}))
 
     def pop_writes(self) -> list[Write]:
         """Return the rows since :meth:`begin`, with what became of the item."""
