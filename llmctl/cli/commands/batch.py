@@ -308,13 +308,13 @@ def open_map(
     batch: ProviderBatchRow | None = None,
 ) -> Iterator[OpenedJob]:
     """Hold a map and open what works on it through a batch API."""
-    from llmctl.cli.commands.map import build_turn
     from llmctl.engine.batches.host import BatchHost
     from llmctl.engine.batches.maps import MapSource
     from llmctl.engine.batches.run import BatchJob, hold_job
+    from llmctl.engine.bulk.jobs import build_turn
     from llmctl.engine.connections.target import resolve_endpoint
 
-    turn = build_turn(app, database, spec, flags)
+    turn = build_turn(database, spec, flags, app.caller_info(), app.runtime_env())
     resolved = resolve_endpoint(database, turn.target, turn.runtime)
     host = BatchHost(turn.target, resolved, turn.runtime, turn.options.retries)
     with hold_job(database, job):

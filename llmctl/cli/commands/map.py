@@ -192,7 +192,7 @@ class MapCommand:
     def _show_estimate(self, database: Database, spec: MapSpec) -> None:
         from llmctl.engine.bulk.estimate import estimate_map
 
-        found = estimate_map(database, spec, build_turn(self._app, database, spec, self._flags), self._pace)
+        found = estimate_map(database, spec, self._build_turn(database, spec), self._pace)
         columns = [OutputColumn(name, "number" if name != "model" else "text") for name in found]
         emit_record(self._app.console, found, columns)
 
@@ -202,7 +202,7 @@ class MapCommand:
         from llmctl.engine.bulk.run import MapSetup, run_map
         from llmctl.engine.connections.target import resolve_endpoint
 
-        turn = build_turn(self._app, database, spec, self._flags)
+        turn = self._build_turn(database, spec)
         is_local = turn.target.wire == "echo"
         pace = self._pace.replace(start=1) if is_local else self._pace  # threads only help to wait for others
         resolved = resolve_endpoint(database, turn.target, turn.runtime)
@@ -238,6 +238,11 @@ class MapCommand:
             raise
         finally:
             display.finish()
+
+    def _build_turn(self, database: Database, spec: MapSpec) -> TurnPlan:
+        from llmctl.engine.bulk.jobs import build_turn
+
+        return build_turn(database, spec, self._flags, self._app.caller_info(), self._app.runtime_env())
 
     def _run_in_batches(self, database: Database, job: JobRow, spec: MapSpec) -> None:
         """Submit the rows and take in what has been answered; without --wait exit code 8 says that some still run."""
@@ -385,29 +390,6 @@ class MapCommand:
         if args.system_file:
             return read_text_file(args.system_file).rstrip("\n")
         return args.system if args.system is not None or file is None else file.definition.system
-
-
-def build_turn(app: App, database: Database, spec: MapSpec, flags: TurnOptions) -> TurnPlan:
-    """Return the turn that every row is: its text, and nothing of a chat."""
-    from llmctl.engine.billing.cost import CommandBudget, cost_limits
-    from llmctl.engine.connections.target import resolve
-    from llmctl.engine.turn.plan import TurnPlan, UserInput, require_chat_model, resolve_options
-    from llmctl.store.records.settings import list_changed
-
-    settings = list_changed(database)
-    options = resolve_options(flags.over(spec.options), settings, env=app.env).replace(no_stream=True)
-    target = resolve(database, spec.model, app.env)
-    require_chat_model(target)
-    budget = None if options.max_cost is None else CommandBudget(options.max_cost)
-    return TurnPlan(
-        chat=None,
-        target=target,
-        input=UserInput(),
-        options=options,
-        caller=app.caller_info().restrict_to(settings.get("audit.context")),
-        runtime=app.runtime_env(),
-        cost_limits=cost_limits(settings, budget),
-    )
 
 
 def _require_no_tools(options: TurnOptions) -> None:

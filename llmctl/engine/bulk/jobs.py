@@ -11,16 +11,22 @@ from llmctl.core import clock
 from llmctl.core.chat import Message
 from llmctl.core.errors import LlmctlError, LockedError, UsageError
 from llmctl.core.humanize import pluralize
+from llmctl.core.options import TurnOptions
 from llmctl.core.redaction import Redaction
 from llmctl.core.signals import defer_signals
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine import recovery
+from llmctl.engine.billing.cost import CommandBudget, cost_limits
 from llmctl.engine.bulk.rows import InputRow
 from llmctl.engine.bulk.spec import MapSpec
+from llmctl.engine.connections.target import resolve
 from llmctl.engine.jobs import lease
+from llmctl.engine.runtime import CallerInfo, RuntimeEnv
 from llmctl.engine.template_limits import TemplateRenderer
+from llmctl.engine.turn.plan import TurnPlan, UserInput, require_chat_model, resolve_options
 from llmctl.store.database import Database, Delete, Insert, Update
 from llmctl.store.records import jobs, map_items
+from llmctl.store.records.settings import list_changed
 from llmctl.store.records.types import JobRow
 
 #: Rows that are read into the hub in one transaction: others may write in between.
@@ -265,3 +271,23 @@ def finish_job(
     }
     database.commit(Update("jobs", job_id, {**end, "finished_at": now, "updated_at": now}), durable=True)
     return result
+
+
+def build_turn(
+    database: Database, spec: MapSpec, flags: TurnOptions, caller: CallerInfo, runtime: RuntimeEnv
+) -> TurnPlan:
+    """Return the turn that every row is, without its text: nothing of a chat. ``flags`` are those of this run."""
+    settings = list_changed(database)
+    options = resolve_options(flags.over(spec.options), settings, env=runtime.env).replace(no_stream=True)
+    target = resolve(database, spec.model, runtime.env)
+    require_chat_model(target)
+    budget = None if options.max_cost is None else CommandBudget(options.max_cost)
+    return TurnPlan(
+        chat=None,
+        target=target,
+        input=UserInput(),
+        options=options,
+        caller=caller.restrict_to(settings.get("audit.context")),
+        runtime=runtime,
+        cost_limits=cost_limits(settings, budget),
+    )
