@@ -10,7 +10,7 @@ _llmctl_spec() {
         'batch') words='run list show wait fetch cancel' ;;
         'agent') words='create apply list show edit remove attach detach run sessions session' ;;
         'agent session') words='new show diff delete' ;;
-        'chats') words='list show new edit search rename fork render unlock delete' ;;
+        'chats') words='list pick show new edit search rename fork render unlock delete' ;;
         'proxy') words='run env status app' ;;
         'proxy app') words='add list edit remove' ;;
         'request') words='list show curl replay' ;;
@@ -59,6 +59,7 @@ _llmctl_spec() {
         'agent session diff') flags='--json --jsonl' arguments='words/last+hub/session' ;;
         'agent session delete') flags='--with-usage -y --yes' arguments='hub/session' ;;
         'chats list') flags='--limit --since --where -m --model --agent --connection --folder --sort --branches --json --jsonl --csv --tsv --columns' values='--limit:any --since:words/today|yesterday|1h|24h|7d|30d --where:any -m:hub/model --model:hub/model --agent:hub/agent --connection:hub/connection --folder:file --sort:words/last-turn|created|cost|tokens|messages|title --columns:list/id|name|preview|model|message_count|last_turn_at|description|connection|agent|provider|instructions|thread_id|type|source_id|last_turn_folder|last_turn_terminal|metadata|settings|references|origin|created_at|updated_at|state|title|status|cost|tokens|superseded_by' ;;
+        'chats pick') arguments='any' more='1' ;;
         'chats show') flags='--raw --all --plain --json --jsonl --columns' values='--columns:any' arguments='words/last+hub/chat' ;;
         'chats new') flags='--description -s --system -m --model --connection -o --option --thinking -T --tool --metadata --field --reference --no-persist --json --jsonl --columns' values='--description:any -s:any --system:any -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --metadata:any --field:any --reference:any --no-persist:list/tool-calls|requests|network|streams|none --columns:any' arguments='any' ;;
         'chats edit') flags='--name --description -s --system --agent -m --model --connection -o --option --thinking -T --tool --metadata --field --reference --no-persist --json --jsonl --columns' values='--name:any --description:any -s:any --system:any --agent:hub/agent -m:hub/model --model:hub/model --connection:hub/connection -o:any --option:any --thinking:words/none|low|medium|high -T:words/time|read_file|list_files|fetch_url|run_command+hub/grant --tool:words/time|read_file|list_files|fetch_url|run_command+hub/grant --metadata:any --field:any --reference:any --no-persist:list/tool-calls|requests|network|streams|none --columns:any' arguments='words/last+hub/chat' ;;

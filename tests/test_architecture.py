@@ -49,7 +49,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "rich": ("cli/console/markdown.py",),
     "pygments": ("cli/console/markdown.py",),
     "markdown_it": ("formats/markdown_blocks.py",),
-    "prompt_toolkit": ("cli/turn/editor.py",),
+    "prompt_toolkit": ("cli/turn/editor.py", "cli/console/picker.py"),
     "keyring": ("engine/connections/system_keyring.py",),
     "ijson": ("engine/transfer/json_documents.py",),
     "jsonschema_rs": ("tools/json_schema.py",),

@@ -91,6 +91,7 @@ CATALOG: dict[str, CatalogEntry] = {
         "Manage conversations",
         {
             "list": "List conversations, newest first",
+            "pick": "Find a conversation by title and text, and continue it",
             "show": "Show a conversation",
             "new": "Create a conversation without calling a model",
             "edit": "Edit a conversation: its name, model or agent, options, tools, metadata",

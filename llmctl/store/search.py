@@ -115,16 +115,28 @@ def search_chats(
     if not text.strip():
         raise UsageError("the search text is empty", hint="search for a word: llmctl chats search error")
     query = FtsQuery(text, ()) if raw else parse_query(text)
+    with _explained(text, raw):
+        rows = _find_chats(database, query, filters, limit, newest)
+        return [_to_found_chat(database, row, query) for row in rows]
+
+
+def find_chat_ids(database: Database, text: str, limit: int) -> list[str]:
+    """Return the ids of the chats that :func:`search_chats` finds, the best first."""
+    rows = _find_chats(database, parse_query(text), SearchFilter(), limit, newest=False) if text.strip() else []
+    return [row["chat_id"] for row in rows]
+
+
+def _find_chats(
+    database: Database, query: FtsQuery, filters: SearchFilter, limit: int | None, newest: bool
+) -> list[Row]:
     where, values = _conditions(filters, query.literals)
     values |= {"match": query.match, "limit": -1 if limit is None else limit}
-    with _explained(text, raw):
-        hits = _SCANNED_HITS
-        if query.match is not None:
-            is_ranked = database.value(_COUNT_HITS, (query.match, RANKED_HITS + 1)) <= RANKED_HITS
-            hits = _RANKED_HITS if is_ranked and not newest else _NEWEST_HITS
-        order = "created_at DESC" if newest else "score, created_at DESC"
-        rows = database.query(_CHATS % {"hits": hits, "where": where, "order": order}, values)
-        return [_to_found_chat(database, row, query) for row in rows]
+    hits = _SCANNED_HITS
+    if query.match is not None:
+        is_ranked = database.value(_COUNT_HITS, (query.match, RANKED_HITS + 1)) <= RANKED_HITS
+        hits = _RANKED_HITS if is_ranked and not newest else _NEWEST_HITS
+    order = "created_at DESC" if newest else "score, created_at DESC"
+    return database.query(_CHATS % {"hits": hits, "where": where, "order": order}, values)
 
 
 def _to_found_chat(database: Database, row: Row, query: FtsQuery) -> Row:

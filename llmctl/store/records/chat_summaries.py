@@ -110,6 +110,29 @@ def list_(database: Database, filters: ChatFilter, limit: int | None, sort: Sort
     return map(_to_summary, database.rows(sql, values | {"limit": -1 if limit is None else limit}))
 
 
+#: The first words of the chats that have no name.
+_TITLES = """
+SELECT c.id, c.name, CASE WHEN c.name IS NULL THEN (SELECT substr(m.content, 1, 200) FROM {messages} m
+  WHERE m.chat_id = c.id AND m.role = 'user' ORDER BY m.created_at LIMIT 1) END AS preview
+FROM {chats} c WHERE %(where)s ORDER BY coalesce(c.last_turn_at, c.created_at) DESC, c.rowid DESC LIMIT :limit
+"""
+_TEXTS = """
+SELECT role, substr(content, 1, 8000) AS text FROM {messages} WHERE chat_id = ? AND content <> '' ORDER BY seq LIMIT 200
+"""
+
+
+def list_titles(database: Database, limit: int) -> list[tuple[str, str]]:
+    """Return id and title of chats, the one with the newest turn first, without branches that were left behind."""
+    conditions, values = _conditions(database, ChatFilter(branches=False))
+    rows = database.rows(_TITLES % {"where": " AND ".join(conditions) or "true"}, values | {"limit": limit})
+    return [(row["id"], format_title(row["name"], row["preview"], row["id"], 200)) for row in rows]
+
+
+def list_texts(database: Database, id: str) -> list[tuple[str, str]]:
+    """Return role and text of the first messages of a chat, for a preview."""
+    return [(row["role"], row["text"]) for row in database.rows(_TEXTS, (id,))]
+
+
 def count(database: Database, filters: ChatFilter) -> int:
     """Return the number of chats that match."""
     conditions, values = _conditions(database, filters)
