@@ -21,11 +21,13 @@ from llmctl.core.tools import Ran, Tool
 from llmctl.tools import SERVER_NAME_KEY, Context, Discovered, ToolType, subprocess_tool
 
 try:
-    from llmctl.tools.mcp_connection import McpConnection, open_or_reopen
+    from llmctl.tools.mcp_connection import McpConnection, ServerEndedError, open_or_reopen
 except ImportError:
     raise ConfigError('the "mcp" package is not installed', hint=install_command("mcp"), reason="no_mcp") from None
 
 _MAX_NAME_CHARS = 64
+#: Key of the data of a tool whose calls may be made twice.
+_REPEATABLE = "repeatable"
 #: Limit for a part of a result whose type is not known.
 _MAX_PART_CHARS = 2_000
 
@@ -58,7 +60,14 @@ def discover(name: str, data: Mapping[str, Any], context: Context) -> list[Disco
 def run(tool: Tool, arguments: Mapping[str, Any], context: Context) -> Ran:
     connection = _get_connection(tool.data, context)
     name = tool.data.get("tool") or tool.name
-    result = connection.call_tool(name, dict(arguments), context.timeout_s)
+    try:
+        result = connection.call_tool(name, dict(arguments), context.timeout_s)
+    except ServerEndedError as error:
+        if not tool.data.get(_REPEATABLE):
+            error.message += "; it may have done what it was asked before it ended"
+            raise
+        connection = _get_connection(tool.data, context, broken=connection)
+        result = connection.call_tool(name, dict(arguments), context.timeout_s)
     return read_result(result, context.most_bytes)
 
 
@@ -77,9 +86,10 @@ def read_result(result: Mapping[str, Any], max_bytes: int) -> Ran:
     return Ran(text, (text or "the server reported an error") if _is_error(result) else None, files=files)
 
 
-def _get_connection(data: Mapping[str, Any], context: Context) -> McpConnection:
-    server = {name: value for name, value in data.items() if name not in ("tool", SERVER_NAME_KEY)}
-    return open_or_reopen(context, ("mcp", dumps(server), context.folder), lambda: McpConnection(data, context))
+def _get_connection(data: Mapping[str, Any], context: Context, broken: McpConnection | None = None) -> McpConnection:
+    server = {name: value for name, value in data.items() if name not in ("tool", SERVER_NAME_KEY, _REPEATABLE)}
+    key = ("mcp", dumps(server), context.folder)
+    return open_or_reopen(context, key, lambda: McpConnection(data, context), broken)
 
 
 def _describe(prefix: str, tool: Any, data: Mapping[str, Any], taken: set[str]) -> Discovered:
@@ -93,9 +103,20 @@ def _describe(prefix: str, tool: Any, data: Mapping[str, Any], taken: set[str]) 
     if not isinstance(schema, dict):
         return Discovered(name, "", {}, {}, "its schema is not an object")
     described = {**data, "tool": own_name} | ({SERVER_NAME_KEY: prefix} if prefix else {})
+    if _is_repeatable(tool.get("annotations")):
+        described[_REPEATABLE] = True
     return Discovered(
         name, description if isinstance(description, str) else "", {"type": "object", **schema}, described
     )
+
+
+def _is_repeatable(annotations: Any) -> bool:
+    """Return whether a server says that a call that is made twice has no more effect than one.
+
+    https://modelcontextprotocol.io/specification/2025-06-18/schema#toolannotations
+    """
+    hints = annotations if isinstance(annotations, dict) else {}
+    return hints.get("readOnlyHint") is True or hints.get("idempotentHint") is True
 
 
 def _unique_name(name: str, taken: set[str]) -> str:

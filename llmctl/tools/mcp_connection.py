@@ -51,6 +51,10 @@ _JSON_OBJECT: Any = TypeAdapter(dict[str, Any])
 _FAILURES = (MCPError, OSError, RuntimeError, ValueError, ExceptionGroup, anyio.ClosedResourceError)
 
 
+class ServerEndedError(UnavailableError):
+    """A server ended while it was asked."""
+
+
 class McpConnection:
     """An open connection to a server, with its own event loop thread."""
 
@@ -157,9 +161,9 @@ class McpConnection:
         said = self._last_stderr_line()
         if isinstance(error, MCPError | anyio.ClosedResourceError):
             message = "the MCP server ended" + (f": {said}" if said else " without an answer")
-        else:
-            message = f"the MCP server failed: {_first_line(str(error)) or type(error).__name__}"
-            message += f" ({said})" if said else ""
+            return ServerEndedError(message, reason="tool_failed")
+        message = f"the MCP server failed: {_first_line(str(error)) or type(error).__name__}"
+        message += f" ({said})" if said else ""
         return UnavailableError(message, reason="tool_failed")
 
     def _last_stderr_line(self) -> str:
@@ -298,10 +302,12 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0][:_MAX_STDERR_CHARS]
 
 
-def open_or_reopen(context: Context, key: Any, connect: Callable[[], McpConnection]) -> McpConnection:
-    """Return the connection of a turn, a new one if the server has ended since the last call."""
+def open_or_reopen(
+    context: Context, key: Any, connect: Callable[[], McpConnection], broken: McpConnection | None = None
+) -> McpConnection:
+    """Return the connection of a turn, a new one if the server has ended since the last call, or it is ``broken``."""
     connection: McpConnection = context.sessions.get(key, connect)
-    if connection.is_closed:
+    if connection.is_closed or connection is broken:
         context.sessions.drop(key, connection)
         connection = context.sessions.get(key, connect)
     return connection

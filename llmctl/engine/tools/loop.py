@@ -127,7 +127,10 @@ class ToolLoop:
             return
         for call in calls:
             if call.outcome and not call.is_reported:  # stored with the rest, once that is decided
-                yield self._collector.add_tool_event(records.event_from_row(call.row, call.outcome))
+                if call.outcome.files:  # kept with the message of the result only
+                    yield from self._emit_results([call])
+                else:
+                    yield self._collector.add_tool_event(records.event_from_row(call.row, call.outcome))
         approvals = [approval for call in stopped for approval in _pending_approvals(call)]
         yield from approvals
         causes = (call.suspended_by for call in stopped if call.suspended_by)

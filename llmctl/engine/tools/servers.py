@@ -59,8 +59,9 @@ def refresh_server(database: Database, name: str, runtime: RuntimeEnv) -> Server
     first = tools.to_tool(old[0])
     trust.require_tool(database, first, runtime)
     is_trusted = trust.is_tool_trusted(database, first, runtime.env)
-    data = loads(old[0].data, {})
-    spec = ToolSpecInput(name, "mcp", data={key: value for key, value in data.items() if key != "tool"})
+    own = ("tool", "repeatable")
+    shared = {key: value for key, value in loads(old[0].data, {}).items() if key not in own}
+    spec = ToolSpecInput(name, "mcp", data=shared)
     new = new_tool_columns(spec, runtime, database.path)
     return store_changes(database, old, new, runtime.env if is_trusted else None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from llmctl.core.chat import HIDDEN_KEY, Message, Part, Text, Thinking, ToolCall, ToolResult
@@ -246,10 +247,11 @@ def _drop_corrected_answers(entries: Sequence[HistoryEntry]) -> list[HistoryEntr
 
 
 def _pair_calls_with_results(entries: Sequence[HistoryEntry]) -> list[HistoryEntry]:
-    """Drop calls without a result and results without a call: providers refuse them.
+    """Drop calls without a result and results without a call: providers refuse them. Results have the order of calls.
 
     A result answers the nearest answer before it: providers use an id again in later turns.
     """
+    entries = _order_results(entries)
     paired: list[HistoryEntry] = []
     for index, entry in enumerate(entries):
         if entry.message.role == "assistant":
@@ -261,6 +263,26 @@ def _pair_calls_with_results(entries: Sequence[HistoryEntry]) -> list[HistoryEnt
         else:
             paired.append(entry)
     return paired
+
+
+def _order_results(entries: Sequence[HistoryEntry]) -> list[HistoryEntry]:
+    """Return the entries with the results of an answer in the order of its calls: some were stored before others."""
+    ordered: list[HistoryEntry] = []
+    places: dict[str, int] = {}
+    for is_result, group in groupby(entries, key=lambda entry: entry.message.role == "tool"):
+        found = list(group)
+        if is_result:
+            found.sort(key=lambda entry: _result_place(entry.message, places))
+        else:
+            places = {call.id: number for number, call in enumerate(found[-1].message.tool_calls)}
+        ordered += found
+    return ordered
+
+
+def _result_place(message: Message, places: Mapping[str, int]) -> int:
+    """Return the number of the call that a message answers; results of unknown calls stay behind the others."""
+    ids = (part.call_id for part in message.parts if isinstance(part, ToolResult))
+    return next((places[id] for id in ids if id in places), len(places))
 
 
 def _answered_call_ids(following: Sequence[HistoryEntry]) -> set[str]:
