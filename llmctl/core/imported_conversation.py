@@ -23,6 +23,11 @@ class ImportedUsage(Value):
     duration_ms: int | None = None
     cost: float | None = None
     response_model: str | None = None
+    cache_write_tokens: int | None = None
+    #: Separately priced counts, as in the usage of a chat.
+    details: Mapping[str, float] = {}
+    #: The provider's id of the answer.
+    response_id: str | None = None
     #: Options and schema of the request.
     parameters: Mapping[str, Any] = {}
 
@@ -60,6 +65,12 @@ class ImportedConversation(Value):
     shared: int = 0
     #: Options of the model, which later turns take over.
     options: Mapping[str, Any] = {}
+    #: The program that talked to the model, its version, and the folder that it worked in.
+    app: str | None = None
+    client: str | None = None
+    folder: str | None = None
+    #: The conversation, as that program calls it in its requests.
+    session_key: str | None = None
 
 
 class SkippedItems(Value):

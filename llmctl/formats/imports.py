@@ -18,6 +18,8 @@ class Format(Value):
 
     fits: Callable[[Any], bool]
     read: Callable[[Mapping[str, Any]], Iterator[ImportedConversation | SkippedItems]]
+    #: For formats whose documents are the lines of a conversation: reads all of a file, in place of ``read``.
+    read_lines: Callable[[Iterator[Any]], Iterator[ImportedConversation | SkippedItems]] | None = None
 
 
 IMPORTS: Registry[Format] = Registry(

@@ -13,7 +13,7 @@ from llmctl.cli.app import App
 from llmctl.cli.console.console import answer_output
 from llmctl.cli.console.output import emit_json
 from llmctl.cli.console.progress import Progress
-from llmctl.core.errors import ConfigError, NotFoundError, PartialError
+from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, PartialError, UsageError
 from llmctl.core.humanize import pluralize
 
 if TYPE_CHECKING:
@@ -27,26 +27,32 @@ _MAX_NOTED_PROBLEMS = 20
 @answer_output
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="File to import; - is standard input.")],
+    file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="File to import; - is standard input.")] = None,
     format: Annotated[
         str | None,
         typer.Option(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="jsonl, hub, llm, node-llm, chatgpt, claude, openai or sharegpt; detected by default.",
+            help="jsonl, hub, llm, node-llm, chatgpt, claude, openai, sharegpt, claude-code, codex or gemini-cli; "
+            "detected by default.",
         ),
     ] = None,
+    all_agents: Annotated[
+        bool, typer.Option("--all-agents", help="Import the transcripts of this machine's coding agents.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be imported.")] = False,
 ) -> None:
     """Import conversations from another hub, llm, ChatGPT, Claude, @node-llm/orm or OpenAI.
 
     Reads the output of llmctl export, another hub (a SQLite file), llm's logs.db, the export of ChatGPT and of Claude
     (conversations.json, or the .zip around it, with the pictures in it), a SQLite database of @node-llm/orm, JSON
-    Lines of {"messages": [...]}, and ShareGPT. What was imported before is not duplicated, but updated if the file has
-    something newer. Text that ChatGPT hides is kept in the thread, but neither shown nor sent; custom instructions
-    become the system prompt. What cannot be read costs itself only, and is counted: exit 14, or 3 if nothing could be
-    imported. A file of no known format is refused as a whole; a truncated export is reported (exit 12).
+    Lines of {"messages": [...]}, ShareGPT, and the transcripts of Claude Code, Codex and Gemini CLI, which --all-agents
+    finds, with their tokens and cost; what llmctl proxy recorded already is left out. What was imported before is not
+    duplicated, but updated if the file has something newer. Text that ChatGPT hides is kept in the thread, but neither
+    shown nor sent; custom instructions become the system prompt. What cannot be read costs itself only, and is counted:
+    exit 14, or 3 if nothing could be imported. A file of no known format is refused as a whole; a truncated export is
+    reported (exit 12).
 
     A file gives no permissions: its connections are not used before you trust them (connection trust), and its tools
     ask before they run.
@@ -55,10 +61,20 @@ def import_(
       llmctl import hub.jsonl --dry-run
       llmctl import "$(llm logs path)"
       llmctl import chatgpt-export.zip
+      llmctl import --all-agents
     """
+    app: App = ctx.obj
+    if all_agents == (file is not None):
+        raise UsageError("pass either a file or --all-agents", hint="llmctl import --help")
+    if file is None:
+        _import_agents(app, dry_run)
+    else:
+        _import_file(app, file, format, dry_run)
+
+
+def _import_file(app: App, file: str, format: str | None, dry_run: bool) -> None:
     from llmctl.engine.transfer import import_ as transfer_import
 
-    app: App = ctx.obj
     source = _open_source(app, file, format)
     database = _open_hub(app, dry_run)
     with Progress(app.console, "importing") as progress:
@@ -72,6 +88,33 @@ def import_(
     if report.truncation:
         raise report.truncation
     _require_success(report, file)
+
+
+def _import_agents(app: App, dry_run: bool) -> None:
+    """Import the transcripts of the agents on this machine; one that cannot be read costs only itself."""
+    from llmctl.engine.transfer import import_ as transfer_import
+    from llmctl.engine.transfer.transcripts import AGENTS, find_transcripts
+
+    found = find_transcripts(app.env)
+    if not found:
+        names = ", ".join(agent.format for agent in AGENTS)
+        raise NotFoundError(f"no transcripts of {names} on this machine", reason="no_transcripts")
+    database = _open_hub(app, dry_run)
+    total = transfer_import.ImportReport("agents", dry_run)
+    with Progress(app.console, "importing") as progress:
+        for number, path in enumerate(found, 1):
+            progress.update(f"file {number:,} of {len(found):,}")
+            try:
+                source = transfer_import.from_file(path)
+                report = transfer_import.import_source(database, source, env=app.env, dry_run=dry_run)
+            except LlmctlError as error:
+                total.add_problem(f"{path}: {error.message}")
+            else:
+                total.add_report(report, path)
+    name = pluralize(len(found), "transcript")
+    _write_report(app, total, name)
+    if total.failure_count:
+        _require_success(total, name)
 
 
 def _open_source(app: App, file: str, format: str | None) -> ImportSource:

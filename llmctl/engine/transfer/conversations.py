@@ -9,6 +9,7 @@ from typing import Any
 
 from llmctl.core import clock
 from llmctl.core.chat import HIDDEN_KEY, File, Message, Text, Thinking, ToolCall, ToolResult, parts_to_json
+from llmctl.core.environment import find_repository
 from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage
 from llmctl.core.stored_values import dumps
 from llmctl.core.transfer_records import ImportRow
@@ -124,12 +125,25 @@ class _ConversationRows:
                 "input_tokens": usage.input_tokens,
                 "output_tokens": usage.output_tokens,
                 "cached_tokens": usage.cached_tokens,
+                "cache_write_tokens": usage.cache_write_tokens,
                 "thinking_tokens": usage.thinking_tokens,
+                "usage_details": dumps(dict(usage.details)) if usage.details else None,
+                "response_id": usage.response_id,
                 "cost": usage.cost,
+                **self._program_columns(),
                 "parameters": dumps(dict(usage.parameters)) if usage.parameters else None,
                 **self._import_columns(self._times[index]),
             },
         )
+
+    def _program_columns(self) -> dict[str, Any]:
+        """Return what requests tell of the program that sent them, where the source is a transcript of one."""
+        history = self.history
+        if history.app is None:
+            return {}
+        project = find_repository(history.folder) or history.folder
+        columns = {"app": history.app, "client": history.client, "session_key": history.session_key}
+        return columns | {"folder": history.folder, "project": project}
 
     def _is_visible(self, index: int) -> bool:
         """Return whether the message is shown in the chat: not intermediate steps, nor tool results."""

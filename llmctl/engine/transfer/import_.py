@@ -8,20 +8,23 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from llmctl.core import clock
+from llmctl.core.chat import Usage
 from llmctl.core.errors import IncompleteError, NotFoundError, StorageError, UsageError
-from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
+from llmctl.core.imported_conversation import ImportedConversation, ImportedMessage, SkippedItems
 from llmctl.core.stored_values import loads
 from llmctl.core.tools import Tool
 from llmctl.core.transfer_records import ImportRow, MalformedLine, MergeResult, TransferHeader
+from llmctl.engine.billing.cost import PriceKey, calculate_cost
 from llmctl.engine.connections import trust
 from llmctl.engine.transfer import conversations
 from llmctl.engine.transfer import conversations as transfer_conversations
+from llmctl.engine.transfer.json_documents import TRANSCRIPTS
 from llmctl.engine.transfer.narrow import Narrower
 from llmctl.formats import jsonl
 from llmctl.formats.exports import LOSSLESS
@@ -30,7 +33,7 @@ from llmctl.store import foreign_databases
 from llmctl.store.adopt import run
 from llmctl.store.database import Database
 from llmctl.store.opening import open_hub
-from llmctl.store.records import connections, settings
+from llmctl.store.records import connections, proxied, settings
 from llmctl.store.records.types import ConnectionRow
 from llmctl.store.schema import custom_names
 from llmctl.store.transfer import batches
@@ -77,6 +80,16 @@ class ImportReport:
         self.left_out[items.what] += items.number
         if items.singular:
             self.singulars[items.what] = items.singular
+
+    def add_report(self, other: ImportReport, path: str) -> None:
+        """Add what became of one of several files."""
+        for fate, counts in other.rows.items():
+            self.rows[fate].update(counts)
+        for problem in other.problems:
+            self.add_problem(f"{path}: {problem['why']}", problem["line"])
+        self.left_out.update(other.left_out)
+        self.singulars |= other.singulars
+        self.truncation = self.truncation or other.truncation
 
     def list_left_out(self) -> list[str]:
         """Return what is left out as people read it: ``1 file, which ...``."""
@@ -183,11 +196,48 @@ def _read_records(
             case ImportedConversation() if not any(entry.parts for entry in item.entries):
                 report.add_skipped(SkippedItems(1, "empty conversations", "empty conversation"))
             case ImportedConversation():
-                yield from conversations.build_records(item, source.time)
+                known = find_recorded_answers(database, item)
+                if known and known >= {entry.usage.response_id for entry in item.entries if entry.usage}:
+                    report.add_skipped(
+                        SkippedItems(1, "sessions that the proxy recorded", "session that the proxy recorded")
+                    )
+                else:
+                    yield from conversations.build_records(price_answers(database, item, known), source.time)
             case SkippedItems():
                 report.add_skipped(item)
             case MalformedLine(line, why):
                 report.add_problem(why, line)
+
+
+def find_recorded_answers(database: Database, item: ImportedConversation) -> set[str | None]:
+    """Return the ids of the answers in a session that the proxy has recorded."""
+    return set(proxied.list_response_ids(database, item.session_key)) if item.session_key else set()
+
+
+def price_answers(
+    database: Database, item: ImportedConversation, known: Collection[str | None]
+) -> ImportedConversation:
+    """Return a transcript with the cost of each answer at its time; ``known`` answers are in the ledger already."""
+    if item.app is None:
+        return item
+    return item.replace(entries=[_price_answer(database, entry, known) for entry in item.entries])
+
+
+def _price_answer(database: Database, entry: ImportedMessage, known: Collection[str | None]) -> ImportedMessage:
+    counts = entry.usage
+    if counts is None or counts.response_id in known:
+        return entry.replace(usage=None)
+    usage = Usage(
+        input_tokens=counts.input_tokens or 0,
+        output_tokens=counts.output_tokens or 0,
+        cached_tokens=counts.cached_tokens or 0,
+        cache_write_tokens=counts.cache_write_tokens or 0,
+        thinking_tokens=counts.thinking_tokens or 0,
+        details=counts.details,
+    )
+    moment = clock.parse(entry.at or clock.now())
+    cost = calculate_cost(database, PriceKey(entry.provider or ""), usage, (entry.model,), moment=moment)
+    return entry.replace(usage=counts.replace(cost=cost.amount))
 
 
 def _add_fields(database: Database, header: TransferHeader, report: ImportReport, dry_run: bool) -> None:
@@ -257,7 +307,14 @@ class _Arrivals:
 Item = ImportRow | TransferHeader | MalformedLine | ImportedConversation | SkippedItems
 
 #: All values of ``--format``.
-NAMES = (LOSSLESS, foreign_databases.HUB, foreign_databases.LLM, foreign_databases.NODE_LLM, *IMPORTS.names())
+NAMES = (
+    LOSSLESS,
+    foreign_databases.HUB,
+    foreign_databases.LLM,
+    foreign_databases.NODE_LLM,
+    *IMPORTS.names(),
+    *TRANSCRIPTS.names(),
+)
 
 _SQLITE, _ZIP = b"SQLite format 3\0", b"PK\x03\x04"
 #: How many bytes identify a file.

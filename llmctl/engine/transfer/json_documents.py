@@ -19,11 +19,23 @@ import ijson
 from llmctl.core.errors import UsageError
 from llmctl.core.humanize import format_size
 from llmctl.core.imported_conversation import ImportedConversation, SkippedItems
+from llmctl.core.registry import Registry
 from llmctl.core.transfer_records import MalformedLine
 from llmctl.formats.imports import IMPORTS, Format
 
 ConversationItem = ImportedConversation | SkippedItems | MalformedLine
 Read = Callable[[], Iterator[ConversationItem]]
+
+#: Formats whose lines are the events of one conversation.
+TRANSCRIPTS: Registry[Format] = Registry(
+    "format",
+    "llmctl.engine.transfer",
+    {
+        "claude-code": "transcripts:CLAUDE_CODE",
+        "codex": "transcripts:CODEX",
+        "gemini-cli": "transcripts:GEMINI_CLI",
+    },
+)
 
 #: Errors of a stream that is a damaged member of an archive.
 _READ_ERRORS = (ijson.JSONError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
@@ -57,9 +69,9 @@ def open_documents(first_line: bytes, stream: IO[bytes], name: str, format: str 
     detected = format or _detect_format(first[-1][1])
     if detected is None:
         raise _unknown_format_error(name, first[0][1])
-    if detected not in IMPORTS:
+    if detected not in IMPORTS and detected not in TRANSCRIPTS:
         raise UsageError(f'"{name}" is not in the format "{detected}"')
-    reader = IMPORTS.load(detected)
+    reader = _load_format(detected)
     return detected, lambda: _read_conversations(chain(first, documents), reader)
 
 
@@ -77,10 +89,19 @@ def starts_with_array(stream: Any) -> bool:
 
 
 def _detect_format(document: Any) -> str | None:
-    return next((name for name in IMPORTS.names() if IMPORTS.load(name).fits(document)), None)
+    return next((name for name in (*TRANSCRIPTS.names(), *IMPORTS.names()) if _load_format(name).fits(document)), None)
+
+
+def _load_format(name: str) -> Format:
+    return (TRANSCRIPTS if name in TRANSCRIPTS else IMPORTS).load(name)
 
 
 def _read_conversations(documents: Iterator[tuple[int, Any]], reader: Format) -> Iterator[ConversationItem]:
+    if reader.read_lines is not None:
+        malformed: list[MalformedLine] = []
+        yield from reader.read_lines(_list_lines(documents, malformed))
+        yield from malformed
+        return
     for number, document in documents:
         if isinstance(document, MalformedLine):
             yield document
@@ -91,6 +112,15 @@ def _read_conversations(documents: Iterator[tuple[int, Any]], reader: Format) ->
                 yield from list(reader.read(document))  # all of a conversation or nothing
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
                 yield MalformedLine(number, f"invalid conversation: {type(error).__name__} {error}")
+
+
+def _list_lines(documents: Iterator[tuple[int, Any]], malformed: list[MalformedLine]) -> Iterator[Any]:
+    """Yield the lines of a transcript; those that are no JSON are put aside."""
+    for _, document in documents:
+        if isinstance(document, MalformedLine):
+            malformed.append(document)
+        else:
+            yield document
 
 
 def iter_documents(first_line: bytes, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:

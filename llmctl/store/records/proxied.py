@@ -125,3 +125,9 @@ def list_proxy_jobs(database: Database) -> list[JobRow]:
     """Return the proxies that run or died, newest first."""
     sql = "SELECT * FROM {jobs} WHERE type = 'proxy' AND status = 'running' ORDER BY rowid DESC"
     return [JobRow.from_row(row) for row in database.rows(sql)]
+
+
+def list_response_ids(database: Database, session_key: str) -> list[str]:
+    """Return the providers' ids of the answers in a conversation that a program named and the proxy recorded."""
+    sql = "SELECT response_id FROM {requests} WHERE session_key = ? AND origin = 'proxy' AND response_id IS NOT NULL"
+    return [row["response_id"] for row in database.rows(sql, (session_key,))]

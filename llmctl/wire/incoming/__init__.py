@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from llmctl.core.chat import ChatRequest, File, Message, Part, ResponseBuilder, Text, ToolSpec
+from llmctl.core.chat import ChatRequest, ChatResponse, File, Message, Part, ResponseBuilder, Text, ToolSpec
 from llmctl.core.errors import LlmctlError
 from llmctl.core.http import Dialect
 from llmctl.core.media_types import UNKNOWN, detect, guess_from_name
@@ -135,13 +135,18 @@ def build_refusal(wire: str, status: int, reason: str, message: str) -> bytes:
 
 def read_answer(wire: str, document: Json) -> Message:
     """Return an earlier answer, given as the document with which the provider would have sent it."""
+    return read_response(wire, document).message
+
+
+def read_response(wire: str, document: Json) -> ChatResponse:
+    """Return the answer in a document, with its usage."""
     builder = ResponseBuilder()
     try:
         for event in WIRES.load(wire).parse_response(dumps(document).encode("utf-8", "surrogatepass"), _DIALECT):
             builder.add(event)
     except LlmctlError:
         pass  # an empty or odd answer: what could be read of it
-    return builder.build().message
+    return builder.build()
 
 
 def read_texts(content: Any, types: Iterable[str] = ("text", "input_text", "output_text")) -> str:
