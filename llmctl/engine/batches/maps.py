@@ -12,7 +12,7 @@ from llmctl.core.stored_values import loads
 from llmctl.engine.batches.exchange import PROCESSING, order_writes
 from llmctl.engine.batches.lines import reserve_requests
 from llmctl.engine.billing.cost import CostLimits, PriceCache, Reservation
-from llmctl.engine.bulk.exchange import BatchExchangePlan, ItemExchange, StoredResponse
+from llmctl.engine.bulk.exchange import ExchangePlan, ItemExchange, StoredResponse
 from llmctl.engine.bulk.jobs import PromptTemplates
 from llmctl.engine.bulk.output import ResultWriter
 from llmctl.engine.bulk.pace import PaceOptions, SharedPace
@@ -53,7 +53,7 @@ class MapSource:
         self._limits = turn.cost_limits
         self._lookups = open_sibling(database)
         pace = PaceOptions()
-        self._plan = BatchExchangePlan(
+        self._plan = ExchangePlan(
             # What it may cost is reserved for a batch as a whole.
             turn=turn.replace(cost_limits=CostLimits()),
             endpoint=resolved.endpoint,
