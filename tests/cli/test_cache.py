@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -346,6 +347,35 @@ def test_embeddings_are_used_again(llmctl_in_process: RunInProcess, env: dict[st
     done = run("embed", "-m", "echo", "other", "--cached-only", "--json")
     assert (done.returncode, done.error["reason"]) == (3, "cache_miss")
     assert run("embed", "-m", "echo", "hello", "there", "--cached-only", "--no-log").returncode in (0, 2)
+
+
+def test_equal_rows_of_a_map_make_one_call(
+    llmctl_in_process: RunInProcess, server: FakeServer, env: dict[str, str], tmp_path: Path
+) -> None:
+    run = llmctl_in_process
+    table = tmp_path / "words.txt"
+    table.write_text("one\ntwo\none\none\ntwo\n")
+    words = ("map", str(table), "{{ line }}", "--connection", "work", "--cache", "--output", str(tmp_path / "o.jsonl"))
+    for _ in range(2):
+        assert run(*words).returncode == 0
+        rows = [parse_json_line(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+        assert [row["output"] for row in rows] == ["echo: one", "echo: two", "echo: one", "echo: one", "echo: two"]
+        assert all(row["request_id"] for row in rows)
+    assert len(server.requests) == 2
+    counted = "SELECT count(*), count(cached_from), count(cache_key), sum(cost > 0) FROM requests"
+    assert query(env, counted) == [(10, 8, 2, 2)]
+    assert query(env, "SELECT count(*) FROM network_calls") == [(2,)]
+    assert ask(run, "--cache", "two")["cached"], "a chat uses the answer of a map"
+    table.write_text("one\nthree\n")
+    done = run(*words[:-3], "--cached-only", "--output", str(tmp_path / "o.jsonl"))
+    assert (done.returncode, len(server.requests)) == (14, 2)
+    rows = [parse_json_line(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["completed", "failed"]
+
+
+def parse_json_line(line: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(line)
+    return found
 
 
 def test_equal_request_that_died_is_passed_over(llmctl: Llmctl, server: FakeServer, env: dict[str, str]) -> None:

@@ -37,7 +37,7 @@ MapFlags = Annotated[
     TurnOptions,
     (
         *("model", "connection", "options", "thinking", "schema", "fix", "extract"),
-        *("max_cost", "timeout", "retries", "tag"),
+        *("max_cost", "timeout", "retries", "tag", "cache", "refresh", "cached_only"),
     ),
 ]
 #: Seconds between lines of progress off a terminal.
@@ -205,7 +205,7 @@ class MapCommand:
         turn = self._build_turn(database, spec)
         is_local = turn.target.wire == "echo"
         pace = self._pace.replace(start=1) if is_local else self._pace  # threads only help to wait for others
-        resolved = resolve_endpoint(database, turn.target, turn.runtime)
+        resolved = resolve_endpoint(database, turn.target, turn.runtime, needs_key=not turn.options.cached_only)
         if self._options.via:
             from llmctl.engine.batches.host import require_protocol
             from llmctl.engine.batches.maps import require_batchable

@@ -9,29 +9,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.core import clock
 from llmctl.core.answer_text import find_fenced_block
-from llmctl.core.chat import ChatRequest, ChatResponse, Message
+from llmctl.core.chat import ChatRequest, ChatResponse, Message, StreamEvent
 from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import dumps, new_id
 from llmctl.core.values import Value
-from llmctl.engine.billing.cost import CostTracker, PriceCache, Reservation
+from llmctl.engine.billing.cost import Cost, CostTracker, PriceCache, Reservation, SettledCost
 from llmctl.engine.bulk.pace import PaceOptions, RowPacer, SharedPace
 from llmctl.engine.turn import records
 from llmctl.engine.turn.group_recorder import ExchangeRecorder
 from llmctl.engine.turn.history import HistoryEntry
-from llmctl.engine.turn.model_call import ModelCall, RequestSender
+from llmctl.engine.turn.model_call import ModelCall, RequestSender, receive_event
 from llmctl.engine.turn.output_schema import OutputValidator
 from llmctl.engine.turn.plan import TurnPlan, build_chat_request
 from llmctl.engine.turn.state import Attempt, CallState, StepRequest, TurnIds, TurnResult
 from llmctl.engine.turn.turn import check_prompt_size
 from llmctl.store.database import Database, Insert, Update, Write
 from llmctl.store.records.map_items import PendingItem
+from llmctl.store.records.types import RequestRow
 from llmctl.wire import WIRES
+
+if TYPE_CHECKING:
+    from llmctl.engine.turn.cache import Cache
 
 #: Bytes of a token, for the pace alone.
 _BYTES_PER_TOKEN = 4
@@ -53,6 +57,8 @@ class ExchangePlan(Value):
     pace_options: PaceOptions
     #: ``batch``, or None for at once: prices depend on it.
     processing: str | None = None
+    #: Stored answers of equal requests, where they are asked for.
+    cache: Cache | None = None
 
 
 class StoredResponse:
@@ -75,6 +81,7 @@ class ItemExchange:
         self, database: Database, plan: ExchangePlan, item: PendingItem, messages: tuple[Message, ...]
     ) -> None:
         self.item = item
+        self._database = database
         self._plan = plan
         turn = plan.turn
         self._ids = TurnIds("", new_id(), plan.job_id, 0, "")
@@ -95,6 +102,9 @@ class ItemExchange:
         self.request_id = ""
         #: Rows to commit before it is sent, and the most that it may cost.
         self.intention: tuple[list[Write], Reservation | None] = [], None
+        #: The key of its request in the cache, and the stored answer that is used.
+        self.cache_key: str | None = None
+        self._answer: list[StreamEvent] | None = None
         #: How far the running step is, for the thread that stops the job.
         self.is_running = False
         self.was_sent = False
@@ -113,13 +123,51 @@ class ItemExchange:
         request = build_chat_request(self._plan.turn, tuple(entry.message for entry in self._entries))
         check_prompt_size(request, self._plan.turn.target)
         call = self._build_call(request)
+        if self._plan.cache is not None:
+            self._look_up(call, self._plan.cache)
         self._state = call.begin(self._ids, self._cost_tracker)
         self.request_id, self._stream_id = self._state.request_id, self._state.stream_id
         processing = {"processing": self._plan.processing} if self._plan.processing else {}
-        rows = self._recorder.intention_writes(call.http, call.body_columns, processing)
+        rows = [] if self.is_cached else self._recorder.intention_writes(call.http, call.body_columns, processing)
         running = {"status": "running", "request_id": self.request_id, "attempts": self.item.attempts + 1}
         update = Update("map_items", self.item.id, {**running, "updated_at": self._ids.last_time})
         self.intention = [*rows, update], self._state.reservation
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether a stored answer is used: :meth:`replay` takes it in, and nothing is sent."""
+        return self._answer is not None
+
+    def replay(self) -> None:
+        """Take in the stored answer."""
+        assert self._answer is not None
+        assert self._state
+        for event in self._answer:
+            receive_event(self._state, event)
+        self._finish(None)
+        self._recorder.write(*self.intention[0])
+
+    def _look_up(self, call: ModelCall, cache: Cache) -> None:
+        """Find a stored answer; what the provider's own tools see depends on the day and is never used."""
+        from llmctl.engine.turn.cache import Hit, read_answer, response_matches  # only where a cache is asked for
+        from llmctl.wire.canonical import CanonicalRequest
+
+        canonical = CanonicalRequest(self._plan.turn.target.wire, call.http)
+        if canonical.find_hosted_tool() is not None:
+            return
+        found: list[StreamEvent] = []
+
+        def is_usable(row: RequestRow) -> bool:
+            message, events = read_answer(self._database, row)
+            found[:] = events or ()
+            return events is not None and response_matches(self._plan.turn.options.schema, message)
+
+        self.cache_key = canonical.key
+        result = cache.find(self.cache_key, is_usable)
+        if isinstance(result, Hit):
+            self._answer, call.cache_columns = found, result.to_columns()
+        else:
+            call.cache_columns, call.cache_miss = {"cache_key": self.cache_key}, result.reason
 
     @property
     def http(self) -> HttpRequest:
@@ -220,7 +268,12 @@ class ItemExchange:
         assert state
         status = "completed" if error is None else "incomplete" if isinstance(error, IncompleteError) else FAILED
         response = self._recorder.build_response()
-        cost = self._cost_tracker.settle_cost(response, state.reservation, may_be_billed=state.may_be_billed(error))
+        is_billable = state.may_be_billed(error)
+        cost = (
+            SettledCost(Cost(0.0))
+            if state.is_cached
+            else self._cost_tracker.settle_cost(response, state.reservation, may_be_billed=is_billable)
+        )
         self.result.add_response(response, cost.cost.amount)
         self._recorder.finish(status, response, self._totals(), cost_columns=cost.to_columns(), error=error)
         self.error = error

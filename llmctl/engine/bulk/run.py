@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
+from typing import TYPE_CHECKING
 
 from llmctl.core import clock
 from llmctl.core.errors import BudgetError, LlmctlError, PartialError, RejectedError, StorageError
@@ -37,6 +38,9 @@ from llmctl.store.records import map_items
 from llmctl.store.records.map_items import PendingItem
 from llmctl.store.records.types import JobRow
 
+if TYPE_CHECKING:
+    from llmctl.engine.turn.cache import Cache
+
 #: Seconds between two looks at what has happened, and how far ahead rows are prepared at the present speed.
 _TICK_S = 0.25
 _AHEAD_S = 0.2
@@ -44,6 +48,8 @@ _AHEAD_S = 0.2
 _GRACE_S = 5.0
 #: So many rows in a row that could not reach the host end the job: the host is down, not the row at fault.
 _MAX_UNAVAILABLE = 20
+#: Reasons of errors that concern one row, though others of their kind concern all.
+_ROW_REASONS = ("template", "no_prompt", "missing_parameter", "cache_miss")
 #: ``--on-error N%`` counts from so many rows on.
 _MIN_ROWS_FOR_SHARE = 20
 #: Reason of the PartialError of a job whose rows have all ended.
@@ -110,6 +116,8 @@ class MapRun:
         self._begun: dict[str, ItemExchange] = {}
         self._order: deque[int] = deque()
         self._ended_positions: set[int] = set()
+        #: Keys of the cache that rows under way have, and the equal rows that wait for them.
+        self._asked: dict[str | None, list[tuple[PendingItem, object]]] = {}
         #: Rows that a cost limit does not allow while others run.
         self._refused: deque[tuple[ItemExchange, BudgetError]] = deque()
         #: Rows that cannot be sent, and are not committed yet.
@@ -195,8 +203,9 @@ class MapRun:
         self._next.extend(zip(items, prompts, strict=True))
         return True
 
-    def _begin(self, item: PendingItem, messages: object) -> None:
-        self._order.append(item.position)
+    def _begin(self, item: PendingItem, messages: object, *, is_new: bool = True) -> None:
+        if is_new:
+            self._order.append(item.position)
         if not isinstance(messages, tuple):
             assert isinstance(messages, LlmctlError)
             self._fail_unsent(item, messages)
@@ -207,10 +216,27 @@ class MapRun:
         except RejectedError as error:
             self._fail_unsent(item, error)
         except LlmctlError as error:
-            self._failure = error
+            if error.reason == "cache_miss":
+                self._fail_unsent(item, error)
+            else:
+                self._failure = error
         else:
-            self._begun[item.id] = exchange
-            self._commit_intention(exchange)
+            if exchange.cache_key in self._asked:
+                self._asked[exchange.cache_key].append((item, messages))
+            else:
+                self._start(exchange)
+
+    def _start(self, exchange: ItemExchange) -> None:
+        """Use the stored answer of a row, or commit that it is going to be sent."""
+        self._begun[exchange.item.id] = exchange
+        if exchange.is_cached:
+            exchange.replay()
+            if self._claim(exchange):
+                self._recorder.record(exchange.pop_writes(), partial(self._after_end, exchange))
+            return
+        if exchange.cache_key:
+            self._asked[exchange.cache_key] = []
+        self._commit_intention(exchange)
 
     def _commit_intention(self, exchange: ItemExchange) -> None:
         writes, reservation = exchange.intention
@@ -247,7 +273,7 @@ class MapRun:
 
     def _count(self, item: PendingItem, error: LlmctlError | None, cost: float | None) -> None:
         """Count a row that has ended, and decide whether the job goes on."""
-        if error and stops_job(error) and error.reason not in ("template", "no_prompt", "missing_parameter"):
+        if error and stops_job(error) and error.reason not in _ROW_REASONS:
             self._failure = self._failure or error
             return
         self._ended += 1
@@ -361,6 +387,8 @@ class MapRun:
 
     def _end(self, exchange: ItemExchange) -> None:
         self._begun.pop(exchange.item.id, None)
+        for item, messages in self._asked.pop(exchange.cache_key, ()) if exchange.cache_key else ():
+            self._begin(item, messages, is_new=False)
         self._count(exchange.item, exchange.error, exchange.result.cost)
 
     # --- workers
@@ -426,12 +454,21 @@ def run_map(database: Database, job: JobRow, spec: MapSpec, setup: MapSetup) -> 
             prices=PriceCache(lookups),
             pace=pace,
             pace_options=setup.pace,
+            cache=_open_cache(database, setup.turn),
         )
         writer = ResultWriter(database, job.id, spec, setup.write_stdout, in_order=setup.in_order)
         try:
             _run_to_end(database, job, MapRun(database, spec, plan, writer, setup.policy, setup.on_progress), writer)
         finally:
             writer.close()
+
+
+def _open_cache(database: Database, turn: TurnPlan) -> Cache | None:
+    if not turn.options.uses_cache:
+        return None
+    from llmctl.engine.turn.cache import Cache  # only where a cache is asked for
+
+    return Cache(database, turn.options, turn.runtime)
 
 
 def _run_to_end(database: Database, job: JobRow, run: MapRun, writer: ResultWriter) -> None:

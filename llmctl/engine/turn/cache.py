@@ -127,6 +127,19 @@ class Cache:
                 )
             self._runtime.sleep(_POLL_INTERVAL_S)
 
+    def find(self, key: str, is_usable: Callable[[RequestRow], bool]) -> Hit | Miss:
+        """Return the newest answer that may be used, or why there is none; requests that run count as none.
+
+        Raises NotFoundError where only the cache may answer.
+        """
+        found = self._look_up(key, is_usable)
+        if isinstance(found, Hit):
+            return found
+        missed = found if isinstance(found, Miss) else Miss("new")
+        if self._options.cached_only:
+            raise miss_error(missed.reason)
+        return missed
+
     def _look_up(self, key: str, is_usable: Callable[[RequestRow], bool]) -> Hit | Miss | RequestRow:
         """Return the newest answer that may be used, else the running request to wait for, else why there is none."""
         if self._options.refresh:

@@ -97,6 +97,9 @@ class ModelCall:
 
     #: Fields of ``chat --json`` where a cache was asked for.
     cache_report: Mapping[str, Any] = {}
+    #: What the row of the request says of the cache, and why no stored answer is used.
+    cache_columns: Mapping[str, Any] = {}
+    cache_miss: str | None = None
 
     def __init__(self, sender: RequestSender, plan: TurnPlan, step: StepRequest) -> None:
         self._sender = sender
@@ -109,7 +112,9 @@ class ModelCall:
         Raises BudgetError where its cost might exceed a limit.
         """
         state = self._new_state(ids)
-        self._reserve(state, cost_tracker)
+        state.cache_columns, state.cache_miss = self.cache_columns, self.cache_miss
+        if not state.is_cached:
+            self._reserve(state, cost_tracker)
         self._commit(ids, state)
         return state
 
