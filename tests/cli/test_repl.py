@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import select
+import signal
+from pathlib import Path
 from subprocess import PIPE
 
 import pytest
 
+from llmctl.cli.turn.slash_commands import COMMANDS
 from tests.fakes.openai_server import HOLD, FakeServer, Reply, delta, event, stream
-from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, Result, query
+from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, Result, parse_json, query
 from tests.terminal import CAPABLE, Terminal
 
 ECHO = ("chat", "-m", "echo", "-i", "--no-stdin")
@@ -143,3 +146,119 @@ def test_typing_ahead_answers_no_question(llmctl: Llmctl, env: dict[str, str], s
         assert terminal.finish() == 0
     assert not os.path.exists(os.path.join(llmctl.cwd, "ran"))
     assert prompts(env) == ["hello"]
+
+
+def test_ctrl_c_says_what_is_kept_and_stays_in_the_chat(
+    llmctl: Llmctl, env: dict[str, str], server: FakeServer, term: str
+) -> None:
+    connect(llmctl, server)
+    server.answer(stream("one two three", hold=2))
+    with Terminal([*LLMCTL, "chat", "--name", "fix"], env, term=term) as terminal:
+        terminal.wait_for_prompt()
+        terminal.send("hello\r")
+        terminal.wait_for("one two")
+        terminal.send("\x03")
+        terminal.wait_for('stopped; 2 words kept in "fix"; /continue goes on')
+        terminal.wait_for_prompt()
+        terminal.send("/continue\r")
+        terminal.wait_for("echo: hello")
+        terminal.wait_for_prompt()
+        terminal.send("\x03")
+        terminal.wait_for("press Ctrl-C again or Ctrl-D to leave")
+        terminal.wait_for_prompt()
+        terminal.send("\x03")
+        assert terminal.finish() == -signal.SIGINT
+
+
+def test_ctrl_c_in_a_single_turn_names_the_way_on(
+    llmctl: Llmctl, env: dict[str, str], server: FakeServer, term: str
+) -> None:
+    connect(llmctl, server)
+    server.answer(stream("one two three", hold=2))
+    with Terminal([*LLMCTL, "chat", "--name", "fix", "hello"], env, term=term) as terminal:
+        terminal.wait_for("one two")
+        terminal.send("\x03")
+        assert terminal.finish() == -signal.SIGINT
+        assert terminal.screen()[-1] == 'llmctl: stopped; 2 words kept in "fix"; llmctl chat -c goes on'
+
+
+def test_ctrl_c_in_a_pipe_says_nothing_more(llmctl: Llmctl, server: FakeServer) -> None:
+    connect(llmctl, server)
+    server.answer(stream("one two three", hold=2))
+    with llmctl.start("chat", "hello") as running:
+        running.wait_for_output("one two")
+        assert running.kill(signal.SIGINT).stderr == ""
+
+
+@pytest.mark.parametrize("words", [["-c"], ["--chat", "last"]], ids=" ".join)
+def test_open_chat_shows_the_last_exchange(llmctl: Llmctl, env: dict[str, str], words: list[str]) -> None:
+    for flags in (["--name", "fix", "first"], ["-o", "cut=1", "--name", "fix", "last words"]):
+        with Terminal([*LLMCTL, "chat", "-m", "echo", *flags], env) as terminal:
+            terminal.finish()
+    with Terminal([*LLMCTL, "chat", *words], {**env, "NO_COLOR": ""}) as terminal:
+        terminal.wait_for_prompt()
+        lines = terminal.text()
+        assert lines[0].startswith('llmctl: continuing "fix", 2 turns, ')
+        assert "last words" in lines
+        assert "first" not in lines
+        assert "llmctl: the last answer broke off; /continue finishes it" in lines
+        assert b"\x1b[2mlast words\x1b[0m" in terminal.raw
+        terminal.send("\x04")
+        assert terminal.finish() == 0
+    assert query(env, "SELECT count(*) FROM requests") == [(2,)]
+
+
+@pytest.mark.parametrize("words", [["list"], ["delete", "fix-42"]], ids=" ".join)
+def test_verb_of_chats_is_no_prompt_on_a_terminal(llmctl: Llmctl, env: dict[str, str], words: list[str]) -> None:
+    with Terminal([*LLMCTL, "chat", "-m", "echo", *words], env) as terminal:
+        assert terminal.finish() == 2
+        text = " ".join(words)
+        assert f"command: llmctl chats {text}; prompt: llmctl chat -- {text}" in terminal.screen()[-1]
+    with Terminal([*LLMCTL, "chat", "-m", "echo", "--", *words], env) as terminal:
+        assert terminal.finish() == 0
+    assert llmctl("chat", "-m", "echo", "list").stdout == "list\n"
+
+
+SHOWN_BY_COMMANDS = (
+    *("echo (echo)", "no connection to a model", "with the next message: notes.txt", "nothing is attached"),
+    *("has 2 code blocks", 'this chat has 1 answer, got "5"', "no way to the clipboard"),
+    *('saved this chat to "chat.html"', "/save needs a file that ends in .md", "no tools are offered"),
+    *("time: user-permitted", 'no tool "nosuch"', "no tool call waits", "thinking: high", 'got "much"'),
+    *("answers need not match", "requests 1, 0 failed", "this month", 'renamed to "fix-42"', 'this is now "side"'),
+    *("go on in one of them", 'nothing found for "nothing"', "forked before your last message"),
+    *('begins a new chat "other"', "did you mean /copy", "/edit needs a terminal"),
+    "copy the last answer, an earlier one, or its code",
+)
+
+
+def test_commands(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
+    """Each command does what its help says; what it shows is on stderr, but code on stdout."""
+    (tmp_path / "notes.txt").write_text("some notes")
+    answer = "```py\nprint(1)\n```\nand\n```\ntwo\n```"
+    entries = [
+        *("/model", "/model ehco", "/model echo", "/attach notes.txt", "/attach none", "/attach notes.txt", "hello"),
+        *("/code", "/code 2 > two.txt", "/code 3", "/copy 5", "/copy code", "/save chat.html", "/save chat.odt"),
+        *("/tools", "/tools time", "/tools nosuch", "/approve", "/thinking high", "/thinking much", "/schema none"),
+        *("/stats", "/cost", "/rename fix-42", "/chat", "/fork side", "/chats", "/find hello", "/find nothing"),
+        *("/chats fix-42", "/undo", "/retry", "/new other", "fresh", "/cop --help", "/copy --help", "/edit", "/clear"),
+        *("/help", "/exit"),
+    ]
+    done = converse(llmctl, [f"{entry}\n" for entry in entries], "-o", f"reply={answer}")
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    for shown in SHOWN_BY_COMMANDS:
+        assert shown in " ".join(done.stderr.split()), shown
+    assert "print(1)" in done.stdout
+    assert (tmp_path / "two.txt").read_text() == "two\n"
+    assert "<html" in (tmp_path / "chat.html").read_text()
+    assert query(env, "SELECT name, superseded_by IS NOT NULL FROM chats ORDER BY rowid") == [
+        *(("fix-42~1", 1), ("side", 0), ("fix-42", 0), ("other", 0)),
+    ]
+    assert query(env, "SELECT count(*) FROM message_attachments") == [(3,)]  # of the chat, the fork and the retry
+    assert [chat["name"] for chat in parse_json(llmctl("chats", "list", "--json"))] == ["other", "fix-42", "side"]
+
+
+def test_every_command_is_in_the_help_with_its_line(llmctl: Llmctl) -> None:
+    done = converse(llmctl, [*(f"/{name} --help\n" for name in COMMANDS), "/exit\n"])
+    for command in COMMANDS.values():
+        assert f"{command.usage:28}  {command.help}"[:60] in done.stderr

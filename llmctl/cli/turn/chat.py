@@ -138,7 +138,6 @@ class ChatCommand:
         """Say what Ctrl-C has left of the answer, and how to go on."""
         from llmctl.core.humanize import pluralize  # only for this note
 
-        self._app.console.io.write_stderr("\n")
         words = len(result.response.message.text.split()) if result.response else 0
         if result.chat_id is None or self._options.rollback:
             self._app.console.note("stopped; the answer is not kept")

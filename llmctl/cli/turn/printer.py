@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
-from signal import SIGPIPE
+from signal import SIGINT, SIGPIPE
 from typing import TYPE_CHECKING, Any
 
 from llmctl.cli.console.console import Console
@@ -140,6 +140,8 @@ class TurnPrinter:
             with suppress(Signalled, LlmctlError):
                 self._release_held_text()
                 self._finish_view()
+        if signum == SIGINT and self._io.stderr_tty and self._view is None:
+            self._io.write_stderr("\n")  # after the answer, and the ^C that the terminal shows
         if signum == SIGPIPE or not (self._console.format.is_json and result.request_id):
             return
         error = IncompleteError("interrupted by a signal", hint="run again: llmctl chat -c", reason="interrupted")

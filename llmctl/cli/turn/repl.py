@@ -82,6 +82,8 @@ class ReplSession:
             if self._is_leaving:
                 raise
             self._is_leaving = True
+            if isinstance(self._input, LineInput):
+                self._io.write_stderr("\n")  # after the ^C that the terminal shows
             self._note("press Ctrl-C again or Ctrl-D to leave")
             return True
         self._is_leaving = False
@@ -122,7 +124,12 @@ class ReplSession:
             pieces.append(data)
             self._io.write_stderr(safe_text(data.decode("utf-8", "replace")))
 
-        done = run_program(command, env=self._app.env, on_output=show, max_output_bytes=_MAX_OUTPUT_BYTES)
+        try:
+            done = run_program(command, env=self._app.env, on_output=show, max_output_bytes=_MAX_OUTPUT_BYTES)
+        except Signalled:
+            self._io.write_stderr("\n")
+            self._note("stopped; nothing of it joins the next message")
+            raise
         output = b"".join(pieces)[:_MAX_OUTPUT_BYTES].decode("utf-8", "replace")
         if output and not output.endswith("\n"):
             self._io.write_stderr("\n")
@@ -170,7 +177,6 @@ class ReplSession:
             raise signalled
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, handle_signal)
-        self._io.write_stderr("\n")
 
     def _note(self, text: str) -> None:
         self._app.console.note(text)
