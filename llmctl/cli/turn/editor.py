@@ -158,9 +158,7 @@ class Editor:
     def _end_line(self, event: KeyPressEvent) -> None:
         """Send the message, unless more of it has arrived already, or a ``\\`` asks for another line."""
         buffer = event.current_buffer
-        if buffer.complete_state and buffer.complete_state.current_completion:
-            buffer.apply_completion(buffer.complete_state.current_completion)
-        elif self._has_more(event):
+        if self._has_more(event):
             self._pasted_start = buffer.text[:1] or self._pasted_start
             buffer.insert_text("\n")
         elif buffer.document.char_before_cursor == "\\":
