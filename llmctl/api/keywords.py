@@ -18,7 +18,7 @@ class TurnKeywords(TypedDict, total=False):
     model: str | None
     #: Connection to use.
     connection: str | None
-    #: Model option, such as temperature=0.2.
+    #: Model option, such as temperature=0.2; K:=JSON sends any name and value.
     options: Mapping[str, Any]
     #: Thinking effort: none, low, medium, high or a number of tokens.
     thinking: str | int | Mapping[str, int] | None

@@ -12,6 +12,7 @@ import os
 os.environ["TYPER_USE_RICH"] = "0"  # read once, when typer is imported
 
 import inspect
+import string
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
@@ -25,7 +26,7 @@ from typer.models import CommandInfo
 from llmctl.cli import catalog
 from llmctl.cli.app import App
 from llmctl.cli.console.console import OUTPUT_FLAGS_ATTRIBUTE
-from llmctl.core.errors import UsageError
+from llmctl.core.errors import LlmctlError, UsageError
 from llmctl.core.options import GROUPS, Option, OptionSet, parse_option_pairs, parse_text
 from llmctl.core.registry import unknown_name_error
 
@@ -36,6 +37,9 @@ _PANELS = ("Options", *GROUPS)
 _PAGED_VERBS = ("show", "render", "log", "tail", "diff", "help")
 #: Widest name of an option that has its help on the same line.
 _NAME_COLUMN = 30
+#: Below this width of the terminal the help of most options is below their names.
+_NARROW_WIDTH = 64
+_NARROW_NAME_COLUMN = 6
 
 
 def execute(app: App, arguments: Sequence[str]) -> int:
@@ -61,7 +65,12 @@ class Command(TyperCommand):
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         formatter.write_paragraph()
-        for line in (self.help or "").splitlines():
+        text = self.help or ""
+        if ctx.obj.console.io.stdout_tty:  # in a pipe it stays as it is written
+            from llmctl.cli.help.text import wrap_manual
+
+            text = wrap_manual(text, formatter.width - 2)
+        for line in text.splitlines():
             formatter.write(f"  {line}".rstrip() + "\n")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -72,11 +81,12 @@ class Command(TyperCommand):
                 panel = getattr(param, "rich_help_panel", None) or _PANELS[0]
                 sections["Arguments" if is_argument else str(panel)].append(record)
         names = [len(name) for rows in sections.values() for name, _ in rows]
-        width = max((length for length in names if length <= _NAME_COLUMN), default=0)
+        column = _NAME_COLUMN if formatter.width >= _NARROW_WIDTH else _NARROW_NAME_COLUMN
+        width = max((length for length in names if length <= column), default=0)
         for title, rows in sections.items():
             if rows:
                 with formatter.section(title):
-                    formatter.write_dl([(name.ljust(width), help_text) for name, help_text in rows], _NAME_COLUMN)
+                    formatter.write_dl([(name.ljust(width), help_text) for name, help_text in rows], column)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from llmctl.cli.help import text
@@ -113,8 +123,18 @@ class CommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self._subcommands and not args[0].startswith("-"):
-            raise unknown_name_error(" ".join((*self._path, "command")), args[0], self._subcommands)
+            if not self._path and set(args[0]) & set(string.whitespace):  # no command has white space: a prompt
+                return super().resolve_command(ctx, ["chat", *args])
+            raise self._unknown_command(args)
         return super().resolve_command(ctx, args)
+
+    def _unknown_command(self, args: list[str]) -> LlmctlError:
+        error = unknown_name_error(" ".join((*self._path, "command")), args[0], self._subcommands)
+        if not self._path:
+            from llmctl.cli.help import text
+
+            error.hint = text.suggest_command(args, self._subcommands)
+        return error
 
     def invoke(self, ctx: Any) -> Any:
         if ctx._protected_args:

@@ -22,7 +22,12 @@ DescriptionOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Des
 SystemOption = Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")]
 ModelOptionsOption = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", metavar="K=V", help="Model option: temperature=0.2. Repeatable."),
+    typer.Option(
+        "--option",
+        "-o",
+        metavar="K=V",
+        help="Model option, such as temperature=0.2; K:=JSON sends any name and value. Repeatable.",
+    ),
 ]
 ReferenceOption = Annotated[list[str] | None, typer.Option(metavar="K=ID", help="Link to another record. Repeatable.")]
 

@@ -46,10 +46,10 @@ def from_parser_error(error: Any) -> UsageError:
     """Return a parser error of typer in house style: lower case, values in double quotes, a hint."""
     error_name = type(error).__name__
     option = getattr(error, "option_name", "")
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "llmctl COMMAND"
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "llmctl"
     hint = f'see "{command} --help"'
     if error_name == "NoSuchOption":
-        similar = ", ".join(error.possibilities or ())
+        similar = ", ".join(_find_similar_options(error, option))
         return UsageError(f'no option "{option}"', hint=f"did you mean {similar}?" if similar else hint)
     if error_name == "BadOptionUsage":
         problem = "takes no value" if "not take" in error.message else "requires a value"
@@ -61,6 +61,14 @@ def from_parser_error(error: Any) -> UsageError:
     if message.startswith(_EXTRA_ARGUMENTS):
         return UsageError(f'unexpected argument "{message[len(_EXTRA_ARGUMENTS) : -1]}"', hint=hint)
     return UsageError(message, hint=hint)
+
+
+def _find_similar_options(error: Any, option: str) -> list[str]:
+    """Return the options that a misspelled one may mean: similar names, or the same letter in the other case."""
+    near = [name for name in error.possibilities or () if name not in ("--help", "--version")]
+    params = error.ctx.command.params if getattr(error, "ctx", None) else []
+    letters = [name for param in params for name in param.opts if name == option.swapcase()]
+    return near or letters
 
 
 def format_text(error: LlmctlError) -> str:

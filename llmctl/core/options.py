@@ -380,7 +380,7 @@ class TurnOptions(OptionSet):
     )  # fmt: skip
     connection: str | None = option("Connection to use.", group="Model", metavar="NAME")
     options: Mapping[str, Any] = option(
-        "Model option, such as temperature=0.2.",
+        "Model option, such as temperature=0.2; K:=JSON sends any name and value.",
         group="Model", kind="pairs", metavar="K=V", flag="--option", short="-o", decodes=True,
     )  # fmt: skip
     thinking: str | int | None = option(

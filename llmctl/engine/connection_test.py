@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmctl.core import clock
-from llmctl.core.errors import NotFoundError
+from llmctl.core.errors import LlmctlError, NotFoundError
 from llmctl.core.http import HttpRequest
 from llmctl.core.redaction import Redaction
 from llmctl.core.registry import unknown_name_error
 from llmctl.core.stored_values import new_id
-from llmctl.engine.connections.target import Target, resolve_endpoint
+from llmctl.engine.connections.target import ResolvedEndpoint, Target, name_connection, resolve_endpoint
 from llmctl.engine.runtime import RuntimeEnv
 from llmctl.engine.turn import records
 from llmctl.engine.turn.model_call import send
@@ -47,10 +47,20 @@ def list_models(database: Database, target: Target, runtime: RuntimeEnv, *, reco
     if target.provider.wire == "echo":
         return ModelList([{"id": "echo", "owned_by": "llmctl"}], None, 1)
     resolved = resolve_endpoint(database, target, runtime)
+    try:
+        return _fetch_models(database if record else None, target, runtime, resolved)
+    except LlmctlError as error:
+        name_connection(error, target.connection, target.provider.name)
+        raise
+
+
+def _fetch_models(
+    database: Database | None, target: Target, runtime: RuntimeEnv, resolved: ResolvedEndpoint
+) -> ModelList:
     wire = WIRES.load(target.wire)
     request = wire.build_models_request(resolved.endpoint)
     redact = Redaction(resolved.secrets)
-    with _record_attempt(database if record else None, request, redact) as attempt:
+    with _record_attempt(database, request, redact) as attempt:
         with send(request, attempt=1, remaining_s=TIMEOUT_S, runtime=runtime, before_wait=lambda: None) as answer:
             attempt.status_code, attempt.headers = answer.status, answer.headers
             body = _read_body(answer.chunks)

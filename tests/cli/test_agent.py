@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Llmctl, RunInProcess, parse_json, query_dicts, require_failure, require_success
+from tests.harness import (
+    LLMCTL,
+    Llmctl,
+    RunInProcess,
+    parse_json,
+    query_dicts,
+    require_failure,
+    require_success,
+    run_on_terminal,
+)
 
 TIME = 'tool=time {"zone":"UTC"}'
 
@@ -290,3 +299,26 @@ def test_run_takes_a_chat_as_chat_does(llmctl_in_process: RunInProcess) -> None:
     require_success(run("agent", "run", "boss", "--chat", "case-7", "--force", "--no-stdin", "five"))
     require_success(run("chats", "edit", "plain", "--agent", "clerk"))
     require_success(run("agent", "run", "clerk", "--chat", "plain", "--no-stdin", "six"))
+
+
+def test_terminal_shows_the_whole_definition(llmctl: Llmctl) -> None:
+    instructions = "You help {{ user }}.\nBe brief."
+    flags = ("--tool", "time:auto", "--tool", "read_file", "-o", "temperature=0", "--thinking", "low")
+    llmctl("agent", "create", "clerk", "-m", "echo", "--instructions", instructions, *flags, check=True)
+    code, screen = run_on_terminal([*LLMCTL, "agent", "show", "clerk"], llmctl.env)
+    assert code == 0
+    for line in ("You help {{ user }}.", "Be brief.", "temperature=0", "thinking=low", "time: automatic"):
+        assert line in screen
+    assert "read_file: user-permitted" in screen
+    assert llmctl("agent", "show", "clerk", "--json", check=True).json["version_hash"] in screen
+    llmctl("connection", "add", "gone", "--provider", "openai", "--key-env", "K", check=True)
+    llmctl("agent", "create", "lost", "--connection", "gone", "--instructions", "x", check=True)
+    llmctl("connection", "remove", "gone", "--yes", check=True)
+    assert run_on_terminal([*LLMCTL, "agent", "show", "lost"], llmctl.env)[0] == 0
+
+
+def test_edit_without_flags_says_what_can_be_set(llmctl: Llmctl) -> None:
+    llmctl("agent", "create", "clerk", "-m", "echo", "--instructions", "x", check=True)
+    done = llmctl("agent", "edit", "clerk")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--instructions" in done.stderr

@@ -16,9 +16,9 @@ from llmctl.cli.app import App
 from llmctl.cli.command_tree import build_command, global_options
 from llmctl.cli.console.console import process_streams
 from llmctl.cli.help import topics
-from llmctl.cli.help.text import TOPICS
+from llmctl.cli.help.text import TOPICS, wrap_manual
 from tests.cli.sample_commands import SAMPLE_CLI, add_sample_commands
-from tests.harness import ROOT, run_in_process
+from tests.harness import ROOT, Llmctl, run_in_process
 
 LEAVES = catalog.command_paths()
 GLOBAL = {name for option in global_options() for name in option.opts}
@@ -103,9 +103,44 @@ def test_sql_topic_names_every_view() -> None:
         assert re.search(rf"^  {view} +\w", topics.topic_text("sql"), re.M)
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    {
+        "list": "chats list",
+        "ls": "chats list",
+        "config": "settings list",
+        "keys": "connection add",
+        "login": "connection add",
+        "version": "--version",
+        "models": "model list",
+        "cost": "stats",
+    }.items(),
+)
+def test_word_of_another_program_leads_to_the_command(word: str, meant: str) -> None:
+    result = run_in_process(word, "-m", "it's")
+    dashes = "-- " if word == "list" else ""
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"hint: did you mean llmctl {meant}?\n" in result.stderr
+    assert f"""llmctl chat {dashes}{word} -m 'it'"'"'s'\n""" in result.stderr
+
+
+def test_first_argument_with_white_space_is_a_prompt(llmctl: Llmctl) -> None:
+    assert llmctl("two words", "-m", "echo", check=True).stdout == "two words\n"
+    assert llmctl("--quiet", "two\nlines", "-m", "echo", check=True).stdout == "two\nlines\n"
+
+
+def test_manual_is_filled_to_the_width_of_a_terminal() -> None:
+    manual = "One two three four.\nFive six.\n\nExamples:\n  a line that is long and stays"
+    assert wrap_manual(manual, 12) == "One two\nthree four.\nFive six.\n\nExamples:\n  a line that is long and stays"
+
+
 def test_unknown_command_is_exit_2_with_near_names() -> None:
     result = run_in_process("chatz")
-    assert (result.returncode, result.stderr) == (2, 'llmctl: no command "chatz"\nhint: did you mean chat, chats?\n')
+    assert (result.returncode, result.stderr) == (
+        2,
+        'llmctl: no command "chatz"\nhint: did you mean llmctl chat or llmctl chats?\n'
+        "hint: to send it to a model: llmctl chat chatz\n",
+    )
     result = run_in_process("chats", "serch")
     assert (result.returncode, result.stderr.splitlines()[1]) == (2, "hint: did you mean search?")
     assert run_in_process("help", "chatz").returncode == 2

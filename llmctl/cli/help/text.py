@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 
 from llmctl import __version__
@@ -66,6 +66,64 @@ def group_help(path: tuple[str, ...]) -> str:
     help_line = subcommands(path[:-1])[path[-1]]
     more = f"More: llmctl {name} COMMAND --help\n"
     return "\n".join([f"Usage: llmctl {name} COMMAND [ARGS]...\n", f"  {help_line}\n", commands, more + GLOBAL_FOOTER])
+
+
+#: What people type, as in other programs, and the command that does it here.
+_ELSEWHERE = {
+    "agents": "agent list",
+    "alias aliases": "model alias",
+    "ask prompt talk": "chat",
+    "auth login signin key keys": "connection add",
+    "connections providers": "connection list",
+    "continue resume": "chat -c",
+    "config configure set get": "settings list",
+    "cost costs spend usage tokens budget": "stats",
+    "dashboard": "report",
+    "delete rm remove": "chats delete",
+    "find grep": "chats search",
+    "history list ls": "chats list",
+    "invoke": "tool invoke",
+    "jobs": "job list",
+    "logs requests": "request list",
+    "models": "model list",
+    "new": "chats new",
+    "query sql": "db query",
+    "replay": "request replay",
+    "search": "chats search",
+    "sessions": "agent sessions",
+    "setup start": "init",
+    "show": "chats show",
+    "template templates": "prompts list",
+    "test": "connection test",
+    "tools": "tool list",
+    "update upgrade": "db migrate",
+    "version": "--version",
+}
+
+
+def suggest_command(words: Sequence[str], names: Iterable[str]) -> str:
+    """Return a hint for an unknown first word: the command that does it, similar names, or how to send a prompt."""
+    from difflib import get_close_matches
+    from shlex import join
+
+    known = next((command for others, command in _ELSEWHERE.items() if words[0].lower() in others.split()), None)
+    near = [known] if known else get_close_matches(words[0], sorted(names), n=3)
+    meant = f"did you mean {' or '.join(f'llmctl {name}' for name in near)}?" if near else "commands: llmctl help"
+    dashes = "-- " if words[0] in subcommands(("chats",)) else ""
+    return f"{meant}\nto send it to a model: llmctl chat {dashes}{join(words)}"
+
+
+def wrap_manual(text: str, width: int) -> str:
+    """Return the text of a manual with its paragraphs filled to a width; indented lines stay as they are."""
+    lines: list[str] = []
+    for block in text.split("\n\n"):
+        rows = block.splitlines()
+        is_prose = not any(row.startswith(" ") for row in rows)
+        lines += [
+            fill(" ".join(rows), width, break_long_words=False, break_on_hyphens=False) if is_prose else block,
+            "",
+        ]
+    return "\n".join(lines[:-1])
 
 
 def _format_panel(panel: str, everything: bool) -> str:

@@ -299,6 +299,8 @@ class ChatCommand:
         io = self._app.console.io
         if self._args.finish or (not (io.stdin_tty and io.stdout_tty) and not self._args.interactive):
             message = "no prompt, and this chat has no unfinished turn" if self._is_continuation else "no prompt"
+            if self._args.name and self.find_chat(self._app.hub("create"), announce=False) is None:
+                message = f'no prompt, and there is no chat "{self._args.name}" yet'
             raise UsageError(message, hint='pass a prompt: llmctl chat "hello", or pipe it in', reason="no_prompt")
         from llmctl.cli.turn.repl import ReplSession
 

@@ -142,6 +142,21 @@ def resolve_endpoint(
     needed and cannot be found.
     """
     require_trust(database, target, runtime)
+    try:
+        return _resolve_endpoint(target, runtime, needs_key)
+    except LlmctlError as error:
+        name_connection(error, target.connection, target.provider.name)
+        raise
+
+
+def name_connection(error: LlmctlError, connection: str | None, provider: str) -> None:
+    """Put the name of the connection where the hint of an error says NAME; one that is not stored is to be added."""
+    if error.hint and " NAME" in error.hint:
+        hint = error.hint if connection else error.hint.replace("connection edit NAME", "connection add NAME")
+        error.hint = hint.replace(" NAME", f" {shlex.quote(connection or provider)}")
+
+
+def _resolve_endpoint(target: Target, runtime: RuntimeEnv, needs_key: bool) -> ResolvedEndpoint:
     env, home, on_terminal = runtime.env, runtime.home, runtime.on_terminal
     secrets = _query_secrets(target.query)
     headers = dict(target.provider.headers)
@@ -325,7 +340,11 @@ def from_row(row: ConnectionRow, env: Env) -> Target:
     """Return the target of a connection."""
     data = _read_data(row)
     provider = _find_provider(row.provider, data.get("base_url"))
-    base_url, query, from_env = _resolve_base_url(provider, data.get("base_url"), env)
+    try:
+        base_url, query, from_env = _resolve_base_url(provider, data.get("base_url"), env)
+    except ConfigError as error:
+        name_connection(error, row.name, provider.name)
+        raise
     model = row.model_id or provider.default_model or ""
     return Target(
         provider=provider,

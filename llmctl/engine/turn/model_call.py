@@ -20,7 +20,7 @@ from llmctl.core.options import TurnOptions
 from llmctl.core.redaction import Redaction
 from llmctl.core.stored_values import new_id
 from llmctl.engine.billing.cost import CostTracker
-from llmctl.engine.connections.target import Target
+from llmctl.engine.connections.target import Target, name_connection
 from llmctl.engine.runtime import Notice, RetryScheduled, RuntimeEnv
 from llmctl.engine.turn import decode, records
 from llmctl.engine.turn.history import Origin
@@ -299,7 +299,7 @@ class RequestSender:
             yield attempt
         except BaseException as error:
             if isinstance(error, LlmctlError):
-                self.redact.error(error)
+                self._explain(error)
                 if attempt.body is None and not self._running_state().delivered:
                     attempt.body = b"".join(self._running_state().chunks)
             self.recorder.end_attempt(attempt, error)
@@ -319,6 +319,14 @@ class RequestSender:
             before_wait=self.recorder.flush,
         ) as response:
             yield response
+
+    def _explain(self, error: LlmctlError) -> None:
+        """Say in an error which time limit was reached, and in its hint which connection it is about."""
+        self.redact.error(error)
+        name_connection(error, self._target.connection, self._target.provider.name)
+        if error.reason == "timeout" and self._deadline is not None and time.monotonic() >= self._deadline:
+            error.message = f"no answer within {self._timeout_s:g} s"
+            error.hint = "allow more time with --timeout SECONDS"
 
     def _retry_delay_s(self, number: int, error: LlmctlError) -> float | None:
         """Return the seconds before the next attempt, or None to give up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -47,6 +48,12 @@ def edit(
     if row.source_file and agent_files.source_exists(row.source_file):
         raise UsageError(
             f'agent "{row.name}" is defined in "{row.source_file}"', hint="edit that file; each turn reads it"
+        )
+    if not flags.to_dict() and (name, instructions, agent, description) == (None,) * 4:
+        raise UsageError(
+            "nothing to change",
+            hint=f"for example: llmctl agent edit {shlex.quote(row.name)} --instructions @clerk.md; also --name, "
+            "--description, --model, --connection, -o, --thinking, --tool and --agent",
         )
     args = AgentArgs(name, description, instructions, agent or [], flags)
     record = store_agent(app, database, apply_args(database, agents.definition_from_row(database, row), args), row)
