@@ -132,3 +132,17 @@ def test_an_upgrade_leaves_the_search_index_of_a_long_history_alone(tmp_path: Pa
         assert hub.value("SELECT rowid FROM message_search WHERE message_search MATCH 'still'") == 4711
         hub.commit(Insert("messages", {"id": "m", "role": "user", "content": "indexed as before"}))
         assert hub.value("SELECT count(*) FROM message_search WHERE message_search MATCH 'indexed'") == 1
+
+
+@pytest.mark.parametrize("version", EARLIER)
+def test_labels_of_an_upgraded_hub_are_what_the_rows_say(tmp_path: Path, version: int) -> None:
+    with closing(open_hub(make_earlier(str(tmp_path / "hub.db"), version), "write")) as hub:
+        groupings = [group_by.build_grouping(hub, [kind]) for kind in group_by.LABELS]
+        before = [query.sum_groups(hub, Scope(), grouping) for grouping in groupings]
+        labels.fill_labels(hub)
+        assert hub.meta(group_by.LABELS_FROM) is None
+        after = [query.sum_groups(hub, Scope(), grouping) for grouping in groupings]
+        assert [{key: tally.sums for key, tally in groups.items()} for groups in after] == [
+            {key: tally.sums for key, tally in groups.items()} for groups in before
+        ]
+        assert all(before)

@@ -45,7 +45,7 @@ _ROWS = {
     "tag": "nullif(r.tag, '')",
     "status": "r.status",
     "chat": "r.chat_id",
-    "tool": "i.name",
+    "tool": "nullif(i.name, '')",
     "script": "nullif(r.script, '')",
     "folder": "nullif(r.folder, '')",
     #: The repository that has the folder today: it may be cloned, moved or made later than the request.
@@ -100,7 +100,7 @@ def build_grouping(database: Database, keys: Sequence[str], zone: tzinfo | None 
         database.connection.create_function("llmctl_project", 1, cache(_find_project), deterministic=True)
     by_message = {key: _time_expression("m.created_at", key, zone) for key in TIMES} | of_chats | {"chat": "m.chat_id"}
     by_call = {key: _time_expression("i.created_at", key, zone) for key in TIMES} | of_chats
-    by_call |= {"chat": "t.chat_id", "tool": "i.name"}
+    by_call |= {"chat": "t.chat_id", "tool": "nullif(i.name, '')"}
     label = next((key for key in keys if key in LABELS), None)
     return Grouping(
         tuple(keys),
