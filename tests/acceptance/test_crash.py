@@ -107,7 +107,8 @@ def test_killed_turn_with_rollback_keeps_the_stream_and_no_message(
 ) -> None:
     start_turn(llmctl, server, "three", "--rollback").kill()
     assert_can_continue(llmctl, server, hub, None)
-    assert "three" in hub.raw()
+    streams = hub.rows("SELECT gunzip(coalesce(raw_output_gz, raw_output)) AS output FROM response_streams")
+    assert "three" in streams[0]["output"]
 
 
 # --- signals --------------------------------------------------------------------------------------------------------

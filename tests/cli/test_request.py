@@ -210,3 +210,18 @@ def test_curl_masks_a_key_that_was_typed_in_a_prompt(llmctl: Llmctl, server: Fak
     audit = there("request", "show", "last", "--http", "--json", check=True).stdout
     assert own not in audit
     assert other not in audit
+
+
+def test_compacted_text_is_shown_whole(hub: HubBuilder, llmctl: Llmctl) -> None:
+    system, answer = "You are patient. " * 100, "word " * 300
+    turn = hub.turn(hub.chat(), "hello", answer)
+    body = dumps({"model": "gpt-5", "instructions": system, "input": [{"role": "user", "content": "hello"}]})
+    hub.insert("network_calls", request_id=turn["request"], attempt=2, endpoint="x", method="POST", body=body)
+    assert hub.database.value("SELECT count(*) FROM {bodies}") == 1
+    found = parse_json(llmctl("request", "show", turn["request"], "--http", "--stream", "--reparse", "--json"))
+    assert dumps(found["network_calls"][1]["body"]) == dumps(body)
+    assert found["reparsed"]["content"].count("word") == 300
+    shown = require_success(llmctl("request", "show", turn["request"], "--stream"))
+    sql = "SELECT gunzip(coalesce(raw_output_gz, raw_output)) AS text FROM response_streams"
+    assert parse_json(llmctl("db", "query", sql, "--json"))[0]["text"] == shown == found["stream"]["raw_output"]
+    assert system.strip() in require_success(llmctl("request", "show", turn["request"], "--http"))
