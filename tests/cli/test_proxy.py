@@ -348,6 +348,10 @@ def test_path_names_the_app(llmctl: Llmctl, env: dict[str, str]) -> None:
         proxy.request("POST", "/a/notes/v1/chat/completions", body)
         assert server.requests[0].path == "/v1/chat/completions"
     assert query(env, "SELECT app FROM requests") == [("notes",)]
+    groups = parse_json(llmctl("stats", "--group-by", "app,project", "--json"))["groups"]
+    assert [(group["app"], group["project"], group["requests"]) for group in groups] == [("notes", llmctl.cwd, 1)]
+    assert len(parse_json(llmctl("chats", "list", "--app", "notes", "--json"))) == 1
+    assert parse_json(llmctl("chats", "list", "--app", "other", "--json")) == []
 
 
 @pytest.mark.slow

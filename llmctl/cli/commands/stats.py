@@ -78,7 +78,7 @@ GroupByOption = Annotated[
     typer.Option(
         metavar="KEY[,KEY]",
         help="hour, day, month, provider, model, connection, chat, agent, tool, tag, status, script, folder, "
-        "project, host, or a custom field.",
+        "project, app, host, or a custom field.",
     ),
 ]
 PlotOption = Annotated[

@@ -50,13 +50,16 @@ _ROWS = {
     "folder": "nullif(r.folder, '')",
     #: The repository that has the folder today: it may be cloned, moved or made later than the request.
     "project": "llmctl_project(r.folder)",
+    "app": "NULL",
     "host": "r.host",
 }
+#: Columns that hubs of earlier schemas do not have, and what the key is where they do.
+_SINCE_SCHEMA_6 = {"project": "coalesce(r.project, llmctl_project(r.folder))", "app": "nullif(r.app, '')"}
 #: In the order of the documentation.
 KEYS = (
     *TIMES,
     *("provider", "model", "connection", "chat", "agent", "tool", "tag", "status", "script", "folder"),
-    *("project", "host"),
+    *("project", "app", "host"),
 )
 
 
@@ -94,9 +97,9 @@ def build_grouping(database: Database, keys: Sequence[str], zone: tzinfo | None 
     if zone is not None:
         _register_timezone_function(database, zone)
     rows = {key: _time_expression("r.created_at", key, zone) for key in TIMES} | own | of_chats | _ROWS
-    if "project" in keys:
+    if {"project", "app"} & set(keys):
         if any(column["name"] == "project" for column in database.query("PRAGMA table_info({requests})")):
-            rows["project"] = f"coalesce(r.project, {rows['project']})"  # recorded by the proxy, since schema 6
+            rows |= _SINCE_SCHEMA_6
         database.connection.create_function("llmctl_project", 1, cache(_find_project), deterministic=True)
     by_message = {key: _time_expression("m.created_at", key, zone) for key in TIMES} | of_chats | {"chat": "m.chat_id"}
     by_call = {key: _time_expression("i.created_at", key, zone) for key in TIMES} | of_chats

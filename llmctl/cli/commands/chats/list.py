@@ -65,6 +65,7 @@ def list_(
     agent: Annotated[str | None, typer.Option(metavar="REF", help="Only chats with this agent.")] = None,
     connection: Annotated[str | None, typer.Option(metavar="REF", help="Only chats over this connection.")] = None,
     folder: Annotated[str | None, typer.Option(metavar="PATH", help="Only chats last used from this folder.")] = None,
+    program: Annotated[str | None, typer.Option("--app", metavar="NAME", help="Only chats of this app.")] = None,
     sort: Annotated[
         chat_summaries.Sort, typer.Option(metavar="KEY", help="last-turn, created, cost, tokens, messages or title.")
     ] = "last-turn",
@@ -79,7 +80,6 @@ def list_(
 
     Examples:
       llmctl chats list --since week --sort cost
-      llmctl chats list --columns id,title,status,cost,tokens
       llmctl chats list --where ticket=42 --columns id,name,metadata
     """
     app: App = ctx.obj
@@ -90,10 +90,10 @@ def list_(
         agent_id=_find_id(database, "agents", agent, "agent"),
         connection_id=_find_id(database, "model_connections", connection, "connection"),
         folder=os.path.abspath(folder) if folder else None,
-        where=_parse_where(where or ()),
+        where=[*_parse_where(where or ()), *([("app", program)] if program else ())],
         branches=branches,
     )
-    given = (since, model, agent, connection, folder, where)
+    given = (since, model, agent, connection, folder, program, where)
     extent = listing_args.extent(limit, "chats", lambda: chat_summaries.count(database, wanted), *given)
     serializer = Serializer(database, "chats")
     rows: Iterable[Row] = map(serializer.to_record, chat_summaries.list_(database, wanted, extent.limit, sort))
