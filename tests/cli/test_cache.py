@@ -219,6 +219,19 @@ def test_message_serves_where_streams_are_not_kept(
     assert len(server.requests) == 1
 
 
+def test_stats_and_report_count_what_was_saved(
+    llmctl_in_process: RunInProcess, server: FakeServer, tmp_path: Path
+) -> None:
+    first = ask(llmctl_in_process, "--cache", "hello")
+    for _ in range(2):
+        ask(llmctl_in_process, "--cache", "hello")
+    found = parse_json(llmctl_in_process("stats", "--json"))
+    assert (found["requests"], found["cached_requests"], found["cost"]) == (3, 2, first["cost"])
+    assert (found["saved_cost"], found["total_tokens"]) == (2 * first["cost"], first["usage"]["total_tokens"])
+    assert llmctl_in_process("report", "--output", str(tmp_path / "r.html")).returncode == 0
+    assert "2 stored answers saved" in (tmp_path / "r.html").read_text()
+
+
 def test_fork_uses_the_answer_of_its_original(llmctl_in_process: RunInProcess, server: FakeServer) -> None:
     run = llmctl_in_process
     ask(run, "--name", "one", "--cache", "hello")

@@ -209,6 +209,10 @@ def _summarize(total: Row, zone: tzinfo | None) -> dict[str, str]:
             format_dollars(total["cost"]),
             (total["unpriced_requests"], f"{pluralize(total['unpriced_requests'], 'request')} without a price"),
             (total["cache_savings"], f"the provider's cache saved {format_dollars(total['cache_savings'])}"),
+            (
+                total["cached_requests"],
+                f"{pluralize(total['cached_requests'], 'stored answer')} saved {format_dollars(total['saved_cost'])}",
+            ),
         ),
         "duration": join(
             format_duration(total["p50_duration_ms"]),

@@ -291,6 +291,14 @@ def _tool_note(total: Figures) -> str:
     )
 
 
+def _cache_note(total: Figures) -> str:
+    note = f"{format_percent(total['cached_tokens'], total['input_tokens'])} of input was cached"
+    if not total.get("cached_requests"):
+        return note
+    answers = pluralize(total["cached_requests"], "stored answer")
+    return f"{note}; {answers} saved {format_dollars(total['saved_cost'])}"
+
+
 _FigureText = Callable[[Figures], str]
 #: Label, the field compared with the previous period, how to format the value, and a note.
 _CARDS: Sequence[tuple[str, str, _FigureText, _FigureText]] = (
@@ -306,7 +314,7 @@ _CARDS: Sequence[tuple[str, str, _FigureText, _FigureText]] = (
         "Saved by caching",
         "cache_savings",
         lambda f: format_dollars(f["cache_savings"]),
-        lambda f: f"{format_percent(f['cached_tokens'], f['input_tokens'])} of input was cached",
+        _cache_note,
     ),
     (
         "Latency",
