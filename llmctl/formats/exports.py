@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmctl.core.chat import HIDDEN_KEY
 from llmctl.core.exported_conversation import ExportedConversation, ExportedMessage, ExportedToolResult
+from llmctl.core.humanize import format_title
 from llmctl.core.registry import Registry
 from llmctl.core.values import Value
 
 LOSSLESS = "jsonl"
-_TITLE_LENGTH = 60
 
 
 class Conversation(Value):
@@ -32,11 +31,9 @@ class Conversation(Value):
     @property
     def title(self) -> str:
         """The name, the description, or how the conversation begins."""
-        return str(self.chat.get("name") or self.chat.get("description") or self._beginning() or self.chat["id"][:8])
-
-    def _beginning(self) -> str:
+        name = self.chat.get("name") or self.chat.get("description")
         prompts = (one["content"] for one in self.messages if one["role"] == "user" and one["content"])
-        return textwrap.shorten(next(prompts, ""), _TITLE_LENGTH, placeholder=" …")
+        return format_title(name, next(prompts, None), self.chat["id"])
 
     def to_exported(self) -> ExportedConversation:
         """Return the conversation as a typed value."""

@@ -9,9 +9,15 @@ from llmctl.store.database import Database, Row
 MIN_PREFIX_LENGTH = 4
 _UUID = "00000000-0000-0000-0000-000000000000"
 
+#: Commands that list a kind.
+_LIST_COMMANDS = {
+    "chat": "chats list",
+    "alias": "model alias list",
+    "session": "agent sessions",
+    "invocation": "tool invocations",
+    **{kind: f"{kind} list" for kind in ("connection", "agent", "tool", "request", "job", "message", "thread", "log")},
+}
 #: Tables whose rows have a unique name.
-#: Command that lists a kind, if it differs from the kind.
-_LIST_COMMANDS = {"chat": "chats", "alias": "model alias"}
 _TABLES_WITH_NAMES = ("chats", "model_connections", "agents", "tools", "model_aliases")
 
 
@@ -63,10 +69,11 @@ def _name_suffix(row: Row) -> str:
 
 
 def _suggest_names(database: Database, table: str, ref: str, kind: str) -> str | None:
+    see = f"see: llmctl {_LIST_COMMANDS[kind]}" if kind in _LIST_COMMANDS else None
     if table not in _TABLES_WITH_NAMES:
-        return None
+        return see
     from difflib import get_close_matches  # an error path
 
     names = [row["name"] for row in database.query(f"SELECT name FROM {{{table}}} WHERE name IS NOT NULL LIMIT 2000")]
     near = get_close_matches(ref, names, n=3)
-    return f"did you mean {', '.join(near)}?" if near else f"see: llmctl {_LIST_COMMANDS.get(kind, kind)} list"
+    return f"did you mean {', '.join(near)}?" if near else see

@@ -12,6 +12,7 @@ from llmctl.cli.app import App
 from llmctl.cli.console.columns import OutputColumn
 from llmctl.cli.console.console import list_output
 from llmctl.cli.console.output import emit_list
+from llmctl.core.humanize import pluralize
 from llmctl.engine.maintenance import doctor as maintenance_doctor
 from llmctl.engine.maintenance.doctor import CheckResult
 
@@ -56,8 +57,8 @@ def doctor(
     if error is not None:
         raise error
     notes = sum(result.status == "note" for result in results)
-    passed = f"{len(results) - notes} of {len(results)}" if notes else len(results)
-    app.console.note(f"no problems found: {passed} checks passed" + (", see the notes above" if notes else ""))
+    more = f"; {pluralize(notes, 'note')} above" if notes else ""
+    app.console.note(f"no problems found in {pluralize(len(results), 'check')}{more}")
 
 
 def _run_checks(app: App, network: bool) -> Iterator[CheckResult]:

@@ -14,10 +14,19 @@ from llmctl.cli.atomic_write import require_writable_path, write_file
 from llmctl.cli.console.progress import Progress
 from llmctl.cli.listing_args import resolve_last
 from llmctl.core import time_ranges
+from llmctl.core.errors import UsageError
 from llmctl.core.humanize import format_size
 
 if TYPE_CHECKING:
     from llmctl.engine.transfer.export import ExportOptions
+
+
+IncompleteOption = Annotated[
+    bool, typer.Option("--incomplete", help="For training: also answers that broke off (openai, sharegpt).")
+]
+MaskPersonalOption = Annotated[
+    bool, typer.Option("--mask-personal", help="Also mask e-mail addresses, phone, card and bank numbers.")
+]
 
 
 def export(
@@ -28,13 +37,10 @@ def export(
     format: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help="jsonl, markdown, html, csv, openai or sharegpt.")
     ] = "jsonl",
-    incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="For training: also answers that broke off (openai, sharegpt).")
-    ] = False,
+    incomplete: IncompleteOption = False,
     output: Annotated[str | None, typer.Option(metavar="FILE", help="Write to FILE (mode 0600).")] = None,
-    mask_personal: Annotated[
-        bool, typer.Option("--mask-personal", help="Also mask e-mail addresses, phone, card and bank numbers.")
-    ] = False,
+    mask_personal: MaskPersonalOption = False,
+    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Export conversations or the whole hub.
 
@@ -54,6 +60,8 @@ def export(
     from llmctl.formats.exports import EXPORTS
 
     app: App = ctx.obj
+    if words:
+        raise UsageError(f'unexpected argument "{words[0]}"', hint=f"for one chat: llmctl export --chat {words[0]}")
     EXPORTS.load(format)  # rejects an unknown format before anything is done
     if output is not None:
         require_writable_path(output)

@@ -58,11 +58,11 @@ _COLUMNS = [
     OutputColumn("failed_tool_calls", "number", is_default=False),
     OutputColumn("tool_duration_ms", "duration", is_default=False),
     OutputColumn("cache_savings", "cost", is_default=False),
-    OutputColumn("cached_requests", "number", is_default=False),
-    OutputColumn("saved_cost", "cost", is_default=False),
     OutputColumn("first_at", "time", is_default=False),
     OutputColumn("last_at", "time", header="last"),
     OutputColumn("chat_id", "id", is_default=False),
+    OutputColumn("cached_requests", "number", is_default=False, is_optional=True),
+    OutputColumn("saved_cost", "cost", is_default=False, is_optional=True),
 ]
 Measure = Literal["tokens", "cost", "requests"]
 #: What ``--plot`` draws, and its column.
@@ -166,7 +166,8 @@ def _write_total(app: App, scope: Scope, total: Row, zone: tzinfo | None) -> Non
     elif app.console.format.kind == "auto":
         columns = [
             column.replace(header=column.name.removesuffix("_ms").replace("_", " "), is_default=True)  # no unit twice
-            for column in _COLUMNS[:-1]
+            for column in _COLUMNS
+            if column.name != "chat_id" and (not column.is_optional or app.console.format.columns)
         ]
         emit_record(app.console, {"range": _name_range(scope, total)} | total, [OutputColumn("range"), *columns])
     elif app.console.format.is_json:

@@ -358,7 +358,7 @@ class ChatCommand:
         from llmctl.core.humanize import format_age, pluralize  # only for this note
 
         turns, when = pluralize(chats.count_turns(database, chat.id), "turn"), format_age(str(chat.last_turn_at))
-        self._app.console.note(f'continuing "{chat.name or chat.id[:8]}", {turns}, {when}')
+        self._app.console.note(f'continuing "{chats.get_title(database, chat)}", {turns}, {when}')
 
     @property
     def _place(self) -> chats.Place:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from llmctl.core import clock, time_ranges
 from llmctl.core.exported_conversation import ExportedConversation
+from llmctl.core.humanize import format_title
 from llmctl.core.redaction import Masker
 from llmctl.core.report_data import (
     ChatSummary,
@@ -27,7 +28,6 @@ from llmctl.core.report_data import (
 )
 from llmctl.engine.inspect.transcript import with_partial_answers
 from llmctl.formats.exports import Conversation
-from llmctl.formats.report import tables
 from llmctl.store.database import Database, Row
 from llmctl.store.records import chat_summaries, chats, messages
 from llmctl.store.stats import group_by, query, report_queries
@@ -306,7 +306,7 @@ def load_conversations(database: Database, ids: Iterable[str], limit: SizeLimit)
     masker = Masker()
     for id in ids:
         chat = chat_summaries.get(database, id)
-        title = tables.chat_title(id, chat["name"], chat["preview"])
+        title = format_title(chat["name"], chat["preview"], id)
         thread = chats.find_thread(database, id)
         found = messages.conversation(database, thread.id, steps=True) if thread else []
         masked = [masker.mask_value(row) for row in _truncate_thread(with_partial_answers(database, found), limit)]

@@ -17,6 +17,7 @@ from llmctl.core.humanize import (
     format_duration,
     format_percent,
     format_time,
+    format_title,
     pluralize,
 )
 from llmctl.core.report_data import ChatSummary, Figures, ReportData, RequestSummary, UsageGroup
@@ -183,7 +184,7 @@ def chat_table(chats: Sequence[ChatSummary], link: _Link, zone: tzinfo | None) -
     """Return chats with their totals, in the given order."""
     rows = [
         [
-            TableCell(chat_title(chat.id, chat.name, chat.preview), href=link(chat.id), title=chat.preview),
+            TableCell(format_title(chat.name, chat.preview, chat.id), href=link(chat.id), title=chat.preview),
             TableCell(chat.agent or chat.connection or ""),
             TableCell(chat.model or ""),
             TableCell(format_time(chat.used_at, zone)),
@@ -224,13 +225,6 @@ def format_range(report: ReportData) -> str:
         until = clock.add_seconds(min(range.until, range.written_at), -0.001)
     first, last = format_date(since, range.zone), format_date(max(since, until), range.zone)
     return first if first == last else f"{first} to {last}"
-
-
-def chat_title(id: str, name: str | None, preview: str | None) -> str:
-    """Return the title of a chat: its name, its beginning, or its short id."""
-    text = " ".join((preview or "").split())
-    short = text if len(text) <= 60 else text[:59].rstrip() + "…"
-    return name or short or id[:8]
 
 
 def _tool_cells(group: UsageGroup, maximum: int) -> list[TableCell]:

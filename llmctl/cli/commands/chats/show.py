@@ -14,7 +14,7 @@ from llmctl.cli.console.console import record_output
 from llmctl.cli.console.output import emit_record
 from llmctl.cli.listing_args import colorize_stdout, sanitize
 from llmctl.engine.inspect.transcript import conversation
-from llmctl.store.database import Serializer
+from llmctl.store.database import Row, Serializer
 from llmctl.store.records import chat_summaries, chats
 from llmctl.store.records.types import ChatRow
 from llmctl.store.stats import query
@@ -49,16 +49,11 @@ def show(
         emit_record(app.console, document, [OutputColumn(name, "json") for name in document])
         return
     if app.console.io.stdout_tty and not raw:
-        app.console.io.write(
-            colorize_stdout(
-                app.console, sanitize(app.console, _title(chat, summary["agent"] or summary["connection"])), "bold"
-            )
-            + "\n\n"
-        )
+        app.console.io.write(colorize_stdout(app.console, sanitize(app.console, _head(chat, summary)), "bold") + "\n\n")
     write_messages(app, messages, raw=raw, results=not everything, plain=plain)
 
 
-def _title(chat: ChatRow, source: str | None) -> str:
-    short_id = chat.id[:8]
-    words = [chat.name or short_id, short_id if chat.name else None, source, chat.model, chat.description]
+def _head(chat: ChatRow, summary: Row) -> str:
+    source = summary["agent"] or summary["connection"]
+    words = [summary["title"], chat.id[:8], source, chat.model, chat.description, summary["state"]]
     return "  ".join(word for word in words if word)
