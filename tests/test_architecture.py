@@ -66,6 +66,7 @@ FOREIGN = (
     "engine/proxy/exchange_rows.py",
     "engine/turn/plan.py",
     "api/async_stream.py",
+    "cli/turn/comparison.py",
 )
 #: Programs of their own, started by tools: they run the code of others.
 CHILDREN = ("tools/workers/", "formats/template_worker.py")

@@ -175,26 +175,43 @@ def build_command(path: tuple[str, ...]) -> TyperCommand:
 def _expand_option_sets(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[TyperOption]]:
     """Return a function without the parameters that are option sets, and the flags that stand for them."""
     signature = inspect.signature(function, eval_str=True)
-    sets: dict[str, tuple[type[OptionSet], list[Option]]] = {}
+    sets: dict[str, tuple[type[OptionSet], list[Option], Sequence[str]]] = {}
     for parameter in signature.parameters.values():
         annotation = parameter.annotation
         kind = getattr(annotation, "__origin__", annotation)
         if isinstance(kind, type) and issubclass(kind, OptionSet):
-            (names,) = getattr(annotation, "__metadata__", (kind.OPTIONS,))
-            options = [option for option in kind.OPTIONS.values() if option.flags and option.name in names]
-            sets[parameter.name] = kind, options
+            metadata: Sequence[Sequence[str]] = getattr(annotation, "__metadata__", ())
+            names = metadata[0] if metadata else ()
+            taken = names or kind.OPTIONS
+            options = [option for option in kind.OPTIONS.values() if option.flags and option.name in taken]
+            sets[parameter.name] = kind, options, names
     if not sets:
         return function, []
 
     @wraps(function)
     def call(**values: Any) -> Any:
-        flags = {name: {entry.name: values.pop(entry.name) for entry in own} for name, (_, own) in sets.items()}
+        flags = {name: {entry.name: values.pop(entry.name) for entry in own} for name, (_, own, _) in sets.items()}
+        for given, (_, own, names) in zip(flags.values(), sets.values(), strict=True):
+            for option in own:
+                if option.several:
+                    _take_several(option, given, is_allowed=option.several in names)
         return function(**values, **{name: _parse_flags(sets[name][0], given) for name, given in flags.items()})
 
     others = [other for other in signature.parameters.values() if other.name not in sets]
     call.__dict__["__signature__"] = signature.replace(parameters=others)
     call.__annotations__ = {other.name: other.annotation for other in others}
-    return call, [_to_typer_option(option) for _, own in sets.values() for option in own]
+    return call, [_to_typer_option(option) for _, own, _ in sets.values() for option in own]
+
+
+def _take_several(option: Option, flags: dict[str, Any], *, is_allowed: bool) -> None:
+    """Put the value of a flag in its place: a single one under its name, several where the command takes them."""
+    values: Sequence[str] = flags[option.name] or ()
+    flags[option.name] = values[0] if len(values) == 1 else None
+    if len(values) > 1 and not is_allowed:
+        got = " and ".join(f'"{value}"' for value in values)
+        raise UsageError(f"{option.flags[0]} may be given once here, got {got}")
+    if len(values) > 1:
+        flags[option.several] = values
 
 
 def _parse_flags(kind: type[OptionSet], values: Mapping[str, Any]) -> OptionSet:
@@ -245,7 +262,7 @@ def _allow_no_value(param: Any) -> Any:
 
 def _to_typer_option(option: Option) -> TyperOption:
     """Return the flag of an option. It gets texts: :func:`_parse_flags` reads them."""
-    is_flag, multiple = option.kind in ("switch", "tristate"), option.kind in ("list", "pairs")
+    is_flag, multiple = option.kind in ("switch", "tristate"), bool(option.several) or option.kind in ("list", "pairs")
     default = f" [{option.default}]" if option.default else ""
     return (OptionalValueOption if option.has_optional_value else TyperOption)(
         param_decls=[option.name, *option.flags],
@@ -254,7 +271,7 @@ def _to_typer_option(option: Option) -> TyperOption:
         is_flag=is_flag,
         multiple=multiple,
         metavar=option.metavar,
-        help=option.help + (" Repeatable." if multiple else default),
+        help=option.help + (" Repeatable." if multiple and not option.several else default),
         rich_help_panel=option.group,
     )
 

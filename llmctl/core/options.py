@@ -73,6 +73,8 @@ class Option(Value):
     appends: bool = False
     #: Whether a text may be empty.
     allows_empty: bool = False
+    #: The option, without a flag of its own, that takes several values where a command allows them.
+    several: str = ""
     #: Whether values of ``K=V`` are decoded where they are JSON: numbers, true, lists.
     decodes: bool = False
     #: Whether its flag may stand alone: a value follows behind ``=`` only.
@@ -376,8 +378,9 @@ class TurnOptions(OptionSet):
     # Model
     model: str | None = option(
         "Model to use: MODEL, CONNECTION:MODEL, a connection or an alias.",
-        group="Model", metavar="REF", short="-m",
+        group="Model", metavar="REF", short="-m", several="models",
     )  # fmt: skip
+    models: tuple[str, ...] = option("Models to ask at once.", group="Model", kind="list", doors="")
     connection: str | None = option("Connection to use.", group="Model", metavar="NAME")
     options: Mapping[str, Any] = option(
         "Model option, such as temperature=0.2; K:=JSON sends any name and value.",
@@ -406,9 +409,8 @@ class TurnOptions(OptionSet):
         group="Output", kind="switch", short="-x", doors="flag file",
     )  # fmt: skip
     plain: bool = option(
-        "Print the answer on a terminal as it comes, not as Markdown.",
-        group="Output", kind="switch", doors="flag setting",
-    )  # fmt: skip
+        "Print the answer as it comes, not as Markdown.", group="Output", kind="switch", doors="flag setting"
+    )
     show_thinking: bool = option("Print the model's thinking to stderr.", group="Output", kind="switch", doors="flag")
     no_stream: bool = option("Request the whole answer at once.", group="Output", kind="switch", keyword="stream")
     output: str | None = option(

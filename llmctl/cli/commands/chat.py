@@ -9,7 +9,7 @@ import typer
 from llmctl.cli.app import App
 from llmctl.cli.console.console import answer_output
 from llmctl.core.errors import UsageError
-from llmctl.core.options import TurnOptions
+from llmctl.core.options import TURN_OPTIONS, TurnOptions
 
 if TYPE_CHECKING:
     from llmctl.cli.turn.input import ChatArgs
@@ -102,10 +102,14 @@ ForceOption = Annotated[
 ]
 
 
+#: All flags of a turn, and several models at once.
+CHAT_FLAGS = tuple(TURN_OPTIONS)
+
+
 @answer_output
 def chat(
     ctx: typer.Context,
-    flags: TurnOptions,
+    flags: Annotated[TurnOptions, CHAT_FLAGS],
     prompt: PromptArgument = None,
     continue_: ContinueOption = False,
     finish: FinishOption = False,
@@ -126,14 +130,16 @@ def chat(
     The answer goes to stdout, everything else to stderr. Piped input is appended to the prompt. Without a prompt, a
     terminal opens an interactive chat; -c continues the last conversation. Off a terminal, or with --finish, -c without
     a prompt finishes what is unfinished. A prompt that got no answer is sent again only that way, or by /retry.
-    With --schema, stdout is validated JSON or empty (exit 11); JSON in a fenced block is accepted. --save keeps the
-    command line as a prompt file for llmctl run; with -p K=V the text is a template and {{ K }} its parameter.
+    With --schema, stdout is validated JSON or empty (exit 11); JSON in a fenced block is accepted. With several -m, all
+    models are asked at once; the next -c asks which answer goes on. --save keeps the command line as a prompt file for
+    llmctl run; with -p K=V the text is a template and {{ K }} its parameter.
 
     Examples:
       llmctl chat -m echo "hello there"
       git diff | llmctl chat "review this"
       llmctl chat -c "and in one sentence?"
       llmctl chat --schema "name, age int" "invent a person"
+      llmctl chat -m echo -m echo:echo "what do you say?"
       llmctl chat --name fix-42 --json "what was the error?"
     """
     from llmctl.cli.turn.input import ChatArgs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,8 +14,8 @@ from llmctl.cli.app import App
 from llmctl.cli.catalog import CATALOG
 from llmctl.cli.turn import input
 from llmctl.cli.turn.input import ChatArgs
-from llmctl.cli.turn.printer import TurnPrinter
-from llmctl.core.errors import InvalidOutputError, LlmctlError, UnavailableError, UsageError
+from llmctl.cli.turn.printer import TurnPrinter, name_source
+from llmctl.core.errors import InvalidOutputError, LlmctlError, UsageError
 from llmctl.core.options import TurnOptions
 from llmctl.core.signals import Signalled
 from llmctl.core.stored_values import dumps, loads
@@ -35,6 +34,10 @@ if TYPE_CHECKING:
     from llmctl.cli.turn.agent import TurnAgent
     from llmctl.cli.turn.prompt_files import PromptFile
     from llmctl.engine.connections.target import Target
+
+
+#: What the references of a chat contain that is one of several branches; see :mod:`llmctl.engine.chats.comparison`.
+BRANCH_REF = '"compared_with"'
 
 
 class ChatCommand:
@@ -69,9 +72,35 @@ class ChatCommand:
         if self._options.dry_run:
             self._show_dry_run(user_input)
             return
-        self.run_turn(user_input)
+        if self._options.models:
+            self._compare_models(user_input)
+        else:
+            self.run_turn(user_input)
         if self._args.interactive:
             self._open_repl()
+
+    def _compare_models(self, user_input: UserInput) -> None:
+        """Ask several models; each continues the chat in a branch of its own."""
+        from llmctl.cli.turn.comparison import ModelComparison
+        from llmctl.engine.chats import comparison
+        from llmctl.engine.connections import target
+
+        database = self._app.hub("create")
+        chat = self.find_chat(database)
+        if chat is not None and chat.type == "agent":
+            raise UsageError("several models cannot continue the session of an agent", hint="pass one -m")
+        plans = []
+        for number, ref in enumerate(self._options.models):
+            self._options = self._options.replace(model=ref)
+            plan = self.build_plan(database, user_input, chat)
+            target.require_trust(database, plan.target, plan.runtime)
+            if number and chat is not None and plan.log:
+                plan = plan.replace(chat=comparison.fork_for_model(database, chat, plan.target, self._caller))
+            plans.append((ref, plan if not number else plan.replace(name=None)))
+        self._options = self._options.replace(model=None, models=None)
+        run = ModelComparison(self._app, plans)
+        run.run()
+        self._result = run.runs[0].result
 
     def _detach(self) -> None:
         args = self._args
@@ -122,7 +151,7 @@ class ChatCommand:
             printer.finish(turn.result)
         except LlmctlError as error:
             error.chat_id, error.request_id = turn.result.chat_id or error.chat_id, turn.result.request_id
-            _name_source(error, turn.result)
+            name_source(error, turn.result)
             if not attempt.falls_back(error):
                 self._show_failure(error, turn.result, printer)
             raise
@@ -237,6 +266,8 @@ class ChatCommand:
 
     def _check_flags(self) -> None:
         args = self._args
+        if self._options.models:
+            self._check_models()
         chat_flags = [flag for flag, value in (("-c", args.continue_), ("--chat", args.chat)) if value]
         if args.name and chat_flags:
             raise UsageError(f"--name and {chat_flags[0]} cannot be combined")
@@ -331,8 +362,39 @@ class ChatCommand:
         database = self._app.hub("create" if self._app.db == ":memory:" else "read")
         return database, self.build_plan(database, user_input)
 
+    def _check_models(self) -> None:
+        """Raise UsageError for flags that mean a single answer."""
+        options, args = self._options, self._args
+        singles = {
+            "--messages": args.messages,
+            "--finish": args.finish,
+            "--detach": options.detach,
+            "--dry-run": options.dry_run,
+            "--connection": options.connection,
+            "--db :memory:": self._app.hub_path == ":memory:",
+        }
+        if flag := next((flag for flag, value in singles.items() if value), None):
+            raise UsageError(f"several -m and {flag} cannot be combined")
+
     def find_chat(self, database: Database, *, announce: bool = True) -> ChatRow | None:
-        """Return the chat to continue, or None for a new one."""
+        """Return the chat to continue, or None for a new one; of several branches the one that the user chose."""
+        chat = self._find_chat(database, announce=announce)
+        if chat is None or not announce or BRANCH_REF not in chat.refs or self._options.dry_run:
+            return chat
+        from llmctl.cli.turn.comparison import choose_branch
+        from llmctl.engine.chats import comparison
+
+        branches = comparison.list_branches(database, chat)
+        if not branches:
+            return chat
+        is_chosen = bool(self._args.chat) and self._args.chat != "last"
+        return (
+            comparison.keep_branch(database, chat, branches)
+            if is_chosen
+            else choose_branch(self._app, database, branches)
+        )
+
+    def _find_chat(self, database: Database, *, announce: bool) -> ChatRow | None:
         args = self._args
         if args.agent is not None:
             from llmctl.cli.turn import agent as turn_agent
@@ -369,16 +431,6 @@ class ChatCommand:
         chat_id = self._result.chat_id if self._result else None
         chat_id = chat_id or (chat.id if chat else None)
         return chats.get(database, chat_id) if chat_id else None
-
-
-def _name_source(error: LlmctlError, result: TurnResult) -> None:
-    """Say in an error who sent it: the status of a failed response, and the connection in message and hint."""
-    source = result.connection or result.provider
-    if isinstance(error, UnavailableError) and (error.status_code or 0) >= 400:
-        status = str(error.status_code)
-        error.message += f" (from {source})" if status in error.message else f" ({status} from {source})"
-    if error.hint and result.connection:
-        error.hint = re.sub(r"(llmctl connection \w+) NAME\b", rf"\1 {result.connection}", error.hint)
 
 
 def continue_turn(app: App, chat_id: str, *, detach: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmctl.cli.console.console import Console
 from llmctl.core.chat import Message, ResponseStart, TextDelta, ThinkingDelta, ToolResult
-from llmctl.core.errors import IncompleteError, InvalidOutputError, LlmctlError, PendingError, StorageError
+from llmctl.core.errors import (
+    IncompleteError,
+    InvalidOutputError,
+    LlmctlError,
+    PendingError,
+    StorageError,
+    UnavailableError,
+)
 from llmctl.core.options import TurnOptions
 from llmctl.core.signals import Signalled
 from llmctl.core.stored_values import decode_arguments, dumps
@@ -38,12 +45,15 @@ class TurnPrinter:
         source: str = "",
         new_messages: bool = False,
         has_tools: bool = False,
+        tags: Mapping[str, Any] | None = None,
     ) -> None:
         self._console = console
         self._io = console.io
         self._options = options
         #: The connection or provider that is asked.
         self._source = source
+        #: Fields of every object of ``--jsonl`` that it does not have itself.
+        self._tags = tags or {}
         #: ``--messages``: plain output is the JSON array of new messages.
         self._prints_messages = new_messages
         self._output = options.output if options.output != "-" else None
@@ -102,11 +112,9 @@ class TurnPrinter:
     def finish(self, result: TurnResult) -> None:
         """Print the end of a successful turn. Raises InvalidOutputError if ``-x`` finds no block."""
         self._release_held_text()
-        # with --schema, the validated value was already taken from the block
-        extracts = self._options.extract and not self._has_schema
-        block = get_fenced_block(result) if extracts else None
+        block = get_fenced_block(result) if self._extracts else None
         if self._console.format.is_json:
-            document = {**result.to_json(decode_arguments), "data": block if extracts else result.data}
+            document = self.build_document(result)
             self._write_json(document if self._console.format.kind == "json" else {"type": "done", **document})
         elif self._prints_messages:
             self._write_json([to_chat_message(message) for message in result.new_messages])
@@ -117,6 +125,16 @@ class TurnPrinter:
         else:
             self._end_line()
         self._write_output()
+
+    @property
+    def _extracts(self) -> bool:
+        """Whether the block is taken from the answer; with ``--schema`` the validated value was already."""
+        return self._options.extract and not self._has_schema
+
+    def build_document(self, result: TurnResult, *, is_failed: bool = False) -> dict[str, Any]:
+        """Return the object of ``--json``. Raises InvalidOutputError if ``-x`` finds no block in an answer."""
+        block = get_fenced_block(result) if self._extracts and not is_failed else result.data
+        return {**result.to_json(decode_arguments), "data": block}
 
     def fail(self, result: TurnResult, error: LlmctlError) -> None:
         """Print the end of a failed turn; the caller reports the error itself."""
@@ -261,7 +279,7 @@ class TurnPrinter:
         self._write(self._format_json(document))
 
     def _format_json(self, document: Any) -> str:
-        text = dumps(document) + "\n"
+        text = dumps({**document, **self._tags, **document} if self._tags else document) + "\n"
         if not self._io.stdout_tty or self._output:
             return text
         from llmctl.cli.console.terminal import safe_json
@@ -308,6 +326,18 @@ def to_chat_message(message: Message) -> dict[str, Any]:
     ]
     content = message.text or None if calls else message.text
     return {"role": message.role, "content": content} | ({"tool_calls": calls} if calls else {})
+
+
+def name_source(error: LlmctlError, result: TurnResult) -> None:
+    """Say in an error who sent it: the status of a failed response, and the connection in message and hint."""
+    source = result.connection or result.provider
+    if isinstance(error, UnavailableError) and (error.status_code or 0) >= 400:
+        status = str(error.status_code)
+        error.message += f" (from {source})" if status in error.message else f" ({status} from {source})"
+    if error.hint and result.connection:
+        import re  # only for hints
+
+        error.hint = re.sub(r"(llmctl connection \w+) NAME\b", rf"\1 {result.connection}", error.hint)
 
 
 def format_usage(result: TurnResult) -> str:

@@ -285,6 +285,20 @@ def _edit(session: InteractiveChat, word: str) -> None:
         session.send(text)
 
 
+def _keep(session: InteractiveChat, ref: str) -> None:
+    """Go on with the answer of one of the models that were asked at once."""
+    from llmctl.engine.chats import comparison
+
+    database, chat = session.app.hub("write"), session.require_chat()
+    branches = comparison.list_branches(database, chat)
+    if not branches:
+        raise UsageError("there is one answer only", hint="ask several models: llmctl chat -m sonnet -m gpt -i")
+    kept = comparison.keep_branch(database, comparison.find_branch(database, branches, ref), branches)
+    session.command.leave_chat(None)
+    session.chat = kept
+    session.note(f"now using {comparison.format_branch(database, kept)}")
+
+
 def _fork(session: InteractiveChat, name: str) -> None:
     from llmctl.engine.chats.fork import fork_chat
 
@@ -469,6 +483,7 @@ _TABLE = (
     SlashCommand("retry", "", "send your last message again, in a fork", _retry),
     SlashCommand("undo", "", "take your last message back, in a fork", _undo),
     SlashCommand("edit", "[last]", "write a message in $EDITOR, or change your last one", _edit, ("last",)),
+    SlashCommand("keep", "MODEL", "go on with the answer of one of several models", _keep),
     SlashCommand("fork", "[NAME]", "go on in a copy of this chat", _fork),
     SlashCommand("rename", "NAME", "rename this chat", _rename),
     SlashCommand("chats", "[REF]", "list the newest chats, or go on in another", _open_chat, "chat"),

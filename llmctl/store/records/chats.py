@@ -76,6 +76,23 @@ def find_last_from_folder(database: Database, folder: str | None) -> ChatRow | N
     return ChatRow.find_row(database.one(f"{_WITH_MODEL} {condition} ORDER BY last_turn_at DESC LIMIT 1", (folder,)))
 
 
+_LAST_MODEL = """
+SELECT m.model_id, k.name FROM {messages} m LEFT JOIN {model_connections} k ON k.id = m.source_id
+WHERE m.chat_id = ? AND m.role = 'assistant' ORDER BY m.seq DESC LIMIT 1"""
+
+
+def get_last_model(database: Database, id: str) -> tuple[str, ...]:
+    """Return the model of the last answer of a chat, and the name of its connection if it has one."""
+    row = database.one(_LAST_MODEL, (id,))
+    return tuple(filter(None, row.values())) if row else ()
+
+
+def list_with_ref(database: Database, name: str, id: str) -> list[ChatRow]:
+    """Return the chats with a reference, in the order in which they were made."""
+    rows = database.rows("SELECT * FROM {chats} WHERE json_extract(refs, '$.' || ?) = ? ORDER BY rowid", (name, id))
+    return list(map(ChatRow.from_row, rows))
+
+
 def get_columns(database: Database, id: str) -> Row:
     """Return all columns of the chat with that id, custom ones included."""
     row = database.one("SELECT * FROM {chats} WHERE id = ?", (id,))
