@@ -169,6 +169,8 @@ def test_terminal_shows_a_card_without_zeros_and_groups_with_a_total(hub: HubBui
     assert lines[1].split()[:3] == ["MODEL", "REQUESTS", "COST"]
     assert lines[-1].split()[:2] == ["total", "3"]
     assert "MESSAGES" not in screen
+    _, screen = run_on_terminal([*LLMCTL, "stats", "--group-by", "status,model"], env)
+    assert screen.splitlines()[1].split()[:4] == ["STATUS", "MODEL", "REQUESTS", "COST"]
 
 
 def test_project_is_the_repository_above_a_folder(hub: HubBuilder, llmctl: Llmctl, tmp_path: Path) -> None:

@@ -67,8 +67,6 @@ _COLUMNS = [
 Measure = Literal["tokens", "cost", "requests"]
 #: What ``--plot`` draws, and its column.
 _MEASURES: Mapping[str, str] = {"tokens": "total_tokens", "cost": "cost", "requests": "requests"}
-#: What a table has room for in any case; the group keys stand before.
-_FIRST = (*stats_group_by.KEYS, "requests", "cost")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _MIN_BAR_WIDTH = 8
 
@@ -254,16 +252,16 @@ def _write_groups(
         console.io.write(listing_args.sanitize(console, _render_bars(app, rows, keys, measure)))
     elif is_table:
         whole = [total | {key: "total" if key == keys[0] else "" for key in keys}] if len(rows) > 1 else []
-        shown = columns if console.format.columns else _arrange_table(columns, rows)
+        shown = columns if console.format.columns else _arrange_table(columns, rows, (*keys, "requests", "cost"))
         emit_list(console, [*rows, *whole], shown, extent)
     else:
         emit_list(console, rows, columns, extent)
 
 
-def _arrange_table(columns: Sequence[OutputColumn], rows: Sequence[Row]) -> list[OutputColumn]:
-    """Return the columns without those that are zero or unknown in every row, and cost before the tokens."""
+def _arrange_table(columns: Sequence[OutputColumn], rows: Sequence[Row], first: Sequence[str]) -> list[OutputColumn]:
+    """Return the columns without those that are zero or unknown in every row, some first: what must have room."""
     kept = [column for column in columns if column.name == "requests" or any(row.get(column.name) for row in rows)]
-    return sorted(kept, key=lambda column: _FIRST.index(column.name) if column.name in _FIRST else len(_FIRST))
+    return sorted(kept, key=lambda column: first.index(column.name) if column.name in first else len(first))
 
 
 def _name_group(app: App, key: str, row: Row) -> str:
