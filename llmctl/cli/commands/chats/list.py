@@ -75,8 +75,8 @@ def list_(
 ) -> None:
     """List conversations, newest first.
 
-    The title is the name, or the first words. "state" marks a chat whose last turn failed or is unfinished; "status"
-    is completed or empty for the others.
+    The title is the name, or the first words. "state" marks a chat whose last turn failed or is unfinished, and on a
+    terminal a branch; "status" is completed or empty for the others.
 
     Examples:
       llmctl chats list --since week --sort cost
@@ -99,7 +99,7 @@ def list_(
     rows: Iterable[Row] = map(serializer.to_record, chat_summaries.list_(database, wanted, extent.limit, sort))
     columns = listing_args.add_custom_columns(database, "chats", _COLUMNS)
     if app.console.shows_table and not app.console.format.columns:
-        rows = list(rows)
+        rows = [row | {"state": row["state"] or ("branch" if row.get("superseded_by") else None)} for row in rows]
         columns = _arrange_table(columns, has_states=any(row["state"] for row in rows))
     emit_list(app.console, _note_unknown_fields(app, database, wanted, rows), columns, extent)
 

@@ -64,7 +64,7 @@ def _run_picker(app: App, query: str) -> Picked | None:
         return None
     sources = picker.PickerSources(
         [picker.Choice(id, title) for id, title in titles],
-        lambda text: search.find_chat_ids(database, text, _MAX_FOUND),
+        lambda text: search.find_chat_ids(database, text, search.SearchFilter(), _MAX_FOUND),
         lambda id: _describe(database, id),
         lambda id, text: _preview(database, id, text),
     )

@@ -75,15 +75,17 @@ def search(
     )
     text, number, columns = " ".join(query), listing_args.parse_limit(limit), app.console.format.columns
     by_chat = {"title", "hits"} & set(columns) if columns else app.console.shows_table
-
-    def find(limit: int | None) -> list[Row]:
-        if by_chat:
-            return index.search_chats(database, text, wanted, limit, raw=fts, newest=newest)
-        return index.search(database, text, wanted, limit, raw=fts)
-
-    rows = find(number)
+    rows: list[Row]
+    if by_chat:
+        rows = index.search_chats(database, text, wanted, number, raw=fts, newest=newest)
+    else:
+        rows = index.search(database, text, wanted, number, raw=fts)
     if not (by_chat and app.console.shows_table):
         on, off = index.HIGHLIGHT_MARKS
         rows = [row | {"snippet": row["snippet"].replace(on, "").replace(off, "")} for row in rows]
-    extent = Extent("nothing found", number, lambda: len(find(None)), limit == listing_args.DEFAULT_LIMIT)
+
+    def count() -> int:
+        return len(index.find_chat_ids(database, text, wanted, None, raw=fts))
+
+    extent = Extent("nothing found", number, count if by_chat else None)
     emit_list(app.console, rows, _CHAT_COLUMNS if by_chat else _COLUMNS, extent)
