@@ -485,18 +485,25 @@ def test_map_needs_a_batch_api(llmctl_in_process: RunInProcess, tmp_path: Path, 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_never_submits_twice(
-    llmctl: Llmctl, server: FakeServer, lines: Path, env: dict[str, str]
+    llmctl: Llmctl, server: FakeServer, tmp_path: Path, env: dict[str, str]
 ) -> None:
     """Killed after each request that the provider has received, and again while it finds out what became of it."""
     connect(llmctl, "openai", "openai-chat", server.url, MODEL)
     api = OpenAIBatches(server)
-    words = ("batch", "run", str(lines), "-o", str(lines.with_name("out.jsonl")), "--connection", "work")
-    for count in range(1, 8):
-        done = len(server.requests)
-        with llmctl.start(*words) as running:
-            wait_until(lambda: len(server.requests) >= done + count or running.process.poll() is not None)  # noqa: B023
-            running.kill()
-    assert llmctl(*words).returncode in (0, 8)
-    assert llmctl(*words, "--wait").returncode == 0
-    assert (len(api.batches), answers(lines)) == (1, ALL)
-    assert query(env, "SELECT count(*) FROM requests WHERE status = 'completed'") == [(3,)]
+    for count in range(1, 6):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        lines = write_lines(folder, *(f"{word} {count}" for word in ("one", "two", "three")))
+        words = ("batch", "run", str(lines), "-o", str(folder / "out.jsonl"), "--connection", "work")
+        for further in (count, 1):
+            done = len(server.requests)
+            with llmctl.start(*words) as running:
+                wait_until(lambda: len(server.requests) >= done + further or running.process.poll() is not None)  # noqa: B023
+                running.kill()
+            if (folder / "out.jsonl").exists():
+                break
+        else:
+            assert llmctl(*words).returncode == 0
+        assert [answer for _, answer in answers(lines)] == [f"echo: {word} {count}" for word in ("one", "two", "three")]
+    assert len(api.batches) == 5, "one for each file"
+    assert query(env, "SELECT status, count(*) FROM requests GROUP BY status") == [("completed", 15)]

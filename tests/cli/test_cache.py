@@ -12,7 +12,17 @@ import pytest
 from llmctl import Hub
 from tests.fakes.hosts import HOSTS, ProviderHost
 from tests.fakes.openai_server import CUT, HOLD, FakeServer, Reply, delta, ending, event, refusal, stream, thought
-from tests.harness import Llmctl, RunInProcess, parse_json, query, query_dicts, require_failure, run_python
+from tests.harness import (
+    LLMCTL,
+    Llmctl,
+    RunInProcess,
+    parse_json,
+    query,
+    query_dicts,
+    require_failure,
+    run_on_terminal,
+    run_python,
+)
 
 KEY = "sk-test-0123456789abcdef"
 CHAT = ("chat", "--no-stdin")
@@ -255,6 +265,15 @@ def test_environment_setting_and_file_turn_the_cache_on(
     assert "cached" not in ask(run, "hello")
     error = require_failure(run("settings", "set", "cache", "soon"), 2)
     assert error.startswith('llmctl: cache must be on, off or a time such as 12h or 7d, got "soon"\n')
+
+
+def test_retry_asks_again(llmctl: Llmctl, server: FakeServer) -> None:
+    server.answer(stream("one"), stream("two"))
+    ask_again = [(">", b"hello\n"), (">", b"/retry\n"), (">", b"\x04")]
+    code, screen = run_on_terminal([*LLMCTL, "chat", "--cache"], llmctl.env | {"TERM": "dumb"}, ask_again)
+    assert (code, len(server.requests)) == (0, 2), screen
+    assert parse_json(llmctl(*CHAT, "--cache", "--json", "hello"))["content"] == "two"
+    assert llmctl("request", "show", "last", "--stream").stdout.count('"content": "two"') == 1
 
 
 def test_variable_turns_the_cache_on(llmctl: Llmctl, server: FakeServer) -> None:

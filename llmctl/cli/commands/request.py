@@ -65,6 +65,9 @@ COLUMNS = [
     OutputColumn("host", is_default=False),
     OutputColumn("response_id", is_default=False),
     OutputColumn("price_id", "id", is_default=False),
+    OutputColumn("cached_from", "id", is_default=False),
+    OutputColumn("saved_cost", "cost", is_default=False),
+    OutputColumn("processing", is_default=False),
     OutputColumn("parameters", "json", is_default=False),
     OutputColumn("thread_id", "id", is_default=False),
     OutputColumn("message_id", "id", is_default=False),
@@ -165,7 +168,8 @@ def _load_sections(
 
 
 def _stream_record(database: Database, request: RequestRow) -> dict[str, Any] | None:
-    row = requests.find_request_stream(database, request.id)
+    # A stored answer that was used again stands in the stream of its own request.
+    row = requests.find_request_stream(database, request.cached_from or request.id)
     if row is None:
         return None
     raw, timeline = requests.read_stream(database, row)

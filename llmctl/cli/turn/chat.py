@@ -47,6 +47,8 @@ class ChatCommand:
         self._app = app
         self._prompt_file = _open_prompt_file(app, args)
         self._options = flags.over(self._prompt_file.defaults_for(flags)) if self._prompt_file else flags
+        #: Whether the next turn asks what was answered before: then no stored answer is used.
+        self.asks_again = False
         #: What ``--max-cost`` lets this command spend in all its turns.
         self._budget: CommandBudget | None = None
         self._args = args.replace(no_log=args.no_log or bool(self._prompt_file and self._prompt_file.definition.no_log))
@@ -190,6 +192,8 @@ class ChatCommand:
         chat_settings = loads(chat.settings, {}) if chat else {}
         given = self._options.over(agent.defaults()) if agent else self._options
         options = assign_custom_fields(database, resolve_options(given, settings, chat_settings, env=self._app.env))
+        if self.asks_again and options.uses_cache and not options.cached_only:
+            options = options.replace(refresh=True)
         if options.max_cost is not None and self._budget is None:
             self._budget = CommandBudget(options.max_cost)
         plan = TurnPlan(

@@ -38,6 +38,9 @@ _MAX_FOLDER_FILES = 100
 class TurnRunner(Protocol):
     """What runs the turns: the ``chat`` command."""
 
+    #: Whether the next turn asks what was answered before.
+    asks_again: bool
+
     @property
     def system(self) -> str | None: ...
     @property
@@ -140,7 +143,11 @@ class InteractiveChat:
         if self.undone is None:
             self.undo()
         assert self.undone is not None
-        self.resend(self.undone.text)
+        self.command.asks_again = True
+        try:
+            self.resend(self.undone.text)
+        finally:
+            self.command.asks_again = False
 
     def resend(self, text: str) -> None:
         """Send another text with the files of the message that was taken back."""
