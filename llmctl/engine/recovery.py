@@ -25,7 +25,7 @@ from llmctl.store.database import (
     to_storable_write,
     write_error,
 )
-from llmctl.store.records import chats, invocations, jobs, requests
+from llmctl.store.records import chats, invocations, jobs, map_items, requests
 from llmctl.store.records.types import JobRow, RequestRow
 
 _NO_SECRETS = Redaction()
@@ -252,12 +252,14 @@ def _request_columns(database: Database, request: RequestRow, response: ChatResp
 
 
 def _job_writes(database: Database, job: JobRow, now: str) -> list[Write]:
-    error = "its process died before it ended" if job.type == "command" else _DIED_ERROR
+    error = "its process died before it ended" if job.type in ("command", map_items.TYPE) else _DIED_ERROR
     attempt_end = {"status": "error", "error": _DIED_ERROR, "updated_at": now}
     unlocked = {"locking_job_id": None, "updated_at": now}
+    undone = {"status": "pending", "updated_at": now}
     return [
         *(Update("network_calls", id, attempt_end) for id in requests.pending_attempt_ids(database, job.id)),
         *(_invocation_write(row, now) for row in invocations.list_interrupted(database, job.id)),
+        *(Update("map_items", id, undone) for id in map_items.list_running_ids(database, job.id)),
         *(Update("message_threads", id, unlocked) for id in chats.locked_thread_ids(database, job.id)),
         Update("jobs", job.id, {"status": "failed", "error": error, "finished_at": now, "updated_at": now}),
     ]

@@ -36,6 +36,8 @@ import httpx  # noqa: E402
 if sys.modules.get("httpx._main") is _STUB:
     del sys.modules["httpx._main"]
 
+#: A map sends in as many threads as its user wants; by default httpx keeps 20 connections.
+_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=1000)
 _CLIENT_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError)
 
 
@@ -271,6 +273,7 @@ def _build_client(secure: bool, trust_env: bool) -> httpx.Client:
             trust_env=trust_env,
             follow_redirects=False,
             headers={"user-agent": "llmctl", "accept-encoding": decompression.ACCEPTED},
+            limits=_LIMITS,
         )
     except (ImportError, ValueError):  # a SOCKS proxy, or one that httpx does not know
         raise ConfigError(

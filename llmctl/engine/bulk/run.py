@@ -122,6 +122,9 @@ class MapRun:
         self._refused: deque[tuple[ItemExchange, BudgetError]] = deque()
         #: Rows that cannot be sent, and are not committed yet.
         self._unsent = 0
+        #: Rows in a row that could not reach the host, and whether they are too many.
+        self._unreached = 0
+        self._is_host_down = False
         #: The ids of the rows that last found the host unavailable, one after the other.
         self._unavailable: list[str] = []
         self._ready: SimpleQueue[ItemExchange | None] = SimpleQueue()
@@ -284,8 +287,6 @@ class MapRun:
         self._writer.add(item.id)
         if error and error.code == "unavailable":
             self._unavailable.append(item.id)
-            if len(self._unavailable) >= max(_MAX_UNAVAILABLE, 2 * self._pace.parallel):
-                self._give_up(error)
         else:
             self._unavailable.clear()
         if self._policy.is_exceeded(self._failed, self._ended):
@@ -293,13 +294,16 @@ class MapRun:
                 f"stopped: {self._failed:,} of {self._ended:,} rows failed", reason="on_error"
             )
 
-    def _give_up(self, error: LlmctlError) -> None:
-        """End the job where the host is down; the rows that found it so are to be asked again."""
-        if self._failure:
+    def _fail(self, error: LlmctlError) -> None:
+        self._failure = self._failure or error
+
+    def _forget_unavailable(self) -> None:
+        """Let rows be asked again that found the host down, where that has ended the job."""
+        if not self._failure or self._failure.code != "unavailable":
             return
-        self._failure = error
         again = {"status": PENDING, "error_code": None, "error": None, "updated_at": clock.now()}
         self._recorder.record([Update("map_items", id, again) for id in self._unavailable])
+        self._ended -= len(self._unavailable)
         self._failed -= len(self._unavailable)
 
     def _write_results(self, *, is_all: bool = False) -> None:
@@ -350,6 +354,9 @@ class MapRun:
             if self._claim(exchange):
                 self._recorder.record(exchange.cancel_writes("interrupted" if exchange.was_sent else None))
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._recorder.flush()
+        self._take_events()
+        self._forget_unavailable()
 
     def _cancel_unsent(self) -> None:
         for exchange in list(self._begun.values()):
@@ -381,7 +388,7 @@ class MapRun:
         self._happened.set()
 
     def _refuse(self, exchange: ItemExchange, error: LlmctlError) -> None:
-        del self._begun[exchange.item.id]
+        self._begun.pop(exchange.item.id, None)
         if isinstance(error, BudgetError):
             self._refused.append((exchange, error))
 
@@ -402,6 +409,8 @@ class MapRun:
     def _work(self) -> None:
         while (exchange := self._ready.get()) is not None:
             with suppress(Interrupted):
+                if self._is_host_down:
+                    raise Interrupted
                 exchange.is_running = True
                 try:
                     exchange.send()
@@ -409,8 +418,17 @@ class MapRun:
                         self._send_correction(exchange)
                 finally:
                     exchange.is_running = False
+                self._watch_host(exchange.error)
                 if self._claim(exchange):
                     self._recorder.record(exchange.pop_writes(), partial(self._after_end, exchange))
+
+    def _watch_host(self, error: LlmctlError | None) -> None:
+        """Send nothing more once so many rows, one after the other, could not reach the host."""
+        with self._claims:
+            self._unreached = self._unreached + 1 if error and error.code == "unavailable" else 0
+            if error and self._unreached >= max(_MAX_UNAVAILABLE, 2 * self._pace.parallel):
+                self._is_host_down = True
+                self._post(partial(self._fail, error))
 
     def _send_correction(self, exchange: ItemExchange) -> None:
         """Send a wrong answer back: a further request, whose intention is committed like the first one's."""

@@ -298,6 +298,8 @@ class ExchangeRecorder(CallRecorder):
     :meth:`pop_writes` are the rest.
     """
 
+    shows_pieces = False
+
     def __init__(self, ids: TurnIds, plan: RecorderPlan, redact: Redaction) -> None:
         super().__init__(ids, plan, redact)
         self._writes: list[Write] = []

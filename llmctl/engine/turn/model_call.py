@@ -316,7 +316,7 @@ class RequestSender:
             attempt=number,
             remaining_s=remaining_s,
             runtime=self._runtime,
-            before_wait=self.recorder.flush,
+            before_wait=self.recorder.flush if self.recorder.shows_pieces else None,
         ) as response:
             yield response
 
@@ -432,12 +432,12 @@ def send(
     attempt: int,
     remaining_s: float | None,
     runtime: RuntimeEnv,
-    before_wait: Callable[[], None],
+    before_wait: Callable[[], None] | None,
 ) -> AbstractContextManager[StreamedResponse]:
     """Open one attempt, over the network or to the model in this process.
 
     ``remaining_s`` limits it, from now to the last byte. ``before_wait`` is called each time before waiting for more
-    of the body.
+    of the body; only one thread of a process may ask for that.
     """
     if request.url.startswith(_ECHO):
         return _echo_response(request, attempt, remaining_s, runtime, before_wait)
@@ -455,14 +455,15 @@ def _echo_response(
     attempt: int,
     remaining_s: float | None,
     runtime: RuntimeEnv,
-    before_wait: Callable[[], None],
+    before_wait: Callable[[], None] | None,
 ) -> Iterator[StreamedResponse]:
     from llmctl.providers import echo
 
     deadline = None if remaining_s is None else time.monotonic() + remaining_s
 
     def sleep(seconds: float) -> None:
-        before_wait()
+        if before_wait is not None:
+            before_wait()
         left = seconds if deadline is None else min(seconds, deadline - time.monotonic())
         if left > 0 or runtime.interrupt is not None:  # sleeping lets go of Python's lock, and waits for it again
             runtime.sleep(max(0.0, left))

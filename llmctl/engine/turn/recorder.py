@@ -60,6 +60,9 @@ class CallRecorder:
     ``on_commit`` is called after each commit of the data of one read of the socket.
     """
 
+    #: Whether pieces of an answer are shown as they come: then they are committed before more is waited for.
+    shows_pieces = True
+
     def __init__(
         self, ids: TurnIds, plan: RecorderPlan, redact: Redaction, on_commit: Callable[[], None] = lambda: None
     ) -> None:

@@ -27,6 +27,7 @@ _RESET = """
 UPDATE {map_items} SET status = 'pending', error_code = NULL, error = NULL, output = NULL, updated_at = :now
 WHERE job_id = :job AND status = :status
 """
+_RUNNING = "SELECT id FROM {map_items} WHERE job_id = ? AND status = 'running'"
 #: The answer of a row is that of its message, unless something else was made of it.
 _RESULTS = """
 SELECT i.id, i.position, i.custom_id, i.input, i.status, i.request_id, i.attempts, i.error_code, i.error, i.output,
@@ -87,6 +88,11 @@ def iter_hashes(database: Database, job_id: str) -> Iterator[tuple[int, str]]:
 def count_by_status(database: Database, job_id: str) -> dict[str, int]:
     """Return status -> number of rows."""
     return {row["status"]: row["count"] for row in database.rows(_COUNTS, (job_id,))}
+
+
+def list_running_ids(database: Database, job_id: str) -> list[str]:
+    """Return the ids of rows that are being answered."""
+    return [row["id"] for row in database.rows(_RUNNING, (job_id,))]
 
 
 def reset(database: Database, job_id: str, status: str, now: str) -> int:
