@@ -49,8 +49,10 @@ def fill_labels(database: Database, progress: Callable[[int, int], None] = lambd
 #: Every request has one script and one folder, or none; it may have called more than one tool.
 _FIND_LOW = """
 SELECT m.kind FROM (
-  SELECT k.column1 AS kind, m.month, sum(m.requests) AS requests
-  FROM (VALUES ('tool'), ('script'), ('folder')) k, {usage_monthly} m WHERE m.status <> 'pending' GROUP BY 1, 2
+  SELECT k.column1 AS kind, r.month, r.requests FROM (VALUES ('tool'), ('script'), ('folder')) k, (
+    SELECT substr(created_at, 1, 7) || '-01T00:00:00.000+00:00' AS month, count(*) AS requests
+    FROM {requests} WHERE status <> 'pending' GROUP BY 1
+  ) r
 ) m LEFT JOIN (
   SELECT kind, period, unit, sum(requests) AS requests FROM {usage_labels} WHERE unit = 'month' GROUP BY 1, 2
 ) l ON l.kind = m.kind AND l.period = m.month
@@ -59,9 +61,9 @@ WHERE coalesce(l.requests, 0) < m.requests LIMIT 1
 
 
 def find_problem(database: Database) -> str | None:
-    """Return what is wrong with the roll-up: it counts fewer requests than the others; nothing before it is filled."""
+    """Return what is wrong with the roll-up: it counts fewer requests than there are; nothing before it is filled."""
     if database.meta(LABELS_FROM) is None and database.query(_FIND_LOW):
-        return "the totals by tool, script or folder are lower than those by month"
+        return "requests are missing from the totals by tool, script or folder"
     return None
 
 
