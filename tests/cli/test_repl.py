@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 from pathlib import Path
 from subprocess import PIPE
@@ -11,9 +12,10 @@ from subprocess import PIPE
 import pytest
 
 from llmctl.cli.turn.slash_commands import COMMANDS
+from tests.fakes.hub_builder import HubBuilder
 from tests.fakes.openai_server import HOLD, FakeServer, Reply, delta, event, stream
-from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, Result, parse_json, query
-from tests.terminal import CAPABLE, Terminal
+from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, Result, parse_json, query, run_command
+from tests.terminal import CAPABLE, Terminal, paste
 
 ECHO = ("chat", "-m", "echo", "-i", "--no-stdin")
 PROMPTS = "SELECT content FROM messages WHERE role = 'user' ORDER BY rowid"
@@ -262,3 +264,125 @@ def test_every_command_is_in_the_help_with_its_line(llmctl: Llmctl) -> None:
     done = converse(llmctl, [*(f"/{name} --help\n" for name in COMMANDS), "/exit\n"])
     for command in COMMANDS.values():
         assert f"{command.usage:28}  {command.help}"[:60] in done.stderr
+
+
+#: What could command a terminal: colors, the clipboard, the title, C1 controls, bidirectional overrides, tmux.
+HOSTILE = "a\x1b[31mb\x1b]52;c;QUJD\x07c\x1b]0;title\x07d\x9b31me\u202ef\x1bPtmux;\x1b\x1b]52;c;QQ==\x07\x1b\\g\x08h"
+FORBIDDEN = (b"\x1b[31m", b"\x1b]52", b"\x1b]0", b"\x9b31m", "\u202e".encode(), b"\x1bPtmux", b"g\x08h")
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_hostile_text_does_not_command_the_terminal(
+    llmctl: Llmctl, hub: HubBuilder, env: dict[str, str], term: str, columns: int
+) -> None:
+    """In a paste, in an answer, and in names and titles that commands, the status line and Tab show."""
+    hub.turn(hub.chat(f"{HOSTILE}-name", model=HOSTILE), f"{HOSTILE} asked", f"{HOSTILE} told")
+    hub.database.close()
+    with Terminal([*LLMCTL, "chat", "-m", "echo", "--name", "x"], env, term=term, columns=columns, rows=60) as terminal:
+        terminal.wait_for_prompt()
+        if term != "dumb":  # without an editor the terminal itself shows what is typed
+            terminal.send(paste(HOSTILE))
+            terminal.wait_for("h")
+            terminal.send("\r")
+            terminal.wait_for("in, ")
+            terminal.wait_for_prompt()
+            terminal.send("/chats a\t")
+            terminal.wait_until(lambda lines: "\n".join(lines).count("title") == 3)
+            terminal.send("\x03")
+            terminal.wait_for_prompt()
+        terminal.send("/chats\r")
+        terminal.wait_for("llmctl: go on in")
+        terminal.wait_for_prompt()
+        terminal.send("/find told\r")
+        terminal.wait_until(lambda lines: "\n".join(lines).count("llmctl: go on in") == 2)
+        terminal.wait_for_prompt()
+        terminal.send("\x04")
+        assert terminal.finish() == 0
+        assert [sequence for sequence in FORBIDDEN if sequence in terminal.raw] == []
+
+
+def test_editor_files_and_commands_join_a_message(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
+    program = tmp_path / "editor"
+    program.write_text('#!/bin/sh\necho ", edited" >> "$1"\n')
+    program.chmod(0o755)
+    (tmp_path / "my notes.txt").write_text("some notes")
+    words = [*LLMCTL, "chat", "-m", "echo"]
+    with Terminal(words, {**env, "EDITOR": str(program)}, cwd=tmp_path, rows=60) as terminal:
+        terminal.wait_for_prompt()
+        for typed, shown in (
+            ("draft\x18\x05", ", edited"),
+            ("\r", "in, "),
+            ("!printf 'out\\n'; exit 3\r", "goes along"),
+            ("read @my\t", 'notes.txt"'),
+            ("\r", "(exit status 3)"),
+            ("one\\\r", "… "),
+            ("two\x1b\r", "… two"),
+            ("three\r", "three"),
+        ):
+            terminal.send(typed)
+            terminal.wait_for(shown)
+            if typed.endswith("\r") and "\\" not in typed and "\x1b" not in typed:
+                terminal.wait_for_prompt()
+        terminal.resize(30, 20)
+        terminal.send("größer 漢字 שלום and more words than fit")
+        terminal.wait_for("than fit")
+        terminal.resize(100, 20)
+        terminal.wait_for("> größer 漢字 שלום and more words than fit")
+        terminal.send("\x03\x04")
+        assert terminal.finish() == 0
+    edited, asked, several = prompts(env)
+    assert edited == "draft, edited"
+    assert asked == "$ printf 'out\\n'; exit 3\n```\nout\n```\n(exit status 3)\n\nread @\"my notes.txt\""
+    assert several == "one\ntwo\nthree"
+    assert query(env, "SELECT name FROM message_attachments") == [("my notes.txt",)]
+
+
+def test_programs_that_write_to_a_chat_run_and_attach_nothing(llmctl: Llmctl, env: dict[str, str]) -> None:
+    with open(os.path.join(llmctl.cwd, "file"), "w", encoding="utf-8") as file:
+        file.write("content")
+    converse(llmctl, ["!touch ran\n", "see @file\n", "/exit\n"])
+    assert prompts(env) == ["!touch ran", "see @file"]
+    assert query(env, "SELECT count(*) FROM attachments") == [(0,)]
+    assert not os.path.exists(os.path.join(llmctl.cwd, "ran"))
+
+
+@pytest.mark.slow
+def test_shell_stops_and_continues_an_open_chat(env: dict[str, str], term: str) -> None:
+    command = " ".join([*LLMCTL, "chat", "-m", "echo"])
+    with Terminal(["bash", "--norc", "--noprofile", "-i"], {**env, "PS1": "shell$ "}, term=term) as terminal:
+        terminal.wait_for("shell$")
+        terminal.send(f"{command}\r")
+        terminal.wait_for_prompt()
+        terminal.send("\x1a")
+        terminal.wait_for("Stopped")
+        terminal.send("fg\r")
+        terminal.wait_for_prompt("> " if term != "dumb" else "")
+        terminal.send("back again\r")
+        terminal.wait_for("2 in, 2 out")
+        terminal.wait_for_prompt()
+        terminal.send("\x04")
+        terminal.wait_until(lambda lines: lines[-1] == "shell$")
+        terminal.send("exit\r")
+        terminal.finish()
+    assert prompts(env) == ["back again"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+def test_paste_in_tmux_is_one_message(env: dict[str, str], tmp_path: Path) -> None:
+    environment = {**env, "TMUX_TMPDIR": str(tmp_path), "SHELL": "/bin/sh"}
+    tmux = ["tmux", "-L", "t", "-f", "/dev/null"]
+    with Terminal([*tmux, "new-session", *LLMCTL, "chat", "-m", "echo"], environment) as terminal:
+        terminal.wait_for_prompt()
+        (tmp_path / "pasted").write_text("one\ntwo\n/exit\n")
+        run_command([*tmux, "load-buffer", str(tmp_path / "pasted")], env=environment)
+        run_command([*tmux, "paste-buffer", "-p"], env=environment)
+        terminal.wait_for("[3 lines]")
+        terminal.send("\r")
+        terminal.wait_for("3 in, 3 out")
+        terminal.send("/copy\r")
+        terminal.wait_for("copied 3 words")
+        assert run_command([*tmux, "show-buffer"], env=environment).stdout == "one\ntwo\n/exit"
+        terminal.send("\x04")
+        terminal.finish()
+    assert prompts(env) == ["one\ntwo\n/exit"]

@@ -54,8 +54,6 @@ _PASTE_GAP_S = 0.005
 #: How many messages of the history are loaded at first; the rest when the user goes back that far, or searches.
 _FIRST_PAGE, _NEXT_PAGE = 100, 1000
 _NEAR_END = 20
-#: Overrides of the writing direction could make a text read differently from what it is.
-_OVERRIDES = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 _MARK_PASTES, _DO_NOT_MARK_PASTES = "\x1b[?2004h", "\x1b[?2004l"
 _STYLE = Style.from_dict(
     {"bottom-toolbar": "noreverse ansibrightblack", "paste": "reverse", "completion-menu": "noreverse"}
@@ -248,7 +246,7 @@ class PastedBlocks:
 
 
 class _BlockProcessor(Processor):
-    """Draws blocks by their labels, and overrides of the writing direction visibly."""
+    """Draws blocks by their labels, and control characters as one visible character each."""
 
     def __init__(self, blocks: PastedBlocks) -> None:
         self._blocks = blocks
@@ -261,7 +259,9 @@ class _BlockProcessor(Processor):
             starts.append(width)
             if text in self._blocks:
                 style, text = f"{style} class:paste", self._blocks.label(text)
-            drawn.append((style, "\ufffd" if text in _OVERRIDES else text))
+            elif not text.isprintable():
+                text = safe_line(text) or "␍"
+            drawn.append((style, text))
             width += len(text)
         starts.append(width)
 
