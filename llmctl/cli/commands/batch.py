@@ -68,8 +68,10 @@ def list_(ctx: typer.Context, limit: common_options.LimitOption = listing_args.D
       llmctl batch list --json
     """
     app: App = ctx.obj
-    records = provider_batches.list_records(app.hub(), listing_args.parse_limit(limit))
-    emit_list(app.console, map(_with_counts, records), COLUMNS)
+    database = app.hub()
+    extent = listing_args.extent(limit, "batches", lambda: provider_batches.count(database))
+    records = provider_batches.list_records(database, extent.limit)
+    emit_list(app.console, map(_with_counts, records), COLUMNS, extent)
 
 
 @record_output

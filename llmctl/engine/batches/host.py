@@ -40,6 +40,7 @@ class BatchHost:
 
     def __init__(self, target: Target, resolved: ResolvedEndpoint, runtime: RuntimeEnv, retries: int = 2) -> None:
         self.protocol = require_protocol(target)
+        self.provider = target.provider.name
         self.endpoint = resolved.endpoint
         self.redact = Redaction(resolved.secrets)
         self._wire = WIRES.load(target.wire)

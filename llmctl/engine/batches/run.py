@@ -199,7 +199,7 @@ class BatchJob:
             "id": new_id(),
             "job_id": self._job.id,
             "connection": self._connection,
-            "provider": self._host.protocol.name,
+            "provider": self._host.provider,
             "model": requests[0].model,
             "marker": marker,
             "status": "submitting",
@@ -245,6 +245,9 @@ class BatchJob:
         assert row.remote_id
         state = self._host.get_state(row.remote_id)
         current = self._store_state(row, state)
+        if state.counts.get("completed", 0) > loads(row.counts, {}).get("completed", 0):
+            total = pluralize(state.counts.get("total", 0), "row")
+            self._note(f"batch {row.id[:8]}: {state.counts['completed']:,} of {total} answered")
         if state.is_ended:
             self._collect(current, state)
 

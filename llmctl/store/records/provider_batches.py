@@ -52,6 +52,12 @@ def list_records(database: Database, limit: int | None) -> Iterator[Row]:
     return (shape.to_record(row) for row in rows)
 
 
+def count(database: Database) -> int:
+    """Return how many batches there are."""
+    number: int = database.value("SELECT count(*) FROM {provider_batches}")
+    return number
+
+
 def get_record(database: Database, id: str) -> Row:
     """Return the batch with that id as a record."""
     return Serializer(database, "provider_batches").to_record(refs.get(database, "provider_batches", id, kind="batch"))
