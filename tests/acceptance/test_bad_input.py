@@ -97,7 +97,7 @@ WRONG = [
     Wrong("--output no/such/file hi", 2, 'cannot write "no/such/file": folder does not exist'),
     Wrong("--output . hi", 2, 'cannot write ".": it is a folder'),
     Wrong("--nope hi", 2, 'no option "--nope"'),
-    Wrong("--retrie 3 hi", 2, 'no option "--retrie"', "did you mean --retries?"),
+    Wrong("--retrie 3 hi", 2, 'no option "--retrie"', "did you mean --retries, "),
     Wrong("--retries", 2, 'option "--retries" requires a value'),
     Wrong("--usage=3 hi", 2, 'option "--usage" takes no value'),
     Wrong("--db", 2, 'option "--db" requires a value'),

@@ -72,15 +72,21 @@ def test_command_follows_the_conventions(path: Any) -> None:
 def test_manual_has_examples_that_parse(path: Any) -> None:
     lines = examples(manual(path))
     assert lines, "no examples"
-    mine = [call for line in lines for call in calls(line) if tuple(call[: len(path)]) == path]
+    mine = [call for line in lines for call in map(complete, calls(line)) if tuple(call[: len(path)]) == path]
     assert mine, "no example of the command itself"
     for line in lines:
         for call in calls(line):
             parse(call)
 
 
+def complete(call: list[str]) -> list[str]:
+    """Return a command line with the subcommand that its group runs by default."""
+    return [call[0], *catalog.insert_default((call[0],), call[1:])] if call[0] in catalog.CATALOG else call
+
+
 def parse(call: list[str]) -> None:
     """Parse a command line without running it."""
+    call = complete(call)
     size = next(n for n in (3, 2, 1) if tuple(call[:n]) in LEAVES)
     app = App({}, process_streams())
     build_command(tuple(call[:size])).make_context("llmctl", call[size:], obj=app)

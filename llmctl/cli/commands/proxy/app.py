@@ -56,7 +56,7 @@ def add(
     A program with a key of ours sends that in place of a provider's; a connection's key serves only such programs.
 
     Examples:
-      llmctl proxy app add notebook --max-cost-day 2
+      llmctl proxy app add notebook --max-cost-day 2.50
       llmctl proxy app add bot --connection openai --key --models "gpt-4.1-*"
     """
     from llmctl.engine.proxy.apps import add_app
@@ -83,7 +83,7 @@ def edit(
     A limit of 0 and an empty text take a limit back; --key replaces the old key.
 
     Examples:
-      llmctl proxy app edit notebook --max-cost-day 5
+      llmctl proxy app edit notebook --max-cost-day 5.50
     """
     from llmctl.engine.proxy.apps import edit_app
 
