@@ -416,3 +416,21 @@ class ProcessIO:
         output += data[:room]
         self.truncated |= len(data) > room
         return bool(data)
+
+
+def ask_ps(pid: int) -> tuple[str, int] | None:
+    """Return the state of a process and the seconds since it began, by ps; None if it does not tell.
+
+    The elapsed time is ``[[DD-]HH:]MM:SS`` on every system:
+    https://pubs.opengroup.org/onlinepubs/9799919799/utilities/ps.html
+    """
+    try:
+        done = subprocess.run(["ps", "-o", "stat=,etime=", "-p", str(pid)], capture_output=True, text=True, timeout=10)
+        state, elapsed = done.stdout.split()
+        days, _, clock = elapsed.rpartition("-")
+        seconds = 0
+        for part in clock.split(":"):
+            seconds = seconds * 60 + int(part)
+        return state, int(days or 0) * 86_400 + seconds
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None

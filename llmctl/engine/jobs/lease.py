@@ -26,6 +26,11 @@ LEASE_S = 60.0
 #: Seconds between heartbeats.
 HEARTBEAT_INTERVAL_S = 20.0
 
+#: What systems other than Linux do not have.
+_PROC = "/proc"
+#: ps counts whole seconds, and a job begins a little after its process.
+_PS_TOLERANCE_S = 3
+
 #: Variable with the id of a command's job: jobs that llmctl starts in the command become its children.
 JOB_VARIABLE = "LLMCTL_JOB"
 
@@ -42,7 +47,7 @@ class ProcessIdentity(Value):
 def process_identity() -> ProcessIdentity:
     """Return the identity of this process."""
     pid = os.getpid()
-    return ProcessIdentity(_host_name(), pid, _read_file("/proc/sys/kernel/random/boot_id"), process_start_time(pid))
+    return ProcessIdentity(_host_name(), pid, _read_file(f"{_PROC}/sys/kernel/random/boot_id"), process_start_time(pid))
 
 
 def lease_expiry(now: float | None = None) -> str:
@@ -59,9 +64,13 @@ def is_alive(job: JobRow) -> bool:
         return False
     if job.host != _host_name():
         return bool(job.lease_expires_at) and str(job.lease_expires_at) > clock.now()
-    if job.boot_id != _read_file("/proc/sys/kernel/random/boot_id"):
+    if job.boot_id != _read_file(f"{_PROC}/sys/kernel/random/boot_id"):
         return False
-    return _is_running(job.pid) and process_start_time(job.pid) == job.process_started_at
+    if not _is_running(job.pid):
+        return False
+    if job.process_started_at is None:  # a system without /proc
+        return not _started_after(job.pid, str(job.started_at or job.created_at))
+    return process_start_time(job.pid) == job.process_started_at
 
 
 def command_process(job: JobRow) -> dict[str, Any]:
@@ -96,14 +105,30 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
-    return _process_state(pid) != "Z"
+    except PermissionError:  # another user's, which may be a zombie as well
+        pass
+    return not (_process_state(pid) or "").startswith("Z")
 
 
 def _process_state(pid: int) -> str | None:
     fields = _process_stat(pid)
-    return fields[0] if fields else None
+    if fields or os.path.exists(f"{_PROC}/self"):
+        return fields[0] if fields else None
+    found = _ask_ps(pid)
+    return found[0] if found else None
+
+
+def _started_after(pid: int, time_: str) -> bool:
+    """Return whether a process began after a stored time: then it is another one with the pid of an earlier one."""
+    found = None if os.path.exists(f"{_PROC}/self") else _ask_ps(pid)
+    return found is not None and time.time() - found[1] > clock.parse(time_).timestamp() + _PS_TOLERANCE_S
+
+
+def _ask_ps(pid: int) -> tuple[str, int] | None:
+    """Return the state of a process and the seconds since it began, where there is no /proc; None if unknown."""
+    from llmctl.tools import process  # only on such systems
+
+    return process.ask_ps(pid)
 
 
 def process_start_time(pid: int) -> str | None:
@@ -113,7 +138,7 @@ def process_start_time(pid: int) -> str | None:
 
 
 def _process_stat(pid: int) -> list[str] | None:
-    text = _read_file(f"/proc/{pid}/stat")
+    text = _read_file(f"{_PROC}/{pid}/stat")
     # The second field is the program's name in parentheses; it may contain spaces and parentheses.
     return text.rpartition(")")[2].split() if text else None
 
