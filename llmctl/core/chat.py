@@ -202,6 +202,8 @@ class Usage(Value):
     details: Mapping[str, float] = {}
     #: The tier that the provider used, which may not be the requested one; None if it does not say.
     service_tier: str | None = None
+    #: The side that was not counted: ``input`` or ``output``. Its number above is 0 and means nothing.
+    unknown: str | None = None
 
     @property
     def total_tokens(self) -> int:

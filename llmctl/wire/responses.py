@@ -247,9 +247,11 @@ def parse_usage(data: Mapping[str, Any], *, thinking_on_top: bool = False) -> Us
         input_tokens += surplus  # Mistral does not count audio input in the prompt.
     elif not total and (thinking_on_top or thinking > output_tokens):
         output_tokens += thinking
+    says_output = total or any(data.get(name) is not None for name in _OUTPUT_NAMES)
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
+        unknown=find_unknown_side(input_tokens, output_tokens, says_output=bool(says_output)),
         cached_tokens=min(cached, input_tokens),
         cache_write_tokens=min(written, input_tokens),
         thinking_tokens=min(thinking, output_tokens),
@@ -257,6 +259,13 @@ def parse_usage(data: Mapping[str, Any], *, thinking_on_top: bool = False) -> Us
         details=_parse_details(data, sent, done),
         service_tier=parse_service_tier(data.get("service_tier")),
     )
+
+
+def find_unknown_side(input_tokens: int, output_tokens: int, *, says_output: bool) -> str | None:
+    """Return which side was not counted: every request has input, and no output is one that is said to be 0."""
+    if output_tokens and not input_tokens:
+        return "input"
+    return "output" if input_tokens and not output_tokens and not says_output else None
 
 
 def _excludes_cached_tokens(data: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:

@@ -166,7 +166,7 @@ def test_blocked_prompt_is_a_content_filter() -> None:
     for response in (read(blocked), whole(blocked)):
         assert (response.finish_reason, response.raw_finish_reason) == ("content_filter", "PROHIBITED_CONTENT")
         assert response.message.metadata["promptFeedback"] == blocked["promptFeedback"]
-        assert response.usage == Usage(input_tokens=4)
+        assert response.usage == Usage(input_tokens=4, unknown="output")
 
 
 def test_held_back_answer_says_why() -> None:

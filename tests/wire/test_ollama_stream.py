@@ -94,7 +94,7 @@ def test_nothing_is_waited_for_after_the_last_line() -> None:
 def test_missing_counts_are_none() -> None:
     last = {name: value for name, value in end().items() if name not in ("prompt_eval_count", "eval_count")}
     assert read(*HELLO, last).usage is None
-    assert read(*HELLO, {**last, "eval_count": 3}).usage == Usage(0, 3)
+    assert read(*HELLO, {**last, "eval_count": 3}).usage == Usage(0, 3, unknown="input")
 
 
 def test_undecodable_line_is_reported_and_skipped() -> None:

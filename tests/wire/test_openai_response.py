@@ -114,7 +114,7 @@ def test_error_in_a_200_has_its_class(body: Any, kind: type[LlmctlError]) -> Non
 def test_error_in_a_200_leaves_the_usage_on_the_bill() -> None:
     body = {"error": {"message": "no", "code": 502}, "usage": {"prompt_tokens": 3}}
     events = WIRE.parse_response(json.dumps(body).encode(), Dialect())
-    assert next(events) == UsageReport(Usage(3))
+    assert next(events) == UsageReport(Usage(3, unknown="output"))
     with pytest.raises(UnavailableError):
         next(events)
 

@@ -297,7 +297,7 @@ def test_error_event_raises_its_class_after_earlier_events() -> None:
 def test_error_with_usage_is_still_counted() -> None:
     last = chunk({"content": ""}, error={"code": 502, "message": "upstream gone"}, usage={"prompt_tokens": 4})
     events = WIRE.parse_stream([chunk({"content": "x"}), last, DONE], Dialect())
-    assert list(islice(events, 3))[-1] == UsageReport(Usage(input_tokens=4))
+    assert list(islice(events, 3))[-1] == UsageReport(Usage(input_tokens=4, unknown="output"))
     with pytest.raises(UnavailableError, match="upstream gone"):
         next(events)
 
@@ -615,7 +615,7 @@ def usage_of(usage: dict[str, Any], **dialect: Any) -> Usage | None:
         ({"prompt_tokens": 1, "completion_tokens": 1, "cost": {"total_cost": 0}}, {}, Usage(1, 1)),
         ({"prompt_tokens": 1, "completion_tokens": 1, "cost_in_usd_ticks": 20000000000}, {}, Usage(1, 1, cost=2.0)),
         ({"prompt_tokens": 1, "completion_tokens": 1, "cost_in_usd_ticks": 0}, {}, Usage(1, 1)),
-        ({"prompt_tokens": 3, "completion_tokens": None, "prompt_tokens_details": None}, {}, Usage(3, 0)),
+        ({"prompt_tokens": 3, "completion_tokens": None}, {}, Usage(3, 0, unknown="output")),
         ({"queue_time": 0.1}, {}, None),
     ],
 )

@@ -344,7 +344,7 @@ def format_usage(result: TurnResult) -> str:
     """Format usage, such as ``812 in, 240 out, $0.0041, 3.2 s, sonnet, chat 3f2a9c1e``."""
     from llmctl.core.humanize import format_dollars, format_duration  # only with --usage
 
-    usage = result.usage
+    usage = {name: "?" if count is None else count for name, count in result.report_usage().items()}
     parts = [f"{usage['input_tokens']} in", f"{usage['output_tokens']} out"] if result.usage_known else []
     if result.cost is not None:
         parts.append(format_dollars(result.cost))

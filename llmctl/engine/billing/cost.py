@@ -108,7 +108,7 @@ def calculate_cost(
         return Cost(usage.cost)
     if key.provider == "echo":
         return Cost(0.0)
-    if usage is None:
+    if usage is None or usage.unknown:
         return Cost(0.0 if key.is_free else None)
     price = (
         prices.find(key, candidates, moment)

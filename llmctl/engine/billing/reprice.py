@@ -84,4 +84,5 @@ def _stored_usage(row: RequestRow) -> Usage | None:
     counts: dict[str, Any] = {name: getattr(row, name) or 0 for name in _TOKEN_COLUMNS}
     details = loads(row.usage_details, {})
     tier = details.pop("service_tier", None)
-    return Usage(**counts, details=details, service_tier=tier)
+    unknown = next((side for side in ("input", "output") if getattr(row, f"{side}_tokens") is None), None)
+    return Usage(**counts, details=details, service_tier=tier, unknown=unknown)

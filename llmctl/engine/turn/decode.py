@@ -60,7 +60,7 @@ def _to_storable_event(event: StreamEvent) -> StreamEvent:
 def _to_storable_usage(usage: Usage) -> Usage:
     """Return a usage whose counts fit the columns of the ledger; an absurd one counts as not reported."""
     counts = {name: value for name in _COUNTS if 0 <= (value := getattr(usage, name)) <= _MAX_COUNT}
-    others = {name: to_storable(getattr(usage, name)) for name in ("cost", "details", "service_tier")}
+    others = {name: to_storable(getattr(usage, name)) for name in ("cost", "details", "service_tier", "unknown")}
     return Usage(**counts, **others)
 
 

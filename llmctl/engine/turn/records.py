@@ -521,8 +521,8 @@ def usage_columns(usage: Usage | None) -> Columns:
         return {}
     details = {**usage.details, **({"service_tier": usage.service_tier} if usage.service_tier else {})}
     return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
+        "input_tokens": None if usage.unknown == "input" else usage.input_tokens,
+        "output_tokens": None if usage.unknown == "output" else usage.output_tokens,
         "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "thinking_tokens": usage.thinking_tokens,

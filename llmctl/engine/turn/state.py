@@ -200,6 +200,8 @@ class TurnResult:
         self.steps = 0
         #: Whether a provider reported any usage.
         self.usage_known = False
+        #: ``input`` or ``output``, where a step has no count of it.
+        self.unknown_sides: set[str] = set()
         #: The value of an answer that matches its schema.
         self.data: Any = None
         #: What the turn added to the conversation, in order.
@@ -214,10 +216,20 @@ class TurnResult:
         usage = response.usage or Usage()
         self.usage_known = self.usage_known or response.usage is not None
         self.new_messages.append(response.message)
+        self.unknown_sides |= {usage.unknown} if usage.unknown else set()
         for name in _TOKENS:
             self.usage[name] += getattr(usage, name)
         if cost is not None:
             self.cost = round((self.cost or 0.0) + cost, 12)
+
+    def report_usage(self) -> dict[str, int | None]:
+        """Return the tokens of the turn; None for what a provider did not count."""
+        if not self.usage_known:
+            return dict.fromkeys(_TOKENS)
+        unknown = {f"{side}_tokens" for side in self.unknown_sides} | (
+            {"total_tokens"} if self.unknown_sides else set()
+        )
+        return {name: None if name in unknown else count for name, count in self.usage.items()}
 
     def add_tool_event(self, event: ToolEvent) -> ToolEvent:
         """Replace the pending event of the same call with its result, or append; return the event."""
@@ -257,7 +269,7 @@ class TurnResult:
             "model": self.model,
             "connection": self.connection,
             "finish_reason": self.response.finish_reason if self.response else None,
-            "usage": dict(self.usage) if self.usage_known else dict.fromkeys(_TOKENS),
+            "usage": self.report_usage(),
             "cost": self.cost,
             "duration_ms": self.duration_ms,
             "time_to_first_token_ms": self.time_to_first_token_ms,

@@ -332,13 +332,14 @@ class Turn:
             self._tool_loop.close()
 
     def _totals(self) -> dict[str, Any]:
-        usage = self.result.usage
         known = self.result.response is not None and self.result.response.usage is not None
-        return {
-            "model_id": self.result.model,
-            "input_tokens": self._earlier_tokens[0] + usage["input_tokens"] if known else None,
-            "output_tokens": self._earlier_tokens[1] + usage["output_tokens"] if known else None,
-        }
+        usage = self.result.report_usage() if known else {}
+        counts = [usage.get("input_tokens"), usage.get("output_tokens")]
+        sent, answered = (
+            None if count is None else earlier + count
+            for earlier, count in zip(self._earlier_tokens, counts, strict=True)
+        )
+        return {"model_id": self.result.model, "input_tokens": sent, "output_tokens": answered}
 
     def _finish_early(self, error: BaseException | None) -> None:
         """Finish a turn that was stopped or failed, with what was received and why it ended."""

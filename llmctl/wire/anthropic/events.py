@@ -30,6 +30,7 @@ from llmctl.wire.anthropic.request import CONTENT_KEY, ORIGIN, SCHEMA_TOOL
 from llmctl.wire.responses import (
     EventObjects,
     bare_error,
+    find_unknown_side,
     get_object,
     merge_usage,
     parse_body,
@@ -365,9 +366,12 @@ def parse_usage(data: Mapping[str, Any]) -> Usage | None:
     written = sum(_cache_write_tokens(run) for run in runs)
     output_tokens = sum(parse_count(run, "output_tokens") for run in runs)
     thinking = parse_count(get_object(data, "output_tokens_details"), "thinking_tokens")
+    input_tokens = sum(parse_count(run, "input_tokens") for run in runs) + cached + written
+    says_output = data.get("output_tokens") is not None
     return Usage(
-        input_tokens=sum(parse_count(run, "input_tokens") for run in runs) + cached + written,
+        input_tokens=input_tokens,
         output_tokens=output_tokens,
+        unknown=find_unknown_side(input_tokens, output_tokens, says_output=says_output),
         cached_tokens=cached,
         cache_write_tokens=written,
         thinking_tokens=min(thinking, output_tokens),

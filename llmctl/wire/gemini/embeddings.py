@@ -44,7 +44,8 @@ def parse_embed_response(body: bytes, request: EmbedRequest) -> EmbedResponse:
     found = filter_objects(answer.get("embeddings")) or filter_objects([answer.get("embedding")])
     if predictions := filter_objects(answer.get("predictions")):
         found = filter_objects([row.get("embeddings") for row in predictions])
-    usage = parse_usage(get_object(answer, "usageMetadata")) or _count_tokens(found)
+    counted = parse_usage(get_object(answer, "usageMetadata"))
+    usage = counted.replace(unknown=None) if counted else _count_tokens(found)  # vectors have no output tokens
     return build_embed_response((parse_vector(one.get("values")) for one in found), request, usage, None)
 
 

@@ -33,6 +33,7 @@ from llmctl.wire.gemini.request import CALL_ID, SIGNATURE, parse_version, thinki
 from llmctl.wire.responses import (
     EventObjects,
     bare_error,
+    find_unknown_side,
     format_excerpt,
     merge_usage,
     not_json_error,
@@ -340,9 +341,14 @@ def parse_usage(data: Mapping[str, Any], searches: int = 0) -> Usage | None:
         return parse_counts(data)
     thinking = parse_count(data, "thoughtsTokenCount")
     input_tokens = parse_count(data, "promptTokenCount") + parse_count(data, "toolUsePromptTokenCount")
+    output_tokens = parse_count(data, "candidatesTokenCount") + thinking
+    total = parse_count(data, "totalTokenCount")
+    input_tokens = input_tokens or max(0, total - output_tokens)
+    says_output = bool(total) or data.get("candidatesTokenCount") is not None
     return Usage(
         input_tokens=input_tokens,
-        output_tokens=parse_count(data, "candidatesTokenCount") + thinking,
+        output_tokens=output_tokens,
+        unknown=find_unknown_side(input_tokens, output_tokens, says_output=says_output),
         cached_tokens=min(parse_count(data, "cachedContentTokenCount"), input_tokens),
         thinking_tokens=thinking,
         details=_parse_details(data) | ({"web_searches": searches} if searches else {}),

@@ -23,7 +23,14 @@ from llmctl.core.errors import LlmctlError, UnavailableError
 from llmctl.core.http import Dialect, ServerEvent
 from llmctl.core.registry import LazyFunction
 from llmctl.wire.ollama.request import ORIGIN
-from llmctl.wire.responses import EventObjects, bare_error, parse_body, parse_count, parse_finish_reason
+from llmctl.wire.responses import (
+    EventObjects,
+    bare_error,
+    find_unknown_side,
+    parse_body,
+    parse_count,
+    parse_finish_reason,
+)
 from llmctl.wire.tool_calls import encode_arguments
 
 # Errors are rare: their module is imported for the first one.
@@ -119,4 +126,7 @@ class OllamaEventReader:
         finish = Finish("tool_calls" if self._call_count and reason == "stop" else reason, raw)
         # Newer versions count cached tokens, older ones omit them.
         counts = parse_count(chunk, "prompt_eval_count"), parse_count(chunk, "eval_count")
-        return [UsageReport(Usage(*counts)), finish] if any(counts) else [finish]
+        if not any(counts):
+            return [finish]
+        unknown = find_unknown_side(*counts, says_output=chunk.get("eval_count") is not None)
+        return [UsageReport(Usage(*counts, unknown=unknown)), finish]
