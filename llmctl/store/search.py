@@ -100,7 +100,7 @@ def search(database: Database, text: str, filters: SearchFilter, limit: int | No
     query = FtsQuery(text, ()) if raw else parse_query(text)
     if query.match is None:
         return _scan_messages(database, query.literals, filters, limit)
-    with _explained(text, raw):
+    with _explain_errors(text, raw):
         return _search_index(database, query.match, query.literals, filters, limit)
 
 
@@ -115,7 +115,7 @@ def search_chats(
     if not text.strip():
         raise UsageError("the search text is empty", hint="search for a word: llmctl chats search error")
     query = FtsQuery(text, ()) if raw else parse_query(text)
-    with _explained(text, raw):
+    with _explain_errors(text, raw):
         rows = _find_chats(database, query, filters, limit, newest)
         return [_to_found_chat(database, row, query) for row in rows]
 
@@ -156,7 +156,7 @@ def _to_found_chat(database: Database, row: Row, query: FtsQuery) -> Row:
 
 
 @contextmanager
-def _explained(text: str, raw: bool) -> Iterator[None]:
+def _explain_errors(text: str, raw: bool) -> Iterator[None]:
     """Turn the error of SQLite about a query in its own syntax into one for the user."""
     try:
         yield

@@ -174,37 +174,38 @@ def _write_total(app: App, scope: Scope, total: Row, zone: tzinfo | None) -> Non
         emit_list(app.console, [total], _COLUMNS)
 
 
+def _add_notes(head: str, *parts: tuple[float | None, str]) -> str:
+    """Return a figure with notes in parentheses: those whose value is neither zero nor unknown."""
+    notes = ", ".join(text for value, text in parts if value)
+    return f"{head} ({notes})" if notes else head
+
+
 def _summarize(total: Row, zone: tzinfo | None) -> dict[str, str]:
     """Return the totals as people read them, by title; empty is nothing to say."""
-
-    def join(head: str, *parts: tuple[float | None, str]) -> str:
-        notes = ", ".join(text for value, text in parts if value)
-        return f"{head} ({notes})" if notes else head
-
     count = format_count
     return {
-        "requests": join(
+        "requests": _add_notes(
             count(total["requests"]),
             (total["failed_requests"], f"{count(total['failed_requests'])} failed"),
             (total["retries"], pluralize(total["retries"], "retry", "retries")),
         ),
         "messages": count(total["messages"]) if total["messages"] else "",
-        "tool calls": join(
+        "tool calls": _add_notes(
             count(total["tool_calls"]),
             (total["failed_tool_calls"], f"{count(total['failed_tool_calls'])} failed"),
             (total["tool_duration_ms"], format_duration(total["tool_duration_ms"])),
         )
         if total["tool_calls"]
         else "",
-        "tokens in": join(
+        "tokens in": _add_notes(
             count(total["input_tokens"]),
             (total["cached_tokens"], f"{count(total['cached_tokens'])} cached"),
             (total["cache_write_tokens"], f"{count(total['cache_write_tokens'])} written to the cache"),
         ),
-        "tokens out": join(
+        "tokens out": _add_notes(
             count(total["output_tokens"]), (total["thinking_tokens"], f"{count(total['thinking_tokens'])} thinking")
         ),
-        "cost": join(
+        "cost": _add_notes(
             format_dollars(total["cost"]),
             (total["unpriced_requests"], f"{pluralize(total['unpriced_requests'], 'request')} without a price"),
             (total["cache_savings"], f"the provider's cache saved {format_dollars(total['cache_savings'])}"),
@@ -213,7 +214,13 @@ def _summarize(total: Row, zone: tzinfo | None) -> dict[str, str]:
                 f"{pluralize(total['cached_requests'], 'stored answer')} saved {format_dollars(total['saved_cost'])}",
             ),
         ),
-        "duration": join(
+        **_summarize_times(total, zone),
+    }
+
+
+def _summarize_times(total: Row, zone: tzinfo | None) -> dict[str, str]:
+    return {
+        "duration": _add_notes(
             format_duration(total["p50_duration_ms"]),
             (total["requests"] > 1, f"95%: {format_duration(total['p95_duration_ms'])}"),
             (total["requests"] > 1, f"sum: {format_duration(total['duration_ms'])}"),
@@ -284,7 +291,7 @@ def _write_json(app: App, rows: list[Row], total: Row, columns: Sequence[OutputC
     known = [column.name for column in columns]
     for name in names or ():
         if name not in known:
-            raise UsageError(f'no column "{name}"', hint=f"available columns: {', '.join(known)}")
+            raise UsageError(f'no column "{name}"', hint=f"available columns: {', '._add_notes(known)}")
     groups = [{name: row[name] for name in names or row} for row in rows]
     emit_json(app.console, {"groups": groups, "total": {name: total[name] for name in names or total if name in total}})
 
