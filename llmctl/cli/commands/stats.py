@@ -291,7 +291,7 @@ def _write_json(app: App, rows: list[Row], total: Row, columns: Sequence[OutputC
     known = [column.name for column in columns]
     for name in names or ():
         if name not in known:
-            raise UsageError(f'no column "{name}"', hint=f"available columns: {', '._add_notes(known)}")
+            raise UsageError(f'no column "{name}"', hint=f"available columns: {', '.join(known)}")
     groups = [{name: row[name] for name in names or row} for row in rows]
     emit_json(app.console, {"groups": groups, "total": {name: total[name] for name in names or total if name in total}})
 
