@@ -74,12 +74,7 @@ class Command(TyperCommand):
             formatter.write(f"  {line}".rstrip() + "\n")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in _PANELS}}
-        for param in self.get_params(ctx):
-            if record := param.get_help_record(ctx):
-                is_argument = param.param_type_name == "argument"
-                panel = getattr(param, "rich_help_panel", None) or _PANELS[0]
-                sections["Arguments" if is_argument else str(panel)].append(record)
+        sections = self.help_sections(ctx)
         names = [len(name) for rows in sections.values() for name, _ in rows]
         column = _NAME_COLUMN if formatter.width >= _NARROW_WIDTH else _NARROW_NAME_COLUMN
         width = max((length for length in names if length <= column), default=0)
@@ -87,6 +82,16 @@ class Command(TyperCommand):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl([(name.ljust(width), help_text) for name, help_text in rows], column)
+
+    def help_sections(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+        """Return the options by their headings, each with its spellings and its help."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in _PANELS}}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                is_argument = param.param_type_name == "argument"
+                panel = getattr(param, "rich_help_panel", None) or _PANELS[0]
+                sections["Arguments" if is_argument else str(panel)].append(record)
+        return sections
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from llmctl.cli.help import text

@@ -24,7 +24,7 @@ Global options, before or after the command:
 
 GLOBAL_FOOTER = "\nGlobal options: --db PATH, --quiet, --no-pager, --debug, --version (see llmctl --help)\n"
 
-_EXAMPLES = """\
+EXAMPLES = """\
 Examples:
   llmctl init                                   create the hub, find connections
   llmctl chat "why is the sky blue?"            ask a model, store everything
@@ -51,7 +51,7 @@ def root_help(*, everything: bool = False) -> str:
     """Return the help of llmctl; with ``everything`` including low-level commands and all subcommands."""
     panels = [_format_panel(panel, everything) for panel in PANELS if everything or panel != PLUMBING]
     more = f"More: llmctl help COMMAND, llmctl help --all\nTopics: llmctl help {'|'.join(TOPICS)}\n"
-    return "\n".join([f"{_TITLE}\n", f"{_USAGE}\n", *panels, GLOBAL_OPTIONS, _EXAMPLES, more])
+    return "\n".join([f"{_TITLE}\n", f"{_USAGE}\n", *panels, GLOBAL_OPTIONS, EXAMPLES, more])
 
 
 def short_help(state: str) -> str:

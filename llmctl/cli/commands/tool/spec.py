@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmctl.cli.commands.tool import read_json, read_json_object
 from llmctl.core.options import OptionSet, option
-from llmctl.engine.tools.define import ToolSpecInput
+
+if TYPE_CHECKING:
+    from llmctl.engine.tools.define import ToolSpecInput
 
 
 class ToolFlags(OptionSet):
@@ -60,6 +62,8 @@ def parse_tool_spec(flags: ToolFlags, name: str | None, kind: str | None = None,
         data["body"] = read_json(flags.body, "--body")
     if flags.env:
         data["env"] = _parse_env(flags.env)
+    from llmctl.engine.tools.define import ToolSpecInput  # loads the validator
+
     return ToolSpecInput(name, kind, flags.description, read_json_object(flags.schema, "--schema"), data)
 
 
