@@ -641,3 +641,27 @@ def test_help_names_every_provider(llmctl: Llmctl) -> None:
     text = " ".join(llmctl("connection", "add", "--help").stdout.split())
     listed = text.partition("Providers: ")[2].partition("(any")[0].replace(",", " ").split()
     assert {*listed, "echo"} == set(PROVIDERS.names())
+
+
+def test_hints_name_the_connection_that_they_are_about(llmctl: Llmctl, env: dict[str, str]) -> None:
+    with FakeServer() as server:
+        url = ("--base-url", server.url, "--key-env", "WORK_KEY")
+        llmctl("connection", "add", "my-work", *url, "-m", "gpt-5", check=True)
+        done = llmctl("chat", "-m", "my-work", "hi", env=env)
+        assert "llmctl connection edit my-work --key-stdin" in done.stderr
+        there = env | {"WORK_KEY": KEY}
+        for command in (("chat", "-m", "my-work", "hi"), ("connection", "test", "my-work")):
+            server.answer(reply({"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}, 401))
+            done = llmctl(*command, env=there)
+            assert done.returncode == 4
+            assert "llmctl connection edit my-work --key-env VARIABLE" in done.stderr
+    llmctl("connection", "add", "cloud", "--provider", "azure", "--key-env", "K", check=True)
+    assert "llmctl connection edit cloud --base-url URL" in llmctl("chat", "-m", "cloud", "hi").stderr
+
+
+def test_time_limit_names_itself_and_its_flag(llmctl: Llmctl) -> None:
+    done = llmctl("chat", "-m", "echo", "-o", "delay=5000", "--timeout", "0.2", "--retries", "0", "one two three")
+    assert (done.returncode, "no answer within 0.2 s" in done.stderr) == (6, True), done.stderr
+    assert "--timeout" in done.stderr
+    done = llmctl("chat", "--name", "nosuch")
+    assert 'no prompt, and there is no chat "nosuch" yet' in done.stderr

@@ -134,7 +134,7 @@ def _ask_provider(app: App, database: Database, spec: ConnectionSpec) -> Connect
     reasons = {one.provider: one.reason + (", already added" if one.name in there else "") for one in found}
     others = [name for name in PROVIDERS.names() if name not in reasons and name not in ("echo", "compatible")]
     names = [*reasons, *others, "compatible"]
-    hosts = {name: parse_host(PROVIDERS.load(name).base_url) for name in others}
+    hosts = {name: parse_host(PROVIDERS.load(name).base_url) or "asks for your own base URL" for name in others}
     _show_list(app, names, {**reasons, **hosts, "compatible": "any other OpenAI-compatible host"})
     new = next((one.provider for one in found if one.name not in there), None)
     name = _choose(app, "Provider: number or name", names, new)
