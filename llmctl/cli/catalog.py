@@ -150,6 +150,7 @@ CATALOG: dict[str, CatalogEntry] = {
             "wait": "Wait for a job to end and exit with its exit code",
             "cancel": "Cancel a job; what it has done so far is kept",
             "retry": "Run a finished command again, or continue the chat of an interrupted turn",
+            "delete": "Delete maps with their rows and every copy of the text",
             "recover": "Recover the jobs of processes that died, and what was left unfinished without a job",
         },
     ),

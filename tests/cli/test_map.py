@@ -198,3 +198,31 @@ def test_resume_refuses_what_changed(llmctl: Llmctl, table: str, tmp_path: Path)
     assert "changed: 1 row more than before" in require_failure(longer, 2)
     assert llmctl("map", table, "{{ n }}", *words, "--resume", "--restart").returncode == 0
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 6
+
+
+def test_deleted_map_leaves_no_text(llmctl: Llmctl, tmp_path: Path, env: dict[str, str]) -> None:
+    path = write(tmp_path / "in.jsonl", {"word": "xylophonist"}, {"word": "zymurgist"})
+    require_success(llmctl("map", path, "say {{ word }}", *MODEL))
+    job = llmctl("job", "list", "--type", "map", "--json").json[0]["id"]
+    items = llmctl("job", "show", job, "--items", "--json").json
+    assert [(item["id"], item["output"]) for item in items] == [("1", "say xylophonist"), ("2", "say zymurgist")]
+    require_success(llmctl("job", "delete", job[:8], "--yes"))
+    assert query(env, "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM message_threads)") == [(0, 0)]
+    assert query(env, "SELECT count(*), sum(output_tokens) FROM requests") == [(2, 4)]
+    data = b"".join(file.read_bytes() for file in tmp_path.glob("hub.db*"))
+    assert b"xylophonist" not in data
+    assert b"zymurgist" not in data
+
+
+def test_shards_of_two_hubs_are_joined(llmctl: Llmctl, table: str, tmp_path: Path) -> None:
+    for index in (1, 2):
+        hub = {"LLMCTL_DB": str(tmp_path / f"hub.{index}.db")}
+        require_success(llmctl("map", table, "{{ name }}", *MODEL, "--shard", f"{index}/2", env=hub))
+    require_success(llmctl("init"))
+    for index in (1, 2):
+        require_success(llmctl("import", str(tmp_path / f"hub.{index}.db")))
+    assert llmctl("stats", "--json").json["requests"] == 5
+    jobs = llmctl("job", "list", "--type", "map", "--json").json
+    found = [llmctl("job", "show", job["id"], "--items", "--json").json for job in jobs]
+    assert sorted(len(items) for items in found) == [2, 3]
+    assert {item["output"] for items in found for item in items} == {f"name-{number}" for number in range(1, 6)}

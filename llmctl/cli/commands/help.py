@@ -21,7 +21,7 @@ def help_(
 ) -> None:
     """Show help on a command or a topic.
 
-    The topics are exit-codes, environment, sql, prompt-files, permissions and echo.
+    The topics are exit-codes, environment, sql, prompt-files, permissions, echo and many-prompts.
 
     Examples:
       llmctl help chats list

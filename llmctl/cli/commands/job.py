@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -16,7 +18,7 @@ from llmctl.cli.console.console import answer_output, list_output, record_output
 from llmctl.cli.console.output import Extent, describe_empty, emit_list, emit_record
 from llmctl.cli.console.terminal import safe_text
 from llmctl.core import clock
-from llmctl.core.errors import ConfigError, LlmctlError, NotFoundError, StorageError, UsageError
+from llmctl.core.errors import ConfigError, LlmctlError, LockedError, NotFoundError, StorageError, UsageError
 from llmctl.core.humanize import format_duration, pluralize
 from llmctl.core.options import TurnOptions, check_seconds
 from llmctl.core.stored_values import loads
@@ -26,7 +28,7 @@ from llmctl.engine.jobs import lease
 from llmctl.engine.jobs.command import CommandJob, OutputCallbacks, SkippedJob
 from llmctl.engine.recovery import recover_job
 from llmctl.store.database import Database, Row
-from llmctl.store.records import jobs
+from llmctl.store.records import jobs, map_items
 from llmctl.store.records.types import JobRow
 
 COLUMNS = [
@@ -176,23 +178,88 @@ def list_(
 
 
 @record_output
-def show(ctx: typer.Context, ref: JobArgument) -> None:
+def show(
+    ctx: typer.Context,
+    ref: JobArgument,
+    items: Annotated[bool, typer.Option("--items", help="List the rows of a map, failed ones first.")] = False,
+) -> None:
     """Show a job.
 
     "alive" is true if its process still runs; "holds" names the threads it has locked.
 
     Examples:
       llmctl job show 4a15aa97
+      llmctl job show 4a15aa97 --items
     """
     app: App = ctx.obj
     database = app.hub()
     job = jobs.get(database, listing_args.resolve_last(app, "job", ref))
+    if items:
+        emit_list(app.console, _list_items(database, job), _ITEM_COLUMNS)
+        return
     document = jobs.get_record(database, job.id) | {"alive": lease.is_job_alive(job)}
     if app.console.shows_table and not app.console.format.columns:
         emit_record(app.console, *_describe_job(job, document))
         return
     kinds = {column.name: column.kind for column in COLUMNS} | {"holds": "json", "alive": "bool"}
     emit_record(app.console, document, [OutputColumn(name, kinds.get(name, "text")) for name in document])
+
+
+_ITEM_COLUMNS = [
+    OutputColumn("position", "number"),
+    OutputColumn("id"),
+    OutputColumn("status", "status"),
+    OutputColumn("error"),
+    OutputColumn("output"),
+    OutputColumn("cost", "cost"),
+    OutputColumn("attempts", "number"),
+    OutputColumn("request_id", "id"),
+    OutputColumn("input", "json", is_default=False),
+]
+
+
+def _list_items(database: Database, job: JobRow) -> Iterator[Row]:
+    """Yield the rows of a map: failed ones first, then in the order of the input."""
+    if job.type != map_items.TYPE:
+        raise UsageError(f"job {job.id[:8]} has no rows: it is no map", hint="list maps: llmctl job list --type map")
+    failed = map_items.list_results(database, job.id, status="failed")
+    rest = (row for row in map_items.list_results(database, job.id) if row["status"] != "failed")
+    for row in chain(failed, rest):
+        answer = row["content"] if row["output"] is None else row["output"]
+        yield {**row, "id": row["custom_id"], "output": answer, "input": loads(row["input"])}
+
+
+def delete(
+    ctx: typer.Context,
+    refs: Annotated[list[str], typer.Argument(metavar="REF...", help="Maps to delete.")],
+    with_usage: Annotated[bool, typer.Option("--with-usage", help="Also delete their usage and cost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Delete maps with their rows and every copy of the text.
+
+    Usage and cost are kept, unless --with-usage. The text of other jobs belongs to their chats.
+
+    Examples:
+      llmctl job delete 4a15aa97 --yes
+    """
+    from llmctl.cli.console.prompts import confirm
+    from llmctl.store.maintenance import delete as store_delete
+
+    app: App = ctx.obj
+    database = app.hub("write")
+    selected = [jobs.get(database, ref) for ref in refs]
+    for job in selected:
+        if job.type != map_items.TYPE:
+            raise UsageError(f"job {job.id[:8]} is no map", hint="delete its chat: llmctl chats delete")
+        if lease.is_alive(job):
+            raise LockedError(f"job {job.id[:8]} is running", hint=f"llmctl job cancel {job.id[:8]}")
+    names = ", ".join(f'"{job.name}"' for job in selected)
+    usage = " and their usage" if with_usage else ""
+    confirm(app.console, f"delete maps {names}, their rows and every copy of the text{usage}", yes=yes)
+    for job in selected:
+        store_delete.delete_map(database, job.id, with_usage=with_usage)
+        app.console.note(f"deleted map {job.id[:8]}")
+    store_delete.purge_deleted_text(database)
 
 
 #: What people want to know of a job, in order; lease and process are in ``--json``.

@@ -145,7 +145,7 @@ def map_(
     columns (of text: line; row is all of them). The output has one JSON object per row, in the order of the input:
     id, position, status, output, data, request_id, cost, error, and the columns of --select. Every answer is in the
     hub before it is written; after any interruption --resume goes on and asks no answered row again. Exit codes: 14
-    where rows failed, 7 at --max-cost. More: llmctl help map
+    where rows failed, 7 at --max-cost. More: llmctl help many-prompts
 
     Examples:
       llmctl map reviews.csv "Is this positive? {{ text }}" -m echo --output out.jsonl --resume

@@ -10,7 +10,7 @@ from llmctl.cli.catalog import CATALOG, PANELS, PLUMBING, subcommands
 
 _TITLE = f"llmctl {__version__}: chat with language models, record everything in one SQLite file"
 _USAGE = "Usage: llmctl [--db PATH] [--quiet] [--debug] [--version] COMMAND [ARGS]..."
-TOPICS = ("exit-codes", "environment", "sql", "prompt-files", "permissions", "echo")
+TOPICS = ("exit-codes", "environment", "sql", "prompt-files", "permissions", "echo", "many-prompts")
 
 GLOBAL_OPTIONS = """\
 Global options, before or after the command:

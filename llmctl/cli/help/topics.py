@@ -215,6 +215,48 @@ Examples:
 """
 
 
+_MANY_PROMPTS = """\
+`llmctl map` sends a prompt for every row of a table. It is a job: `job list --type map`, `job show ID --items`.
+
+Safe to repeat. With --resume the same command begins, goes on after any interruption, and does nothing once all rows
+have an answer. Rows that were under way when the process died are asked again, at most as many as -P and one group of
+200; the ledger has both requests. Input, prompt or model changed since: exit code 2, or --restart.
+
+  until llmctl map in.csv "Is it positive? {{ text }}" --output out.jsonl --resume
+  do case $? in 6|9|13) sleep 60 ;; *) break ;; esac; done
+
+Failed rows (exit code 14) are in the output with their error, in --errors FILE, and in `job show ID --items`;
+--retry-failed asks them again.
+
+Pace. -P auto sends more at once as long as that is faster, halves it when the host answers 429, and waits as the host
+asks; all rows wait together. --rpm and --tpm are limits of your own. Several processes do not know of each other: give
+each its part of your limit.
+
+Many machines. --shard I/N takes every N-th row, always the same ones, so that each part can run and be resumed on
+its own, with a hub of its own; `llmctl import` joins the hubs.
+
+  # xargs, four processes on one hub
+  seq 4 | xargs -P4 -I{} llmctl map in.csv "{{ text }}" --shard {}/4 --output out.{}.jsonl --resume
+  # GNU parallel, again until all succeed
+  parallel --retries 3 llmctl map in.csv '"{{ text }}"' --shard {}/8 --output out.{}.jsonl --resume ::: $(seq 8)
+  # Slurm: sbatch --array=1-16
+  export LLMCTL_DB=$SCRATCH/hub.$SLURM_ARRAY_TASK_ID.db
+  llmctl map in.jsonl "{{ text }}" --shard $SLURM_ARRAY_TASK_ID/16 --output out.$SLURM_ARRAY_TASK_ID.jsonl --resume
+  # Kubernetes, an indexed job: its index counts from 0
+  llmctl map in.jsonl "{{ text }}" --shard $((JOB_COMPLETION_INDEX + 1))/16 --output out.jsonl --resume
+  # Ray
+  ray.get([run.remote(["llmctl", "map", "in.jsonl", "{{ text }}", "--shard", f"{i}/16", "--output", f"out.{i}.jsonl",
+                       "--resume"]) for i in range(1, 17)])   # run = ray.remote(subprocess.run)
+  # afterwards
+  for hub in hub.*.db; do llmctl import "$hub"; done; cat out.*.jsonl > out.jsonl
+
+Examples:
+  llmctl map reviews.csv "Is this positive? {{ text }}" -m echo --sample 5
+  llmctl map reviews.csv "Is this positive? {{ text }}" -m echo --estimate
+  llmctl job list --type map
+"""
+
+
 def topic_text(topic: str) -> str:
     """Return the text of a topic of :data:`llmctl.cli.help.text.TOPICS`."""
     match topic:
@@ -227,6 +269,8 @@ def topic_text(topic: str) -> str:
             from llmctl.providers import echo
 
             return f"{echo.help_text()}\n{_ECHO_END}"
+        case "many-prompts":
+            return _MANY_PROMPTS
         case "permissions":
             return _PERMISSIONS
         case "sql":

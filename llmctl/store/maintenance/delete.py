@@ -105,6 +105,29 @@ _FORKS = """
 SELECT t.chat_id FROM {message_threads} t JOIN {message_threads} p ON p.id = t.parent_id
 WHERE p.chat_id = ? AND t.chat_id IS NOT NULL
 """
+#: The same of a map: its threads belong to no chat.
+_JOB_THREADS = """
+SELECT DISTINCT t.id FROM {messages} m JOIN {message_threads} t ON t.id = m.thread_id
+WHERE m.job_id = :job AND t.chat_id IS NULL
+"""
+_COLLECT_JOB = (
+    *_COLLECT[:2],
+    f"INSERT OR IGNORE INTO temp.doomed SELECT 'thread', id FROM ({_JOB_THREADS})",
+    """
+    INSERT OR IGNORE INTO temp.doomed SELECT 'message', m.id
+    FROM temp.doomed d JOIN {messages} m ON m.thread_id = d.id WHERE d.kind = 'thread'
+    """,
+    "INSERT OR IGNORE INTO temp.doomed SELECT 'request', id FROM {requests} WHERE job_id = :job",
+    """
+    INSERT OR IGNORE INTO temp.doomed SELECT 'log', text_log_id
+    FROM {jobs} WHERE id = :job AND text_log_id IS NOT NULL
+    """,
+)
+_DELETE_JOB = (
+    "DELETE FROM {message_threads} WHERE id IN (SELECT id FROM temp.doomed WHERE kind = 'thread')",
+    "DELETE FROM {map_items} WHERE job_id = :job",
+    "DELETE FROM {jobs} WHERE id = :job",
+)
 _MERGE_INDEX = "INSERT INTO message_search (message_search, rank) VALUES ('merge', -1000)"
 
 
@@ -122,6 +145,16 @@ def delete_chat(database: Database, chat_id: str, *, with_usage: bool = False) -
         for statement in (*_DELETE_TEXT, *(_DELETE_USAGE if with_usage else ())):
             database.execute(statement, values)
     return forks
+
+
+def delete_map(database: Database, job_id: str, *, with_usage: bool = False) -> None:
+    """Delete a map job with its rows and every copy of their text, like :func:`delete_chat`."""
+    values = {"job": job_id, "chat": "", "now": clock.now()}
+    with database.transaction(durable=True):
+        for statement in (*_COLLECT_JOB, *((*_SUBTRACT_ACTIVITY, _SUBTRACT_USAGE) if with_usage else ())):
+            database.execute(statement, values)
+        for statement in (*_DELETE_TEXT, *(_DELETE_USAGE if with_usage else ()), *_DELETE_JOB):
+            database.execute(statement, values)
 
 
 def purge_deleted_text(database: Database) -> bool:
