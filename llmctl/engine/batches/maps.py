@@ -19,11 +19,13 @@ from llmctl.engine.bulk.pace import PaceOptions, SharedPace
 from llmctl.engine.bulk.spec import MapSpec
 from llmctl.engine.connections.target import ResolvedEndpoint
 from llmctl.engine.turn.group_recorder import GroupRecorder
-from llmctl.engine.turn.plan import TurnPlan
+from llmctl.engine.turn.plan import TurnPlan, build_chat_request
+from llmctl.engine.turn.turn import check_prompt_size
 from llmctl.store.database import Database, Update
 from llmctl.store.opening import open_sibling
 from llmctl.store.records.map_items import PendingItem
 from llmctl.store.records.types import JobRow, MapItemRow
+from llmctl.wire import WIRES
 from llmctl.wire.batches import BatchRequest, BatchResult
 
 
@@ -64,6 +66,7 @@ class MapSource:
             pace_options=pace,
             processing=PROCESSING,
         )
+        self._wire = WIRES.load(turn.target.wire)
         self._templates = PromptTemplates(spec)
         self._messages: dict[int, tuple[Message, ...] | UsageError] = {}
         self._recorder = GroupRecorder(database, turn.runtime, job_id=job.id)
@@ -74,8 +77,9 @@ class MapSource:
         self._messages = {item.position: messages for item, messages in zip(items, rendered, strict=True)}
 
     def build_request(self, item: MapItemRow) -> BatchRequest:
-        exchange = self._begin(item)
-        http = exchange.http
+        request = build_chat_request(self._plan.turn, self._get_messages(item))
+        check_prompt_size(request, self._plan.turn.target)
+        http = self._wire.build_request(self._plan.endpoint, request)
         path = http.url.partition("?")[0].removeprefix(self._plan.endpoint.base_url.rstrip("/")).removeprefix("/v1")
         return BatchRequest("", path, self._plan.turn.target.model, json.loads(http.body))
 
@@ -112,12 +116,14 @@ class MapSource:
         finally:
             writer.close()
 
-    def _begin(self, item: MapItemRow) -> ItemExchange:
-        if item.position not in self._messages:
-            self.prepare([item])
+    def _get_messages(self, item: MapItemRow) -> tuple[Message, ...]:
         messages = self._messages[item.position]
         if isinstance(messages, UsageError):
             raise messages
+        return messages
+
+    def _begin(self, item: MapItemRow) -> ItemExchange:
+        messages = self._get_messages(item)
         pending = PendingItem(item.id, item.position, item.custom_id, {}, item.attempts - 1)
         exchange = ItemExchange(self._database, self._plan, pending, messages)
         exchange.begin()
