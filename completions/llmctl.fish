@@ -702,6 +702,7 @@ complete -c llmctl -n '__llmctl_at report' -l tz -r -a 'local\\t"the zone of thi
 complete -c llmctl -n '__llmctl_at report' -l chat -r -a 'last\\t"the newest one from here" (__llmctl_hub chat)' -x -d 'Include this chat instead of the newest. Repeatable.'
 complete -c llmctl -n '__llmctl_at report' -l no-chats -d 'Numbers only: no conversations, no texts.'
 complete -c llmctl -n '__llmctl_at report' -l serve -d 'Serve it to browsers on this machine, always fresh.'
+complete -c llmctl -n '__llmctl_at report' -l open -d 'Open it in the browser: the page, or the file.'
 complete -c llmctl -n '__llmctl_at report' -l port -r -x -d 'Port for --serve; 0 picks a free one.'
 complete -c llmctl -n '__llmctl_at request list' -l chat -r -a 'last\\t"the newest one from here" (__llmctl_hub chat)' -x -d 'Only this chat.'
 complete -c llmctl -n '__llmctl_at request list' -l status -r -a 'pending completed failed incomplete interrupted' -x -d 'pending, completed, failed, incomplete or interrupted.'

@@ -8,12 +8,15 @@ lines and tells; finished lines are not read again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
 from llmctl.core.values import Value
@@ -73,6 +76,54 @@ class MarkdownReader:
     def read(self, block: Block) -> list[MarkdownNode]:
         """Return what a block holds."""
         return SyntaxTreeNode(self._parser.parse(block.source, self._env)).children
+
+
+def render_html(text: str) -> str:
+    """Return Markdown as HTML. HTML in it is text, and so are links that run code; images are links: none loads."""
+    return str(_html_parser().render(text))
+
+
+@cache
+def _html_parser() -> MarkdownIt:
+    parser = build_parser()
+    parser.add_render_rule("link_open", _render_link_start)
+    parser.add_render_rule("image", _render_image)
+    parser.add_render_rule("fence", _render_code)
+    parser.add_render_rule("code_block", _render_code)
+    parser.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0"><table>\n')
+    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    parser.add_render_rule("th_open", _render_cell)
+    parser.add_render_rule("td_open", _render_cell)
+    parser.add_render_rule("heading_open", lambda _, tokens, index, *__: f"<h{_level(tokens[index])}>")
+    parser.add_render_rule("heading_close", lambda _, tokens, index, *__: f"</h{_level(tokens[index])}>\n")
+    return parser
+
+
+def _level(token: Token) -> int:
+    """Return the level of a heading below those of the page: its chat and its message."""
+    return min(6, int(token.tag[1]) + 2)
+
+
+def _render_link_start(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any) -> str:
+    return f'<a href="{escapeHtml(str(tokens[index].attrs.get("href", "")))}" rel="noopener noreferrer nofollow">'
+
+
+def _render_image(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any) -> str:
+    address = escapeHtml(str(tokens[index].attrs.get("src", "")))
+    label = escapeHtml(tokens[index].content) or address
+    if not address.startswith(("http://", "https://")):
+        return label
+    return f'<a href="{address}" rel="noopener noreferrer nofollow">{label}</a>'
+
+
+def _render_cell(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any) -> str:
+    """Return the start of a cell; its alignment is a class, because the page allows no style of an element."""
+    align = str(tokens[index].attrs.get("style", "")).removeprefix("text-align:")
+    return f'<{tokens[index].tag} class="{align}">' if align in ("right", "center") else f"<{tokens[index].tag}>"
+
+
+def _render_code(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any) -> str:
+    return f'<pre tabindex="0"><code>{escapeHtml(tokens[index].content.rstrip())}</code></pre>\n'
 
 
 def split_blocks(text: str) -> Iterator[Block]:

@@ -14,13 +14,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
 from llmctl.store.opening import open_hub
 from tests.cli.test_startup import run_program
 from tests.fakes.hub_builder import HubBuilder
-from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, RunInProcess, run_on_terminal
+from tests.harness import LLMCTL, TIMEOUT_S, Llmctl, RunInProcess, require_success, run_on_terminal
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
 VOID = {"meta", "link", "input", "br", "img"}
@@ -420,3 +421,27 @@ def test_a_port_that_is_taken_is_exit_6(hub: HubBuilder, env: Mapping[str, str])
         done = Llmctl(dict(env), env["HOME"])("report", "--serve", "--port", str(taken.getsockname()[1]))
     assert (done.returncode, done.stdout) == (6, "")
     assert "cannot listen on port" in done.stderr
+
+
+def test_report_opens_in_the_browser(llmctl: Llmctl, env: dict[str, str], tmp_path: Path) -> None:
+    require_success(llmctl("chat", "-m", "echo", "hi"))
+    browser, seen = tmp_path / "browser", tmp_path / "seen"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {seen}\n')
+    browser.chmod(0o700)
+    own = llmctl.with_env(BROWSER=str(browser), TMPDIR=str(tmp_path))
+    for output in ([], ["--output", "mine.html"]):
+        require_success(own("report", "--open", *output))
+        page = Path(seen.read_text().strip().removeprefix("file://"))
+        assert page.parent == tmp_path
+        assert page.stat().st_mode & 0o077 == 0
+        assert "<h1>" in page.read_text()
+
+
+def test_served_report_marks_the_range_of_its_flags(llmctl: Llmctl) -> None:
+    require_success(llmctl("chat", "-m", "echo", "hi"))
+    for flags, name in (([], "Everything"), (["--in", "this-month"], "This month"), (["--since", "7d"], "7 days")):
+        with llmctl.start("report", "--serve", *flags) as serving:
+            url = serving.wait_for_output("/\n").split()[0]
+            with urlopen(url) as page:
+                marked = re.findall(r'aria-current="page">([^<]*)<', page.read().decode())
+        assert marked == [name]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +19,7 @@ from llmctl.core.errors import UsageError
 from llmctl.core.humanize import format_size
 
 if TYPE_CHECKING:
+    from llmctl.cli.console.console import Console
     from llmctl.engine.inspect.report_data import ReportOptions
     from llmctl.store.database import Database
 
@@ -33,6 +36,7 @@ def report(
     ] = None,
     no_chats: Annotated[bool, typer.Option("--no-chats", help="Numbers only: no conversations, no texts.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Serve it to browsers on this machine, always fresh.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser: the page, or the file.")] = False,
     port: Annotated[int | None, typer.Option(metavar="PORT", help="Port for --serve; 0 picks a free one.")] = None,
 ) -> None:
     """Write an HTML dashboard of cost, tokens, latency, errors, tools and chats.
@@ -42,11 +46,12 @@ def report(
     cut. Colors follow the reader's system, or the setting "theme". The numbers are those of llmctl stats.
 
     --serve writes no file: it prints a URL on the first line of stdout and serves fresh pages until Ctrl-C. Only this
-    machine can reach them, and only with the secret in the URL.
+    machine can reach them, and only with the secret in the URL. --open shows either in the browser.
 
     Examples:
       llmctl report --output report.html
       llmctl report --in last-month --no-chats > usage.html
+      llmctl report --serve --open
     """
     from llmctl.cli.commands.report.view import ReportArgs, report_options
 
@@ -58,11 +63,32 @@ def report(
         report_options(app.hub(), args)  # reject bad flags before serving
         from llmctl.cli.commands.report import server  # http.server: 30 ms
 
-        server.run(app, args, port or 0)
+        server.run(app, args, port or 0, partial(open_in_browser, app.console) if open_ else lambda url: None)
         return
+    if open_ and output is None:
+        output = _private_file()
     _require_destination(app, output, port)
     database = app.hub()
     _write(app, database, report_options(database, args), output)
+    if open_ and output is not None:
+        open_in_browser(app.console, Path(output).resolve().as_uri())
+
+
+def _private_file() -> str:
+    """Return the path of a new file that only this user can read."""
+    import tempfile  # only with --open
+
+    handle, path = tempfile.mkstemp(prefix="llmctl-report-", suffix=".html")
+    os.close(handle)
+    return path
+
+
+def open_in_browser(console: Console, url: str) -> None:
+    """Open a page in the user's browser; say where it is if there is none."""
+    import webbrowser  # only with --open
+
+    if not webbrowser.open(url):
+        console.note(f"no browser found; open {url}")
 
 
 def _require_servable(output: str | None, port: int | None) -> None:

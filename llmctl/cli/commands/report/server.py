@@ -61,15 +61,17 @@ _NEWEST_CHATS = 60
 _CHAT_SIZE_LIMIT = SizeLimit(text_chars=200_000, thread_chars=2_000_000)
 
 
-def run(app: App, args: ReportArgs, port: int) -> None:
-    """Serve until a signal ends the process; the URL is the first line of stdout."""
+def run(app: App, args: ReportArgs, port: int, on_start: Callable[[str], None] = lambda url: None) -> None:
+    """Serve until a signal ends the process; the URL is the first line of stdout, and passed to ``on_start``."""
     token = secrets.token_urlsafe(16)
     with _listen(port) as server:
         server.pages = ReportPages(app.hub_path, args, f"/{token}/")
         server.on_error = partial(_note_error, app)
-        app.console.io.write(f"http://{_HOST}:{server.server_port}/{token}/\n")
+        url = f"http://{_HOST}:{server.server_port}/{token}/"
+        app.console.io.write(f"{url}\n")
         app.console.io.flush()
         app.console.note(f"serving on {_HOST} until Ctrl-C; the URL contains a secret")
+        on_start(url)
         server.serve_forever(poll_interval=0.2)
 
 
@@ -133,9 +135,15 @@ class ReportPages:
         )
 
     def _view(self, database: Database, query: Mapping[str, str]) -> ReportView:
-        current = _range_of(query)
+        current = _range_of(query) or self._range_of_flags()
         links = [(text, f"{self.root}?{urlencode(range)}", range == current) for text, range in _RANGES]
         return report_view(database).replace(periods=links, thread_url=f"{self.root}chat/{{}}")
+
+    def _range_of_flags(self) -> dict[str, str]:
+        """Return the range that the flags set, as a query would; without any it is everything."""
+        args = self._args
+        flags = {"since": args.since, "until": args.until, "in": args.period}
+        return {name: value for name, value in flags.items() if value} or {"in": _EVERYTHING}
 
 
 class ReportServer(ThreadingHTTPServer):
