@@ -340,6 +340,7 @@ def test_nothing_is_saved_that_a_prompt_file_must_not_hold(llmctl: Llmctl, proje
         (("-o", 'stop:=[null]', "x"), "TOML has no null"),
         (("-a", str(tmp_path / "notes.txt"), "x"), "only to files in its folder"),
         (("-c", "x"), "--save and -c cannot be combined"),
+        (("-m", "a", "-m", "b", "x"), "--save and several -m cannot be combined"),
         ((), "nothing to save"),
     ):  # fmt: skip
         done = llmctl("chat", "--save", "kept", *arguments)

@@ -329,15 +329,11 @@ def to_chat_message(message: Message) -> dict[str, Any]:
 
 
 def name_source(error: LlmctlError, result: TurnResult) -> None:
-    """Say in an error who sent it: the status of a failed response, and the connection in message and hint."""
+    """Say in an error who sent it: the status of a failed response, and the connection."""
     source = result.connection or result.provider
     if isinstance(error, UnavailableError) and (error.status_code or 0) >= 400:
         status = str(error.status_code)
         error.message += f" (from {source})" if status in error.message else f" ({status} from {source})"
-    if error.hint and result.connection:
-        import re  # only for hints
-
-        error.hint = re.sub(r"(llmctl connection \w+) NAME\b", rf"\1 {result.connection}", error.hint)
 
 
 def format_usage(result: TurnResult) -> str:

@@ -47,6 +47,8 @@ def save_flags(app: App, args: ChatArgs, flags: TurnOptions, name: str, *, force
         raise UsageError(
             f"--save and {'--detach' if flags.detach else '--dry-run'} cannot be combined: it sends nothing"
         )
+    if flags.models:
+        raise UsageError("--save and several -m cannot be combined", hint="a prompt file has one model")
     path = new_prompt_path(app.env, name)
     require_new(path, name, force=force)
     definition = _from_flags(app, args, flags, os.path.dirname(path))
