@@ -263,7 +263,9 @@ def settle_stored_request(database: Database, request: RequestRow, response: Cha
 def calculate_stored_cost(
     database: Database, request: RequestRow, usage: Usage | None, response_model: str | None, *, looks_up: bool
 ) -> Cost:
-    """Calculate the cost of a stored request at the price of its time."""
+    """Calculate the cost of a stored request at the price of its time; a stored answer that was used again is free."""
+    if request.cached_from is not None:
+        return Cost(0.0)
     parameters = loads(request.parameters, {})
     return calculate_cost(
         database,
