@@ -85,6 +85,7 @@ def test_short_output_needs_no_pager(env: dict[str, str]) -> None:
         assert b"\x1b" not in terminal.raw
 
 
+@pytest.mark.slow
 def test_help_is_paged(paged: dict[str, str]) -> None:
     for words in (["help", "--all"], ["chats", "list", "--help"], ["help", "exit-codes"], ["chats"]):
         with Terminal([*LLMCTL, *words], paged) as terminal:

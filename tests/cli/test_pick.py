@@ -58,6 +58,7 @@ def test_escapes_in_titles_stay_text_and_narrow_screens_are_used(chats: HubBuild
         assert terminal.finish() == 0
 
 
+@pytest.mark.slow
 def test_enter_continues_the_chat(env: Mapping[str, str], llmctl: Llmctl) -> None:
     require_success(llmctl("chat", "-m", "echo", "--name", "first", "one"))
     require_success(llmctl("chat", "-m", "echo", "--name", "second", "two"))
@@ -74,6 +75,7 @@ def test_enter_continues_the_chat(env: Mapping[str, str], llmctl: Llmctl) -> Non
     assert {name for (name,) in rows} == {"first"}
 
 
+@pytest.mark.slow
 def test_other_keys_show_export_and_delete(chats: HubBuilder, env: Mapping[str, str], tmp_path: Path) -> None:
     with Terminal([*PICK, "rome"], env) as terminal:
         terminal.wait_for("/5")
