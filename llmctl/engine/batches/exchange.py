@@ -77,7 +77,7 @@ class LineExchange:
         self._ids = TurnIds("", new_id(), plan.job_id, 0, "")
         self._recorder = ExchangeRecorder(self._ids, plan.turn, plan.redact)
         self._tracker = CostTracker(
-            database, plan.turn.target, plan.turn.cost_limits, plan.prices, processing=plan.processing
+            database, plan.turn.target, plan.turn.cost_limits, plan.prices, plan.processing, plan.turn.runtime.env
         )
         self._sender = RequestSender(self._recorder, plan.turn, plan.endpoint, plan.redact)
         entries = [HistoryEntry(number, message) for number, message in enumerate(request.messages, 1)]

@@ -256,7 +256,7 @@ def reserve_requests(
     """Return what requests may cost at most in a batch; None without a limit. Raises BudgetError for unknown prices."""
     if not turn.cost_limits:
         return None
-    tracker = CostTracker(database, turn.target, turn.cost_limits, prices, processing=PROCESSING)
+    tracker = CostTracker(database, turn.target, turn.cost_limits, prices, PROCESSING, turn.runtime.env)
     total, last = CostEstimate(0, 0, 0.0, 0.0), None
     for one in requests:
         body = dumps(one.body).encode("utf-8", "replace")

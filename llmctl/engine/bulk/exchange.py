@@ -86,7 +86,9 @@ class ItemExchange:
         turn = plan.turn
         self._ids = TurnIds("", new_id(), plan.job_id, 0, "")
         self._recorder = _PacedRecorder(self._ids, plan)
-        self._cost_tracker = CostTracker(database, turn.target, turn.cost_limits, plan.prices, plan.processing)
+        self._cost_tracker = CostTracker(
+            database, turn.target, turn.cost_limits, plan.prices, plan.processing, env=turn.runtime.env
+        )
         self._entries = [HistoryEntry(number, message) for number, message in enumerate(messages, 1)]
         self._step = 0
         self._state: CallState | None = None

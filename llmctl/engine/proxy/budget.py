@@ -44,11 +44,13 @@ class ProxyBudget:
         settings: Mapping[str, Any],
         max_cost: float | None,
         find_app: Callable[[str | None, str | None], ProxyAppRow | None],
+        env: Mapping[str, str],
     ) -> None:
         self._database = database
         self._limits = cost_limits(settings)
         self._max_cost = max_cost
         self._find_app = find_app
+        self._env = env
 
     def reserve(self, exchange_id: str, about: Mapping[str, Any], body: bytes) -> None:
         """Reserve the highest cost of a request, where a limit applies to it.
@@ -89,7 +91,7 @@ class ProxyBudget:
             raise BudgetError(f"its cost cannot be limited: {error}", reason="unparsed") from None
         target = find_target(facts)
         limits = self._limits or CostLimits(day=math.inf)
-        tracker = CostTracker(self._database, target.replace(model=request.model), limits)
+        tracker = CostTracker(self._database, target.replace(model=request.model), limits, env=self._env)
         return tracker.prepare_reservation(request, lambda: body)
 
     def _check(self, cap: _Cap, cost: float) -> None:

@@ -77,7 +77,7 @@ def run_proxy(
 
         def build_gate(own: Database, port: int) -> ProxyGate:
             routes, apps = RouteTable(own, runtime, port), AppTable(own)
-            budget = ProxyBudget(own, settings, options.max_cost, apps.find)
+            budget = ProxyBudget(own, settings, options.max_cost, apps.find, runtime.env)
             notify = partial(_notify, writer)
             return ProxyGate(options.replace(job_id=job_id), folder, routes, apps.find, budget.reserve, notify)
 
