@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,22 @@ def test_killed_submission_is_looked_up(llmctl: Llmctl, server: FakeServer, line
         wait_until(lambda: bool(api.batches))
         running.kill()
     assert query(env, "SELECT status FROM provider_batches") == [("submitting",)]
+    assert llmctl(*words).returncode == 0
+    assert (len(api.batches), answers(lines)) == (1, ALL)
+
+
+def test_interrupted_wait_leaves_the_batch_running(
+    llmctl: Llmctl, server: FakeServer, lines: Path, env: dict[str, str]
+) -> None:
+    connect(llmctl, "openai", "openai-chat", server.url, MODEL)
+    api = OpenAIBatches(server)
+    api.endings = ["running"]
+    words = ("batch", "run", str(lines), "-o", str(lines.with_name("out.jsonl")), "--connection", "work")
+    with llmctl.start(*words, "--wait") as running:
+        wait_until(lambda: len(server.requests) > 4)
+        assert running.kill(signal.SIGINT).returncode == -signal.SIGINT
+    assert query(env, "SELECT status FROM jobs") == [("pending",)]
+    api.end()
     assert llmctl(*words).returncode == 0
     assert (len(api.batches), answers(lines)) == (1, ALL)
 

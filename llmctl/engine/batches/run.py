@@ -379,6 +379,8 @@ def hold_job(database: Database, job: JobRow) -> Iterator[None]:
     finally:
         heartbeat.stop()
         now = clock.now()
+        if end["status"] == "cancelled" and provider_batches.list_unfetched(database, job.id):
+            end["status"] = "pending"  # the provider goes on
         finished = {} if end["status"] == "pending" else {"finished_at": now}
         counts = provider_batches.count_items(database, job.id)
         result = {"rows": sum(counts.values()), **counts, "cost": map_items.sum_cost(database, job.id)}
