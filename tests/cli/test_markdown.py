@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmctl.cli.console.markdown import break_rows, render_markdown
+from tests.benchmarks.rendering import build_answer, measure_cpu_s
 from tests.harness import LLMCTL, Llmctl, parse_json, require_success, run_on_terminal
 from tests.terminal import Terminal
 
@@ -213,3 +215,10 @@ def test_stored_answers_are_rendered_on_a_terminal_alone(llmctl: Llmctl, start: 
         assert plain.text()[-1] == "- **bold**"
         assert "- **bold**" in require_success(llmctl(*command)).splitlines()
     assert parse_json(llmctl("chats", "show", "md", "--json"))["messages"][-1]["content"] == "- **bold**"
+
+
+@pytest.mark.slow
+def test_a_rendered_answer_costs_at_most_three_times_the_plain_one(tmp_path: Path) -> None:
+    answer = build_answer(20_000)
+    ratios = (measure_cpu_s(answer, tmp_path) / measure_cpu_s(answer, tmp_path, "--plain") for _ in range(3))
+    assert min(ratios) < 3  # about 2 on a machine at rest; see tests/benchmarks/rendering.py

@@ -10,34 +10,32 @@ from llmctl.formats.markdown_blocks import render_html
 from tests.harness import RunInProcess, require_success
 
 TAGS = re.compile(r"<(/?)([a-z0-9]+)((?:\s[^<>]*)?)>")
-ALLOWED_TAGS = set(
-    [
-        "a",
-        "blockquote",
-        "br",
-        "code",
-        "div",
-        "em",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "s",
-        "strong",
-        "table",
-        "tbody",
-        "td",
-        "th",
-        "thead",
-        "tr",
-        "ul",
-    ]
-)
+ALLOWED_TAGS = {
+    "a",
+    "blockquote",
+    "br",
+    "code",
+    "div",
+    "em",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "s",
+    "strong",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "thead",
+    "tr",
+    "ul",
+}
 ALLOWED_ATTRIBUTES = re.compile(
     r'( (href="(https?://|mailto:|#|/|[\w.])[^"<>]*"|rel="noopener noreferrer nofollow"|class="(scroll|right|center)"'
     r'|tabindex="0"|start="\d+"))*'
