@@ -63,6 +63,12 @@ class Command(TyperCommand):
             ctx.obj.console.use_pager()
         return super().invoke(ctx)
 
+    def get_help(self, ctx: Any) -> str:
+        width = _help_width(ctx.obj)
+        if width < _NARROW_WIDTH:  # narrower than typer's formatter would go
+            ctx.terminal_width = width
+        return super().get_help(ctx)
+
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         formatter.write_paragraph()
         text = self.help or ""
@@ -148,13 +154,24 @@ class CommandGroup(TyperGroup):
 
         app: App = ctx.obj
         app.console.use_pager()
-        app.console.io.write(text.group_help(self._path) if self._path else text.short_help(app.describe_hub()))
+        app.console.io.write(
+            text.group_help(self._path, _help_width(ctx.obj)) if self._path else text.short_help(app.describe_hub())
+        )
         return None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         from llmctl.cli.help import text
 
-        formatter.write(text.group_help(self._path) if self._path else text.root_help())
+        formatter.write(text.group_help(self._path, _help_width(ctx.obj)) if self._path else text.root_help())
+
+
+def _help_width(app: App) -> int:
+    """Return how wide help is: 80 columns, less on a narrower terminal."""
+    if not app.console.io.stdout_tty:
+        return 80
+    from llmctl.cli.console.terminal import terminal_width
+
+    return min(80, terminal_width(app.env, app.console.io.stdout) - 1)
 
 
 def build_command(path: tuple[str, ...]) -> TyperCommand:

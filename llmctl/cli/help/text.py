@@ -59,10 +59,10 @@ def short_help(state: str) -> str:
     return "\n".join([f"{_TITLE}\n", f"{_USAGE}\n", _START, *([f"{state}\n"] if state else [])])
 
 
-def group_help(path: tuple[str, ...]) -> str:
-    """Return the help of a group."""
+def group_help(path: tuple[str, ...], width: int = 80) -> str:
+    """Return the help of a group, at most as wide as the terminal."""
     name = " ".join(path)
-    commands = _format_list("Commands", subcommands(path))
+    commands = _format_list("Commands", subcommands(path), width)
     help_line = subcommands(path[:-1])[path[-1]]
     more = f"More: llmctl {name} COMMAND --help\n"
     return "\n".join([f"Usage: llmctl {name} COMMAND [ARGS]...\n", f"  {help_line}\n", commands, more + GLOBAL_FOOTER])
@@ -137,10 +137,16 @@ def _format_panel(panel: str, everything: bool) -> str:
     return _format_list(panel, lines)
 
 
-def _format_list(title: str, lines: Mapping[str, str]) -> str:
+def _format_list(title: str, lines: Mapping[str, str], width: int = 80) -> str:
     margin = max(map(len, lines), default=0) + 4
     rows = [
-        fill(text, 80, initial_indent=f"  {name}".ljust(margin), subsequent_indent=" " * margin, break_on_hyphens=False)
+        fill(
+            text,
+            width,
+            initial_indent=f"  {name}".ljust(margin),
+            subsequent_indent=" " * margin,
+            break_on_hyphens=False,
+        )
         for name, text in lines.items()
     ]
     return "\n".join([f"{title}:", *rows]) + "\n"
