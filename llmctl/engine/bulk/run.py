@@ -43,7 +43,11 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at what has happened, and how far ahead rows are prepared at the present speed.
 _TICK_S = 0.25
-_AHEAD_S = 0.2
+_AHEAD_S = 0.6
+#: So many rows are prepared at least, unless each of them reserves its cost.
+_MIN_AHEAD = 50
+#: Seconds from one commit to the next: rows are prepared ahead, so that nobody waits for it.
+_COMMIT_INTERVAL_S = 0.1
 #: Seconds that requests under way may take to end once the job is stopped.
 _GRACE_S = 5.0
 #: So many rows in a row that could not reach the host end the job: the host is down, not the row at fault.
@@ -139,7 +143,12 @@ class MapRun:
         """Answer all rows. Raises PartialError where some failed, or what ended the job early."""
         heartbeat = Heartbeat(self._database.path, self._plan.job_id)
         try:
-            with GroupRecorder(self._database, self._plan.turn.runtime, job_id=self._plan.job_id) as self._recorder:
+            with GroupRecorder(
+                self._database,
+                self._plan.turn.runtime,
+                max_delay_s=_COMMIT_INTERVAL_S,
+                job_id=self._plan.job_id,
+            ) as self._recorder:
                 try:
                     self._loop()
                 finally:
@@ -194,7 +203,8 @@ class MapRun:
     def _window(self) -> int:
         """Return how many rows may be begun: those that are sent at once, and what is sent until the next look."""
         elapsed = max(time.monotonic() - self._started, 0.1)
-        ahead = max(self._pace.parallel, math.ceil(self._rows / elapsed * _AHEAD_S) * 2)
+        least = self._pace.parallel if self._plan.turn.cost_limits else max(_MIN_AHEAD, self._pace.parallel)
+        ahead = max(least, math.ceil(self._rows / elapsed * _AHEAD_S))
         return self._pace.parallel + min(GROUP_SIZE, ahead)
 
     def _read_rows(self) -> bool:
