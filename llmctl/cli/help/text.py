@@ -50,7 +50,8 @@ def version_text() -> str:
 def root_help(*, everything: bool = False) -> str:
     """Return the help of llmctl; with ``everything`` including low-level commands and all subcommands."""
     panels = [_format_panel(panel, everything) for panel in PANELS if everything or panel != PLUMBING]
-    more = f"More: llmctl help COMMAND, llmctl help --all\nTopics: llmctl help {'|'.join(TOPICS)}\n"
+    topics = fill(", ".join(TOPICS), 78, break_on_hyphens=False).replace("\n", "\n  ")
+    more = f"More: llmctl help COMMAND, llmctl help --all\nTopics of llmctl help:\n  {topics}\n"
     return "\n".join([f"{_TITLE}\n", f"{_USAGE}\n", *panels, GLOBAL_OPTIONS, EXAMPLES, more])
 
 
