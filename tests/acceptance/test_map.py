@@ -161,6 +161,7 @@ def test_stopped_map_keeps_what_was_answered(llmctl: Llmctl, tmp_path: Path, sig
         server.wait_for(20)
         done = running.kill(signum)
         assert done.returncode == -signum
+        assert "stopped; go on: llmctl map --resume=" in done.stderr
         assert not output.exists()
         assert query(llmctl.env, "SELECT status FROM jobs WHERE type = 'map'") == [("cancelled",)]
         assert query(llmctl.env, "SELECT count(*) FROM requests WHERE status = 'pending'") == [(0,)]

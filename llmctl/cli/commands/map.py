@@ -20,6 +20,7 @@ from llmctl.cli.console.output import emit_record
 from llmctl.core.errors import LlmctlError, NotFoundError, UsageError
 from llmctl.core.humanize import format_dollars, format_duration
 from llmctl.core.options import OptionSet, TurnOptions, option, parse_pairs
+from llmctl.core.signals import Signalled
 from llmctl.core.text_files import read_text_file
 from llmctl.core.values import Value
 
@@ -234,7 +235,11 @@ class MapCommand:
         try:
             run_map(database, job, spec, setup)
         except LlmctlError as error:
-            error.hint = error.hint or _hint_after(error, job, spec)
+            error.hint = "\n".join(filter(None, (error.hint, _hint_after(error, job, spec))))
+            raise
+        except Signalled:
+            display.finish()
+            self._app.console.note(f"stopped; go on: llmctl map --resume={job.id[:8]}")
             raise
         finally:
             display.finish()
