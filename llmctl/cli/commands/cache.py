@@ -67,7 +67,9 @@ def clear(
         str | None, typer.Option(metavar="TIME", help="Only answers from before this time: 30d, 2026-10-05.")
     ] = None,
 ) -> None:
-    """Forget the answers, so that equal requests are sent again. The requests and their text stay.
+    """Forget the answers, so that equal requests are sent again.
+
+    The requests and their text stay.
 
     Examples:
       llmctl cache clear

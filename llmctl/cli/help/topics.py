@@ -96,15 +96,14 @@ Views:
 {views}
 
 Streams of more than 1 kB are compressed, and parts of HTTP bodies that repeat are stored once: gunzip() and
-whole_body() read them.
+whole_body() read them: whole_body(n.body, gunzip(coalesce(b.text_gz, b.text)))
+for n in network_calls and b in bodies with b.id = n.shared_body_id.
 
 Examples:
   llmctl db query "SELECT model, count(*), sum(output_tokens) FROM v_requests GROUP BY model"
   llmctl db query "SELECT chat, content FROM v_messages WHERE role = 'user'" --csv
   llmctl db query "SELECT * FROM v_network_calls WHERE status = 'error'" --json
   llmctl db query "SELECT gunzip(coalesce(raw_output_gz, raw_output)) FROM response_streams LIMIT 1"
-  llmctl db query "SELECT whole_body(body, (SELECT gunzip(coalesce(text_gz, text)) FROM bodies
-    WHERE id = shared_body_id)) FROM network_calls LIMIT 1"
 """
 
 _PROMPT_FILES = """\
