@@ -69,6 +69,8 @@ class Merger:
             return MergeResult("skipped", f"{record.table}: {error}")
         if outcome.status == "updated":
             after_update(self.database, record.table, row)
+        elif outcome.status == "unchanged":
+            self.foreign_keys.defer_own(record.table, row)
         if outcome.reason is None and not statements.known.issuperset(record.row):
             unknown = sorted(record.row.keys() - statements.known)
             return outcome.replace(reason=f"{record.table}: no column {', '.join(unknown)}")
@@ -356,6 +358,12 @@ class ForeignKeyResolver:
             row[key.column] = None
             self._defer(DeferredKey(table, str(row.get("id")), key, target))
         return None
+
+    def defer_own(self, table: str, row: Mapping[str, Any]) -> None:
+        """Set later what a row refers to in its own table: an import that was killed may not have come so far."""
+        for key in self._keys_for(table):
+            if key.table == table and row.get(key.column) is not None:
+                self._defer(DeferredKey(table, str(row.get("id")), key, row[key.column]))
 
     def resolve_deferred(self) -> int:
         """Set references whose row was imported later; return the number of those that stay NULL."""
