@@ -18,10 +18,20 @@ class TableWriter:
         self._database = Database(connection, execute_plugins=False, recursive_triggers=False)
         # A table object reads the schema when it is created: cache it.
         self._tables: dict[str, Table] = {}
-        #: Statements by table and columns: sqlite-utils makes one per row, in the time that four insertions take.
-        self._insertions: dict[tuple[str, ...], str] = {}
+        #: Statements by table and columns, once they are kept.
+        self._insertions: dict[tuple[str, ...], str] | None = None
+
+    def keep_statements(self) -> None:
+        """Make a statement once for all rows of a shape: sqlite-utils makes one per row, in the time of four insertions.
+
+        For bulk work, which inserts thousands of rows a second.
+        """
+        self._insertions = {} if self._insertions is None else self._insertions
 
     def insert(self, table: str, row: Mapping[str, Any]) -> None:
+        if self._insertions is None:
+            self._table(table).insert(dict(row))
+            return
         shape = (table, *row)
         sql = self._insertions.get(shape)
         if sql is None:

@@ -85,6 +85,7 @@ class GroupRecorder:
         self._path = database.path
         #: An in-memory hub has one connection: nobody else may write while the recorder is open.
         self._database = open_sibling(database)
+        self._database.writer.keep_statements()
         self._runtime = runtime
         self._group_size = group_size
         self._max_delay_s = max_delay_s
