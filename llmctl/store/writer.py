@@ -22,7 +22,7 @@ class TableWriter:
         self._insertions: dict[tuple[str, ...], str] | None = None
 
     def keep_statements(self) -> None:
-        """Make a statement once for all rows of a shape: sqlite-utils makes one per row, in the time of four insertions.
+        """Make one statement for all rows of a shape: sqlite-utils makes one per row, in the time of four insertions.
 
         For bulk work, which inserts thousands of rows a second.
         """
