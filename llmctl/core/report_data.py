@@ -93,6 +93,7 @@ class ReportData(Value):
     providers: Sequence[UsageGroup]
     agents: Sequence[UsageGroup]
     tags: Sequence[UsageGroup]
+    projects: Sequence[UsageGroup]
     statuses: Sequence[UsageGroup]
     tools: Sequence[UsageGroup]
     #: Figures by day (``2026-10-05``); of a longer range only the last year.

@@ -108,6 +108,20 @@ def test_totals_are_those_of_stats(hub: HubBuilder, llmctl_in_process: RunInProc
     assert "5 Oct 2026 to 6 Oct 2026" in found.words()
 
 
+def test_folders_of_a_repository_are_one_project(
+    hub: HubBuilder, llmctl_in_process: RunInProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "shop" / ".git").mkdir(parents=True)
+    for folder in ("shop", "shop/api", "other"):
+        hub.insert("requests", provider="openai", model="gpt-5", cost=0.5, folder=str(tmp_path / folder))
+    page = require_success(llmctl_in_process("report"))
+    table = page.partition('id="projects')[2].partition("</section>")[0]
+    assert "shop" in table
+    assert "other" in table
+    assert "api" not in table
+    assert "shop" not in require_success(llmctl_in_process("report", "--no-chats"))
+
+
 def test_nothing_in_the_hub_becomes_script_and_nothing_is_fetched(
     hub: HubBuilder, llmctl_in_process: RunInProcess
 ) -> None:

@@ -6,6 +6,7 @@ are counted from the rows of ``requests``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -13,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from llmctl.core import clock, time_ranges
+from llmctl.core.environment import find_repository
 from llmctl.core.exported_conversation import ExportedConversation
 from llmctl.core.humanize import format_title
 from llmctl.core.redaction import Masker
@@ -95,6 +97,7 @@ def collect_report(database: Database, options: ReportOptions, now: str) -> Repo
         providers=_sort_groups(_merge_by_key(by_time, 1)),
         agents=_sort_groups(_merge_by_key(by_context, 0)),
         tags=_sort_groups(_merge_by_key(by_context, 1)),
+        projects=_sort_groups(_count_projects(database, options.scope)),
         statuses=_sort_groups(_merge_by_key(by_context, 2)),
         tools=_tool_groups(database, options),
         daily=days,
@@ -141,6 +144,16 @@ def _report_range(options: ReportOptions, whole: UsageTotals, now: str) -> Repor
     days = (clock.parse(until) - clock.parse(since)).total_seconds() / 86400
     unit: Unit = "hour" if days <= 2 else "day" if days <= _MONTHLY_AFTER_DAYS else "month"
     return ReportRange(options.since, options.until, options.zone, options.zone_name, unit, now)
+
+
+def _count_projects(database: Database, scope: Scope) -> dict[Any, UsageTotals]:
+    """Sum the folders of requests by the repository that has them today; none where no request has a folder."""
+    by_folder = _merge_by_key(query.sum_groups(database, scope, group_by.build_grouping(database, ("folder",))), 0)
+    projects: dict[Any, UsageTotals] = {}
+    for folder, totals in by_folder.items():
+        name = os.path.basename(find_repository(folder) or folder) if folder else None
+        projects.setdefault(name, UsageTotals()).merge(totals)
+    return projects if projects.keys() - {None} else {}
 
 
 def _merge_by_key(found: Groups, *positions: int) -> dict[Any, UsageTotals]:
@@ -225,6 +238,7 @@ def _histogram(counts: Mapping[str, int]) -> dict[int, int]:
 
 def _remove_texts(found: ReportData) -> ReportData:
     return found.replace(
+        projects=(),
         slowest=[request.replace(chat=None, chat_id=None) for request in found.slowest],
         most_expensive=[request.replace(chat=None, chat_id=None) for request in found.most_expensive],
         failure_reasons=[failure.replace(example=None) for failure in found.failure_reasons],

@@ -114,8 +114,11 @@ def _report_values(report: ReportData, view: ReportView) -> dict[str, Any]:
 
 
 def _breakdowns(report: ReportData) -> list[tables.ReportTable]:
-    return [
+    found = [
         tables.breakdown_table("providers", "Providers", report.providers),
         tables.breakdown_table("agents", "Agents", report.agents, nameless="no agent"),
         tables.breakdown_table("tags", "Tags", report.tags, nameless="no tag"),
     ]
+    if report.projects:
+        found.append(tables.breakdown_table("projects", "Projects", report.projects, nameless="no folder"))
+    return found
