@@ -18,17 +18,22 @@ def cache_folder() -> Path:
     return Path(home) / "llmctl-tests"
 
 
-def packages(*wanted: str) -> Path:
-    """Return a folder whose ``node_modules`` holds these packages (``name@version``); skip the test without npm."""
+def packages(*wanted: str, runs_scripts: bool = False) -> Path:
+    """Return a folder whose ``node_modules`` holds these packages (``name@version``); skip the test without npm.
+
+    ``runs_scripts``: the packages fetch their program when they are installed.
+    """
     for program in ("node", "npm"):
         if not shutil.which(program):
             skip(f"{program} is not installed")
-    place = cache_folder() / ("npm-" + hashlib.sha256(" ".join(sorted(wanted)).encode()).hexdigest()[:16])
+    place = cache_folder() / (
+        "npm-" + hashlib.sha256(" ".join([*sorted(wanted), *["scripts"] * runs_scripts]).encode()).hexdigest()[:16]
+    )
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
         try:
-            _install(draft, wanted)
+            _install(draft, wanted, runs_scripts)
             _put_in_place(draft, place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -41,9 +46,10 @@ def skip(why: str) -> None:
     pytest.skip(f"NOT TESTED: {why}")
 
 
-def _install(folder: Path, wanted: tuple[str, ...]) -> None:
+def _install(folder: Path, wanted: tuple[str, ...], runs_scripts: bool) -> None:
     (folder / "package.json").write_text('{"private": true}\n')
-    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--legacy-peer-deps", *wanted]
+    flags = ["--no-audit", "--no-fund", "--legacy-peer-deps", *(() if runs_scripts else ("--ignore-scripts",))]
+    command = ["npm", "install", *flags, *wanted]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:

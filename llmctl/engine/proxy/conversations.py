@@ -22,6 +22,8 @@ from llmctl.store.records import proxied
 #: What agents add to messages for one request, and leave out or change in the next.
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
 
+_BILLING_LINE = re.compile(r"^x-anthropic-billing-header:.*\n?", re.MULTILINE)
+
 #: Conversations whose last request may not be in the hub yet.
 _MAX_RECENT = 5_000
 
@@ -85,6 +87,11 @@ def _find_in_metadata(metadata: Any) -> str | None:
         return user.rpartition("_session_")[2] if "_session_" in user else None
     session = named.get("session_id") if isinstance(named, dict) else None
     return session if isinstance(session, str) else None
+
+
+def without_billing(system: str) -> str:
+    """Return a system prompt without the line that names the version of the program, which changes."""
+    return _BILLING_LINE.sub("", system).strip()
 
 
 def hash_conversation(messages: Sequence[Message], before: str = "") -> tuple[str, ...]:

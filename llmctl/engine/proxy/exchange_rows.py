@@ -22,6 +22,7 @@ from llmctl.engine.proxy.conversations import (
     ConversationIndex,
     find_session_key,
     hash_conversation,
+    without_billing,
 )
 from llmctl.engine.runtime import CallerInfo, RuntimeEnv
 from llmctl.engine.turn import decode, records
@@ -41,7 +42,7 @@ from llmctl.wire.incoming import Operation, parse_request
 ORIGIN = "proxy"
 _WIRE_PROVIDERS = {"anthropic": "anthropic", "gemini": "gemini", "ollama": "ollama"}
 #: Agents that ask for a title and the like in a request without tools, beside their conversation.
-_AGENTS = ("claude-cli", "codex", "opencode", "GeminiCLI")
+_AGENTS = ("claude-cli", "opencode")
 #: Fields of a body that hold the conversation, and the roles of the model in them.
 _CONVERSATIONS = ("messages", "input", "contents")
 _MODEL_ROLES = ("assistant", "model")
@@ -173,7 +174,9 @@ class ExchangeReader:
             return [Update("chats", found.chat_id, {"last_turn_at": facts.at, "updated_at": facts.at})]
         has_tools = bool(request.tools or request.options.get("tools"))
         is_side_call = not has_tools and (facts.client or "").startswith(_AGENTS)
-        if not is_side_call and (state.main_thread is None or system == (state.instructions or "")):
+        if not is_side_call and (
+            state.main_thread is None or without_billing(system) == without_billing(state.instructions or "")
+        ):
             state = ChatState(found.thread_id, system)
         self._chats[found.chat_id] = state
         shown: dict[str, Any] = {"refs": dumps({"main_thread": state.main_thread} if state.main_thread else {})}
@@ -199,7 +202,7 @@ class ExchangeReader:
         if known is None:
             known = proxied.find_last_system(self._database, ids.thread_id) or ""
         self._systems[ids.thread_id] = system
-        if system in ("", known):
+        if not system or without_billing(system) == without_billing(known):
             return []
         return records.message_writes(ids, Message.from_text("system", system))
 
