@@ -25,6 +25,9 @@ KINDS = {
     "response_streams": "stream",
     "tool_invocations": "invocation",
     "jobs": "job",
+    "map_items": "item",
+    "provider_batches": "batch",
+    "proxy_apps": "app",
     "agent_sessions": "session",
     "attachments": "attachment",
     "message_attachments": "message-attachment",
@@ -37,6 +40,8 @@ KINDS = {
     "user_settings": "settings",
 }
 _TABLES = {kind: table for table, kind in KINDS.items()}
+#: Tables that hubs of earlier schemas do not have.
+_SINCE_VERSION = {"map_items": 5, "provider_batches": 5, "proxy_apps": 6}
 #: References are not indexed: this scans the rows that have any.
 _REFERRING = "SELECT id, refs FROM {{{table}}} WHERE refs <> '{{}}' AND instr(refs, :id) ORDER BY rowid"
 
@@ -46,7 +51,8 @@ def get(database: Database, ref: str) -> tuple[str, Row]:
     kind, colon, rest = ref.partition(":")
     if colon and kind in _TABLES:
         return _TABLES[kind], refs.get(database, _TABLES[kind], rest, kind=kind)
-    result = [(table, row) for table, kind in KINDS.items() if (row := refs.find(database, table, ref, kind=kind))]
+    kinds = _list_kinds(database)
+    result = [(table, row) for table, kind in kinds if (row := refs.find(database, table, ref, kind=kind))]
     if len(result) == 1:
         return result[0]
     if not result:
@@ -93,14 +99,19 @@ def list_outgoing(database: Database, table: str, row: Row) -> Iterator[Row]:
 
 def list_incoming(database: Database, id: str) -> Iterator[Row]:
     """Yield references to a record: ``name``, and ``kind`` and ``id`` of the record that has it."""
-    for table, kind in KINDS.items():
+    for table, kind in _list_kinds(database):
         for row in database.rows(_REFERRING.format(table=table), {"id": id}):
             names = [name for name, target in loads(row["refs"], {}).items() if target == id]
             yield from ({"direction": "from", "name": name, "kind": kind, "id": row["id"]} for name in names)
 
 
+def _list_kinds(database: Database) -> list[tuple[str, str]]:
+    """Return the tables of this hub that can refer, each with its kind."""
+    return [(table, kind) for table, kind in KINDS.items() if database.version >= _SINCE_VERSION.get(table, 0)]
+
+
 def _kind(database: Database, id: str) -> str | None:
-    for table, kind in KINDS.items():
+    for table, kind in _list_kinds(database):
         if database.value(f"SELECT 1 FROM {{{table}}} WHERE id = ?", (id,)):
             return kind
     return None
