@@ -52,6 +52,14 @@ def test_json_is_an_array_and_jsonl_objects_of_a_model(models: RunInProcess) -> 
         assert "".join(line["text"] for line in own if line["type"] == "text") == text
 
 
+@pytest.mark.parametrize("data", ["[1, 2]", '{"a": 1}'])
+def test_data_of_a_schema_has_no_field_of_ours(models: RunInProcess, data: str) -> None:
+    schema = '{"type": "array"}' if data.startswith("[") else '{"type": "object"}'
+    done = models(*BOTH, "--schema", schema, "-o", f"reply={data}", "hi")
+    shown = require_success(done).replace("\n", "").replace(" ", "")
+    assert shown == "".join(f"##{name}(echo){data}" for name in ("one", "two")).replace(" ", "")
+
+
 def test_some_failures_are_exit_code_14_and_all_that_of_the_first(models: RunInProcess) -> None:
     some = models("chat", "-m", "one", "-m", "bad", *FAILING, "hi")
     assert (some.returncode, some.stdout) == (14, "## one (echo)\n\nI am **one**\n\n## bad (echo)\n\n")

@@ -279,7 +279,8 @@ class TurnPrinter:
         self._write(self._format_json(document))
 
     def _format_json(self, document: Any) -> str:
-        text = dumps({**document, **self._tags, **document} if self._tags else document) + "\n"
+        is_tagged = self._tags and self._console.format.kind == "jsonl"  # else it is the user's data
+        text = dumps({**document, **self._tags, **document} if is_tagged else document) + "\n"
         if not self._io.stdout_tty or self._output:
             return text
         from llmctl.cli.console.terminal import safe_json
