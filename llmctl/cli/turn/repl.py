@@ -23,7 +23,6 @@ from llmctl.store.records.settings import list_changed
 
 if TYPE_CHECKING:
     from llmctl.cli.turn.editor import Editor
-    from llmctl.engine.connections.target import Target
 
 #: What people type to leave a program.
 _LEAVING_WORDS = ("exit", "quit")
@@ -118,10 +117,10 @@ class ReplSession:
         """Run a command, show its output, and keep it for the next message."""
         if not command:
             raise UsageError("! needs a command", hint="such as: !git diff")
-        pieces: list[bytes] = []
+        kept = bytearray()
 
         def show(data: bytes) -> None:
-            pieces.append(data)
+            kept.extend(data[: _MAX_OUTPUT_BYTES - len(kept)])
             self._io.write_stderr(safe_text(data.decode("utf-8", "replace")))
 
         try:
@@ -130,7 +129,7 @@ class ReplSession:
             self._io.write_stderr("\n")
             self._note("stopped; nothing of it joins the next message")
             raise
-        output = b"".join(pieces)[:_MAX_OUTPUT_BYTES].decode("utf-8", "replace")
+        output = kept.decode("utf-8", "replace")
         if output and not output.endswith("\n"):
             self._io.write_stderr("\n")
         status = f"(exit status {done.exit_status})\n" if done.exit_status else ""
@@ -164,12 +163,6 @@ class ReplSession:
         parts.append(f"{format_dollars(spent)} today" + (f" of {format_dollars(limit)}" if limit else ""))
         cap = session.command.options.max_cost
         return parts if cap is None else [*parts, f"cap {format_dollars(cap)}"]
-
-    def _find_context_window(self, target: Target) -> int | None:
-        """Return the context of a model, if its price list has it: that is stored since the first turn with it."""
-        moment = clock.parse(clock.now())
-        price = find_price(self._session.database, price_key(target), (target.model,), moment=moment, looks_up=False)
-        return price.context_window if price else None
 
     def _handle_signal(self, signalled: Signalled) -> None:
         """Survive Ctrl-C, which stops only the answer; raise other signals."""
