@@ -24,7 +24,7 @@ from llmctl.core.values import Value
 Headers = tuple[tuple[str, str], ...]
 
 #: A body up to this size is whole when the gate decides; of a larger one this is what it sees.
-START_BYTES = 1024 * 1024
+START_BYTES = 8 * 1024 * 1024
 #: Agents describe their turns in headers of many kilobytes.
 _MAX_HEADER_BYTES = 256 * 1024
 _CONNECT_S = 30.0

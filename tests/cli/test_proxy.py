@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes import anthropic_server as anthropic
 from tests.fakes.openai_server import CUT, FakeServer, Reply, document, json_reply, refusal, stream
-from tests.harness import Llmctl, RunningProcess, parse_json, query, require_failure, require_success
+from tests.harness import Llmctl, RunningProcess, parse_json, query, require_failure, require_success, wait_until
 
 KEY = "sk-canary-0123456789abcdef"
 SESSION = {"x-claude-code-session-id": "5e55", "user-agent": "claude-cli/2.1.197 (external, cli)"}
@@ -279,6 +279,53 @@ def test_app_with_a_key_uses_the_key_of_a_connection(llmctl: Llmctl, env: dict[s
 
 
 @pytest.mark.slow
+def test_key_of_an_app_never_leaves_this_machine(llmctl: Llmctl) -> None:
+    made = parse_json(llmctl("proxy", "app", "add", "bot", "--key", "--json"))
+    assert require_success(llmctl("proxy", "app", "edit", "bot", "--key", "--quiet")).startswith("llmctl-")
+    made = parse_json(llmctl("proxy", "app", "edit", "bot", "--key", "--json"))
+    with recording(llmctl) as (proxy, server):
+        body = {"model": "fake-1", "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"authorization": f"Bearer {made['key']}"}
+        assert proxy.request("POST", "/v1/chat/completions", body, headers)[0] == 403
+        path = f"/v1beta/models/g:generateContent?key={made['key']}"
+        assert proxy.request("POST", path, {"contents": []}, {"authorization": ""})[0] == 403
+        assert server.requests == []
+
+
+@pytest.mark.slow
+def test_expect_is_answered_here(llmctl: Llmctl) -> None:
+    with recording(llmctl) as (proxy, server):
+        body = {"model": "fake-1", "messages": [{"role": "user", "content": "hi"}]}
+        assert proxy.request("POST", "/v1/chat/completions", body, {"expect": "100-continue"})[0] == 200
+        assert "expect" not in server.requests[0].headers
+
+
+@pytest.mark.slow
+def test_stream_without_usage_stays_reserved_under_a_limit(llmctl: Llmctl, env: dict[str, str]) -> None:
+    require_success(llmctl("model", "price", "openai:fake-1", "--set", "input=1", "--set", "output=1000"))
+    with recording(llmctl, "--max-cost", "0.015") as (proxy, server):
+        server.answer(stream("one two", then=CUT))
+        body = {"model": "fake-1", "stream": True, "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
+        with pytest.raises(http.client.IncompleteRead):
+            proxy.request("POST", "/v1/chat/completions", body)
+        wait_until(lambda: query(env, "SELECT status FROM requests") != [("pending",)])  # recorded by another process
+        assert proxy.request("POST", "/v1/chat/completions", body)[0] == 402
+        assert proxy.request("POST", "/v1/embeddings", {"model": "fake-1", "input": "x"})[0] in (200, 402)
+    assert query(env, "SELECT count(*) FROM requests WHERE reserved_cost > 0")[0][0] >= 1
+
+
+@pytest.mark.slow
+def test_odd_request_costs_only_itself(llmctl: Llmctl, env: dict[str, str]) -> None:
+    with recording(llmctl) as (proxy, _):
+        turns = {"model": "fake-1", "messages": [{"role": "user", "content": "hi"}]}
+        odd = {**turns, "metadata": {"user_id": "[" * 100_000}}
+        assert proxy.request("POST", "/v1/chat/completions", odd)[0] == 200
+        proxy.chat(("user", "and this one"))
+    assert query(env, "SELECT count(*) FROM requests") == [(2,)]
+    assert ("user", "and this one") in list_messages(env)
+
+
+@pytest.mark.slow
 def test_require_key_serves_nobody_without_one(llmctl: Llmctl) -> None:
     with recording(llmctl, "--require-key") as (proxy, server):
         assert proxy.request("POST", "/v1/chat/completions", {"model": "m", "messages": []})[0] == 401
@@ -298,7 +345,7 @@ def test_no_log_keeps_no_text(llmctl: Llmctl, env: dict[str, str], tmp_path: Pat
 def test_subscription_costs_nothing_and_shows_the_list_price(llmctl: Llmctl, env: dict[str, str]) -> None:
     require_success(llmctl("model", "price", "openai:fake-1", "--set", "input=1", "--set", "output=1"))
     with recording(llmctl) as (proxy, _):
-        proxy.chat(("user", "hi"), headers={"chatgpt-account-id": "acc"})
+        proxy.chat(("user", "hi"), headers={"authorization": "Bearer sk-ant-oat01-0123456789"})
     ((cost, listed, billing),) = query(env, "SELECT cost, list_cost, billing FROM requests")
     assert (cost, billing) == (0.0, "subscription")
     assert listed > 0

@@ -61,6 +61,9 @@ class ProxyBudget:
         caps = list(self._list_caps(facts))
         if not caps and not self._limits:
             return
+        if facts.kind != "chat":
+            self._check_spent(caps)
+            return
         reservation = self._prepare(facts, body)
         if reservation is None:  # it costs nothing
             return
@@ -82,9 +85,14 @@ class ProxyBudget:
             )
         return caps
 
+    def _check_spent(self, caps: list[_Cap]) -> None:
+        """Refuse embeddings and images, which nobody can bound before they are made, once a limit is reached."""
+        for cap in caps:
+            self._check(cap, 0.0 + _ROUNDING_ERROR * 2)
+
     def _prepare(self, facts: ExchangeFacts, body: bytes) -> Reservation | None:
         if not body:
-            raise BudgetError("a body over 1 MB is not allowed under a cost limit", reason="too_large")
+            raise BudgetError("a body over 8 MB is not allowed under a cost limit", reason="too_large")
         try:
             request = parse_request(Operation(facts.wire, "chat", facts.model), body)
         except ValueError as error:

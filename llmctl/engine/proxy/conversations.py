@@ -83,7 +83,7 @@ def _find_in_metadata(metadata: Any) -> str | None:
         return None
     try:
         named = json.loads(user)
-    except ValueError:
+    except (ValueError, RecursionError):
         return user.rpartition("_session_")[2] if "_session_" in user else None
     session = named.get("session_id") if isinstance(named, dict) else None
     return session if isinstance(session, str) else None
@@ -118,7 +118,7 @@ def _describe(message: Message) -> list[Any]:
 def _canonical(arguments: str) -> str:
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
 
 

@@ -105,11 +105,12 @@ class ExchangeReader:
 
     def build_writes(self, exchange_id: str, exchange: StoredExchange) -> list[Write]:
         """Return the rows of an exchange; its request has the id of the exchange."""
-        names = {name.lower(): value for name, value in exchange.about["headers"].items()}
-        session_key = find_session_key(names, _load_json(exchange.request))
-        facts = ExchangeFacts(**exchange.about, session_key=session_key)
+        facts = ExchangeFacts(**exchange.about)
         plan = self._plan(facts)
         try:
+            names = {name.lower(): value for name, value in facts.headers.items()}
+            exchange.request = b"".join(decompress([exchange.request], names.get("content-encoding", "")))
+            facts = facts.replace(session_key=find_session_key(names, _load_json(exchange.request)))
             writes = self._build_writes(exchange_id, exchange, facts, plan)
         except Exception as error:  # bytes of strangers: what of them is odd must not keep the rest from the hub
             writes = self._other_writes(exchange_id, exchange, facts, plan, f"{type(error).__name__}: {error}")
@@ -268,7 +269,7 @@ class _ExchangeCall:
         response = self._recorder.build_response()
         self._set_duration(state, attempt)
         self._recorder.end_attempt(attempt, error)
-        cost = self._price(response.usage, response.model)
+        cost = self._price(response.usage, response.model) | self._possible_cost(response, state.may_be_billed(error))
         self._recorder.finish(_to_status(error), response, {}, cost_columns=cost, error=error)
         return response, self._recorder.pop_writes()
 
@@ -286,12 +287,12 @@ class _ExchangeCall:
         attempt = self._begin_attempt({"body": _REDACT.request_text(text) or None})
         attempt.status_code = state.status_code = exchange.status
         attempt.headers = exchange.headers
-        error = self._find_error(b"".join(self._decoded()) if exchange.pieces else b"")
         answer = b"".join(self._decoded()) if exchange.pieces else b""
+        error = self._find_error(answer)
         attempt.body = answer[:1_000_000] if error else None
         self._set_duration(state, attempt)
         self._recorder.end_attempt(attempt, error)
-        usage = _read_usage(_load_json(answer)) if kind != "other" else None
+        usage = _read_usage(_load_json(answer)) if kind != "other" or problem else None
         is_free = facts.kind in ("models", "count") or facts.method in ("GET", "HEAD", "OPTIONS", "DELETE")
         cost = {"cost": 0.0} if is_free else self._price(usage, None)
         response = ChatResponse(Message("assistant", ()), usage=usage)
@@ -371,6 +372,12 @@ class _ExchangeCall:
         if exchange.status is not None and exchange.status >= 400:
             return WIRES.load(self._facts.wire).parse_error(exchange.status, exchange.headers, body)
         return None
+
+    def _possible_cost(self, response: ChatResponse, may_be_billed: bool) -> dict[str, Any]:
+        """Return what stays reserved of a request under a limit: all of it where nobody says what it cost."""
+        if response.usage is not None or not may_be_billed:
+            return {"reserved_cost": None}
+        return {"reserved_cost": proxied.find_reserved_cost(self._database, self._id)}
 
     def _price(self, usage: Usage | None, model: str | None) -> dict[str, Any]:
         target = self._plan.target

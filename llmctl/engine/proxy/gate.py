@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from llmctl.core import clock
 from llmctl.core.errors import BudgetError, LlmctlError, StorageError
@@ -25,9 +25,11 @@ _KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 _KEY_PARAMETER = "key"
 _OWN_KEY = "llmctl-"
 _OWN_HEADER = "x-llmctl-"
-#: OAuth tokens of subscriptions, and the header that ChatGPT's sends.
-_SUBSCRIPTION_TOKENS = ("sk-ant-oat", "eyJ")
-_SUBSCRIPTION_HEADER = "chatgpt-account-id"
+#: The OAuth token of Claude's subscription; ChatGPT's is a JWT, sent to its own host.
+_CLAUDE_TOKEN, _JWT = "sk-ant-oat", "eyJ"
+_CHATGPT_HEADER, _CHATGPT_HOST = "chatgpt-account-id", ".chatgpt.com"
+#: What a limit counts.
+_PAID_KINDS = ("chat", "embedding", "image")
 
 
 class ProxyOptions(Value):
@@ -80,7 +82,7 @@ class ProxyGate:
         operation = identify(request.method, path.partition("?")[0], names)
         key = _find_key(names, path)
         is_own_key = key is not None and key.startswith(_OWN_KEY)
-        app = self._find_app(_hash_key(key) if is_own_key and key else None, app_name or names.get("x-llmctl-app"))
+        app = self._find_app(_hash_key(key) if key and is_own_key else None, app_name or names.get("x-llmctl-app"))
         if is_own_key and app is None:
             return self._deny(operation, 401, "unknown_key", "no app has this key: llmctl proxy app list")
         if self._options.require_key and not is_own_key:
@@ -89,7 +91,9 @@ class ProxyGate:
             return self._deny(operation, 403, "no_key", "a connection serves only programs with the key of an app")
         try:
             wanted = connection or (app.connection if app and is_own_key else None)
-            route = self._routes.find(operation.wire, path, wanted)
+            if app and is_own_key and wanted is None:
+                return self._deny(operation, 403, "no_connection", f'the app "{app.name}" has no connection')
+            route = self._routes.find(operation.wire, _without_key(path) if is_own_key else path, wanted)
         except LlmctlError as error:
             return self._deny(operation, 502, error.reason or error.code, error.message)
         if app and app.models and not _matches(app.models, operation, request):
@@ -135,7 +139,7 @@ class ProxyGate:
             "provider": route.provider,
             "folder": options.folder,
             "project": options.project,
-            "billing": "subscription" if _is_subscription(names, key) else None,
+            "billing": "subscription" if _is_subscription(names, key, route.url) else None,
             "no_log": options.no_log or bool(app and app.no_log),
             "job_id": options.job_id,
         }
@@ -150,9 +154,10 @@ class ProxyGate:
     ) -> Exchange | Refusal:
         exchange_id = new_id()
         try:
-            if operation.kind == "chat" and about["billing"] is None:
+            if operation.kind in _PAID_KINDS and about["billing"] is None:
                 self._reserve(exchange_id, about, request.start if request.is_whole else b"")
             writer = self._folder.begin(exchange_id, about, self._options.max_body_bytes)
+            writer.flush()
         except BudgetError as error:
             return self._deny(operation, 402, "budget", error.message)
         except (OSError, StorageError) as error:
@@ -165,8 +170,30 @@ class ProxyGate:
         return Exchange(exchange_id, route.url, headers, writer, Redaction(secrets), self._on_end)
 
 
+class _KeptSide:
+    """One direction of an exchange, without secrets: what may be the beginning of one waits for the rest."""
+
+    def __init__(self, redact: Redaction) -> None:
+        self._redact = redact
+        self._held = b""
+
+    def take(self, data: bytes) -> bytes:
+        """Return what can be kept by now."""
+        data = self._held + data
+        size = len(data) - self._redact.partial_secret_bytes(data)
+        self._held = data[size:]
+        return self._redact.raw(data[:size])
+
+    def take_rest(self) -> bytes:
+        held, self._held = self._held, b""
+        return self._redact.raw(held)
+
+
 class Exchange:
-    """A request on its way; what is kept of it has no secrets."""
+    """A request on its way; what is kept of it has no secrets.
+
+    Where the disk takes no more, it passes on: its answer is paid. What was kept so far is recorded as broken off.
+    """
 
     def __init__(
         self,
@@ -182,49 +209,44 @@ class Exchange:
         self._id = exchange_id
         self._writer = writer
         self._redact = redact
+        self._request, self._answer = _KeptSide(redact), _KeptSide(redact)
         self._on_end = on_end
-        self._held = b""
 
     def begin(self) -> None:
-        if self._writer:
-            self._writer.flush()
+        """It was written down when it was admitted."""
 
     def add_request(self, data: bytes) -> None:
-        if self._writer and (kept := self._without_secrets(data)):
-            self._writer.add_request(kept)
+        if kept := self._request.take(data):
+            self._keep(lambda writer: writer.add_request(kept))
 
     def end_request(self) -> None:
-        if self._writer:
-            self._writer.add_request(self._take_held())
-            self._writer.end_request()
+        rest = self._request.take_rest()
+        self._keep(lambda writer: writer.add_request(rest))
+        self._keep(lambda writer: writer.end_request())
 
     def respond(self, status: int, headers: Headers) -> None:
-        if self._writer:
-            names = {name.lower(): value for name, value in headers}
-            self._writer.respond(status, self._redact.headers(names))
+        names = {name.lower(): value for name, value in headers}
+        self._keep(lambda writer: writer.respond(status, self._redact.headers(names)))
 
     def add_response(self, data: bytes) -> None:
-        if self._writer and (kept := self._without_secrets(data)):
-            self._writer.add_answer(kept)
+        if kept := self._answer.take(data):
+            self._keep(lambda writer: writer.add_answer(kept))
 
     def end(self, error: str | None) -> None:
-        if self._writer:
-            writer, self._writer = self._writer, None
-            if held := self._take_held():
-                writer.add_answer(held)
-            writer.end(error)
-            self._on_end(self._id)
+        if rest := self._answer.take_rest():
+            self._keep(lambda writer: writer.add_answer(rest))
+        self._keep(lambda writer: writer.end(error))
+        self._on_end(self._id)
 
-    def _without_secrets(self, data: bytes) -> bytes:
-        """Return what can be kept by now: not what may be the beginning of a secret."""
-        data = self._held + data
-        size = len(data) - self._redact.partial_secret_bytes(data)
-        self._held = data[size:]
-        return self._redact.raw(data[:size])
-
-    def _take_held(self) -> bytes:
-        held, self._held = self._held, b""
-        return self._redact.raw(held)
+    def _keep(self, write: Callable[[ExchangeWriter], None]) -> None:
+        """Write to the file, as long as the disk takes it."""
+        if self._writer is None:
+            return
+        try:
+            write(self._writer)
+        except OSError:
+            self._writer.abandon()
+            self._writer = None
 
 
 def _split_path(path: str) -> tuple[str, str | None, str | None]:
@@ -234,7 +256,8 @@ def _split_path(path: str) -> tuple[str, str | None, str | None]:
         name, slash, rest = path[3:].partition("/")
         found[path[1]] = name
         path = slash + rest
-    return path or "/", found.get("a"), found.get("c")
+    app, connection = (unquote(found[kind]) if kind in found else None for kind in ("a", "c"))
+    return path or "/", app, connection
 
 
 def _find_key(names: Mapping[str, str], path: str) -> str | None:
@@ -246,12 +269,24 @@ def _find_key(names: Mapping[str, str], path: str) -> str | None:
     return dict(parse_qsl(query)).get(_KEY_PARAMETER) if _KEY_PARAMETER in query else None
 
 
+def _without_key(path: str) -> str:
+    """Return a path without the parameter that holds a key of ours."""
+    before, _, query = path.partition("?")
+    kept = [pair for pair in query.split("&") if pair.partition("=")[0] != _KEY_PARAMETER]
+    return f"{before}?{'&'.join(kept)}" if any(kept) else before
+
+
 def _hash_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _is_subscription(names: Mapping[str, str], key: str | None) -> bool:
-    return _SUBSCRIPTION_HEADER in names or bool(key and key.startswith(_SUBSCRIPTION_TOKENS))
+def _is_subscription(names: Mapping[str, str], key: str | None, url: str) -> bool:
+    """Return whether a request is paid by a subscription: by a token that only subscriptions have."""
+    if key is None or not key.startswith((_CLAUDE_TOKEN, _JWT)):
+        return False
+    host = urlsplit(url).hostname or ""
+    is_chatgpt = host.endswith(_CHATGPT_HOST) or f".{host}" == _CHATGPT_HOST
+    return key.startswith(_CLAUDE_TOKEN) or (_CHATGPT_HEADER in names and is_chatgpt)
 
 
 def _matches(pattern: str, operation: Operation, request: ProxiedRequest) -> bool:
@@ -276,7 +311,8 @@ def _forwarded_headers(headers: Headers, route: Route, *, replaces_key: bool) ->
     sent = []
     for name, value in without_hop_by_hop(headers):
         lower = name.lower()
-        if lower == "host" or lower.startswith(_OWN_HEADER) or (replaces_key and lower in _KEY_HEADERS):
+        # The answer to Expect is our own: the caller has it by now.
+        if lower in ("host", "expect") or lower.startswith(_OWN_HEADER) or (replaces_key and lower in _KEY_HEADERS):
             continue
         if lower == "accept-encoding":
             value = _narrow_encodings(value)

@@ -77,12 +77,12 @@ class FolderRecorder:
             if is_over:
                 self._folder.remove(exchange_id)  # killed before the request was sent
             return
-        status = proxied.find_request_status(self._database, exchange_id)
-        if status not in (None, "pending"):
+        known = proxied.find_request_state(self._database, exchange_id)
+        if known == "recorded":
             self._folder.remove(exchange_id)
             return
         writes = join_writes(self._reader.build_writes(exchange_id, exchange))
-        if status == "pending":
+        if known == "reserved":
             writes = tuple(_update_request(write, exchange_id) for write in writes)
         self._queued.add(exchange_id)
         self._recorder.begin(writes, lambda error: self._finish(exchange_id, error))
@@ -99,7 +99,7 @@ def _update_request(write: Write, exchange_id: str) -> Write:
     """Return the write for a request that was reserved before it was sent."""
     if isinstance(write, Insert) and write.table == "requests":
         kept = {name: value for name, value in write.row.items() if name not in ("id", "created_at")}
-        return Update("requests", exchange_id, {**kept, "reserved_cost": None})
+        return Update("requests", exchange_id, {"reserved_cost": None, **kept})
     return write
 
 
@@ -122,7 +122,17 @@ def main(hub_path: str, folder_path: str, lock: int, stdin: int, env: Mapping[st
     folder = ExchangeFolder(folder_path, lock)
     database = open_hub(hub_path, "write")
     recorder = FolderRecorder(database, folder, runtime)
-    record_left_folders(database, os.path.dirname(folder_path), runtime)
+    try:
+        record_left_folders(database, os.path.dirname(folder_path), runtime)
+        _record_until_end(recorder, folder, stdin)
+    finally:
+        recorder.close()
+        database.close()
+        folder.close()
+
+
+def _record_until_end(recorder: FolderRecorder, folder: ExchangeFolder, stdin: int) -> None:
+    os.set_blocking(stdin, False)
     rest, next_scan = b"", time.monotonic() + _RESCAN_S
     while True:
         ready, _, _ = select.select([stdin], [], [], max(0.0, next_scan - time.monotonic()))
@@ -140,9 +150,6 @@ def main(hub_path: str, folder_path: str, lock: int, stdin: int, env: Mapping[st
         if recorder.record(folder.list_ids(), is_over=True):
             break
         time.sleep(_RETRY_S)
-    recorder.close()
-    database.close()
-    folder.close()
 
 
 def folder_name() -> str:

@@ -71,8 +71,7 @@ def run_proxy(
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         argv = [sys.executable, "-Pc", _RECORDER, database.path, folder.path, str(folder.lock), *sys.path]
-        with block_signals():
-            wait_for_recorder = start_helper(argv, env=runtime.env, stdin_fd=reader, shared_fds=[folder.lock])
+        wait_for_recorder = start_helper(argv, env=runtime.env, stdin_fd=reader, shared_fds=[folder.lock])
         os.close(reader)
 
         def build_gate(own: Database, port: int) -> ProxyGate:

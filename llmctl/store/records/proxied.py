@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from llmctl.core.errors import NotFoundError
 from llmctl.core.stored_values import dumps
@@ -59,9 +60,22 @@ def is_free_name(database: Database, name: str) -> bool:
     return database.value("SELECT 1 FROM {chats} WHERE name = ?", (name,)) is None
 
 
-def find_request_status(database: Database, request_id: str) -> str | None:
-    """Return the status of a request, None where there is none."""
-    found: str | None = database.value("SELECT status FROM {requests} WHERE id = ?", (request_id,))
+def find_request_state(database: Database, request_id: str) -> Literal["reserved", "recorded"] | None:
+    """Return how far a request is in the hub: only its reservation, or all of it; None: not at all.
+
+    A reservation whose process died may have got an end since; its attempt shows that it was recorded.
+    """
+    sql = """
+    SELECT CASE WHEN EXISTS (SELECT 1 FROM {network_calls} n WHERE n.request_id = r.id) THEN 'recorded'
+      ELSE 'reserved' END FROM {requests} r WHERE id = ?
+    """
+    found: Literal["reserved", "recorded"] | None = database.value(sql, (request_id,))
+    return found
+
+
+def find_reserved_cost(database: Database, request_id: str) -> float | None:
+    """Return what is reserved for a request, in US dollars; None for nothing."""
+    found: float | None = database.value("SELECT reserved_cost FROM {requests} WHERE id = ?", (request_id,))
     return found
 
 

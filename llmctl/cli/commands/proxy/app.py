@@ -145,5 +145,8 @@ def _read_columns(
 def _emit(app: App, name: str, key: str | None, what: str) -> None:
     (row,) = (row for row in proxied.summarize_apps(app.hub()) if row["name"] == name)
     record = {**row, **({"key": key} if key else {})}
+    if key and app.console.quiet and not app.console.format.is_json:
+        app.console.io.write(f"{key}\n")
+        return
     note = f'{what} app "{name}"' + (f"; its key, which is not shown again: {key}" if key else "")
     emit_change(app.console, record, note)
