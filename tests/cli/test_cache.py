@@ -11,15 +11,30 @@ import pytest
 
 from llmctl import Hub
 from tests.fakes.hosts import HOSTS, ProviderHost
-from tests.fakes.openai_server import CUT, HOLD, FakeServer, Reply, delta, ending, event, refusal, stream, thought
+from tests.fakes.openai_server import (
+    CUT,
+    HOLD,
+    FakeServer,
+    Reply,
+    Request,
+    delta,
+    document,
+    ending,
+    event,
+    refusal,
+    stream,
+    thought,
+)
 from tests.harness import (
     LLMCTL,
     Llmctl,
+    Result,
     RunInProcess,
     parse_json,
     query,
     query_dicts,
     require_failure,
+    require_success,
     run_on_terminal,
     run_python,
 )
@@ -452,3 +467,45 @@ print(sorted({"llmctl.engine.turn.cache", "llmctl.wire.canonical"} & set(sys.mod
 """
     done = run_python(code, env=env)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def correct_answers(run: RunInProcess, server: FakeServer, tmp_path: Path, *rows: str) -> Result:
+    """Map rows to a number; the first answer to each is "none", and the one to a correction is right."""
+
+    def reply(request: Request) -> Reply:
+        return document("none" if len(request.json["messages"]) == 1 else '{"n": 1}')
+
+    server.answer(*[reply] * 10)
+    (tmp_path / "in.txt").write_text("".join(f"{row}\n" for row in rows))
+    words = ("map", str(tmp_path / "in.txt"), "{{ line }}", "--connection", "work", "--schema", "n int", "--fix", "1")
+    return run(*words, "--cache")
+
+
+def test_correction_of_a_map_uses_a_stored_answer(
+    llmctl_in_process: RunInProcess, server: FakeServer, tmp_path: Path, env: dict[str, str]
+) -> None:
+    for calls in (3, 5):  # the equal row asks the first question again, since its answer is not usable
+        done = correct_answers(llmctl_in_process, server, tmp_path, "one", "one")
+        require_success(done)
+        assert [row["data"] for row in done.lines] == [{"n": 1}, {"n": 1}]
+        assert len(server.requests) == calls
+    assert query(env, "SELECT DISTINCT status FROM map_items") == [("completed",)]
+
+
+def test_correction_that_is_too_long_fails_its_row_alone(
+    llmctl_in_process: RunInProcess, server: FakeServer, tmp_path: Path
+) -> None:
+    """It is refused before it is sent, and the answer to the other row is kept."""
+
+    def reply(request: Request) -> Reply:
+        said = request.json["messages"][-1]["content"]
+        return document("word " * 128_010 if said == "long" else '{"n": 1}')
+
+    server.answer(*[reply] * 10)
+    (tmp_path / "in.txt").write_text("long\nshort\n")
+    words = ("map", str(tmp_path / "in.txt"), "{{ line }}", "-m", "work:gpt-4o", "--schema", "n int", "--fix", "1")
+    done = llmctl_in_process(*words, "-P", "1")
+    assert done.returncode == 14, done.stderr
+    assert [row["status"] for row in done.lines] == ["failed", "completed"]
+    assert done.lines[0]["error"]["code"] == "rejected"
+    assert len(server.requests) == 2

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from llmctl.engine.jobs import lease
+from llmctl.store.records.types import JobRow
 from llmctl.tools.process import ask_ps
 from tests.harness import LLMCTL, Llmctl, query
 
@@ -55,3 +57,18 @@ def test_ps_tells_state_and_age() -> None:
     assert found[0][0] in "RS"
     assert 0 <= found[1] < 86_400
     assert ask_ps(2**22 + 1) is None
+
+
+def test_own_process_is_known_by_more_than_its_pid() -> None:
+    own = JobRow.from_row(
+        {
+            **dict.fromkeys(JobRow.__annotations__),
+            "id": "j",
+            "type": "map",
+            "status": "running",
+            **lease.process_identity().to_dict(),
+        }
+    )
+    assert lease.is_own(own)
+    assert not lease.is_own(own.replace(host="other/pid:[1]"))
+    assert not lease.is_own(own.replace(process_started_at="1"))

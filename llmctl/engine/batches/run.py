@@ -352,7 +352,7 @@ def hold_job(database: Database, job: JobRow) -> Iterator[None]:
     """
     with database.transaction(durable=True):
         current = jobs.get(database, job.id)
-        if lease.is_alive(current) and current.pid != lease.process_identity().pid:
+        if lease.is_alive(current) and not lease.is_own(current):
             raise LockedError(
                 f"job {job.id[:8]} is running: process {current.pid}", hint=f"llmctl job show {job.id[:8]}"
             )

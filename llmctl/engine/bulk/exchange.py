@@ -104,7 +104,7 @@ class ItemExchange:
         self.request_id = ""
         #: Rows to commit before it is sent, and the most that it may cost.
         self.intention: tuple[list[Write], Reservation | None] = [], None
-        #: The key of its request in the cache, and the stored answer that is used.
+        #: The key of its first request in the cache (equal rows wait for it), and the stored answer that is used.
         self.cache_key: str | None = None
         self._answer: list[StreamEvent] | None = None
         #: How far the running step is, for the thread that stops the job.
@@ -121,6 +121,7 @@ class ItemExchange:
         """
         self._step += 1
         self.needs_correction = self.was_sent = False
+        self._answer = None
         self._write_thread()
         request = build_chat_request(self._plan.turn, tuple(entry.message for entry in self._entries))
         check_prompt_size(request, self._plan.turn.target)
@@ -164,12 +165,12 @@ class ItemExchange:
             found[:] = events or ()
             return events is not None and response_matches(self._plan.turn.options.schema, message)
 
-        self.cache_key = canonical.key
-        result = cache.find(self.cache_key, is_usable)
+        self.cache_key = self.cache_key or canonical.key
+        result = cache.find(canonical.key, is_usable)
         if isinstance(result, Hit):
             self._answer, call.cache_columns = found, result.to_columns()
         else:
-            call.cache_columns, call.cache_miss = {"cache_key": self.cache_key}, result.reason
+            call.cache_columns, call.cache_miss = {"cache_key": canonical.key}, result.reason
 
     @property
     def http(self) -> HttpRequest:
@@ -217,7 +218,7 @@ class ItemExchange:
         return writes if self.needs_correction else [*writes, self._item_write()]
 
     def fail(self, error: LlmctlError) -> None:
-        """End a step whose intention was not committed."""
+        """End a step that was not sent."""
         self._recorder.pop_writes()
         self._recorder.state = None
         self.error = error

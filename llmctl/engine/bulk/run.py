@@ -443,13 +443,20 @@ class MapRun:
     def _send_correction(self, exchange: ItemExchange) -> None:
         """Send a wrong answer back: a further request, whose intention is committed like the first one's."""
         self._recorder.record(exchange.pop_writes())
+        try:
+            exchange.begin()
+        except LlmctlError as error:  # such as a conversation that has become too long
+            exchange.fail(error)
+            return
+        if exchange.is_cached:
+            exchange.replay()
+            return
         committed: SimpleQueue[LlmctlError | None] = SimpleQueue()
-        exchange.begin()
         writes, reservation = exchange.intention
         self._recorder.begin(writes, committed.put, reservation)
-        error = committed.get()
-        if error:
-            exchange.fail(error)
+        refused = committed.get()
+        if refused:
+            exchange.fail(refused)
         else:
             exchange.send()
 

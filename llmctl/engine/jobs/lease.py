@@ -73,6 +73,11 @@ def is_alive(job: JobRow) -> bool:
     return process_start_time(job.pid) == job.process_started_at
 
 
+def is_own(job: JobRow) -> bool:
+    """Whether this process is the one that a job names. Processes of two containers may have the same pid."""
+    return process_identity() == ProcessIdentity(str(job.host), job.pid or 0, job.boot_id, job.process_started_at)
+
+
 def command_process(job: JobRow) -> dict[str, Any]:
     """Return ``pid`` and ``process_started_at`` of a running job's command, or an empty dict."""
     if job.type != "command" or job.status != "running":
