@@ -109,6 +109,8 @@ BAD_FLAGS = {
     "repeated id": (["{{ n }}", "--id", "same"], 'rows 1 and 2 have the same id "x"'),
     "no id column": (["{{ n }}", "--id", "ident"], '--id: no column "ident"'),
     "no selected column": (["{{ n }}", "--select", "n,m"], '--select: no column "m"'),
+    "own column": (["{{ n }}", "--select", "same,id"], '--select cannot copy "id"'),
+    "one file": (["{{ n }}", "--output", "x", "--errors", "./x"], "--output and --errors must be two files"),
     "shard": (["{{ n }}", "--shard", "3/2"], "--shard must be I/N"),
     "parallel": (["{{ n }}", "-P", "many"], "--parallel must be auto or a number"),
     "on error": (["{{ n }}", "--on-error", "often"], "--on-error must be continue, stop or a share"),
@@ -139,6 +141,19 @@ def test_failed_rows_are_named(llmctl: Llmctl, table: str, tmp_path: Path) -> No
     assert errors == [row for row in rows if row["status"] == "failed"]
     assert {row["error"]["code"] for row in errors} == {"invalid-output"}
     assert "--retry-failed=" in done.stderr
+
+
+def test_resume_keeps_the_flags_of_the_job(llmctl_in_process: RunInProcess, env: dict[str, str], table: str) -> None:
+    """A flag of the resume wins over that of the job."""
+    words = ("{{ name }}{% if n < 3 %} 4{% endif %}", *MODEL, "--schema", '{"type": "object"}')
+    done = llmctl_in_process("map", table, *words, "-P", "1", "--on-error", "stop", "--tag", "kept", "--max-cost", "1")
+    assert "stopped: 1 of 1 rows failed" in done.stderr
+    [(id, payload)] = query(env, "SELECT id, payload FROM jobs WHERE type = 'map'")
+    assert json.loads(payload)["pace"] == {"parallel": "1", "on_error": "stop"}
+    again = llmctl_in_process("map", f"--retry-failed={id}")
+    assert "stopped: 1 of 1 rows failed" in again.stderr
+    assert query(env, "SELECT DISTINCT tag FROM requests") == [("kept",)]
+    assert "5 of 5 rows failed" in llmctl_in_process("map", f"--retry-failed={id}", "--on-error", "continue").stderr
 
 
 def test_output_as_csv(llmctl: Llmctl, table: str, tmp_path: Path) -> None:

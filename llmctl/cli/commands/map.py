@@ -46,6 +46,8 @@ _PROGRESS_INTERVAL_S = 30.0
 #: Rows after which the rest is estimated from their mean.
 _MIN_ROWS_FOR_ESTIMATE = 20
 _BAR_CELLS = 20
+#: The flags of ``map`` that a job keeps for ``--resume=JOB``.
+_PACE_FLAGS = ("parallel", "rpm", "tpm", "on_error")
 
 
 class MapOptions(OptionSet):
@@ -173,6 +175,7 @@ class MapCommand:
         """Estimate, or answer all rows."""
         for path in filter(None, (self._options.output, self._options.errors)):
             require_writable_path(path)
+        _require_two_files(self._options.output, self._options.errors)
         try:
             self._run()
         finally:
@@ -276,6 +279,10 @@ class MapCommand:
             raise UsageError("--resume=JOB takes model and prompt from the job", hint="repeat the whole command")
         if self._options.output:
             spec = spec.replace(output=os.path.abspath(self._options.output))
+        _require_two_files(spec.output, spec.errors)
+        self._options = self._options.over(MapOptions(**spec.pace))
+        self._pace = _parse_pace(self._options, self._flags.retries)
+        self._policy = _parse_policy(self._options.on_error)
         return job, spec
 
     def _find_job(self, database: Database, spec: MapSpec) -> JobRow | None:
@@ -326,9 +333,10 @@ class MapCommand:
             model="",
             options=options,
             id_column=own.id,
-            select=tuple(name.strip() for name in (own.select or "").split(",") if name.strip()),
+            select=_parse_select(own.select),
             output=os.path.abspath(own.output) if own.output else None,
             errors=os.path.abspath(own.errors) if own.errors else None,
+            pace=own.only(_PACE_FLAGS).to_dict(),
         )
         return self._resolve_spec(database, spec)
 
@@ -401,6 +409,27 @@ def _require_no_tools(options: TurnOptions) -> None:
     if options.tools or options.attach:
         what = "tools" if options.tools else "attachments"
         raise UsageError(f"map cannot use {what}", hint="leave them out of the prompt file")
+
+
+def _require_two_files(output: str | None, errors: str | None) -> None:
+    """Raise UsageError where results and failed rows would overwrite each other; a device takes both."""
+    if not output or not errors or os.path.realpath(output) != os.path.realpath(errors):
+        return
+    if os.path.isfile(output) or not os.path.exists(output):
+        raise UsageError("--output and --errors must be two files", hint=f"such as --errors {errors}.errors")
+
+
+def _parse_select(text: str | None) -> tuple[str, ...]:
+    from llmctl.engine.bulk.output import COLUMNS
+
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    for name in names:
+        if name in COLUMNS:
+            raise UsageError(
+                f'--select cannot copy "{name}": every row of the output has a "{name}" of its own',
+                hint="rename the column in the input",
+            )
+    return names
 
 
 def _parse_shard(text: str | None) -> tuple[int, int]:

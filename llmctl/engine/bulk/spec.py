@@ -14,6 +14,8 @@ from llmctl.store.records.types import JobRow
 
 #: The options of a turn that decide what is asked: a job keeps them, and no other answers join them.
 ASKING_OPTIONS = ("options", "thinking", "schema", "fix", "extract", "no_stream")
+#: The options of a turn that ``--resume=JOB`` takes from the job, where it does not give them: answers join anyway.
+_KEPT_OPTIONS = (*ASKING_OPTIONS, "max_cost", "tag", "cache")
 
 
 class MapSpec(Value):
@@ -34,6 +36,8 @@ class MapSpec(Value):
     errors: str | None = None
     #: Hash of the input; see :meth:`RowSource.fingerprint`.
     fingerprint: str = ""
+    #: Flags of ``map`` that say how it runs, by name; ``--resume=JOB`` takes them from the job.
+    pace: Mapping[str, Any] = {}
 
     @property
     def name(self) -> str:
@@ -44,9 +48,10 @@ class MapSpec(Value):
         """Return the JSON of :func:`from_payload`."""
         source = self.source.to_dict() | {"shard": list(self.source.shard)}
         asked = {"prompt": self.prompt, "system": self.system, "params": dict(self.params), "model": self.model}
-        options = {name: value for name, value in self.options.to_dict().items() if name in ASKING_OPTIONS}
+        options = {name: value for name, value in self.options.to_dict().items() if name in _KEPT_OPTIONS}
         places = {"select": list(self.select), "output": self.output, "errors": self.errors, "id": self.id_column}
-        return dumps({"source": source, **asked, "options": options, **places, "fingerprint": self.fingerprint})
+        kept = {"fingerprint": self.fingerprint, "pace": dict(self.pace)}
+        return dumps({"source": source, **asked, "options": options, **places, **kept})
 
     def continues(self, job: JobRow) -> bool:
         """Return whether a job has the same input and output, by name."""
@@ -97,6 +102,7 @@ def from_payload(job: JobRow) -> MapSpec:
         output=payload["output"],
         errors=payload["errors"],
         fingerprint=payload["fingerprint"],
+        pace=payload.get("pace") or {},
     )
 
 
