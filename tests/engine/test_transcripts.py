@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llmctl.engine.transfer.transcripts import find_transcripts
 from tests.harness import Llmctl, RunInProcess, parse_json, query, require_failure, require_success
 
 SESSION = "5e550000-0000-4000-8000-000000000001"
@@ -204,3 +205,47 @@ def test_session_that_the_proxy_recorded_is_not_doubled(
     assert "sessions that the proxy recorded" in done.stderr
     assert query(env, "SELECT count(*) FROM requests") == [(3,)]
     assert query(env, "SELECT count(*) FROM chats") == [(0,)]
+
+
+def test_history_copied_into_another_session_counts_once(
+    llmctl_in_process: RunInProcess, env: dict[str, str], tmp_path: Path
+) -> None:
+    first = write_lines(tmp_path / "first.jsonl", CLAUDE)
+    other = "5e550000-0000-4000-8000-000000000002"
+    copied = [{**line, "sessionId": other, "uuid": f"b{line['uuid'][1:]}"} for line in CLAUDE[1:6]]
+    more = claude_line("assistant", 9, [{"type": "text", "text": "More."}], sessionId=other)
+    second = write_lines(tmp_path / "second.jsonl", [*copied, more])
+    for path in (first, second, first, second):
+        require_success(llmctl_in_process("import", str(path)))
+        answers = [id for (id,) in query(env, "SELECT response_id FROM requests ORDER BY 1")]
+        assert answers == ["msg_1", "msg_5", "msg_7"] + ["msg_9"] * (len(answers) > 3)
+    assert len(answers) == 4
+    assert len(list_thread(env, other)) == 5
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        codex_line("turn_context", 1, model=["m"]),
+        codex_line("event_msg", 3, type="token_count", info={"last_token_usage": {"input_tokens": "x"}}),
+        codex_line("response_item", 3, type="message", role="assistant", content=7),
+        codex_line("response_item", 3, type="reasoning", summary=[1]),
+        {"type": ["x"], "payload": {"id": 1}, "timestamp": 5},
+    ],
+)
+def test_odd_codex_line_costs_only_itself(
+    llmctl_in_process: RunInProcess, env: dict[str, str], tmp_path: Path, odd: Any
+) -> None:
+    path = write_lines(tmp_path / "rollout.jsonl", [*CODEX[:4], odd, *CODEX[4:]])
+    assert llmctl_in_process("import", str(path)).returncode in (0, 14)
+    assert ("assistant", "Hello.") in list_thread(env, SESSION)
+    assert query(env, "SELECT DISTINCT model FROM requests") == [("gpt-5-mini",)]
+
+
+def test_transcripts_are_below_the_home_folder_that_a_variable_names(tmp_path: Path, monkeypatch: Any) -> None:
+    path = write_lines(tmp_path / "[x]/.gemini/tmp/ab/chats/session-1.json", [GEMINI])
+    write_lines(tmp_path / ".codex/sessions/rollout.jsonl", CODEX)
+    (tmp_path / "[x]/.gemini/tmp/ab/chats/session-2.json").symlink_to("gone")
+    monkeypatch.chdir(tmp_path)
+    assert find_transcripts({}) == []
+    assert find_transcripts({"GEMINI_CLI_HOME": str(tmp_path / "[x]")}) == [str(path)]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Problems that are noted on stderr; ``--json`` has more.
 _MAX_NOTED_PROBLEMS = 20
+#: What one broken or vanished file of many may raise.
+_FILE_ERRORS = (LlmctlError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @answer_output
@@ -101,14 +103,19 @@ def _import_agents(app: App, dry_run: bool) -> None:
         raise NotFoundError(f"no transcripts of {names} on this machine", reason="no_transcripts")
     database = _open_hub(app, dry_run)
     total = transfer_import.ImportReport("agents", dry_run)
+    recorded = transfer_import.RecordedAnswers(database)
     with Progress(app.console, "importing") as progress:
         for number, path in enumerate(found, 1):
             progress.update(f"file {number:,} of {len(found):,}")
             try:
                 source = transfer_import.from_file(path)
-                report = transfer_import.import_source(database, source, env=app.env, dry_run=dry_run)
-            except LlmctlError as error:
-                total.add_problem(f"{path}: {error.message}")
+                report = transfer_import.import_source(
+                    database, source, env=app.env, dry_run=dry_run, recorded=recorded
+                )
+            except _FILE_ERRORS as error:
+                if os.path.exists(path):  # else deleted since it was found
+                    why = error.message if isinstance(error, LlmctlError) else f"{type(error).__name__}: {error}"
+                    total.add_problem(f"{path}: {why}")
             else:
                 total.add_report(report, path)
     name = pluralize(len(found), "transcript")

@@ -113,7 +113,7 @@ class _ConversationRows:
         yield ImportRow(
             "requests",
             {
-                "id": derive_id(self.history.source, "request", f"{self.history.id}/{entry.id}"),
+                "id": derive_request_id(self.history, entry),
                 "chat_id": self.id,
                 "thread_id": self.thread_id,
                 "message_id": self._message_id(entry),
@@ -211,6 +211,11 @@ class _ConversationRows:
     def _time_columns(self, created_at: str, updated_at: str | None = None) -> dict[str, Any]:
         """Return both times; without known times ``updated_at`` is left out, so that the row never counts as newer."""
         return {"created_at": created_at} | ({"updated_at": updated_at or created_at} if self._is_timed else {})
+
+
+def derive_request_id(history: ImportedConversation, entry: ImportedMessage) -> str:
+    """Return the id of the request that an answer gets."""
+    return derive_id(history.source, "request", f"{history.id}/{entry.id}")
 
 
 def derive_id(source: str, kind: str, id: str) -> str:

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -130,10 +130,12 @@ def import_source(
     env: Mapping[str, str] | None = None,
     dry_run: bool = False,
     progress: Progress = lambda messages, done, total: None,
+    recorded: RecordedAnswers | None = None,
 ) -> ImportReport:
     """Import a source into a hub; return a report. Raises UsageError for an unknown format.
 
-    ``env`` says who the user is: their trusted connections stay trusted.
+    ``env`` says who the user is: their trusted connections stay trusted. ``recorded``: the answers in the hub, shared
+    by the sources of one run.
     """
     report = ImportReport(source.format, dry_run)
     if source.path is not None and is_same_file(source.path, database.path):
@@ -155,7 +157,8 @@ def import_source(
             progress(count, source.position(), source.size)
 
     with source:
-        records = _read_records(database, source, report, narrower, dry_run)
+        answers = recorded or RecordedAnswers(database)
+        records = _read_records(database, source, report, narrower, answers)
         lost = _merge(database, records, on_record, report)
     report.narrowed, report.narrowed_hints = narrower.counts, narrower.hints
     if narrower.prices and not dry_run:
@@ -183,7 +186,7 @@ def _merge(
 
 
 def _read_records(
-    database: Database, source: ImportSource, report: ImportReport, narrower: Narrower, dry_run: bool
+    database: Database, source: ImportSource, report: ImportReport, narrower: Narrower, answers: RecordedAnswers
 ) -> Iterator[ImportRow]:
     """Yield rows from the items of a source; count and report what cannot be imported."""
     for item in source.items():
@@ -192,7 +195,7 @@ def _read_records(
                 if (narrowed := narrower.narrow(item)) is not None:
                     yield narrowed
             case TransferHeader():
-                _add_fields(database, item, report, dry_run)
+                _add_fields(database, item, report, report.dry_run)
             case ImportedConversation() if not any(entry.parts for entry in item.entries):
                 report.add_skipped(SkippedItems(1, "empty conversations", "empty conversation"))
             case ImportedConversation():
@@ -202,7 +205,7 @@ def _read_records(
                         SkippedItems(1, "sessions that the proxy recorded", "session that the proxy recorded")
                     )
                 else:
-                    yield from conversations.build_records(price_answers(database, item, known), source.time)
+                    yield from conversations.build_records(price_answers(database, item, answers), source.time)
             case SkippedItems():
                 report.add_skipped(item)
             case MalformedLine(line, why):
@@ -214,19 +217,53 @@ def find_recorded_answers(database: Database, item: ImportedConversation) -> set
     return set(proxied.list_response_ids(database, item.session_key)) if item.session_key else set()
 
 
-def price_answers(
-    database: Database, item: ImportedConversation, known: Collection[str | None]
-) -> ImportedConversation:
-    """Return a transcript with the cost of each answer at its time; ``known`` answers are in the ledger already."""
+class RecordedAnswers:
+    """Which requests have the answers in a hub and in what this run imports, by the provider's ids of the answers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._requests: dict[str, set[str]] | None = None
+
+    def drop_copied_usage(self, item: ImportedConversation) -> ImportedConversation:
+        """Return a transcript without the usage of answers that another conversation or the proxy has.
+
+        Agents copy the history into the file of a session that goes on from another one.
+        """
+        requests = self._requests = self._requests if self._requests is not None else self._read_requests()
+        own = {id(entry): conversations.derive_request_id(item, entry) for entry in item.entries if entry.usage}
+        mine = set(own.values())
+        entries, counted = [], []
+        for entry in item.entries:
+            answer = entry.usage.response_id if entry.usage else None
+            having = requests.get(answer, set()) if answer else set()
+            if having - mine and own[id(entry)] not in having:
+                entry = entry.replace(usage=None)
+            elif answer:
+                counted.append((answer, own[id(entry)]))
+            entries.append(entry)
+        for answer, request_id in counted:
+            requests.setdefault(answer, set()).add(request_id)
+        return item.replace(entries=entries)
+
+    def _read_requests(self) -> dict[str, set[str]]:
+        requests: dict[str, set[str]] = {}
+        for answer, request_id in proxied.list_answers(self._database):
+            requests.setdefault(answer, set()).add(request_id)
+        return requests
+
+
+def price_answers(database: Database, item: ImportedConversation, answers: RecordedAnswers) -> ImportedConversation:
+    """Return a transcript with the cost of each answer at its time; answers that are counted already have no usage."""
     if item.app is None:
         return item
-    return item.replace(entries=[_price_answer(database, entry, known) for entry in item.entries])
+    item = answers.drop_copied_usage(item)
+    return item.replace(entries=[_price_answer(database, entry) for entry in item.entries])
 
 
-def _price_answer(database: Database, entry: ImportedMessage, known: Collection[str | None]) -> ImportedMessage:
+def _price_answer(database: Database, entry: ImportedMessage) -> ImportedMessage:
     counts = entry.usage
-    if counts is None or counts.response_id in known:
-        return entry.replace(usage=None)
+    if counts is None:
+        return entry
     usage = Usage(
         input_tokens=counts.input_tokens or 0,
         output_tokens=counts.output_tokens or 0,

@@ -7,8 +7,10 @@ same usage as the requests themselves.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
-from glob import glob
+from contextlib import suppress
+from glob import escape, glob
 from typing import Any
 
 from llmctl.core import clock
@@ -33,32 +35,50 @@ _CONTEXT_MARKS = ("<environment_context>", "<session_context>", "<user_instructi
 
 
 class TranscriptPlace(Value):
-    """Where an agent keeps its transcripts: patterns below the home folder, and a variable that moves the folder."""
+    """Where an agent keeps its transcripts: patterns below its folder, and a variable that moves the folder."""
 
     format: str
     patterns: tuple[str, ...]
     variable: str
+    #: The folder below the home folder.
     default: str
+    #: The variable replaces the home folder, not the folder of the agent.
+    replaces_home: bool = False
+
+    def find_folder(self, env: Mapping[str, str]) -> str | None:
+        """Return the agent's folder; None where neither the variable nor the home folder is known."""
+        moved = env.get(self.variable)
+        if moved and not self.replaces_home:
+            return moved
+        home = moved or env.get("HOME")
+        return os.path.join(home, self.default) if home else None
 
 
 AGENTS = (
     TranscriptPlace("claude-code", ("projects/**/*.jsonl",), "CLAUDE_CONFIG_DIR", ".claude"),
     TranscriptPlace("codex", ("sessions/**/*.jsonl", "archived_sessions/**/*.jsonl"), "CODEX_HOME", ".codex"),
     TranscriptPlace(
-        "gemini-cli", ("tmp/*/chats/session-*.json", "tmp/*/chats/session-*.jsonl"), "GEMINI_CLI_HOME", ".gemini"
+        "gemini-cli",
+        ("tmp/*/chats/session-*.json", "tmp/*/chats/session-*.jsonl"),
+        "GEMINI_CLI_HOME",
+        ".gemini",
+        replaces_home=True,
     ),
 )
 
 
 def find_transcripts(env: Mapping[str, str]) -> list[str]:
     """Return the paths of the transcripts of this user's agents, the oldest first."""
-    found: list[str] = []
+    found: dict[str, float] = {}
     for agent in AGENTS:
-        folder = env.get(agent.variable) or os.path.join(env.get("HOME", ""), agent.default)
-        for pattern in agent.patterns:
-            paths = glob(os.path.join(folder, pattern), recursive=True, include_hidden=True)
-            found += [path for path in paths if os.path.isfile(path)]
-    return sorted(set(found), key=lambda path: (os.path.getmtime(path), path))
+        folder = agent.find_folder(env)
+        for pattern in agent.patterns if folder else ():
+            for path in glob(os.path.join(escape(folder or ""), pattern), recursive=True, include_hidden=True):
+                with suppress(OSError):  # deleted since it was listed
+                    status = os.stat(path)
+                    if stat.S_ISREG(status.st_mode):
+                        found[path] = status.st_mtime
+    return sorted(found, key=lambda path: (found[path], path))
 
 
 # --- Claude Code
@@ -183,7 +203,10 @@ def read_codex_lines(lines: Iterator[Any]) -> Items:
     session = _CodexSession()
     for line in lines:
         if is_codex_line(line) or (isinstance(line, dict) and isinstance(line.get("payload"), dict)):
-            session.add(line)
+            try:
+                session.add(line)
+            except (TypeError, KeyError, AttributeError, ValueError):
+                session.skipped.add_message()
         else:
             session.skipped.add_message()
     if session.id:
@@ -210,7 +233,8 @@ class _CodexSession:
             case "session_meta" if self.id is None:
                 self.id, self._about = str(payload.get("id") or payload.get("session_id")), payload
             case "turn_context":
-                self._model = payload.get("model") or self._model
+                model = payload.get("model")
+                self._model = model if isinstance(model, str) and model else self._model
             case "response_item":
                 self._add_item(payload, at)
             case "token_usage_record":
@@ -239,18 +263,18 @@ class _CodexSession:
             role = "user" if message.role == "system" else message.role
             self._entries.append(ImportedMessage(role, parts, id, at, hidden=hidden))
 
-    def _add_usage(self, counts: Any, response_id: str | None) -> None:
+    def _add_usage(self, counts: Any, response_id: Any) -> None:
         """Add the usage of the answer that was read last; newer versions tell it twice."""
         if not isinstance(counts, dict) or not self._answer:
             return
         usage = Usage(
-            input_tokens=int(counts.get("input_tokens") or 0),
-            output_tokens=int(counts.get("output_tokens") or 0),
-            cached_tokens=int(counts.get("cached_input_tokens") or 0),
-            cache_write_tokens=int(counts.get("cache_write_input_tokens") or 0),
-            thinking_tokens=int(counts.get("reasoning_output_tokens") or 0),
+            input_tokens=_to_count(counts.get("input_tokens")),
+            output_tokens=_to_count(counts.get("output_tokens")),
+            cached_tokens=_to_count(counts.get("cached_input_tokens")),
+            cache_write_tokens=_to_count(counts.get("cache_write_input_tokens")),
+            thinking_tokens=_to_count(counts.get("reasoning_output_tokens")),
         )
-        self._end_answer(_to_usage(usage, response_id))
+        self._end_answer(_to_usage(usage, response_id if isinstance(response_id, str) else None))
 
     def _end_answer(self, usage: ImportedUsage | None) -> None:
         if not self._answer:
@@ -268,7 +292,10 @@ class _CodexSession:
         self._entries.append(ImportedMessage("assistant", response.message.parts, id, at, self._model, "openai", usage))
 
     def to_conversation(self) -> ImportedConversation:
-        self._end_answer(None)
+        try:
+            self._end_answer(None)
+        except (TypeError, KeyError, AttributeError, ValueError):
+            self.skipped.add_message()
         about = self._about
         version = about.get("cli_version")
         return ImportedConversation(
@@ -363,7 +390,8 @@ def _gemini_entries(message: Line) -> Iterator[ImportedMessage]:
             *(ToolCall(str(call["id"]), str(call["name"]), dumps(call.get("args") or {})) for call in calls),
         )
         usage = _gemini_usage(message.get("tokens"))
-        yield ImportedMessage("assistant", parts, id, at, message.get("model"), "gemini", usage)
+        model = message.get("model")
+        yield ImportedMessage("assistant", parts, id, at, model if isinstance(model, str) else None, "gemini", usage)
         for number, call in enumerate(calls):
             result = ToolResult(str(call["id"]), str(call["name"]), _gemini_result(call), call.get("status") == "error")
             yield ImportedMessage("tool", (result,), f"{id}/{number}", at)
@@ -384,9 +412,9 @@ def _gemini_result(call: Line) -> str:
 def _gemini_usage(tokens: Any) -> ImportedUsage | None:
     if not isinstance(tokens, dict):
         return None
-    thinking = int(tokens.get("thoughts") or 0)
-    output = int(tokens.get("output") or 0) + thinking
-    return ImportedUsage(int(tokens.get("input") or 0), output, int(tokens.get("cached") or 0), thinking or None)
+    thinking = _to_count(tokens.get("thoughts"))
+    output = _to_count(tokens.get("output")) + thinking
+    return ImportedUsage(_to_count(tokens.get("input")), output, _to_count(tokens.get("cached")), thinking or None)
 
 
 # --- all of them
@@ -404,6 +432,11 @@ def _to_usage(usage: Usage | None, response_id: str | None) -> ImportedUsage | N
         details=usage.details,
         response_id=response_id,
     )
+
+
+def _to_count(value: Any) -> int:
+    """Return a number of tokens; 0 for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 
 def _parse_time(value: Any) -> str | None:

@@ -145,3 +145,9 @@ def list_response_ids(database: Database, session_key: str) -> list[str]:
     """Return the providers' ids of the answers in a conversation that a program named and the proxy recorded."""
     sql = "SELECT response_id FROM {requests} WHERE session_key = ? AND origin = 'proxy' AND response_id IS NOT NULL"
     return [row["response_id"] for row in database.rows(sql, (session_key,))]
+
+
+def list_answers(database: Database) -> Iterator[tuple[str, str]]:
+    """Yield the provider's id of every answer, and the id of the request that has it."""
+    sql = "SELECT response_id, id FROM {requests} WHERE response_id IS NOT NULL"
+    return ((row["response_id"], row["id"]) for row in database.rows(sql))
