@@ -236,7 +236,7 @@ def test_history_copied_into_another_session_counts_once(
 def test_odd_codex_line_costs_only_itself(
     llmctl_in_process: RunInProcess, env: dict[str, str], tmp_path: Path, odd: Any
 ) -> None:
-    path = write_lines(tmp_path / "rollout.jsonl", [*CODEX[:4], odd, *CODEX[4:]])
+    path = write_lines(tmp_path / "rollout.jsonl", [*CODEX[:5], odd, *CODEX[5:]])
     assert llmctl_in_process("import", str(path)).returncode in (0, 14)
     assert ("assistant", "Hello.") in list_thread(env, SESSION)
     assert query(env, "SELECT DISTINCT model FROM requests") == [("gpt-5-mini",)]
