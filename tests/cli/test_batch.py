@@ -11,8 +11,9 @@ import pytest
 
 from llmctl.engine.batches import run as batch_run
 from llmctl.wire.batches import openai as openai_batches
+from llmctl.wire.batches import xai as xai_batches
 from tests.fakes.batch_servers import AnthropicBatches, OpenAIBatches, answer_line
-from tests.fakes.openai_server import CUT, FakeServer, refusal
+from tests.fakes.openai_server import CUT, FakeServer, Reply, Request, json_reply, refusal
 from tests.harness import Llmctl, Result, RunInProcess, parse_json, query, query_dicts, require_failure, wait_until
 
 KEY = "sk-test-0123456789abcdef"
@@ -230,6 +231,56 @@ def test_submission_that_never_arrived_is_sent_again(
     assert query(env, "SELECT status FROM provider_batches") == [("failed",)]
     assert batch(llmctl_in_process, lines).returncode == 0
     assert len(api.batches) == 1
+
+
+def test_grace_counts_from_the_call_that_failed(
+    llmctl_in_process: RunInProcess, api: OpenAIBatches, lines: Path, server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """However long the upload took, the batch is looked for once more."""
+    monkeypatch.setattr(batch_run, "_SUBMISSION_GRACE_S", 0.01)
+    api.refusals = [refusal(500, "down")]
+    assert batch(llmctl_in_process, lines, "--retries", "0").returncode == 6
+    assert [request.path.partition("?")[0] for request in server.requests if request.method == "GET"] == [
+        "/v1/batches",
+        "/v1/batches",
+    ]
+
+
+def added(server: FakeServer, refused: int) -> list[str]:
+    """Be xAI's batches: one call adds one request, and the last ``refused`` calls are refused."""
+    batch: dict[str, Any] = {"batch_id": "b1", "state": {}}
+    ids: list[str] = []
+
+    def reply(request: Request) -> Reply:
+        path = request.path.partition("?")[0].removeprefix("/v1")
+        if request.method == "POST" and path == "/batches":
+            batch["name"] = request.json["name"]
+        elif request.method == "POST":
+            if len(ids) + refused >= 3:
+                return refusal(400, "no credits")
+            ids.extend(one["batch_request_id"] for one in request.json["batch_requests"])
+            batch["state"] = {"num_requests": len(ids), "num_pending": len(ids)}
+        return json_reply(200, {"batches": [batch]} if path == "/batches" and request.method == "GET" else batch)
+
+    server.answer(*[reply] * 100)
+    return ids
+
+
+@pytest.mark.parametrize(("refused", "code", "status"), [(1, 8, "running"), (3, 7, "failed")])
+def test_refusal_after_requests_were_added_does_not_send_them_again(
+    llmctl_in_process: RunInProcess, server: FakeServer, lines: Path, env: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch, refused: int, code: int, status: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(batch_run, "_SUBMISSION_GRACE_S", 0.0)
+    monkeypatch.setattr(xai_batches, "_MAX_CALL_BYTES", 1)
+    connect(llmctl_in_process, "xai", "openai-chat", server.url, MODEL)
+    ids = added(server, refused)
+    for _ in range(2):
+        done = batch(llmctl_in_process, lines, "--retries", "0")
+        assert done.returncode == code, done.stderr
+    assert len(ids) == 3 - refused
+    assert {row[0] for row in query(env, "SELECT status FROM provider_batches")} == {status}
 
 
 def test_killed_submission_is_looked_up(llmctl: Llmctl, server: FakeServer, lines: Path, env: dict[str, str]) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from llmctl.core.chat import ChatRequest, Message, collect_response
-from llmctl.core.errors import UnavailableError
+from llmctl.core.errors import PendingError, UnavailableError
 from llmctl.core.http import Dialect, Endpoint, HttpRequest
 from llmctl.wire import WIRES
 from llmctl.wire.batches import (
     BATCHES,
+    MAX_LIST_PAGES,
     BatchInput,
     BatchRequest,
     BatchResult,
@@ -205,6 +206,7 @@ ANTHROPIC_STATES = {
         ("xai", {"batch_id": "b", "state": {"num_requests": 2, "num_pending": 1}}, "running"),
         ("xai", {"batch_id": "b", "state": {"num_requests": 0, "num_pending": 0}}, "running"),
         ("xai", {"batch_id": "b", "state": {"num_requests": 2, "num_success": 1, "num_error": 1}}, "completed"),
+        ("xai", {"batch_id": "b", "state": {"num_requests": 0}, "cancel_time": "x"}, "cancelled"),
         ("xai", {"batch_id": "b", "state": {"num_requests": 2, "num_pending": 1}, "cancel_time": "x"}, "cancelling"),
         ("xai", {"batch_id": "b", "state": {"num_requests": 2, "num_cancelled": 1}, "cancel_time": "x"}, "cancelled"),
     ],
@@ -342,6 +344,43 @@ def test_batch_is_found_by_its_marker(name: str) -> None:
     found = run_steps(find(endpoint_of(name), make_input(name)), Host(listed(name, MARKER)))
     assert [one.remote_id for one in found] == ["b"]
     assert run_steps(find(endpoint_of(name), make_input(name)), Host(listed(name, "llmctl-other"))) == []
+
+
+#: What says on a page of a list that there is another one.
+MORE: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "openai": ("data", {"has_more": True}),
+    "anthropic": ("data", {"has_more": True}),
+    "gemini": ("operations", {"nextPageToken": "t"}),
+    "mistral": ("data", {}),
+    "xai": ("batches", {"pagination_token": "t"}),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_batch_is_looked_for_on_every_page(name: str) -> None:
+    """A list that never ends does not prove that it is not there."""
+    key, more = MORE[name]
+    full = {key: [{"id": f"b{number}", "name": "x"} for number in range(100)], **more}
+    find, count = BATCHES.load(name).find, MAX_LIST_PAGES
+    if name != "anthropic":
+        host = Host(full, listed(name, MARKER))
+        assert [one.remote_id for one in run_steps(find(endpoint_of(name), make_input(name)), host)] == ["b"]
+        assert host.sent[0].url != host.sent[1].url
+    host = Host(*[full] * count)
+    with pytest.raises(PendingError):
+        run_steps(find(endpoint_of(name), make_input(name)), host)
+    assert len(host.sent) == count
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
+def test_batches_before_the_submission_are_not_looked_through(name: str) -> None:
+    host = Host({"data": [{"id": "b", "created_at": "2026-08-18T14:45:00+00:00"}], "has_more": True})
+    assert run_steps(BATCHES.load(name).find(endpoint_of(name), make_input(name)), host) == []
+
+
+def test_xai_batch_without_requests_was_not_submitted() -> None:
+    empty = {"batches": [{"batch_id": "b", "name": MARKER, "state": {"num_requests": 0}}]}
+    assert run_steps(BATCHES.load("xai").find(endpoint_of("xai"), make_input("xai")), Host(empty)) == []
 
 
 def anthropic_batch(id: str, status: str, count: int, created: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from llmctl.core import clock
 from llmctl.core.errors import LlmctlError, LockedError, PartialError, PendingError, RejectedError
+from llmctl.core.http import HttpRequest
 from llmctl.core.humanize import pluralize
 from llmctl.core.stored_values import dumps, loads, new_id
 from llmctl.engine import recovery
@@ -25,10 +26,10 @@ from llmctl.engine.runtime import RuntimeEnv
 from llmctl.store.database import Database, Insert, Update
 from llmctl.store.records import jobs, map_items, provider_batches
 from llmctl.store.records.types import JobRow, MapItemRow, ProviderBatchRow
-from llmctl.wire.batches import BatchInput, BatchRequest, BatchResult, BatchState, iter_results, run_steps
+from llmctl.wire.batches import BatchInput, BatchRequest, BatchResult, BatchState, HttpReply, iter_results, run_steps
 
-#: Seconds after which a batch that the provider does not list was never submitted: a call that was cut off may still
-#: be on its way.
+#: Seconds, from the first look, after which a batch that the provider does not list was never submitted: a call that
+#: was cut off may still be on its way.
 _SUBMISSION_GRACE_S = 10.0
 #: Seconds between two looks: the first, by how much they grow, and the longest.
 _FIRST_POLL_S, _POLL_GROWTH, _LONGEST_POLL_S = 5.0, 1.5, 120.0
@@ -175,16 +176,27 @@ class BatchJob:
         named = [request.replace(custom_id=f"{marker}-{item.position}") for item, request in wave]
         row = self._commit_batch(marker, [item for item, _ in wave], named)
         batch = BatchInput(marker, named, submitted_at=str(row.submitted_at))
-        host = self._host
+        host, taken = self._host, False
+
+        def send(request: HttpRequest) -> HttpReply:
+            nonlocal taken
+            reply = host.send(request)
+            taken = taken or host.protocol.takes_requests(request)
+            return reply
+
         try:
-            state = run_steps(host.protocol.submit(host.endpoint, batch), host.send)
+            state = run_steps(host.protocol.submit(host.endpoint, batch), send)
         except LlmctlError as error:
-            if was_refused(error):
+            if was_refused(error) and not taken:
                 self._end_unsubmitted(row, error.message)
                 raise
-            resolved = self._resolve(row)
+            resolved = self._resolve(row, was_taken=taken)
             if resolved is None:
                 raise
+            if taken:
+                self._note(
+                    f"batch {row.id[:8]} may have only some of its {pluralize(len(wave), 'row')}: {error.message}"
+                )
             return True
         self._store_state(row, state)
         self._note(f"submitted {pluralize(len(wave), 'row')} as batch {row.id[:8]} ({state.remote_id})")
@@ -215,21 +227,32 @@ class BatchJob:
             provider_batches.assign_items(self._database, row["id"], [item.id for item in items], now)
         return ProviderBatchRow.from_row(row)
 
-    def _resolve(self, row: ProviderBatchRow) -> ProviderBatchRow | None:
-        """Find out whether a batch was submitted; return it, or None if not: its rows can be sent then."""
+    def _resolve(self, row: ProviderBatchRow, *, was_taken: bool = False) -> ProviderBatchRow | None:
+        """Find out whether a batch was submitted; return it, or None if not: its rows can be sent then.
+
+        ``was_taken``: the provider has said that it took some of them in.
+        """
         host, count = self._host, provider_batches.count_batch_items(self._database, row.id)
         batch = BatchInput(row.marker, [BatchRequest("", "", "", {})] * count, submitted_at=str(row.submitted_at))
+        left_s = _SUBMISSION_GRACE_S
         while True:
-            found = run_steps(host.protocol.find(host.endpoint, batch), host.send)
+            try:
+                found = run_steps(host.protocol.find(host.endpoint, batch), host.send)
+            except PendingError as error:  # the list is too long
+                raise _uncertain_error(row, error.message) from error
             if found and (host.protocol.keeps_marker or found[0].is_ended):
                 return self._store_state(row, found[0])
             if found:
-                raise _uncertain_error(row, found[0])
-            age_s = (clock.parse(clock.now()) - clock.parse(str(row.submitted_at))).total_seconds()
-            if not 0 <= age_s < _SUBMISSION_GRACE_S:
+                remote_id = found[0].remote_id
+                raise _uncertain_error(row, f"{remote_id} has as many requests", remote_id)
+            if left_s <= 0 and was_taken:
+                raise _uncertain_error(row, "the provider took some of its requests in, but does not list it")
+            if left_s <= 0:
                 self._end_unsubmitted(row, "it was not submitted")
                 return None
-            self._runtime.sleep(min(1.0, _SUBMISSION_GRACE_S - age_s))
+            pause_s = min(1.0, left_s)
+            self._runtime.sleep(pause_s)
+            left_s -= pause_s
 
     def _end_unsubmitted(self, row: ProviderBatchRow, reason: str) -> None:
         """End a batch that the provider does not have; its rows are as before."""
@@ -334,12 +357,14 @@ def running_error(database: Database, job_id: str) -> PendingError:
     )
 
 
-def _uncertain_error(row: ProviderBatchRow, state: BatchState) -> PendingError:
+def _uncertain_error(row: ProviderBatchRow, why: str, remote_id: str | None = None) -> PendingError:
     id = row.id[:8]
+    adopt = (
+        f"if it is that one: llmctl batch wait {id} --adopt {remote_id}" if remote_id else f'look for "{row.marker}"'
+    )
     return PendingError(
-        f"batch {id} may have been submitted before the crash: {state.remote_id} has as many requests",
-        hint=f"if it is that one: llmctl batch wait {id} --adopt {state.remote_id}; if not: llmctl batch wait {id}"
-        " --resubmit",
+        f"batch {id} may have been submitted before the crash: {why}",
+        hint=f"{adopt}; if not: llmctl batch wait {id} --resubmit",
         reason="batch_uncertain",
     )
 

@@ -9,13 +9,18 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from llmctl.core.errors import UnavailableError
+from llmctl.core import clock
+from llmctl.core.errors import PendingError, UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.registry import Registry
 from llmctl.core.values import Value
 from llmctl.wire.requests import JSON, build_url
 
 T = TypeVar("T")
+#: Seconds by which the clocks of this machine and the provider may differ.
+_CLOCK_TOLERANCE_S = 300.0
+#: Pages of a list of batches that are looked through.
+MAX_LIST_PAGES = 50
 
 #: Statuses of a batch; the last four are final. ``cancelled`` and ``expired`` ones have the answers so far.
 BatchStatus = Literal["running", "cancelling", "completed", "failed", "expired", "cancelled"]
@@ -41,6 +46,10 @@ class BatchInput(Value):
     submitted_at: str = ""
     #: Hours until what is unfinished expires, where the provider lets one choose.
     window_hours: int = 24
+
+    def may_be(self, created_at: str | None) -> bool:
+        """Whether a batch that the provider received at that time may be this one; None: unknown."""
+        return not created_at or created_at >= clock.add_seconds(self.submitted_at, -_CLOCK_TOLERANCE_S)
 
     @property
     def path(self) -> str:
@@ -127,6 +136,8 @@ class BatchProtocol(Value):
     find: Callable[[Endpoint, BatchInput], Steps[list[BatchState]]]
     #: Whether what ``find`` returns is certain: the provider keeps the marker.
     keeps_marker: bool = True
+    #: Whether a request of ``submit`` takes requests in before the last one does: what is refused later is no proof.
+    takes_requests: Callable[[HttpRequest], bool] = lambda request: False
 
 
 BATCHES: Registry[BatchProtocol] = Registry(
@@ -167,6 +178,38 @@ def iter_results(results: Results, send: Callable[[HttpRequest], HttpReply]) -> 
             yield item
         else:
             reply = send(item)
+
+
+def search_list(
+    endpoint: Endpoint,
+    path: str,
+    query: Mapping[str, str],
+    key: str,
+    is_wanted: Callable[[Mapping[str, Any]], bool],
+    find_next: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]], int], Mapping[str, str]],
+    *,
+    is_unique: bool = True,
+) -> Steps[list[Mapping[str, Any]]]:
+    """Return the wanted objects of a list in pages, of the first page that has one unless they are not unique.
+
+    ``find_next`` returns the query of the next page for a page, its objects and its number from 0; empty: none.
+    Raises PendingError (``batch_uncertain``) for a list that is too long to be read.
+    """
+    found: list[Mapping[str, Any]] = []
+    more: Mapping[str, str] = {}
+    for number in range(MAX_LIST_PAGES):
+        reply = yield get_request(endpoint.replace(query={**endpoint.query, **query, **more}), path)
+        page = reply.parse()
+        items = [one for one in page.get(key) or () if isinstance(one, Mapping)]
+        found += filter(is_wanted, items)
+        more = find_next(page, items, number)
+        if not more or not items or (found and is_unique):
+            return found
+    raise unread_error()
+
+
+def unread_error() -> PendingError:
+    return PendingError("the provider lists too many batches to look for it", reason="batch_uncertain")
 
 
 def get_request(endpoint: Endpoint, path: str) -> HttpRequest:

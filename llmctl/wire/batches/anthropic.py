@@ -28,8 +28,6 @@ from llmctl.wire.batches import (
 _PATH = "/messages/batches"
 #: Counts of requests that have ended, by how.
 _ENDED = ("succeeded", "errored", "canceled", "expired")
-#: Seconds by which the clocks of this machine and the provider may differ.
-_CLOCK_TOLERANCE_S = 300.0
 
 
 def submit(endpoint: Endpoint, batch: BatchInput) -> Steps[BatchState]:
@@ -117,13 +115,23 @@ def find(endpoint: Endpoint, batch: BatchInput) -> Steps[list[BatchState]]:
 
     A running one may be it where it was received since then with as many requests.
     """
-    listing = endpoint.replace(query={**endpoint.query, "limit": "100"})
-    reply = yield _get(listing)
-    since = clock.add_seconds(batch.submitted_at, -_CLOCK_TOLERANCE_S)
-    states = [_to_state(one) for one in reply.parse().get("data") or () if isinstance(one, Mapping)]
-    possible = [
-        one for one in states if (one.created_at or since) >= since and one.counts.get("total") == len(batch.requests)
-    ]
+
+    def is_recent(document: Mapping[str, Any]) -> bool:
+        return batch.may_be(_to_time(document.get("created_at")))
+
+    listed = yield from batches.search_list(
+        _with_version(endpoint),
+        f"{_prefix(endpoint)}{_PATH}",
+        {"limit": "100"},
+        "data",
+        is_recent,
+        lambda page, items, number: (
+            {"after_id": str(items[-1].get("id"))} if page.get("has_more") and items and is_recent(items[-1]) else {}
+        ),
+        is_unique=False,
+    )
+    states = map(_to_state, listed)
+    possible = [one for one in states if one.counts.get("total") == len(batch.requests)]
     found = []
     for state in possible:
         if not state.is_ended:

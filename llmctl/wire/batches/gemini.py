@@ -25,6 +25,7 @@ from llmctl.wire.batches import (
     get_request,
     parse_lines,
     post_request,
+    search_list,
 )
 
 #: The end of ``BATCH_STATE_…``, which some versions write as ``JOB_STATE_…``.
@@ -178,9 +179,15 @@ def _parse_result(line: Mapping[str, Any], key: Any) -> BatchResult | None:
 
 def find(endpoint: Endpoint, batch: BatchInput) -> Steps[list[BatchState]]:
     """Return the batches with our marker as their name."""
-    reply = yield get_request(endpoint.replace(query={**endpoint.query, "pageSize": "100"}), "/batches")
-    operations = [one for one in reply.parse().get("operations") or () if isinstance(one, Mapping)]
-    return [_to_state(one) for one in operations if (one.get("metadata") or one).get("displayName") == batch.marker]
+    found = yield from search_list(
+        endpoint,
+        "/batches",
+        {"pageSize": "100"},
+        "operations",
+        lambda one: (one.get("metadata") or one).get("displayName") == batch.marker,
+        lambda page, items, number: {"pageToken": str(page["nextPageToken"])} if page.get("nextPageToken") else {},
+    )
+    return [_to_state(one) for one in found]
 
 
 PROTOCOL = BatchProtocol(

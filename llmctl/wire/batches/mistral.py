@@ -21,6 +21,7 @@ from llmctl.wire.batches import (
     Steps,
     get_request,
     post_request,
+    search_list,
 )
 from llmctl.wire.batches.openai import MARKER_KEY, build_upload, parse_result
 from llmctl.wire.batches.openai import read_results as read_files
@@ -35,6 +36,9 @@ _STATUSES: Mapping[str, BatchStatus] = {
 }
 #: More requests go as a file.
 _MAX_INLINE = 10_000
+
+#: Jobs on a page of the list.
+_PAGE_SIZE = 100
 
 
 def submit(endpoint: Endpoint, batch: BatchInput) -> Steps[BatchState]:
@@ -107,9 +111,15 @@ def read_results(endpoint: Endpoint, state: BatchState) -> Results:
 
 def find(endpoint: Endpoint, batch: BatchInput) -> Steps[list[BatchState]]:
     """Return the jobs with our marker in their metadata."""
-    reply = yield get_request(endpoint.replace(query={**endpoint.query, "page_size": "100"}), _PATH)
-    jobs = [one for one in reply.parse().get("data") or () if isinstance(one, Mapping)]
-    return [_to_state(one) for one in jobs if (one.get("metadata") or {}).get(MARKER_KEY) == batch.marker]
+    found = yield from search_list(
+        endpoint,
+        _PATH,
+        {"page_size": str(_PAGE_SIZE)},
+        "data",
+        lambda one: (one.get("metadata") or {}).get(MARKER_KEY) == batch.marker,
+        lambda page, items, number: {"page": str(number + 1)} if len(items) >= _PAGE_SIZE else {},
+    )
+    return [_to_state(one) for one in found]
 
 
 PROTOCOL = BatchProtocol(

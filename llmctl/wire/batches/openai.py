@@ -14,6 +14,7 @@ from llmctl.core.errors import UnavailableError
 from llmctl.core.http import Endpoint, HttpRequest
 from llmctl.core.stored_values import dumps
 from llmctl.wire.batches import (
+    MAX_LIST_PAGES,
     BatchInput,
     BatchProtocol,
     BatchResult,
@@ -26,6 +27,7 @@ from llmctl.wire.batches import (
     get_request,
     parse_lines,
     post_request,
+    unread_error,
 )
 from llmctl.wire.requests import JSON, build_url
 
@@ -42,7 +44,6 @@ _STATUSES: Mapping[str, BatchStatus] = {
 QUEUE_FULL = "token_limit_exceeded"
 #: Codes of lines that were not answered because the batch ended.
 _UNSENT_CODES = ("batch_expired", "batch_cancelled")
-_MAX_PAGES = 5
 
 
 def build_lines(batch: BatchInput) -> bytes:
@@ -187,16 +188,17 @@ def find(endpoint: Endpoint, batch: BatchInput) -> Steps[list[BatchState]]:
     """Return the batches with our marker in their metadata."""
     found: list[BatchState] = []
     after = ""
-    for _ in range(_MAX_PAGES):
+    for _ in range(MAX_LIST_PAGES):
         reply = yield get_request(
             _with_query(endpoint, {"limit": "100", **({"after": after} if after else {})}), "/batches"
         )
         page = list(_list_items(reply))
         found += [_to_state(one) for one in page if (one.get("metadata") or {}).get(MARKER_KEY) == batch.marker]
-        if found or not page or not reply.parse().get("has_more"):
-            break
+        is_last = not page or not batch.may_be(_to_time(page[-1].get("created_at")))
+        if found or is_last or not reply.parse().get("has_more"):
+            return found
         after = str(page[-1].get("id"))
-    return found
+    raise unread_error()
 
 
 def _find_at_together(endpoint: Endpoint, batch: BatchInput) -> Steps[list[BatchState]]:

@@ -24,6 +24,7 @@ from llmctl.wire.batches import (
     Steps,
     get_request,
     post_request,
+    search_list,
 )
 
 #: Path of a request -> its kind, and kind of an answer -> the wire that reads it: xAI answers a request of one kind
@@ -84,7 +85,7 @@ def _to_state(document: Mapping[str, Any]) -> BatchState:
     )
     is_cancelled = bool(document.get("cancel_time"))
     status: BatchStatus = "cancelling" if is_cancelled else "running"
-    if total and not pending:
+    if (total or is_cancelled) and not pending:
         status = "cancelled" if is_cancelled or cancelled else "completed"
     return BatchState(
         remote_id=str(document["batch_id"]),
@@ -136,10 +137,23 @@ def _parse_result(line: Mapping[str, Any]) -> BatchResult:
 
 
 def find(endpoint: Endpoint, batch: BatchInput) -> Steps[list[BatchState]]:
-    """Return the batches with our marker as their name."""
-    reply = yield get_request(endpoint.replace(query={**endpoint.query, "limit": "100"}), "/batches")
-    batches = [one for one in reply.parse().get("batches") or () if isinstance(one, Mapping)]
-    return [_to_state(one) for one in batches if one.get("name") == batch.marker]
+    """Return the batches with our marker as their name. One without requests was created, but not submitted."""
+    found = yield from search_list(
+        endpoint,
+        "/batches",
+        {"limit": "100"},
+        "batches",
+        lambda one: one.get("name") == batch.marker and not _is_empty(one),
+        lambda page, items, number: (
+            {"pagination_token": str(page["pagination_token"])} if page.get("pagination_token") else {}
+        ),
+    )
+    return [_to_state(one) for one in found]
+
+
+def _is_empty(document: Mapping[str, Any]) -> bool:
+    state = document.get("state")
+    return isinstance(state, Mapping) and not state.get("num_requests")
 
 
 PROTOCOL = BatchProtocol(
@@ -152,4 +166,5 @@ PROTOCOL = BatchProtocol(
     read_results=read_results,
     build_cancel_request=build_cancel_request,
     find=find,
+    takes_requests=lambda request: request.url.partition("?")[0].endswith("/requests"),
 )
