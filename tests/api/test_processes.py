@@ -127,6 +127,7 @@ def test_examples_in_docstrings_run(name: str, env: Mapping[str, str], monkeypat
     assert not found.failed
 
 
+@pytest.mark.slow
 def test_package_is_typed_where_it_is_used(tmp_path: Path) -> None:
     mypy = subprocess.run([sys.executable, "-c", "import mypy"], capture_output=True)
     if mypy.returncode:

@@ -118,6 +118,7 @@ def test_results_are_taken_in_once_however_often_they_come(
     assert answers(lines) == ALL
 
 
+@pytest.mark.slow
 def test_expired_batch_keeps_what_it_answered_and_the_rest_can_be_sent(
     llmctl_in_process: RunInProcess, api: OpenAIBatches, lines: Path, env: dict[str, str]
 ) -> None:
@@ -184,6 +185,7 @@ def test_batches_are_split_by_the_limits_of_the_provider(
     assert list(map(len, api.submitted[3:])) == [2, 2, 1]
 
 
+@pytest.mark.slow
 def test_full_queue_is_waited_for(llmctl_in_process: RunInProcess, api: OpenAIBatches, lines: Path) -> None:
     api.endings = ["token_limit_exceeded", "completed"]
     assert batch(llmctl_in_process, lines, "--wait").returncode == 0
@@ -297,6 +299,7 @@ def test_killed_submission_is_looked_up(llmctl: Llmctl, server: FakeServer, line
     assert (len(api.batches), answers(lines)) == (1, ALL)
 
 
+@pytest.mark.slow
 def test_interrupted_wait_leaves_the_batch_running(
     llmctl: Llmctl, server: FakeServer, lines: Path, env: dict[str, str]
 ) -> None:
@@ -518,6 +521,7 @@ def test_map_goes_through_a_batch(
     assert (len(rows), query(env, "SELECT status FROM jobs")) == (3, [("completed",)])
 
 
+@pytest.mark.slow
 def test_map_sends_again_what_an_expired_batch_left(
     llmctl_in_process: RunInProcess, api: OpenAIBatches, tmp_path: Path, env: dict[str, str]
 ) -> None:

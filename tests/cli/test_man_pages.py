@@ -52,6 +52,7 @@ def test_formatters_have_nothing_to_say(command: list[str], tmp_path: Path) -> N
         assert command[0] == "groff" or done.stdout == "", name
 
 
+@pytest.mark.slow
 @pytest.mark.optin
 def test_wheel_installs_pages_that_man_finds(tmp_path: Path) -> None:
     if shutil.which("man") is None:

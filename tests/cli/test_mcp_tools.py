@@ -16,6 +16,8 @@ import pytest
 from tests.fakes.openai_server import FakeServer, Reply, event
 from tests.harness import Llmctl, Result, query, query_dicts, run_on_terminal
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mcp")
 
 SERVER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "tools", "mcp_server.py")

@@ -31,6 +31,7 @@ PLAIN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TOO_MUCH)
 def test_template_that_takes_too_much_is_refused(text: str) -> None:
     assert not templates.is_linear(text, "t")

@@ -105,6 +105,7 @@ def test_an_export_that_breaks_off_brings_whole_conversations(
         assert without_places(llmctl("export", "--all").stdout) == without_places(text)
 
 
+@pytest.mark.slow
 def test_import_killed_in_the_middle_leaves_whole_conversations(
     llmctl: Llmctl, env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ from tests.fakes.openai_server import FakeServer, refusal
 from tests.harness import LLMCTL, Llmctl, require_success
 from tests.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 CHAT = ("chat", "-m", "echo", "--no-log", "--quiet")
 
 

@@ -126,6 +126,7 @@ def test_error_inside_a_successful_response_is_an_error(
     assert seen == [(code, reason, text, True) for _, _, code, reason, text in cases]
 
 
+@pytest.mark.slow
 def test_attempts_are_rows_with_their_ids_and_limits(
     host: ProviderHost, server: FakeServer, llmctl: Llmctl, env: dict[str, str]
 ) -> None:

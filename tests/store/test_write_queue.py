@@ -95,6 +95,7 @@ def test_killed_writer_lets_the_next_one_write(path: str) -> None:
     assert names(path) == ["next"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sql", ["BEGIN IMMEDIATE", "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE"])
 def test_program_that_holds_the_hub_is_named(
     path: str, llmctl_in_process: RunInProcess, monkeypatch: pytest.MonkeyPatch, sql: str

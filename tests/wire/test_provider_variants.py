@@ -153,6 +153,7 @@ def test_finished_arguments_complete_or_correct_their_pieces(
     assert arguments.text == expected
 
 
+@pytest.mark.slow
 def test_long_arguments_in_many_pieces_take_linear_time() -> None:
     arguments = CallArguments()
     arguments.add('{"code":"')
