@@ -170,8 +170,8 @@ class ProxyGate:
         return Exchange(exchange_id, route.url, headers, writer, Redaction(secrets), self._on_end)
 
 
-class _KeptSide:
-    """One direction of an exchange, without secrets: what may be the beginning of one waits for the rest."""
+class _SecretFilter:
+    """Takes secrets out of one direction of an exchange: what may be the beginning of one waits for the rest."""
 
     def __init__(self, redact: Redaction) -> None:
         self._redact = redact
@@ -209,7 +209,7 @@ class Exchange:
         self._id = exchange_id
         self._writer = writer
         self._redact = redact
-        self._request, self._answer = _KeptSide(redact), _KeptSide(redact)
+        self._request, self._answer = _SecretFilter(redact), _SecretFilter(redact)
         self._on_end = on_end
 
     def begin(self) -> None:
