@@ -169,7 +169,9 @@ def test_errors_have_their_class(
     done = llmctl("chat", "--retries", "1", "--json", words)
     assert done.returncode == exit_code
     notes, error = done.stderr.splitlines()[:-1], json.loads(done.stderr.splitlines()[-1])["error"]
-    assert (error["reason"], error["message"]) == (reason, "No way")
+    status = status_of(words)
+    told = f"No way ({status} from {wire})" if status == 429 or status >= 500 else "No way"
+    assert (error["reason"], error["message"]) == (reason, told)
     assert json.loads(done.stdout)["status"] == "failed"
     calls = query(env, "SELECT attempt, status, status_code FROM network_calls ORDER BY attempt")
     assert calls == [(number + 1, "error", status_of(words)) for number in range(attempts)]
