@@ -434,6 +434,7 @@ def leaking(reply: Reply, key: str, *, escaped: bool) -> Reply:
     return replace(reply, steps=steps, headers=headers, length=length)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("escaped", [False, True], ids=["plain", "escaped"])
 @pytest.mark.parametrize("wire", list(HOSTS))
 def test_key_in_every_field_of_an_answer_is_kept_nowhere(

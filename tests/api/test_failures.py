@@ -31,6 +31,7 @@ def test_failed_round_keeps_tools_and_what_was_billed(online: Hub, server: FakeS
     assert [one["role"] for one in chat.messages()] == ["user"]
 
 
+@pytest.mark.slow
 def test_thousand_instant_calls_lose_no_row(hub: Hub) -> None:
     chat = hub.create_chat(model="echo", tools=[lookup_order])
     lines = [f'lookup_order {{"order_id": "{number}"}}' for number in range(1000)]

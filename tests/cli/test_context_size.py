@@ -40,6 +40,7 @@ def test_prompt_that_may_not_fit_is_sent_with_a_notice(llmctl: Llmctl, server: F
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_unknown_model_takes_what_it_takes(llmctl: Llmctl, server: FakeServer, tmp_path: Path) -> None:
     (tmp_path / "big.txt").write_text("word " * (LIMIT + 10))
     done = llmctl("chat", "-m", "work:my-model", "-a", "big.txt", "read")

@@ -182,6 +182,7 @@ def test_model_of_one_connection_is_found_by_its_id(openai: Llmctl, server: Fake
     assert dry_run_url(openai, "-m", "my-model") == f"127.0.0.1:{server.port} my-model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [

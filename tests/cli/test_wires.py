@@ -38,6 +38,7 @@ def connect(llmctl: Llmctl, name: str, host: ProviderHost, server: FakeServer) -
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_request_with_tools_and_schema_is_rebuilt_and_sent_again(
     host: ProviderHost, server: FakeServer, llmctl: Llmctl, tmp_path: Path
 ) -> None:
@@ -153,6 +154,7 @@ def test_attempts_are_rows_with_their_ids_and_limits(
     assert KEY not in json.dumps(calls)
 
 
+@pytest.mark.slow
 def test_connection_test_distinguishes_failures(host: ProviderHost, server: FakeServer, llmctl: Llmctl) -> None:
     server.answer(
         host.models(host.model),

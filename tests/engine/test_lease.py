@@ -31,6 +31,7 @@ def add_ps(llmctl: Llmctl, tmp_path: Path, answer: str) -> Llmctl:
     return llmctl.with_env(PATH=f"{folder}:{llmctl.env['PATH']}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_hide(), reason="cannot hide /proc here")
 @pytest.mark.parametrize(("answer", "code"), [("S 10-00:00:05", 9), ("Z 10-00:00:05", 0), ("S 00:00", 0)])
 def test_lease_is_checked_without_proc(

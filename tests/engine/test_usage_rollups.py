@@ -145,6 +145,7 @@ def alike(found: Any, wanted: Any) -> None:
     same(found, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "names"), [(1, {}), (2, RENAMED), (3, {})])
 def test_rollups_match_after_random_operations(tmp_path: Path, seed: int, names: Any) -> None:
     with closing(new_hub(tmp_path / "hub.db", names)) as database, closing(new_hub(tmp_path / "new.db")) as new:

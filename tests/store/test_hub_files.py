@@ -38,6 +38,7 @@ def resize(tmp_path: Path) -> Iterator[Callable[[int], str]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [("chat", "-m", "echo", "hi"), ("init",), ("import", "chats.jsonl")], ids=lambda w: w[0]
 )

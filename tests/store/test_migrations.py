@@ -289,6 +289,7 @@ def start(path: str, root: str, deadly: str = "") -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [
