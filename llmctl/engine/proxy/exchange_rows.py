@@ -287,7 +287,7 @@ class _ExchangeCall:
         attempt = self._begin_attempt({"body": _REDACT.request_text(text) or None})
         attempt.status_code = state.status_code = exchange.status
         attempt.headers = exchange.headers
-        answer = b"".join(self._decoded()) if exchange.pieces else b""
+        answer = b"".join(self._decompress_answer()) if exchange.pieces else b""
         error = self._find_error(answer)
         attempt.body = answer[:1_000_000] if error else None
         self._set_duration(state, attempt)
@@ -319,12 +319,12 @@ class _ExchangeCall:
         attempt.status_code = state.status_code = exchange.status
         attempt.headers = exchange.headers
         if exchange.status is None or not 200 <= exchange.status < 300:
-            body = b"".join(self._decoded())
+            body = b"".join(self._decompress_answer())
             attempt.body = body[:1_000_000]
             return self._find_error(body)
         wire, broken = WIRES.load(self._facts.wire), self._find_break()
         try:
-            for event in decode.decode_events(self._timed(state), wire, self._plan.target.provider.dialect):
+            for event in decode.decode_events(self._note_times(state), wire, self._plan.target.provider.dialect):
                 was_delivered = state.delivered
                 receive_event(state, event)
                 if state.delivered and not was_delivered:
@@ -335,15 +335,15 @@ class _ExchangeCall:
             return broken or error
         return broken and explain_disconnect(state, broken, broken)
 
-    def _timed(self, state: CallState) -> Iterator[bytes]:
+    def _note_times(self, state: CallState) -> Iterator[bytes]:
         """Yield the decompressed pieces of the answer, and note when each came."""
-        for data in self._decoded():
+        for data in self._decompress_answer():
             state.timeline.append([state.size_bytes, self._now_ms])
             state.size_bytes += len(data)
             state.chunks.append(data)
             yield data
 
-    def _decoded(self) -> Iterator[bytes]:
+    def _decompress_answer(self) -> Iterator[bytes]:
         """Yield the decompressed pieces; what cannot be decompressed ends them."""
         try:
             yield from decompress(self._pieces(), self._exchange.headers.get("content-encoding", ""))
